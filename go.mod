@@ -1,0 +1,3 @@
+module hangbench
+
+go 1.26

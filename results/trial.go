@@ -1,0 +1,83 @@
+package results
+
+// Schema is the version of the Trial record. It changes when a field changes
+// its meaning, not when one is added.
+const Schema = 1
+
+// Outcome is what a trial came to.
+type Outcome string
+
+const (
+	Detected   Outcome = "detected"    // a fault was injected and the right verdict followed
+	Missed     Outcome = "missed"      // a fault was injected and no verdict followed before the deadline
+	FalseAlarm Outcome = "false_alarm" // a verdict without a fault, or before the fault
+	Clean      Outcome = "clean"       // no fault and no verdict
+	Invalid    Outcome = "invalid"     // the ground truth was not confirmed: counted and shown, never averaged
+)
+
+// EPT counts EPT violations seen by the hypervisor's trace during a trial's
+// monitored window (attach to detach), by class. Total is the sum of the
+// others.
+type EPT struct {
+	Total      uint64 `json:"total"`
+	Permission uint64 `json:"permission"` // on a trapped frame, delivered to the monitor as an event
+	Lazy       uint64 `json:"lazy"`       // altp2m view had no entry yet: copied from the host p2m, never delivered
+	MMIO       uint64 `json:"mmio"`       // emulated or unbacked frame
+	Superpage  uint64 `json:"superpage"`  // entry of a large page split or propagated
+	Suppressed uint64 `json:"suppressed"` // on a trapped frame, but resolved by Xen without an event
+	Residual   uint64 `json:"residual"`   // none of the above
+	TraceLost  uint64 `json:"trace_lost"` // trace records the hypervisor had to drop; not part of Total
+}
+
+// Events counts what the monitor's ring delivered.
+type Events struct {
+	Delivered uint64 `json:"delivered"` // memory-access (or register) events
+	Steps     uint64 `json:"steps"`     // single-step events
+	RingFull  uint64 `json:"ring_full"` // times the ring was seen without a free slot
+}
+
+// Guest is the ground truth of the guest's own progress.
+type Guest struct {
+	// ProgressRatio is the workload's progress rate with the monitor attached
+	// over the rate just before, in paired windows of equal length of dom0's
+	// clock. 1 means no cost. Absent for mechanism none.
+	ProgressRatio float64 `json:"progress_ratio,omitempty"`
+	BeatsBefore   uint64  `json:"beats_before"` // heartbeats in the window before attach
+	BeatsDuring   uint64  `json:"beats_during"` // heartbeats in the monitored window before injection
+	BeatsHung     uint64  `json:"beats_hung"`   // heartbeats in the ground-truth window after injection
+	BeatsAfter    uint64  `json:"beats_after"`  // heartbeats after detach: the guest still makes progress
+}
+
+// Trial is one cell of the matrix, once. All times are nanoseconds of dom0's
+// monotonic clock.
+type Trial struct {
+	Schema      int    `json:"schema"`
+	Suite       string `json:"suite"`
+	Trial       int    `json:"trial"` // index in the plan, from 0
+	Block       int    `json:"block"` // repetition the trial belongs to, from 0
+	Scenario    string `json:"scenario"`
+	Mechanism   string `json:"mechanism"`
+	Driver      string `json:"driver"` // xenctrl, libvmi
+	Host        string `json:"host"`   // lab, xen
+	GuestKernel string `json:"guest_kernel"`
+	VCPUs       int    `json:"vcpus"`
+	MemoryMiB   int    `json:"memory_mib"`
+	Seed        uint64 `json:"seed"`
+
+	Outcome  Outcome  `json:"outcome"`
+	Reason   string   `json:"reason,omitempty"` // why the outcome is invalid, in one sentence
+	Class    string   `json:"class,omitempty"`  // class of the verdict, absent without one
+	Scope    string   `json:"scope,omitempty"`  // partial or full
+	Expected string   `json:"expected_class,omitempty"`
+	Evidence []string `json:"evidence,omitempty"`
+
+	DetectNS   *int64 `json:"detect_ns,omitempty"`   // T_D: verdict minus T0
+	DeadlineNS int64  `json:"deadline_ns,omitempty"` // time after T0 at which a miss is censored; 0 for controls
+	HangNS     *int64 `json:"hang_ns,omitempty"`     // last heartbeat minus T0: the instant ground truth stopped
+	WindowNS   int64  `json:"window_ns"`             // length of the monitored window, attach to detach
+	Recovered  *bool  `json:"recovered,omitempty"`   // the heartbeat beat again after the fault was lifted
+
+	EPT    EPT    `json:"ept"`
+	Events Events `json:"events"`
+	Guest  Guest  `json:"guest"`
+}
