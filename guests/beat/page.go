@@ -1,0 +1,153 @@
+package beat
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+	"unsafe"
+)
+
+const (
+	// Size is the size of the page in bytes.
+	Size = 4096
+	// MaxCPUs is the number of vCPUs the page has room for.
+	MaxCPUs = 32
+	// Period is how long PID 1's beaters sleep between two beats.
+	Period = 50 * time.Millisecond
+	// Node is the xenstore node, relative to the domain's home, that holds the
+	// announcement.
+	Node = "data/hangbench"
+)
+
+const (
+	offMagic  = 0
+	offWanted = 8
+	offActive = 16
+	offCPU    = 64 // one 64-byte line a vCPU, so that beaters never share a line
+	strideCPU = 64
+)
+
+// magic is "hbbeat" and the layout's version.
+var magic = binary.LittleEndian.Uint64([]byte{'h', 'b', 'b', 'e', 'a', 't', 0, 1})
+
+// Workload is what PID 1 is asked to run on every vCPU.
+type Workload uint64
+
+const (
+	Idle Workload = 0 // nothing but the heartbeat
+	Busy Workload = 1 // a hash and a round trip through a pipe, over and over
+)
+
+// Page is a view of the shared page. All access is atomic: the two sides run
+// at the same time.
+type Page struct{ b []byte }
+
+// New returns a view of b, which must be Size bytes long and 8-byte aligned.
+func New(b []byte) (*Page, error) {
+	if len(b) != Size {
+		return nil, fmt.Errorf("heartbeat page is %d bytes long, not %d", len(b), Size)
+	}
+	if uintptr(unsafe.Pointer(&b[0]))%8 != 0 {
+		return nil, fmt.Errorf("heartbeat page is not aligned to 8 bytes")
+	}
+	return &Page{b}, nil
+}
+
+func (p *Page) word(off int) *uint64 { return (*uint64)(unsafe.Pointer(&p.b[off])) }
+
+// Init marks the page as ours. The guest calls it once, before it announces.
+func (p *Page) Init() { atomic.StoreUint64(p.word(offMagic), magic) }
+
+// Valid reports whether the page carries the mark.
+func (p *Page) Valid() bool { return atomic.LoadUint64(p.word(offMagic)) == magic }
+
+// Want asks the guest for a workload.
+func (p *Page) Want(w Workload) { atomic.StoreUint64(p.word(offWanted), uint64(w)) }
+
+// Wanted is what the guest has been asked for.
+func (p *Page) Wanted() Workload { return Workload(atomic.LoadUint64(p.word(offWanted))) }
+
+// SetActive tells dom0 which workload runs now.
+func (p *Page) SetActive(w Workload) { atomic.StoreUint64(p.word(offActive), uint64(w)) }
+
+// Active is the workload that runs now.
+func (p *Page) Active() Workload { return Workload(atomic.LoadUint64(p.word(offActive))) }
+
+// Beat counts one heartbeat of a vCPU.
+func (p *Page) Beat(cpu int) { atomic.AddUint64(p.word(offCPU+cpu*strideCPU), 1) }
+
+// Work counts one unit of work done by a vCPU.
+func (p *Page) Work(cpu int) { atomic.AddUint64(p.word(offCPU+cpu*strideCPU+8), 1) }
+
+// Count is what one vCPU has done so far.
+type Count struct{ Beats, Work uint64 }
+
+// Count returns the counters of a vCPU in [0, MaxCPUs).
+func (p *Page) Count(cpu int) Count {
+	return Count{
+		Beats: atomic.LoadUint64(p.word(offCPU + cpu*strideCPU)),
+		Work:  atomic.LoadUint64(p.word(offCPU + cpu*strideCPU + 8)),
+	}
+}
+
+// Total adds up the counters of the first n vCPUs.
+func (p *Page) Total(n int) Count {
+	var t Count
+	for cpu := range min(n, MaxCPUs) {
+		c := p.Count(cpu)
+		t.Beats += c.Beats
+		t.Work += c.Work
+	}
+	return t
+}
+
+// Announcement is what the guest publishes in xenstore once it is ready.
+type Announcement struct {
+	GFN     uint64 // guest frame number of the page
+	CPUs    int    // vCPUs that beat
+	Release string // uname -r
+}
+
+// String renders the announcement as it stands in xenstore.
+func (a Announcement) String() string {
+	return fmt.Sprintf("v1 gfn=%#x cpus=%d release=%s", a.GFN, a.CPUs, a.Release)
+}
+
+// ParseAnnouncement reads what String wrote. The text comes from the guest.
+func ParseAnnouncement(s string) (Announcement, error) {
+	var a Announcement
+	fields := strings.Fields(s)
+	if len(s) > 512 || len(fields) != 4 || fields[0] != "v1" {
+		return a, fmt.Errorf("guest announcement %.80q is not of the form \"v1 gfn= cpus= release=\"", s)
+	}
+	for _, f := range fields[1:] {
+		key, val, _ := strings.Cut(f, "=")
+		var err error
+		switch key {
+		case "gfn":
+			a.GFN, err = strconv.ParseUint(val, 0, 40)
+		case "cpus":
+			a.CPUs, err = strconv.Atoi(val)
+			if err == nil && (a.CPUs < 1 || a.CPUs > MaxCPUs) {
+				err = fmt.Errorf("want 1 to %d", MaxCPUs)
+			}
+		case "release":
+			a.Release = val
+		default:
+			err = fmt.Errorf("unknown key")
+		}
+		if err != nil {
+			return Announcement{}, fmt.Errorf("guest announcement %.80q: %s: %w", s, key, err)
+		}
+	}
+	if a.GFN == 0 || a.CPUs == 0 || a.Release == "" {
+		return Announcement{}, fmt.Errorf("guest announcement %.80q lacks gfn, cpus or release", s)
+	}
+	return a, nil
+}
+
+// Base is the address of the page's first byte.
+func (p *Page) Base() *byte { return &p.b[0] }

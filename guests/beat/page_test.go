@@ -1,0 +1,68 @@
+package beat
+
+import "testing"
+
+func TestPage(t *testing.T) {
+	if _, err := New(make([]byte, 100)); err == nil {
+		t.Error("a short page was accepted")
+	}
+	b := make([]byte, Size)
+	p, err := New(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Valid() {
+		t.Error("an empty page is valid")
+	}
+	p.Init()
+	p.Want(Busy)
+	for cpu := range MaxCPUs {
+		for range cpu + 1 {
+			p.Beat(cpu)
+		}
+		p.Work(cpu)
+	}
+	// A second view of the same bytes, as dom0 has it.
+	q, err := New(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !q.Valid() || q.Wanted() != Busy || q.Active() != Idle {
+		t.Errorf("valid %v wanted %v active %v", q.Valid(), q.Wanted(), q.Active())
+	}
+	if got, want := q.Count(MaxCPUs-1), (Count{MaxCPUs, 1}); got != want {
+		t.Errorf("last vCPU: %v, want %v", got, want)
+	}
+	if got, want := q.Total(2), (Count{3, 2}); got != want {
+		t.Errorf("total of 2: %v, want %v", got, want)
+	}
+}
+
+func TestAnnouncement(t *testing.T) {
+	a := Announcement{GFN: 0x1234, CPUs: 2, Release: "6.12.1-cloud"}
+	got, err := ParseAnnouncement(a.String())
+	if err != nil || got != a {
+		t.Fatalf("ParseAnnouncement(%q) = %v, %v", a, got, err)
+	}
+	for _, bad := range []string{"", "v1", "v2 gfn=0x1 cpus=1 release=x", "v1 gfn=0 cpus=1 release=x",
+		"v1 gfn=0x1 cpus=0 release=x", "v1 gfn=0x1 cpus=33 release=x", "v1 gfn=0x1 cpus=1 release=",
+		"v1 gfn=0xffffffffffff cpus=1 release=x", "v1 gfn=1 gfn=2 cpus=1", "v1 gfn=1 cpus=1 colour=red"} {
+		if a, err := ParseAnnouncement(bad); err == nil {
+			t.Errorf("ParseAnnouncement(%q) = %v, want an error", bad, a)
+		}
+	}
+}
+
+func FuzzParseAnnouncement(f *testing.F) {
+	f.Add("v1 gfn=0x1234 cpus=2 release=6.12")
+	f.Add("v1 gfn= cpus= release=")
+	f.Fuzz(func(t *testing.T, s string) {
+		a, err := ParseAnnouncement(s)
+		if err != nil {
+			return
+		}
+		if b, err := ParseAnnouncement(a.String()); err != nil || a != b {
+			t.Errorf("%q parsed to %v, which does not survive a round trip: %v, %v", s, a, b, err)
+		}
+	})
+}

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"hangbench/guests/beat"
+)
+
+// pageFD is where the parts inherit the shared page.
+const pageFD = 3
+
+func main() {
+	if err := run(os.Args); err != nil {
+		fmt.Fprintln(os.Stderr, "hangbench-init:", err)
+		if os.Getpid() == 1 {
+			// PID 1 must not exit: that would panic the kernel and hide the message.
+			// The trial sees that no announcement comes.
+			for {
+				time.Sleep(time.Hour)
+			}
+		}
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	if len(args) == 3 {
+		cpu, err := strconv.Atoi(args[2])
+		if err != nil || cpu < 0 || cpu >= beat.MaxCPUs {
+			return fmt.Errorf("vCPU %q is not in 0 to %d", args[2], beat.MaxCPUs-1)
+		}
+		page, err := mapPage(pageFD)
+		if err != nil {
+			return err
+		}
+		switch args[1] {
+		case "beat":
+			return beater(page, cpu)
+		case "work":
+			return worker(page, cpu)
+		}
+	}
+	if len(args) == 2 && args[1] == "echo" {
+		return echo()
+	}
+	if os.Getpid() != 1 {
+		return fmt.Errorf("this program is the PID 1 of a hangbench guest and does nothing elsewhere")
+	}
+	return supervise()
+}
+
+// supervise is PID 1.
+func supervise() error {
+	if err := mountAll(); err != nil {
+		return err
+	}
+	fd, err := unix.MemfdCreate("beat", 0)
+	if err != nil {
+		return fmt.Errorf("create the heartbeat page: %w", err)
+	}
+	if err := unix.Ftruncate(fd, beat.Size); err != nil {
+		return fmt.Errorf("size the heartbeat page: %w", err)
+	}
+	page, err := mapPage(fd)
+	if err != nil {
+		return err
+	}
+	page.Init()
+	file := os.NewFile(uintptr(fd), "beat")
+
+	cpus, err := onlineCPUs()
+	if err != nil {
+		return err
+	}
+	for cpu := range cpus {
+		if _, err := start("beat", cpu, file); err != nil {
+			return err
+		}
+	}
+	gfn, err := frameOf(page)
+	if err != nil {
+		return err
+	}
+	var uts unix.Utsname
+	if err := unix.Uname(&uts); err != nil {
+		return fmt.Errorf("uname: %w", err)
+	}
+	ann := beat.Announcement{GFN: gfn, CPUs: cpus, Release: unix.ByteSliceToString(uts.Release[:])}
+	if err := xenstoreWrite(beat.Node, ann.String()); err != nil {
+		return err
+	}
+	fmt.Println("hangbench-init: ready:", ann)
+
+	// Workers are started and stopped as dom0 asks. Polling at the heartbeat's
+	// pace costs the guest nothing that the heartbeat does not cost already.
+	var workers []*exec.Cmd
+	for {
+		time.Sleep(beat.Period)
+		want := page.Wanted()
+		if want == page.Active() {
+			continue
+		}
+		for _, w := range workers {
+			w.Process.Kill()
+			w.Wait()
+		}
+		workers = workers[:0]
+		if want == beat.Busy {
+			for cpu := range cpus {
+				w, err := start("work", cpu, file)
+				if err != nil {
+					return err
+				}
+				workers = append(workers, w)
+			}
+		}
+		page.SetActive(want)
+	}
+}
+
+// start runs one part of this program on one vCPU. Affinity is inherited over
+// fork, so the calling thread pins itself for the moment of the fork; PID 1 has
+// nothing else to do then.
+func start(part string, cpu int, page *os.File) (*exec.Cmd, error) {
+	cmd := exec.Command("/init", part, strconv.Itoa(cpu))
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	cmd.ExtraFiles = []*os.File{page} // becomes descriptor 3, pageFD
+	cmd.Env = []string{"GOMAXPROCS=1"}
+	unpin, err := pin(cpu)
+	if err != nil {
+		return nil, err
+	}
+	defer unpin()
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start %s on vCPU %d: %w", part, cpu, err)
+	}
+	return cmd, nil
+}
+
+// beater is the heartbeat of one vCPU. It also looks for children to reap, as
+// an init does: that takes the kernel's tasklist_lock for reading, so a
+// deadlock on this lock stops the heartbeat.
+func beater(page *beat.Page, cpu int) error {
+	for {
+		time.Sleep(beat.Period)
+		// It has no children; ECHILD is the answer every time.
+		unix.Wait4(-1, nil, unix.WNOHANG, nil)
+		page.Beat(cpu)
+	}
+}

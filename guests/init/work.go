@@ -1,0 +1,68 @@
+package main
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"os"
+	"os/exec"
+
+	"golang.org/x/sys/unix"
+
+	"hangbench/guests/beat"
+)
+
+// workBytes is hashed in one unit of work: a few milliseconds of the lab's
+// 100-MIPS CPU, about a time slice.
+const workBytes = 16 << 10
+
+// worker does one unit of work after another: a hash, then one byte through a
+// pipe to an echo process and back, which costs two context switches. Pipes are
+// read and written by plain system calls, so that the Go scheduler adds none.
+func worker(page *beat.Page, cpu int) error {
+	var there, back [2]int
+	if err := unix.Pipe2(there[:], unix.O_CLOEXEC); err != nil {
+		return fmt.Errorf("pipe to the echo process: %w", err)
+	}
+	if err := unix.Pipe2(back[:], unix.O_CLOEXEC); err != nil {
+		return fmt.Errorf("pipe from the echo process: %w", err)
+	}
+	in, out := os.NewFile(uintptr(there[0]), "there"), os.NewFile(uintptr(back[1]), "back")
+	peer := exec.Command("/init", "echo")
+	peer.Stdin, peer.Stdout, peer.Stderr = in, out, os.Stderr
+	peer.Env = []string{"GOMAXPROCS=1"}
+	if err := peer.Start(); err != nil {
+		return fmt.Errorf("start the echo process: %w", err)
+	}
+	in.Close()
+	out.Close()
+
+	buf := make([]byte, workBytes)
+	for {
+		sum := sha256.Sum256(buf)
+		copy(buf, sum[:])
+		if _, err := unix.Write(there[1], buf[:1]); err != nil {
+			return fmt.Errorf("write to the echo process: %w", err)
+		}
+		if n, err := unix.Read(back[0], buf[:1]); n != 1 {
+			return fmt.Errorf("read from the echo process: %d bytes, %w", n, err)
+		}
+		page.Work(cpu)
+	}
+}
+
+// echo returns every byte of its standard input until that ends.
+func echo() error {
+	var b [1]byte
+	for {
+		n, err := unix.Read(0, b[:])
+		if n == 0 && err == nil {
+			return nil // the worker is gone
+		}
+		if n != 1 {
+			return fmt.Errorf("echo: read: %w", err)
+		}
+		if _, err := unix.Write(1, b[:]); err != nil {
+			return fmt.Errorf("echo: write: %w", err)
+		}
+	}
+}
