@@ -1,0 +1,84 @@
+package xl
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// ErrNoXL says that there is no xl program: this is not a Xen dom0.
+var ErrNoXL = errors.New("no xl program found: install xen-utils and boot into Xen")
+
+// Toolstack runs xl.
+type Toolstack struct {
+	// Path of the xl program; empty means "xl" from the search path.
+	Path string
+	// Dir holds the configurations of the guests while they live.
+	Dir string
+}
+
+func (t Toolstack) xl(ctx context.Context, args ...string) (string, error) {
+	path := t.Path
+	if path == "" {
+		path = "xl"
+	}
+	cmd := exec.CommandContext(ctx, path, args...)
+	var out, errb bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errb
+	if err := cmd.Run(); err != nil {
+		if errors.Is(err, exec.ErrNotFound) || errors.Is(err, os.ErrNotExist) {
+			return "", ErrNoXL
+		}
+		msg := strings.TrimSpace(errb.String())
+		if len(msg) > 600 {
+			msg = "..." + msg[len(msg)-600:]
+		}
+		return "", fmt.Errorf("xl %s: %w: %s", strings.Join(args, " "), err, msg)
+	}
+	return out.String(), nil
+}
+
+// Create makes the guest and returns its domain id. When ctx ends first, or xl
+// fails half-way, whatever was made is destroyed.
+func (t Toolstack) Create(ctx context.Context, c Config) (domid int, err error) {
+	text, err := c.Render()
+	if err != nil {
+		return 0, err
+	}
+	path := filepath.Join(t.Dir, c.Name+".cfg")
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		return 0, fmt.Errorf("write the configuration of guest %s: %w", c.Name, err)
+	}
+	defer os.Remove(path)
+	if _, err := t.xl(ctx, "create", path); err != nil {
+		if !errors.Is(err, ErrNoXL) {
+			// Not ctx: it may be the reason we are here.
+			t.xl(context.WithoutCancel(ctx), "destroy", c.Name)
+		}
+		return 0, fmt.Errorf("create guest %s: %w", c.Name, err)
+	}
+	out, err := t.xl(ctx, "domid", c.Name)
+	if err != nil {
+		return 0, fmt.Errorf("find guest %s: %w", c.Name, err)
+	}
+	domid, err = strconv.Atoi(strings.TrimSpace(out))
+	if err != nil {
+		return 0, fmt.Errorf("find guest %s: xl domid said %q", c.Name, out)
+	}
+	return domid, nil
+}
+
+// Destroy ends the guest at once.
+func (t Toolstack) Destroy(ctx context.Context, domid int) error {
+	if domid <= 0 {
+		return fmt.Errorf("destroy domain %d: that is dom0", domid)
+	}
+	_, err := t.xl(ctx, "destroy", strconv.Itoa(domid))
+	return err
+}

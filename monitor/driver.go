@@ -1,0 +1,123 @@
+package monitor
+
+import "time"
+
+// View is an altp2m view of a guest. HostView is the one that always exists.
+type View uint16
+
+// HostView is the host p2m, view 0.
+const HostView View = 0
+
+// Access is what a guest may do with a page.
+type Access uint8
+
+const (
+	AccessRW  Access = iota // execution traps
+	AccessRWX               // nothing traps
+)
+
+// VCPUState is what the hypervisor's scheduler knows of a vCPU, at no cost to
+// the guest.
+type VCPUState struct {
+	Online    bool
+	Blocked   bool   // waiting for an event: halted or polling
+	Running   bool   // on a physical CPU right now
+	CPUTimeNS uint64 // time it has run so far
+}
+
+// Registers are the registers of a vCPU that detectors look at.
+type Registers struct {
+	RIP, RSP, RFLAGS, CR3 uint64
+	// General holds the general registers in the order rax, rbx, rcx, rdx, rsi,
+	// rdi, rbp, r8 to r15.
+	General [15]uint64
+}
+
+// RegisterNames names Registers.General.
+var RegisterNames = [15]string{"rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15"}
+
+// InterruptsOn reports whether the vCPU takes interrupts (RFLAGS.IF, bit 9).
+func (r *Registers) InterruptsOn() bool { return r.RFLAGS&(1<<9) != 0 }
+
+// EventKind is why the guest was stopped.
+type EventKind uint8
+
+const (
+	EventOther  EventKind = iota // none of the kinds below; answered without action
+	EventAccess                  // a page was used in a way that traps
+	EventStep                    // a single-step is complete
+)
+
+// Event is one stop of one vCPU, which stays stopped until it is answered.
+type Event struct {
+	Kind   EventKind
+	VCPU   int
+	View   View   // the view the vCPU was in
+	GFN    uint64 // guest frame number, EventAccess only
+	RIP    uint64
+	RFLAGS uint64
+	CR3    uint64
+}
+
+// Response is the answer to an event. The zero value lets the vCPU go on as it
+// was.
+type Response struct {
+	ToggleStep bool // flip single-stepping of the vCPU
+	SwitchView bool // put the vCPU in View
+	View       View
+}
+
+// Driver is a guest as a library sees it. It is used from one goroutine.
+type Driver interface {
+	// Name is the library: xenctrl or libvmi.
+	Name() string
+	// VCPUs is the number of vCPUs.
+	VCPUs() int
+	// VCPU returns the scheduling state of a vCPU.
+	VCPU(i int) (VCPUState, error)
+	// Registers reads the registers of a vCPU. The hypervisor stops it for a moment.
+	Registers(i int, r *Registers) error
+	// Pause stops the whole guest; pauses are counted.
+	Pause() error
+	// Unpause takes one Pause back.
+	Unpause() error
+	// Listen opens the guest's event ring.
+	Listen() (Ring, error)
+}
+
+// Ring is the event ring of a guest together with the controls that make
+// events. All of it belongs to the thread that called Driver.Listen.
+type Ring interface {
+	// Wait blocks until an event is there, Wake is called, or d is over.
+	Wait(d time.Duration) error
+	// Wake makes Wait return. It alone may be called from any goroutine.
+	Wake()
+	// Next fills ev with the next event and reports whether there was one.
+	Next(ev *Event) (bool, error)
+	// Respond answers the event that Next returned last.
+	Respond(r *Response) error
+	// Flush tells the hypervisor of the answers.
+	Flush() error
+	// Full is how often the ring was seen without a free slot.
+	Full() uint64
+
+	// SetAccess sets what the guest may do with a frame, in one view.
+	SetAccess(v View, gfn uint64, a Access) error
+	// Access returns what the guest may do with a frame, in one view.
+	Access(v View, gfn uint64) (Access, error)
+	// EnableStep allows single-step events (not yet any single step).
+	EnableStep(on bool) error
+	// StopStep ends single-stepping of a vCPU, whatever its state.
+	StopStep(vcpu int) error
+	// EnableViews turns altp2m on or off.
+	EnableViews(on bool) error
+	// CreateView makes a view that starts as a lazy copy of the host view.
+	CreateView() (View, error)
+	// DestroyView needs all vCPUs out of the view.
+	DestroyView(v View) error
+	// SwitchAll puts every vCPU in the view.
+	SwitchAll(v View) error
+
+	// Close turns events off and frees the ring. vCPUs that wait for an answer go on.
+	Close() error
+}

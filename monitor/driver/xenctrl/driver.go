@@ -1,0 +1,205 @@
+// Package xenctrl is the monitor's driver on libxenctrl: it gives a
+// monitor.Session the guest through cgo/xenctrl, with nothing in between.
+//
+// It also reads and writes guest memory for monitor/linux and scenarios/inject.
+// In a build without Xen it compiles, and xenctrl.Open says so.
+package xenctrl
+
+import (
+	"fmt"
+	"time"
+
+	xc "hangbench/cgo/xenctrl"
+	"hangbench/monitor"
+)
+
+// Driver is one guest through libxenctrl. It implements monitor.Driver.
+type Driver struct {
+	dom   xc.Domain
+	vcpus int
+	regs  xc.Registers // reused: reading registers allocates nothing
+}
+
+// New returns the driver of one domain. The caller keeps xen open while the
+// driver is used.
+func New(xen *xc.Xen, domid int) (*Driver, error) {
+	dom := xen.Domain(xc.DomID(domid))
+	info, err := dom.Info()
+	if err != nil {
+		return nil, fmt.Errorf("look at domain %d: %w", domid, err)
+	}
+	if !info.HVM {
+		return nil, fmt.Errorf("domain %d is a PV guest: only HVM and PVH guests have an EPT to watch", domid)
+	}
+	return &Driver{dom: dom, vcpus: info.MaxVCPU + 1}, nil
+}
+
+// Name returns "xenctrl".
+func (d *Driver) Name() string { return "xenctrl" }
+
+// VCPUs returns the number of vCPUs, online or not.
+func (d *Driver) VCPUs() int { return d.vcpus }
+
+// VCPU returns the scheduling state of a vCPU.
+func (d *Driver) VCPU(i int) (monitor.VCPUState, error) {
+	v, err := d.dom.VCPU(i)
+	if err != nil {
+		return monitor.VCPUState{}, err
+	}
+	return monitor.VCPUState{Online: v.Online, Blocked: v.Blocked, Running: v.Running, CPUTimeNS: v.CPUTime_ns}, nil
+}
+
+// Registers reads the registers of a vCPU.
+func (d *Driver) Registers(i int, r *monitor.Registers) error {
+	if err := d.dom.Registers(i, &d.regs); err != nil {
+		return err
+	}
+	x := &d.regs
+	*r = monitor.Registers{RIP: x.RIP, RSP: x.RSP, RFLAGS: x.RFLAGS, CR3: x.CR3,
+		General: [15]uint64{x.RAX, x.RBX, x.RCX, x.RDX, x.RSI, x.RDI, x.RBP, x.R8, x.R9, x.R10, x.R11, x.R12, x.R13, x.R14, x.R15}}
+	return nil
+}
+
+// Pause stops the guest.
+func (d *Driver) Pause() error { return d.dom.Pause() }
+
+// Unpause takes one Pause back.
+func (d *Driver) Unpause() error { return d.dom.Unpause() }
+
+// ReadPhysical copies guest memory at the guest-physical address gpa into b.
+func (d *Driver) ReadPhysical(gpa uint64, b []byte) error {
+	return d.physical(gpa, len(b), xc.ReadOnly, func(mem []byte) { copy(b, mem) })
+}
+
+// WritePhysical copies b into guest memory at the guest-physical address gpa.
+// A write of one aligned byte is atomic for the guest.
+func (d *Driver) WritePhysical(gpa uint64, b []byte) error {
+	return d.physical(gpa, len(b), xc.ReadWrite, func(mem []byte) { copy(mem, b) })
+}
+
+func (d *Driver) physical(gpa uint64, n int, prot xc.Prot, use func([]byte)) error {
+	if n == 0 {
+		return nil
+	}
+	first, last := gpa/xc.PageSize, (gpa+uint64(n)-1)/xc.PageSize
+	if last < first || last-first > 1<<10 {
+		return fmt.Errorf("%d bytes of guest memory at %#x: too much at once", n, gpa)
+	}
+	gfns := make([]uint64, 0, last-first+1)
+	for g := first; g <= last; g++ {
+		gfns = append(gfns, g)
+	}
+	m, err := d.dom.Map(gfns, prot)
+	if err != nil {
+		return fmt.Errorf("map guest memory at %#x: %w", gpa, err)
+	}
+	defer m.Close()
+	mem := m.Bytes()
+	if mem == nil {
+		for i := range gfns {
+			if err := m.Err(i); err != nil {
+				return fmt.Errorf("map guest frame %#x: %w", gfns[i], err)
+			}
+		}
+		return fmt.Errorf("map guest memory at %#x: no memory there", gpa)
+	}
+	off := gpa % xc.PageSize
+	use(mem[off : off+uint64(n)])
+	return nil
+}
+
+// Listen opens the guest's event ring.
+func (d *Driver) Listen() (monitor.Ring, error) {
+	m, err := d.dom.EnableMonitor()
+	if err != nil {
+		return nil, err
+	}
+	return &ring{m: m, dom: d.dom}, nil
+}
+
+// ring implements monitor.Ring.
+type ring struct {
+	m    *xc.Monitor
+	dom  xc.Domain
+	ev   xc.Event
+	resp xc.Response
+}
+
+func (r *ring) Wait(d time.Duration) error {
+	_, err := r.m.Wait(d)
+	return err
+}
+
+func (r *ring) Wake() { r.m.Interrupt() }
+
+func (r *ring) Next(ev *monitor.Event) (bool, error) {
+	if !r.m.Next(&r.ev) {
+		return false, r.m.Err()
+	}
+	*ev = monitor.Event{VCPU: r.ev.VCPU, GFN: r.ev.GFN, RIP: r.ev.Regs.RIP, RFLAGS: r.ev.Regs.RFLAGS, CR3: r.ev.Regs.CR3}
+	if r.ev.Flags&xc.FlagAlternateP2M != 0 {
+		ev.View = monitor.View(r.ev.View)
+	}
+	switch r.ev.Reason {
+	case xc.ReasonMemAccess:
+		ev.Kind = monitor.EventAccess
+	case xc.ReasonSingleStep:
+		ev.Kind = monitor.EventStep
+	}
+	return true, nil
+}
+
+func (r *ring) Respond(resp *monitor.Response) error {
+	r.resp = r.ev.Response()
+	if resp.ToggleStep {
+		r.resp.Flags |= xc.FlagToggleSingleStep
+	}
+	if resp.SwitchView {
+		r.resp.Flags |= xc.FlagAlternateP2M
+		r.resp.View = xc.View(resp.View)
+	}
+	return r.m.Respond(&r.resp)
+}
+
+func (r *ring) Flush() error { return r.m.Notify() }
+
+func (r *ring) Full() uint64 { return r.m.Stats().Full }
+
+var toXen = map[monitor.Access]xc.Access{monitor.AccessRW: xc.AccessRW, monitor.AccessRWX: xc.AccessRWX}
+
+func (r *ring) SetAccess(v monitor.View, gfn uint64, a monitor.Access) error {
+	if v == monitor.HostView {
+		return r.dom.SetMemAccess(gfn, 1, toXen[a])
+	}
+	return r.dom.SetViewAccess(xc.View(v), gfn, toXen[a])
+}
+
+func (r *ring) Access(v monitor.View, gfn uint64) (monitor.Access, error) {
+	get := r.dom.MemAccess
+	if v != monitor.HostView {
+		get = func(gfn uint64) (xc.Access, error) { return r.dom.ViewAccess(xc.View(v), gfn) }
+	}
+	a, err := get(gfn)
+	if err != nil {
+		return 0, err
+	}
+	for ours, theirs := range toXen {
+		if a == theirs {
+			return ours, nil
+		}
+	}
+	return 0, fmt.Errorf("guest frame %#x has access %v, which is none of ours", gfn, a)
+}
+
+func (r *ring) EnableStep(on bool) error         { return r.m.SingleStep(on) }
+func (r *ring) StopStep(vcpu int) error          { return r.dom.SetSingleStep(vcpu, false) }
+func (r *ring) EnableViews(on bool) error        { return r.dom.SetAltp2m(on) }
+func (r *ring) DestroyView(v monitor.View) error { return r.dom.DestroyView(xc.View(v)) }
+func (r *ring) SwitchAll(v monitor.View) error   { return r.dom.SwitchView(xc.View(v)) }
+
+func (r *ring) CreateView() (monitor.View, error) {
+	v, err := r.dom.CreateView(xc.AccessRWX)
+	return monitor.View(v), err
+}
+
+func (r *ring) Close() error { return r.m.Disable() }

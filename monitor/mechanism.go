@@ -1,0 +1,191 @@
+package monitor
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Mechanism is how a session learns of the guest's task switches.
+type Mechanism struct {
+	Name  string
+	Traps string // what is trapped
+	Miss  string // what it can miss
+	Needs string // what it needs of the host
+	new   func(s *Session) mechanism
+}
+
+// Watches reports whether the mechanism attaches a monitor at all.
+func (m Mechanism) Watches() bool { return m.new != nil }
+
+// mechanism is an armed Mechanism. Its methods run on the session's thread.
+type mechanism interface {
+	// arm sets the trap. The guest is paused.
+	arm() error
+	// armed proves that the trap is set.
+	armed() error
+	// handle answers an event.
+	handle(ev *Event, r *Response) error
+	// release answers an event while the session lets go: no trap, no step, view 0.
+	release(ev *Event, r *Response)
+	// disarm takes the trap back. The guest is paused and no event is open.
+	disarm() error
+}
+
+// Mechanisms returns every mechanism, in the order in which tables list them.
+func Mechanisms() []Mechanism {
+	return []Mechanism{
+		{
+			Name:  "none",
+			Traps: "nothing: no monitor is attached",
+			Miss:  "every hang",
+			Needs: "nothing",
+		},
+		{
+			Name:  "exec-step",
+			Traps: "execution of the page that holds the scheduler's switch function; the one host view is opened for all vCPUs while one of them steps off the page",
+			Miss:  "switches of other vCPUs during a step",
+			Needs: "EPT, mem_access, monitor trap flag",
+			new:   func(s *Session) mechanism { return &execStep{s: s} },
+		},
+		{
+			Name:  "exec-altp2m",
+			Traps: "execution of the page that holds the scheduler's switch function, in a view of its own; a vCPU steps off the page in view 0",
+			Miss:  "nothing known",
+			Needs: "EPT, mem_access, monitor trap flag, Xen booted with altp2m=1, guest with altp2m=\"external\"; on Xen 4.20 also hap_2mb=0 hap_1gb=0",
+			new:   func(s *Session) mechanism { return &execAltp2m{s: s} },
+		},
+	}
+}
+
+// FindMechanism returns the mechanism of that name.
+func FindMechanism(name string) (Mechanism, error) {
+	all := Mechanisms()
+	i := slices.IndexFunc(all, func(m Mechanism) bool { return m.Name == name })
+	if i < 0 {
+		var names []string
+		for _, m := range all {
+			names = append(names, m.Name)
+		}
+		return Mechanism{}, fmt.Errorf("there is no mechanism %q; there are %s", name, strings.Join(names, ", "))
+	}
+	return all[i], nil
+}
+
+// execStep takes execute permission off the trapped page in the host view. A
+// vCPU that touches it is single-stepped with the permission given back until
+// it leaves the page.
+type execStep struct{ s *Session }
+
+func (m *execStep) arm() error {
+	if err := m.s.ring.EnableStep(true); err != nil {
+		return err
+	}
+	return m.s.ring.SetAccess(HostView, m.s.trap.GFN, AccessRW)
+}
+
+func (m *execStep) armed() error { return m.s.checkAccess(HostView, AccessRW) }
+
+func (m *execStep) handle(ev *Event, r *Response) error {
+	switch ev.Kind {
+	case EventAccess:
+		m.s.countAccess(ev)
+		r.ToggleStep = true
+		return m.s.ring.SetAccess(HostView, m.s.trap.GFN, AccessRWX)
+	case EventStep:
+		m.s.steps++
+		if m.s.onPage(ev.RIP) {
+			return nil // go on stepping: cheaper than a violation for each instruction
+		}
+		r.ToggleStep = true
+		return m.s.ring.SetAccess(HostView, m.s.trap.GFN, AccessRW)
+	}
+	return nil
+}
+
+func (m *execStep) release(ev *Event, r *Response) {
+	switch ev.Kind {
+	case EventAccess:
+		m.s.countAccess(ev)
+	case EventStep:
+		m.s.steps++
+		r.ToggleStep = true
+	}
+}
+
+func (m *execStep) disarm() error {
+	if err := m.s.ring.SetAccess(HostView, m.s.trap.GFN, AccessRWX); err != nil {
+		return err
+	}
+	return m.s.stopSteps()
+}
+
+// execAltp2m takes execute permission off the trapped page in a view of its
+// own. A vCPU that touches it moves to the host view, steps off the page there,
+// and comes back: other vCPUs stay in the trapped view all the while.
+type execAltp2m struct {
+	s    *Session
+	view View
+}
+
+func (m *execAltp2m) arm() error {
+	if err := m.s.ring.EnableViews(true); err != nil {
+		return err
+	}
+	v, err := m.s.ring.CreateView()
+	if err != nil {
+		return err
+	}
+	m.view = v
+	if err := m.s.ring.EnableStep(true); err != nil {
+		return err
+	}
+	if err := m.s.ring.SetAccess(m.view, m.s.trap.GFN, AccessRW); err != nil {
+		return err
+	}
+	return m.s.ring.SwitchAll(m.view)
+}
+
+func (m *execAltp2m) armed() error { return m.s.checkAccess(m.view, AccessRW) }
+
+func (m *execAltp2m) handle(ev *Event, r *Response) error {
+	switch ev.Kind {
+	case EventAccess:
+		m.s.countAccess(ev)
+		r.ToggleStep, r.SwitchView, r.View = true, true, HostView
+	case EventStep:
+		m.s.steps++
+		if m.s.onPage(ev.RIP) {
+			return nil
+		}
+		r.ToggleStep, r.SwitchView, r.View = true, true, m.view
+	}
+	return nil
+}
+
+func (m *execAltp2m) release(ev *Event, r *Response) {
+	r.SwitchView, r.View = true, HostView
+	switch ev.Kind {
+	case EventAccess:
+		m.s.countAccess(ev)
+	case EventStep:
+		m.s.steps++
+		r.ToggleStep = true
+	}
+}
+
+func (m *execAltp2m) disarm() error {
+	if err := m.s.ring.SwitchAll(HostView); err != nil {
+		return err
+	}
+	if err := m.s.stopSteps(); err != nil {
+		return err
+	}
+	if m.view != HostView {
+		if err := m.s.ring.DestroyView(m.view); err != nil {
+			return err
+		}
+		m.view = HostView
+	}
+	return m.s.ring.EnableViews(false)
+}
