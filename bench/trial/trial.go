@@ -1,0 +1,390 @@
+package trial
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"hangbench/bench/plan"
+	"hangbench/guests/beat"
+	"hangbench/monitor"
+	"hangbench/monitor/ept"
+	"hangbench/results"
+	"hangbench/scenarios"
+	"hangbench/scenarios/inject"
+)
+
+// Watcher is an attached monitor; a *monitor.Session is one.
+type Watcher interface {
+	Verdict() <-chan monitor.Verdict
+	Done() <-chan struct{}
+	Detach() (monitor.Counters, error)
+}
+
+// Violations counts EPT violations from the hypervisor's trace until stopped.
+type Violations interface {
+	Stop() (ept.Counts, error)
+}
+
+// Env is the guest, and what the trial may do with it.
+type Env struct {
+	Host    string // lab or xen
+	Release string // the guest kernel's release
+	Page    *beat.Page
+	CPUs    int // vCPUs that beat
+	Target  inject.Target
+	// Attach starts a monitor with the mechanism. It is not called for none.
+	Attach func(monitor.Mechanism, monitor.Thresholds, time.Duration) (Watcher, error)
+	// Trace starts to count EPT violations of the guest.
+	Trace func() (Violations, error)
+	// Now is dom0's monotonic clock in nanoseconds.
+	Now func() int64
+	// Sleep waits on that clock, or until ctx ends.
+	Sleep func(ctx context.Context, d time.Duration) error
+	// Progress is told what the trial does now.
+	Progress func(stage string)
+}
+
+const (
+	// poll is how often the trial looks at the heartbeat.
+	poll = 5 * time.Millisecond
+	// silent is how many heartbeats in a row must be missing before the guest is
+	// taken to hang, at the pace it had before the fault.
+	silent = 6
+	// phase is the span over which a trial's seed moves its injection: two
+	// heartbeats, so that every phase of the guest's own period is hit.
+	phase = 2 * beat.Period
+)
+
+// invalid says why the ground truth of a trial was not confirmed.
+type invalid string
+
+func (e invalid) Error() string { return string(e) }
+
+// Run runs one trial. The error is for what is not the trial's outcome: ctx
+// ended, or the host failed. A guest or monitor that misbehaved is in the record.
+func Run(ctx context.Context, p plan.Trial, env Env) (results.Trial, error) {
+	rec := results.Trial{
+		Schema: results.Schema, Suite: p.Suite, Trial: p.Index, Block: p.Block,
+		Scenario: p.Scenario, Mechanism: p.Mechanism, Driver: p.Driver, Host: env.Host,
+		GuestKernel: env.Release, VCPUs: p.Guest.VCPUs, MemoryMiB: p.Guest.MemoryMiB, Seed: p.Seed,
+	}
+	sc, err := scenarios.Find(p.Scenario)
+	if err != nil {
+		return rec, err
+	}
+	mech, err := monitor.FindMechanism(p.Mechanism)
+	if err != nil {
+		return rec, err
+	}
+	rec.Expected = sc.Class
+	if !sc.Control() {
+		rec.DeadlineNS = p.Timing.DeadlineMS * 1e6
+	}
+	r := &run{ctx: ctx, p: p, env: env, sc: sc, mech: mech, rec: &rec}
+	err = r.all()
+	var why invalid
+	if errors.As(err, &why) {
+		rec.Outcome, rec.Reason = results.Invalid, string(why)
+		return rec, nil
+	}
+	return rec, err
+}
+
+type run struct {
+	ctx  context.Context
+	p    plan.Trial
+	env  Env
+	sc   scenarios.Scenario
+	mech monitor.Mechanism
+	rec  *results.Trial
+
+	watcher Watcher
+	traced  Violations
+	armedAt int64
+	verdict *monitor.Verdict
+}
+
+func ms(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
+
+func (r *run) count() beat.Count { return r.env.Page.Total(r.env.CPUs) }
+
+// all is the way of a trial. Whatever happens after attaching, the fault is
+// lifted and the monitor detached.
+func (r *run) all() (err error) {
+	r.env.Progress("workload")
+	if err := r.startWorkload(); err != nil {
+		return err
+	}
+	r.env.Progress("baseline")
+	before, err := r.window(ms(r.p.Timing.BaselineMS))
+	if err != nil {
+		return err
+	}
+	r.rec.Guest.BeatsBefore = before.Beats
+	if before.Beats == 0 {
+		return invalid("the guest's heartbeat stood still before the monitor was attached")
+	}
+
+	r.env.Progress("attach")
+	if err := r.attach(); err != nil {
+		return err
+	}
+	attached := true
+	var fault *inject.Injection
+	defer func() {
+		if fault != nil {
+			err = errors.Join(err, fault.Lift())
+		}
+		if attached {
+			_, derr := r.detach()
+			err = errors.Join(err, derr)
+		}
+	}()
+
+	r.env.Progress("observe")
+	during, err := r.window(ms(r.p.Timing.BaselineMS))
+	if err != nil {
+		return err
+	}
+	r.rec.Guest.BeatsDuring = during.Beats
+	r.progressRatio(before, during)
+	rest := ms(r.p.Timing.ObserveMS - r.p.Timing.BaselineMS)
+	rest += time.Duration(r.p.Seed % uint64(phase))
+	if _, err := r.window(rest); err != nil {
+		return err
+	}
+
+	var t0 int64
+	if !r.sc.Control() && r.verdict == nil {
+		r.env.Progress("inject")
+		t0 = r.env.Now()
+		if fault, err = r.sc.Fault(r.env.Target); err != nil {
+			return invalid(fmt.Sprintf("the fault could not be injected: %v", err))
+		}
+		if err := r.awaitVerdict(t0, during); err != nil {
+			return err
+		}
+		r.env.Progress("lift")
+		lift := fault
+		fault = nil
+		if err := lift.Lift(); err != nil {
+			return err
+		}
+		recovered, err := r.beatsWithin(2, ms(r.p.Timing.RecoveryMS))
+		if err != nil {
+			return err
+		}
+		r.rec.Recovered = &recovered
+	}
+
+	r.env.Progress("detach")
+	attached = false
+	if _, err := r.detach(); err != nil {
+		return err
+	}
+	start := r.count().Beats
+	alive, err := r.beatsWithin(2, ms(r.p.Timing.RecoveryMS))
+	if err != nil {
+		return err
+	}
+	r.rec.Guest.BeatsAfter = r.count().Beats - start
+	if !alive {
+		return invalid("the guest made no progress after the monitor was detached")
+	}
+	r.conclude(t0)
+	return nil
+}
+
+// startWorkload asks for the scenario's workload and waits until it runs.
+func (r *run) startWorkload() error {
+	if !r.env.Page.Valid() {
+		return invalid("the guest's heartbeat page lost its mark")
+	}
+	want := beat.Idle
+	if r.sc.Workload == scenarios.Busy {
+		want = beat.Busy
+	}
+	r.env.Page.Want(want)
+	for end := r.env.Now() + int64(10*time.Second); r.env.Page.Active() != want || want == beat.Busy && r.count().Work == 0; {
+		if r.env.Now() > end {
+			return invalid(fmt.Sprintf("the guest did not start the %s workload", r.sc.Workload))
+		}
+		if err := r.env.Sleep(r.ctx, poll); err != nil {
+			return err
+		}
+	}
+	_, err := r.window(4 * beat.Period) // let it settle
+	return err
+}
+
+// window lets time pass and returns what the guest did meanwhile. It ends early
+// on a verdict.
+func (r *run) window(d time.Duration) (beat.Count, error) {
+	start, end := r.count(), r.env.Now()+int64(d)
+	for now := r.env.Now(); now < end && r.verdict == nil; now = r.env.Now() {
+		if err := r.env.Sleep(r.ctx, min(poll, time.Duration(end-now))); err != nil {
+			return beat.Count{}, err
+		}
+		if err := r.look(); err != nil {
+			return beat.Count{}, err
+		}
+	}
+	c := r.count()
+	return beat.Count{Beats: c.Beats - start.Beats, Work: c.Work - start.Work}, nil
+}
+
+// look takes the verdict, if there is one, and notices a monitor that died.
+func (r *run) look() error {
+	if r.watcher == nil || r.verdict != nil {
+		return nil
+	}
+	select {
+	case v := <-r.watcher.Verdict():
+		r.verdict = &v
+		return nil
+	default:
+	}
+	select {
+	case <-r.watcher.Done():
+		return invalid("the monitor ended by itself")
+	default:
+		return nil
+	}
+}
+
+func (r *run) attach() error {
+	var err error
+	if r.traced, err = r.env.Trace(); err != nil {
+		return fmt.Errorf("trace EPT violations: %w", err)
+	}
+	r.armedAt = r.env.Now()
+	if !r.mech.Watches() {
+		return nil
+	}
+	t := monitor.DefaultThresholds()
+	if v, ok := r.p.Thresholds["spin_ms"]; ok {
+		t.Spin = ms(v)
+	}
+	if r.watcher, err = r.env.Attach(r.mech, t, ms(r.p.Timing.SampleMS)); err != nil {
+		_, serr := r.traced.Stop()
+		return errors.Join(err, serr)
+	}
+	return nil
+}
+
+// detach ends monitor and trace and writes down what they counted.
+func (r *run) detach() (monitor.Counters, error) {
+	var c monitor.Counters
+	var merr error
+	if r.watcher != nil {
+		if c, merr = r.watcher.Detach(); merr != nil {
+			merr = invalid(fmt.Sprintf("the monitor failed: %v", merr))
+		}
+	}
+	r.rec.WindowNS = r.env.Now() - r.armedAt
+	n, terr := r.traced.Stop()
+	if terr != nil {
+		terr = fmt.Errorf("trace EPT violations: %w", terr)
+	}
+	r.rec.Events = results.Events{Delivered: c.Accesses, Steps: c.Steps, RingFull: c.RingFull}
+	perm := min(n.Trapped, c.Accesses)
+	r.rec.EPT = results.EPT{
+		Permission: perm, Suppressed: n.Trapped - perm,
+		Lazy: n.Lazy, MMIO: n.MMIO, Superpage: n.Superpage, Residual: n.Residual,
+		Total:     n.Trapped + n.Lazy + n.MMIO + n.Superpage + n.Residual,
+		TraceLost: n.Lost,
+	}
+	return c, errors.Join(merr, terr)
+}
+
+// awaitVerdict waits for the verdict or the deadline, and confirms from the
+// heartbeat that the guest hangs. Without a monitor there is nothing to wait
+// for but the ground truth.
+func (r *run) awaitVerdict(t0 int64, during beat.Count) error {
+	// The pace of the heartbeat with the monitor on: a mechanism that slows the
+	// guest down must not make it look hung.
+	pace := int64(beat.Period)
+	if during.Beats > 0 {
+		pace = max(pace, r.p.Timing.BaselineMS*1e6/int64(during.Beats))
+	} else {
+		pace = max(pace, r.p.Timing.BaselineMS*1e6)
+	}
+	deadline := t0 + r.p.Timing.DeadlineMS*1e6
+	start := r.count().Beats
+	last, lastAt := start, t0
+	for {
+		if err := r.env.Sleep(r.ctx, poll); err != nil {
+			return err
+		}
+		now := r.env.Now()
+		if n := r.count().Beats; n != last {
+			last, lastAt = n, now
+		}
+		if err := r.look(); err != nil {
+			return err
+		}
+		quiet := now-lastAt >= silent*pace
+		if quiet && (r.verdict != nil || r.watcher == nil) || now >= deadline {
+			r.rec.Guest.BeatsHung = last - start
+			if !quiet {
+				return invalid(fmt.Sprintf("the guest's heartbeat went on after the fault: %d beats in %d ms", last-start, (now-t0)/1e6))
+			}
+			hang := max(lastAt-t0, 0)
+			r.rec.HangNS = &hang
+			return nil
+		}
+	}
+}
+
+// beatsWithin reports whether the heartbeat advances by n within d.
+func (r *run) beatsWithin(n uint64, d time.Duration) (bool, error) {
+	start := r.count().Beats
+	for end := r.env.Now() + int64(d); ; {
+		if r.count().Beats-start >= n {
+			return true, nil
+		}
+		if r.env.Now() >= end {
+			return false, nil
+		}
+		if err := r.env.Sleep(r.ctx, poll); err != nil {
+			return false, err
+		}
+	}
+}
+
+// progressRatio compares the paired windows, by work done if the workload does
+// any and by heartbeats if not. Four digits are more than the windows resolve.
+func (r *run) progressRatio(before, during beat.Count) {
+	if !r.mech.Watches() {
+		return
+	}
+	on, off := during.Beats, before.Beats
+	if r.sc.Workload == scenarios.Busy {
+		on, off = during.Work, before.Work
+	}
+	if off > 0 {
+		r.rec.Guest.ProgressRatio = math.Round(1e4*float64(on)/float64(off)) / 1e4
+	}
+}
+
+// conclude says what the trial came to. Its ground truth is confirmed here.
+func (r *run) conclude(t0 int64) {
+	if v := r.verdict; v != nil {
+		r.rec.Class, r.rec.Scope, r.rec.Evidence = string(v.Class), string(v.Scope), v.Evidence
+	}
+	switch {
+	case r.verdict != nil && (r.sc.Control() || t0 == 0 || r.verdict.TimeNS < t0):
+		r.rec.Outcome = results.FalseAlarm
+	case r.verdict != nil:
+		r.rec.Outcome = results.Detected
+		d := r.verdict.TimeNS - t0
+		r.rec.DetectNS = &d
+	case r.sc.Control():
+		r.rec.Outcome = results.Clean
+	default:
+		r.rec.Outcome = results.Missed
+	}
+}
