@@ -11,7 +11,7 @@
 // switches tasks: none, exec-step, exec-altp2m. The Detector is a pure function
 // of observations, the same for every mechanism, so that only the price of the
 // signal differs. Reading a Linux guest (page tables, kernel identity) is
-// monitor/linux; sorting the hypervisor's EPT-violation records is monitor/ept.
+// monitor/linux.
 //
 // The guest is hostile: nothing read from it is used as an index or a length
 // without a bound. And the guest must go on: Detach takes every trap back,

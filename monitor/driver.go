@@ -27,7 +27,7 @@ type VCPUState struct {
 
 // Registers are the registers of a vCPU that detectors look at.
 type Registers struct {
-	RIP, RSP, RFLAGS, CR3 uint64
+	RIP, RSP, RFLAGS, CR3, CR4 uint64
 	// General holds the general registers in the order rax, rbx, rcx, rdx, rsi,
 	// rdi, rbp, r8 to r15.
 	General [15]uint64

@@ -12,6 +12,7 @@ type Mechanism struct {
 	Traps string // what is trapped
 	Miss  string // what it can miss
 	Needs string // what it needs of the host
+	Views bool   // uses altp2m
 	new   func(s *Session) mechanism
 }
 
@@ -53,6 +54,7 @@ func Mechanisms() []Mechanism {
 			Traps: "execution of the page that holds the scheduler's switch function, in a view of its own; a vCPU steps off the page in view 0",
 			Miss:  "nothing known",
 			Needs: "EPT, mem_access, monitor trap flag, Xen booted with altp2m=1, guest with altp2m=\"external\"; on Xen 4.20 also hap_2mb=0 hap_1gb=0",
+			Views: true,
 			new:   func(s *Session) mechanism { return &execAltp2m{s: s} },
 		},
 	}

@@ -10,7 +10,6 @@ import (
 	"hangbench/bench/plan"
 	"hangbench/guests/beat"
 	"hangbench/monitor"
-	"hangbench/monitor/ept"
 	"hangbench/results"
 	"hangbench/scenarios"
 	"hangbench/scenarios/inject"
@@ -23,9 +22,20 @@ type Watcher interface {
 	Detach() (monitor.Counters, error)
 }
 
-// Violations counts EPT violations from the hypervisor's trace until stopped.
-type Violations interface {
-	Stop() (ept.Counts, error)
+// Violations are EPT violations of the guest by cause, from the hypervisor's
+// trace.
+type Violations struct {
+	Trapped   uint64 // denied by the permission that the monitor set
+	Lazy      uint64 // altp2m view filled from the host p2m
+	MMIO      uint64 // emulated device, or nothing there
+	Superpage uint64 // large page split for execution
+	Residual  uint64 // none of these
+	Lost      uint64 // trace records that Xen dropped: of any kind
+}
+
+// Tracer counts EPT violations until it is stopped.
+type Tracer interface {
+	Stop() (Violations, error)
 }
 
 // Env is the guest, and what the trial may do with it.
@@ -38,7 +48,7 @@ type Env struct {
 	// Attach starts a monitor with the mechanism. It is not called for none.
 	Attach func(monitor.Mechanism, monitor.Thresholds, time.Duration) (Watcher, error)
 	// Trace starts to count EPT violations of the guest.
-	Trace func() (Violations, error)
+	Trace func() (Tracer, error)
 	// Now is dom0's monotonic clock in nanoseconds.
 	Now func() int64
 	// Sleep waits on that clock, or until ctx ends.
@@ -102,7 +112,7 @@ type run struct {
 	rec  *results.Trial
 
 	watcher Watcher
-	traced  Violations
+	traced  Tracer
 	armedAt int64
 	verdict *monitor.Verdict
 }

@@ -55,7 +55,7 @@ func (d *Driver) Registers(i int, r *monitor.Registers) error {
 		return err
 	}
 	x := &d.regs
-	*r = monitor.Registers{RIP: x.RIP, RSP: x.RSP, RFLAGS: x.RFLAGS, CR3: x.CR3,
+	*r = monitor.Registers{RIP: x.RIP, RSP: x.RSP, RFLAGS: x.RFLAGS, CR3: x.CR3, CR4: x.CR4,
 		General: [15]uint64{x.RAX, x.RBX, x.RCX, x.RDX, x.RSI, x.RDI, x.RBP, x.R8, x.R9, x.R10, x.R11, x.R12, x.R13, x.R14, x.R15}}
 	return nil
 }

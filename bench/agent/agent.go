@@ -1,0 +1,169 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"hangbench/bench/dom0"
+	"hangbench/guests/lab/wire"
+)
+
+// IsInit reports whether this process is the first one of a machine, and so has
+// to be the agent.
+func IsInit() bool { return os.Getpid() == 1 && os.Args[0] == "/init" }
+
+// Main is the agent. It does not return: when nothing can be done any more it
+// says so on console and port and waits to be switched off.
+func Main() {
+	// Collections would fall at points that depend on allocation history; with
+	// room to spare the agent has next to none during a trial.
+	debug.SetGCPercent(400)
+	err := run(context.Background())
+	fmt.Fprintln(os.Stderr, "hangbench agent:", err)
+	for {
+		time.Sleep(time.Hour)
+	}
+}
+
+func run(ctx context.Context) error {
+	serr := setup(ctx)
+	port, err := openPort(Port)
+	if err != nil {
+		return errors.Join(serr, err)
+	}
+	a := &agent{port: wire.NewReader(port), out: wire.NewWriter(port)}
+	if serr == nil {
+		a.host = &dom0.Host{Kind: "lab", Guests: GuestDir, Work: "/tmp", Progress: a.progress}
+		serr = a.host.Open()
+	}
+	if serr != nil {
+		a.out.Send(wire.KindError, Failure{Error: "set up dom0: " + serr.Error()})
+		return serr
+	}
+	return a.serve(ctx)
+}
+
+type agent struct {
+	port  *wire.Reader
+	out   *wire.Writer
+	host  *dom0.Host
+	guest *dom0.Guest
+}
+
+func (a *agent) progress(stage string) {
+	a.out.Send(wire.KindProgress, Progress{Stage: stage, UpNS: upNS()})
+}
+
+func upNS() int64 {
+	var ts unix.Timespec
+	unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts)
+	return ts.Nano()
+}
+
+// serve does jobs until the port fails.
+func (a *agent) serve(ctx context.Context) error {
+	if err := a.ready(); err != nil {
+		return err
+	}
+	for {
+		m, err := a.port.Next()
+		if gap := (*wire.GapError)(nil); errors.As(err, &gap) {
+			continue // the harness starts its count anew after each restore
+		}
+		if err != nil {
+			return fmt.Errorf("read a job: %w", err)
+		}
+		if m.Kind != wire.KindJob {
+			continue
+		}
+		var job Job
+		if err := m.Decode(&job); err != nil {
+			a.out.Send(wire.KindError, Failure{Error: err.Error()})
+			continue
+		}
+		if err := a.do(ctx, job); err != nil {
+			if err := a.out.Send(wire.KindError, Failure{Error: err.Error(), Console: consoleTail()}); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (a *agent) do(ctx context.Context, job Job) error {
+	switch {
+	case job.Guest != nil:
+		if a.guest != nil {
+			return fmt.Errorf("there is a guest already")
+		}
+		g, err := a.host.NewGuest(ctx, "guest", *job.Guest)
+		if err != nil {
+			return err
+		}
+		a.guest = g
+		return a.ready()
+	case job.Trial != nil:
+		if a.guest == nil {
+			return fmt.Errorf("trial %d: there is no guest to run it on", job.Trial.Index)
+		}
+		if a.guest.Spec != job.Trial.Guest {
+			return fmt.Errorf("trial %d wants guest %+v, the lab has %+v", job.Trial.Index, job.Trial.Guest, a.guest.Spec)
+		}
+		rec, err := a.guest.Run(ctx, *job.Trial)
+		if err != nil {
+			return err
+		}
+		if err := a.out.Send(wire.KindRecord, rec); err != nil {
+			return err
+		}
+		return a.out.Send(wire.KindDone, Progress{Stage: "done", UpNS: upNS()})
+	case job.Off:
+		a.out.Send(wire.KindBye, Progress{Stage: "off", UpNS: upNS()})
+		unix.Sync()
+		return unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
+	}
+	return fmt.Errorf("empty job")
+}
+
+func (a *agent) ready() error {
+	xen, err := a.host.Version()
+	if err != nil {
+		return err
+	}
+	var uts unix.Utsname
+	if err := unix.Uname(&uts); err != nil {
+		return err
+	}
+	r := Ready{Xen: xen, Kernel: unix.ByteSliceToString(uts.Release[:]), UpNS: upNS()}
+	if a.guest != nil {
+		r.Guest = a.guest.Release
+	}
+	return a.out.Send(wire.KindReady, r)
+}
+
+// consoleTail returns the end of the guests' consoles.
+func consoleTail() string {
+	const most = 4096
+	var all []byte
+	logs, _ := filepath.Glob(filepath.Join(consoles, "*.log"))
+	for _, l := range logs {
+		f, err := os.Open(l)
+		if err != nil {
+			continue
+		}
+		if st, err := f.Stat(); err == nil && st.Size() > most {
+			f.Seek(-most, io.SeekEnd)
+		}
+		b, _ := io.ReadAll(io.LimitReader(f, most))
+		f.Close()
+		all = append(append(all, fmt.Sprintf("--- %s\n", filepath.Base(l))...), b...)
+	}
+	return string(all)
+}

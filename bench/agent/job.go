@@ -1,0 +1,50 @@
+package agent
+
+import (
+	"hangbench/bench/plan"
+	"hangbench/scenarios/suites"
+)
+
+// Where the lab's image keeps what the agent needs; guests/lab lays it out.
+const (
+	// Port is the serial port on which jobs come.
+	Port = "/dev/ttyS1"
+	// ModuleDir holds kernel modules, uncompressed, loaded in the order of their names.
+	ModuleDir = "/lib/hangbench/modules"
+	// GuestDir holds guest kernels and the guest's initramfs.
+	GuestDir = "/guest"
+	// XenBin holds Xen's daemons and tools.
+	XenBin = "/usr/lib/xen/bin"
+)
+
+// Job is what the harness asks for: exactly one of its fields is set.
+type Job struct {
+	// Guest makes a guest and keeps it. The agent is ready again when it beats.
+	Guest *suites.Guest `json:"guest,omitempty"`
+	// Trial runs one trial on the guest made before.
+	Trial *plan.Trial `json:"trial,omitempty"`
+	// Off powers the machine off.
+	Off bool `json:"off,omitempty"`
+}
+
+// Ready is what the agent says when it waits for a job.
+type Ready struct {
+	Xen    string `json:"xen"`             // version of the hypervisor
+	Kernel string `json:"kernel"`          // dom0's kernel release
+	Guest  string `json:"guest,omitempty"` // release of the guest's kernel, once there is one
+	// UpNS is dom0's monotonic clock.
+	UpNS int64 `json:"up_ns"`
+}
+
+// Progress says what the agent does now.
+type Progress struct {
+	Stage string `json:"stage"`
+	UpNS  int64  `json:"up_ns"`
+}
+
+// Failure says why a job could not be done.
+type Failure struct {
+	Error string `json:"error"`
+	// Console is the end of the guest's console, when there is a guest.
+	Console string `json:"console,omitempty"`
+}

@@ -1,0 +1,103 @@
+package dom0
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"hangbench/bench/trial"
+	xc "hangbench/cgo/xenctrl"
+)
+
+// tracer counts a guest's EPT violations from Xen's trace buffers, which it
+// empties in a goroutine of its own until it is stopped.
+type tracer struct {
+	t      *xc.Trace
+	domid  xc.DomID
+	trap   uint64 // guest frame the monitor takes execution off
+	access xc.Access
+	views  bool
+	owners xc.Owners
+	counts trial.Violations
+
+	stop chan struct{}
+	wg   sync.WaitGroup
+	err  error // of the goroutine
+}
+
+// drainPeriod is short enough for buffers of 64 pages (256 KiB) at several
+// times the highest rate of violations seen in the lab.
+const drainPeriod = 100 * time.Millisecond
+
+// startTrace starts to count the violations of a guest whose monitor, if any,
+// traps execution of one frame, in a view of its own if views is set.
+func startTrace(xen *xc.Xen, domid int, trap uint64, watched, views bool) (*tracer, error) {
+	t, err := xen.OpenTrace(xc.TraceConfig{Events: xc.TraceHandlers | xc.TraceRunstate})
+	if err != nil {
+		return nil, err
+	}
+	tr := &tracer{t: t, domid: xc.DomID(domid), trap: trap, access: xc.AccessRWX, views: views, stop: make(chan struct{})}
+	if watched {
+		tr.access = xc.AccessRW
+	}
+	tr.wg.Go(func() {
+		tick := time.NewTicker(drainPeriod)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tr.stop:
+				return
+			case <-tick.C:
+				if tr.err = tr.t.Drain(tr.record); tr.err != nil {
+					return
+				}
+			}
+		}
+	})
+	return tr, nil
+}
+
+// record counts one trace record. Violations of other guests are not ours; as
+// long as it is unknown who runs on a physical CPU, a violation is taken to be.
+func (tr *tracer) record(r *xc.Record) {
+	tr.owners.Observe(r)
+	n, ok := r.NPF()
+	if !ok {
+		return
+	}
+	if d, _, known := tr.owners.Owner(r.CPU); known && d != tr.domid {
+		return
+	}
+	a := xc.AccessRWX
+	if n.GFN() == tr.trap {
+		a = tr.access
+	}
+	switch n.Class(a, tr.views) {
+	case xc.NPFPermission, xc.NPFPageWalk:
+		tr.counts.Trapped++
+	case xc.NPFLazyCopy:
+		tr.counts.Lazy++
+	case xc.NPFMMIO:
+		tr.counts.MMIO++
+	case xc.NPFSuperpage:
+		tr.counts.Superpage++
+	default:
+		tr.counts.Residual++
+	}
+}
+
+// Stop ends the trace and returns what was counted.
+func (tr *tracer) Stop() (trial.Violations, error) {
+	close(tr.stop)
+	tr.wg.Wait()
+	err := tr.err
+	if err == nil {
+		err = errors.Join(tr.t.Stop(), tr.t.Drain(tr.record))
+	}
+	tr.counts.Lost = tr.t.Stats().Lost
+	if err = errors.Join(err, tr.t.Close()); err != nil {
+		return tr.counts, fmt.Errorf("read Xen's trace: %w", err)
+	}
+	return tr.counts, nil
+}
