@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -116,10 +117,7 @@ func (m *execStep) release(ev *Event, r *Response) {
 }
 
 func (m *execStep) disarm() error {
-	if err := m.s.ring.SetAccess(HostView, m.s.trap.GFN, AccessRWX); err != nil {
-		return err
-	}
-	return m.s.stopSteps()
+	return errors.Join(m.s.ring.SetAccess(HostView, m.s.trap.GFN, AccessRWX), m.s.stopSteps())
 }
 
 // execAltp2m takes execute permission off the trapped page in a view of its
@@ -127,6 +125,7 @@ func (m *execStep) disarm() error {
 // and comes back: other vCPUs stay in the trapped view all the while.
 type execAltp2m struct {
 	s    *Session
+	on   bool // altp2m is on
 	view View
 }
 
@@ -134,6 +133,7 @@ func (m *execAltp2m) arm() error {
 	if err := m.s.ring.EnableViews(true); err != nil {
 		return err
 	}
+	m.on = true
 	v, err := m.s.ring.CreateView()
 	if err != nil {
 		return err
@@ -177,17 +177,15 @@ func (m *execAltp2m) release(ev *Event, r *Response) {
 }
 
 func (m *execAltp2m) disarm() error {
-	if err := m.s.ring.SwitchAll(HostView); err != nil {
-		return err
+	if !m.on {
+		return m.s.stopSteps()
 	}
-	if err := m.s.stopSteps(); err != nil {
-		return err
-	}
+	err := errors.Join(m.s.ring.SwitchAll(HostView), m.s.stopSteps())
 	if m.view != HostView {
-		if err := m.s.ring.DestroyView(m.view); err != nil {
-			return err
-		}
+		err = errors.Join(err, m.s.ring.DestroyView(m.view))
 		m.view = HostView
 	}
-	return m.s.ring.EnableViews(false)
+	m.on = false
+	// Turning altp2m off also frees a view that could not be destroyed.
+	return errors.Join(err, m.s.ring.EnableViews(false))
 }

@@ -285,12 +285,11 @@ func (s *Session) checkAccess(v View, want Access) error {
 }
 
 func (s *Session) stopSteps() error {
+	var errs []error
 	for i := range s.switches {
-		if err := s.ring.StopStep(i); err != nil {
-			return err
-		}
+		errs = append(errs, s.ring.StopStep(i))
 	}
-	return s.ring.EnableStep(false)
+	return errors.Join(append(errs, s.ring.EnableStep(false))...)
 }
 
 // release answers what is open, takes the trap back and closes the ring. It
