@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -39,7 +41,7 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(serr, err)
 	}
-	a := &agent{port: wire.NewReader(port), out: wire.NewWriter(port)}
+	a := &agent{raw: port, port: wire.NewReader(port), out: wire.NewWriter(port)}
 	if serr == nil {
 		a.host = &dom0.Host{Kind: "lab", Guests: GuestDir, Work: "/tmp", Progress: a.progress}
 		serr = a.host.Open()
@@ -52,6 +54,7 @@ func run(ctx context.Context) error {
 }
 
 type agent struct {
+	raw   io.Writer
 	port  *wire.Reader
 	out   *wire.Writer
 	host  *dom0.Host
@@ -124,10 +127,8 @@ func (a *agent) do(ctx context.Context, job Job) error {
 			return err
 		}
 		return a.out.Send(wire.KindDone, Progress{Stage: "done", UpNS: upNS()})
-	case job.Off:
-		a.out.Send(wire.KindBye, Progress{Stage: "off", UpNS: upNS()})
-		unix.Sync()
-		return unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
+	case len(job.Exec) > 0:
+		return a.exec(ctx, job.Exec)
 	}
 	return fmt.Errorf("empty job")
 }
@@ -145,7 +146,24 @@ func (a *agent) ready() error {
 	if a.guest != nil {
 		r.Guest = a.guest.Release
 	}
-	return a.out.Send(wire.KindReady, r)
+	if err := a.out.Send(wire.KindReady, r); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(a.raw, Mark)
+	return err
+}
+
+// exec runs a program, for a minute at most.
+func (a *agent) exec(ctx context.Context, argv []string) error {
+	const most = 1 << 20
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	text, err := cmd.CombinedOutput()
+	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
+		return fmt.Errorf("run %s: %w", argv[0], err)
+	}
+	return a.out.Send(wire.KindRecord, Output{Text: strings.ToValidUTF8(string(text[:min(len(text), most)]), "?"), Status: cmd.ProcessState.ExitCode()})
 }
 
 // consoleTail returns the end of the guests' consoles.

@@ -23,9 +23,19 @@ type Job struct {
 	Guest *suites.Guest `json:"guest,omitempty"`
 	// Trial runs one trial on the guest made before.
 	Trial *plan.Trial `json:"trial,omitempty"`
-	// Off powers the machine off.
-	Off bool `json:"off,omitempty"`
+	// Exec runs a program in dom0.
+	Exec []string `json:"exec,omitempty"`
 }
+
+// Output is what came of Job.Exec.
+type Output struct {
+	Text   string `json:"text"`   // standard output and error together, the first MiB
+	Status int    `json:"status"` // exit status
+}
+
+// Mark is the line the agent writes behind Ready. It is no message; it is where
+// the harness has the machine saved.
+const Mark = "@hb-ready"
 
 // Ready is what the agent says when it waits for a job.
 type Ready struct {

@@ -1,0 +1,140 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"hangbench/bench/agent"
+	"hangbench/bench/dom0"
+	"hangbench/bench/labhost"
+	"hangbench/guests/lab"
+)
+
+// labFlags say where the lab is kept and what it is made of.
+type labFlags struct {
+	cache, source, mirror string
+}
+
+// mirrorEnv overrides the mirror of Debian's packages.
+const mirrorEnv = "HANGBENCH_DEBIAN_MIRROR"
+
+func (l *labFlags) add(f *pflag.FlagSet) {
+	f.StringVar(&l.cache, "cache", "", "`folder` for packages, images and snapshots (default: $"+lab.CacheEnv+", else hangbench in the user's cache folder)")
+	f.StringVar(&l.source, "source", "", "`root` of this project's source (default: found from the current folder and the program's)")
+	f.StringVar(&l.mirror, "mirror", "", "base `URL` of a Debian mirror (default: $"+mirrorEnv+", else Debian's own)")
+}
+
+func (l *labFlags) open(env *Env) (lab.Cache, error) {
+	c, err := lab.FindCache(l.cache, env.Getenv)
+	if err != nil {
+		return "", usageError{err}
+	}
+	return c, nil
+}
+
+func (l *labFlags) build(ctx context.Context, env *Env, p *progress) (*lab.Lab, error) {
+	c, err := l.open(env)
+	if err != nil {
+		return nil, err
+	}
+	src, err := l.findSource()
+	if err != nil {
+		return nil, err
+	}
+	mirror := l.mirror
+	if mirror == "" {
+		mirror = env.Getenv(mirrorEnv)
+	}
+	built, err := lab.Build(ctx, lab.Options{
+		Cache: c, Source: src, Mirror: mirror, Fields: dom0.Fields(),
+		Layout: lab.Layout{ModuleDir: agent.ModuleDir, GuestDir: agent.GuestDir, XenBin: agent.XenBin,
+			KernelFile: dom0.KernelFile, ProfileFile: dom0.ProfileFile},
+		Progress: func(step string, done, total int64) { p.bytes("lab: "+step, done, total) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	return built, nil
+}
+
+// findSource returns the root of this project's source: the dom0 program is
+// built from it.
+func (l *labFlags) findSource() (string, error) {
+	isRoot := func(dir string) bool {
+		b, err := os.ReadFile(filepath.Join(dir, "go.mod"))
+		return err == nil && strings.HasPrefix(string(b), "module hangbench\n")
+	}
+	if l.source != "" {
+		if !isRoot(l.source) {
+			return "", usagef("--source %s: that is not the root of hangbench's source", l.source)
+		}
+		return filepath.Abs(l.source)
+	}
+	var starts []string
+	if wd, err := os.Getwd(); err == nil {
+		starts = append(starts, wd)
+	}
+	if exe, err := os.Executable(); err == nil {
+		starts = append(starts, filepath.Dir(exe))
+	}
+	for _, dir := range starts {
+		for ; ; dir = filepath.Dir(dir) {
+			if isRoot(dir) {
+				return dir, nil
+			}
+			if dir == filepath.Dir(dir) {
+				break
+			}
+		}
+	}
+	return "", missingError{errors.New("the lab's dom0 program is built from hangbench's source, which is not here: run in a checkout, or name it with --source")}
+}
+
+func labCommand(ctx context.Context, env *Env, args []string) error {
+	return dispatch(ctx, env, "hangbench lab", []command{
+		{"build", "", "fetch the packages and build the lab", labBuild},
+		{"up", "", "start a lab and keep it running", labUp},
+		{"run", "PROGRAM [ARGUMENT...]", "run a program in dom0 of the running lab, or of one started for it", labRun},
+		{"console", "", "print the console of the running lab's Xen and dom0", labConsole},
+		{"down", "", "stop the running lab", labDown},
+		{"status", "", "say what is in the cache and what runs", labStatus},
+		{"bench", "", "measure boot, restore, memory and disk", labBench},
+	}, args)
+}
+
+func labBuild(ctx context.Context, env *Env, args []string) error {
+	f := flags(env, "lab build", "", "Fetch the lab's packages and build its disc, unless the cache has it.")
+	var lf labFlags
+	lf.add(f)
+	if err := parse(f, args, 0, 0); err != nil {
+		return err
+	}
+	p := newProgress(env, 0)
+	l, err := lf.build(ctx, env, p)
+	p.end()
+	if err != nil {
+		return err
+	}
+	m := l.Manifest
+	fmt.Fprintf(env.Stdout, "lab %s\n  disc      %s\n  manifest  %s\n  xen       %s\n  dom0      Linux %s\n", m.Key(), l.Disc(),
+		filepath.Join(l.Dir, lab.ManifestFile), m.Version("xen-hypervisor-4.20-amd64"), m.Dom0)
+	for name, release := range m.Guests {
+		fmt.Fprintf(env.Stdout, "  guest     %s: Linux %s\n", name, release)
+	}
+	return nil
+}
+
+// openLab builds the lab and opens it as a host.
+func (l *labFlags) host(ctx context.Context, env *Env, p *progress) (*labhost.Host, error) {
+	built, err := l.build(ctx, env, p)
+	if err != nil {
+		return nil, err
+	}
+	return labhost.New(ctx, built, func(w string) { p.clear(); env.warn("%s", w) }, p.step)
+}

@@ -1,0 +1,126 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"hangbench/bench/plan"
+	"hangbench/guests/lab"
+	"hangbench/monitor"
+	"hangbench/scenarios"
+	"hangbench/scenarios/suites"
+)
+
+// vocabulary is every name that a suite may use.
+func vocabulary() suites.Vocabulary {
+	v := suites.Vocabulary{
+		Drivers:    []string{"xenctrl"},
+		Kernels:    lab.GuestKernels(),
+		Thresholds: []string{"spin_ms"},
+	}
+	for _, s := range scenarios.All() {
+		v.Scenarios = append(v.Scenarios, s.ID)
+	}
+	for _, m := range monitor.Mechanisms() {
+		v.Mechanisms = append(v.Mechanisms, m.Name)
+	}
+	return v
+}
+
+func loadSuite(name string) (*suites.Suite, error) {
+	s, err := suites.Load(name, vocabulary())
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return s, nil
+}
+
+func listCommand(ctx context.Context, env *Env, args []string) error {
+	f := flags(env, "list", "[scenarios|mechanisms|suites]", "List what can be run.")
+	if err := parse(f, args, 0, 1); err != nil {
+		return err
+	}
+	what := f.Arg(0)
+	lists := []struct {
+		name  string
+		print func(io.Writer) error
+	}{
+		{"scenarios", func(w io.Writer) error {
+			for _, s := range scenarios.All() {
+				class := s.Class
+				if s.Control() {
+					class = "control"
+				}
+				fmt.Fprintf(w, "  %-18s %-8s %s\n", s.ID, class, s.Summary)
+			}
+			return nil
+		}},
+		{"mechanisms", func(w io.Writer) error {
+			for _, m := range monitor.Mechanisms() {
+				fmt.Fprintf(w, "  %s\n      traps   %s\n      misses  %s\n      needs   %s\n", m.Name, m.Traps, m.Miss, m.Needs)
+			}
+			return nil
+		}},
+		{"suites", func(w io.Writer) error {
+			for _, name := range suites.Builtin() {
+				s, err := suites.Load(name, vocabulary())
+				if err != nil {
+					return err
+				}
+				fmt.Fprintf(w, "  %-10s %4d trials  %s\n", name, len(plan.Expand(s, 0)), s.Description)
+			}
+			return nil
+		}},
+	}
+	found := false
+	for _, l := range lists {
+		if what != "" && what != l.name {
+			continue
+		}
+		if what == "" {
+			fmt.Fprintf(env.Stdout, "%s:\n", l.name)
+		}
+		found = true
+		if err := l.print(env.Stdout); err != nil {
+			return err
+		}
+	}
+	if !found {
+		return usagef("list: there are scenarios, mechanisms and suites, not %q", what)
+	}
+	return nil
+}
+
+func checkCommand(ctx context.Context, env *Env, args []string) error {
+	f := flags(env, "check", "SUITE", "Read a suite, by the name of a built-in one or by a file's path, and print the plan it expands to.")
+	seed := f.Uint64("seed", 1, "`seed` of the plan")
+	asJSON := f.Bool("json", false, "print the plan as JSON")
+	if err := parse(f, args, 1, 1); err != nil {
+		return err
+	}
+	s, err := loadSuite(f.Arg(0))
+	if err != nil {
+		return err
+	}
+	trials := plan.Expand(s, *seed)
+	if *asJSON {
+		e := json.NewEncoder(env.Stdout)
+		e.SetIndent("", "  ")
+		return e.Encode(struct {
+			Schema int          `json:"schema"`
+			Suite  string       `json:"suite"`
+			Seed   uint64       `json:"seed"`
+			Trials []plan.Trial `json:"trials"`
+		}{1, s.Name, *seed, trials})
+	}
+	fmt.Fprintf(env.Stdout, "%s: %s\n%d scenarios x %d mechanisms x %d drivers x %d guests, %d times: %d trials\n", s.Name, s.Description,
+		len(s.Scenarios), len(s.Mechanisms), len(s.Drivers), len(s.Guests), s.Repetitions, len(trials))
+	for _, t := range trials {
+		fmt.Fprintf(env.Stdout, "%4d  block %-3d %-20s %-12s %s %d vCPU %d MiB  seed %s\n", t.Index, t.Block, t.Scenario, t.Mechanism,
+			t.Guest.Kernel, t.Guest.VCPUs, t.Guest.MemoryMiB, strings.ToLower(fmt.Sprintf("%016X", t.Seed)))
+	}
+	return nil
+}

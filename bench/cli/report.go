@@ -1,0 +1,70 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"hangbench/analysis/figure"
+	"hangbench/analysis/report"
+	"hangbench/analysis/table"
+	"hangbench/results"
+)
+
+// figureName is the name of the overview figure's files in a run's folder.
+const figureName = "overview"
+
+func reportCommand(ctx context.Context, env *Env, args []string) error {
+	f := flags(env, "report", "RUN", "Print a run's tables, draw its figures and write its report; RUN is its folder.")
+	format := f.String("format", "terminal", "`FORMAT` of the tables: terminal, markdown or csv (which draws nothing)")
+	if err := parse(f, args, 1, 1); err != nil {
+		return err
+	}
+	tf, err := table.ParseFormat(*format)
+	if err != nil {
+		return usageError{err}
+	}
+	r, err := results.ReadRun(f.Arg(0))
+	if err != nil {
+		return usageError{err}
+	}
+	for _, bad := range r.Bad {
+		env.warn("%v; left out", bad)
+	}
+	if len(r.Trials) == 0 {
+		return usagef("report: %s has no trials yet", f.Arg(0))
+	}
+	if tf != table.Terminal {
+		return table.Summary(env.Stdout, r.Trials, tf)
+	}
+	return show(env, r)
+}
+
+// show prints the tables, draws the figure and writes the report.
+func show(env *Env, r *results.Run) error {
+	if err := table.Summary(env.Stdout, r.Trials, table.Terminal); err != nil {
+		return err
+	}
+	o, err := figure.NewOverview(r.Trials)
+	if err != nil {
+		return err
+	}
+	paths, err := o.Write(r.Dir, figureName)
+	if err != nil {
+		return fmt.Errorf("draw the figure: %w", err)
+	}
+	page, err := report.Write(r.Dir, r)
+	if err != nil {
+		return fmt.Errorf("write the report: %w", err)
+	}
+	var names []string
+	for _, p := range append(paths, page) {
+		names = append(names, filepath.Base(p))
+	}
+	if n := r.Missing(); n > 0 {
+		fmt.Fprintf(env.Stdout, "\n%d of %d trials are missing.\n", n, r.Manifest.Planned)
+	}
+	fmt.Fprintf(env.Stdout, "\n%s: %s, %s, %s\n", r.Dir, results.TrialsFile, results.ManifestFile, strings.Join(names, ", "))
+	return nil
+}

@@ -1,0 +1,288 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/spf13/pflag"
+
+	"hangbench/bench/labhost"
+	"hangbench/bench/plan"
+	"hangbench/bench/run"
+	"hangbench/bench/xenhost"
+	"hangbench/results"
+	"hangbench/scenarios/suites"
+)
+
+// hostFlags say where trials run.
+type hostFlags struct {
+	kind   string
+	guests string
+	jobs   int
+	lab    labFlags
+}
+
+func (h *hostFlags) add(f *pflag.FlagSet) {
+	f.StringVar(&h.kind, "host", "lab", "where trials run: `KIND` is lab (emulated) or xen (this machine is dom0)")
+	f.IntVar(&h.jobs, "jobs", 0, "trials at a time (default: one for each CPU in the lab, 1 on xen)")
+	f.StringVar(&h.guests, "guests", "", "`folder` of guest kernels, for --host xen")
+	h.lab.add(f)
+}
+
+// opened is a host ready to run trials.
+type opened struct {
+	run.Host
+	info     results.HostInfo
+	versions map[string]string
+	bench    func() map[string]float64
+	close    func() error
+}
+
+func (h *hostFlags) check() error {
+	if h.kind != "lab" && h.kind != "xen" {
+		return usagef("--host %s: there are lab and xen", h.kind)
+	}
+	if h.jobs < 0 || h.jobs > 64 {
+		return usagef("--jobs %d: want 1 to 64", h.jobs)
+	}
+	if h.kind == "xen" && h.jobs > 1 {
+		return usagef("--jobs %d: a real Xen host runs one trial at a time, because its trace buffers are shared", h.jobs)
+	}
+	if h.jobs == 0 {
+		h.jobs = 1
+		if h.kind == "lab" {
+			h.jobs = runtime.NumCPU()
+		}
+	}
+	return nil
+}
+
+func (h *hostFlags) open(ctx context.Context, env *Env, p *progress, s *suites.Suite, warn func(string)) (*opened, error) {
+	if h.kind == "xen" {
+		x, err := xenhost.Open(h.guests)
+		if err != nil {
+			return nil, err
+		}
+		v, err := x.Version()
+		if err != nil {
+			x.Close()
+			return nil, err
+		}
+		name, _ := os.Hostname()
+		return &opened{
+			Host:     x,
+			info:     results.HostInfo{Kind: "xen", Description: "Xen " + v + " on " + name},
+			versions: map[string]string{"xen": v},
+			bench:    func() map[string]float64 { return nil },
+			close:    x.Close,
+		}, nil
+	}
+	l, err := h.lab.build(ctx, env, p)
+	if err != nil {
+		return nil, err
+	}
+	host, err := labhost.New(ctx, l, warn, p.step)
+	if err != nil {
+		return nil, err
+	}
+	for _, g := range s.Guests {
+		if _, err := host.Guest(ctx, g); err != nil {
+			return nil, err
+		}
+	}
+	m := l.Manifest
+	versions := map[string]string{"lab": m.Key(), "dom0-kernel": m.Dom0}
+	for what, pkg := range map[string]string{"bochs": "bochs", "xen": "xen-hypervisor-4.20-amd64", "seabios": "bochsbios"} {
+		versions[what] = m.Version(pkg)
+	}
+	for name, release := range m.Guests {
+		versions["guest-"+name] = release
+	}
+	return &opened{
+		Host: host,
+		info: results.HostInfo{Kind: "lab", Description: fmt.Sprintf(
+			"emulated: Bochs %s, %d CPU of %d MIPS (virtual time), %d MiB, Xen %s, dom0 Linux %s",
+			m.Version("bochs"), m.Machine.CPUs, m.Machine.IPS/1_000_000, m.Machine.MemoryMiB, versions["xen"], m.Dom0)},
+		versions: versions,
+		bench:    func() map[string]float64 { return figures(host.Times()) },
+		close:    func() error { return nil },
+	}, nil
+}
+
+// revision is what this program was built from.
+func revision() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	rev, dirty := "", ""
+	for _, s := range info.Settings {
+		switch {
+		case s.Key == "vcs.revision":
+			rev = s.Value
+		case s.Key == "vcs.modified" && s.Value == "true":
+			dirty = "-modified"
+		}
+	}
+	if rev == "" {
+		return "unknown"
+	}
+	return rev + dirty
+}
+
+func runCommand(ctx context.Context, env *Env, args []string) error {
+	f := flags(env, "run", "SUITE", "Run a suite, by the name of a built-in one or by a file's path, and leave the records, tables, figures and a report in a folder.")
+	var h hostFlags
+	seed := f.Uint64("seed", 1, "`seed` of the plan; equal seeds give equal trials.jsonl in the lab")
+	out := f.String("out", filepath.Join("results", "runs"), "`folder` for the run's own folder")
+	asJSON := f.Bool("json", false, "print the records and the run's folder as JSON instead of tables")
+	h.add(f)
+	if err := parse(f, args, 1, 1); err != nil {
+		return err
+	}
+	if err := h.check(); err != nil {
+		return err
+	}
+	s, err := loadSuite(f.Arg(0))
+	if err != nil {
+		return err
+	}
+	trials := plan.Expand(s, *seed)
+	p := newProgress(env, len(trials))
+	var early []string // warnings from before there is a manifest
+	host, err := h.open(ctx, env, p, s, func(w string) { p.clear(); env.warn("%s", w); early = append(early, w) })
+	if err != nil {
+		p.end()
+		return err
+	}
+	defer host.close()
+	start := env.Now()
+	store, err := results.Create(*out, results.Manifest{
+		RunID: results.RunID(s.Name, *seed, start), Suite: results.NewSuiteInfo(s.Name, s.Text), Seed: *seed,
+		Planned: len(trials), Host: host.info, Started: start, Warnings: early,
+		Versions: results.Versions{Hangbench: revision(), Go: runtime.Version(), Packages: host.versions},
+	})
+	if err != nil {
+		p.end()
+		return err
+	}
+	return execute(ctx, env, p, host, h.jobs, trials, store, *asJSON)
+}
+
+func resumeCommand(ctx context.Context, env *Env, args []string) error {
+	f := flags(env, "resume", "RUN", "Go on with an interrupted run; RUN is its folder.")
+	var h hostFlags
+	asJSON := f.Bool("json", false, "print the records and the run's folder as JSON instead of tables")
+	h.add(f)
+	if err := parse(f, args, 1, 1); err != nil {
+		return err
+	}
+	old, err := results.ReadRun(f.Arg(0))
+	if err != nil {
+		return usageError{err}
+	}
+	if !f.Changed("host") {
+		h.kind = old.Manifest.Host.Kind
+	}
+	if err := h.check(); err != nil {
+		return err
+	}
+	if h.kind != old.Manifest.Host.Kind {
+		return usagef("resume: %s ran on host %s and cannot go on on %s", f.Arg(0), old.Manifest.Host.Kind, h.kind)
+	}
+	s, err := suites.Parse(old.Manifest.Suite.Name+".yaml", []byte(old.Manifest.Suite.Text), vocabulary())
+	if err != nil {
+		return usageError{fmt.Errorf("resume: the suite in %s: %w", results.ManifestFile, err)}
+	}
+	trials := plan.Expand(s, old.Manifest.Seed)
+	p := newProgress(env, len(trials))
+	host, err := h.open(ctx, env, p, s, func(w string) { p.clear(); env.warn("%s", w) })
+	if err != nil {
+		p.end()
+		return err
+	}
+	defer host.close()
+	if was, is := old.Manifest.Versions.Packages["lab"], host.versions["lab"]; was != is {
+		p.end()
+		return usagef("resume: %s began in lab %s, and this is lab %s: its trials would not be comparable; run the suite anew", f.Arg(0), was, is)
+	}
+	store, err := results.Resume(f.Arg(0))
+	if err != nil {
+		p.end()
+		return err
+	}
+	return execute(ctx, env, p, host, h.jobs, trials, store, *asJSON)
+}
+
+// execute runs what remains and shows what came of it. What was finished is
+// shown also when the run ends early.
+func execute(ctx context.Context, env *Env, p *progress, host *opened, jobs int, trials []plan.Trial, store *results.Store, asJSON bool) error {
+	p.resume(len(trials) - len(store.Remaining()))
+	err := run.Run(ctx, run.Options{Host: host, Plan: trials, Store: store, Jobs: jobs, Event: p.event})
+	p.end()
+	if b := host.bench(); len(b) > 0 {
+		err = errors.Join(err, store.UpdateManifest(func(m *results.Manifest) {
+			if m.Bench == nil {
+				m.Bench = map[string]float64{}
+			}
+			for k, v := range b {
+				m.Bench[k] = v
+			}
+		}))
+	}
+	err = errors.Join(err, store.Close(env.Now()))
+	r, rerr := results.ReadRun(store.Dir())
+	if rerr != nil {
+		return errors.Join(err, rerr)
+	}
+	if len(r.Trials) > 0 {
+		if asJSON {
+			rerr = showJSON(env, r)
+		} else {
+			rerr = show(env, r)
+		}
+	}
+	if err != nil && ctx.Err() != nil {
+		return fmt.Errorf("interrupted with %d of %d trials done; go on with: hangbench resume %s", len(r.Trials), len(trials), store.Dir())
+	}
+	if err = errors.Join(err, rerr); err != nil {
+		return err
+	}
+	return judge(env, r)
+}
+
+// judge says whether the run's trials are good: none invalid, no false alarm.
+func judge(env *Env, r *results.Run) error {
+	var invalid, alarms int
+	for _, t := range r.Trials {
+		switch t.Outcome {
+		case results.Invalid:
+			invalid++
+			fmt.Fprintf(env.Stderr, "hangbench: trial %d (%s, %s) is invalid: %s\n", t.Trial, t.Scenario, t.Mechanism, t.Reason)
+		case results.FalseAlarm:
+			alarms++
+			fmt.Fprintf(env.Stderr, "hangbench: trial %d (%s, %s) is a false alarm: %v\n", t.Trial, t.Scenario, t.Mechanism, t.Evidence)
+		}
+	}
+	if invalid+alarms > 0 {
+		return errFailed
+	}
+	return nil
+}
+
+func showJSON(env *Env, r *results.Run) error {
+	e := json.NewEncoder(env.Stdout)
+	e.SetIndent("", "  ")
+	return e.Encode(struct {
+		Schema   int              `json:"schema"`
+		Dir      string           `json:"dir"`
+		Manifest results.Manifest `json:"manifest"`
+		Trials   []results.Trial  `json:"trials"`
+	}{1, r.Dir, r.Manifest, r.Trials})
+}

@@ -1,0 +1,284 @@
+package labhost
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"hangbench/bench/agent"
+	"hangbench/bench/plan"
+	"hangbench/guests/lab"
+	"hangbench/guests/lab/bochs"
+	"hangbench/guests/lab/wire"
+	"hangbench/results"
+	"hangbench/scenarios/suites"
+)
+
+// Host is a lab on which trials run. It may be used by several goroutines: each
+// trial has a machine of its own.
+type Host struct {
+	Lab *lab.Lab
+	// Shim is the library of bochs.BuildShim.
+	Shim string
+	// Warn is told of what went wrong and was mended.
+	Warn func(string)
+	// Progress is told of the making of snapshots.
+	Progress func(stage string)
+
+	mu    sync.Mutex // held while a snapshot is made
+	times Times
+}
+
+// Times are wall times of the lab's own work, in seconds; zero for what was not
+// done because it lay in the cache.
+type Times struct {
+	ColdBootSec  float64 // power-on to agent ready
+	GuestBootSec float64 // restored dom0 to guest up
+	Restores     []float64
+}
+
+// New returns the host of a lab, with the emulator's preload library built.
+func New(ctx context.Context, l *lab.Lab, warn, progress func(string)) (*Host, error) {
+	shim, err := bochs.BuildShim(ctx, l.CC, filepath.Dir(l.CC))
+	if err != nil {
+		return nil, fmt.Errorf("build the emulator's preload library: %w", err)
+	}
+	return &Host{Lab: l, Shim: shim, Warn: warn, Progress: progress}, nil
+}
+
+// Times returns what was measured so far.
+func (h *Host) Times() Times {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	t := h.times
+	t.Restores = append([]float64(nil), t.Restores...)
+	return t
+}
+
+func (h *Host) snapshotDir(name string) string {
+	return filepath.Join(h.Lab.Dir, "snapshots", name)
+}
+
+// guestName names a kind of guest in file names.
+func guestName(g suites.Guest) string {
+	b, err := json.Marshal(g)
+	if err != nil {
+		panic(err) // strings and numbers only
+	}
+	sum := sha256.Sum256(b)
+	return fmt.Sprintf("%s-%dcpu-%s", g.Kernel, g.VCPUs, hex.EncodeToString(sum[:4]))
+}
+
+// Base returns the snapshot of dom0 with its agent ready, booting it first if
+// the cache has none.
+func (h *Host) Base(ctx context.Context) (*bochs.Snapshot, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.base(ctx)
+}
+
+func (h *Host) base(ctx context.Context) (*bochs.Snapshot, error) {
+	return h.snapshot(ctx, "dom0", nil, nil, "boot the lab", &h.times.ColdBootSec)
+}
+
+// Guest returns the snapshot of dom0 with a guest up.
+func (h *Host) Guest(ctx context.Context, g suites.Guest) (*bochs.Snapshot, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	name := "guest-" + guestName(g)
+	if s, err := bochs.OpenSnapshot(h.snapshotDir(name), h.Lab.Manifest.Machine, h.Lab.Manifest.Key()); err == nil {
+		return s, nil
+	}
+	base, err := h.base(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s, err := h.snapshot(ctx, name, base, &agent.Job{Guest: &g}, "boot the guest", &h.times.GuestBootSec)
+	if snapErr := (*bochs.SnapshotError)(nil); errors.As(err, &snapErr) {
+		// The base itself is no good: once more from power-on.
+		h.Warn(fmt.Sprintf("%v; booting the lab anew", snapErr))
+		if err := h.drop("dom0"); err != nil {
+			return nil, err
+		}
+		if base, err = h.base(ctx); err != nil {
+			return nil, err
+		}
+		s, err = h.snapshot(ctx, name, base, &agent.Job{Guest: &g}, "boot the guest", &h.times.GuestBootSec)
+	}
+	return s, err
+}
+
+// Drop forgets the snapshot of a guest and the one it was made from.
+func (h *Host) drop(names ...string) error {
+	for _, name := range names {
+		if err := os.RemoveAll(h.snapshotDir(name)); err != nil {
+			return fmt.Errorf("remove a damaged snapshot: %w", err)
+		}
+	}
+	return nil
+}
+
+// snapshot opens a snapshot, or makes it: from power-on, or from another one
+// with a job. The caller holds mu.
+func (h *Host) snapshot(ctx context.Context, name string, from *bochs.Snapshot, job *agent.Job, what string, sec *float64) (*bochs.Snapshot, error) {
+	dir, key := h.snapshotDir(name), h.Lab.Manifest.Key()
+	s, err := bochs.OpenSnapshot(dir, h.Lab.Manifest.Machine, key)
+	if err == nil {
+		return s, nil
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		h.Warn(fmt.Sprintf("%v; making it anew", err))
+		if err := h.drop(name); err != nil {
+			return nil, err
+		}
+	}
+	h.Progress(what)
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return nil, fmt.Errorf("make a snapshot: %w", err)
+	}
+	l, err := h.launch(job)
+	if err != nil {
+		return nil, err
+	}
+	l.Snapshot = from
+	// What the agent says is watched while the emulator runs: a failure in dom0
+	// is better said now than after a deadline.
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	ctx, stop := context.WithTimeoutCause(ctx, patience, fmt.Errorf("%s: nothing came of it within %v", what, patience))
+	defer stop()
+	r, w := io.Pipe()
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		in := wire.NewReader(r)
+		for {
+			m, err := in.Next()
+			if gap := (*wire.GapError)(nil); errors.As(err, &gap) {
+				continue
+			}
+			if err != nil {
+				io.Copy(io.Discard, r)
+				return
+			}
+			var p agent.Progress
+			var f agent.Failure
+			switch {
+			case m.Kind == wire.KindProgress && m.Decode(&p) == nil:
+				h.Progress(what + ": " + p.Stage)
+			case m.Kind == wire.KindError && m.Decode(&f) == nil:
+				cancel(&AgentError{f})
+			}
+		}
+	}()
+	start := time.Now()
+	s, err = bochs.Save(ctx, l, bochs.SaveRequest{Dir: dir, After: agent.Mark, Key: key, Output: w})
+	w.Close()
+	<-watched
+	h.discard(l.Dir, err)
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			var ae *AgentError
+			if errors.As(cause, &ae) {
+				return nil, fmt.Errorf("%s: %w\n%s", what, cause, ae.Console)
+			}
+		}
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	*sec = time.Since(start).Seconds()
+	return s, nil
+}
+
+// Run runs one trial in a machine of its own.
+func (h *Host) Run(ctx context.Context, t plan.Trial, progress func(stage string)) (results.Trial, error) {
+	job := &agent.Job{Trial: &t}
+	var rec results.Trial
+	snap, err := h.Guest(ctx, t.Guest)
+	if err != nil {
+		return rec, err
+	}
+	progress("restore")
+	start := time.Now()
+	m, err := h.start(ctx, snap, job)
+	if snapErr := (*bochs.SnapshotError)(nil); errors.As(err, &snapErr) {
+		h.Warn(fmt.Sprintf("%v; booting the lab anew", snapErr))
+		h.mu.Lock()
+		err = h.drop("guest-"+guestName(t.Guest), "dom0")
+		h.mu.Unlock()
+		if err != nil {
+			return rec, err
+		}
+		if snap, err = h.Guest(ctx, t.Guest); err != nil {
+			return rec, err
+		}
+		m, err = h.start(ctx, snap, job)
+	}
+	if err != nil {
+		return rec, err
+	}
+	defer m.Close()
+	first := true
+	err = m.expect(wire.KindRecord, &rec, func(p agent.Progress) {
+		if first {
+			first = false
+			h.mu.Lock()
+			h.times.Restores = append(h.times.Restores, time.Since(start).Seconds())
+			h.mu.Unlock()
+		}
+		progress(p.Stage)
+	})
+	if err != nil {
+		return rec, err
+	}
+	if rec.Trial != t.Index || rec.Seed != t.Seed {
+		return rec, fmt.Errorf("the lab answered trial %d with the record of trial %d", t.Index, rec.Trial)
+	}
+	return rec, nil
+}
+
+// Up starts a machine with dom0 only, for Exec.
+func (h *Host) Up(ctx context.Context) (*Machine, error) {
+	snap, err := h.Base(ctx)
+	if err != nil {
+		return nil, err
+	}
+	m, err := h.start(ctx, snap, nil)
+	if snapErr := (*bochs.SnapshotError)(nil); errors.As(err, &snapErr) {
+		h.Warn(fmt.Sprintf("%v; booting the lab anew", snapErr))
+		h.mu.Lock()
+		err = h.drop("dom0")
+		h.mu.Unlock()
+		if err != nil {
+			return nil, err
+		}
+		if snap, err = h.Base(ctx); err != nil {
+			return nil, err
+		}
+		m, err = h.start(ctx, snap, nil)
+	}
+	return m, err
+}
+
+// ColdBoot boots the lab from power-on and returns how long that took until the
+// agent was ready and the machine saved. The snapshot is thrown away.
+func (h *Host) ColdBoot(ctx context.Context) (time.Duration, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var sec float64
+	name := fmt.Sprintf("bench-%d", os.Getpid())
+	if err := h.drop(name); err != nil {
+		return 0, err
+	}
+	if _, err := h.snapshot(ctx, name, nil, nil, "boot the lab", &sec); err != nil {
+		return 0, err
+	}
+	return time.Duration(sec * float64(time.Second)), h.drop(name)
+}

@@ -1,0 +1,165 @@
+package labhost
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"hangbench/bench/agent"
+	"hangbench/guests/lab/bochs"
+	"hangbench/guests/lab/wire"
+)
+
+// patience is how long a running lab may be silent, in wall time, before it is
+// given up. A trial says what it does every few virtual seconds.
+const patience = 5 * time.Minute
+
+// Machine is a running lab.
+type Machine struct {
+	p    *bochs.Process
+	in   *wire.Reader
+	dir  string
+	keep bool // evidence: the folder stays
+}
+
+// AgentError is a job that the agent in dom0 could not do.
+type AgentError struct{ agent.Failure }
+
+func (e *AgentError) Error() string { return "dom0: " + e.Failure.Error }
+
+// frame renders a message as the agent reads it.
+func frame(job agent.Job) ([]byte, error) {
+	var b bytes.Buffer
+	w := wire.NewWriter(&b)
+	// A port being opened may lose the first bytes.
+	if err := w.Sync(64); err != nil {
+		return nil, err
+	}
+	if err := w.Send(wire.KindJob, job); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
+// start starts a machine from a snapshot, with its first job in place.
+func (h *Host) start(ctx context.Context, snap *bochs.Snapshot, job *agent.Job) (*Machine, error) {
+	l, err := h.launch(job)
+	if err != nil {
+		return nil, err
+	}
+	l.Snapshot = snap
+	p, err := bochs.Start(ctx, l)
+	if err != nil {
+		h.discard(l.Dir, err)
+		return nil, err
+	}
+	return &Machine{p: p, in: wire.NewReader(p.Conn()), dir: l.Dir}, nil
+}
+
+// launch describes a machine of this lab in a folder of its own.
+func (h *Host) launch(job *agent.Job) (bochs.Launch, error) {
+	if err := os.MkdirAll(h.Lab.Cache.Runs(), 0o700); err != nil {
+		return bochs.Launch{}, fmt.Errorf("start the lab: %w", err)
+	}
+	dir, err := os.MkdirTemp(h.Lab.Cache.Runs(), time.Now().UTC().Format("20060102-150405-"))
+	if err != nil {
+		return bochs.Launch{}, fmt.Errorf("start the lab: %w", err)
+	}
+	l := bochs.Launch{Prefix: h.Lab.Prefix, Shim: h.Shim, Disc: h.Lab.Disc(), Machine: h.Lab.Manifest.Machine, Dir: dir}
+	if job != nil {
+		if l.Job, err = frame(*job); err != nil {
+			return bochs.Launch{}, err
+		}
+	}
+	return l, nil
+}
+
+// discard removes the folder of a machine, unless it is evidence.
+func (h *Host) discard(dir string, err error) {
+	if err == nil || errors.Is(err, context.Canceled) {
+		os.RemoveAll(dir)
+	}
+}
+
+// next reads messages until one is not progress, which it reports.
+func (m *Machine) next(progress func(agent.Progress)) (wire.Message, error) {
+	for {
+		m.p.Conn().SetReadDeadline(time.Now().Add(patience))
+		msg, err := m.in.Next()
+		if err != nil {
+			m.keep = true
+			return msg, m.p.Explain("wait for the agent in dom0", err)
+		}
+		switch msg.Kind {
+		case wire.KindProgress:
+			var p agent.Progress
+			if err := msg.Decode(&p); err != nil {
+				return msg, err
+			}
+			if progress != nil {
+				progress(p)
+			}
+		case wire.KindError:
+			var f agent.Failure
+			if err := msg.Decode(&f); err != nil {
+				return msg, err
+			}
+			m.keep = true
+			if f.Console != "" {
+				os.WriteFile(filepath.Join(m.dir, "guest-console.log"), []byte(f.Console), 0o600)
+			}
+			return msg, m.p.Explain("run a job", &AgentError{f})
+		default:
+			return msg, nil
+		}
+	}
+}
+
+// expect reads the next message, which must be of that kind, into v.
+func (m *Machine) expect(kind wire.Kind, v any, progress func(agent.Progress)) error {
+	msg, err := m.next(progress)
+	if err != nil {
+		return err
+	}
+	if msg.Kind != kind {
+		m.keep = true
+		return m.p.Explain("run a job", fmt.Errorf("the agent sent %s where %s was due", msg.Kind, kind))
+	}
+	return msg.Decode(v)
+}
+
+// Exec runs a program in dom0 and returns what it wrote and its exit status.
+// Only a machine that was started without a job, or is done with it, can.
+func (m *Machine) Exec(argv []string) (agent.Output, error) {
+	var out agent.Output
+	b, err := frame(agent.Job{Exec: argv})
+	if err != nil {
+		return out, err
+	}
+	if _, err := m.p.Conn().Write(b); err != nil {
+		return out, m.p.Explain("send a job", err)
+	}
+	return out, m.expect(wire.KindRecord, &out, nil)
+}
+
+// Done is closed when the emulator has ended.
+func (m *Machine) Done() <-chan struct{} { return m.p.Done() }
+
+// PID is the emulator's process id.
+func (m *Machine) PID() int { return m.p.PID() }
+
+// Dir is the folder with the machine's logs.
+func (m *Machine) Dir() string { return m.dir }
+
+// Close ends the machine and removes its folder, unless something failed.
+func (m *Machine) Close() error {
+	err := m.p.Close()
+	if !m.keep {
+		err = errors.Join(err, os.RemoveAll(m.dir))
+	}
+	return err
+}

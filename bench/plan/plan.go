@@ -1,0 +1,94 @@
+package plan
+
+import (
+	"math/bits"
+	"math/rand/v2"
+
+	"hangbench/scenarios/suites"
+)
+
+// Trial is everything that is needed to run one trial. It is the job that is
+// sent to dom0.
+type Trial struct {
+	Suite      string           `json:"suite"`
+	Index      int              `json:"index"` // place in the plan, from 0
+	Block      int              `json:"block"` // repetition, from 0
+	Scenario   string           `json:"scenario"`
+	Mechanism  string           `json:"mechanism"`
+	Driver     string           `json:"driver"`
+	Guest      suites.Guest     `json:"guest"`
+	Timing     suites.Timing    `json:"timing"`
+	Thresholds map[string]int64 `json:"thresholds,omitempty"` // milliseconds by name; absent names keep the detector's default
+	Seed       uint64           `json:"seed"`
+}
+
+// Expand returns the trials of the suite in the order they are to be run.
+// The seed is the run's.
+func Expand(s *suites.Suite, seed uint64) []Trial {
+	var cells []Trial
+	for _, guest := range s.Guests {
+		for _, scenario := range s.Scenarios {
+			for _, mechanism := range s.Mechanisms {
+				for _, driver := range s.Drivers {
+					cells = append(cells, Trial{
+						Suite: s.Name, Scenario: scenario, Mechanism: mechanism, Driver: driver,
+						Guest: guest, Timing: s.Timing, Thresholds: s.Thresholds,
+					})
+				}
+			}
+		}
+	}
+	// The second word only has to be fixed and not the first: PCG's state
+	// is both.
+	rng := rand.NewPCG(seed, 0x68616e6762656e63) // "hangbenc"
+	trials := make([]Trial, 0, len(cells)*s.Repetitions)
+	for block := range s.Repetitions {
+		for _, i := range permutation(rng, len(cells)) {
+			t := cells[i]
+			t.Block = block
+			t.Index = len(trials)
+			t.Seed = TrialSeed(seed, t.Index)
+			trials = append(trials, t)
+		}
+	}
+	return trials
+}
+
+// TrialSeed derives the seed of the trial of that index from the run's seed:
+// output index+1 of Steele, Lea and Flood's SplitMix64 ("Fast splittable
+// pseudorandom number generators", OOPSLA 2014) started at seed. Outputs of
+// one seed never repeat, as the generator's finaliser is a bijection.
+func TrialSeed(seed uint64, index int) uint64 {
+	z := seed + (uint64(index)+1)*0x9e3779b97f4a7c15
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	return z ^ z>>31
+}
+
+// permutation draws a permutation of 0..n-1, each equally likely: Fisher and
+// Yates' shuffle. math/rand/v2's own Shuffle would do the same today, but
+// only the output of its generators is promised to stay.
+func permutation(rng *rand.PCG, n int) []int {
+	p := make([]int, n)
+	for i := range p {
+		p[i] = i
+	}
+	for i := n - 1; i > 0; i-- {
+		j := below(rng, uint64(i)+1)
+		p[i], p[j] = p[j], p[i]
+	}
+	return p
+}
+
+// below draws a number from 0 to n-1, each equally likely, by multiplication
+// and rejection (Lemire, "Fast random integer generation in an interval",
+// 2019).
+func below(rng *rand.PCG, n uint64) uint64 {
+	reject := -n % n
+	for {
+		hi, lo := bits.Mul64(rng.Uint64(), n)
+		if lo >= reject {
+			return hi
+		}
+	}
+}

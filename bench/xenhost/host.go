@@ -1,0 +1,55 @@
+// Package xenhost runs trials on a real Xen host: this machine is dom0.
+//
+// Every trial gets a guest of its own, which is destroyed afterwards. It is
+// bench/run's Host for --host xen; bench/labhost is the one for the lab, and
+// the trial itself (bench/dom0, bench/trial) is the same code in both.
+package xenhost
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	"hangbench/bench/dom0"
+	"hangbench/bench/plan"
+	"hangbench/results"
+)
+
+// Host is this machine as a Xen host.
+type Host struct {
+	d  dom0.Host
+	mu sync.Mutex // one trial at a time: the trace buffers are the host's
+}
+
+// Open opens the host. guests is a folder laid out as dom0.Host.Guests says.
+func Open(guests string) (*Host, error) {
+	if _, err := os.Stat(guests); err != nil {
+		return nil, fmt.Errorf("guest kernels: %w; name their folder with --guests", err)
+	}
+	h := &Host{d: dom0.Host{Kind: "xen", Guests: guests, Work: os.TempDir()}}
+	if err := h.d.Open(); err != nil {
+		return nil, err
+	}
+	return h, nil
+}
+
+// Version returns what Xen this is.
+func (h *Host) Version() (string, error) { return h.d.Version() }
+
+// Close closes the host.
+func (h *Host) Close() error { return h.d.Close() }
+
+// Run runs one trial on a guest made for it.
+func (h *Host) Run(ctx context.Context, t plan.Trial, progress func(stage string)) (rec results.Trial, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.d.Progress = progress
+	g, err := h.d.NewGuest(ctx, fmt.Sprintf("hangbench-%d-%d", os.Getpid(), t.Index), t.Guest)
+	if err != nil {
+		return rec, err
+	}
+	defer func() { err = errors.Join(err, g.Destroy(context.WithoutCancel(ctx))) }()
+	return g.Run(ctx, t)
+}

@@ -1,0 +1,378 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+
+	"hangbench/guests/image"
+	"hangbench/guests/kernel"
+	"hangbench/guests/lab/bochs"
+	"hangbench/guests/lab/debian"
+	"hangbench/guests/lab/toolchain"
+)
+
+// Options say what lab to build.
+type Options struct {
+	Cache Cache
+	// Source is the root of this project's source.
+	Source string
+	// Mirror is where Debian's packages come from; empty means Debian's own.
+	Mirror string
+	// Fields are the structure fields a guest kernel's profile must have
+	// (guests/kernel, Kernel.Profile).
+	Fields []string
+	// Layout names the places in dom0 that the agent looks at.
+	Layout Layout
+	// Progress is told of every step; done and total are bytes or 0.
+	Progress func(step string, done, total int64)
+}
+
+// Layout is where the agent in dom0 finds its things.
+type Layout struct {
+	ModuleDir, GuestDir, XenBin string
+	KernelFile, ProfileFile     string
+}
+
+// Lab is a built lab.
+type Lab struct {
+	Manifest Manifest
+	Cache    Cache
+	Prefix   string // unpacked packages
+	Dir      string // disc, manifest and snapshots
+	CC       string // the prefix's C compiler
+}
+
+// Xen's command line. Superpages off: with them an altp2m view livelocks sooner
+// or later on Xen 4.20 (one guest page-table page faults again and again).
+// Access/dirty bits, XPTI, speculation guards, SMAP and SMEP cost the emulator
+// time and have no bearing on what is measured.
+const xenArgs = "console=com1 com1=115200,8n1 loglvl=error guest_loglvl=error noreboot " +
+	"dom0_mem=512M,max:512M dom0_max_vcpus=1 altp2m=1 hap_1gb=0 hap_2mb=0 ept=ad=0 xpti=0 spec-ctrl=no smap=0 smep=0"
+
+// dom0's command line: quiet, because every character on the emulated serial
+// port costs virtual time; rodata=off and nosmp-style savings because they are a
+// fifth of its boot.
+const dom0Args = "console=hvc0 quiet loglevel=3 nokaslr mitigations=off cryptomgr.notests rodata=off swiotlb=512 audit=0 random.trust_bootloader=on"
+
+// dom0Modules make a domain a control domain.
+var dom0Modules = []string{"xen-privcmd", "xenfs", "xen-evtchn", "xen-gntdev", "xen-gntalloc"}
+
+// Build makes the lab, or finds the one in the cache that has the same inputs.
+func Build(ctx context.Context, o Options) (*Lab, error) {
+	lock, prefix, err := o.packages(ctx)
+	if err != nil {
+		return nil, err
+	}
+	cc, err := toolchain.CC(prefix, filepath.Join(o.Cache.toolchain(), lock.Digest()[:16]))
+	if err != nil {
+		return nil, fmt.Errorf("set up the compiler: %w", err)
+	}
+	work, err := os.MkdirTemp(o.Cache.path(), "build-")
+	if err != nil {
+		return nil, fmt.Errorf("build the lab: %w", err)
+	}
+	defer os.RemoveAll(work)
+
+	o.Progress("compile", 0, 0)
+	programs := map[string]string{}
+	goVersion, err := o.goVersion(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for name, build := range map[string]func(context.Context, string) error{
+		"agent": func(ctx context.Context, out string) error {
+			args := append(append([]string{"build"}, toolchain.GoFlags()...), "-tags", "xen", "-o", out, "./bench/cmd/hangbench")
+			return o.golang(ctx, toolchain.GoEnv(cc), args...)
+		},
+		"init": func(ctx context.Context, out string) error {
+			return o.golang(ctx, []string{"CGO_ENABLED=0"}, "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid=", "-o", out, "./guests/init")
+		},
+	} {
+		if err := build(ctx, filepath.Join(work, name)); err != nil {
+			return nil, fmt.Errorf("compile the lab's %s: %w", name, err)
+		}
+		if programs[name], err = hashFile(filepath.Join(work, name)); err != nil {
+			return nil, err
+		}
+	}
+
+	kernels, err := o.kernels(ctx, prefix, lock.Digest()[:16])
+	if err != nil {
+		return nil, err
+	}
+	m := Manifest{
+		Schema: schema, Packages: lock.Packages, Programs: programs, Go: goVersion,
+		XenArgs: xenArgs, Dom0Args: dom0Args, Machine: bochs.DefaultMachine(),
+		Guests: map[string]string{}, Dom0: kernels.dom0,
+	}
+	for name, release := range kernels.guests {
+		m.Guests[name] = release
+	}
+	l := &Lab{Manifest: m, Cache: o.Cache, Prefix: prefix, Dir: filepath.Join(o.Cache.labs(), m.Key()), CC: cc}
+	if l.complete() {
+		return l, nil
+	}
+	if err := o.assemble(l, kernels, work); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// DiscFile is the name of a lab's boot disc.
+const DiscFile = "lab.iso"
+
+// Disc is the path of the boot disc.
+func (l *Lab) Disc() string { return filepath.Join(l.Dir, DiscFile) }
+
+// complete reports whether the lab lies in the cache. The manifest is written
+// last, so a build that was killed leaves none.
+func (l *Lab) complete() bool {
+	b, err := os.ReadFile(filepath.Join(l.Dir, ManifestFile))
+	if err != nil {
+		return false
+	}
+	var m Manifest
+	if json.Unmarshal(b, &m) != nil || m.Key() != l.Manifest.Key() {
+		return false
+	}
+	_, err = os.Stat(l.Disc())
+	return err == nil
+}
+
+func (o *Options) packages(ctx context.Context) (*debian.Lock, string, error) {
+	report := func(p debian.Progress) { o.Progress(p.Step, p.Bytes, p.BytesTotal) }
+	lock, err := debian.Fetch(ctx, debian.Spec{
+		Dir: o.Cache.packages(), Mirror: o.Mirror,
+		Wanted: debian.LabWanted(), Excluded: debian.LabExcluded(), Progress: report,
+	})
+	if err != nil {
+		return nil, "", fmt.Errorf("fetch the lab's packages: %w", err)
+	}
+	prefix := o.Cache.path("prefix-" + lock.Digest()[:16])
+	if err := debian.Unpack(ctx, lock, debian.DebDir(o.Cache.packages()), prefix, debian.LabFilter(), report); err != nil {
+		return nil, "", fmt.Errorf("unpack the lab's packages: %w", err)
+	}
+	return lock, prefix, nil
+}
+
+func (o *Options) golang(ctx context.Context, env []string, args ...string) error {
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir = o.Source
+	cmd.Env = append(os.Environ(), "GOWORK=off", "GOOS=linux", "GOARCH=amd64", "GOAMD64=v1")
+	cmd.Env = append(cmd.Env, env...)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Run(); err != nil {
+		if errors.Is(err, exec.ErrNotFound) {
+			return &debian.MissingToolError{Tool: "go", Remedy: "install Go " + strings.TrimPrefix(runtime.Version(), "go") + " or newer"}
+		}
+		return fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, bytes.TrimSpace(out.Bytes()))
+	}
+	return nil
+}
+
+func (o *Options) goVersion(ctx context.Context) (string, error) {
+	cmd := exec.CommandContext(ctx, "go", "env", "GOVERSION")
+	cmd.Dir = o.Source
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("ask for Go's version: %w", err)
+	}
+	return strings.TrimSpace(string(out)), nil
+}
+
+// kernelSet is the folder of extracted kernels: dom0/vmlinux and, for each
+// guest kernel, NAME/vmlinux and NAME/profile.
+type kernelSet struct {
+	Dir    string
+	dom0   string            // release
+	guests map[string]string // name → release
+}
+
+// vmlinuz matches the kernels of the prefix.
+var vmlinuz = regexp.MustCompile(`^vmlinuz-((\d+\.\d+)\.\S*?-(cloud-)?amd64)$`)
+
+// kernels extracts the kernels once for each set of packages.
+func (o *Options) kernels(ctx context.Context, prefix, digest string) (*kernelSet, error) {
+	set := &kernelSet{Dir: filepath.Join(o.Cache.kernels(), digest), guests: map[string]string{}}
+	boot, err := os.ReadDir(filepath.Join(prefix, "boot"))
+	if err != nil {
+		return nil, fmt.Errorf("look for kernels: %w", err)
+	}
+	type source struct{ name, file string }
+	var sources []source
+	for _, f := range boot {
+		m := vmlinuz.FindStringSubmatch(f.Name())
+		if m == nil {
+			continue
+		}
+		name := "dom0"
+		if m[3] != "" {
+			name = "cloud-" + m[2]
+			set.guests[name] = m[1]
+		} else {
+			set.dom0 = m[1]
+		}
+		sources = append(sources, source{name, filepath.Join(prefix, "boot", f.Name())})
+	}
+	if set.dom0 == "" || len(set.guests) == 0 {
+		return nil, fmt.Errorf("the lab's packages hold no kernel for dom0 or none for guests")
+	}
+	// The profile depends on the fields asked for too; its stamp is their list.
+	stamp := []byte(strings.Join(o.Fields, "\n") + "\n")
+	if b, err := os.ReadFile(filepath.Join(set.Dir, "fields")); err == nil && bytes.Equal(b, stamp) {
+		return set, nil
+	}
+	tmp, err := os.MkdirTemp(o.Cache.path(), "build-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(tmp)
+	for _, s := range sources {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		o.Progress("extract kernel "+s.name, 0, 0)
+		if err := o.extract(s.file, filepath.Join(tmp, s.name), s.name != "dom0"); err != nil {
+			return nil, fmt.Errorf("extract %s: %w", filepath.Base(s.file), err)
+		}
+	}
+	if err := writeFile(filepath.Join(tmp, "fields"), stamp); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(o.Cache.kernels(), 0o755); err != nil {
+		return nil, err
+	}
+	if err := os.RemoveAll(set.Dir); err != nil {
+		return nil, err
+	}
+	return set, os.Rename(tmp, set.Dir)
+}
+
+func (o *Options) extract(file, dir string, guest bool) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	elf, err := kernel.ExtractELF(b)
+	if err != nil {
+		return err
+	}
+	small, err := kernel.Compact(elf)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, o.Layout.KernelFile), small, 0o644); err != nil {
+		return err
+	}
+	if !guest {
+		return nil
+	}
+	k, err := kernel.Read(elf)
+	if err != nil {
+		return err
+	}
+	p, err := k.Profile(o.Fields)
+	if err != nil {
+		return err
+	}
+	var buf bytes.Buffer
+	if _, err := p.WriteTo(&buf); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, o.Layout.ProfileFile), buf.Bytes(), 0o644)
+}
+
+// assemble makes initramfs and disc.
+func (o *Options) assemble(l *Lab, kernels *kernelSet, work string) error {
+	o.Progress("assemble", 0, 0)
+	var guest image.Tree
+	err := guest.FileFrom("init", 0o755, filepath.Join(work, "init"))
+	for _, d := range []string{"dev", "proc", "sys"} {
+		err = errors.Join(err, guest.Dir(d, 0o755))
+	}
+	// The kernel gives init its standard files from this node.
+	err = errors.Join(err, guest.CharDevice("dev/console", 0o600, 5, 1))
+	guestRD := filepath.Join(work, "guest.cpio")
+	if err := errors.Join(err, guest.WriteCPIOFile(guestRD)); err != nil {
+		return fmt.Errorf("build the guest's initramfs: %w", err)
+	}
+	dom0RD := filepath.Join(work, "dom0.cpio")
+	if err := o.dom0Tree(l.Prefix, kernels, work, guestRD, dom0RD); err != nil {
+		return fmt.Errorf("build dom0's initramfs: %w", err)
+	}
+	if err := os.MkdirAll(l.Dir, 0o755); err != nil {
+		return err
+	}
+	disc := image.Disc{
+		Prefix: l.Prefix,
+		Xen:    filepath.Join(l.Prefix, "boot", "xen-4.20-amd64.gz"), XenArgs: l.Manifest.XenArgs,
+		Kernel: filepath.Join(kernels.Dir, "dom0", o.Layout.KernelFile), KernelArgs: l.Manifest.Dom0Args,
+		Initrd: dom0RD,
+	}
+	if err := disc.WriteFile(l.Disc()); err != nil {
+		return fmt.Errorf("build the disc: %w", err)
+	}
+	b, err := json.MarshalIndent(&l.Manifest, "", "\t")
+	if err != nil {
+		return err
+	}
+	return writeFile(filepath.Join(l.Dir, ManifestFile), append(b, '\n'))
+}
+
+func (o *Options) dom0Tree(prefix string, kernels *kernelSet, work, guestRD, out string) error {
+	const xen = "usr/lib/xen-4.20"
+	libs := image.Libraries{Prefix: prefix, Dirs: []string{"usr/lib/x86_64-linux-gnu", xen + "/lib/x86_64-linux-gnu", xen + "/lib"}}
+	var t image.Tree
+	var errs []error
+	do := func(err error) { errs = append(errs, err) }
+	do(t.Program("init", filepath.Join(work, "agent"), libs))
+	for _, p := range []string{"xenstored", "xenconsoled", "xen-init-dom0", "xl", "libxl-save-helper"} {
+		do(t.Program(xen+"/bin/"+p, filepath.Join(prefix, xen, "bin", p), libs))
+	}
+	do(t.Symlink("usr/lib/xen", "xen-4.20"))
+	do(t.Library("libgcc_s.so.1", libs)) // pthread_cancel opens it
+	do(t.File("etc/xen/xl.conf", 0o644, nil))
+	for _, d := range []string{"dev", "proc", "sys", "run", "tmp", "var/lib", "var/log"} {
+		do(t.Dir(d, 0o755))
+	}
+	do(t.Symlink("var/run", "/run"))
+	do(t.Symlink("var/lock", "/run/lock"))
+	do(t.CharDevice("dev/console", 0o600, 5, 1))
+
+	modules, err := image.OpenModules(filepath.Join(prefix, "usr/lib/modules", kernels.dom0))
+	do(err)
+	if err == nil {
+		order, err := modules.InOrder(dom0Modules...)
+		do(err)
+		for i, m := range order {
+			// Numbered: the agent loads them in the order of their names.
+			do(t.File(fmt.Sprintf("%s/%02d-%s.ko", o.Layout.ModuleDir, i, m.Name), 0o644, m.Data))
+		}
+	}
+	for name := range kernels.guests {
+		for _, f := range []string{o.Layout.KernelFile, o.Layout.ProfileFile} {
+			do(t.FileFrom(o.Layout.GuestDir+"/"+name+"/"+f, 0o644, filepath.Join(kernels.Dir, name, f)))
+		}
+	}
+	do(t.FileFrom(o.Layout.GuestDir+"/initrd", 0o644, guestRD))
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	return t.WriteCPIOFile(out)
+}
+
+// GuestKernels returns the names of the guest kernels that a lab has.
+func GuestKernels() []string { return []string{"cloud-6.12"} }
