@@ -17,7 +17,7 @@ const figureName = "overview"
 
 func reportCommand(ctx context.Context, env *Env, args []string) error {
 	f := flags(env, "report", "RUN", "Print a run's tables, draw its figures and write its report; RUN is its folder.")
-	format := f.String("format", "terminal", "`FORMAT` of the tables: terminal, markdown or csv (which draws nothing)")
+	format := f.String("format", "text", "`FORMAT` of the tables: text, md or csv; only text draws figures too")
 	if err := parse(f, args, 1, 1); err != nil {
 		return err
 	}

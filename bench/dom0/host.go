@@ -296,7 +296,7 @@ func (n names) Function(addr uint64) (string, uint64, bool) {
 		return "", 0, false
 	}
 	s, off, ok := n.s.Find(addr)
-	if !ok || !s.Text() {
+	if !ok || !s.Text {
 		return "", 0, false
 	}
 	return s.Name, off, true
@@ -307,7 +307,7 @@ func (n names) Data(addr uint64) (string, bool) {
 		return "", false
 	}
 	s, off, ok := n.s.Find(addr)
-	if !ok || off != 0 || s.Text() || s.PerCPU {
+	if !ok || off != 0 || s.Text || s.PerCPU {
 		return "", false
 	}
 	return s.Name, true

@@ -1,0 +1,31 @@
+# hangbench: see README.md. "make help" lists the targets.
+
+GO      ?= go
+SEED    ?= 1
+RUNS    ?= results/runs
+BIN     := bin/hangbench
+
+.PHONY: help build build-xen test lint reproduce-quick clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
+
+build: ## build bin/hangbench, without the Xen libraries: the lab needs no more
+	CGO_ENABLED=0 $(GO) build -o $(BIN) ./bench/cmd/hangbench
+
+build-xen: ## build bin/hangbench for a real Xen dom0 (needs libxen-dev and a C compiler)
+	CGO_ENABLED=1 $(GO) build -tags xen -o $(BIN) ./bench/cmd/hangbench
+
+test: build ## install what the tests need (into the cache) and run all tests, the lab's included
+	$(BIN) lab build
+	HANGBENCH_TEST_LAB=1 $(GO) test -timeout 40m ./...
+
+lint: ## gofmt, vet with and without Xen and cgo
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }
+	CGO_ENABLED=0 $(GO) vet ./...
+
+reproduce-quick: build ## fetch, build, run the quick suite in the lab, print tables and draw figures
+	$(BIN) run quick --seed $(SEED) --out $(RUNS)
+
+clean: ## remove the program; the cache and the results stay
+	rm -rf bin

@@ -1,0 +1,242 @@
+package analysis
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"hangbench/results"
+)
+
+// Key is what the trials of a cell have in common.
+type Key struct {
+	Scenario  string
+	Mechanism string
+	Driver    string
+	Kernel    string
+	VCPUs     int
+	MemoryMiB int
+}
+
+// Guest describes the cell's guest in a few words.
+func (k Key) Guest() string {
+	return fmt.Sprintf("%s, %d vCPU, %d MiB", k.Kernel, k.VCPUs, k.MemoryMiB)
+}
+
+// Cell is the trials of one key, in plan order.
+type Cell struct {
+	Key
+	// Fault says that the scenario injects a fault; without, it is a control.
+	Fault bool
+	// Label names the cell's arm among the others of its scenario: the
+	// mechanism, with driver and guest where the set has several.
+	Label  string
+	Trials []results.Trial
+	Counts Counts
+}
+
+// Counts are the outcomes of a cell.
+type Counts struct {
+	Valid       int // all but the invalid ones
+	Invalid     int
+	Detected    int
+	Missed      int
+	FalseAlarms int
+	Clean       int
+
+	Recovered   int // of RecoveredOf valid trials in which recovery was tried
+	RecoveredOf int
+}
+
+// Watched says whether the cell could have come to a verdict: mechanism none
+// is no monitor, and not to see a hang is no failing of it.
+func (c *Cell) Watched() bool {
+	return c.Mechanism != "none" || c.Counts.Detected+c.Counts.FalseAlarms > 0
+}
+
+// Valid returns the trials that may enter a measure.
+func (c *Cell) Valid() []results.Trial {
+	var valid []results.Trial
+	for _, t := range c.Trials {
+		if t.Outcome != results.Invalid {
+			valid = append(valid, t)
+		}
+	}
+	return valid
+}
+
+// Values returns the measure's value of every valid trial that has one.
+func (c *Cell) Values(m Measure) []float64 {
+	var xs []float64
+	for _, t := range c.Valid() {
+		if x, ok := m(&t); ok {
+			xs = append(xs, x)
+		}
+	}
+	return xs
+}
+
+// Classes tells the classes of the cell's verdicts with their counts when
+// there are several, as in "spin" or "hard 1, spin 2"; empty without a verdict.
+func (c *Cell) Classes() string {
+	count := make(map[string]int)
+	for _, t := range c.Valid() {
+		if t.Class != "" {
+			count[t.Class]++
+		}
+	}
+	var parts []string
+	for class, n := range count {
+		if len(count) == 1 {
+			return class
+		}
+		parts = append(parts, fmt.Sprintf("%s %d", class, n))
+	}
+	slices.Sort(parts)
+	return strings.Join(parts, ", ")
+}
+
+// Set is the cells of one host's trials: faults before controls, scenarios by
+// name, no monitor before the mechanisms by name.
+type Set struct {
+	Host  string
+	Cells []*Cell
+
+	suites, drivers, guests []string
+	trials                  int
+}
+
+// Group makes cells of trials. It refuses an empty list, and trials of several
+// hosts: the virtual time of the lab and the time of a real host do not mix.
+func Group(trials []results.Trial) (*Set, error) {
+	if len(trials) == 0 {
+		return nil, errors.New("there are no trials to summarise")
+	}
+	s := &Set{Host: trials[0].Host, trials: len(trials)}
+	cells := make(map[Key]*Cell)
+	fault := make(map[string]bool)
+	for _, t := range trials {
+		if t.Host != s.Host {
+			return nil, fmt.Errorf("trials of hosts %q and %q do not mix: their clocks differ, summarise them apart", s.Host, t.Host)
+		}
+		k := keyOf(&t)
+		c := cells[k]
+		if c == nil {
+			c = &Cell{Key: k}
+			cells[k] = c
+			s.Cells = append(s.Cells, c)
+		}
+		c.Trials = append(c.Trials, t)
+		c.Counts.add(&t)
+		s.suites = addName(s.suites, t.Suite)
+		s.drivers = addName(s.drivers, t.Driver)
+		s.guests = addName(s.guests, k.Guest())
+		if t.Expected != "" || t.DeadlineNS > 0 || t.Outcome == results.Detected || t.Outcome == results.Missed {
+			fault[t.Scenario] = true
+		}
+	}
+	for _, c := range s.Cells {
+		c.Fault = fault[c.Scenario]
+		c.Label = s.label(c.Key)
+		slices.SortStableFunc(c.Trials, func(a, b results.Trial) int { return cmp.Compare(a.Trial, b.Trial) })
+	}
+	slices.SortStableFunc(s.Cells, compareCells)
+	return s, nil
+}
+
+func keyOf(t *results.Trial) Key {
+	return Key{t.Scenario, t.Mechanism, t.Driver, t.GuestKernel, t.VCPUs, t.MemoryMiB}
+}
+
+// Label is the label of the trial's cell.
+func (s *Set) Label(t *results.Trial) string { return s.label(keyOf(t)) }
+
+func (s *Set) label(k Key) string {
+	label := k.Mechanism
+	if len(s.drivers) > 1 {
+		label += "/" + k.Driver
+	}
+	if len(s.guests) > 1 {
+		label += fmt.Sprintf(" (%s)", k.Guest())
+	}
+	return label
+}
+
+func (n *Counts) add(t *results.Trial) {
+	if t.Outcome == results.Invalid {
+		n.Invalid++
+		return
+	}
+	n.Valid++
+	switch t.Outcome {
+	case results.Detected:
+		n.Detected++
+	case results.Missed:
+		n.Missed++
+	case results.FalseAlarm:
+		n.FalseAlarms++
+	case results.Clean:
+		n.Clean++
+	}
+	if t.Recovered != nil {
+		n.RecoveredOf++
+		if *t.Recovered {
+			n.Recovered++
+		}
+	}
+}
+
+func compareCells(a, b *Cell) int {
+	first := func(is bool) int {
+		if is {
+			return 0
+		}
+		return 1
+	}
+	return cmp.Or(
+		cmp.Compare(first(a.Fault), first(b.Fault)),
+		cmp.Compare(a.Scenario, b.Scenario),
+		cmp.Compare(first(a.Mechanism == "none"), first(b.Mechanism == "none")),
+		cmp.Compare(a.Mechanism, b.Mechanism),
+		cmp.Compare(a.Driver, b.Driver),
+		cmp.Compare(a.Kernel, b.Kernel),
+		cmp.Compare(a.VCPUs, b.VCPUs),
+		cmp.Compare(a.MemoryMiB, b.MemoryMiB),
+	)
+}
+
+func addName(names []string, name string) []string {
+	if slices.Contains(names, name) {
+		return names
+	}
+	return append(names, name)
+}
+
+// HostLabel says what a host's numbers are, for every table and figure.
+func (s *Set) HostLabel() string {
+	switch s.Host {
+	case "lab":
+		return "host: lab (emulated; virtual time)"
+	case "xen":
+		return "host: xen (this machine's hardware)"
+	}
+	return "host: " + s.Host
+}
+
+// Caption says where the numbers of the set come from, in one line.
+func (s *Set) Caption() string {
+	parts := []string{s.HostLabel(), "suite: " + strings.Join(s.suites, ", ")}
+	if len(s.drivers) == 1 {
+		parts = append(parts, "driver: "+s.drivers[0])
+	}
+	if len(s.guests) == 1 {
+		parts = append(parts, "guest: "+s.guests[0])
+	}
+	noun := "trials"
+	if s.trials == 1 {
+		noun = "trial"
+	}
+	return strings.Join(append(parts, fmt.Sprintf("%d %s", s.trials, noun)), "; ")
+}

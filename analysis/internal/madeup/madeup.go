@@ -1,0 +1,94 @@
+// Package madeup fabricates results for the tests of the analysis packages.
+// No number in it was measured, and nothing but tests may import it.
+package madeup
+
+import (
+	"math/rand/v2"
+
+	"hangbench/results"
+)
+
+// Suite is the name all made-up trials carry, so that none can pass for a
+// measurement.
+const Suite = "made-up"
+
+// Trials returns repetitions of two scenarios and a control by three arms. It
+// has a miss, a false alarm and an invalid trial from three repetitions on.
+func Trials(repetitions int) []results.Trial {
+	rng := rand.New(rand.NewPCG(1, 2))
+	var trials []results.Trial
+	for block := range repetitions {
+		for _, scenario := range []string{"spinlock-deadlock", "control-idle", "control-busy"} {
+			for _, mechanism := range []string{"exec-step", "none", "exec-altp2m"} {
+				t := trial(rng, scenario, mechanism)
+				t.Trial, t.Block = len(trials), block
+				t.Seed = uint64(t.Trial) + 1<<60
+				trials = append(trials, t)
+			}
+		}
+	}
+	if repetitions < 3 {
+		return trials
+	}
+	for i := range trials {
+		t := &trials[i]
+		switch {
+		case t.Block == 1 && t.Scenario == "spinlock-deadlock" && t.Mechanism == "exec-altp2m":
+			t.Outcome, t.Class, t.Scope, t.DetectNS, t.Evidence = results.Missed, "", "", nil, nil
+			t.WindowNS = 4_100_000_000
+		case t.Block == 2 && t.Scenario == "control-busy" && t.Mechanism == "exec-step":
+			t.Outcome, t.Class, t.Scope = results.FalseAlarm, "soft", "full"
+		case t.Block == 2 && t.Scenario == "control-idle" && t.Mechanism == "exec-altp2m":
+			t.Outcome, t.Reason = results.Invalid, "the guest made no progress after the monitor was detached"
+			t.EPT = results.EPT{Total: 41423, Residual: 41423}
+		}
+	}
+	return trials
+}
+
+func trial(rng *rand.Rand, scenario, mechanism string) results.Trial {
+	t := results.Trial{
+		Schema: results.Schema, Suite: Suite, Scenario: scenario, Mechanism: mechanism, Driver: "xenctrl", Host: "lab",
+		GuestKernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 160, Outcome: results.Clean,
+		WindowNS: 1_050_000_000 + rng.Int64N(40_000_000),
+	}
+	t.Guest = results.Guest{BeatsBefore: 25, BeatsDuring: 25, BeatsAfter: 3}
+	busy := 1.0
+	if scenario == "control-busy" {
+		busy = 4
+	}
+	some := func(mean float64) uint64 { return uint64(busy * mean * (0.9 + 0.2*rng.Float64())) }
+	t.EPT.MMIO = some(4)
+	switch mechanism {
+	case "exec-step":
+		t.EPT.Permission = some(260)
+		t.EPT.Suppressed = some(3)
+		t.Guest.ProgressRatio = 0.93 - 0.1*busy + 0.01*float64(rng.IntN(5))
+	case "exec-altp2m":
+		t.EPT.Permission = some(262)
+		t.EPT.Lazy = some(190)
+		t.EPT.Residual = some(2)
+		t.Guest.ProgressRatio = 0.95 - 0.1*busy + 0.01*float64(rng.IntN(5))
+	}
+	t.Events = results.Events{Delivered: t.EPT.Permission, Steps: t.EPT.Permission}
+	e := &t.EPT
+	e.Total = e.Permission + e.Lazy + e.MMIO + e.Superpage + e.Suppressed + e.Residual
+	if scenario != "spinlock-deadlock" {
+		return t
+	}
+	t.Expected, t.DeadlineNS = "spin", 3_000_000_000
+	hang, recovered := rng.Int64N(20_000_000), true
+	t.HangNS, t.Recovered = &hang, &recovered
+	t.Outcome = results.Missed
+	if mechanism != "none" {
+		t.Outcome, t.Class, t.Scope = results.Detected, "spin", "full"
+		detect := 118_000_000 + rng.Int64N(30_000_000)
+		if mechanism == "exec-altp2m" {
+			detect += 9_000_000
+		}
+		t.DetectNS = &detect
+		t.Evidence = []string{"vcpu 0 runs in queued_read_lock_slowpath since 100 ms", "no task switch for 118 ms"}
+		t.WindowNS += detect
+	}
+	return t
+}

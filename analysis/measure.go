@@ -1,0 +1,77 @@
+package analysis
+
+import "hangbench/results"
+
+// Measure takes one number out of a trial, and false when the trial has none.
+type Measure func(t *results.Trial) (float64, bool)
+
+// EPTClass is one class of EPT violations. Every class of results.EPT that is
+// part of Total is in EPTClasses, in one order for all tables and figures.
+type EPTClass struct {
+	Name    string // as in the JSON record
+	Short   string // for narrow columns
+	Meaning string // for legends and captions
+	Count   func(e *results.EPT) uint64
+}
+
+// EPTClasses returns the classes whose counts add up to results.EPT.Total.
+func EPTClasses() []EPTClass {
+	return []EPTClass{
+		{"permission", "perm.", "on a trapped frame, delivered as an event", func(e *results.EPT) uint64 { return e.Permission }},
+		{"lazy", "lazy", "altp2m view filled from the host p2m", func(e *results.EPT) uint64 { return e.Lazy }},
+		{"mmio", "mmio", "emulated or unbacked frame", func(e *results.EPT) uint64 { return e.MMIO }},
+		{"superpage", "superp.", "large page split or propagated", func(e *results.EPT) uint64 { return e.Superpage }},
+		{"suppressed", "suppr.", "on a trapped frame, resolved without an event", func(e *results.EPT) uint64 { return e.Suppressed }},
+		{"residual", "resid.", "none of the others", func(e *results.EPT) uint64 { return e.Residual }},
+	}
+}
+
+// Measure is the class's count in a trial.
+func (c EPTClass) Measure() Measure {
+	return count(func(t *results.Trial) uint64 { return c.Count(&t.EPT) })
+}
+
+func count(of func(t *results.Trial) uint64) Measure {
+	return func(t *results.Trial) (float64, bool) { return float64(of(t)), true }
+}
+
+// The measures of a trial.
+var (
+	// DetectMS is T_D in milliseconds, of detected trials only: a miss is
+	// censored at the deadline and has no detection time.
+	DetectMS Measure = func(t *results.Trial) (float64, bool) {
+		if t.Outcome != results.Detected || t.DetectNS == nil {
+			return 0, false
+		}
+		return float64(*t.DetectNS) / 1e6, true
+	}
+	// WindowMS is the length of the monitored window in milliseconds.
+	WindowMS Measure = func(t *results.Trial) (float64, bool) { return float64(t.WindowNS) / 1e6, true }
+
+	EPTTotal  = count(func(t *results.Trial) uint64 { return t.EPT.Total })
+	TraceLost = count(func(t *results.Trial) uint64 { return t.EPT.TraceLost })
+	Delivered = monitored(func(t *results.Trial) float64 { return float64(t.Events.Delivered) })
+	Steps     = monitored(func(t *results.Trial) float64 { return float64(t.Events.Steps) })
+	RingFull  = monitored(func(t *results.Trial) float64 { return float64(t.Events.RingFull) })
+
+	// PerEvent is EPT violations per delivered event.
+	PerEvent Measure = func(t *results.Trial) (float64, bool) {
+		if t.Events.Delivered == 0 {
+			return 0, false
+		}
+		return float64(t.EPT.Total) / float64(t.Events.Delivered), true
+	}
+
+	// Progress is the guest's progress rate with the monitor over the rate
+	// without. The record leaves out a ratio of 0, which a guest that the
+	// monitor stops altogether has; it is told from a ratio that was not
+	// measured by the heartbeats before the monitor came.
+	Progress Measure = func(t *results.Trial) (float64, bool) {
+		return t.Guest.ProgressRatio, t.Guest.ProgressRatio > 0 || t.Mechanism != "none" && t.Guest.BeatsBefore > 0
+	}
+)
+
+// monitored is a measure that trials without a monitor do not have.
+func monitored(of func(t *results.Trial) float64) Measure {
+	return func(t *results.Trial) (float64, bool) { return of(t), t.Mechanism != "none" }
+}

@@ -1,0 +1,172 @@
+package report
+
+import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"flag"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"hangbench/analysis/internal/madeup"
+	"hangbench/results"
+)
+
+var keep = flag.String("keep", "", "write the report of the test into this folder, to be looked at")
+
+func testRun(repetitions int) *results.Run {
+	trials := madeup.Trials(repetitions)
+	wall := make([]float64, len(trials))
+	for i := range wall {
+		wall[i] = 7.25
+	}
+	return &results.Run{
+		Trials: trials,
+		Manifest: results.Manifest{
+			Schema: results.ManifestSchema, RunID: "made-up-1-20260102T030405Z", Seed: 1, Planned: len(trials),
+			Suite:    results.NewSuiteInfo(madeup.Suite, []byte("name: made-up\n")),
+			Host:     results.HostInfo{Kind: "lab", Description: "made up for tests"},
+			Versions: results.Versions{Hangbench: "abc123", Go: "go1.26", Packages: map[string]string{"xen": "4.20", "bochs": "3.0"}},
+			Started:  time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Ended: time.Date(2026, 1, 2, 3, 14, 5, 0, time.UTC),
+			TrialWallSec: wall, Bench: map[string]float64{"snapshot_restore_sec": 4.5},
+		},
+	}
+}
+
+func render(t *testing.T, run *results.Run) string {
+	t.Helper()
+	var a, b bytes.Buffer
+	if err := Render(&a, run); err != nil {
+		t.Fatal(err)
+	}
+	if err := Render(&b, run); err != nil {
+		t.Fatal(err)
+	}
+	if a.String() != b.String() {
+		t.Error("two pages of one run differ")
+	}
+	checkTags(t, a.String())
+	return a.String()
+}
+
+// checkTags fails unless every element that is opened is closed.
+func checkTags(t *testing.T, page string) {
+	t.Helper()
+	d := xml.NewDecoder(strings.NewReader(page))
+	d.Strict = false
+	d.AutoClose = []string{"meta"}
+	d.Entity = xml.HTMLEntity
+	var open []string
+	for {
+		tok, err := d.RawToken()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatalf("page does not parse: %v", err)
+		}
+		switch e := tok.(type) {
+		case xml.StartElement:
+			if e.Name.Local != "meta" {
+				open = append(open, e.Name.Local)
+			}
+		case xml.EndElement:
+			if len(open) == 0 || open[len(open)-1] != e.Name.Local {
+				t.Fatalf("</%s> closes %q", e.Name.Local, open)
+			}
+			open = open[:len(open)-1]
+		}
+	}
+	if len(open) > 0 {
+		t.Errorf("never closed: %q", open)
+	}
+}
+
+func TestRender(t *testing.T) {
+	run := testRun(3)
+	run.Manifest.Warnings = []string{"the lab was restarted once"}
+	run.Bad = []error{&results.LineError{File: "trials.jsonl", Line: 9, Err: errors.New("empty line")}}
+	page := render(t, run)
+	for _, want := range []string{
+		"host: lab (emulated; virtual time)",
+		"the lab was restarted once",
+		"Left out: trials.jsonl:9: empty line",
+		"1 of 27 trials are invalid",
+		"the guest made no progress after the monitor was detached",
+		"vcpu 0 runs in queued_read_lock_slowpath",
+		"detected 2/3 [21%, 94%]",
+		"<dt>bochs</dt><dd>3.0</dd>",
+		"<dt>snapshot_restore_sec</dt><dd>4.5</dd>",
+		"195.8 s in all",
+		"<pre>name: made-up",
+		"prefers-color-scheme: dark",
+		"<svg role=",
+		`id="trial-26"`,
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	for _, never := range []string{"<script", "<link", "@import", "<?xml", "ZgotmplZ", "src="} {
+		if strings.Contains(page, never) {
+			t.Errorf("the page contains %q", never)
+		}
+	}
+	if strings.Count(page, "http") != strings.Count(page, `"http://www.w3.org/`) {
+		t.Error("the page refers to something outside of it")
+	}
+	if *keep != "" {
+		if _, err := Write(*keep, run); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestRenderIncomplete(t *testing.T) {
+	run := testRun(1)
+	run.Trials = run.Trials[:4]
+	run.Manifest.Interrupted = true
+	if page := render(t, run); !strings.Contains(page, "not complete: 4 of 9 planned trials") {
+		t.Error("the page does not say that the run is incomplete")
+	}
+	run.Trials = nil
+	if page := render(t, run); !strings.Contains(page, "no trials yet") || strings.Contains(page, "<svg") {
+		t.Error("the page of an empty run is wrong")
+	}
+}
+
+// A record is data: nothing in it may become markup, in the page or in the
+// figure.
+func TestRenderHostile(t *testing.T) {
+	const evil = `</text></svg><script>alert(1)</script>`
+	run := testRun(1)
+	for i := range run.Trials {
+		tr := &run.Trials[i]
+		tr.Scenario, tr.Mechanism, tr.Driver, tr.GuestKernel, tr.Suite = evil, tr.Mechanism+evil, evil, evil, evil
+		tr.Evidence, tr.Reason, tr.Class = []string{evil}, evil, evil
+	}
+	run.Manifest.Warnings = []string{evil}
+	run.Manifest.Suite.Text = evil
+	run.Manifest.Bench = map[string]float64{evil: 1}
+	if page := render(t, run); strings.Contains(page, "<script") {
+		t.Error("a record became markup")
+	}
+}
+
+func TestWrite(t *testing.T) {
+	dir := t.TempDir()
+	path, err := Write(dir, testRun(1))
+	if err != nil || path != filepath.Join(dir, File) {
+		t.Fatalf("%s, %v", path, err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Size() == 0 {
+		t.Errorf("%v", err)
+	}
+	if _, err := Write(filepath.Join(dir, "missing"), testRun(1)); err == nil {
+		t.Error("writing into a missing folder succeeds")
+	}
+}

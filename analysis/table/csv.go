@@ -1,0 +1,91 @@
+package table
+
+import (
+	"encoding/csv"
+	"fmt"
+	"io"
+	"strconv"
+
+	"hangbench/analysis"
+	"hangbench/analysis/stats"
+)
+
+// writeCSV writes one row for each cell. Column names end in their unit; a
+// field without a value is empty.
+func writeCSV(w io.Writer, set *analysis.Set) error {
+	cw := csv.NewWriter(w)
+	head := []string{
+		"host", "scenario", "kind", "mechanism", "driver", "guest_kernel", "vcpus", "memory_mib",
+		"n", "invalid", "detected", "missed", "false_alarms", "clean", "recovered", "recovery_tried",
+		"rate_of", "rate", "rate_ci_lo", "rate_ci_hi", "class",
+	}
+	type column struct {
+		name string
+		m    analysis.Measure
+	}
+	columns := []column{
+		{"detect_ms", analysis.DetectMS},
+		{"progress_ratio", analysis.Progress},
+		{"window_ms", analysis.WindowMS},
+		{"ept_total", analysis.EPTTotal},
+	}
+	for _, class := range analysis.EPTClasses() {
+		columns = append(columns, column{"ept_" + class.Name, class.Measure()})
+	}
+	columns = append(columns,
+		column{"ept_trace_lost", analysis.TraceLost},
+		column{"events_delivered", analysis.Delivered},
+		column{"events_steps", analysis.Steps},
+		column{"events_ring_full", analysis.RingFull},
+		column{"ept_per_event", analysis.PerEvent},
+	)
+	for _, c := range columns {
+		for _, part := range []string{"_n", "_median", "_min", "_max", "_ci_lo", "_ci_hi", "_ci_confidence"} {
+			head = append(head, c.name+part)
+		}
+	}
+	if err := cw.Write(head); err != nil {
+		return fmt.Errorf("write csv: %w", err)
+	}
+	for _, c := range set.Cells {
+		kind, rateOf, k := "control", "false_alarms", c.Counts.FalseAlarms
+		if c.Fault {
+			kind, rateOf, k = "fault", "detected", c.Counts.Detected
+		}
+		n := c.Counts
+		row := []string{set.Host, c.Scenario, kind, c.Mechanism, c.Driver, c.Kernel}
+		for _, v := range []int{c.VCPUs, c.MemoryMiB, n.Valid, n.Invalid, n.Detected, n.Missed, n.FalseAlarms, n.Clean, n.Recovered, n.RecoveredOf} {
+			row = append(row, strconv.Itoa(v))
+		}
+		if iv, err := stats.Wilson(k, n.Valid, Level); err == nil && c.Watched() {
+			row = append(row, rateOf, number(float64(k)/float64(n.Valid)), number(iv.Lo), number(iv.Hi))
+		} else {
+			row = append(row, "", "", "", "")
+		}
+		row = append(row, c.Classes())
+		for _, col := range columns {
+			s := stats.Summarize(c.Values(col.m), Level)
+			if s == nil {
+				row = append(row, "0", "", "", "", "", "", "")
+				continue
+			}
+			row = append(row, strconv.Itoa(s.N), number(s.Median), number(s.Min), number(s.Max))
+			if s.CI == nil {
+				row = append(row, "", "", "")
+			} else {
+				row = append(row, number(s.CI.Lo), number(s.CI.Hi), number(s.CI.Confidence))
+			}
+		}
+		if err := cw.Write(row); err != nil {
+			return fmt.Errorf("write csv: %w", err)
+		}
+	}
+	cw.Flush()
+	if err := cw.Error(); err != nil {
+		return fmt.Errorf("write csv: %w", err)
+	}
+	return nil
+}
+
+// number is the shortest text that reads back as x.
+func number(x float64) string { return strconv.FormatFloat(x, 'g', -1, 64) }

@@ -1,0 +1,225 @@
+package table
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"hangbench/analysis"
+	"hangbench/analysis/stats"
+	"hangbench/results"
+)
+
+// Level is the confidence level of all intervals in the tables.
+const Level = 0.95
+
+// none stands where there is no value.
+const none = "–"
+
+// Table is a table as text. Every row has as many cells as the head. The first
+// two columns are scenario and mechanism; a terminal gets them folded into one.
+type Table struct {
+	Title   string
+	Head    []string
+	Rows    [][]string
+	Numeric []bool // by column: numbers, set to the right
+	Notes   []string
+}
+
+// Summary writes the tables of the trials in the format: for Terminal and
+// Markdown a caption, Detection and Violations; for CSV one row for each cell
+// with every column. It fails on an empty list and on trials of several hosts.
+func Summary(w io.Writer, trials []results.Trial, f Format) error {
+	set, err := analysis.Group(trials)
+	if err != nil {
+		return fmt.Errorf("summary: %w", err)
+	}
+	if f == CSV {
+		return writeCSV(w, set)
+	}
+	if _, err := fmt.Fprintf(w, "%s\n\n", set.Caption()); err != nil {
+		return fmt.Errorf("summary: %w", err)
+	}
+	for i, t := range []*Table{Detection(set), Violations(set)} {
+		if i > 0 {
+			if _, err := io.WriteString(w, "\n"); err != nil {
+				return fmt.Errorf("summary: %w", err)
+			}
+		}
+		if err := t.Write(w, f); err != nil {
+			return fmt.Errorf("summary: %w", err)
+		}
+	}
+	return nil
+}
+
+// Detection is the table of verdicts: what was seen, how fast, at what price
+// to the guest.
+func Detection(set *analysis.Set) *Table {
+	t := &Table{
+		Title:   "Detection",
+		Head:    []string{"scenario", "mechanism", "n", "invalid", "outcome [95% CI]", "class", "T_D (ms)", "recovered", "progress"},
+		Numeric: []bool{false, false, true, true, false, false, true, true, true},
+		Notes:   []string{"n: valid trials; invalid ones (ground truth not confirmed) are counted and enter nothing else."},
+	}
+	var ranged, interval, faults, miss bool
+	for _, c := range set.Cells {
+		td := stats.Summarize(c.Values(analysis.DetectMS), Level)
+		progress := stats.Summarize(c.Values(analysis.Progress), Level)
+		for _, s := range []*stats.Summary{td, progress} {
+			interval = interval || s != nil && s.CI != nil
+			ranged = ranged || s != nil && s.CI == nil && s.N > 1
+		}
+		faults = faults || td != nil
+		miss = miss || c.Watched() && c.Counts.Missed > 0
+		t.Rows = append(t.Rows, []string{
+			c.Scenario, c.Label, strconv.Itoa(c.Counts.Valid), strconv.Itoa(c.Counts.Invalid),
+			outcome(c), orNone(c.Classes()), spread(td), ratio(c.Counts.Recovered, c.Counts.RecoveredOf), spread(progress),
+		})
+	}
+	t.Notes = append(t.Notes, "outcome: faults detected, or false alarms of controls, of n, with Wilson's 95% interval.")
+	if faults {
+		note := "T_D: verdict minus fault, over detected trials."
+		if miss {
+			note += " Misses are censored at the deadline and not averaged."
+		}
+		t.Notes = append(t.Notes, note)
+	}
+	t.Notes = append(t.Notes, "progress: the guest's progress rate with the monitor over the rate without; 1 is no cost.")
+	if ranged {
+		t.Notes = append(t.Notes, "a [b..c]: median, smallest and largest; too few trials for an interval (6 are needed).")
+	}
+	if interval {
+		t.Notes = append(t.Notes, "a [b, c]: median and its order-statistic interval, of at least 95% confidence (the CSV has the actual one).")
+	}
+	return t
+}
+
+// Violations is the table of EPT violations by class.
+func Violations(set *analysis.Set) *Table {
+	type column struct {
+		head string
+		m    analysis.Measure
+		text func(float64) string
+	}
+	columns := []column{
+		{"window (ms)", analysis.WindowMS, fixed},
+		{"total", analysis.EPTTotal, whole},
+	}
+	var meanings []string
+	for _, class := range analysis.EPTClasses() {
+		columns = append(columns, column{class.Short, class.Measure(), whole})
+		meanings = append(meanings, class.Name+": "+class.Meaning)
+	}
+	columns = append(columns,
+		column{"lost", analysis.TraceLost, whole},
+		column{"events", analysis.Delivered, whole},
+		column{"steps", analysis.Steps, whole},
+		column{"per event", analysis.PerEvent, fixed},
+	)
+	t := &Table{
+		Title:   "EPT violations per trial (median), attach to detach",
+		Head:    []string{"scenario", "mechanism", "n"},
+		Numeric: []bool{false, false, true},
+	}
+	for _, col := range columns {
+		t.Head = append(t.Head, col.head)
+		t.Numeric = append(t.Numeric, true)
+	}
+	for _, c := range set.Cells {
+		row := []string{c.Scenario, c.Label, strconv.Itoa(c.Counts.Valid)}
+		for _, col := range columns {
+			text := none
+			if m, ok := stats.Median(c.Values(col.m)); ok {
+				text = col.text(m)
+			}
+			row = append(row, text)
+		}
+		t.Rows = append(t.Rows, row)
+	}
+	for pair := range slices.Chunk(meanings, 2) {
+		t.Notes = append(t.Notes, strings.Join(pair, "; ")+".")
+	}
+	t.Notes = append(t.Notes,
+		"total and classes as traced by the hypervisor; lost: trace records it dropped, not in total.",
+		"events, steps: delivered to the monitor; per event: total over events.",
+	)
+	return t
+}
+
+// outcome says how a cell's verdicts stand.
+func outcome(c *analysis.Cell) string {
+	n := c.Counts
+	if n.Valid == 0 || !c.Watched() {
+		return none
+	}
+	if !c.Fault {
+		return "false alarm " + rate(n.FalseAlarms, n.Valid)
+	}
+	s := "detected " + rate(n.Detected, n.Valid)
+	if n.FalseAlarms > 0 {
+		s += fmt.Sprintf(", %d false alarm", n.FalseAlarms)
+	}
+	return s
+}
+
+func rate(k, n int) string {
+	iv, err := stats.Wilson(k, n, Level)
+	if err != nil {
+		return none
+	}
+	return fmt.Sprintf("%d/%d [%.0f%%, %.0f%%]", k, n, 100*iv.Lo, 100*iv.Hi)
+}
+
+func ratio(k, n int) string {
+	if n == 0 {
+		return none
+	}
+	return fmt.Sprintf("%d/%d", k, n)
+}
+
+// spread is a median with what can be said of its spread.
+func spread(s *stats.Summary) string {
+	switch {
+	case s == nil:
+		return none
+	case s.CI != nil:
+		d := decimals(s.CI.Hi)
+		return fmt.Sprintf("%.*f [%.*f, %.*f]", d, s.Median, d, s.CI.Lo, d, s.CI.Hi)
+	case s.N > 1:
+		d := decimals(s.Max)
+		return fmt.Sprintf("%.*f [%.*f..%.*f]", d, s.Median, d, s.Min, d, s.Max)
+	}
+	return fmt.Sprintf("%.*f", decimals(s.Median), s.Median)
+}
+
+// whole writes the median of counts, which is a whole number or a half.
+func whole(x float64) string {
+	if x == math.Trunc(x) {
+		return strconv.FormatFloat(x, 'f', 0, 64)
+	}
+	return strconv.FormatFloat(x, 'f', 1, 64)
+}
+
+func fixed(x float64) string { return strconv.FormatFloat(x, 'f', decimals(x), 64) }
+
+// decimals gives a value at least four significant digits.
+func decimals(x float64) int {
+	switch {
+	case x >= 100:
+		return 1
+	case x >= 10:
+		return 2
+	}
+	return 3
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return none
+	}
+	return s
+}

@@ -1,0 +1,203 @@
+package table
+
+import (
+	"bytes"
+	"encoding/csv"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"hangbench/analysis"
+	"hangbench/analysis/internal/madeup"
+	"hangbench/analysis/stats"
+	"hangbench/results"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+func golden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s differs (go test -update rewrites it); got\n%s\nwant\n%s", name, got, want)
+	}
+}
+
+func TestSummaryGolden(t *testing.T) {
+	many := madeup.Trials(8)
+	two := append([]results.Trial(nil), many...)
+	for i := range two {
+		if two[i].Block%2 == 1 {
+			two[i].Driver = "libvmi"
+		}
+	}
+	for _, tc := range []struct {
+		name   string
+		trials []results.Trial
+		format Format
+	}{
+		{"few.txt", madeup.Trials(2), Terminal},
+		{"many.txt", many, Terminal},
+		{"drivers.txt", two, Terminal},
+		{"few.md", madeup.Trials(2), Markdown},
+		{"many.md", many, Markdown},
+		{"few.csv", madeup.Trials(2), CSV},
+		{"many.csv", many, CSV},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var out bytes.Buffer
+			if err := Summary(&out, tc.trials, tc.format); err != nil {
+				t.Fatal(err)
+			}
+			golden(t, tc.name, out.Bytes())
+			if tc.format == CSV {
+				return
+			}
+			if !strings.HasPrefix(out.String(), "host: lab (emulated; virtual time); suite: made-up") {
+				t.Error("the output does not begin with the host")
+			}
+			if tc.format != Terminal || tc.name == "drivers.txt" {
+				return
+			}
+			for line := range strings.Lines(out.String()) {
+				if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > 120 {
+					t.Errorf("line of %d columns: %s", n, line)
+				}
+			}
+		})
+	}
+}
+
+func TestSummaryRefuses(t *testing.T) {
+	mixed := madeup.Trials(1)
+	mixed[2].Host = "xen"
+	for _, tc := range []struct {
+		trials []results.Trial
+		want   string
+	}{
+		{nil, "no trials"},
+		{mixed, `hosts "lab" and "xen" do not mix`},
+	} {
+		if err := Summary(&bytes.Buffer{}, tc.trials, Terminal); err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("error %v does not say %q", err, tc.want)
+		}
+	}
+}
+
+// TestNoInventedValues looks at the cells that must be empty.
+func TestNoInventedValues(t *testing.T) {
+	set, err := analysis.Group(madeup.Trials(3))
+	if err != nil {
+		t.Fatal(err)
+	}
+	get := func(tab *Table, scenario, mechanism, head string) string {
+		t.Helper()
+		for _, row := range tab.Rows {
+			if row[0] != scenario || row[1] != mechanism {
+				continue
+			}
+			for i, h := range tab.Head {
+				if h == head {
+					return row[i]
+				}
+			}
+		}
+		t.Fatalf("no cell %s/%s/%s", scenario, mechanism, head)
+		return ""
+	}
+	d, v := Detection(set), Violations(set)
+	for _, tc := range []struct {
+		tab                       *Table
+		scenario, mechanism, head string
+		want                      string
+	}{
+		{d, "spinlock-deadlock", "none", "outcome [95% CI]", none}, // no monitor: nothing missed
+		{d, "spinlock-deadlock", "none", "T_D (ms)", none},
+		{d, "spinlock-deadlock", "none", "progress", none},
+		{d, "control-idle", "exec-step", "T_D (ms)", none},
+		{d, "control-idle", "exec-step", "recovered", none},
+		{d, "control-idle", "exec-step", "class", none},
+		{d, "control-idle", "exec-altp2m", "n", "2"},
+		{d, "control-idle", "exec-altp2m", "invalid", "1"},
+		{d, "control-idle", "exec-altp2m", "outcome [95% CI]", "false alarm 0/2 [0%, 66%]"},
+		{d, "control-busy", "exec-step", "class", "soft"},
+		{d, "spinlock-deadlock", "exec-altp2m", "outcome [95% CI]", "detected 2/3 [21%, 94%]"},
+		{v, "control-idle", "none", "events", none},
+		{v, "control-idle", "none", "per event", none},
+	} {
+		if got := get(tc.tab, tc.scenario, tc.mechanism, tc.head); got != tc.want {
+			t.Errorf("%s/%s %s is %q, want %q", tc.scenario, tc.mechanism, tc.head, got, tc.want)
+		}
+	}
+	// The invalid trial's 41423 violations must not reach the median of 2.
+	if got := get(v, "control-idle", "exec-altp2m", "resid."); got == "41423" || len(got) > 4 {
+		t.Errorf("the invalid trial was averaged: residual %s", got)
+	}
+	if !strings.Contains(strings.Join(d.Notes, "\n"), "Misses are censored") {
+		t.Error("a miss is not explained")
+	}
+}
+
+func TestCSVReadsBack(t *testing.T) {
+	var out bytes.Buffer
+	if err := Summary(&out, madeup.Trials(8), CSV); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := csv.NewReader(&out).ReadAll() // refuses ragged rows
+	if err != nil || len(rows) != 10 {
+		t.Fatalf("%d rows, %v", len(rows), err)
+	}
+	for _, row := range rows[1:] {
+		if row[0] != "lab" {
+			t.Errorf("row of host %q", row[0])
+		}
+	}
+}
+
+func TestRaggedTable(t *testing.T) {
+	bad := &Table{Title: "x", Head: []string{"a", "b"}, Numeric: []bool{false, true}, Rows: [][]string{{"1"}}}
+	if err := bad.Write(&bytes.Buffer{}, Terminal); err == nil || !strings.Contains(err.Error(), "row 0 has 1 cells") {
+		t.Errorf("ragged table: %v", err)
+	}
+}
+
+func TestNumbers(t *testing.T) {
+	for _, tc := range []struct{ got, want string }{
+		{whole(0), "0"}, {whole(41423), "41423"}, {whole(3.5), "3.5"}, {whole(1e15), "1000000000000000"},
+		{fixed(1.0234), "1.023"}, {fixed(12.345), "12.35"}, {fixed(1076.84), "1076.8"},
+		{spread(nil), none},
+		{spread(stats.Summarize([]float64{0.5}, Level)), "0.500"},
+		{spread(stats.Summarize([]float64{120, 130.25}, Level)), "125.1 [120.0..130.2]"},
+		{spread(stats.Summarize([]float64{1, 2, 3, 4, 5, 6}, Level)), "3.500 [1.000, 6.000]"},
+		{ratio(0, 0), none}, {ratio(1, 2), "1/2"},
+		{rate(2, 2), "2/2 [34%, 100%]"},
+	} {
+		if tc.got != tc.want {
+			t.Errorf("%q, want %q", tc.got, tc.want)
+		}
+	}
+}
+
+func TestParseFormat(t *testing.T) {
+	for name, want := range map[string]Format{"text": Terminal, "md": Markdown, "csv": CSV} {
+		if got, err := ParseFormat(name); err != nil || got != want {
+			t.Errorf("ParseFormat(%q) = %v, %v", name, got, err)
+		}
+	}
+	if _, err := ParseFormat("xml"); err == nil {
+		t.Error("xml is a format")
+	}
+}

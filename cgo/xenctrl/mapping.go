@@ -1,0 +1,99 @@
+package xenctrl
+
+import (
+	"fmt"
+	"syscall"
+)
+
+// Mapping is guest memory mapped into this process.
+type Mapping struct {
+	hv   hypervisor
+	data []byte
+	errs []error // per page, nil if all are mapped
+}
+
+// Map maps page frames, in this order and one after the other. It fails if no
+// page can be mapped; otherwise [Mapping.Err] tells which of them could not.
+// The caller closes the mapping. (xenforeignmemory_map)
+func (d Domain) Map(gfns []uint64, p Prot) (*Mapping, error) {
+	if len(gfns) == 0 {
+		return nil, fmt.Errorf("map memory of domain %d: no page frames given", d.id)
+	}
+	return mapPages(d.x.hv, d.id, p, gfns)
+}
+
+func mapPages(hv hypervisor, d DomID, p Prot, gfns []uint64) (*Mapping, error) {
+	if p != ReadOnly && p != ReadWrite {
+		return nil, fmt.Errorf("map memory of domain %d: protection %d is neither ReadOnly nor ReadWrite", d, p)
+	}
+	codes := make([]int32, len(gfns))
+	data, err := hv.mapForeign(d, p, gfns, codes)
+	if err != nil {
+		return nil, err
+	}
+	m := &Mapping{hv: hv, data: data}
+	failed := 0
+	for i, c := range codes {
+		if c == 0 {
+			continue
+		}
+		if m.errs == nil {
+			m.errs = make([]error, len(gfns))
+		}
+		e := newError("xenforeignmemory_map", syscall.Errno(max(c, -c)))
+		e.Domain, e.GFN = int(d), gfns[i]
+		m.errs[i] = e
+		failed++
+	}
+	if failed == len(gfns) {
+		return nil, joinClose(m.errs[0], m.Close())
+	}
+	return m, nil
+}
+
+// joinClose keeps err the error and adds a failure to clean up after it.
+func joinClose(err, closeErr error) error {
+	if closeErr == nil {
+		return err
+	}
+	return fmt.Errorf("%w (and cleaning up: %v)", err, closeErr)
+}
+
+// Pages returns how many pages were asked for.
+func (m *Mapping) Pages() int { return len(m.data) / PageSize }
+
+// Err returns why page i is not mapped, or nil.
+func (m *Mapping) Err(i int) error {
+	if m.errs == nil {
+		return nil
+	}
+	return m.errs[i]
+}
+
+// Page returns page i, or nil if it is not mapped. The rules of Bytes hold.
+func (m *Mapping) Page(i int) []byte {
+	if m.data == nil || m.Err(i) != nil {
+		return nil
+	}
+	return m.data[i*PageSize : (i+1)*PageSize : (i+1)*PageSize]
+}
+
+// Bytes returns all pages as one slice, or nil if one of them is not mapped:
+// touching such a page would kill the process. The slice is the guest's memory
+// and is valid until Close; using it after is a fault no Go program survives.
+func (m *Mapping) Bytes() []byte {
+	if m.errs != nil {
+		return nil
+	}
+	return m.data
+}
+
+// Close unmaps the pages. (xenforeignmemory_unmap)
+func (m *Mapping) Close() error {
+	if m.data == nil {
+		return ErrClosed
+	}
+	data := m.data
+	m.data = nil
+	return m.hv.unmap(data)
+}

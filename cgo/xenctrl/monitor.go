@@ -1,0 +1,329 @@
+package xenctrl
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Monitor is the event ring of one guest. Xen gives it to one owner at a time.
+// All methods but Interrupt belong to one goroutine.
+type Monitor struct {
+	d    Domain
+	page []byte
+	ring *ring
+	ch   channel
+
+	vcpus int
+	intr  atomic.Bool
+	mu    sync.Mutex // guards ch against Interrupt after Disable
+	gone  bool
+}
+
+// EnableMonitor takes the guest's event ring. It is [ErrBusy] if another
+// monitor has it, or one died without giving it back ([Domain.Recover]).
+// (xc_monitor_enable, xenevtchn_bind_interdomain)
+func (d Domain) EnableMonitor() (*Monitor, error) {
+	hv := d.x.hv
+	info, err := hv.domain(d.id)
+	if err != nil {
+		return nil, err
+	}
+	// Paused, because the ring's counters are reset below: an event of a page
+	// restricted before would get lost and its vCPU with it.
+	if err := hv.pause(d.id); err != nil {
+		return nil, err
+	}
+	m, err := d.enableMonitor(info.MaxVCPU + 1)
+	if uerr := hv.unpause(d.id); uerr != nil && err == nil {
+		return nil, joinClose(uerr, m.Disable())
+	}
+	return m, err
+}
+
+func (d Domain) enableMonitor(vcpus int) (*Monitor, error) {
+	hv := d.x.hv
+	page, port, err := hv.monitorEnable(d.id)
+	if err != nil {
+		return nil, err
+	}
+	undo := func(err error) error {
+		return errors.Join(err, hv.monitorDisable(d.id), hv.unmap(page))
+	}
+	r, err := newRing(page, vcpus-1)
+	if err != nil {
+		return nil, undo(err)
+	}
+	ch, err := hv.openChannel(d.id, port, page)
+	if err != nil {
+		return nil, undo(err)
+	}
+	return &Monitor{d: d, page: page, ring: r, ch: ch, vcpus: vcpus}, nil
+}
+
+// Domain returns the guest.
+func (m *Monitor) Domain() Domain { return m.d }
+
+// RingSize returns how many events the ring holds. A vCPU whose event finds no
+// slot waits for one inside Xen.
+func (m *Monitor) RingSize() int { return ringSize }
+
+// Stats returns the counters of the ring.
+func (m *Monitor) Stats() RingStats { return m.ring.stats }
+
+// Pending returns how many events wait in the ring. It only reads memory: a
+// loop may spin on it instead of calling Wait.
+func (m *Monitor) Pending() int { return int(m.ring.pending()) }
+
+// Next takes the next event into ev and reports whether there was one. It
+// returns false for ever once the ring is found corrupt, see Err. Events are
+// taken in the order of their requests, and responses must be given in any
+// order before Wait is called for the last time.
+func (m *Monitor) Next(ev *Event) bool { return m.ring.next(ev) }
+
+// Err returns why Next gave up: the ring's content made no sense. Disable is
+// all that is left then.
+func (m *Monitor) Err() error { return m.ring.err }
+
+// Respond queues the answer to an event taken before; Notify or Wait sends it.
+// An error says that the response makes no sense and was not queued.
+func (m *Monitor) Respond(rsp *Response) error { return m.ring.respond(rsp) }
+
+// Notify sends what Respond queued. Xen acts on all of it before Notify
+// returns. Without queued responses it does nothing.
+func (m *Monitor) Notify() error {
+	if !m.ring.publish() {
+		return nil
+	}
+	return m.ch.notify()
+}
+
+// Wait sends what Respond queued and then waits until there are events, the
+// time is over or Interrupt is called. It returns at once when events are
+// there already, and may return early with no bit set when the process gets a
+// signal. A negative timeout waits for ever, 0 does not wait.
+func (m *Monitor) Wait(timeout time.Duration) (Wake, error) {
+	notify := m.ring.publish()
+	if !notify && m.ring.pending() > 0 {
+		return m.interrupted(WakeEvents), nil
+	}
+	if m.intr.Load() {
+		timeout = 0 // the channel's wake-up stays set for this, or for the next Wait
+	}
+	w, slept, err := m.ch.wait(m.ring.reqCons, notify, timeout)
+	if slept {
+		m.ring.stats.Waits++
+	}
+	return m.interrupted(w), err
+}
+
+// interrupted adds WakeInterrupt to w once for each Interrupt.
+func (m *Monitor) interrupted(w Wake) Wake {
+	w &^= WakeInterrupt
+	if m.intr.Load() && m.intr.Swap(false) {
+		w |= WakeInterrupt
+	}
+	return w
+}
+
+// Interrupt makes the current or next Wait return with WakeInterrupt. Any
+// goroutine may call it, also after Disable.
+func (m *Monitor) Interrupt() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.gone {
+		return nil
+	}
+	m.intr.Store(true)
+	return m.ch.interrupt()
+}
+
+// Capabilities returns what kinds of events this guest can report.
+// (xc_monitor_get_capabilities)
+func (m *Monitor) Capabilities() (MonitorCapabilities, error) {
+	return m.d.x.hv.monitorCapabilities(m.d.id)
+}
+
+// CtrlRegOptions says which writes of a control register are reported.
+type CtrlRegOptions struct {
+	Sync     bool   // the vCPU waits for the response
+	OnChange bool   // only writes that change the value
+	Ignore   uint64 // and that change it in other bits than these
+}
+
+// WriteCtrlReg switches events on writes of a control register on or off.
+// (xc_monitor_write_ctrlreg)
+func (m *Monitor) WriteCtrlReg(r CtrlReg, on bool, o CtrlRegOptions) error {
+	return m.d.x.hv.monitorWriteCtrlReg(m.d.id, r, on, o.Sync, o.Ignore, o.OnChange)
+}
+
+// SingleStep lets vCPUs that single-step report each instruction; responses
+// with FlagToggleSingleStep make them step. Without it a stepping vCPU steps
+// silently. It is [ErrUnsupported] on a CPU without monitor trap flag.
+// (xc_monitor_singlestep)
+func (m *Monitor) SingleStep(on bool) error { return m.toggle(switchSingleStep, on, false) }
+
+// SoftwareBreakpoint switches events on INT3 on or off. All INT3 of the guest
+// are reported, and none reaches the guest any more: answer those the monitor
+// did not set with [Domain.InjectBreakpoint]. (xc_monitor_software_breakpoint)
+func (m *Monitor) SoftwareBreakpoint(on bool) error { return m.toggle(switchBreakpoint, on, false) }
+
+// GuestRequest switches events on the guest's own hypercall for it.
+// (xc_monitor_guest_request)
+func (m *Monitor) GuestRequest(on, sync bool) error { return m.toggle(switchGuestRequest, on, sync) }
+
+// DebugException switches events on #DB on or off.
+// (xc_monitor_debug_exceptions)
+func (m *Monitor) DebugException(on, sync bool) error {
+	return m.toggle(switchDebugException, on, sync)
+}
+
+// CPUID switches events on CPUID on or off. (xc_monitor_cpuid)
+func (m *Monitor) CPUID(on bool) error { return m.toggle(switchCPUID, on, false) }
+
+// SuppressPageWalks has Xen emulate instructions whose page-table walk hits a
+// restricted page, instead of reporting them. (xc_monitor_inguest_pagefault)
+func (m *Monitor) SuppressPageWalks(on bool) error { return m.toggle(switchNoPagefault, on, false) }
+
+// EmulUnimplemented switches events on instructions that FlagEmulate cannot
+// emulate. Without it such a guest instruction gets #UD.
+// (xc_monitor_emul_unimplemented)
+func (m *Monitor) EmulUnimplemented(on bool) error {
+	return m.toggle(switchEmulUnimplemented, on, false)
+}
+
+// EmulateEachRep has every iteration of a REP instruction emulated on its own.
+// (xc_monitor_emulate_each_rep)
+func (m *Monitor) EmulateEachRep(on bool) error { return m.toggle(switchEmulateEachRep, on, false) }
+
+func (m *Monitor) toggle(s monitorSwitch, on, opt bool) error {
+	return m.d.x.hv.monitorSwitch(m.d.id, s, on, opt)
+}
+
+// disableTries bounds how often Disable lets vCPUs finish that wait inside Xen
+// for a slot of the ring. Each try frees the whole ring.
+const disableTries = 50
+
+// Disable gives the ring back and leaves the guest running: all event sources
+// off, events without a response answered plainly, no vCPU stepping, and with
+// altp2m on all vCPUs in view 0. What the monitor changed in memory is the
+// caller's to undo first: breakpoints must be gone, and permissions should be
+// (they cannot be set afterwards; Xen lifts what it finds restricted without a
+// monitor, one violation each).
+// (xc_monitor_disable)
+func (m *Monitor) Disable() error {
+	m.mu.Lock()
+	if m.gone {
+		m.mu.Unlock()
+		return ErrClosed
+	}
+	m.gone = true
+	m.mu.Unlock()
+
+	err := m.disable()
+	return errors.Join(err, m.ch.close(), m.d.x.hv.unmap(m.page))
+}
+
+func (m *Monitor) disable() (err error) {
+	hv, id := m.d.x.hv, m.d.id
+	if err := hv.pause(id); err != nil {
+		// A domain that is gone took its ring along.
+		return err
+	}
+	defer func() { err = errors.Join(err, hv.unpause(id)) }()
+
+	altp2m, aerr := hv.altp2mState(id)
+	if aerr != nil && !errors.Is(aerr, ErrUnsupported) && !isInvalid(aerr) {
+		return aerr
+	}
+	for try := 0; ; try++ {
+		if err := m.answerAll(altp2m); err != nil {
+			return err
+		}
+		// The steps must end before the views do: a fast step in flight would
+		// put its vCPU back.
+		if err := stopStepping(hv, id, m.vcpus); err != nil {
+			return err
+		}
+		if altp2m {
+			if err := hv.switchView(id, 0); err != nil {
+				return err
+			}
+		}
+		err := hv.monitorDisable(id)
+		if !errors.Is(err, ErrBusy) || try == disableTries {
+			return err
+		}
+		// vCPUs wait inside Xen for a slot; they must run to take it.
+		if err := hv.unpause(id); err != nil {
+			return err
+		}
+		time.Sleep(time.Millisecond)
+		if err := hv.pause(id); err != nil {
+			return err
+		}
+	}
+}
+
+// answerAll answers every request of the ring, those already taken included.
+// The domain is paused, so no new ones come, except from vCPUs that waited for
+// a slot.
+func (m *Monitor) answerAll(altp2m bool) error {
+	if err := m.Notify(); err != nil {
+		return err
+	}
+	plain := Response{Flags: FlagVCPUPaused}
+	if altp2m {
+		plain.Flags |= FlagAlternateP2M // View 0
+	}
+	// Which vCPUs the requests without a response were of is lost with the
+	// caller's variables. Xen ignores the answer to a vCPU that does not wait,
+	// so each gets one.
+	all := m.ring.rspProd != m.ring.reqCons
+	var ev Event
+	for {
+		// Take all before answering any: answers to all vCPUs may need the slots.
+		var waiting []Response
+		for m.ring.next(&ev) {
+			plain.VCPU, plain.Reason = ev.VCPU, ev.Reason
+			waiting = append(waiting, plain)
+		}
+		if all {
+			for v := range m.vcpus {
+				plain.VCPU, plain.Reason = v, ReasonUnknown
+				waiting = append(waiting, plain)
+			}
+			all = false
+		}
+		if len(waiting) == 0 {
+			return nil
+		}
+		for i := range waiting {
+			m.ring.push(&waiting[i])
+			if m.ring.rspProd-m.ring.pub == ringSize {
+				if err := m.Notify(); err != nil {
+					return err
+				}
+			}
+		}
+		if err := m.Notify(); err != nil {
+			return err
+		}
+	}
+}
+
+// stopStepping ends single-steps, plain and fast, on all vCPUs.
+func stopStepping(hv hypervisor, id DomID, vcpus int) error {
+	for v := range vcpus {
+		err := hv.singleStep(id, v, false)
+		if errors.Is(err, ErrUnsupported) {
+			return nil // no monitor trap flag: nothing can be stepping
+		}
+		if err != nil && !isInvalid(err) { // EINVAL: there is no such vCPU
+			return fmt.Errorf("end single-stepping: %w", err)
+		}
+	}
+	return nil
+}

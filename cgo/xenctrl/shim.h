@@ -1,0 +1,115 @@
+//go:build xen && cgo
+
+/* What bindings.go calls. Every function captures errno and the library's last
+ * log message before it returns, because Go may go on on another thread. */
+#ifndef HANGBENCH_XENCTRL_SHIM_H
+#define HANGBENCH_XENCTRL_SHIM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* The result of a call that is not on the path of events: err is 0 or an errno. */
+typedef struct {
+    int64_t value;
+    int32_t err;
+    char msg[156];
+} hb_ret;
+
+typedef struct hb_xen hb_xen;     /* libxenctrl and libxenforeignmemory */
+typedef struct hb_chan hb_chan;   /* one bound event channel */
+typedef struct hb_store hb_store; /* libxenstore */
+
+hb_ret hb_open(hb_xen **out);
+void hb_close(hb_xen *x);
+hb_ret hb_version(hb_xen *x, char *extra, char *cmdline, char *caps, size_t n);
+hb_ret hb_cpus(hb_xen *x, int *mask_bytes);
+
+typedef struct {
+    uint32_t id, flags, online, max_vcpu_id;
+    uint64_t tot_pages, max_pages, cpu_time;
+} hb_dominfo;
+hb_ret hb_domains(hb_xen *x, uint32_t first, uint32_t n, hb_dominfo *out);
+typedef struct { hb_ret r; hb_dominfo info; } hb_domain_ret;
+hb_domain_ret hb_domain(hb_xen *x, uint32_t dom);
+hb_ret hb_max_gfn(hb_xen *x, uint32_t dom);
+hb_ret hb_pause(hb_xen *x, uint32_t dom);
+hb_ret hb_unpause(hb_xen *x, uint32_t dom);
+hb_ret hb_access_required(hb_xen *x, uint32_t dom, bool on);
+
+typedef struct { hb_ret r; uint8_t online, blocked, running; uint32_t cpu; uint64_t cpu_time; } hb_vcpu_ret;
+hb_vcpu_ret hb_vcpu(hb_xen *x, uint32_t dom, uint32_t vcpu);
+
+typedef struct {
+    hb_ret r;
+    uint64_t rax, rcx, rdx, rbx, rsp, rbp, rsi, rdi, r8, r9, r10, r11, r12, r13, r14, r15;
+    uint64_t rip, rflags, cr0, cr2, cr3, cr4, dr6, dr7, efer, star, lstar;
+    uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
+    uint64_t fs_base, gs_base, shadow_gs, gdt_base, idt_base;
+    uint32_t gdt_limit, idt_limit, cs, ss, ds, es, fs, gs, cs_attr, ss_attr, pending_event;
+} hb_regs_ret;
+hb_regs_ret hb_registers(hb_xen *x, uint32_t dom, uint32_t vcpu);
+hb_ret hb_set_affinity(hb_xen *x, uint32_t dom, int vcpu, uint8_t *mask);
+hb_ret hb_single_step(hb_xen *x, uint32_t dom, uint32_t vcpu, bool on);
+hb_ret hb_inject_bp(hb_xen *x, uint32_t dom, int vcpu, uint8_t insn_len);
+
+typedef struct { hb_ret r; void *addr; } hb_map_ret;
+hb_map_ret hb_map(hb_xen *x, uint32_t dom, int prot, size_t n, const uint64_t *gfns, int32_t *errs);
+hb_ret hb_unmap(hb_xen *x, void *addr, size_t pages);
+
+hb_ret hb_set_access(hb_xen *x, uint32_t dom, uint64_t gfn, uint32_t n, int access);
+hb_ret hb_set_access_multi(hb_xen *x, uint32_t dom, uint64_t *gfns, uint8_t *access, uint32_t n);
+hb_ret hb_access(hb_xen *x, uint32_t dom, uint64_t gfn);
+
+typedef struct { hb_ret r; void *page; uint32_t port; } hb_monitor_ret;
+hb_monitor_ret hb_monitor_enable(hb_xen *x, uint32_t dom);
+hb_ret hb_monitor_disable(hb_xen *x, uint32_t dom);
+hb_ret hb_monitor_resume(hb_xen *x, uint32_t dom);
+hb_ret hb_monitor_caps(hb_xen *x, uint32_t dom);
+hb_ret hb_monitor_ctrlreg(hb_xen *x, uint32_t dom, uint16_t reg, bool on, bool sync, uint64_t ignore, bool onchange);
+enum hb_switch { /* monitorSwitch of backend.go, in its order */
+    HB_SINGLESTEP, HB_BREAKPOINT, HB_GUEST_REQUEST, HB_DEBUG_EXCEPTION,
+    HB_CPUID, HB_NO_PAGEFAULT, HB_EMUL_UNIMPLEMENTED, HB_EACH_REP
+};
+hb_ret hb_monitor_switch(hb_xen *x, uint32_t dom, int which, bool on, bool opt);
+
+hb_ret hb_chan_open(hb_chan **out, uint32_t dom, uint32_t port, void *ring_page);
+void hb_chan_close(hb_chan *c);
+int hb_chan_interrupt(hb_chan *c); /* 0 or -errno; any thread */
+int hb_chan_notify(hb_chan *c);    /* 0 or -errno */
+/* Bits of HB_EVENTS.. or -errno. timeout_ns < 0 waits for ever. */
+enum { HB_EVENTS = 1, HB_INTERRUPT = 2, HB_SLEPT = 4 };
+int hb_chan_wait(hb_chan *c, uint32_t req_cons, int notify, int64_t timeout_ns);
+
+hb_ret hb_altp2m_state(hb_xen *x, uint32_t dom);
+hb_ret hb_altp2m_set_state(hb_xen *x, uint32_t dom, bool on);
+hb_ret hb_view_create(hb_xen *x, uint32_t dom, int access);
+hb_ret hb_view_destroy(hb_xen *x, uint32_t dom, uint16_t view);
+hb_ret hb_view_switch(hb_xen *x, uint32_t dom, uint16_t view);
+hb_ret hb_view_set_access(hb_xen *x, uint32_t dom, uint16_t view, uint64_t gfn, int access);
+hb_ret hb_view_set_access_multi(hb_xen *x, uint32_t dom, uint16_t view, uint64_t *gfns, uint8_t *access, uint32_t n);
+hb_ret hb_view_access(hb_xen *x, uint32_t dom, uint16_t view, uint64_t gfn);
+hb_ret hb_view_change_gfn(hb_xen *x, uint32_t dom, uint16_t view, uint64_t from, uint64_t to);
+hb_ret hb_view_suppress_ve(hb_xen *x, uint32_t dom, uint16_t view, uint64_t gfn, bool on);
+hb_ret hb_vcpu_view(hb_xen *x, uint32_t dom, uint32_t vcpu);
+
+hb_ret hb_trace_masks(hb_xen *x, uint32_t events, uint8_t *cpus);
+hb_ret hb_trace_enable(hb_xen *x, unsigned long pages, uint64_t *size); /* value: frame of t_info */
+hb_ret hb_trace_disable(hb_xen *x);
+
+hb_ret hb_store_open(hb_store **out);
+void hb_store_close(hb_store *s);
+typedef struct { hb_ret r; void *data; } hb_store_ret; /* data is the caller's to free; value is its length */
+hb_store_ret hb_store_read(hb_store *s, const char *path);
+hb_ret hb_store_write(hb_store *s, const char *path, const void *value, size_t n);
+hb_store_ret hb_store_directory(hb_store *s, const char *path); /* char*[], one allocation */
+hb_ret hb_store_remove(hb_store *s, const char *path);
+hb_ret hb_store_watch(hb_store *s, const char *path, const char *token, bool on);
+/* value 1: data is char*[2], path and token. value 0: time over. */
+hb_store_ret hb_store_next(hb_store *s, int64_t timeout_ns);
+
+/* Sizes and offsets of the ring in the headers of this build, for layout.go. */
+typedef struct { const char *name; size_t off; } hb_offset;
+const hb_offset *hb_layout(size_t *n);
+
+#endif

@@ -1,0 +1,275 @@
+package xenctrl
+
+import (
+	"encoding/binary"
+	"fmt"
+	"sync/atomic"
+	"unsafe"
+)
+
+// Classes of trace records for [TraceConfig.Events]. Xen matches the main
+// classes (bits 16 up) and the subclasses (bits 12 to 15) of a mask apart, so a
+// union of two of these also lets through the first's main class with the
+// second's subclass.
+const (
+	TraceEntryExit uint32 = 0x00081000 // VM entries and exits: two records for each exit
+	TraceHandlers  uint32 = 0x00082000 // what exits were about, EPT violations among them
+	TraceRunstate  uint32 = 0x00021000 // vCPUs getting and losing a physical CPU
+)
+
+// Records this package decodes (Xen's public trace.h).
+const (
+	traceLost       = 0x0001f001 // TRC_LOST_RECORDS
+	traceWrap       = 0x0001f002 // TRC_TRACE_WRAP_BUFFER
+	traceRunstate   = 0x00021001 // TRC_SCHED_RUNSTATE_CHANGE, states or'ed into bits 4, 5, 8 and 9
+	traceVMEntry    = 0x00081001 // TRC_HVM_VMENTRY
+	traceVMExit     = 0x00081002 // TRC_HVM_VMX_EXIT
+	traceVMExit64   = 0x00081102 // TRC_HVM_VMX_EXIT64
+	traceNPF        = 0x00082021 // TRC_HVM_NPF
+	traceCRWrite64  = 0x00082109 // TRC_HVM_CR_WRITE64
+	runstateChanges = 0x00000330
+)
+
+// maxExtra is TRACE_EXTRA_MAX.
+const maxExtra = 7
+
+// Record is one trace record.
+type Record struct {
+	CPU    int    // physical CPU whose buffer it comes from
+	Event  uint32 // 28 bits, TRC_*
+	HasTSC bool
+	TSC    uint64 // the host's time-stamp counter, if HasTSC
+	N      int    // words of Extra that are set
+	Extra  [maxExtra]uint32
+}
+
+// decodeRecord reads the record at the start of b and returns its length in
+// bytes. b may be shared with Xen; each word is read once.
+func decodeRecord(b []byte, rec *Record) (int, error) {
+	if len(b) < 4 {
+		return 0, fmt.Errorf("trace record of %d bytes: %w", len(b), ErrCorrupt)
+	}
+	head := binary.LittleEndian.Uint32(b)
+	words := int(head >> 28 & 7)
+	size := 4 + 4*words
+	hasTSC := head>>31 != 0
+	if hasTSC {
+		size += 8
+	}
+	if size > len(b) {
+		return 0, fmt.Errorf("trace record %#x of %d bytes with %d bytes left: %w", head, size, len(b), ErrCorrupt)
+	}
+	rec.Event, rec.HasTSC, rec.TSC, rec.N = head&0x0fffffff, hasTSC, 0, words
+	p := b[4:size]
+	if hasTSC {
+		rec.TSC = le64(p)
+		p = p[8:]
+	}
+	for i := range rec.Extra {
+		rec.Extra[i] = 0
+		if i < words {
+			rec.Extra[i] = binary.LittleEndian.Uint32(p[4*i:])
+		}
+	}
+	return size, nil
+}
+
+func (r *Record) word64(i int) uint64 {
+	return uint64(r.Extra[i]) | uint64(r.Extra[i+1])<<32
+}
+
+// Lost decodes a record that says how many records did not fit the buffer
+// before it (TRC_LOST_RECORDS), and when the first of them was.
+func (r *Record) Lost() (n uint32, firstTSC uint64, ok bool) {
+	if r.Event != traceLost || r.N < 4 {
+		return 0, 0, false
+	}
+	return r.Extra[0], r.word64(2), true
+}
+
+// VMExit decodes a VM exit: the basic exit reason of Intel's manual and where
+// the guest was.
+func (r *Record) VMExit() (reason ExitReason, rip uint64, ok bool) {
+	switch {
+	case r.Event == traceVMExit64 && r.N >= 3:
+		return ExitReason(r.Extra[0]), r.word64(1), true
+	case r.Event == traceVMExit && r.N >= 2:
+		return ExitReason(r.Extra[0]), uint64(r.Extra[1]), true
+	}
+	return 0, 0, false
+}
+
+// IsVMEntry reports whether the record is the entry after a VM exit.
+func (r *Record) IsVMEntry() bool { return r.Event == traceVMEntry }
+
+// ExitReason is a VMX basic exit reason (Intel SDM volume 3, appendix C); bit
+// 31 set says that the entry failed.
+type ExitReason uint32
+
+// Exit reasons that matter to a monitor.
+const (
+	ExitException         ExitReason = 0
+	ExitExternalInterrupt ExitReason = 1
+	ExitHLT               ExitReason = 12
+	ExitVMCall            ExitReason = 18
+	ExitCRAccess          ExitReason = 28
+	ExitMonitorTrapFlag   ExitReason = 37
+	ExitEPTViolation      ExitReason = 48
+	ExitEPTMisconfig      ExitReason = 49
+)
+
+// CRWrite decodes a write of a control register in long mode.
+func (r *Record) CRWrite() (cr int, value uint64, ok bool) {
+	if r.Event != traceCRWrite64 || r.N < 3 {
+		return 0, 0, false
+	}
+	return int(r.Extra[0]), r.word64(1), true
+}
+
+// Runstate is what a vCPU is doing in the scheduler's eyes (RUNSTATE_*).
+type Runstate uint8
+
+// Runstates.
+const (
+	RunstateRunning  Runstate = 0
+	RunstateRunnable Runstate = 1
+	RunstateBlocked  Runstate = 2
+	RunstateOffline  Runstate = 3
+)
+
+// Runstate decodes a change of a vCPU's runstate. A paused vCPU is offline.
+func (r *Record) Runstate() (d DomID, vcpu int, from, to Runstate, ok bool) {
+	if r.Event&^runstateChanges != traceRunstate || r.N < 1 {
+		return 0, 0, 0, 0, false
+	}
+	return DomID(r.Extra[0] >> 16), int(r.Extra[0] & 0xffff),
+		Runstate(r.Event >> 8 & 3), Runstate(r.Event >> 4 & 3), true
+}
+
+// Owners tells which vCPU ran on each physical CPU, since records of VM exits
+// do not say whose they are. Show it every record, in the order of
+// [Trace.Drain], with [TraceRunstate] among the traced classes.
+type Owners struct {
+	cpus []owner
+}
+
+type owner struct {
+	known bool
+	d     DomID
+	vcpu  int
+}
+
+// Observe takes note of a record.
+func (o *Owners) Observe(r *Record) {
+	for r.CPU >= len(o.cpus) {
+		o.cpus = append(o.cpus, owner{})
+	}
+	if _, _, lost := r.Lost(); lost {
+		o.cpus[r.CPU] = owner{}
+		return
+	}
+	d, vcpu, from, to, ok := r.Runstate()
+	switch {
+	case ok && to == RunstateRunning:
+		o.cpus[r.CPU] = owner{true, d, vcpu}
+	case ok && from == RunstateRunning:
+		o.cpus[r.CPU] = owner{}
+	}
+}
+
+// Owner returns the vCPU that ran on a physical CPU at the record observed
+// last. It is not known before the first change of runstate there, nor after
+// records were lost.
+func (o *Owners) Owner(cpu int) (d DomID, vcpu int, ok bool) {
+	if cpu < 0 || cpu >= len(o.cpus) {
+		return 0, 0, false
+	}
+	w := o.cpus[cpu]
+	return w.d, w.vcpu, w.known
+}
+
+// Layout of a trace buffer: struct t_buf, then records.
+const (
+	tbufCons = 0
+	tbufProd = 4
+	tbufData = 8
+)
+
+// traceRing is one physical CPU's trace buffer. Xen produces; both positions
+// count modulo twice the buffer's size, so that full and empty differ.
+type traceRing struct {
+	cpu int
+	buf []byte
+}
+
+func (t *traceRing) counter(off int) *atomic.Uint32 {
+	return (*atomic.Uint32)(unsafe.Pointer(&t.buf[off]))
+}
+
+func (t *traceRing) size() uint32 { return uint32(len(t.buf) - tbufData) }
+
+// window returns the consumer's position and how many bytes wait there.
+func (t *traceRing) window() (cons, n uint32, err error) {
+	cons, prod, size := t.counter(tbufCons).Load(), t.counter(tbufProd).Load(), t.size()
+	if cons >= 2*size || prod >= 2*size || cons%4 != 0 || prod%4 != 0 {
+		return 0, 0, fmt.Errorf("trace buffer of CPU %d: positions %d and %d in %d bytes: %w", t.cpu, cons, prod, size, ErrCorrupt)
+	}
+	n = prod - cons
+	if prod < cons {
+		n += 2 * size
+	}
+	if n > size {
+		return 0, 0, fmt.Errorf("trace buffer of CPU %d: %d bytes in %d: %w", t.cpu, n, size, ErrCorrupt)
+	}
+	return cons, n, nil
+}
+
+// discard drops what is in the buffer.
+func (t *traceRing) discard() { t.counter(tbufCons).Store(t.counter(tbufProd).Load()) }
+
+// TraceStats counts what came out of the trace buffers.
+type TraceStats struct {
+	Records uint64
+	Bytes   uint64
+	Lost    uint64  // records Xen could not store
+	Gaps    uint64  // times it lost some
+	Corrupt uint64  // times a buffer made no sense and was emptied
+	Peak    float64 // fullest buffer seen by Drain, 0 to 1
+}
+
+// drain gives every record in the buffer to f and frees their space.
+func (t *traceRing) drain(rec *Record, st *TraceStats, f func(*Record)) error {
+	cons, left, err := t.window()
+	if err != nil {
+		st.Corrupt++
+		return err
+	}
+	size := t.size()
+	st.Peak = max(st.Peak, float64(left)/float64(size))
+	st.Bytes += uint64(left)
+	rec.CPU = t.cpu
+	for left > 0 {
+		off := cons % size
+		n, err := decodeRecord(t.buf[tbufData+off:tbufData+off+min(left, size-off)], rec)
+		if err != nil {
+			st.Corrupt++
+			t.discard()
+			return fmt.Errorf("CPU %d at %d: %w", t.cpu, off, err)
+		}
+		left -= uint32(n)
+		if cons += uint32(n); cons >= 2*size {
+			cons -= 2 * size
+		}
+		if rec.Event == traceWrap {
+			continue // padding up to the end of the buffer
+		}
+		if n, _, ok := rec.Lost(); ok {
+			st.Lost += uint64(n)
+			st.Gaps++
+		}
+		st.Records++
+		f(rec)
+	}
+	t.counter(tbufCons).Store(cons)
+	return nil
+}

@@ -1,0 +1,191 @@
+package xenctrl
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+)
+
+// TraceConfig says what Xen shall trace.
+type TraceConfig struct {
+	// Pages is the size of each physical CPU's buffer, 0 for 64 pages. Xen
+	// allocates the buffers once after its start: later values have no effect.
+	Pages uint
+	// Events is a union of TraceEntryExit, TraceHandlers and TraceRunstate.
+	Events uint32
+	// CPUs are the physical CPUs to trace; all if empty.
+	CPUs []int
+}
+
+// Trace is Xen's trace buffers, of which there is one set for the whole host:
+// another reader, such as xentrace, would take records away. It belongs to one
+// goroutine.
+type Trace struct {
+	hv    hypervisor
+	maps  []*Mapping
+	rings []traceRing
+	rec   Record
+	stats TraceStats
+}
+
+// OpenTrace starts tracing, with buffers empty. (xc_tbuf_set_cpu_mask,
+// xc_tbuf_set_evt_mask, xc_tbuf_enable)
+func (x *Xen) OpenTrace(c TraceConfig) (*Trace, error) {
+	if c.Events == 0 {
+		return nil, fmt.Errorf("trace: no events asked for")
+	}
+	if c.Pages == 0 {
+		c.Pages = 64
+	}
+	n, size, err := x.hv.cpus()
+	if err != nil {
+		return nil, err
+	}
+	if len(c.CPUs) == 0 {
+		for i := range n {
+			c.CPUs = append(c.CPUs, i)
+		}
+	}
+	mask, err := cpuMask(c.CPUs, size)
+	if err != nil {
+		return nil, fmt.Errorf("trace: %w", err)
+	}
+	// Masks first: enabling starts the trace.
+	if err := x.hv.traceSetMasks(c.Events, mask); err != nil {
+		return nil, err
+	}
+	mfn, bytes, err := x.hv.traceEnable(c.Pages)
+	if err != nil {
+		return nil, err
+	}
+	t := &Trace{hv: x.hv}
+	if err := t.mapBuffers(mfn, bytes, n); err != nil {
+		return nil, joinClose(err, t.Close())
+	}
+	for i := range t.rings {
+		t.rings[i].discard() // what an earlier reader left
+	}
+	return t, nil
+}
+
+// maxTraceInfo bounds struct t_info, which is a few pages.
+const maxTraceInfo = 1 << 20
+
+func (t *Trace) mapBuffers(mfn, size uint64, cpus int) error {
+	if size == 0 || size > maxTraceInfo || size%PageSize != 0 {
+		return fmt.Errorf("trace buffer directory of %d bytes: %w", size, ErrCorrupt)
+	}
+	frames := make([]uint64, size/PageSize)
+	for i := range frames {
+		frames[i] = mfn + uint64(i)
+	}
+	info, err := t.mapXen(ReadOnly, frames)
+	if err != nil {
+		return fmt.Errorf("map the trace buffers' directory: %w", err)
+	}
+	lists, err := traceFrames(info, cpus)
+	if err != nil {
+		return err
+	}
+	for cpu, frames := range lists {
+		if frames == nil {
+			continue
+		}
+		buf, err := t.mapXen(ReadWrite, frames)
+		if err != nil {
+			return fmt.Errorf("map the trace buffer of CPU %d: %w", cpu, err)
+		}
+		t.rings = append(t.rings, traceRing{cpu: cpu, buf: buf})
+	}
+	if len(t.rings) == 0 {
+		return fmt.Errorf("trace: Xen has no trace buffer: %w", ErrUnsupported)
+	}
+	return nil
+}
+
+// mapXen maps all of frames, which are Xen's own pages.
+func (t *Trace) mapXen(p Prot, frames []uint64) ([]byte, error) {
+	m, err := mapPages(t.hv, domXen, p, frames)
+	if err != nil {
+		return nil, err
+	}
+	t.maps = append(t.maps, m)
+	if m.Bytes() == nil {
+		for i := range frames {
+			if err := m.Err(i); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return m.Bytes(), nil
+}
+
+// traceFrames reads struct t_info: the machine frames of each CPU's buffer, nil
+// for CPUs without one.
+//
+//	uint16 tbuf_size (pages), uint16 mfn_offset[cpus] (in 32-bit words, 0: none), lists of uint32
+func traceFrames(info []byte, cpus int) ([][]uint64, error) {
+	bad := func(what string, v int) ([][]uint64, error) {
+		return nil, fmt.Errorf("trace buffer directory: %s %d in %d bytes: %w", what, v, len(info), ErrCorrupt)
+	}
+	if cpus < 0 || len(info) < 2+2*cpus {
+		return bad("CPU count", cpus)
+	}
+	pages := int(binary.LittleEndian.Uint16(info))
+	if pages == 0 {
+		return bad("buffer size", pages)
+	}
+	lists := make([][]uint64, cpus)
+	for cpu := range lists {
+		off := 4 * int(binary.LittleEndian.Uint16(info[2+2*cpu:]))
+		if off == 0 {
+			continue
+		}
+		if off+4*pages > len(info) {
+			return bad("frame list at", off)
+		}
+		frames := make([]uint64, pages)
+		for i := range frames {
+			frames[i] = uint64(binary.LittleEndian.Uint32(info[off+4*i:]))
+		}
+		lists[cpu] = frames
+	}
+	return lists, nil
+}
+
+// Drain gives every record now in the buffers to f, CPU by CPU, in the order
+// they were made on each. f must not keep the record, which is used again.
+// Drain often: records that find their buffer full are lost, and counted. An
+// error says that a buffer made no sense; the others were drained.
+func (t *Trace) Drain(f func(*Record)) error {
+	var err error
+	for i := range t.rings {
+		if e := t.rings[i].drain(&t.rec, &t.stats, f); e != nil {
+			err = errors.Join(err, e)
+		}
+	}
+	return err
+}
+
+// Stats returns the counters since the trace was opened.
+func (t *Trace) Stats() TraceStats { return t.stats }
+
+// BufferBytes returns the size of one CPU's buffer.
+func (t *Trace) BufferBytes() int { return int(t.rings[0].size()) }
+
+// Stop stops tracing; what is in the buffers can still be drained.
+// (xc_tbuf_disable)
+func (t *Trace) Stop() error { return t.hv.traceDisable() }
+
+// Close stops tracing and unmaps the buffers.
+func (t *Trace) Close() error {
+	if t.hv == nil {
+		return ErrClosed
+	}
+	err := t.hv.traceDisable()
+	for _, m := range t.maps {
+		err = errors.Join(err, m.Close())
+	}
+	t.maps, t.rings, t.hv = nil, nil, nil
+	return err
+}

@@ -1,0 +1,58 @@
+package xenctrl
+
+// Xen is an open handle on the hypervisor. It is safe for concurrent use,
+// except for Close.
+type Xen struct {
+	hv hypervisor
+}
+
+// Open opens the hypervisor. It fails with [ErrNotBuilt] in a build without
+// Xen, and with [ErrNoXen] on a machine that is not a Xen control domain.
+func Open() (*Xen, error) {
+	hv, err := openHypervisor()
+	if err != nil {
+		return nil, err
+	}
+	return &Xen{hv: hv}, nil
+}
+
+// Close gives the handle back. Mappings, monitors and traces made from it must
+// be closed before.
+func (x *Xen) Close() error {
+	if x.hv == nil {
+		return ErrClosed
+	}
+	hv := x.hv
+	x.hv = nil
+	return hv.close()
+}
+
+// Version tells what the hypervisor is. (xc_version)
+func (x *Xen) Version() (Version, error) { return x.hv.version() }
+
+// PhysicalCPUs returns one more than the highest number of a physical CPU.
+// (xc_physinfo)
+func (x *Xen) PhysicalCPUs() (int, error) {
+	n, _, err := x.hv.cpus()
+	return n, err
+}
+
+// Domains lists all domains in the order of their ids. (xc_domain_getinfolist)
+func (x *Xen) Domains() ([]DomainInfo, error) {
+	var all []DomainInfo
+	buf := make([]DomainInfo, 64)
+	for first := DomID(0); ; {
+		n, err := x.hv.domains(first, buf)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, buf[:n]...)
+		if n < len(buf) {
+			return all, nil
+		}
+		first = buf[n-1].ID + 1
+	}
+}
+
+// Domain names the domain id; that it exists is not checked.
+func (x *Xen) Domain(id DomID) Domain { return Domain{x: x, id: id} }

@@ -1,0 +1,195 @@
+package image
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/u-root/u-root/pkg/cpio"
+)
+
+// Tree is a file system in the making. Names are paths below its root, with or
+// without a leading slash. Folders above an entry come into being with it
+// (mode 0755); everything belongs to root. The zero Tree is empty and ready.
+type Tree struct {
+	entries map[string]entry
+}
+
+// entry is a cpio record without the fields that WriteCPIO fills in. A file's
+// content is data, or, when from is set, the file of that name.
+type entry struct {
+	mode         uint64
+	data         []byte
+	from         string
+	major, minor uint64
+}
+
+// Dir adds a folder. Adding one that is there already with equal permissions
+// is fine.
+func (t *Tree) Dir(name string, perm fs.FileMode) error {
+	return t.add(name, entry{mode: cpio.S_IFDIR | unixPerm(perm)})
+}
+
+// File adds a regular file with the given content.
+func (t *Tree) File(name string, perm fs.FileMode, data []byte) error {
+	return t.add(name, entry{mode: cpio.S_IFREG | unixPerm(perm), data: data})
+}
+
+// FileFrom adds a regular file whose content is read from the host's file path
+// when the tree is written.
+func (t *Tree) FileFrom(name string, perm fs.FileMode, path string) error {
+	fi, err := os.Stat(path)
+	if err != nil {
+		return fmt.Errorf("add %s to the image: %w", name, err)
+	}
+	if !fi.Mode().IsRegular() {
+		return fmt.Errorf("add %s to the image: %s is not a regular file", name, path)
+	}
+	return t.add(name, entry{mode: cpio.S_IFREG | unixPerm(perm), from: path})
+}
+
+// Symlink adds a symbolic link to target, which is not looked at.
+func (t *Tree) Symlink(name, target string) error {
+	if target == "" {
+		return fmt.Errorf("add %s to the image: a link needs a target", name)
+	}
+	return t.add(name, entry{mode: cpio.S_IFLNK | 0o777, data: []byte(target)})
+}
+
+// CharDevice adds a character device node, for example 5, 1 for /dev/console.
+func (t *Tree) CharDevice(name string, perm fs.FileMode, major, minor uint32) error {
+	return t.add(name, entry{mode: cpio.S_IFCHR | unixPerm(perm), major: uint64(major), minor: uint64(minor)})
+}
+
+// unixPerm returns the twelve permission bits as Unix counts them.
+func unixPerm(m fs.FileMode) uint64 {
+	p := uint64(m.Perm())
+	if m&fs.ModeSetuid != 0 {
+		p |= cpio.S_ISUID
+	}
+	if m&fs.ModeSetgid != 0 {
+		p |= cpio.S_ISGID
+	}
+	if m&fs.ModeSticky != 0 {
+		p |= cpio.S_ISVTX
+	}
+	return p
+}
+
+func (t *Tree) add(name string, e entry) error {
+	clean := strings.TrimPrefix(path.Clean("/"+name), "/")
+	if clean == "" || clean == cpio.Trailer || strings.ContainsRune(name, 0) {
+		return fmt.Errorf("add %q to the image: not a name for a file", name)
+	}
+	if t.entries == nil {
+		t.entries = make(map[string]entry)
+	}
+	for dir := path.Dir(clean); dir != "."; dir = path.Dir(dir) {
+		if d, ok := t.entries[dir]; !ok {
+			t.entries[dir] = entry{mode: cpio.S_IFDIR | 0o755}
+		} else if d.mode&cpio.S_IFMT != cpio.S_IFDIR {
+			return fmt.Errorf("add %s to the image: %s is there already and not a folder", clean, dir)
+		}
+	}
+	if old, ok := t.entries[clean]; ok {
+		if old.mode == e.mode && e.mode&cpio.S_IFMT == cpio.S_IFDIR {
+			return nil
+		}
+		return fmt.Errorf("add %s to the image: it is there already", clean)
+	}
+	t.entries[clean] = e
+	return nil
+}
+
+// has reports whether the tree has an entry of that name.
+func (t *Tree) has(name string) bool {
+	_, ok := t.entries[strings.TrimPrefix(path.Clean("/"+name), "/")]
+	return ok
+}
+
+// WriteCPIO writes the tree as a cpio archive in the "newc" format, the one
+// Linux takes as initial RAM file system
+// (Documentation/driver-api/early-userspace/buffer-format.rst). Entries are
+// sorted by name, so that a folder comes before what is in it, and numbered in
+// that order.
+func (t *Tree) WriteCPIO(w io.Writer) error {
+	bw := bufio.NewWriterSize(w, 1<<18)
+	rw := cpio.Newc.Writer(bw)
+	for i, name := range slices.Sorted(maps.Keys(t.entries)) {
+		if err := t.entries[name].write(rw, name, uint64(i+1)); err != nil {
+			return fmt.Errorf("write %s to the image: %w", name, err)
+		}
+	}
+	if err := cpio.WriteTrailer(rw); err != nil {
+		return fmt.Errorf("write the image: %w", err)
+	}
+	if err := bw.Flush(); err != nil {
+		return fmt.Errorf("write the image: %w", err)
+	}
+	return nil
+}
+
+func (e entry) write(w cpio.RecordWriter, name string, ino uint64) error {
+	rec := cpio.Record{Info: cpio.Info{
+		Name: name, Ino: ino, Mode: e.mode, NLink: 1, MTime: uint64(Time.Unix()),
+		Rmajor: e.major, Rminor: e.minor,
+	}}
+	switch {
+	case e.from != "":
+		f, err := os.Open(e.from)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		fi, err := f.Stat()
+		if err != nil {
+			return err
+		}
+		rec.ReaderAt, rec.FileSize = noClose{f}, uint64(fi.Size())
+	case len(e.data) > 0:
+		rec.ReaderAt, rec.FileSize = bytes.NewReader(e.data), uint64(len(e.data))
+	}
+	// The header's size field has eight hexadecimal digits.
+	if rec.FileSize > 1<<32-1 {
+		return errors.New("a file of 4 GiB or more does not fit in a cpio archive")
+	}
+	return w.WriteRecord(rec)
+}
+
+// noClose hides the Close method that the record writer would call.
+type noClose struct{ io.ReaderAt }
+
+// WriteCPIOFile writes the archive to the file path, which appears in one step.
+func (t *Tree) WriteCPIOFile(path string) error {
+	return replaceFile(path, func(f *os.File) error { return t.WriteCPIO(f) })
+}
+
+// replaceFile lets write fill a temporary file beside path and then puts it in
+// path's place, so that no half-written image is ever found there.
+func replaceFile(path string, write func(*os.File) error) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return fmt.Errorf("write image: %w", err)
+	}
+	defer os.Remove(f.Name())
+	if err := write(f); err != nil {
+		f.Close()
+		return err
+	}
+	if err := errors.Join(f.Chmod(0o644), f.Close()); err != nil {
+		return fmt.Errorf("write image: %w", err)
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return fmt.Errorf("write image: %w", err)
+	}
+	return nil
+}

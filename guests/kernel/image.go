@@ -1,0 +1,62 @@
+package kernel
+
+import (
+	"bytes"
+	"debug/elf"
+	"errors"
+	"fmt"
+)
+
+// image is an ELF kernel as its program headers lay it out in memory.
+type image struct {
+	file *elf.File
+	segs []segment
+}
+
+// segment is the part of a PT_LOAD segment that the file holds.
+type segment struct {
+	addr uint64
+	data []byte
+}
+
+// parseImage checks that b is a loadable 64-bit x86 ELF file.
+func parseImage(b []byte) (*image, error) {
+	f, err := elf.NewFile(bytes.NewReader(b))
+	if err != nil {
+		return nil, fmt.Errorf("parse kernel ELF: %w", err)
+	}
+	if f.Class != elf.ELFCLASS64 || f.Machine != elf.EM_X86_64 {
+		return nil, fmt.Errorf("parse kernel ELF: %v %v is not a 64-bit x86 kernel", f.Class, f.Machine)
+	}
+	img := &image{file: f}
+	total := make(map[elf.ProgType]uint64)
+	for i, p := range f.Progs {
+		if p.Type != elf.PT_LOAD && p.Type != elf.PT_NOTE {
+			continue
+		}
+		if p.Off > uint64(len(b)) || p.Filesz > uint64(len(b))-p.Off {
+			return nil, fmt.Errorf("parse kernel ELF: program header %d reaches beyond the end of the file; it is cut off", i)
+		}
+		// Keeps the work linear in the size of the file, whatever its headers say.
+		if total[p.Type] += p.Filesz; total[p.Type] > uint64(len(b)) || p.Filesz > p.Memsz {
+			return nil, fmt.Errorf("parse kernel ELF: program header %d overlaps another or is larger than its memory; it is damaged", i)
+		}
+		if p.Type == elf.PT_LOAD {
+			img.segs = append(img.segs, segment{p.Vaddr, b[p.Off : p.Off+p.Filesz]})
+		}
+	}
+	if len(img.segs) == 0 {
+		return nil, errors.New("parse kernel ELF: no PT_LOAD segment; an object file or module is no kernel")
+	}
+	return img, nil
+}
+
+// between returns the bytes from lo up to hi when one segment holds them all.
+func (img *image) between(lo, hi uint64) ([]byte, bool) {
+	for _, s := range img.segs {
+		if end := uint64(len(s.data)); lo >= s.addr && hi >= lo && lo-s.addr <= end && hi-s.addr <= end {
+			return s.data[lo-s.addr : hi-s.addr], true
+		}
+	}
+	return nil, false
+}

@@ -1,0 +1,92 @@
+package kernel
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+)
+
+// A Kernel is what an image says about itself.
+type Kernel struct {
+	// Release is the version as uname -r prints it.
+	Release string
+	// Banner is the first line of the kernel's log: release, builder,
+	// compiler and build date.
+	Banner  string
+	Symbols *Symbols
+	Types   *Types
+	// ELF is the uncompressed image, for [Compact].
+	ELF []byte
+}
+
+// Open reads a kernel image, vmlinuz or vmlinux.
+func Open(path string) (*Kernel, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("open kernel: %w", err)
+	}
+	k, err := Read(b)
+	if err != nil {
+		return nil, fmt.Errorf("open kernel %s: %w", path, err)
+	}
+	return k, nil
+}
+
+// Read is [Open] for an image in memory. The Kernel keeps a reference to it.
+func Read(b []byte) (*Kernel, error) {
+	b, err := ExtractELF(b)
+	if err != nil {
+		return nil, err
+	}
+	img, err := parseImage(b)
+	if err != nil {
+		return nil, err
+	}
+	k := &Kernel{ELF: b}
+	if k.Release, k.Banner, err = img.banner(); err != nil {
+		return nil, err
+	}
+	if k.Symbols, err = img.kallsyms(); err != nil {
+		return nil, fmt.Errorf("read kallsyms of Linux %s: %w", k.Release, err)
+	}
+	// The image holds an early banner too, without the build's number.
+	if sym, ok := k.Symbols.Lookup("linux_banner"); ok {
+		if b, ok := img.between(sym.Addr, sym.Addr+maxBanner); ok {
+			if line, _, ok := bytes.Cut(b, []byte("\n\x00")); ok && bytes.HasPrefix(line, []byte("Linux version "+k.Release+" ")) {
+				k.Banner = string(line)
+			}
+		}
+	}
+	if k.Types, err = img.types(k.Symbols); err != nil {
+		return nil, fmt.Errorf("read types of Linux %s: %w", k.Release, err)
+	}
+	return k, nil
+}
+
+// maxBanner bounds linux_banner, in bytes; the kernel's own users of it stop at
+// 512.
+const maxBanner = 512
+
+// banner finds linux_banner by what it must look like: "Linux version ", a
+// number, and one line with a NUL behind it. The other strings that begin so
+// are formats.
+func (img *image) banner() (release, banner string, err error) {
+	const prefix = "Linux version "
+	for _, seg := range img.segs {
+		for rest := seg.data; ; rest = rest[len(prefix):] {
+			i := bytes.Index(rest, []byte(prefix))
+			if i < 0 {
+				break
+			}
+			rest = rest[i:]
+			line, _, ok := bytes.Cut(rest[:min(len(rest), maxBanner)], []byte("\n\x00"))
+			if !ok || len(line) == len(prefix) || line[len(prefix)] < '0' || line[len(prefix)] > '9' || bytes.IndexByte(line, 0) >= 0 {
+				continue
+			}
+			return strings.Fields(string(line))[2], string(line), nil
+		}
+	}
+	return "", "", errors.New("no Linux banner in the image; it is no Linux kernel")
+}

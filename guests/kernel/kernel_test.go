@@ -1,0 +1,69 @@
+package kernel
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestRead(t *testing.T) {
+	for _, l := range kallsymsLayouts {
+		image, syms := fakeKernel(t, l)
+		small, err := Compact(image)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, b := range map[string][]byte{
+			"ELF": image, "compact": small, "bzImage": fakeBzImage(zstdPayload(t, image), len(image), true),
+		} {
+			path := filepath.Join(t.TempDir(), "vmlinuz")
+			if err := os.WriteFile(path, b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			k, err := Open(path)
+			if err != nil {
+				t.Errorf("%s, %s: %v", l.name, name, err)
+				continue
+			}
+			if k.Release != fakeRelease || k.Banner != fakeBanner {
+				t.Errorf("%s, %s: release %q, banner %q", l.name, name, k.Release, k.Banner)
+			}
+			checkSymbols(t, k.Symbols, syms)
+			if f, err := k.Types.Field("task_struct", "comm"); err != nil || f.Offset != 16 {
+				t.Errorf("%s, %s: task_struct.comm: %+v, %v", l.name, name, f, err)
+			}
+			if !isELF(k.ELF) {
+				t.Errorf("%s, %s: no ELF image is kept", l.name, name)
+			}
+		}
+	}
+}
+
+func TestReadErrors(t *testing.T) {
+	image, _ := fakeKernel(t, kallsymsLayouts[2])
+	without := func(s string) []byte {
+		return bytes.ReplaceAll(image, []byte(s), bytes.Repeat([]byte{1}, len(s)))
+	}
+	for _, tt := range []struct {
+		name  string
+		image []byte
+		want  string
+	}{
+		{"text", []byte("text"), "neither an ELF file nor"},
+		{"no banner", without(fakeBanner), "no Linux banner"},
+		{"no kallsyms", without("\x10A__per_cpu_start"), "read kallsyms of Linux " + fakeRelease},
+		{"no BTF", without("R__start_BTF"), "CONFIG_DEBUG_INFO_BTF"},
+		{"damaged BTF", without("\x9f\xeb\x01\x00"), "parse BTF"},
+	} {
+		if _, err := Read(tt.image); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: error %v, want one with %q", tt.name, err, tt.want)
+		}
+	}
+	if _, err := Open(filepath.Join(t.TempDir(), "nosuch")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("missing file: %v", err)
+	}
+}

@@ -1,0 +1,179 @@
+package bochs
+
+import (
+	"errors"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/iotest"
+)
+
+func TestParseLogLine(t *testing.T) {
+	for _, tc := range []struct {
+		line string
+		want LogEntry
+		ok   bool
+	}{
+		{"03341700000i[PCI   ] setting SMRAM control register to 0x0a", LogEntry{3341700000, LevelInfo, "PCI", "setting SMRAM control register to 0x0a"}, true},
+		{"14793091533e[CPU0  ] WRMSR: Unknown register 0x132", LogEntry{14793091533, LevelError, "CPU0", "WRMSR: Unknown register 0x132"}, true},
+		{"123456789012345e[CPU0  ] late", LogEntry{123456789012345, LevelError, "CPU0", "late"}, true},
+		{"00000000000p[      ] >>PANIC<< bochsrc:11: directive 'com1' not understood", LogEntry{0, LevelPanic, "", "bochsrc:11: directive 'com1' not understood"}, true},
+		{"00000000000d[KBD   ] ", LogEntry{0, LevelDebug, "KBD", ""}, true},
+		{"00000000000i[SIM   ] ends in a return\r", LogEntry{0, LevelInfo, "SIM", "ends in a return"}, true},
+		{"========================================================================", LogEntry{}, false},
+		{"                        Bochs x86 Emulator 3.0", LogEntry{}, false},
+		{"", LogEntry{}, false},
+		{"00000000000", LogEntry{}, false},
+		{"00000000000i", LogEntry{}, false},
+		{"00000000000i[PCI", LogEntry{}, false},
+		{"00000000000x[PCI   ] other level", LogEntry{}, false},
+		{"00000000000i{PCI   ] other bracket", LogEntry{}, false},
+		{"99999999999999999999i[PCI   ] out of range", LogEntry{}, false},
+		{"0001i[PCI   ] short", LogEntry{}, false},
+	} {
+		if got, ok := ParseLogLine(tc.line); got != tc.want || ok != tc.ok {
+			t.Errorf("%q: %+v, %v, want %+v, %v", tc.line, got, ok, tc.want, tc.ok)
+		}
+	}
+}
+
+func TestEPTExit(t *testing.T) {
+	for _, tc := range []struct {
+		level Level
+		text  string
+		want  EPTExit
+		ok    bool
+	}{
+		{LevelError, "VMEXIT: EPT violation for guest paddr 0x000001a3f040 laddr 0xffffffff81a3f040", EPTExit{7, false, 0x1a3f040, 0xffffffff81a3f040}, true},
+		{LevelError, "VMEXIT: EPT misconfig for guest paddr 0x0000fee00020 laddr 0xffffffffff5fd020", EPTExit{7, true, 0xfee00020, 0xffffffffff5fd020}, true},
+		{LevelInfo, "VMEXIT: EPT violation for guest paddr 0x000001a3f040 laddr 0xffffffff81a3f040", EPTExit{}, false},
+		{LevelError, "VMEXIT: EPT violation for guest paddr 0x000001a3f040", EPTExit{}, false},
+		{LevelError, "VMEXIT: EPT violation for guest paddr 0xx laddr 0x0", EPTExit{}, false},
+		{LevelError, "VMEXIT: EPT violation for guest paddr 0x0 laddr 0x10000000000000000", EPTExit{}, false},
+		{LevelError, "VMEXIT: EPT other for guest paddr 0x0 laddr 0x0", EPTExit{}, false},
+		{LevelError, "WRMSR: Unknown register 0x132", EPTExit{}, false},
+	} {
+		got, ok := LogEntry{Tick: 7, Level: tc.level, Module: "CPU0", Text: tc.text}.EPTExit()
+		if got != tc.want || ok != tc.ok {
+			t.Errorf("%q: %+v, %v, want %+v, %v", tc.text, got, ok, tc.want, tc.ok)
+		}
+	}
+}
+
+const someLog = `========================================================================
+                        Bochs x86 Emulator 3.0
+========================================================================
+00000000000i[      ] BXSHARE is set to 'share'
+00000000100e[CPU0  ] one
+00000000200p[CPU0  ] >>PANIC<< two
+`
+
+func TestScanLog(t *testing.T) {
+	stop := errors.New("stop")
+	long := "00000000150i[SIM   ] " + strings.Repeat("x", maxLogLine) + "\n"
+	for _, tc := range []struct {
+		name, log string
+		stopAt    string
+		want      []string
+		err       error
+	}{
+		{"whole", someLog, "", []string{"BXSHARE is set to 'share'", "one", "two"}, nil},
+		{"half a line", strings.TrimSuffix(someLog, "\n"), "", []string{"BXSHARE is set to 'share'", "one"}, nil},
+		{"long line", long + someLog, "", []string{"BXSHARE is set to 'share'", "one", "two"}, nil},
+		{"empty", "", "", nil, nil},
+		{"stopped", someLog, "one", []string{"BXSHARE is set to 'share'", "one"}, stop},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var got []string
+			err := ScanLog(iotest.HalfReader(strings.NewReader(tc.log)), func(e LogEntry) error {
+				got = append(got, e.Text)
+				if e.Text == tc.stopAt {
+					return stop
+				}
+				return nil
+			})
+			if !errors.Is(err, tc.err) || !slices.Equal(got, tc.want) {
+				t.Errorf("%q, %v, want %q, %v", got, err, tc.want, tc.err)
+			}
+		})
+	}
+	if err := ScanLog(iotest.ErrReader(stop), func(LogEntry) error { return nil }); !errors.Is(err, stop) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestPanics(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	if got := panics(path, 3); got != nil {
+		t.Errorf("a file that is not there: %q", got)
+	}
+	writeFile(t, path, someLog+"00000000300p[MEM   ] >>PANIC<< three\n00000000301p[MEM   ] >>PANIC<< four\n")
+	if got, want := panics(path, 2), []string{"three", "four"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+func TestTail(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "console")
+	if got := tail(path, 3); got != nil {
+		t.Errorf("a file that is not there: %q", got)
+	}
+	writeFile(t, path, strings.Repeat("boot\r\n", 10_000)+"\x1b[2J\x1b[1;31mred\x1b[0m\ttext\x00\x00\r\n\r\n\r\nhalf a line \xff\x1b[12")
+	if got, want := tail(path, 3), []string{"boot", "red text", "half a line ?"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	writeFile(t, path, "one\n")
+	if got, want := tail(path, 3), []string{"one"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+func TestReadTicks(t *testing.T) {
+	for _, tc := range []struct {
+		in   string
+		want uint64
+		ok   bool
+	}{
+		{"pc_system = {\n  a20_mask = 0xffffffffffffffff\n  ticksTotal = 3341400000\n  lastTimeUsec = 0\n}\n", 3341400000, true},
+		{"pc_system = {\n  ticksTotal = -1\n}\n", 0, false},
+		{"pc_system = {\n}\n", 0, false},
+		{strings.Repeat("x", 1<<20), 0, false},
+	} {
+		if got, err := readTicks(strings.NewReader(tc.in)); got != tc.want || (err == nil) != tc.ok {
+			t.Errorf("%.60q: %d, %v, want %d", tc.in, got, err, tc.want)
+		}
+	}
+}
+
+// FuzzLog reads arbitrary bytes as the emulator's log, the machine's console and
+// a saved clock, none of which this program has written. Entries must survive
+// being written and read again.
+func FuzzLog(f *testing.F) {
+	f.Add([]byte(someLog))
+	f.Add([]byte("00000000001e[CPU0  ] VMEXIT: EPT violation for guest paddr 0x000001a3f040 laddr 0xffffffff81a3f040\n"))
+	f.Add([]byte("\x1b[\x1b[1mx\xf0\x9f\n  ticksTotal = 7\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		entries := 0
+		err := ScanLog(strings.NewReader(string(data)), func(e LogEntry) error {
+			entries++
+			e.EPTExit()
+			if strings.Contains(e.Text, "\n") {
+				t.Fatalf("%q is more than a line", e.Text)
+			}
+			return nil
+		})
+		if err != nil || entries > strings.Count(string(data), "\n") {
+			t.Fatalf("%d entries, %v", entries, err)
+		}
+		for line := range strings.Lines(string(data)) {
+			s := printableLine([]byte(line))
+			if strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+				t.Fatalf("%q can still move a cursor", s)
+			}
+		}
+		if ticks, err := readTicks(strings.NewReader(string(data))); err == nil && ticks != 0 && !strings.Contains(string(data), "ticksTotal") {
+			t.Fatalf("a clock of %d out of nothing", ticks)
+		}
+	})
+}

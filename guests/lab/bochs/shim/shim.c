@@ -1,0 +1,284 @@
+// shim.c is preloaded into the emulator (Bochs 3.0) and puts it into the hands
+// of the program that started it. It does five things:
+//
+//   - No network. Every internet socket that the emulator opens becomes a unix
+//     socket without a name. The display (rfb) believes that it listens and waits
+//     for a viewer that never comes; com2 believes that it has connected to
+//     127.0.0.1 and is the socket pair that the starter has left open.
+//   - No wall clock. Bochs drives a few timers of its display by it even when told
+//     to keep virtual time. The machine does not see them, but they show in the
+//     saved state. They stand still.
+//   - A safe moment. Bochs calls the handler of its configuration interface once
+//     in every millisecond of virtual time, on the thread that emulates, from
+//     the timer that is served last. There the state is whole and can be saved.
+//     The display's save button leads to the very same place.
+//   - Saving. Once com2 has sent a line that begins as asked, the state is saved
+//     at the next such moment and the emulator exits. Nothing of it depends on
+//     wall-clock time, so that the same image always gives the same snapshot.
+//   - Restoring. The image of the machine's memory is mapped, copy on write,
+//     where Bochs would copy it twice.
+//
+// The starter gives, in the environment:
+//
+//   HANGBENCH_COM2_FD     descriptor that com2 becomes
+//   HANGBENCH_STATUS_FD   descriptor for one line a step: "running" at the first
+//                         safe moment, "saved", "failed REASON"
+//   HANGBENCH_SAVE_AFTER  how the line begins behind which the state is saved
+//   HANGBENCH_SAVE_DIR    the existing folder that it is saved to
+//   HANGBENCH_RAM_IMAGE   the file of the machine's memory in the snapshot that
+//                         is being restored
+//
+// When the other end of com2 is closed the starter is gone, and the emulator
+// exits.
+
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+// The exit statuses that are the shim's own. exit.go knows them too.
+enum { EXIT_SHIM = 90, EXIT_ORPHAN = 91 };
+
+// com2's address in the configuration is 127.0.0.1:2.
+enum { COM2_PORT = 2 };
+
+// From Bochs 3.0: gui/siminterface.h, the event that is sent for every tick.
+enum { BX_SYNC_EVT_TICK = 2003 };
+
+typedef void *(*event_handler)(void *arg, void *event);
+
+static int com2 = -1;
+static FILE *ram_image;
+
+static const char *mark;
+static size_t mark_len, mark_pos;
+static bool mark_failed, mark_seen;
+
+static event_handler next_handler;
+static void *next_arg;
+
+// real finds the function that one of ours stands in front of.
+static void *real(const char *name) {
+    void *f = dlsym(RTLD_NEXT, name);
+    if (f == NULL) {
+        fprintf(stderr, "shim: no %s in the C library\n", name);
+        _exit(EXIT_SHIM);
+    }
+    return f;
+}
+
+#define REAL(name) ((__typeof__(&name))real(#name))
+
+// descriptor reads a number from the environment, -1 if it is not there.
+static int descriptor(const char *name) {
+    const char *s = getenv(name);
+    return s == NULL ? -1 : atoi(s);
+}
+
+__attribute__((format(printf, 1, 2))) static void status(const char *format, ...) {
+    int fd = descriptor("HANGBENCH_STATUS_FD");
+    if (fd < 0)
+        return;
+    va_list args;
+    va_start(args, format);
+    vdprintf(fd, format, args);
+    va_end(args);
+}
+
+#define FAIL(...) (status("failed " __VA_ARGS__), _exit(EXIT_SHIM))
+
+// bochs finds a function or variable of the emulator. Its names are those that
+// the C++ compiler made of them; they change when Bochs does.
+static void *bochs(const char *name) {
+    void *p = dlsym(RTLD_DEFAULT, name);
+    if (p == NULL)
+        FAIL("this emulator has no %s: it is not Bochs 3.0\n", name);
+    return p;
+}
+
+// simulator is Bochs' own interface to itself, the object SIM.
+static void *simulator(void) { return *(void **)bochs("SIM"); }
+
+static void save(const char *dir) {
+    bool (*save_state)(void *, const char *) = bochs("_ZN13bx_real_sim_c10save_stateEPKc");
+    bool ok = save_state(simulator(), dir);
+    // Every file has been closed; what could not be written shows in their sizes.
+    if (!ok)
+        FAIL("the emulator could not save its state\n");
+    status("saved\n");
+    fflush(NULL);
+    _exit(0);
+}
+
+// on_event stands before the handler of Bochs' configuration interface.
+static void *on_event(void *arg, void *event) {
+    (void)arg;
+    static bool running;
+    int type = *(int *)event; // its first field
+    void *answer = next_handler(next_arg, event);
+    if (type != BX_SYNC_EVT_TICK)
+        return answer;
+    if (!running) {
+        running = true;
+        status("running\n");
+    }
+    if (mark_seen)
+        save(getenv("HANGBENCH_SAVE_DIR"));
+    return answer;
+}
+
+// hook puts on_event in. Bochs sets its own handler before it makes the devices.
+static void hook(void) {
+    void (*get)(void *, event_handler *, void **) =
+        bochs("_ZN13bx_real_sim_c19get_notify_callbackEPPFP7BxEventPvS1_EPS2_");
+    void (*set)(void *, event_handler, void *) =
+        bochs("_ZN13bx_real_sim_c19set_notify_callbackEPFP7BxEventPvS1_ES2_");
+    get(simulator(), &next_handler, &next_arg);
+    if (next_handler == NULL)
+        FAIL("the emulator's configuration interface is not up\n");
+    set(simulator(), on_event, NULL);
+}
+
+// watch looks at what com2 sends, for the end of a line that begins with mark.
+static void watch(const char *p, size_t n) {
+    for (; mark != NULL && n > 0; p++, n--) {
+        if (*p == '\n') {
+            mark_seen = mark_seen || mark_pos == mark_len;
+            mark_pos = 0;
+            mark_failed = false;
+        } else if (mark_pos < mark_len && !mark_failed) {
+            mark_failed = *p != mark[mark_pos];
+            mark_pos += mark_failed ? 0 : 1;
+        }
+    }
+}
+
+static bool internet(int family) { return family == AF_INET || family == AF_INET6; }
+
+int socket(int domain, int type, int protocol) {
+    if (internet(domain)) {
+        domain = AF_UNIX;
+        protocol = 0;
+    }
+    return REAL(socket)(domain, type, protocol);
+}
+
+int bind(int fd, const struct sockaddr *address, socklen_t len) {
+    if (internet(address->sa_family))
+        return 0;
+    return REAL(bind)(fd, address, len);
+}
+
+// unbound reports whether fd is a unix socket without a name, as those are that
+// socket and bind have made of internet sockets.
+static bool unbound(int fd) {
+    struct sockaddr_storage address;
+    socklen_t len = sizeof address;
+    return getsockname(fd, (struct sockaddr *)&address, &len) == 0 && address.ss_family == AF_UNIX &&
+           len <= sizeof address.ss_family;
+}
+
+int listen(int fd, int backlog) {
+    if (unbound(fd))
+        return 0;
+    return REAL(listen)(fd, backlog);
+}
+
+int accept(int fd, struct sockaddr *restrict address, socklen_t *restrict len) {
+    while (unbound(fd))
+        pause(); // a thread of its own waits here until the process ends
+    return REAL(accept)(fd, address, len);
+}
+
+int connect(int fd, const struct sockaddr *address, socklen_t len) {
+    if (!internet(address->sa_family))
+        return REAL(connect)(fd, address, len);
+    const struct sockaddr_in *in = (const struct sockaddr_in *)address;
+    int given = descriptor("HANGBENCH_COM2_FD");
+    if (address->sa_family != AF_INET || ntohs(in->sin_port) != COM2_PORT || given < 0) {
+        errno = ECONNREFUSED;
+        return -1;
+    }
+    if (dup2(given, fd) < 0)
+        return -1;
+    close(given);
+    com2 = fd;
+    mark = getenv("HANGBENCH_SAVE_AFTER");
+    mark_len = mark == NULL ? 0 : strlen(mark);
+    hook();
+    return 0;
+}
+
+int gettimeofday(struct timeval *restrict tv, void *restrict tz) {
+    (void)tz;
+    tv->tv_sec = 1600000000;
+    tv->tv_usec = 0;
+    return 0;
+}
+
+ssize_t send(int fd, const void *buf, size_t n, int flags) {
+    if (fd != com2)
+        return REAL(send)(fd, buf, n, flags);
+    // Bochs does not look at the result: a byte that is not sent now is lost.
+    ssize_t sent;
+    do
+        sent = REAL(send)(fd, buf, n, flags | MSG_NOSIGNAL);
+    while (sent < 0 && errno == EINTR);
+    if (sent < 0)
+        _exit(EXIT_ORPHAN);
+    watch(buf, (size_t)sent);
+    return sent;
+}
+
+ssize_t recv(int fd, void *buf, size_t n, int flags) {
+    ssize_t got = REAL(recv)(fd, buf, n, flags);
+    if (fd == com2 && got == 0)
+        _exit(EXIT_ORPHAN);
+    return got;
+}
+
+// tmpfile64 makes the file that Bochs, when it restores, fills from the file
+// memory.ram and then reads the machine's memory from. The starter leaves an
+// empty file in memory.ram's place, so that nothing is copied, and the real one
+// is handed out here, for reading only.
+FILE *tmpfile64(void) {
+    const char *image = getenv("HANGBENCH_RAM_IMAGE");
+    if (image == NULL)
+        return REAL(tmpfile64)();
+    FILE *(*open_file)(const char *, const char *) = real("fopen64");
+    ram_image = open_file(image, "rb");
+    if (ram_image == NULL)
+        FAIL("open %s: %s\n", image, strerror(errno));
+    return ram_image;
+}
+
+// fread maps blocks of the memory's image in place of reading them. All labs
+// that run from one snapshot share the pages that they do not write to.
+size_t fread(void *restrict buf, size_t size, size_t n, FILE *restrict file) {
+    size_t (*read_file)(void *, size_t, size_t, FILE *) = real("fread");
+    if (ram_image == NULL || file != ram_image)
+        return read_file(buf, size, n, file);
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    off64_t at = ftello64(file);
+    struct stat64 st;
+    if (at < 0 || fstat64(fileno(file), &st) != 0)
+        FAIL("find a place in the memory's image: %s\n", strerror(errno));
+    size_t bytes = size * n;
+    if ((uintptr_t)buf % page != 0 || bytes % page != 0 || (size_t)at % page != 0 || at + (off64_t)bytes > st.st_size)
+        return read_file(buf, size, n, file);
+    if (mmap(buf, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, fileno(file), at) == MAP_FAILED)
+        return read_file(buf, size, n, file);
+    return n;
+}

@@ -1,0 +1,276 @@
+package debian
+
+import (
+	"bytes"
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// keys holds the three keys that sign Debian 13, as the package
+// debian-archive-keyring ships them:
+//
+//	04B54C3CDCA79751B16BC6B5225629DF75B188BD  archive automatic (trixie, packages)
+//	5E04A1E3223A19A20706E20F9904613D4CCE68C6  security archive automatic (trixie-security)
+//	41587F7DB8C774BCCF131416762F67A0B2C39DE4  stable release key
+//
+//go:embed keys/*.gpg
+var keys embed.FS
+
+// archiveKeys returns the embedded keys as one binary keyring: OpenPGP
+// certificates can simply be put one after the other.
+func archiveKeys() ([]byte, error) {
+	names, err := keys.ReadDir("keys")
+	if err != nil {
+		return nil, err
+	}
+	var ring []byte
+	for _, n := range names {
+		k, err := keys.ReadFile("keys/" + n.Name())
+		if err != nil {
+			return nil, err
+		}
+		ring = append(ring, k...)
+	}
+	return ring, nil
+}
+
+// apt is a private apt: all its files are below dir, all it downloads goes to
+// debs.
+type apt struct {
+	dir    string
+	debs   string
+	mirror string
+	// held is the locked file of the package folder. apt inherits it, so that
+	// an apt that outlives this process (after kill -9) keeps the next one out.
+	held *os.File
+}
+
+// suites of Debian 13 that are used, with their archive's folder on a mirror.
+// Both must be named: security carries newer Xen and kernels than the release.
+var suites = []struct{ name, archive string }{
+	{"trixie", "debian"},
+	{"trixie-security", "debian-security"},
+}
+
+// base is the address of the suite's archive.
+func (a *apt) base(archive string) string { return strings.TrimSuffix(a.mirror, "/") + "/" + archive }
+
+// confPath is the configuration that is handed to apt in APT_CONFIG.
+func (a *apt) confPath() string { return filepath.Join(a.dir, "apt.conf") }
+
+// configure writes the configuration, the sources, the keyring and an empty
+// package database, and makes the folders apt insists on. hostProxy holds
+// configuration lines taken over from the host.
+func (a *apt) configure(keyring []byte, hostProxy string) error {
+	for _, d := range []string{"etc/apt.conf.d", "etc/preferences.d", "etc/sources.list.d", "etc/trusted.gpg.d", "state/lists/partial", "cache/plan/partial", "log"} {
+		if err := os.MkdirAll(filepath.Join(a.dir, d), 0o755); err != nil {
+			return noSpace(fmt.Errorf("make apt's folders: %w", err), a.dir)
+		}
+	}
+	if err := os.MkdirAll(filepath.Join(a.debs, "partial"), 0o755); err != nil {
+		return noSpace(fmt.Errorf("make apt's folders: %w", err), a.debs)
+	}
+	ring := filepath.Join(a.dir, "etc/debian-13.gpg")
+	var sources strings.Builder
+	for _, s := range suites {
+		fmt.Fprintf(&sources, "deb [arch=amd64 signed-by=%s] %s %s main\n", ring, a.base(s.archive), s.name)
+	}
+	for name, data := range map[string][]byte{
+		"apt.conf":          []byte(a.config(hostProxy)),
+		"etc/debian-13.gpg": keyring,
+		"etc/sources.list":  []byte(sources.String()),
+	} {
+		if err := writeFile(filepath.Join(a.dir, name), data); err != nil {
+			return fmt.Errorf("write apt's configuration: %w", err)
+		}
+	}
+	return a.exclude(nil)
+}
+
+// config is the text of the configuration. apt reads APT_CONFIG first and
+// takes from it where to look for everything else, so naming Dir::Etc here
+// keeps the host's apt.conf.d, hooks, sources, preferences and keys out.
+func (a *apt) config(hostProxy string) string {
+	return fmt.Sprintf(`Dir "%[1]s";
+Dir::Etc "%[2]s";
+Dir::Etc::trusted "trusted.gpg";
+Dir::Etc::trustedparts "trusted.gpg.d";
+Dir::State "%[3]s";
+Dir::State::status "%[4]s";
+Dir::Cache "%[5]s";
+Dir::Cache::archives "%[6]s";
+Dir::Log "%[7]s";
+Debug::NoLocking "1";
+APT::Architecture "amd64";
+APT::Architectures {"amd64";};
+APT::Sandbox::User "";
+APT::Install-Recommends "0";
+APT::Install-Suggests "0";
+APT::Solver "internal";
+APT::Update::Error-Mode "any";
+Acquire::Languages "none";
+Acquire::GzipIndexes "0";
+Acquire::PDiffs "0";
+Acquire::Retries "3";
+Acquire::http::Timeout "30";
+Acquire::https::Timeout "30";
+Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled "0";
+`, a.dir, filepath.Join(a.dir, "etc"), filepath.Join(a.dir, "state"), filepath.Join(a.dir, "status"), filepath.Join(a.dir, "cache"),
+		a.debs, filepath.Join(a.dir, "log")) + hostProxy
+}
+
+// exclude writes the package database and the preferences so that the given
+// packages count as installed and are never fetched. Without any, apt sees an
+// empty machine.
+func (a *apt) exclude(pkgs []stanza) error {
+	var status, prefs strings.Builder
+	for _, s := range pkgs {
+		fmt.Fprintf(&status, "Package: %s\nStatus: install ok installed\nMaintainer: nobody\nDescription: left out of the lab\n", s["Package"])
+		for _, f := range []string{"Version", "Architecture", "Multi-Arch", "Provides"} {
+			if s[f] != "" {
+				fmt.Fprintf(&status, "%s: %s\n", f, s[f])
+			}
+		}
+		status.WriteString("\n")
+		// The archive's package of the same version would count as an upgrade
+		// (its dependencies differ); a negative priority forbids it.
+		fmt.Fprintf(&prefs, "Package: %s\nPin: release *\nPin-Priority: -1\n\n", s["Package"])
+	}
+	for name, text := range map[string]string{"status": status.String(), "etc/preferences": prefs.String()} {
+		if err := writeFile(filepath.Join(a.dir, name), []byte(text)); err != nil {
+			return fmt.Errorf("write apt's package database: %w", err)
+		}
+	}
+	return nil
+}
+
+// run starts one of apt's programs with the private configuration and returns
+// its standard output.
+func (a *apt) run(ctx context.Context, tool string, args ...string) ([]byte, error) {
+	path, err := aptTool(tool)
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, path, args...)
+	// An interrupt lets apt keep what it has of a file; it goes on from there.
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) }
+	cmd.WaitDelay = 5 * time.Second
+	cmd.Env = append(os.Environ(), "APT_CONFIG="+a.confPath(), "LC_ALL=C", "LANGUAGE=C")
+	cmd.ExtraFiles = []*os.File{a.held}
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("%s %s: %w", tool, args[0], ctx.Err())
+		}
+		return nil, a.explain(tool+" "+args[0], err, stderr.String()+stdout.String())
+	}
+	return stdout.Bytes(), nil
+}
+
+// aptTool finds one of apt's programs.
+func aptTool(tool string) (string, error) {
+	path, err := exec.LookPath(tool)
+	if err != nil {
+		return "", &MissingToolError{Tool: tool, Remedy: "the lab's packages are fetched with apt, so fill the cache once on a Debian or Ubuntu machine (nothing is installed there) and copy the folder"}
+	}
+	return path, nil
+}
+
+var (
+	signatureTrouble = regexp.MustCompile(`(?i)GPG error|not signed|NO_PUBKEY|BADSIG|EXPKEYSIG|REVKEYSIG|ERRSIG|invalid signature|signature .*(invalid|could ?n.t be verified)|not valid yet|Release file .*expired|Missing key|verification failed`)
+	mirrorTrouble    = regexp.MustCompile(`(?i)Failed to fetch|Could not resolve|Unable to connect|Could not connect|Temporary failure|Connection (failed|refused|timed out)|does not have a Release file|Some index files failed|Hash Sum mismatch|unexpected size`)
+	spaceTrouble     = regexp.MustCompile(`(?i)No space left on device|enough free space|Disk quota exceeded`)
+)
+
+// explain makes one error of what apt said.
+func (a *apt) explain(what string, err error, output string) error {
+	var first, detail string
+	for line := range strings.Lines(output) {
+		line = strings.TrimSpace(line)
+		msg, isError := strings.CutPrefix(line, "E: ")
+		if !isError {
+			if msg, isError = strings.CutPrefix(line, "W: "); !isError {
+				continue
+			}
+		}
+		if first == "" {
+			first = msg
+		}
+		if detail == "" && strings.HasPrefix(line, "E: ") {
+			detail = msg
+		}
+	}
+	if detail == "" {
+		detail = first
+	}
+	switch {
+	case spaceTrouble.MatchString(output):
+		return &NoSpaceError{Path: a.debs}
+	case signatureTrouble.MatchString(output):
+		return &SignatureError{Mirror: a.mirror, Detail: match(signatureTrouble, output)}
+	case mirrorTrouble.MatchString(output):
+		return &MirrorError{Mirror: a.mirror, Detail: match(mirrorTrouble, output)}
+	case detail != "":
+		return fmt.Errorf("%s: %s: %w", what, detail, err)
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+// match returns the line of apt's output in which re matched, without apt's
+// one-letter mark.
+func match(re *regexp.Regexp, output string) string {
+	for line := range strings.Lines(output) {
+		if re.MatchString(line) {
+			line = strings.TrimSpace(line)
+			for _, mark := range []string{"E: ", "W: ", "Err:"} {
+				line = strings.TrimPrefix(line, mark)
+			}
+			return line
+		}
+	}
+	return ""
+}
+
+// proxyLine matches the lines of `apt-config dump` that say how to reach the
+// network: proxies (for all or for one host, fixed or asked of a program) and
+// the certificates an intercepting proxy needs.
+var proxyLine = regexp.MustCompile(`(?m)^Acquire::https?::(?:Proxy|Proxy-Auto-Detect|ProxyAutoDetect|CaInfo|CaPath|SslCert|SslKey)(?:::[A-Za-z0-9.:_-]+)? "[^"\n]+";$`)
+
+// hostProxy returns the host's own apt configuration of proxies. The
+// environment's http_proxy and friends reach apt by themselves.
+func hostProxy(ctx context.Context) (string, error) {
+	path, err := aptTool("apt-config")
+	if err != nil {
+		return "", err
+	}
+	cmd := exec.CommandContext(ctx, path, "dump")
+	cmd.Env = append(os.Environ(), "LC_ALL=C")
+	out, err := cmd.Output()
+	if err != nil {
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			err = fmt.Errorf("%w: %s", err, bytes.TrimSpace(exit.Stderr))
+		}
+		return "", fmt.Errorf("ask the host's apt for its proxy: %w", err)
+	}
+	return proxyLines(out), nil
+}
+
+func proxyLines(dump []byte) string {
+	var b strings.Builder
+	for _, l := range proxyLine.FindAll(dump, -1) {
+		b.Write(l)
+		b.WriteByte('\n')
+	}
+	return b.String()
+}

@@ -1,0 +1,65 @@
+package debian
+
+import (
+	"archive/tar"
+	"bufio"
+	"compress/gzip"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/ulikunitz/xz"
+)
+
+// debData returns the file tree of a Debian package file (deb(5)): the tar
+// archive in its member data.tar, data.tar.gz or data.tar.xz. Debian 13 uses
+// xz for every package.
+func debData(r io.Reader) (*tar.Reader, error) {
+	ar, err := newArReader(bufio.NewReaderSize(r, 1<<18))
+	if err != nil {
+		return nil, err
+	}
+	for first := true; ; first = false {
+		name, _, err := ar.next()
+		if err == io.EOF {
+			return nil, fmt.Errorf("no data.tar in the package file")
+		}
+		if err != nil {
+			return nil, err
+		}
+		if first {
+			// The version is "2.0"; a higher second number stays compatible.
+			v, err := io.ReadAll(io.LimitReader(ar, 16))
+			if err != nil {
+				return nil, err
+			}
+			if name != "debian-binary" || !strings.HasPrefix(string(v), "2.") {
+				return nil, fmt.Errorf("not a Debian package of format 2: first member %q says %q", name, v)
+			}
+			continue
+		}
+		ext, ok := strings.CutPrefix(name, "data.tar")
+		if !ok {
+			continue
+		}
+		// The decompressors read byte by byte.
+		br := bufio.NewReaderSize(ar, 1<<16)
+		switch ext {
+		case "":
+			return tar.NewReader(br), nil
+		case ".gz":
+			z, err := gzip.NewReader(br)
+			if err != nil {
+				return nil, fmt.Errorf("open %s: %w", name, err)
+			}
+			return tar.NewReader(z), nil
+		case ".xz":
+			z, err := xz.NewReader(br)
+			if err != nil {
+				return nil, fmt.Errorf("open %s: %w", name, err)
+			}
+			return tar.NewReader(z), nil
+		}
+		return nil, fmt.Errorf("the compression of %s is not supported (xz and gz are)", name)
+	}
+}

@@ -1,0 +1,202 @@
+package debian
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/ulikunitz/xz"
+)
+
+// member is one member of a test archive.
+type member struct {
+	name string
+	data []byte
+}
+
+// makeAr writes an ar archive.
+func makeAr(members ...member) []byte {
+	var b bytes.Buffer
+	b.WriteString(arMagic)
+	for _, m := range members {
+		fmt.Fprintf(&b, "%-16s%-12d%-6d%-6d%-8s%-10d`\n", m.name, 0, 0, 0, "100644", len(m.data))
+		b.Write(m.data)
+		if len(m.data)%2 == 1 {
+			b.WriteByte('\n')
+		}
+	}
+	return b.Bytes()
+}
+
+// file is one entry of a test package.
+type file struct {
+	name string
+	mode int64
+	data string
+	link string
+	typ  byte
+}
+
+func makeTar(t testing.TB, files ...file) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, f := range files {
+		h := &tar.Header{Name: f.name, Mode: f.mode, Size: int64(len(f.data)), Linkname: f.link, Typeflag: f.typ}
+		if h.Typeflag == 0 {
+			h.Typeflag = tar.TypeReg
+		}
+		if err := w.WriteHeader(h); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(w, f.data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func compress(t testing.TB, ext string, data []byte) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	var w io.WriteCloser
+	var err error
+	switch ext {
+	case "":
+		return data
+	case ".gz":
+		w = gzip.NewWriter(&b)
+	case ".xz":
+		w, err = xz.NewWriter(&b)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(data); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// makeDeb makes a package file.
+func makeDeb(t testing.TB, ext string, files ...file) []byte {
+	t.Helper()
+	return makeAr(
+		member{"debian-binary", []byte("2.0\n")},
+		member{"control.tar.gz", compress(t, ".gz", makeTar(t, file{name: "./control", mode: 0o644, data: "Package: x\n"}))},
+		member{"data.tar" + ext, compress(t, ext, makeTar(t, files...))},
+	)
+}
+
+func TestDebData(t *testing.T) {
+	for _, ext := range []string{"", ".gz", ".xz"} {
+		deb := makeDeb(t, ext, file{name: "./usr/", mode: 0o755, typ: tar.TypeDir}, file{name: "./usr/x", mode: 0o644, data: "hello"})
+		tr, err := debData(bytes.NewReader(deb))
+		if err != nil {
+			t.Fatalf("%q: %v", ext, err)
+		}
+		var names []string
+		for {
+			h, err := tr.Next()
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				t.Fatalf("%q: %v", ext, err)
+			}
+			data, err := io.ReadAll(tr)
+			if err != nil {
+				t.Fatalf("%q: %v", ext, err)
+			}
+			names = append(names, h.Name+"="+string(data))
+		}
+		if got := strings.Join(names, " "); got != "./usr/= ./usr/x=hello" {
+			t.Errorf("%q: entries %s", ext, got)
+		}
+	}
+}
+
+func TestDebDataRefuses(t *testing.T) {
+	good := makeDeb(t, "")
+	for _, c := range []struct {
+		what string
+		deb  []byte
+		want string
+	}{
+		{"empty", nil, "unexpected EOF"},
+		{"no ar archive", []byte("PK\x03\x04 zip, not ar"), "not an ar archive"},
+		{"another first member", makeAr(member{"hello", []byte("2.0\n")}), "not a Debian package"},
+		{"another format", makeAr(member{"debian-binary", []byte("3.0\n")}), "not a Debian package"},
+		{"no data", makeAr(member{"debian-binary", []byte("2.0\n")}), "no data.tar"},
+		{"zstd", makeAr(member{"debian-binary", []byte("2.0\n")}, member{"data.tar.zst", []byte("x")}), "not supported"},
+		{"cut short", good[:100], "unexpected EOF"},
+		{"bad header", []byte(arMagic + strings.Repeat("x", 60)), "no end mark"},
+		{"negative size", []byte(arMagic + fmt.Sprintf("%-16s%-12d%-6d%-6d%-8s%-10d`\n", "debian-binary", 0, 0, 0, "0", -4)), "has the size"},
+		{"bad xz", makeAr(member{"debian-binary", []byte("2.0\n")}, member{"data.tar.xz", []byte("not xz at all")}), "open data.tar.xz"},
+	} {
+		if _, err := debData(bytes.NewReader(c.deb)); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: error %v, want one with %q", c.what, err, c.want)
+		}
+	}
+}
+
+func FuzzAr(f *testing.F) {
+	f.Add(makeAr(member{"debian-binary", []byte("2.0\n")}, member{"odd", []byte("abc")}, member{"last/", nil}))
+	f.Add([]byte(arMagic))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		a, err := newArReader(bytes.NewReader(data))
+		if err != nil {
+			return
+		}
+		for {
+			_, size, err := a.next()
+			if err != nil {
+				return
+			}
+			got, err := io.ReadAll(a)
+			if err == nil && int64(len(got)) != size {
+				t.Fatalf("member of %d bytes gave %d", size, len(got))
+			}
+			if int64(len(got)) > size {
+				t.Fatalf("member of %d bytes gave %d", size, len(got))
+			}
+			if err != nil {
+				return
+			}
+		}
+	})
+}
+
+func FuzzDeb(f *testing.F) {
+	for _, ext := range []string{"", ".gz", ".xz"} {
+		f.Add(makeDeb(f, ext, file{name: "./a", mode: 0o755, data: "x"}, file{name: "./b", link: "/a", typ: tar.TypeSymlink}))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		tr, err := debData(bytes.NewReader(data))
+		if err != nil {
+			return
+		}
+		for range 100 {
+			h, err := tr.Next()
+			if err != nil {
+				return
+			}
+			if name, err := inPrefix(h.Name); err == nil && (strings.HasPrefix(name, "/") || strings.HasPrefix(name, "../") || name == "..") {
+				t.Fatalf("entry %q became %q", h.Name, name)
+			}
+			if _, err := io.Copy(io.Discard, io.LimitReader(tr, 1<<20)); err != nil {
+				return
+			}
+		}
+	})
+}

@@ -1,0 +1,383 @@
+package debian
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// DefaultMirror is the mirror network of the Debian project.
+const DefaultMirror = "http://deb.debian.org"
+
+// Exclusion is a package that counts as installed: neither it nor what only it
+// needs is fetched.
+type Exclusion struct {
+	Name string
+	// Why says what makes the lab work without it.
+	Why string
+}
+
+// Progress tells how far a step has come.
+type Progress struct {
+	// Step is "index", "resolve", "download", "check" or "unpack".
+	Step string
+	// Packages of PackagesTotal and Bytes of BytesTotal are done. The totals
+	// are 0 in a step whose size is not known beforehand.
+	Packages, PackagesTotal int
+	Bytes, BytesTotal       int64
+}
+
+// Spec says which packages are fetched and where to.
+type Spec struct {
+	// Dir is the package folder: packages.json, debs/ and, while a fetch is
+	// under way, apt's own files. It is made when it is not there.
+	Dir string
+	// Mirror is the address below which debian/ and debian-security/ lie:
+	// http or https. Empty means DefaultMirror.
+	Mirror string
+	// Wanted are the packages asked for; their dependencies (not their
+	// recommendations) come with them.
+	Wanted []string
+	// Excluded are the packages left out.
+	Excluded []Exclusion
+	// Progress, when not nil, is called from time to time, from one goroutine
+	// at a time.
+	Progress func(Progress)
+
+	// keyring replaces the Debian archive keys in tests.
+	keyring []byte
+}
+
+func (s *Spec) excludedNames() []string {
+	names := make([]string, len(s.Excluded))
+	for i, e := range s.Excluded {
+		names[i] = e.Name
+	}
+	return names
+}
+
+func (s *Spec) report(p Progress) {
+	if s.Progress != nil {
+		s.Progress(p)
+	}
+}
+
+// indexSpaceBytes is what apt needs for the two suites' indices and its caches
+// of them (57 MB and twice about 40 MB, measured, and rounded up).
+const indexSpaceBytes = 160 << 20
+
+// Fetch makes sure that every wanted package with its dependencies lies in
+// DebDir(s.Dir), each with the SHA-256 of Debian's signed index, and returns
+// the lock that names them.
+//
+// When the lock of an earlier call answers the same spec and all files have
+// the right hash, the network is not used. Otherwise the packages are resolved
+// from the mirror's present index and what is missing is downloaded; a download
+// that was cut off goes on where it stopped. Calls from several processes with
+// the same Dir take turns.
+//
+// Errors to expect, all with one sentence for the user: *MissingToolError,
+// *MirrorError, *SignatureError, *HashError (the damaged file is deleted, the
+// next call fetches it anew) and *NoSpaceError.
+func Fetch(ctx context.Context, s Spec) (*Lock, error) {
+	if len(s.Wanted) == 0 {
+		return nil, errors.New("fetch Debian packages: no package is wanted")
+	}
+	if s.Mirror == "" {
+		s.Mirror = DefaultMirror
+	}
+	if u, err := url.Parse(s.Mirror); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		return nil, fmt.Errorf("the Debian mirror %q is not an http or https address such as %s", s.Mirror, DefaultMirror)
+	}
+	dir, err := filepath.Abs(s.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("fetch Debian packages: %w", err)
+	}
+	if strings.ContainsAny(dir, "\"\n[] \\") {
+		// apt's configuration and its sources.list have no way to quote these.
+		return nil, fmt.Errorf("the package folder %q has a blank, quote, backslash or bracket in its path, which apt cannot take: choose another cache folder", dir)
+	}
+	s.Dir = dir
+	if err := os.MkdirAll(DebDir(dir), 0o755); err != nil {
+		return nil, noSpace(fmt.Errorf("make the package folder: %w", err), dir)
+	}
+	held, err := flock(ctx, filepath.Join(dir, ".lock"))
+	if err != nil {
+		return nil, err
+	}
+	defer held.Close()
+
+	lock, err := s.complete(ctx)
+	if err != nil || lock != nil {
+		return lock, err
+	}
+	if lock, err = s.fetch(ctx, held); err != nil {
+		return nil, fmt.Errorf("fetch Debian packages: %w", err)
+	}
+	return lock, nil
+}
+
+// complete returns the lock of an earlier call when it answers the spec and
+// every file is there and whole, and nil when the mirror is needed.
+func (s *Spec) complete(ctx context.Context) (*Lock, error) {
+	lock, err := ReadLock(LockPath(s.Dir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !lock.answers(s) {
+		return nil, nil
+	}
+	if err := s.check(ctx, lock); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, nil
+		}
+		return nil, err
+	}
+	return lock, s.tidy(lock)
+}
+
+// check compares every file with the lock.
+func (s *Spec) check(ctx context.Context, lock *Lock) error {
+	p := Progress{Step: "check", PackagesTotal: len(lock.Packages), BytesTotal: lock.SizeBytes()}
+	for _, pkg := range lock.Packages {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("check the packages: %w", err)
+		}
+		if err := pkg.verify(DebDir(s.Dir)); err != nil {
+			return err
+		}
+		p.Packages++
+		p.Bytes += pkg.SizeBytes
+		s.report(p)
+	}
+	return nil
+}
+
+// fetch resolves, downloads, checks, and writes the lock.
+func (s *Spec) fetch(ctx context.Context, held *os.File) (*Lock, error) {
+	for _, tool := range []string{"apt-get", "apt-cache", "apt-config"} {
+		if _, err := aptTool(tool); err != nil {
+			return nil, err
+		}
+	}
+	if err := needSpace(s.Dir, indexSpaceBytes); err != nil {
+		return nil, err
+	}
+	proxy, err := hostProxy(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ring := s.keyring
+	if ring == nil {
+		if ring, err = archiveKeys(); err != nil {
+			return nil, fmt.Errorf("read the archive keys: %w", err)
+		}
+	}
+	a := &apt{dir: s.aptDir(), debs: DebDir(s.Dir), mirror: s.Mirror, held: held}
+	if err := a.configure(ring, proxy); err != nil {
+		return nil, err
+	}
+	s.report(Progress{Step: "index"})
+	if _, err := a.run(ctx, "apt-get", "update", "-q"); err != nil {
+		return nil, err
+	}
+	s.report(Progress{Step: "resolve"})
+	lock, err := s.resolve(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.download(ctx, a, lock); err != nil {
+		return nil, err
+	}
+	if err := s.check(ctx, lock); err != nil {
+		return nil, err
+	}
+	if err := lock.write(LockPath(s.Dir)); err != nil {
+		return nil, err
+	}
+	return lock, s.tidy(lock)
+}
+
+// aptDir is where apt's configuration, indices and caches are.
+func (s *Spec) aptDir() string { return filepath.Join(s.Dir, "apt") }
+
+// tidy deletes what is of no use once the lock is complete: apt's indices and
+// caches, which take half as much space as the packages, and files that an
+// earlier resolution or a killed call has left.
+func (s *Spec) tidy(lock *Lock) error {
+	if err := os.RemoveAll(s.aptDir()); err != nil {
+		return fmt.Errorf("delete apt's caches: %w", err)
+	}
+	return prune(DebDir(s.Dir), lock)
+}
+
+// install is the apt-get command line that fetches the wanted packages.
+func (s *Spec) install(option ...string) []string {
+	return append(append([]string{"install", "-q", "-y", "--no-install-recommends"}, option...), s.Wanted...)
+}
+
+// resolve asks apt for the closure of the wanted packages without the excluded
+// ones, and looks every file up in the signed index.
+func (s *Spec) resolve(ctx context.Context, a *apt) (*Lock, error) {
+	if len(s.Excluded) > 0 {
+		// apt itself says which version is the newest of both suites.
+		out, err := a.run(ctx, "apt-cache", append([]string{"show", "--no-all-versions"}, s.excludedNames()...)...)
+		if err != nil {
+			return nil, err
+		}
+		var shown []stanza
+		if err := readStanzas(bytes.NewReader(out), func(st stanza) error { shown = append(shown, st); return nil }); err != nil {
+			return nil, fmt.Errorf("read apt-cache's answer: %w", err)
+		}
+		if err := a.exclude(shown); err != nil {
+			return nil, err
+		}
+	}
+	// apt names only what is not yet in its archive folder; an empty one makes
+	// the plan independent of what an earlier call has left.
+	out, err := a.run(ctx, "apt-get", s.install("--print-uris", "-o", "Dir::Cache::archives="+filepath.Join(a.dir, "cache/plan"))...)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := parsePlan(out)
+	if err != nil {
+		return nil, err
+	}
+	byPath := make(map[string]*planned, len(plan)) // suite archive + path
+	for i := range plan {
+		known := false
+		for _, su := range suites {
+			if p, ok := pathBelow(plan[i].uri, a.base(su.archive)); ok {
+				byPath[su.archive+"/"+p] = &plan[i]
+				known = true
+			}
+		}
+		if !known {
+			return nil, fmt.Errorf("apt wants to fetch %s, which is not on the mirror %s", plan[i].uri, a.mirror)
+		}
+	}
+	lock := &Lock{Schema: lockSchema, Wanted: s.Wanted, Excluded: s.excludedNames()}
+	for _, su := range suites {
+		err := a.eachIndexed(ctx, su.name, func(st stanza) error {
+			pl := byPath[su.archive+"/"+st["Filename"]]
+			if pl == nil {
+				return nil
+			}
+			p, err := st.pkg(su.name)
+			if err != nil {
+				return err
+			}
+			p.File = pl.file
+			lock.Packages = append(lock.Packages, p)
+			delete(byPath, su.archive+"/"+st["Filename"])
+			return nil
+		})
+		if err != nil {
+			return nil, fmt.Errorf("read the index of %s: %w", su.name, err)
+		}
+	}
+	for path := range byPath {
+		return nil, fmt.Errorf("apt wants to fetch %s, which is not in the signed index", path)
+	}
+	slices.SortFunc(lock.Packages, func(x, y Package) int { return strings.Compare(x.Name, y.Name) })
+	return lock, nil
+}
+
+// eachIndexed calls yield for every stanza of the suite's Packages index, which
+// apt has checked against the signed Release file.
+func (a *apt) eachIndexed(ctx context.Context, suite string, yield func(stanza) error) error {
+	out, err := a.run(ctx, "apt-get", "indextargets", "--format", "$(FILENAME)", "Created-By: Packages", "Release: "+suite)
+	if err != nil {
+		return err
+	}
+	for name := range strings.Lines(string(out)) {
+		f, err := os.Open(strings.TrimSpace(name))
+		if err != nil {
+			return err
+		}
+		err = readStanzas(f, yield)
+		f.Close()
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// download lets apt fetch what is missing and reports by looking at the files.
+func (s *Spec) download(ctx context.Context, a *apt, lock *Lock) error {
+	p := a.downloaded(lock)
+	if err := needSpace(s.Dir, p.BytesTotal-p.Bytes+32<<20); err != nil {
+		return err
+	}
+	s.report(p)
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		tick := time.NewTicker(300 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+				s.report(a.downloaded(lock))
+			}
+		}
+	})
+	_, err := a.run(ctx, "apt-get", s.install("--download-only")...)
+	close(done)
+	wg.Wait()
+	if err != nil {
+		return err
+	}
+	s.report(a.downloaded(lock))
+	return nil
+}
+
+// downloaded sums up what lies in the archive folder and in its partial/.
+func (a *apt) downloaded(lock *Lock) Progress {
+	p := Progress{Step: "download", PackagesTotal: len(lock.Packages), BytesTotal: lock.SizeBytes()}
+	for _, pkg := range lock.Packages {
+		if fi, err := os.Stat(filepath.Join(a.debs, pkg.File)); err == nil {
+			p.Packages++
+			p.Bytes += min(fi.Size(), pkg.SizeBytes)
+		} else if fi, err := os.Stat(filepath.Join(a.debs, "partial", pkg.File)); err == nil {
+			p.Bytes += min(fi.Size(), pkg.SizeBytes)
+		}
+	}
+	return p
+}
+
+// prune deletes every file of debs that the lock does not name.
+func prune(debs string, lock *Lock) error {
+	keep := make(map[string]bool, len(lock.Packages))
+	for _, p := range lock.Packages {
+		keep[p.File] = true
+	}
+	entries, err := os.ReadDir(debs)
+	if err != nil {
+		return fmt.Errorf("tidy the package folder: %w", err)
+	}
+	for _, e := range entries {
+		if keep[e.Name()] {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(debs, e.Name())); err != nil {
+			return fmt.Errorf("tidy the package folder: %w", err)
+		}
+	}
+	return nil
+}

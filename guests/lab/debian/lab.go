@@ -1,0 +1,119 @@
+package debian
+
+// LabWanted returns the packages the lab is made of.
+func LabWanted() []string {
+	return []string{
+		// The emulator and its firmware.
+		"bochs", "bochsbios", "vgabios",
+		// The boot loader of the lab's disc.
+		"isolinux", "syslinux-common",
+		// Hypervisor, its tools, and the headers of libxenctrl.
+		"xen-hypervisor-4.20-amd64", "xen-utils-4.20", "xenstore-utils", "libxen-dev",
+		// The generic kernel has dom0 support, the cloud kernel is the guest's.
+		// The names without a version follow the suites' newest.
+		"linux-image-amd64", "linux-image-cloud-amd64",
+		// The compiler of the program that runs in dom0.
+		"gcc-14", "libc6-dev", "binutils",
+	}
+}
+
+// LabExcluded returns what of LabWanted's closure the lab does without.
+// Nothing here is NEEDED by an ELF file that the lab runs (a test walks them).
+// No package may be here that another one wants in exactly one version.
+func LabExcluded() []Exclusion {
+	const (
+		install  = "only maintainer scripts use it, and none runs"
+		sanitize = "run time of a compiler option that is not used"
+		looks    = "looks of a GTK window; the emulator's display is rfb"
+		sound    = "opened by sound plugins; the lab has no sound"
+		daemon   = "a system service; nothing of the prefix is started as one"
+	)
+	return []Exclusion{
+		{"debconf", install},
+		{"init-system-helpers", install},
+		{"initramfs-tools", install},
+		{"kmod", install},
+		{"linux-base", install},
+		{"readline-common", install},
+		{"ucf", install},
+
+		{"python3", "language of xen-utils' helper scripts (pygrub, xenmon); the lab uses the C programs"},
+		{"dbus", daemon},
+		{"udev", daemon},
+		{"libpam0g", daemon},
+
+		{"bochs-term", "display for terminals; stands in for the bochs-gui that bochs asks for"},
+		{"libasound2t64", sound},
+		{"libasound2-data", sound},
+		{"libpulse0", sound},
+
+		{"adwaita-icon-theme", looks},
+		{"at-spi2-common", looks},
+		{"fontconfig", looks},
+		{"fontconfig-config", looks},
+		{"hicolor-icon-theme", looks},
+		{"libcolord2", looks},
+		{"libcups2t64", looks},
+		{"libgdk-pixbuf2.0-common", looks},
+		{"libgtk-3-common", looks},
+		{"libthai-data", looks},
+		{"libx11-data", looks},
+		{"shared-mime-info", looks},
+		{"x11-common", looks},
+		{"xkb-data", looks},
+
+		{"libasan8", sanitize},
+		{"libcc1-0", sanitize},
+		{"libgomp1", sanitize},
+		{"libhwasan0", sanitize},
+		{"libitm1", sanitize},
+		{"liblsan0", sanitize},
+		{"libquadmath0", sanitize},
+		{"libtsan2", sanitize},
+		{"libubsan1", sanitize},
+
+		{"libcrypt-dev", "headers of crypt(3), which nothing here compiles against"},
+		{"libgprofng0", "library of a profiler of binutils"},
+		{"rpcsvc-proto", "protocol files of Sun RPC"},
+	}
+}
+
+// LabFilter returns what of the packages is laid out for the lab. Kernel
+// modules are kept by folder: those of Xen and of block devices and file
+// systems that scenarios break.
+func LabFilter() Filter {
+	var f Filter
+	rule := func(keep bool, patterns ...string) {
+		for _, p := range patterns {
+			f = append(f, Rule{Pattern: p, Keep: keep})
+		}
+	}
+	const kernel = "usr/lib/modules/*/kernel/"
+	rule(true,
+		"usr/share/doc/*/copyright",
+		kernel+"arch", kernel+"crypto", kernel+"lib", kernel+"mm",
+		kernel+"drivers/xen", kernel+"drivers/block", kernel+"drivers/md",
+		kernel+"drivers/net/xen-netback", kernel+"drivers/net/xen-netfront.ko.xz",
+		kernel+"fs/ext4", kernel+"fs/jbd2", kernel+"fs/mbcache.ko.xz", kernel+"fs/fuse", kernel+"fs/overlayfs",
+	)
+	rule(false,
+		"usr/lib/modules/*/kernel/*",
+		"usr/share/doc", "usr/share/doc-base", "usr/share/man", "usr/share/info", "usr/share/locale", "usr/share/lintian", "usr/share/bug",
+		"usr/share/icons", "usr/share/gir-1.0", "usr/share/gcc", "usr/share/gdb", "usr/share/themes", "usr/share/applications",
+		"boot/xen-*.efi", // 28 MB; the lab boots with BIOS
+		// Only the dummy sound plugin stays: the emulator crashes without any, and
+		// the others would look for sound libraries on the host.
+		"usr/lib/x86_64-linux-gnu/bochs/plugins/libbx_sound[afop]*",
+		"usr/lib/debug",            // the hypervisor's separate symbols
+		"usr/lib/syslinux/memdisk", // boot loader parts that are not used
+		"usr/lib/syslinux/modules/efi*", "usr/lib/syslinux/mbr",
+		"usr/libexec/gcc/*/*/lto1", "usr/libexec/gcc/*/*/lto-wrapper", // link-time optimisation
+		"usr/bin/*lto-dump*", "usr/bin/*gcov*", "usr/bin/*gprof*", "usr/bin/gp-*",
+		"usr/lib/gcc/*/*/lib?san*", "usr/lib/gcc/*/*/libhwasan*", "usr/lib/gcc/*/*/libubsan*", "usr/lib/gcc/*/*/libgcov.a", "usr/lib/gcc/*/*/plugin",
+		"usr/lib/x86_64-linux-gnu/gconv",
+		"usr/lib/x86_64-linux-gnu/gtk-3.0", "usr/lib/x86_64-linux-gnu/gdk-pixbuf-2.0",
+		"usr/lib/xen-4.20/lib/python", "usr/lib/xen-4.20/ocaml",
+		"etc", "var",
+	)
+	return f
+}

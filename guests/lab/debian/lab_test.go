@@ -1,0 +1,88 @@
+package debian_test
+
+import (
+	"bytes"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"hangbench/guests/image"
+	"hangbench/guests/lab/debian"
+)
+
+func TestLabSpec(t *testing.T) {
+	wanted := debian.LabWanted()
+	seen := make(map[string]bool)
+	for _, e := range debian.LabExcluded() {
+		if e.Why == "" || seen[e.Name] {
+			t.Errorf("exclusion %q has no reason or is there twice", e.Name)
+		}
+		if slices.Contains(wanted, e.Name) {
+			t.Errorf("%s is both wanted and excluded", e.Name)
+		}
+		seen[e.Name] = true
+	}
+}
+
+// TestLabPrefixIsComplete looks at every ELF file in the folders from which
+// the lab runs or loads something: whatever it needs must be in the prefix, in
+// spite of the packages and files that are left out.
+func TestLabPrefixIsComplete(t *testing.T) {
+	prefix := os.Getenv("HANGBENCH_PREFIX")
+	if prefix == "" {
+		t.Skip("HANGBENCH_PREFIX does not name an unpacked package prefix: its completeness is not checked")
+	}
+	libs := image.Libraries{Prefix: prefix, Dirs: []string{"usr/lib/x86_64-linux-gnu", "usr/lib/xen-4.20/lib/x86_64-linux-gnu"}}
+	n := 0
+	for _, dir := range []string{
+		"usr/bin", "usr/sbin", "usr/lib/xen-4.20/bin", "usr/lib/x86_64-linux-gnu/bochs/plugins", "usr/libexec/gcc/x86_64-linux-gnu/14",
+	} {
+		err := filepath.WalkDir(filepath.Join(prefix, dir), func(path string, d fs.DirEntry, err error) error {
+			if err != nil || !d.Type().IsRegular() || !isELF(t, path) {
+				return err
+			}
+			n++
+			if _, _, err := libs.Closure(path); err != nil {
+				t.Error(err)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	// The emulator has 50 plugins, Xen some 40 programs, binutils 20.
+	if n < 100 {
+		t.Errorf("only %d ELF files were found", n)
+	}
+	for _, want := range []string{
+		"usr/bin/bochs-bin", "usr/share/bochs/BIOS-bochs-latest", "usr/share/bochs/VGABIOS-lgpl-latest", "usr/share/vgabios/vgabios.bin",
+		"usr/lib/ISOLINUX/isolinux.bin", "usr/lib/syslinux/modules/bios/mboot.c32", "boot/xen-4.20-amd64.gz",
+		"usr/include/xenctrl.h", "usr/lib/x86_64-linux-gnu/libxenctrl.so", "usr/lib/x86_64-linux-gnu/libgcc_s.so.1", "lib64/ld-linux-x86-64.so.2",
+	} {
+		if fi, err := os.Stat(filepath.Join(prefix, want)); err != nil || fi.Size() == 0 {
+			t.Errorf("%s is missing or empty (%v)", want, err)
+		}
+	}
+	if kernels, err := filepath.Glob(filepath.Join(prefix, "boot/vmlinuz-*")); err != nil || len(kernels) != 2 || !strings.Contains(strings.Join(kernels, " "), "cloud") {
+		t.Errorf("kernels %q, %v", kernels, err)
+	}
+}
+
+func isELF(t *testing.T, path string) bool {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var magic [4]byte
+	if _, err := io.ReadFull(f, magic[:]); err != nil {
+		return false
+	}
+	return bytes.Equal(magic[:], []byte("\x7fELF"))
+}

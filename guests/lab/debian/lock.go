@@ -1,0 +1,208 @@
+package debian
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"syscall"
+	"time"
+)
+
+// lockSchema is the version of packages.json. A lock of another schema is
+// resolved anew.
+const lockSchema = 1
+
+// Package is one Debian binary package of a lock.
+type Package struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+	Arch    string `json:"arch"`
+	// Suite is "trixie" or "trixie-security".
+	Suite string `json:"suite"`
+	// Path is the file's path below the suite's archive on the mirror, for
+	// example "pool/main/b/bochs/bochs_3.0+dfsg-1_amd64.deb".
+	Path string `json:"path"`
+	// File is the file's name in the cache, as apt chooses it (an epoch's colon
+	// becomes %3a).
+	File string `json:"file"`
+	// SHA256 is the file's hash in hexadecimal, from the signed index.
+	SHA256 string `json:"sha256"`
+	// SizeBytes is the length of the package file.
+	SizeBytes int64 `json:"size_bytes"`
+	// InstalledKiB is the index's estimate of the unpacked size.
+	InstalledKiB int64 `json:"installed_kib"`
+}
+
+// Lock is a resolved package set. It is written to packages.json beside the
+// packages, and belongs into whatever records how an experiment was made.
+type Lock struct {
+	Schema int `json:"schema"`
+	// Wanted and Excluded are the names the set was resolved from.
+	Wanted   []string  `json:"wanted"`
+	Excluded []string  `json:"excluded"`
+	Packages []Package `json:"packages"`
+}
+
+// SizeBytes is the sum of the package files' lengths.
+func (l *Lock) SizeBytes() int64 {
+	var n int64
+	for _, p := range l.Packages {
+		n += p.SizeBytes
+	}
+	return n
+}
+
+// Version returns the version of the named package, or "" when the lock does
+// not hold it.
+func (l *Lock) Version(name string) string {
+	for _, p := range l.Packages {
+		if p.Name == name {
+			return p.Version
+		}
+	}
+	return ""
+}
+
+// Digest is a SHA-256 in hexadecimal over every package's name, version and
+// file hash: two locks with equal digests unpack to the same prefix.
+func (l *Lock) Digest() string {
+	h := sha256.New()
+	for _, p := range l.Packages {
+		fmt.Fprintf(h, "%s %s %s %s\n", p.Name, p.Version, p.Arch, p.SHA256)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// answers reports whether the lock was resolved from this spec.
+func (l *Lock) answers(s *Spec) bool {
+	return l.Schema == lockSchema && slices.Equal(l.Wanted, s.Wanted) && slices.Equal(l.Excluded, s.excludedNames())
+}
+
+// LockPath is where Fetch keeps the lock of the package folder dir.
+func LockPath(dir string) string { return filepath.Join(dir, "packages.json") }
+
+// DebDir is where Fetch keeps the package files of the package folder dir.
+func DebDir(dir string) string { return filepath.Join(dir, "debs") }
+
+// ReadLock reads a lock written by Fetch.
+func ReadLock(path string) (*Lock, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read package lock: %w", err)
+	}
+	l, err := parseLock(data)
+	if err != nil {
+		return nil, fmt.Errorf("read package lock %s: %w; delete the file to resolve the packages anew", path, err)
+	}
+	return l, nil
+}
+
+var (
+	sha256Hex = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	debFile   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.+%~_-]*\.deb$`)
+)
+
+// parseLock decodes a lock and refuses one whose fields could lead outside the
+// package folder or weaken the check of a file.
+func parseLock(data []byte) (*Lock, error) {
+	var l Lock
+	if err := json.Unmarshal(data, &l); err != nil {
+		return nil, err
+	}
+	for i, p := range l.Packages {
+		switch {
+		case p.Name == "" || p.Version == "":
+			return nil, fmt.Errorf("package %d has no name or version", i)
+		case !debFile.MatchString(p.File):
+			return nil, fmt.Errorf("package %s has the file name %q", p.Name, p.File)
+		case !sha256Hex.MatchString(p.SHA256):
+			return nil, fmt.Errorf("package %s has the SHA-256 %q", p.Name, p.SHA256)
+		case p.SizeBytes <= 0:
+			return nil, fmt.Errorf("package %s has the size %d", p.Name, p.SizeBytes)
+		}
+	}
+	return &l, nil
+}
+
+func (l *Lock) write(path string) error {
+	data, err := json.MarshalIndent(l, "", "  ")
+	if err != nil {
+		return fmt.Errorf("write package lock: %w", err)
+	}
+	if err := writeFile(path, append(data, '\n')); err != nil {
+		return fmt.Errorf("write package lock: %w", err)
+	}
+	return nil
+}
+
+// writeFile replaces path in one step, so that a reader or a later run never
+// sees half a file.
+func writeFile(path string, data []byte) error {
+	tmp := path + ".tmp"
+	if err := os.WriteFile(tmp, data, 0o644); err != nil {
+		return noSpace(err, filepath.Dir(path))
+	}
+	return os.Rename(tmp, path)
+}
+
+// verify compares the package's file in debs with the lock. A missing file is
+// an fs.ErrNotExist; a wrong one is deleted and reported as a *HashError.
+func (p *Package) verify(debs string) error {
+	path := filepath.Join(debs, p.File)
+	f, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("check package %s: %w", p.Name, err)
+	}
+	defer f.Close()
+	h := sha256.New()
+	n, err := io.Copy(h, f)
+	if err != nil {
+		return fmt.Errorf("check package %s: %w", p.Name, err)
+	}
+	got := hex.EncodeToString(h.Sum(nil))
+	if n == p.SizeBytes && got == p.SHA256 {
+		return nil
+	}
+	if n != p.SizeBytes {
+		got = fmt.Sprintf("%d bytes instead of %d", n, p.SizeBytes)
+	}
+	if err := os.Remove(path); err != nil {
+		return fmt.Errorf("delete the damaged package file: %w", err)
+	}
+	return &HashError{Path: path, Want: p.SHA256, Got: got}
+}
+
+// flock takes an exclusive lock on path, waiting for another process that
+// holds it. Closing the file gives it back. The kernel drops it when the
+// process and all children that were handed the file are gone, however they
+// went.
+func flock(ctx context.Context, path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, noSpace(fmt.Errorf("lock: %w", err), filepath.Dir(path))
+	}
+	for {
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return f, nil
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
+			f.Close()
+			return nil, fmt.Errorf("lock %s: %w", path, err)
+		}
+		select {
+		case <-ctx.Done():
+			f.Close()
+			return nil, fmt.Errorf("wait for another process that holds %s: %w", path, ctx.Err())
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}

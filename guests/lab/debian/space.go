@@ -1,0 +1,29 @@
+package debian
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+)
+
+// needSpace returns a *NoSpaceError when an ordinary user cannot write need
+// bytes to the file system of dir, which must exist.
+func needSpace(dir string, need int64) error {
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(dir, &st); err != nil {
+		return fmt.Errorf("ask for the free space of %s: %w", dir, err)
+	}
+	if free := int64(st.Bavail) * int64(st.Bsize); free < need {
+		return &NoSpaceError{Path: dir, NeedBytes: need, FreeBytes: free}
+	}
+	return nil
+}
+
+// noSpace turns "no space left" into a *NoSpaceError that names dir and
+// returns every other error as it is.
+func noSpace(err error, dir string) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return &NoSpaceError{Path: dir}
+	}
+	return err
+}

@@ -1,0 +1,31 @@
+// Package wire is the language spoken over a lab's second serial port (com2 in
+// the emulator, ttyS1 in dom0) between the harness on this machine and the
+// agent that is dom0's first process.
+//
+// A serial port is a stream of bytes that both sides share with whoever else
+// feels like writing: a kernel can print on it, a terminal line discipline can
+// echo, a snapshot can be restored in the middle of a line. The protocol is
+// therefore made of lines of text, one frame a line, that a person can read in
+// a log and a program can find again after any amount of noise:
+//
+//	@hb1 7 progress t 1/1 23 e1c46b7f {"step":"attach","n":3}
+//	     |  |       | |   |  |        payload, exactly as many bytes as announced
+//	     |  |       | |   |  CRC-32C of everything between "@hb1 " and the CRC, and of the payload
+//	     |  |       | |   length of the payload in bytes
+//	     |  |       | this is piece 1 of 1 of the message
+//	     |  |       t: the payload is the text itself; z: base64 of its DEFLATE form
+//	     |  kind of message
+//	     sequence number of the frame, from 1, one more for each frame
+//
+// The emulated port moves 11.5 kB per virtual second however fast the machine
+// is, so long messages are compressed; short ones are left readable.
+//
+// There are no acknowledgements and there is no retransmission: the emulator's
+// socket loses nothing. What must never happen is that damage passes for data.
+// A line that does not check out is noise, and noise is counted and can be
+// looked at ([Reader.Noise]); the frame that is then missing shows as a
+// [*GapError] as soon as the next one arrives.
+//
+// guests/lab/bochs provides the connection; the trial runner and the agent put
+// their own types into the messages with [Writer.Send] and [Message.Decode].
+package wire

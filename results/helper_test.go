@@ -1,0 +1,48 @@
+package results
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+)
+
+// testTrial returns a believable record; its numbers are made up for tests.
+func testTrial(i int) Trial {
+	t := Trial{
+		Schema: Schema, Suite: "test", Trial: i, Block: i / 3,
+		Scenario: "spinlock-deadlock", Mechanism: "exec-step", Driver: "xenctrl", Host: "lab",
+		GuestKernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 160, Seed: uint64(i) * 0x9e3779b97f4a7c15,
+		Outcome: Detected, Class: "spin", Scope: "full", Expected: "spin",
+		Evidence:   []string{"vcpu 0 in queued_read_lock_slowpath+0x1c <tasklist_lock>"},
+		DeadlineNS: 3e9, WindowNS: 1_200_000_000 + int64(i),
+		EPT:    EPT{Total: 1400, Permission: 1200, Lazy: 190, MMIO: 7, Superpage: 2, Suppressed: 1, TraceLost: 3},
+		Events: Events{Delivered: 1200, Steps: 1200},
+		Guest:  Guest{ProgressRatio: 0.8125, BeatsBefore: 50, BeatsDuring: 41, BeatsAfter: 12},
+	}
+	ns := int64(150_000_000 + i)
+	t.DetectNS = &ns
+	yes := true
+	t.Recovered = &yes
+	return t
+}
+
+func testLine(tb testing.TB, i int) []byte {
+	tb.Helper()
+	data, err := json.Marshal(testTrial(i))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return append(data, '\n')
+}
+
+func testManifest(planned int) Manifest {
+	return Manifest{
+		RunID:    "test-1-20260102T030405Z",
+		Suite:    NewSuiteInfo("test", []byte("name: test\n")),
+		Seed:     1,
+		Planned:  planned,
+		Host:     HostInfo{Kind: "lab", Description: "for tests"},
+		Versions: Versions{Hangbench: "abc", Go: "go1.26", Packages: map[string]string{"xen": "4.20"}},
+		Started:  time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
+	}
+}

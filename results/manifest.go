@@ -1,0 +1,180 @@
+package results
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// ManifestSchema is the version of the Manifest.
+const ManifestSchema = 1
+
+// Names of the files of a run.
+const (
+	ManifestFile = "manifest.json"
+	TrialsFile   = "trials.jsonl"
+	partialFile  = "trials.partial.jsonl"
+	lockFile     = "lock"
+)
+
+// SuiteInfo is the suite a run was made from. The text is kept whole, so that
+// a run says what was asked for even when the suite's file has changed since.
+type SuiteInfo struct {
+	Name   string `json:"name"`
+	SHA256 string `json:"sha256"` // of Text, hexadecimal
+	Text   string `json:"text"`
+}
+
+// NewSuiteInfo describes a suite by its name and the bytes of its file.
+func NewSuiteInfo(name string, text []byte) SuiteInfo {
+	sum := sha256.Sum256(text)
+	return SuiteInfo{Name: name, SHA256: hex.EncodeToString(sum[:]), Text: string(text)}
+}
+
+// HostInfo is where the trials ran.
+type HostInfo struct {
+	Kind        string `json:"kind"`        // lab or xen, the same word as in every Trial
+	Description string `json:"description"` // for people: CPU model, clock, Xen command line
+}
+
+// Versions names everything that can change a number.
+type Versions struct {
+	Hangbench string            `json:"hangbench"`           // revision of this program
+	Go        string            `json:"go"`                  // runtime.Version
+	Packages  map[string]string `json:"packages,omitempty"`  // package name to version: xen, bochs, kernels, ...
+	LabImage  string            `json:"lab_image,omitempty"` // hash of the machine image the trials started from
+}
+
+// Manifest is what a run knows about itself beyond its trials: everything
+// that may differ between two runs whose trials are equal to the byte.
+type Manifest struct {
+	Schema   int       `json:"schema"`
+	RunID    string    `json:"run_id"`
+	Suite    SuiteInfo `json:"suite"`
+	Seed     uint64    `json:"seed"`
+	Planned  int       `json:"planned"` // number of trials in the plan
+	Host     HostInfo  `json:"host"`
+	Versions Versions  `json:"versions"`
+
+	Started     time.Time `json:"started"` // wall clock of the machine that ran hangbench
+	Ended       time.Time `json:"ended,omitzero"`
+	Interrupted bool      `json:"interrupted"` // the plan was not run to its end (yet)
+
+	// TrialWallSec is the wall time of each trial in seconds, in plan
+	// order; 0 for a trial that has not been run, or whose time was lost
+	// to a kill.
+	TrialWallSec []float64 `json:"trial_wall_sec"`
+
+	// Bench holds figures of the bench itself, by name with the unit at
+	// its end: snapshot_restore_sec, emulated_instr_per_sec, ...
+	Bench    map[string]float64 `json:"bench,omitempty"`
+	Warnings []string           `json:"warnings,omitempty"`
+}
+
+// clone returns a copy that shares nothing with m.
+func (m *Manifest) clone() Manifest {
+	c := *m
+	c.TrialWallSec = append([]float64(nil), m.TrialWallSec...)
+	c.Warnings = append([]string(nil), m.Warnings...)
+	if m.Bench != nil {
+		c.Bench = make(map[string]float64, len(m.Bench))
+		for k, v := range m.Bench {
+			c.Bench[k] = v
+		}
+	}
+	if m.Versions.Packages != nil {
+		c.Versions.Packages = make(map[string]string, len(m.Versions.Packages))
+		for k, v := range m.Versions.Packages {
+			c.Versions.Packages[k] = v
+		}
+	}
+	return c
+}
+
+// readManifest reads and checks the manifest of the run in dir.
+func readManifest(dir string) (*Manifest, error) {
+	path := filepath.Join(dir, ManifestFile)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read manifest: %w: a run is a folder with a %s", err, ManifestFile)
+	}
+	m, err := parseManifest(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return m, nil
+}
+
+func parseManifest(data []byte) (*Manifest, error) {
+	var head struct {
+		Schema int `json:"schema"`
+	}
+	if err := json.Unmarshal(data, &head); err != nil {
+		return nil, fmt.Errorf("not a manifest: %w", err)
+	}
+	if head.Schema != ManifestSchema {
+		return nil, schemaError(head.Schema, ManifestSchema)
+	}
+	var m Manifest
+	if err := json.Unmarshal(data, &m); err != nil {
+		return nil, fmt.Errorf("not a manifest: %w", err)
+	}
+	if m.Planned < 0 || len(m.TrialWallSec) != m.Planned {
+		return nil, fmt.Errorf("manifest plans %d trials but lists %d wall times", m.Planned, len(m.TrialWallSec))
+	}
+	return &m, nil
+}
+
+// writeManifest replaces the manifest of the run in dir, whole or not at all.
+func writeManifest(dir string, m *Manifest) error {
+	data, err := json.MarshalIndent(m, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode manifest: %w", err)
+	}
+	if err := writeAtomic(filepath.Join(dir, ManifestFile), append(data, '\n')); err != nil {
+		return fmt.Errorf("write manifest: %w", err)
+	}
+	return nil
+}
+
+// writeAtomic replaces the file at path by way of a synced sibling, so that a
+// kill at any instant leaves the old bytes or the new ones.
+func writeAtomic(path string, data []byte) (err error) {
+	tmp := path + ".tmp"
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(tmp, path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(tmp))
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// syncDir makes a rename, creation or removal in dir survive a power cut.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	err = d.Sync()
+	if cerr := d.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}

@@ -1,0 +1,48 @@
+package results
+
+import (
+	"errors"
+	"fmt"
+)
+
+// ErrSchema marks a record or manifest written by another version of the
+// program. It is reported, never guessed at.
+var ErrSchema = errors.New("unknown schema")
+
+func schemaError(got, want int) error {
+	return fmt.Errorf("%w %d, this program reads %d: use the hangbench that wrote the run", ErrSchema, got, want)
+}
+
+// Validate says whether the record can be believed on its own: the schema is
+// the one this program knows, the outcome is one of the five, and the fields
+// that outcome implies are there. The store refuses a record that fails, and
+// the reader reports one.
+func (t *Trial) Validate() error {
+	if t.Schema != Schema {
+		return schemaError(t.Schema, Schema)
+	}
+	if t.Trial < 0 {
+		return fmt.Errorf("trial index %d is negative", t.Trial)
+	}
+	switch t.Outcome {
+	case Detected:
+		if t.DetectNS == nil {
+			return fmt.Errorf("trial %d: outcome detected without detect_ns", t.Trial)
+		}
+		if *t.DetectNS < 0 {
+			return fmt.Errorf("trial %d: detected %d ns before the fault, which is a false alarm", t.Trial, -*t.DetectNS)
+		}
+	case Invalid:
+		if t.Reason == "" {
+			return fmt.Errorf("trial %d: outcome invalid without a reason", t.Trial)
+		}
+	case Missed, FalseAlarm, Clean:
+	default:
+		return fmt.Errorf("trial %d: outcome %q is none of detected, missed, false_alarm, clean, invalid", t.Trial, t.Outcome)
+	}
+	e := t.EPT
+	if sum := e.Permission + e.Lazy + e.MMIO + e.Superpage + e.Suppressed + e.Residual; e.Total != sum {
+		return fmt.Errorf("trial %d: ept.total is %d, its classes add up to %d", t.Trial, e.Total, sum)
+	}
+	return nil
+}

@@ -1,0 +1,29 @@
+// Package suites reads the YAML files that say what is tried: which scenarios
+// against which mechanisms, on which guests, how often and with what timing.
+//
+// A suite is strict. An experiment with a misspelt key would silently be
+// another experiment, so an unknown key, an unknown name, a value of the wrong
+// type or out of range and a duplicate are errors, each one sentence with file
+// and line, the value and the remedy; all of them are reported at once.
+//
+// The names a suite may use come in as a Vocabulary, from whoever registers
+// scenarios and mechanisms, so this package knows none and imports nothing of
+// the project. bench/plan expands a Suite to trials.
+//
+// The format, with every key (drivers, timing and thresholds may be left out):
+//
+//	name: quick                  # a-z, 0-9 and dashes
+//	description: one sentence
+//	scenarios: [spinlock-deadlock, control-idle]
+//	mechanisms: [none, exec-step]
+//	drivers: [xenctrl]           # default: xenctrl
+//	guests:
+//	  - kernel: cloud-6.12       # name of a guest kernel
+//	    vcpus: 1                 # 1 to 8
+//	    memory_mib: 160          # 128 to 4096
+//	repetitions: 2               # 1 to 1000, of every cell
+//	timing:                      # milliseconds of dom0's clock; see Timing
+//	  baseline_ms: 500
+//	thresholds:                  # detector thresholds in milliseconds, by name
+//	  spin_ms: 50
+package suites

@@ -1,0 +1,317 @@
+package suites
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"regexp"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Parse reads a suite. The file name is used in messages only. The error, if
+// any, joins one sentence for every problem found, in the order of the lines.
+//
+// The YAML is walked node by node instead of decoded into a struct: only so
+// does every message carry the line of the value it is about.
+func Parse(file string, data []byte, v Vocabulary) (*Suite, error) {
+	p := &parser{file: file, v: v}
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	var doc yaml.Node
+	if err := dec.Decode(&doc); errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("%s:1: the file is empty: a suite needs at least name, scenarios, mechanisms, guests and repetitions", file)
+	} else if err != nil {
+		return nil, p.syntax(err)
+	}
+	var second yaml.Node
+	if err := dec.Decode(&second); err == nil {
+		p.errorf(&second, "a second document begins here: a suite file holds one suite, put the other into a file of its own")
+	} else if !errors.Is(err, io.EOF) {
+		return nil, p.syntax(err)
+	}
+
+	s := &Suite{Timing: DefaultTiming(), Drivers: []string{defaultDriver}, Text: bytes.Clone(data)}
+	p.suite(doc.Content[0], s)
+	if len(p.problems) > 0 {
+		sort.SliceStable(p.problems, func(i, j int) bool { return p.problems[i].line < p.problems[j].line })
+		errs := make([]error, len(p.problems))
+		for i, pr := range p.problems {
+			errs[i] = fmt.Errorf("%s:%d: %s", file, pr.line, pr.text)
+		}
+		return nil, errors.Join(errs...)
+	}
+	return s, nil
+}
+
+type parser struct {
+	file     string
+	v        Vocabulary
+	problems []problem
+}
+
+type problem struct {
+	line int
+	text string
+}
+
+func (p *parser) errorf(n *yaml.Node, format string, args ...any) {
+	p.problems = append(p.problems, problem{max(n.Line, 1), fmt.Sprintf(format, args...)})
+}
+
+var syntaxLine = regexp.MustCompile(`^yaml: line (\d+): (.*)$`)
+
+// syntax turns the library's "yaml: line 3: ..." into file:line form.
+func (p *parser) syntax(err error) error {
+	if m := syntaxLine.FindStringSubmatch(err.Error()); m != nil {
+		return fmt.Errorf("%s:%s: not valid YAML: %s", p.file, m[1], m[2])
+	}
+	return fmt.Errorf("%s: not valid YAML: %s", p.file, strings.TrimPrefix(err.Error(), "yaml: "))
+}
+
+var namePattern = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+
+func (p *parser) suite(n *yaml.Node, s *Suite) {
+	p.mapping(n, "the suite", []field{
+		{"name", true, func(n *yaml.Node) {
+			if p.text(n, "name", &s.Name) && !namePattern.MatchString(s.Name) {
+				p.errorf(n, "name %q: use lower-case letters, digits and single dashes, as in hang-latency", s.Name)
+			}
+		}},
+		{"description", false, func(n *yaml.Node) { p.text(n, "description", &s.Description) }},
+		{"scenarios", true, func(n *yaml.Node) { s.Scenarios = p.names(n, "scenario", p.v.Scenarios) }},
+		{"mechanisms", true, func(n *yaml.Node) { s.Mechanisms = p.names(n, "mechanism", p.v.Mechanisms) }},
+		{"drivers", false, func(n *yaml.Node) { s.Drivers = p.names(n, "driver", p.v.Drivers) }},
+		{"guests", true, func(n *yaml.Node) { s.Guests = p.guests(n) }},
+		{"repetitions", true, func(n *yaml.Node) {
+			var reps int64
+			p.integer(n, "repetitions", rangeRepetitions, &reps)
+			s.Repetitions = int(reps)
+		}},
+		{"timing", false, func(n *yaml.Node) { p.timing(n, &s.Timing) }},
+		{"thresholds", false, func(n *yaml.Node) { s.Thresholds = p.thresholds(n) }},
+	})
+}
+
+func (p *parser) guests(n *yaml.Node) []Guest {
+	var guests []Guest
+	first := make(map[Guest]int)
+	p.sequence(n, "guests", func(item *yaml.Node) {
+		before := len(p.problems)
+		var g Guest
+		var vcpus, memory int64
+		p.mapping(item, "a guest", []field{
+			{"kernel", true, func(n *yaml.Node) {
+				if p.text(n, "kernel", &g.Kernel) {
+					p.known(n, "kernel", g.Kernel, p.v.Kernels)
+				}
+			}},
+			{"vcpus", true, func(n *yaml.Node) { p.integer(n, "vcpus", rangeVCPUs, &vcpus) }},
+			{"memory_mib", true, func(n *yaml.Node) { p.integer(n, "memory_mib", rangeMemoryMiB, &memory) }},
+		})
+		if len(p.problems) > before {
+			return
+		}
+		g.VCPUs, g.MemoryMiB = int(vcpus), int(memory)
+		if line, dup := first[g]; dup {
+			p.errorf(item, "the same guest stands in line %d: remove one of them, repetitions say how often a cell is run", line)
+			return
+		}
+		first[g] = item.Line
+		guests = append(guests, g)
+	})
+	return guests
+}
+
+func (p *parser) timing(n *yaml.Node, t *Timing) {
+	before := len(p.problems)
+	number := func(key string, r span, v *int64) field {
+		return field{key, false, func(n *yaml.Node) { p.integer(n, key, r, v) }}
+	}
+	p.mapping(n, "timing", []field{
+		number("baseline_ms", rangeBaseline, &t.BaselineMS),
+		number("observe_ms", rangeObserve, &t.ObserveMS),
+		number("deadline_ms", rangeDeadline, &t.DeadlineMS),
+		number("recovery_ms", rangeRecovery, &t.RecoveryMS),
+		number("sample_ms", rangeSample, &t.SampleMS),
+	})
+	if len(p.problems) > before {
+		return
+	}
+	if t.ObserveMS < t.BaselineMS {
+		p.errorf(n, "observe_ms %d is shorter than baseline_ms %d: the two windows of the progress ratio must fit, raise observe_ms", t.ObserveMS, t.BaselineMS)
+	}
+	if t.SampleMS > t.BaselineMS {
+		p.errorf(n, "sample_ms %d is longer than baseline_ms %d: no sample would fall into the window, lower sample_ms", t.SampleMS, t.BaselineMS)
+	}
+}
+
+func (p *parser) thresholds(n *yaml.Node) map[string]int64 {
+	values := make(map[string]int64)
+	fields := make([]field, len(p.v.Thresholds))
+	for i, name := range p.v.Thresholds {
+		fields[i] = field{name, false, func(n *yaml.Node) {
+			var ms int64
+			p.integer(n, name, rangeThreshold, &ms)
+			values[name] = ms
+		}}
+	}
+	p.mapping(n, "thresholds", fields)
+	return values
+}
+
+// field is a key a mapping may have.
+type field struct {
+	key      string
+	required bool
+	parse    func(value *yaml.Node)
+}
+
+func (p *parser) mapping(n *yaml.Node, what string, fields []field) {
+	if n.Kind != yaml.MappingNode {
+		p.errorf(n, "%s is %s: write it as key: value lines", what, describe(n))
+		return
+	}
+	keys := make([]string, len(fields))
+	for i, f := range fields {
+		keys[i] = f.key
+	}
+	seen := make(map[string]int)
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		at := slices.Index(keys, key.Value)
+		if key.Kind != yaml.ScalarNode || at < 0 {
+			got := key.Value
+			if key.Kind != yaml.ScalarNode {
+				got = describe(key)
+			}
+			p.errorf(key, "%s has no key %q%s: valid keys are %s", what, clip(got), didYouMean(got, keys), list(keys))
+			continue
+		}
+		if line, dup := seen[key.Value]; dup {
+			p.errorf(key, "key %q stands in line %d already: remove one of them", key.Value, line)
+			continue
+		}
+		seen[key.Value] = key.Line
+		fields[at].parse(value)
+	}
+	for _, f := range fields {
+		if f.required && seen[f.key] == 0 {
+			p.errorf(n, "%s has no %s: add the key", what, f.key)
+		}
+	}
+}
+
+func (p *parser) sequence(n *yaml.Node, what string, parse func(item *yaml.Node)) {
+	if n.Kind != yaml.SequenceNode {
+		p.errorf(n, "%s is %s: write a list, as in [a, b]", what, describe(n))
+		return
+	}
+	if len(n.Content) == 0 {
+		p.errorf(n, "%s is an empty list: name at least one", what)
+	}
+	for _, item := range n.Content {
+		parse(item)
+	}
+}
+
+// names reads a list of known names without duplicates.
+func (p *parser) names(n *yaml.Node, what string, valid []string) []string {
+	var names []string
+	first := make(map[string]int)
+	p.sequence(n, what+"s", func(item *yaml.Node) {
+		var name string
+		if !p.text(item, what, &name) || !p.known(item, what, name, valid) {
+			return
+		}
+		if line, dup := first[name]; dup {
+			p.errorf(item, "%s %q stands in line %d already: remove one of them, repetitions say how often a cell is run", what, name, line)
+			return
+		}
+		first[name] = item.Line
+		names = append(names, name)
+	})
+	return names
+}
+
+func (p *parser) known(n *yaml.Node, what, name string, valid []string) bool {
+	if slices.Contains(valid, name) {
+		return true
+	}
+	p.errorf(n, "%s %q is unknown%s: valid are %s", what, clip(name), didYouMean(name, valid), list(valid))
+	return false
+}
+
+func (p *parser) text(n *yaml.Node, what string, to *string) bool {
+	if n.Kind != yaml.ScalarNode || n.Tag != "!!str" {
+		p.errorf(n, "%s is %s: write a word or a text in quotes", what, describe(n))
+		return false
+	}
+	if strings.TrimSpace(n.Value) == "" {
+		p.errorf(n, "%s is empty: write a word or remove the key", what)
+		return false
+	}
+	*to = n.Value
+	return true
+}
+
+func (p *parser) integer(n *yaml.Node, what string, r span, to *int64) {
+	v, err := strconv.ParseInt(n.Value, 10, 64)
+	if errors.Is(err, strconv.ErrRange) {
+		v, err = math.MaxInt64, nil
+	}
+	if n.Kind != yaml.ScalarNode || n.Tag != "!!int" || err != nil {
+		p.errorf(n, "%s is %s: write a whole number from %d to %d without a unit", what, describe(n), r.min, r.max)
+		return
+	}
+	if v < r.min || v > r.max {
+		p.errorf(n, "%s is %s, out of range: use %d to %d", what, clip(n.Value), r.min, r.max)
+		return
+	}
+	*to = v
+}
+
+// describe says what a node is, for messages about the wrong type.
+func describe(n *yaml.Node) string {
+	switch n.Kind {
+	case yaml.MappingNode:
+		return "a mapping"
+	case yaml.SequenceNode:
+		return "a list"
+	case yaml.AliasNode:
+		return "an alias (*" + clip(n.Value) + "), which suites do not have"
+	}
+	switch n.Tag {
+	case "!!null":
+		return "empty"
+	case "!!str":
+		return fmt.Sprintf("the text %q", clip(n.Value))
+	case "!!int", "!!float":
+		return "the number " + clip(n.Value)
+	case "!!bool":
+		return "the truth value " + clip(n.Value)
+	}
+	return fmt.Sprintf("%q (%s)", clip(n.Value), clip(n.Tag))
+}
+
+// clip keeps a value short enough for a message.
+func clip(s string) string {
+	const most = 60
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "..."
+}
+
+func list(names []string) string {
+	if len(names) == 0 {
+		return "none"
+	}
+	sorted := slices.Sorted(slices.Values(names))
+	return strings.Join(sorted, ", ")
+}

@@ -1,0 +1,80 @@
+package suites
+
+// Suite is a parsed suite, defaults filled in.
+type Suite struct {
+	Name        string
+	Description string
+	Scenarios   []string
+	Mechanisms  []string
+	Drivers     []string
+	Guests      []Guest
+	Repetitions int
+	Timing      Timing
+	// Thresholds overrides detector thresholds, in milliseconds by name.
+	// A name that is absent keeps the detector's own default.
+	Thresholds map[string]int64
+
+	// Text is the file the suite was read from, for the run's manifest.
+	Text []byte
+}
+
+// Guest is the machine a trial runs on.
+type Guest struct {
+	Kernel    string `json:"kernel"`     // name of a guest kernel, as in cloud-6.12
+	VCPUs     int    `json:"vcpus"`      // 1 to 8
+	MemoryMiB int    `json:"memory_mib"` // 128 to 4096
+}
+
+// Timing is the time plan of a trial, in milliseconds of dom0's monotonic
+// clock. In the lab that clock is virtual.
+type Timing struct {
+	// BaselineMS is the length of the window before the monitor attaches,
+	// and of its pair after: the guest's progress rate in the one over the
+	// other is the price of the monitor. 50 to 60000, default 500.
+	BaselineMS int64 `json:"baseline_ms"`
+	// ObserveMS is how long the monitor watches before the fault lands; for
+	// a control, which has no fault, how long it watches in all. Not shorter
+	// than BaselineMS. 50 to 600000, default 1000.
+	ObserveMS int64 `json:"observe_ms"`
+	// DeadlineMS is the time after the fault at which a trial without a
+	// verdict is a miss, censored at this value. 100 to 600000, default 3000.
+	DeadlineMS int64 `json:"deadline_ms"`
+	// RecoveryMS is how long the guest may take to beat again after the
+	// fault is lifted or the monitor detached. 100 to 600000, default 2000.
+	RecoveryMS int64 `json:"recovery_ms"`
+	// SampleMS is the period at which the detector looks. Not longer than
+	// BaselineMS. 1 to 1000, default 10.
+	SampleMS int64 `json:"sample_ms"`
+}
+
+// DefaultTiming is the timing of a suite that does not say otherwise.
+func DefaultTiming() Timing {
+	return Timing{BaselineMS: 500, ObserveMS: 1000, DeadlineMS: 3000, RecoveryMS: 2000, SampleMS: 10}
+}
+
+// Vocabulary is the set of names a suite may use. A name that is not listed
+// is an error in the suite, so an empty list admits none.
+type Vocabulary struct {
+	Scenarios  []string
+	Mechanisms []string
+	Drivers    []string
+	Kernels    []string
+	Thresholds []string // each ending in _ms
+}
+
+// Ranges of the numbers in a suite, both ends included.
+type span struct{ min, max int64 }
+
+var (
+	rangeVCPUs       = span{1, 8}
+	rangeMemoryMiB   = span{128, 4096}
+	rangeRepetitions = span{1, 1000}
+	rangeBaseline    = span{50, 60_000}
+	rangeObserve     = span{50, 600_000}
+	rangeDeadline    = span{100, 600_000}
+	rangeRecovery    = span{100, 600_000}
+	rangeSample      = span{1, 1000}
+	rangeThreshold   = span{1, 600_000}
+)
+
+const defaultDriver = "xenctrl"

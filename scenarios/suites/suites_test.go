@@ -1,0 +1,213 @@
+package suites
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+var vocabulary = Vocabulary{
+	Scenarios:  []string{"spinlock-deadlock", "control-idle", "control-busy"},
+	Mechanisms: []string{"none", "exec-step", "exec-altp2m"},
+	Drivers:    []string{"xenctrl", "libvmi"},
+	Kernels:    []string{"cloud-6.12"},
+	Thresholds: []string{"spin_ms", "soft_ms"},
+}
+
+func TestBuiltin(t *testing.T) {
+	if got, want := Builtin(), []string{"ci", "quick"}; !reflect.DeepEqual(got, want) {
+		t.Fatalf("built-in suites %q, want %q", got, want)
+	}
+	for _, name := range Builtin() {
+		s, err := Load(name, vocabulary)
+		if err != nil {
+			t.Errorf("%v", err)
+			continue
+		}
+		if s.Name != name {
+			t.Errorf("suite %s.yaml calls itself %q", name, s.Name)
+		}
+	}
+}
+
+func TestQuick(t *testing.T) {
+	s, err := Load("quick", vocabulary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &Suite{
+		Name:        "quick",
+		Description: "one kernel deadlock and two controls, with and without altp2m",
+		Scenarios:   []string{"spinlock-deadlock", "control-idle", "control-busy"},
+		Mechanisms:  []string{"none", "exec-step", "exec-altp2m"},
+		Drivers:     []string{"xenctrl"},
+		Guests:      []Guest{{"cloud-6.12", 1, 160}},
+		Repetitions: 2,
+		Timing:      Timing{500, 1000, 3000, 2000, 10},
+		Text:        s.Text,
+	}
+	if !reflect.DeepEqual(s, want) {
+		t.Errorf("quick is %+v, want %+v", s, want)
+	}
+	if !strings.Contains(string(s.Text), "name: quick") {
+		t.Error("the text of the suite is not kept")
+	}
+}
+
+// minimal is the shortest valid suite; tests alter single lines of it.
+const minimal = `name: x
+scenarios: [control-idle]
+mechanisms: [none]
+guests:
+  - kernel: cloud-6.12
+    vcpus: 1
+    memory_mib: 160
+repetitions: 1
+`
+
+func TestDefaults(t *testing.T) {
+	s, err := Parse("x.yaml", []byte(minimal), vocabulary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(s.Drivers, []string{"xenctrl"}) || s.Timing != DefaultTiming() || len(s.Thresholds) != 0 {
+		t.Errorf("defaults: drivers %q, timing %+v, thresholds %v", s.Drivers, s.Timing, s.Thresholds)
+	}
+	s, err = Parse("x.yaml", []byte(minimal+"timing: {deadline_ms: 5000}\nthresholds: {spin_ms: 50}\n"), vocabulary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := DefaultTiming()
+	want.DeadlineMS = 5000
+	if s.Timing != want || !reflect.DeepEqual(s.Thresholds, map[string]int64{"spin_ms": 50}) {
+		t.Errorf("timing %+v, thresholds %v", s.Timing, s.Thresholds)
+	}
+}
+
+func TestParseErrors(t *testing.T) {
+	edit := func(old, new string) string {
+		s := strings.Replace(minimal, old, new, 1)
+		if s == minimal {
+			t.Fatalf("%q is not in the minimal suite", old)
+		}
+		return s
+	}
+	for _, tc := range []struct {
+		name, text string
+		want       []string // one a line of the message, in order
+	}{
+		{"empty", "", []string{"x.yaml:1: the file is empty: a suite needs"}},
+		{"comment only", "# nothing\n", []string{"x.yaml:1: the file is empty"}},
+		{"not YAML", "name: x\n  bad: [\n", []string{"x.yaml:2: not valid YAML: "}},
+		{"scalar", "hello\n", []string{`x.yaml:1: the suite is the text "hello": write it as key: value lines`}},
+		{"two documents", minimal + "---\nname: y\n", []string{"x.yaml:9: a second document begins here"}},
+		{"unknown key", minimal + "repetition: 2\n", []string{`x.yaml:9: the suite has no key "repetition" (did you mean "repetitions"?): valid keys are description, drivers,`}},
+		{"far key", minimal + "colour: red\n", []string{`x.yaml:9: the suite has no key "colour": valid keys are`}},
+		{"key twice", minimal + "name: y\n", []string{`x.yaml:9: key "name" stands in line 1 already: remove one of them`}},
+		{"key missing", edit("repetitions: 1\n", ""), []string{"x.yaml:1: the suite has no repetitions: add the key"}},
+		{"scenario", edit("control-idle", "control-idel"), []string{`x.yaml:2: scenario "control-idel" is unknown (did you mean "control-idle"?): valid are control-busy, control-idle, spinlock-deadlock`}},
+		{"scenario prefix", edit("control-idle", "spinlock"), []string{`did you mean "spinlock-deadlock"?`}},
+		{"mechanism", edit("[none]", "[exec_altp2m]"), []string{`x.yaml:3: mechanism "exec_altp2m" is unknown (did you mean "exec-altp2m"?)`}},
+		{"driver", minimal + "drivers: [libvirt]\n", []string{`x.yaml:9: driver "libvirt" is unknown (did you mean "libvmi"?): valid are libvmi, xenctrl`}},
+		{"kernel", edit("cloud-6.12", "cloud-6.1"), []string{`x.yaml:5: kernel "cloud-6.1" is unknown (did you mean "cloud-6.12"?)`}},
+		{"scenario twice", edit("[control-idle]", "\n  - control-idle\n  - control-idle"), []string{`x.yaml:4: scenario "control-idle" stands in line 3 already`}},
+		{"empty list", edit("[none]", "[]"), []string{"x.yaml:3: mechanisms is an empty list: name at least one"}},
+		{"no list", edit("[none]", "none"), []string{`x.yaml:3: mechanisms is the text "none": write a list`}},
+		{"null list", edit("[none]", ""), []string{`x.yaml:3: mechanisms is empty: write a list`}},
+		{"number as name", edit("[none]", "[7]"), []string{`x.yaml:3: mechanism is the number 7: write a word`}},
+		{"name", edit("name: x", "name: Not Good"), []string{`x.yaml:1: name "Not Good": use lower-case letters`}},
+		{"text as number", edit("repetitions: 1", `repetitions: "2"`), []string{`x.yaml:8: repetitions is the text "2": write a whole number from 1 to 1000 without a unit`}},
+		{"unit", edit("memory_mib: 160", `memory_mib: 160MiB`), []string{`x.yaml:7: memory_mib is the text "160MiB": write a whole number`}},
+		{"fraction", edit("repetitions: 1", `repetitions: 1.5`), []string{`x.yaml:8: repetitions is the number 1.5`}},
+		{"hex", edit("repetitions: 1", `repetitions: 0x10`), []string{`x.yaml:8: repetitions is the number 0x10: write a whole number`}},
+		{"truth", edit("repetitions: 1", `repetitions: true`), []string{`x.yaml:8: repetitions is the truth value true`}},
+		{"too few", edit("repetitions: 1", `repetitions: 0`), []string{`x.yaml:8: repetitions is 0, out of range: use 1 to 1000`}},
+		{"huge", edit("repetitions: 1", `repetitions: 99999999999999999999`), []string{`x.yaml:8: repetitions is `}},
+		{"vcpus", edit("vcpus: 1", "vcpus: 9"), []string{`x.yaml:6: vcpus is 9, out of range: use 1 to 8`}},
+		{"guest key", edit("vcpus: 1", "vcpu: 1"), []string{`x.yaml:5: a guest has no vcpus: add the key`, `x.yaml:6: a guest has no key "vcpu" (did you mean "vcpus"?)`}},
+		{"guest twice", strings.Replace(minimal, "repetitions", "  - {kernel: cloud-6.12, vcpus: 1, memory_mib: 160}\nrepetitions", 1), []string{`x.yaml:8: the same guest stands in line 5`}},
+		{"timing key", minimal + "timing: {deadline: 5000}\n", []string{`x.yaml:9: timing has no key "deadline" (did you mean "deadline_ms"?)`}},
+		{"timing value", minimal + "timing:\n  sample_ms: 10ms\n", []string{`x.yaml:10: sample_ms is the text "10ms": write a whole number from 1 to 1000 without a unit`}},
+		{"windows", minimal + "timing: {baseline_ms: 900, observe_ms: 800}\n", []string{`x.yaml:9: observe_ms 800 is shorter than baseline_ms 900`}},
+		{"sampling", minimal + "timing: {baseline_ms: 60, sample_ms: 100}\n", []string{`x.yaml:9: sample_ms 100 is longer than baseline_ms 60`}},
+		{"threshold key", minimal + "thresholds: {spinn_ms: 1}\n", []string{`x.yaml:9: thresholds has no key "spinn_ms" (did you mean "spin_ms"?): valid keys are soft_ms, spin_ms`}},
+		{"threshold value", minimal + "thresholds: {spin_ms: 0}\n", []string{`x.yaml:9: spin_ms is 0, out of range`}},
+		{"alias", strings.Replace(minimal, "mechanisms: [none]", "mechanisms: &a [none]\ndrivers: *a", 1), []string{`x.yaml:4: drivers is an alias (*a), which suites do not have`}},
+		{"several", edit("[none]", "[non]") + "colour: red\n", []string{`x.yaml:3: mechanism "non" is unknown (did you mean "none"?)`, `x.yaml:9: the suite has no key "colour"`}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s, err := Parse("x.yaml", []byte(tc.text), vocabulary)
+			if err == nil {
+				t.Fatalf("accepted as %+v", s)
+			}
+			lines := strings.Split(err.Error(), "\n")
+			if len(lines) != len(tc.want) {
+				t.Fatalf("message has %d lines, want %d:\n%v", len(lines), len(tc.want), err)
+			}
+			for i, want := range tc.want {
+				if !strings.Contains(lines[i], want) {
+					t.Errorf("line %q does not say %q", lines[i], want)
+				}
+			}
+		})
+	}
+}
+
+func TestLoadFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "mine.yaml")
+	if _, err := Load(path, vocabulary); err == nil || !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("missing file: %v", err)
+	}
+	if err := os.WriteFile(path, []byte(minimal), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := Load(path, vocabulary); err != nil || s.Name != "x" {
+		t.Errorf("suite %+v, error %v", s, err)
+	}
+	_, err := Load("quik", vocabulary)
+	if err == nil || !strings.Contains(err.Error(), `suite "quik" is not built in (did you mean "quick"?): give one of ci, quick`) {
+		t.Errorf("unknown name: %v", err)
+	}
+}
+
+func TestEditDistance(t *testing.T) {
+	for _, tc := range []struct {
+		a, b string
+		want int
+	}{{"", "", 0}, {"", "abc", 3}, {"abc", "", 3}, {"kitten", "sitting", 3}, {"flaw", "lawn", 2}, {"same", "same", 0}} {
+		if got := editDistance(tc.a, tc.b); got != tc.want {
+			t.Errorf("editDistance(%q, %q) = %d, want %d", tc.a, tc.b, got, tc.want)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(minimal))
+	for _, name := range Builtin() {
+		data, err := embedded.ReadFile(name + ".yaml")
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Add([]byte("a: &a [*a]\n"))
+	f.Add([]byte("? [x]\n: y\n"))
+	f.Add([]byte("<<: {name: x}\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s, err := Parse("x.yaml", data, vocabulary)
+		if err != nil {
+			for line := range strings.SplitSeq(err.Error(), "\n") {
+				if !strings.HasPrefix(line, "x.yaml:") {
+					t.Fatalf("line %q of the message names no file", line)
+				}
+			}
+			return
+		}
+		if s.Name == "" || len(s.Scenarios) == 0 || len(s.Mechanisms) == 0 || len(s.Drivers) == 0 || len(s.Guests) == 0 || s.Repetitions < 1 || s.Repetitions > 1000 {
+			t.Fatalf("accepted %+v", s)
+		}
+	})
+}
