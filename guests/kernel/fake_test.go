@@ -206,7 +206,10 @@ func fakeKernel(t testing.TB, l kallsymsLayout) ([]byte, []Symbol) {
 	t.Helper()
 	syms := fakeSymbols(l)
 	data := bytes.Repeat([]byte{0xe8, 0x10, 0x20, 0, 0, 0x90, 0x90, 0x90}, 64) // calls, which the x86 filter of xz changes
-	data = append(data, "Linux version %s\x00"+fakeBanner+"\n\x00"...)
+	early := strings.Replace(fakeBanner, "#1", "#", 1)                         // newer kernels have one of these as well
+	data = append(data, "Linux version %s\x00"+early+"\n\x00"...)
+	banner := len(data)
+	data = append(data, fakeBanner+"\n\x00"...)
 	note := len(data)
 	data = append(data, fakeNote()...)
 	data = append(data, make([]byte, alignUp(len(data), 8)-len(data))...)
@@ -215,6 +218,7 @@ func fakeKernel(t testing.TB, l kallsymsLayout) ([]byte, []Symbol) {
 	stop := len(data)
 	data = append(data, make([]byte, alignUp(len(data), 8)-len(data))...)
 	syms = append(syms,
+		Symbol{Name: "linux_banner", Addr: fakeBase + uint64(banner), Type: 'R'},
 		Symbol{Name: "__start_BTF", Addr: fakeBase + uint64(start), Type: 'R'},
 		Symbol{Name: "__stop_BTF", Addr: fakeBase + uint64(stop), Type: 'R'})
 	slices.SortStableFunc(syms, func(a, b Symbol) int { return cmp.Compare(a.Addr, b.Addr) })

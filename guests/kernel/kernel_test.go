@@ -54,7 +54,7 @@ func TestReadErrors(t *testing.T) {
 		want  string
 	}{
 		{"text", []byte("text"), "neither an ELF file nor"},
-		{"no banner", without(fakeBanner), "no Linux banner"},
+		{"no banner", without("Linux version 6"), "no Linux banner"},
 		{"no kallsyms", without("\x10A__per_cpu_start"), "read kallsyms of Linux " + fakeRelease},
 		{"no BTF", without("R__start_BTF"), "CONFIG_DEBUG_INFO_BTF"},
 		{"damaged BTF", without("\x9f\xeb\x01\x00"), "parse BTF"},

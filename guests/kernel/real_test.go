@@ -233,6 +233,11 @@ func testInitialData(t *testing.T, k *Kernel) {
 	if _, b := read("init_uts_ns", "uts_namespace", "name.release"); !bytes.HasPrefix(b, []byte(k.Release+"\x00")) {
 		t.Errorf("init_uts_ns.name.release is %q, want %q", b, k.Release)
 	}
+	// The image holds an early banner, too, which lacks the build's number.
+	_, version := read("init_uts_ns", "uts_namespace", "name.version")
+	if version, _, _ = bytes.Cut(version, []byte{0}); len(version) == 0 || !strings.HasSuffix(k.Banner, " "+string(version)) {
+		t.Errorf("banner %q does not end in init_uts_ns.name.version, %q", k.Banner, version)
+	}
 	for _, path := range []string{"tasks.next", "tasks.prev", "children.next", "pending.list.next"} {
 		list, _, _ := strings.Cut(path, ".next")
 		list, _, _ = strings.Cut(list, ".prev")

@@ -106,7 +106,7 @@ func Build(ctx context.Context, o Options) (*Lab, error) {
 		}
 	}
 
-	kernels, err := o.kernels(ctx, prefix, lock.Digest()[:16])
+	kernels, err := findKernels(prefix, filepath.Join(work, "kernels"))
 	if err != nil {
 		return nil, err
 	}
@@ -191,26 +191,26 @@ func (o *Options) goVersion(ctx context.Context) (string, error) {
 	return strings.TrimSpace(string(out)), nil
 }
 
-// kernelSet is the folder of extracted kernels: dom0/vmlinux and, for each
-// guest kernel, NAME/vmlinux and NAME/profile.
+// kernelSet is the prefix's kernels. Extracted, they are dom0/vmlinux and, for
+// each guest kernel, NAME/vmlinux and NAME/profile.
 type kernelSet struct {
-	Dir    string
-	dom0   string            // release
-	guests map[string]string // name → release
+	Dir     string            // where they are extracted to
+	dom0    string            // release
+	guests  map[string]string // name → release
+	sources map[string]string // name → compressed image
 }
 
 // vmlinuz matches the kernels of the prefix.
 var vmlinuz = regexp.MustCompile(`^vmlinuz-((\d+\.\d+)\.\S*?-(cloud-)?amd64)$`)
 
-// kernels extracts the kernels once for each set of packages.
-func (o *Options) kernels(ctx context.Context, prefix, digest string) (*kernelSet, error) {
-	set := &kernelSet{Dir: filepath.Join(o.Cache.kernels(), digest), guests: map[string]string{}}
+// findKernels looks for the prefix's kernels, to be extracted into dir.
+func findKernels(prefix, dir string) (*kernelSet, error) {
+	set := &kernelSet{Dir: dir, guests: map[string]string{}}
 	boot, err := os.ReadDir(filepath.Join(prefix, "boot"))
 	if err != nil {
 		return nil, fmt.Errorf("look for kernels: %w", err)
 	}
-	type source struct{ name, file string }
-	var sources []source
+	sources := map[string]string{}
 	for _, f := range boot {
 		m := vmlinuz.FindStringSubmatch(f.Name())
 		if m == nil {
@@ -223,40 +223,24 @@ func (o *Options) kernels(ctx context.Context, prefix, digest string) (*kernelSe
 		} else {
 			set.dom0 = m[1]
 		}
-		sources = append(sources, source{name, filepath.Join(prefix, "boot", f.Name())})
+		sources[name] = filepath.Join(prefix, "boot", f.Name())
 	}
 	if set.dom0 == "" || len(set.guests) == 0 {
 		return nil, fmt.Errorf("the lab's packages hold no kernel for dom0 or none for guests")
 	}
-	// The profile depends on the fields asked for too; its stamp is their list.
-	stamp := []byte(strings.Join(o.Fields, "\n") + "\n")
-	if b, err := os.ReadFile(filepath.Join(set.Dir, "fields")); err == nil && bytes.Equal(b, stamp) {
-		return set, nil
-	}
-	tmp, err := os.MkdirTemp(o.Cache.path(), "build-")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(tmp)
-	for _, s := range sources {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		o.Progress("extract kernel "+s.name, 0, 0)
-		if err := o.extract(s.file, filepath.Join(tmp, s.name), s.name != "dom0"); err != nil {
-			return nil, fmt.Errorf("extract %s: %w", filepath.Base(s.file), err)
+	set.sources = sources
+	return set, nil
+}
+
+// extractAll extracts them into set.Dir.
+func (o *Options) extractAll(set *kernelSet) error {
+	for name, file := range set.sources {
+		o.Progress("extract kernel "+name, 0, 0)
+		if err := o.extract(file, filepath.Join(set.Dir, name), name != "dom0"); err != nil {
+			return fmt.Errorf("extract %s: %w", filepath.Base(file), err)
 		}
 	}
-	if err := writeFile(filepath.Join(tmp, "fields"), stamp); err != nil {
-		return nil, err
-	}
-	if err := os.MkdirAll(o.Cache.kernels(), 0o755); err != nil {
-		return nil, err
-	}
-	if err := os.RemoveAll(set.Dir); err != nil {
-		return nil, err
-	}
-	return set, os.Rename(tmp, set.Dir)
+	return nil
 }
 
 func (o *Options) extract(file, dir string, guest bool) error {
@@ -298,6 +282,9 @@ func (o *Options) extract(file, dir string, guest bool) error {
 
 // assemble makes initramfs and disc.
 func (o *Options) assemble(l *Lab, kernels *kernelSet, work string) error {
+	if err := o.extractAll(kernels); err != nil {
+		return err
+	}
 	o.Progress("assemble", 0, 0)
 	var guest image.Tree
 	err := guest.FileFrom("init", 0o755, filepath.Join(work, "init"))

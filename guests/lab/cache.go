@@ -45,7 +45,6 @@ func (c Cache) path(elem ...string) string {
 
 // Folders of the cache.
 func (c Cache) packages() string  { return c.path("packages") }
-func (c Cache) kernels() string   { return c.path("kernels") }
 func (c Cache) labs() string      { return c.path("labs") }
 func (c Cache) toolchain() string { return c.path("toolchain") }
 
