@@ -28,6 +28,9 @@ type mechanism interface {
 	armed() error
 	// handle answers an event.
 	handle(ev *Event, r *Response) error
+	// rearm sets the trap again where it was left open because a vCPU had used up
+	// its passes. It is called once a sampling period.
+	rearm() error
 	// release answers an event while the session lets go: no trap, no step, view 0.
 	release(ev *Event, r *Response)
 	// disarm takes the trap back. The guest is paused and no event is open.
@@ -46,14 +49,14 @@ func Mechanisms() []Mechanism {
 		{
 			Name:  "exec-step",
 			Traps: "execution of the page that holds the scheduler's switch function; the one host view is opened for all vCPUs while one of them steps off the page",
-			Miss:  "switches of other vCPUs during a step",
+			Miss:  "switches of other vCPUs during a step; switches past the passes of a sampling period",
 			Needs: "EPT, mem_access, monitor trap flag",
 			new:   func(s *Session) mechanism { return &execStep{s: s} },
 		},
 		{
 			Name:  "exec-altp2m",
 			Traps: "execution of the page that holds the scheduler's switch function, in a view of its own; a vCPU steps off the page in view 0",
-			Miss:  "nothing known",
+			Miss:  "switches past the passes of a sampling period",
 			Needs: "EPT, mem_access, monitor trap flag, Xen booted with altp2m=1, guest with altp2m=\"external\"; on Xen 4.20 also hap_2mb=0 hap_1gb=0",
 			Views: true,
 			new:   func(s *Session) mechanism { return &execAltp2m{s: s} },
@@ -78,7 +81,10 @@ func FindMechanism(name string) (Mechanism, error) {
 // execStep takes execute permission off the trapped page in the host view. A
 // vCPU that touches it is single-stepped with the permission given back until
 // it leaves the page.
-type execStep struct{ s *Session }
+type execStep struct {
+	s    *Session
+	open bool // left open until the next sampling period
+}
 
 func (m *execStep) arm() error {
 	if err := m.s.ring.EnableStep(true); err != nil {
@@ -92,29 +98,34 @@ func (m *execStep) armed() error { return m.s.checkAccess(HostView, AccessRW) }
 func (m *execStep) handle(ev *Event, r *Response) error {
 	switch ev.Kind {
 	case EventAccess:
-		m.s.countAccess(ev)
-		r.ToggleStep = true
+		if m.s.pass(ev.VCPU) {
+			m.s.step(ev.VCPU, true, r)
+		} else {
+			m.open = true
+		}
 		return m.s.ring.SetAccess(HostView, m.s.trap.GFN, AccessRWX)
 	case EventStep:
-		m.s.steps++
 		if m.s.onPage(ev.RIP) {
 			return nil // go on stepping: cheaper than a violation for each instruction
 		}
-		r.ToggleStep = true
+		m.s.step(ev.VCPU, false, r)
+		if m.open {
+			return nil
+		}
 		return m.s.ring.SetAccess(HostView, m.s.trap.GFN, AccessRW)
 	}
 	return nil
 }
 
-func (m *execStep) release(ev *Event, r *Response) {
-	switch ev.Kind {
-	case EventAccess:
-		m.s.countAccess(ev)
-	case EventStep:
-		m.s.steps++
-		r.ToggleStep = true
+func (m *execStep) rearm() error {
+	if !m.open {
+		return nil
 	}
+	m.open = false
+	return m.s.ring.SetAccess(HostView, m.s.trap.GFN, AccessRW)
 }
+
+func (m *execStep) release(ev *Event, r *Response) { m.s.step(ev.VCPU, false, r) }
 
 func (m *execStep) disarm() error {
 	return errors.Join(m.s.ring.SetAccess(HostView, m.s.trap.GFN, AccessRWX), m.s.stopSteps())
@@ -126,6 +137,7 @@ func (m *execStep) disarm() error {
 type execAltp2m struct {
 	s    *Session
 	on   bool // altp2m is on
+	open bool // some vCPU was left in the host view until the next sampling period
 	view View
 }
 
@@ -153,27 +165,34 @@ func (m *execAltp2m) armed() error { return m.s.checkAccess(m.view, AccessRW) }
 func (m *execAltp2m) handle(ev *Event, r *Response) error {
 	switch ev.Kind {
 	case EventAccess:
-		m.s.countAccess(ev)
-		r.ToggleStep, r.SwitchView, r.View = true, true, HostView
+		r.SwitchView, r.View = true, HostView
+		if m.s.pass(ev.VCPU) {
+			m.s.step(ev.VCPU, true, r)
+		} else {
+			m.open = true
+		}
 	case EventStep:
-		m.s.steps++
 		if m.s.onPage(ev.RIP) {
 			return nil
 		}
-		r.ToggleStep, r.SwitchView, r.View = true, true, m.view
+		m.s.step(ev.VCPU, false, r)
+		r.SwitchView, r.View = true, m.view
 	}
 	return nil
 }
 
+func (m *execAltp2m) rearm() error {
+	if !m.open {
+		return nil
+	}
+	m.open = false
+	// A vCPU in the middle of its steps comes along; it traps once more.
+	return m.s.ring.SwitchAll(m.view)
+}
+
 func (m *execAltp2m) release(ev *Event, r *Response) {
 	r.SwitchView, r.View = true, HostView
-	switch ev.Kind {
-	case EventAccess:
-		m.s.countAccess(ev)
-	case EventStep:
-		m.s.steps++
-		r.ToggleStep = true
-	}
+	m.s.step(ev.VCPU, false, r)
 }
 
 func (m *execAltp2m) disarm() error {

@@ -32,11 +32,22 @@ type Config struct {
 	Thresholds Thresholds
 	// Sample is the time between two observations.
 	Sample time.Duration
+	// Passes is how often in a sampling period each vCPU may be stopped by the
+	// trap; after that the trap stays open until the next period. It bounds the
+	// price of the monitor: a detector needs to know that the vCPU switches, not
+	// how often, and a guest that is stopped at every switch can livelock, because
+	// its timers expire faster than it switches. 0 means DefaultPasses, a negative
+	// number no limit.
+	Passes int
 	// Now is the clock: dom0's monotonic time in nanoseconds.
 	Now func() int64
 	// Record, if set, gets every observation. It must not keep it.
 	Record func(*Observation)
 }
+
+// DefaultPasses is Config.Passes where nothing else is asked for: one pass that
+// is followed to its end, and one that opens the trap.
+const DefaultPasses = 2
 
 // Counters are what a session counted from attach to detach.
 type Counters struct {
@@ -56,8 +67,10 @@ type Session struct {
 	trap Trap
 
 	accesses, steps, strange, samples uint64
-	switches                          []uint64
+	switches                          []uint64 // by vCPU, like all below
 	lastSwitches                      []uint64
+	passes                            []int  // in this sampling period
+	stepping                          []bool // as the hypervisor has it
 	detector                          *Detector
 	obs                               Observation
 
@@ -78,11 +91,15 @@ func Attach(cfg Config) (*Session, error) {
 	s := &Session{
 		cfg: cfg, trap: cfg.Trap,
 		switches: make([]uint64, n), lastSwitches: make([]uint64, n),
+		passes: make([]int, n), stepping: make([]bool, n),
 		detector: NewDetector(cfg.Thresholds),
 		obs:      Observation{VCPUs: make([]VCPUObservation, n)},
 		verdict:  make(chan Verdict, 1),
 		stop:     make(chan struct{}),
 		done:     make(chan struct{}),
+	}
+	if s.cfg.Passes == 0 {
+		s.cfg.Passes = DefaultPasses
 	}
 	s.mech = cfg.Mechanism.new(s)
 	ready := make(chan error)
@@ -202,9 +219,7 @@ func (s *Session) loop() error {
 			if ev.Kind == EventOther || ev.VCPU < 0 || ev.VCPU >= len(s.switches) || ev.Kind == EventAccess && ev.GFN != s.trap.GFN {
 				s.strange++
 			} else {
-				if ev.RIP == s.trap.VA {
-					s.switches[ev.VCPU]++
-				}
+				s.count(&ev)
 				if err := s.mech.handle(&ev, &resp); err != nil {
 					return err
 				}
@@ -246,6 +261,10 @@ func (s *Session) sample(now int64) error {
 		s.lastSwitches[i] = o.Switches
 		s.obs.VCPUs[i] = o
 	}
+	clear(s.passes)
+	if err := s.mech.rearm(); err != nil {
+		return fmt.Errorf("set the trap again: %w", err)
+	}
 	if s.cfg.Record != nil {
 		s.cfg.Record(&s.obs)
 	}
@@ -269,7 +288,32 @@ func (s *Session) lockIn(r *Registers) string {
 	return ""
 }
 
-func (s *Session) countAccess(*Event) { s.accesses++ }
+// count counts an event. A pass of the switch function shows as an access or as
+// a step, whichever reaches its first instruction.
+func (s *Session) count(ev *Event) {
+	if ev.RIP == s.trap.VA {
+		s.switches[ev.VCPU]++
+	}
+	if ev.Kind == EventAccess {
+		s.accesses++
+	} else {
+		s.steps++
+	}
+}
+
+// pass takes note that the trap has stopped a vCPU, and reports whether it may
+// do so again in this sampling period.
+func (s *Session) pass(vcpu int) bool {
+	s.passes[vcpu]++
+	return s.cfg.Passes < 0 || s.passes[vcpu] < s.cfg.Passes
+}
+
+// step has the response turn single-stepping of the vCPU on or off. The
+// hypervisor knows only a toggle, so the session keeps the state.
+func (s *Session) step(vcpu int, on bool, r *Response) {
+	r.ToggleStep = s.stepping[vcpu] != on
+	s.stepping[vcpu] = on
+}
 
 func (s *Session) onPage(rip uint64) bool { return rip>>12 == s.trap.VA>>12 }
 
@@ -328,7 +372,10 @@ func (s *Session) drain() error {
 			break
 		}
 		var r Response
-		s.mech.release(&ev, &r)
+		if ev.Kind != EventOther && ev.VCPU >= 0 && ev.VCPU < len(s.switches) {
+			s.count(&ev)
+			s.mech.release(&ev, &r)
+		}
 		if err := s.ring.Respond(&r); err != nil {
 			return err
 		}

@@ -15,6 +15,7 @@ type fakeGuest struct {
 	mu       sync.Mutex
 	script   []uint64 // RIPs to execute, then it halts
 	pc       int
+	stride   int // instructions it executes at most before it looks at the time; 0 for any number
 	paused   int
 	ring     bool
 	stepOn   bool // single-step events enabled
@@ -48,7 +49,7 @@ func (g *fakeGuest) op(name string) error {
 
 // advance executes until an event is pending or the script ends.
 func (g *fakeGuest) advance() {
-	for g.paused == 0 && g.pending == nil && g.pc < len(g.script) {
+	for n := 0; g.paused == 0 && g.pending == nil && g.pc < len(g.script) && (g.stride == 0 || n < g.stride); n++ {
 		rip := g.script[g.pc]
 		access := g.host
 		if g.view != HostView {
@@ -226,14 +227,14 @@ type noNames struct{}
 func (noNames) Function(uint64) (string, uint64, bool) { return "", 0, false }
 func (noNames) Data(uint64) (string, bool)             { return "", false }
 
-func attachTo(g *fakeGuest, mechanism string) (*Session, error) {
+func attachTo(g *fakeGuest, mechanism string, passes int) (*Session, error) {
 	m, err := FindMechanism(mechanism)
 	if err != nil {
 		return nil, err
 	}
 	start := time.Now()
 	return Attach(Config{Driver: g, Mechanism: m, Trap: Trap{Symbol: "__switch_to_asm", VA: trapVA, GFN: trapGFN},
-		Symbols: noNames{}, Thresholds: DefaultThresholds(), Sample: 5 * time.Millisecond,
+		Symbols: noNames{}, Thresholds: DefaultThresholds(), Sample: 5 * time.Millisecond, Passes: passes,
 		Now: func() int64 { return int64(time.Since(start)) }})
 }
 
@@ -243,7 +244,7 @@ func TestSession(t *testing.T) {
 	pass := []uint64{trapVA, trapVA + 4, trapVA + 8, 0xffffffff82000000}
 	for _, mech := range []string{"exec-step", "exec-altp2m"} {
 		g := newFakeGuest(append(append([]uint64{0x400000}, pass...), pass...)...)
-		s, err := attachTo(g, mech)
+		s, err := attachTo(g, mech, -1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -271,6 +272,39 @@ func TestSession(t *testing.T) {
 	}
 }
 
+// TestPasses: a guest that switches all the time is stopped no more often than
+// the passes of a sampling period allow, and still seen to switch in each.
+func TestPasses(t *testing.T) {
+	var script []uint64
+	for range 2_000_000 {
+		script = append(script, trapVA, trapVA+4, 0xffffffff82000000)
+	}
+	for _, mech := range []string{"exec-step", "exec-altp2m"} {
+		for _, passes := range []int{1, 3} {
+			g := newFakeGuest(script...)
+			g.stride = 1000
+			s, err := attachTo(g, mech, passes)
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(150 * time.Millisecond)
+			c, err := s.Detach()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := g.clean(); err != nil {
+				t.Errorf("%s: %v", mech, err)
+			}
+			if c.Accesses > c.Samples*uint64(passes) || c.Switches < c.Samples/2 {
+				t.Errorf("%s, %d passes: %+v", mech, passes, c)
+			}
+			if passes == 1 && c.Steps != 0 {
+				t.Errorf("%s, 1 pass: %d steps", mech, c.Steps)
+			}
+		}
+	}
+}
+
 // TestDetachAnywhere: detached at any instant of an endless loop over the
 // trapped page, a guest is always let go whole.
 func TestDetachAnywhere(t *testing.T) {
@@ -281,7 +315,7 @@ func TestDetachAnywhere(t *testing.T) {
 	for _, mech := range []string{"exec-step", "exec-altp2m"} {
 		for i := range 40 {
 			g := newFakeGuest(script...)
-			s, err := attachTo(g, mech)
+			s, err := attachTo(g, mech, -1)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -305,7 +339,7 @@ func TestAttachFails(t *testing.T) {
 		for _, op := range ops {
 			g := newFakeGuest()
 			g.fail = op
-			if _, err := attachTo(g, mech); err == nil {
+			if _, err := attachTo(g, mech, -1); err == nil {
 				t.Fatalf("%s: attached although %s failed", mech, op)
 			}
 			if err := g.clean(); err != nil {
@@ -320,7 +354,7 @@ func TestAttachFails(t *testing.T) {
 func TestLoopFails(t *testing.T) {
 	g := newFakeGuest(trapVA)
 	g.fail = "vcpu"
-	s, err := attachTo(g, "exec-step")
+	s, err := attachTo(g, "exec-step", -1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -345,7 +379,7 @@ func TestMechanisms(t *testing.T) {
 			t.Errorf("%s: Watches() = %v", m.Name, m.Watches())
 		}
 	}
-	if _, err := attachTo(newFakeGuest(), "none"); err == nil {
+	if _, err := attachTo(newFakeGuest(), "none", 0); err == nil {
 		t.Error("none was attached")
 	}
 }

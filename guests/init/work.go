@@ -44,7 +44,7 @@ func worker(page *beat.Page, cpu int) error {
 			return fmt.Errorf("write to the echo process: %w", err)
 		}
 		if n, err := unix.Read(back[0], buf[:1]); n != 1 {
-			return fmt.Errorf("read from the echo process: %d bytes, %w", n, err)
+			return fmt.Errorf("read from the echo process: %d bytes (%v)", n, err)
 		}
 		page.Work(cpu)
 	}
@@ -59,7 +59,7 @@ func echo() error {
 			return nil // the worker is gone
 		}
 		if n != 1 {
-			return fmt.Errorf("echo: read: %w", err)
+			return fmt.Errorf("echo: read %d bytes (%v)", n, err)
 		}
 		if _, err := unix.Write(1, b[:]); err != nil {
 			return fmt.Errorf("echo: write: %w", err)

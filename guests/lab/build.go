@@ -56,7 +56,7 @@ type Lab struct {
 // Access/dirty bits, XPTI, speculation guards, SMAP and SMEP cost the emulator
 // time and have no bearing on what is measured. Scrubbing free memory in the
 // background would cost each restored machine time and memory anew.
-const xenArgs = "console=com1 com1=115200,8n1 loglvl=error guest_loglvl=error noreboot bootscrub=0 " +
+const xenArgs = "console=com1 com1=115200,8n1 loglvl=error guest_loglvl=error noreboot bootscrub=0 sched_ratelimit_us=0 " +
 	"dom0_mem=512M,max:512M dom0_max_vcpus=1 altp2m=1 hap_1gb=0 hap_2mb=0 ept=ad=0 xpti=0 spec-ctrl=no smap=0 smep=0"
 
 // dom0's command line: quiet, because every character on the emulated serial

@@ -30,26 +30,26 @@ type Guest struct {
 type Timing struct {
 	// BaselineMS is the length of the window before the monitor attaches,
 	// and of its pair after: the guest's progress rate in the one over the
-	// other is the price of the monitor. 50 to 60000, default 500.
+	// other is the price of the monitor. 50 to 60000, default 2000.
 	BaselineMS int64 `json:"baseline_ms"`
 	// ObserveMS is how long the monitor watches before the fault lands; for
 	// a control, which has no fault, how long it watches in all. Not shorter
-	// than BaselineMS. 50 to 600000, default 1000.
+	// than BaselineMS. 50 to 600000, default 2500.
 	ObserveMS int64 `json:"observe_ms"`
 	// DeadlineMS is the time after the fault at which a trial without a
-	// verdict is a miss, censored at this value. 100 to 600000, default 3000.
+	// verdict is a miss, censored at this value. 100 to 600000, default 8000.
 	DeadlineMS int64 `json:"deadline_ms"`
 	// RecoveryMS is how long the guest may take to beat again after the
-	// fault is lifted or the monitor detached. 100 to 600000, default 2000.
+	// fault is lifted or the monitor detached. 100 to 600000, default 5000.
 	RecoveryMS int64 `json:"recovery_ms"`
 	// SampleMS is the period at which the detector looks. Not longer than
-	// BaselineMS. 1 to 1000, default 10.
+	// BaselineMS. 1 to 1000, default 100.
 	SampleMS int64 `json:"sample_ms"`
 }
 
 // DefaultTiming is the timing of a suite that does not say otherwise.
 func DefaultTiming() Timing {
-	return Timing{BaselineMS: 500, ObserveMS: 1000, DeadlineMS: 3000, RecoveryMS: 2000, SampleMS: 10}
+	return Timing{BaselineMS: 2000, ObserveMS: 2500, DeadlineMS: 8000, RecoveryMS: 5000, SampleMS: 100}
 }
 
 // Vocabulary is the set of names a suite may use. A name that is not listed
