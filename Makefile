@@ -11,10 +11,10 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 build: ## build bin/hangbench, without the Xen libraries: the lab needs no more
-	CGO_ENABLED=0 $(GO) build -o $(BIN) ./bench/cmd/hangbench
+	CGO_ENABLED=0 $(GO) build -buildvcs=auto -o $(BIN) ./bench/cmd/hangbench
 
 build-xen: ## build bin/hangbench for a real Xen dom0 (needs libxen-dev and a C compiler)
-	CGO_ENABLED=1 $(GO) build -tags xen -o $(BIN) ./bench/cmd/hangbench
+	CGO_ENABLED=1 $(GO) build -buildvcs=auto -tags xen -o $(BIN) ./bench/cmd/hangbench
 
 test: build ## install what the tests need (into the cache) and run all tests, the lab's included
 	$(BIN) lab build

@@ -144,13 +144,14 @@ func (h *Host) snapshot(ctx context.Context, name string, from *bochs.Snapshot, 
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return nil, fmt.Errorf("make a snapshot: %w", err)
 	}
-	l, err := h.launch(job)
+	l, run, err := h.launch(job)
 	if err != nil {
 		return nil, err
 	}
 	l.Snapshot = from
 	// What the agent says is watched while the emulator runs: a failure in dom0
 	// is better said now than after a deadline.
+	parent := ctx
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	ctx, stop := context.WithTimeoutCause(ctx, patience, fmt.Errorf("%s: nothing came of it within %v", what, patience))
@@ -183,7 +184,7 @@ func (h *Host) snapshot(ctx context.Context, name string, from *bochs.Snapshot, 
 	s, err = bochs.Save(ctx, l, bochs.SaveRequest{Dir: dir, After: agent.Mark, Key: key, Output: w})
 	w.Close()
 	<-watched
-	h.discard(l.Dir, err)
+	run.end(err != nil && parent.Err() == nil)
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			var ae *AgentError

@@ -22,8 +22,22 @@ const patience = 5 * time.Minute
 type Machine struct {
 	p    *bochs.Process
 	in   *wire.Reader
-	dir  string
+	run  folder
 	keep bool // evidence: the folder stays
+}
+
+// folder is what a run leaves on disk while it lasts.
+type folder struct {
+	dir     string // removed at the end, unless it is evidence
+	release func()
+}
+
+func (f folder) end(keep bool) error {
+	defer f.release()
+	if keep {
+		return nil
+	}
+	return os.RemoveAll(f.dir)
 }
 
 // AgentError is a job that the agent in dom0 could not do.
@@ -47,42 +61,34 @@ func frame(job agent.Job) ([]byte, error) {
 
 // start starts a machine from a snapshot, with its first job in place.
 func (h *Host) start(ctx context.Context, snap *bochs.Snapshot, job *agent.Job) (*Machine, error) {
-	l, err := h.launch(job)
+	l, run, err := h.launch(job)
 	if err != nil {
 		return nil, err
 	}
 	l.Snapshot = snap
 	p, err := bochs.Start(ctx, l)
 	if err != nil {
-		h.discard(l.Dir, err)
+		run.end(ctx.Err() == nil)
 		return nil, err
 	}
-	return &Machine{p: p, in: wire.NewReader(p.Conn()), dir: l.Dir}, nil
+	return &Machine{p: p, in: wire.NewReader(p.Conn()), run: run}, nil
 }
 
 // launch describes a machine of this lab in a folder of its own.
-func (h *Host) launch(job *agent.Job) (bochs.Launch, error) {
-	if err := os.MkdirAll(h.Lab.Cache.Runs(), 0o700); err != nil {
-		return bochs.Launch{}, fmt.Errorf("start the lab: %w", err)
-	}
-	dir, err := os.MkdirTemp(h.Lab.Cache.Runs(), time.Now().UTC().Format("20060102-150405-"))
+func (h *Host) launch(job *agent.Job) (bochs.Launch, folder, error) {
+	dir, release, err := h.Lab.Cache.RunDir(time.Now().UTC().Format("20060102-150405"))
 	if err != nil {
-		return bochs.Launch{}, fmt.Errorf("start the lab: %w", err)
+		return bochs.Launch{}, folder{}, fmt.Errorf("start the lab: %w", err)
 	}
-	l := bochs.Launch{Prefix: h.Lab.Prefix, Shim: h.Shim, Disc: h.Lab.Disc(), Machine: h.Lab.Manifest.Machine, Dir: dir}
+	run := folder{dir, release}
+	l := bochs.Launch{Prefix: h.Lab.Prefix, Shim: h.Shim, Disc: h.Lab.Disc(), Machine: h.Lab.Manifest.Machine, Dir: filepath.Join(dir, "machine")}
 	if job != nil {
 		if l.Job, err = frame(*job); err != nil {
-			return bochs.Launch{}, err
+			run.end(false)
+			return bochs.Launch{}, folder{}, err
 		}
 	}
-	return l, nil
-}
-
-// discard removes the folder of a machine, unless it is evidence.
-func (h *Host) discard(dir string, err error) {
-	if err == nil || errors.Is(err, context.Canceled) {
-		os.RemoveAll(dir)
-	}
+	return l, run, nil
 }
 
 // next reads messages until one is not progress, which it reports.
@@ -110,7 +116,7 @@ func (m *Machine) next(progress func(agent.Progress)) (wire.Message, error) {
 			}
 			m.keep = true
 			if f.Console != "" {
-				os.WriteFile(filepath.Join(m.dir, "guest-console.log"), []byte(f.Console), 0o600)
+				os.WriteFile(filepath.Join(m.p.Dir(), "guest-console.log"), []byte(f.Console), 0o600)
 			}
 			return msg, m.p.Explain("run a job", &AgentError{f})
 		default:
@@ -153,13 +159,9 @@ func (m *Machine) Done() <-chan struct{} { return m.p.Done() }
 func (m *Machine) PID() int { return m.p.PID() }
 
 // Dir is the folder with the machine's logs.
-func (m *Machine) Dir() string { return m.dir }
+func (m *Machine) Dir() string { return m.p.Dir() }
 
 // Close ends the machine and removes its folder, unless something failed.
 func (m *Machine) Close() error {
-	err := m.p.Close()
-	if !m.keep {
-		err = errors.Join(err, os.RemoveAll(m.dir))
-	}
-	return err
+	return errors.Join(m.p.Close(), m.run.end(m.keep))
 }

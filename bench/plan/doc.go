@@ -7,6 +7,11 @@
 // disk that fills) then falls on all cells alike instead of on the last arm,
 // and a run that is interrupted has nearly as many repetitions of each cell.
 //
+// Within a block, the trials of one guest and scenario share one seed, so that
+// each mechanism and driver meets the fault at the same phase (a paired design):
+// what differs between two arms is then the arm and not the luck of the draw.
+// From block to block the phase moves.
+//
 // Everything random comes from the run's seed, so that equal seeds give equal
 // plans, on every machine and with every Go version: the permutation is drawn
 // from math/rand/v2's PCG, whose output is documented to be stable, by a

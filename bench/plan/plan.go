@@ -19,21 +19,25 @@ type Trial struct {
 	Guest      suites.Guest     `json:"guest"`
 	Timing     suites.Timing    `json:"timing"`
 	Thresholds map[string]int64 `json:"thresholds,omitempty"` // milliseconds by name; absent names keep the detector's default
-	Seed       uint64           `json:"seed"`
+	// Seed moves the instant of the injection. Trials of one block, guest and
+	// scenario have it in common, whatever their mechanism and driver.
+	Seed uint64 `json:"seed"`
 }
 
 // Expand returns the trials of the suite in the order they are to be run.
 // The seed is the run's.
 func Expand(s *suites.Suite, seed uint64) []Trial {
 	var cells []Trial
-	for _, guest := range s.Guests {
-		for _, scenario := range s.Scenarios {
+	var pairs []int // of each cell: which guest with which scenario
+	for g, guest := range s.Guests {
+		for sc, scenario := range s.Scenarios {
 			for _, mechanism := range s.Mechanisms {
 				for _, driver := range s.Drivers {
 					cells = append(cells, Trial{
 						Suite: s.Name, Scenario: scenario, Mechanism: mechanism, Driver: driver,
 						Guest: guest, Timing: s.Timing, Thresholds: s.Thresholds,
 					})
+					pairs = append(pairs, g*len(s.Scenarios)+sc)
 				}
 			}
 		}
@@ -47,19 +51,24 @@ func Expand(s *suites.Suite, seed uint64) []Trial {
 			t := cells[i]
 			t.Block = block
 			t.Index = len(trials)
-			t.Seed = TrialSeed(seed, t.Index)
+			t.Seed = TrialSeed(seed, block, pairs[i])
 			trials = append(trials, t)
 		}
 	}
 	return trials
 }
 
-// TrialSeed derives the seed of the trial of that index from the run's seed:
-// output index+1 of Steele, Lea and Flood's SplitMix64 ("Fast splittable
-// pseudorandom number generators", OOPSLA 2014) started at seed. Outputs of
-// one seed never repeat, as the generator's finaliser is a bijection.
-func TrialSeed(seed uint64, index int) uint64 {
-	z := seed + (uint64(index)+1)*0x9e3779b97f4a7c15
+// TrialSeed derives the seed of the trials of a block that share guest and
+// scenario from the run's seed. pair is the index of the two in the suite,
+// guests outermost, from 0; it and block must be below 2^32.
+//
+// It is output block·2^32 + pair + 1 of Steele, Lea and Flood's SplitMix64
+// ("Fast splittable pseudorandom number generators", OOPSLA 2014) started at
+// seed. Outputs of one seed never repeat, as the generator's increment is odd
+// and its finaliser a bijection; and a suite that grows at its end, or gets
+// another number of repetitions, keeps the seeds it had.
+func TrialSeed(seed uint64, block, pair int) uint64 {
+	z := seed + (uint64(block)<<32+uint64(pair)+1)*0x9e3779b97f4a7c15
 	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
 	z = (z ^ z>>27) * 0x94d049bb133111eb
 	return z ^ z>>31

@@ -44,15 +44,26 @@ func TestExpandProperties(t *testing.T) {
 		if len(trials) != cells*s.Repetitions {
 			t.Fatalf("%d trials of %d cells x %d", len(trials), cells, s.Repetitions)
 		}
-		seeds := make(map[uint64]bool)
+		type pair struct {
+			block    int
+			guest    suites.Guest
+			scenario string
+		}
+		shared := make(map[pair]uint64)
+		owner := make(map[uint64]pair)
 		for i, tr := range trials {
 			if tr.Index != i || tr.Block != i/cells || tr.Suite != s.Name || tr.Timing != s.Timing || !reflect.DeepEqual(tr.Thresholds, s.Thresholds) {
 				t.Fatalf("trial %d: %+v", i, tr)
 			}
-			if seeds[tr.Seed] {
-				t.Fatalf("seed %d twice", tr.Seed)
+			// One seed for each pair in each block, and for no other.
+			p := pair{tr.Block, tr.Guest, tr.Scenario}
+			if have, ok := shared[p]; ok && have != tr.Seed {
+				t.Fatalf("%+v has the seeds %d and %d", p, have, tr.Seed)
 			}
-			seeds[tr.Seed] = true
+			if who, ok := owner[tr.Seed]; ok && who != p {
+				t.Fatalf("%+v and %+v have one seed", who, p)
+			}
+			shared[p], owner[tr.Seed] = tr.Seed, p
 		}
 		// Every block holds every cell exactly once.
 		for b := range s.Repetitions {
@@ -100,23 +111,67 @@ func TestStable(t *testing.T) {
 	}
 }
 
-// The numbers are the generator's published test vectors for the seeds 0 and
-// 1234567.
+// TestSeedsStay: a suite that is enlarged keeps the seeds of the trials it had.
+func TestSeedsStay(t *testing.T) {
+	type key struct {
+		block    int
+		scenario string
+	}
+	seeds := func(s *suites.Suite) map[key]uint64 {
+		m := map[key]uint64{}
+		for _, tr := range Expand(s, 9) {
+			m[key{tr.Block, tr.Scenario}] = tr.Seed
+		}
+		return m
+	}
+	more := seeds(testSuite(3, 4, 2, 1, 5))
+	for k, seed := range seeds(testSuite(2, 2, 1, 1, 2)) {
+		if more[k] != seed {
+			t.Errorf("%+v had seed %d and has %d in the larger suite", k, seed, more[k])
+		}
+	}
+}
+
+// Block 0 is the generator's published test vectors for the seeds 0 and
+// 1234567; the others were computed once with another implementation.
 func TestTrialSeed(t *testing.T) {
 	for _, tc := range []struct {
-		seed  uint64
-		index int
-		want  uint64
+		seed        uint64
+		block, pair int
+		want        uint64
 	}{
-		{0, 0, 0xe220a8397b1dcdaf},
-		{0, 1, 0x6e789e6aa1b965f4},
-		{0, 2, 0x06c45d188009454f},
-		{1234567, 0, 6457827717110365317},
-		{1234567, 1, 3203168211198807973},
-		{1234567, 2, 9817491932198370423},
+		{0, 0, 0, 0xe220a8397b1dcdaf},
+		{0, 0, 1, 0x6e789e6aa1b965f4},
+		{0, 0, 2, 0x06c45d188009454f},
+		{1234567, 0, 0, 6457827717110365317},
+		{1234567, 0, 1, 3203168211198807973},
+		{1234567, 0, 2, 9817491932198370423},
+		{0, 1, 0, 0x46093cf9861ec2e4},
+		{1, 3, 2, 0x7be92a5d48b2feb9},
 	} {
-		if got := TrialSeed(tc.seed, tc.index); got != tc.want {
-			t.Errorf("TrialSeed(%d, %d) = %#x, want %#x", tc.seed, tc.index, got, tc.want)
+		if got := TrialSeed(tc.seed, tc.block, tc.pair); got != tc.want {
+			t.Errorf("TrialSeed(%d, %d, %d) = %#x, want %#x", tc.seed, tc.block, tc.pair, got, tc.want)
+		}
+	}
+}
+
+// The phases that the blocks of one pair get must cover their span evenly: ten
+// classes of 100 expected; the chi-square bound for 9 degrees of freedom at one
+// in a million is 46.7.
+func TestPhasesUniform(t *testing.T) {
+	const span, blocks = 400_000_000, 1000
+	for pair := range 4 {
+		var count [10]float64
+		for block := range blocks {
+			count[TrialSeed(1, block, pair)%span/(span/10)]++
+		}
+		var chi2 float64
+		for _, n := range count {
+			d := n - blocks/10
+			chi2 += d * d / (blocks / 10)
+		}
+		if chi2 > 46.7 {
+			t.Errorf("pair %d: chi-square %g: phases %v", pair, chi2, count)
 		}
 	}
 }

@@ -48,6 +48,6 @@ func (c Cache) packages() string  { return c.path("packages") }
 func (c Cache) labs() string      { return c.path("labs") }
 func (c Cache) toolchain() string { return c.path("toolchain") }
 
-// Runs is where running labs keep their files; emptied after each run but for
+// runs is where running labs keep their files; emptied after each run but for
 // evidence of a failure.
-func (c Cache) Runs() string { return c.path("runs") }
+func (c Cache) runs() string { return c.path("runs") }

@@ -212,6 +212,9 @@ func Save(ctx context.Context, l Launch, r SaveRequest) (*Snapshot, error) {
 	case err != nil || !p.saved:
 		return nil, p.Explain("save the machine's state", err)
 	}
+	if err := punchHoles(filepath.Join(tmp, savedState, ramFile)); err != nil {
+		return nil, p.Explain("save the machine's state", err)
+	}
 	s := &Snapshot{Dir: tmp, Version: formatVersion, Key: r.Key, Config: l.Machine.Config()}
 	if err := s.collect(); err != nil {
 		return nil, p.Explain("save the machine's state", err)
