@@ -153,10 +153,10 @@ func (a *agent) ready() error {
 	return err
 }
 
-// exec runs a program, for a minute at most.
+// exec runs a program, for ten minutes at most.
 func (a *agent) exec(ctx context.Context, argv []string) error {
 	const most = 1 << 20
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	text, err := cmd.CombinedOutput()

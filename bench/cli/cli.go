@@ -155,7 +155,14 @@ func parse(f *pflag.FlagSet, args []string, least, most int) error {
 		return usagef("%s: %w", f.Name(), err)
 	}
 	if n := f.NArg(); n < least || n > most {
-		return usagef("%s: %d arguments, want %d; see hangbench %s --help", f.Name(), n, least, f.Name())
+		want := fmt.Sprint(least)
+		switch {
+		case most > least && n < least:
+			want = "at least " + want
+		case most > least:
+			want = fmt.Sprintf("at most %d", most)
+		}
+		return usagef("%s: %d arguments, want %s; see hangbench %s --help", f.Name(), n, want, f.Name())
 	}
 	return nil
 }

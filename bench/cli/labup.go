@@ -70,7 +70,7 @@ func socketPath(dir, name string) (string, io.Closer, error) {
 }
 
 // errNotUp says that no lab of that name runs.
-var errNotUp = errors.New("no lab is running; start one with: hangbench lab up")
+var errNotUp = usagef("no lab of that name is running; start it with: hangbench lab up")
 
 // ask sends a request to the keeper of a running lab.
 func ask(c lab.Cache, name labName, r request) (answer, error) {

@@ -60,7 +60,7 @@ func (p *progress) bytes(what string, done, total int64) {
 func (p *progress) resume(done int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.done, p.begun = done, time.Now()
+	p.done, p.begun = done, p.env.Now()
 	if !p.env.Terminal {
 		return
 	}
@@ -90,7 +90,7 @@ func (p *progress) event(e run.Event) {
 			p.bar.Set(p.done)
 			return
 		}
-		fmt.Fprintf(p.env.Stderr, "[%*d/%d] %s: %s after %.0f s\n", len(fmt.Sprint(p.total)), p.done, p.total, name, e.Done.Outcome, time.Since(p.begun).Seconds())
+		fmt.Fprintf(p.env.Stderr, "[%*d/%d] %s: %s after %.0f s\n", len(fmt.Sprint(p.total)), p.done, p.total, name, e.Done.Outcome, p.env.Now().Sub(p.begun).Seconds())
 	case p.bar != nil:
 		p.bar.Describe(fmt.Sprintf("%s %s: %s", e.Trial.Scenario, e.Trial.Mechanism, e.Stage))
 	}

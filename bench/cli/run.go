@@ -66,6 +66,9 @@ func (h *hostFlags) check() error {
 func (h *hostFlags) open(ctx context.Context, env *Env, p *progress, s *suites.Suite, warn func(string)) (*opened, error) {
 	if h.kind == "xen" {
 		x, err := xenhost.Open(h.guests)
+		if errors.Is(err, xenhost.ErrNoGuests) {
+			return nil, usageError{err}
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -77,7 +80,7 @@ func (h *hostFlags) open(ctx context.Context, env *Env, p *progress, s *suites.S
 		name, _ := os.Hostname()
 		return &opened{
 			Host:     x,
-			info:     results.HostInfo{Kind: "xen", Description: "Xen " + v + " on " + name},
+			info:     results.HostInfo{Kind: x.Kind(), Description: "Xen " + v + " on " + name},
 			versions: map[string]string{"xen": v},
 			bench:    func() map[string]float64 { return nil },
 			close:    x.Close,

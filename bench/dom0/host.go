@@ -34,6 +34,9 @@ func Fields() []string {
 // (arch/x86/entry/entry_64.S). It is short and so is the time on its page.
 const SwitchFunction = "__switch_to_asm"
 
+// LabMark on the command line of dom0's kernel says that this is the lab.
+const LabMark = "hangbench.lab=1"
+
 // Names of the files of a guest kernel in its folder, as guests/image lays them
 // out.
 const (

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"hangbench/bench/plan"
@@ -74,6 +75,27 @@ type invalid string
 
 func (e invalid) Error() string { return string(e) }
 
+// reasons returns why the trial is invalid, if err says nothing but that. An
+// interrupted trial or a failed host is not the trial's outcome, whatever else
+// went wrong on the way out.
+func reasons(err error) ([]string, bool) {
+	switch e := err.(type) {
+	case invalid:
+		return []string{string(e)}, true
+	case interface{ Unwrap() []error }:
+		var all []string
+		for _, err := range e.Unwrap() {
+			why, ok := reasons(err)
+			if !ok {
+				return nil, false
+			}
+			all = append(all, why...)
+		}
+		return all, true
+	}
+	return nil, false
+}
+
 // Run runs one trial. The error is for what is not the trial's outcome: ctx
 // ended, or the host failed. A guest or monitor that misbehaved is in the record.
 func Run(ctx context.Context, p plan.Trial, env Env) (results.Trial, error) {
@@ -96,9 +118,8 @@ func Run(ctx context.Context, p plan.Trial, env Env) (results.Trial, error) {
 	}
 	r := &run{ctx: ctx, p: p, env: env, sc: sc, mech: mech, rec: &rec}
 	err = r.all()
-	var why invalid
-	if errors.As(err, &why) {
-		rec.Outcome, rec.Reason = results.Invalid, string(why)
+	if why, ok := reasons(err); ok {
+		rec.Outcome, rec.Reason = results.Invalid, strings.ReplaceAll(strings.Join(why, "; "), "\n", "; ")
 		return rec, nil
 	}
 	return rec, err

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 
 	"hangbench/bench/dom0"
@@ -23,17 +24,27 @@ type Host struct {
 	mu sync.Mutex // one trial at a time: the trace buffers are the host's
 }
 
+// ErrNoGuests says that the folder of guest kernels is not there.
+var ErrNoGuests = errors.New("no folder of guest kernels; name it with --guests")
+
 // Open opens the host. guests is a folder laid out as dom0.Host.Guests says.
 func Open(guests string) (*Host, error) {
-	if _, err := os.Stat(guests); err != nil {
-		return nil, fmt.Errorf("guest kernels: %w; name their folder with --guests", err)
-	}
 	h := &Host{d: dom0.Host{Kind: "xen", Guests: guests, Work: os.TempDir()}}
+	// The lab's dom0 is a Xen host like any other, but its numbers are the lab's.
+	if line, err := os.ReadFile("/proc/cmdline"); err == nil && strings.Contains(string(line), dom0.LabMark) {
+		h.d.Kind = "lab"
+	}
 	if err := h.d.Open(); err != nil {
 		return nil, err
 	}
+	if st, err := os.Stat(guests); err != nil || !st.IsDir() {
+		return nil, errors.Join(fmt.Errorf("%q: %w", guests, ErrNoGuests), h.Close())
+	}
 	return h, nil
 }
+
+// Kind is xen, or lab if this dom0 is the lab's.
+func (h *Host) Kind() string { return h.d.Kind }
 
 // Version returns what Xen this is.
 func (h *Host) Version() (string, error) { return h.d.Version() }

@@ -40,6 +40,7 @@ type Options struct {
 type Layout struct {
 	ModuleDir, GuestDir, XenBin string
 	KernelFile, ProfileFile     string
+	Mark                        string // on dom0's command line: this is a lab
 }
 
 // Lab is a built lab.
@@ -123,7 +124,7 @@ func Build(ctx context.Context, o Options) (*Lab, error) {
 	}
 	m := Manifest{
 		Schema: schema, Packages: lock.Packages, Programs: programs, Go: goVersion,
-		XenArgs: xenArgs, Dom0Args: dom0Args, Machine: bochs.DefaultMachine(),
+		XenArgs: xenArgs, Dom0Args: dom0Args + " " + o.Layout.Mark, Machine: bochs.DefaultMachine(),
 		Guests: map[string]string{}, Dom0: kernels.dom0,
 	}
 	for name, release := range kernels.guests {
@@ -328,6 +329,11 @@ func (o *Options) assemble(l *Lab, kernels *kernelSet, work string) error {
 	if err := disc.WriteFile(l.Disc()); err != nil {
 		return fmt.Errorf("build the disc: %w", err)
 	}
+	return l.writeManifest()
+}
+
+// writeManifest makes the lab count as built.
+func (l *Lab) writeManifest() error {
 	b, err := json.MarshalIndent(&l.Manifest, "", "\t")
 	if err != nil {
 		return err

@@ -1,0 +1,193 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"hangbench/bench/plan"
+	"hangbench/results"
+)
+
+// hostFunc is a host made of a function.
+type hostFunc func(ctx context.Context, p plan.Trial) (results.Trial, error)
+
+func (f hostFunc) Run(ctx context.Context, p plan.Trial, progress func(string)) (results.Trial, error) {
+	progress("restore")
+	return f(ctx, p)
+}
+
+// work runs a made-up run to its end as the command does, on that host, and
+// returns what Main would.
+func work(t *testing.T, ctx context.Context, store *results.Store, asJSON bool, f hostFunc) (status int, stdout, stderr string) {
+	t.Helper()
+	env, out, errs := testEnv()
+	trials := madeUpPlan(t)
+	host := &opened{Host: f, bench: func() map[string]float64 { return map[string]float64{"made_up_sec": 1} }}
+	err := execute(ctx, env, newProgress(env, len(trials)), host, 1, trials, store, asJSON)
+	if err != nil && !errors.Is(err, errFailed) {
+		errs.WriteString("hangbench: " + err.Error() + "\n")
+	}
+	return exitCode(ctx, err), out.String(), errs.String()
+}
+
+func TestExecute(t *testing.T) {
+	good := func(ctx context.Context, p plan.Trial) (results.Trial, error) { return madeUpRecord(p), nil }
+	// One record of the run that is not as it should be.
+	with := func(scenario string, change func(*results.Trial)) hostFunc {
+		return func(ctx context.Context, p plan.Trial) (results.Trial, error) {
+			rec := madeUpRecord(p)
+			if p.Scenario == scenario && p.Mechanism == "exec-step" && p.Block == 1 {
+				change(&rec)
+			}
+			return rec, nil
+		}
+	}
+	for _, tc := range []struct {
+		name   string
+		host   hostFunc
+		status int
+		want   string // on stderr
+	}{
+		{"good", good, ExitDone, "[8/8] trial 7 ("},
+		{"missed", with("spinlock-deadlock", func(r *results.Trial) { r.Outcome, r.DetectNS = results.Missed, nil }), ExitDone, "missed after"},
+		{"false alarm", with("control-idle", func(r *results.Trial) { r.Outcome, r.Evidence = results.FalseAlarm, []string{"it looked so"} }),
+			ExitFailed, "(control-idle, exec-step) is a false alarm: [it looked so]\n"},
+		{"invalid", with("control-idle", func(r *results.Trial) { r.Outcome, r.Reason = results.Invalid, "the monitor ended by itself" }),
+			ExitFailed, "(control-idle, exec-step) is invalid: the monitor ended by itself\n"},
+		{"broken", func(ctx context.Context, p plan.Trial) (results.Trial, error) {
+			if p.Index == 2 {
+				return results.Trial{}, errors.New("emulator died")
+			}
+			return madeUpRecord(p), nil
+		}, ExitBroken, "hangbench: trial 2 ("},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			store := createRun(t, "lab")
+			// Figures take their time; one case draws them.
+			status, stdout, stderr := work(t, t.Context(), store, tc.name != "good", tc.host)
+			if status != tc.status || !strings.Contains(stderr, tc.want) {
+				t.Errorf("status %d, want %d; stderr should hold %q:\n%s", status, tc.status, tc.want, stderr)
+			}
+			if !strings.Contains(stdout, store.Dir()) {
+				t.Errorf("what there is is not shown:\n%s", stdout)
+			}
+			r, err := results.ReadRun(store.Dir())
+			if err != nil {
+				t.Fatal(err)
+			}
+			whole := tc.status != ExitBroken
+			if r.Manifest.Interrupted == whole || (len(r.Trials) == 8) != whole || r.Manifest.Bench["made_up_sec"] != 1 || r.Manifest.Ended.IsZero() {
+				t.Errorf("%d trials, manifest %+v", len(r.Trials), r.Manifest)
+			}
+		})
+	}
+}
+
+// TestExecuteJSON: standard output is one JSON document and nothing else.
+func TestExecuteJSON(t *testing.T) {
+	store := createRun(t, "lab")
+	status, stdout, _ := work(t, t.Context(), store, true, func(ctx context.Context, p plan.Trial) (results.Trial, error) { return madeUpRecord(p), nil })
+	var got struct {
+		Schema   int
+		Dir      string
+		Manifest results.Manifest
+		Trials   []results.Trial
+	}
+	d := json.NewDecoder(strings.NewReader(stdout))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&got); err != nil {
+		t.Fatalf("%v in %s", err, stdout)
+	}
+	if d.More() {
+		t.Error("there is more than one document")
+	}
+	if status != ExitDone || got.Schema != 1 || got.Dir != store.Dir() || len(got.Trials) != 8 || got.Manifest.RunID != store.Manifest().RunID {
+		t.Errorf("status %d, %+v", status, got)
+	}
+}
+
+// TestInterrupted: what was finished is shown and kept, the message says how to
+// go on, and going on gives what one go would have.
+func TestInterrupted(t *testing.T) {
+	good := func(ctx context.Context, p plan.Trial) (results.Trial, error) { return madeUpRecord(p), nil }
+	whole := createRun(t, "lab")
+	work(t, t.Context(), whole, true, good)
+
+	store := createRun(t, "lab")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	status, stdout, stderr := work(t, ctx, store, false, func(ctx context.Context, p plan.Trial) (results.Trial, error) {
+		if p.Index == 3 {
+			cancel()
+			return results.Trial{}, ctx.Err()
+		}
+		return madeUpRecord(p), nil
+	})
+	if want := "hangbench: interrupted with 3 of 8 trials done; go on with: hangbench resume " + store.Dir() + "\n"; status != ExitInterrupted || !strings.HasSuffix(stderr, want) {
+		t.Errorf("status %d, stderr %q, want it to end with %q", status, stderr, want)
+	}
+	if !strings.Contains(stdout, "5 of 8 trials are missing.") {
+		t.Errorf("stdout does not tell what is missing:\n%s", stdout)
+	}
+	store, err := results.Resume(store.Dir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, _, stderr = work(t, t.Context(), store, true, good)
+	if status != ExitDone || !strings.HasPrefix(stderr, "[4/8] trial 3 (") {
+		t.Errorf("resumed: status %d, stderr %q", status, stderr)
+	}
+	var files [2][]byte
+	for i, s := range []*results.Store{whole, store} {
+		if files[i], err = os.ReadFile(filepath.Join(s.Dir(), results.TrialsFile)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !bytes.Equal(files[0], files[1]) {
+		t.Errorf("an interrupted and resumed run differs from one in one go:\n%s\n%s", files[0], files[1])
+	}
+}
+
+// TestResumeRefuses: what cannot be gone on with is refused before anything is
+// built or written.
+func TestResumeRefuses(t *testing.T) {
+	dir := madeUpRun(t, 3)
+	manifest, err := os.ReadFile(filepath.Join(dir, results.ManifestFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		name     string
+		manifest string
+		args     []string
+		want     []string
+	}{
+		{"another host", string(manifest), []string{"--host", "xen"}, []string{"ran on host lab and cannot go on on xen"}},
+		{"no such host", string(manifest), []string{"--host", "mars"}, []string{"--host mars"}},
+		{"a suite of another program", strings.ReplaceAll(string(manifest), "[none, exec-step]", "[none, exec-magic]"), nil, []string{"the suite in manifest.json", "made-up.yaml:3:", "exec-magic"}},
+		{"a manifest cut short", string(manifest[:50]), nil, []string{"manifest.json", "not a manifest"}},
+		{"a manifest of another program", strings.Replace(string(manifest), `"schema": 1`, `"schema": 99`, 1), nil, []string{"manifest.json", "unknown schema 99"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			writeFile(t, filepath.Join(dir, results.ManifestFile), tc.manifest)
+			status, stdout, stderr := hangbench(t, append([]string{"resume", dir, "--cache", t.TempDir()}, tc.args...)...)
+			if status != ExitUsage || stdout != "" {
+				t.Errorf("status %d, stdout %q", status, stdout)
+			}
+			for _, want := range tc.want {
+				if !strings.Contains(stderr, want) {
+					t.Errorf("stderr lacks %q: %s", want, stderr)
+				}
+			}
+			if now, err := os.ReadFile(filepath.Join(dir, results.ManifestFile)); err != nil || string(now) != tc.manifest {
+				t.Errorf("the manifest was changed (%v)", err)
+			}
+		})
+	}
+}

@@ -1,0 +1,17 @@
+// Package bench holds no code of its own, only the test of who may import whom.
+// The folders below are the experiment:
+//
+//	cmd/hangbench  the program
+//	cli            its commands
+//	plan           a suite's trials in their order
+//	run            works a plan off, on a host
+//	labhost        the host that is emulated
+//	xenhost        the host that is this machine
+//	agent          the program inside the emulated host's dom0
+//	dom0           guest, monitor and injector by the Xen libraries
+//	trial          the way of one trial
+//
+// The rules: cgo/* imports the standard library only; monitor and guests never
+// each other; analysis only results and libraries; cgo/xenctrl is for the
+// driver, for dom0, and for the commands that say what a host lacks.
+package bench

@@ -1,0 +1,228 @@
+package labhost_test
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"hangbench/bench/agent"
+	"hangbench/bench/dom0"
+	"hangbench/bench/labhost"
+	"hangbench/bench/plan"
+	"hangbench/bench/run"
+	"hangbench/guests/lab"
+	"hangbench/monitor"
+	"hangbench/results"
+	"hangbench/scenarios"
+	"hangbench/scenarios/suites"
+)
+
+// openLab builds the lab from this source, or finds it in the cache. Without
+// HANGBENCH_TEST_LAB the test is skipped: it needs packages and minutes.
+func openLab(t *testing.T) (context.Context, *labhost.Host, *warnings) {
+	t.Helper()
+	if os.Getenv("HANGBENCH_TEST_LAB") == "" {
+		t.Skip("set HANGBENCH_TEST_LAB=1 to run the tests in the emulated Xen host (make test does)")
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	t.Cleanup(stop)
+	cache, err := lab.FindCache("", os.Getenv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := lab.Build(ctx, lab.Options{
+		Cache: cache, Source: filepath.Join("..", ".."), Fields: dom0.Fields(), Mirror: os.Getenv("HANGBENCH_DEBIAN_MIRROR"),
+		Layout: lab.Layout{ModuleDir: agent.ModuleDir, GuestDir: agent.GuestDir, XenBin: agent.XenBin,
+			KernelFile: dom0.KernelFile, ProfileFile: dom0.ProfileFile, Mark: dom0.LabMark},
+		Progress: func(string, int64, int64) {},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	w := &warnings{}
+	h, err := labhost.New(ctx, l, w.add, func(stage string) { t.Log(stage) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ctx, h, w
+}
+
+type warnings struct{ all []string }
+
+func (w *warnings) add(s string) { w.all = append(w.all, s) }
+
+func ciPlan(t *testing.T) (*suites.Suite, []plan.Trial) {
+	t.Helper()
+	v := suites.Vocabulary{Drivers: []string{"xenctrl"}, Kernels: lab.GuestKernels(), Thresholds: []string{"spin_ms"}}
+	for _, s := range scenarios.All() {
+		v.Scenarios = append(v.Scenarios, s.ID)
+	}
+	for _, m := range monitor.Mechanisms() {
+		v.Mechanisms = append(v.Mechanisms, m.Name)
+	}
+	s, err := suites.Load("ci", v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, plan.Expand(s, 1)
+}
+
+// runPlan runs the trials and returns the run's folder.
+func runPlan(t *testing.T, ctx context.Context, h *labhost.Host, s *suites.Suite, trials []plan.Trial, jobs int) *results.Run {
+	t.Helper()
+	now := time.Now()
+	store, err := results.Create(t.TempDir(), results.Manifest{RunID: results.RunID(s.Name, 1, now), Suite: results.NewSuiteInfo(s.Name, s.Text),
+		Seed: 1, Planned: len(trials), Host: results.HostInfo{Kind: "lab"}, Started: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := run.Run(ctx, run.Options{Host: h, Plan: trials, Store: store, Jobs: jobs}); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Close(time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	r, err := results.ReadRun(store.Dir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// TestTrials runs the ci suite on a real Xen with a real guest: the deadlock is
+// seen by every mechanism, with its lock by name, and lifted again; the idle guest
+// is left alone; EPT violations and events agree.
+func TestTrials(t *testing.T) {
+	ctx, h, _ := openLab(t)
+	s, trials := ciPlan(t)
+	r := runPlan(t, ctx, h, s, trials, 2)
+	if len(r.Trials) != len(trials) || len(r.Bad) > 0 {
+		t.Fatalf("%d of %d trials, bad records: %v", len(r.Trials), len(trials), r.Bad)
+	}
+	for _, tr := range r.Trials {
+		name := tr.Scenario + ", " + tr.Mechanism
+		want := results.Clean
+		if tr.Scenario == "spinlock-deadlock" {
+			want = results.Detected
+			if tr.Class != "spin" || tr.Scope != "full" {
+				t.Errorf("%s: %s %s hang, want a full spin", name, tr.Scope, tr.Class)
+			}
+			if e := strings.Join(tr.Evidence, "\n"); !strings.Contains(e, "queued_read_lock_slowpath") || !strings.Contains(e, "tasklist_lock") {
+				t.Errorf("%s: the evidence does not name the lock:\n%s", name, e)
+			}
+			if tr.Recovered == nil || !*tr.Recovered {
+				t.Errorf("%s: the guest did not recover", name)
+			}
+		}
+		if tr.Outcome != want {
+			t.Errorf("%s: %s (%s), want %s", name, tr.Outcome, tr.Reason, want)
+		}
+		if tr.Host != "lab" {
+			t.Errorf("%s: host %q", name, tr.Host)
+		}
+		if tr.Events.Delivered == 0 || tr.Events.Steps == 0 {
+			t.Errorf("%s: no events: the trap was not armed", name)
+		}
+		// Every violation on the trapped frame is an event, and nothing is lost.
+		if tr.EPT.Permission != tr.Events.Delivered || tr.EPT.Suppressed != 0 || tr.EPT.TraceLost != 0 || tr.EPT.Residual != 0 {
+			t.Errorf("%s: %d events, EPT violations %+v", name, tr.Events.Delivered, tr.EPT)
+		}
+		if altp2m := tr.Mechanism == "exec-altp2m"; altp2m != (tr.EPT.Lazy > 0) {
+			t.Errorf("%s: %d lazy copies", name, tr.EPT.Lazy)
+		}
+		if tr.Guest.BeatsAfter < 2 {
+			t.Errorf("%s: %d heartbeats after detaching", name, tr.Guest.BeatsAfter)
+		}
+	}
+}
+
+// TestDeterminism: the same suite and seed give byte-identical records, whether
+// trials run one by one or side by side, and also in a lab that was booted anew.
+func TestDeterminism(t *testing.T) {
+	ctx, h, _ := openLab(t)
+	s, trials := ciPlan(t)
+	read := func(jobs int) []byte {
+		b, err := os.ReadFile(filepath.Join(runPlan(t, ctx, h, s, trials, jobs).Dir, results.TrialsFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	one, two := read(1), read(2)
+	if !bytes.Equal(one, two) {
+		t.Errorf("one job and two jobs differ:\n%s\n%s", one, two)
+	}
+	if err := os.RemoveAll(filepath.Join(h.Lab.Dir, "snapshots")); err != nil {
+		t.Fatal(err)
+	}
+	if anew := read(2); !bytes.Equal(one, anew) {
+		t.Errorf("a lab booted anew differs:\n%s\n%s", one, anew)
+	}
+}
+
+// TestDamagedSnapshot: a snapshot that cannot be restored is made anew, with a
+// warning, and the trial runs all the same.
+func TestDamagedSnapshot(t *testing.T) {
+	ctx, h, w := openLab(t)
+	_, trials := ciPlan(t)
+	if _, err := h.Guest(ctx, trials[0].Guest); err != nil {
+		t.Fatal(err)
+	}
+	cpus, err := filepath.Glob(filepath.Join(h.Lab.Dir, "snapshots", "guest-*", "state", "cpu0"))
+	if err != nil || len(cpus) != 1 {
+		t.Fatalf("%d snapshots of a guest, want 1 (%v)", len(cpus), err)
+	}
+	st, err := os.Stat(cpus[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Of the right size and full of rubbish: it passes for whole until it is used.
+	if err := os.Chmod(cpus[0], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(cpus[0], bytes.Repeat([]byte("rubbish\n"), int(st.Size())/8+1)[:st.Size()], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	rec, err := h.Run(ctx, trials[0], func(string) {})
+	if err != nil {
+		t.Fatalf("with a damaged snapshot: %v", err)
+	}
+	if rec.Outcome == results.Invalid {
+		t.Errorf("invalid: %s", rec.Reason)
+	}
+	if len(w.all) == 0 {
+		t.Error("a damaged snapshot was replaced without a warning")
+	}
+}
+
+// TestDom0: programs run in dom0, and hangbench there finds a real Xen with
+// altp2m and can run trials on it as on any Xen host.
+func TestDom0(t *testing.T) {
+	ctx, h, _ := openLab(t)
+	m, err := h.Up(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	out, err := m.Exec([]string{"/init", "doctor"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"ok      dom0", "ok      Xen", "ok      altp2m", "built with the Xen libraries"} {
+		if !strings.Contains(out.Text, want) {
+			t.Errorf("doctor in dom0 does not say %q:\n%s", want, out.Text)
+		}
+	}
+	if out, err := m.Exec([]string{"xl", "no-such-command"}); err != nil || out.Status == 0 {
+		t.Errorf("a failing program: status %d, %v", out.Status, err)
+	}
+	if _, err := m.Exec([]string{"/no/such/program"}); err == nil {
+		t.Error("a program that is not there ran")
+	}
+}

@@ -1,0 +1,260 @@
+package trial
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+	"unsafe"
+
+	"hangbench/guests/beat"
+	"hangbench/monitor"
+)
+
+var _ Watcher = (*monitor.Session)(nil)
+
+const (
+	lockVA = 0xffffffff82005000
+	lockPA = 0x5000
+	// workPeriod is how long the fake guest takes for one unit of work.
+	workPeriod = 10 * time.Millisecond
+	never      = time.Duration(1<<62 - 1)
+)
+
+// world is a guest with its hypervisor and its monitor, on a clock that moves
+// only while the trial sleeps. Times below are its clock's.
+type world struct {
+	t     *testing.T
+	now   int64
+	mem   []byte
+	page  *beat.Page
+	lock  byte
+	calls []string // what was done to the guest, in order
+
+	nextBeat, nextWork int64
+
+	// How the guest is to behave.
+	deaf       bool          // does not start workloads
+	lazy       bool          // starts them and does no work
+	immune     bool          // does not hang of the lock
+	still      bool          // its heartbeat stands still
+	linger     time.Duration // goes on for so long after the fault
+	fatal      bool          // does not come back from the fault
+	dieOnLeave bool          // does not survive the monitor's leaving
+	slow       float64       // factor of the beats' period while watched
+	slowWork   float64       // the same of its work
+
+	// How the monitor is to behave.
+	alarmAfterAttach, alarmAfterFault, endAfterAttach time.Duration
+	late                                              time.Duration // from the verdict's time to its delivery
+	class                                             monitor.Class
+	detachErr                                         error
+	counters                                          monitor.Counters
+	violations                                        Violations
+
+	// How the host is to fail.
+	noSymbol                              bool
+	attachErr, traceErr, stopErr, liftErr error
+	// onSleep is called after each sleep.
+	onSleep func()
+
+	attached, faulted int64 // when, or 0
+	liftedAt          int64
+	watching          bool
+	paused            int
+	verdict           chan monitor.Verdict
+	done              chan struct{}
+	ended             bool
+	stages            []string
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	// A whole page of words is aligned as the page must be.
+	words := make([]uint64, beat.Size/8)
+	w := &world{
+		t: t, now: 5e9, mem: unsafe.Slice((*byte)(unsafe.Pointer(&words[0])), beat.Size),
+		alarmAfterAttach: never, alarmAfterFault: never, endAfterAttach: never, class: monitor.ClassSpin,
+		slow: 1, slowWork: 1,
+		verdict: make(chan monitor.Verdict, 1), done: make(chan struct{}),
+	}
+	var err error
+	if w.page, err = beat.New(w.mem); err != nil {
+		t.Fatal(err)
+	}
+	w.page.Init()
+	w.nextBeat, w.nextWork = w.now+int64(beat.Period), w.now+int64(workPeriod)
+	return w
+}
+
+func (w *world) env() Env {
+	return Env{
+		Host: "lab", Release: "6.12-test", Page: w.page, CPUs: 1, Target: w,
+		Attach: func(m monitor.Mechanism, t monitor.Thresholds, sample time.Duration) (Watcher, error) {
+			w.call("attach %s spin=%v sample=%v", m.Name, t.Spin, sample)
+			if w.attachErr != nil {
+				return nil, w.attachErr
+			}
+			w.attached, w.watching = w.now, true
+			return w, nil
+		},
+		Trace: func() (Tracer, error) {
+			w.call("trace")
+			return tracer{w}, w.traceErr
+		},
+		Now:   func() int64 { return w.now },
+		Sleep: w.sleep,
+		Progress: func(stage string) {
+			w.stages = append(w.stages, stage)
+		},
+	}
+}
+
+func (w *world) call(format string, a ...any) { w.calls = append(w.calls, fmt.Sprintf(format, a...)) }
+
+// hung reports whether the guest stands still.
+func (w *world) hung() bool {
+	switch {
+	case w.still:
+		return true
+	case w.faulted == 0 || w.immune || w.now <= w.faulted+int64(w.linger):
+		return false
+	}
+	return w.lock == 0xff || w.fatal
+}
+
+// sleep moves the clock, the guest and the monitor on.
+func (w *world) sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		w.t.Fatalf("slept for %v: the trial would never end", d)
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if !w.deaf && !w.hung() {
+		w.page.SetActive(w.page.Wanted())
+	}
+	slow, slowWork := 1.0, 1.0
+	if w.watching {
+		slow, slowWork = w.slow, w.slowWork
+	}
+	for end := w.now + int64(d); w.now < end; {
+		w.now = min(end, w.nextBeat, w.nextWork)
+		if w.now == w.nextBeat {
+			if !w.hung() {
+				w.page.Beat(0)
+			}
+			w.nextBeat += int64(slow * float64(beat.Period))
+		}
+		if w.now == w.nextWork {
+			if !w.hung() && !w.lazy && w.page.Active() == beat.Busy {
+				w.page.Work(0)
+			}
+			w.nextWork += int64(slowWork * float64(workPeriod))
+		}
+	}
+	w.watch()
+	if w.onSleep != nil {
+		w.onSleep()
+	}
+	return ctx.Err()
+}
+
+// watch lets the monitor do what it has to do by now.
+func (w *world) watch() {
+	due := func(since int64, after time.Duration) bool {
+		return since != 0 && after != never && w.now >= since+int64(after)
+	}
+	alarm := func(at int64) {
+		w.verdict <- monitor.Verdict{TimeNS: at - int64(w.late), Class: w.class, Scope: monitor.Full, VCPUs: []int{0}, Evidence: []string{"vCPU 0: made up"}}
+	}
+	if !w.watching {
+		return
+	}
+	if due(w.attached, w.alarmAfterAttach) {
+		alarm(w.attached + int64(w.alarmAfterAttach))
+		w.alarmAfterAttach = never
+	}
+	if due(w.faulted, w.alarmAfterFault) {
+		alarm(w.faulted + int64(w.alarmAfterFault))
+		w.alarmAfterFault = never
+	}
+	if due(w.attached, w.endAfterAttach) {
+		w.end()
+	}
+}
+
+func (w *world) end() {
+	if !w.ended {
+		w.ended = true
+		close(w.done)
+	}
+}
+
+// The monitor.
+
+func (w *world) Verdict() <-chan monitor.Verdict { return w.verdict }
+func (w *world) Done() <-chan struct{}           { return w.done }
+
+func (w *world) Detach() (monitor.Counters, error) {
+	w.call("detach")
+	w.watching = false
+	w.end()
+	w.still = w.still || w.dieOnLeave
+	return w.counters, w.detachErr
+}
+
+type tracer struct{ w *world }
+
+func (t tracer) Stop() (Violations, error) {
+	t.w.call("stop trace")
+	return t.w.violations, t.w.stopErr
+}
+
+// The guest's kernel.
+
+func (w *world) Symbol(name string) (uint64, error) {
+	if w.noSymbol || name != "tasklist_lock" {
+		return 0, fmt.Errorf("no symbol %s", name)
+	}
+	return lockVA, nil
+}
+
+func (w *world) Offset(typ, field string) (uint64, error) { return 0, nil }
+
+func (w *world) Translate(va uint64) (uint64, error) {
+	if va != lockVA {
+		return 0, fmt.Errorf("%#x is not mapped", va)
+	}
+	return lockPA, nil
+}
+
+func (w *world) ReadPhysical(gpa uint64, b []byte) error {
+	if gpa != lockPA || len(b) != 1 {
+		return errors.New("no memory there")
+	}
+	b[0] = w.lock
+	return nil
+}
+
+func (w *world) WritePhysical(gpa uint64, b []byte) error {
+	if gpa != lockPA || len(b) != 1 {
+		return errors.New("no memory there")
+	}
+	if b[0] == 0 {
+		w.call("lift")
+		if w.liftErr != nil {
+			return w.liftErr
+		}
+		w.liftedAt = w.now
+	} else {
+		w.call("hold")
+		w.faulted = w.now
+	}
+	w.lock = b[0]
+	return nil
+}
+
+func (w *world) Pause() error   { w.paused++; return nil }
+func (w *world) Unpause() error { w.paused--; return nil }

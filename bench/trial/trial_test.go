@@ -1,0 +1,425 @@
+package trial
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"hangbench/bench/plan"
+	"hangbench/guests/beat"
+	"hangbench/monitor"
+	"hangbench/results"
+	"hangbench/scenarios/suites"
+)
+
+const (
+	deadlock = "spinlock-deadlock"
+	idle     = "control-idle"
+	busy     = "control-busy"
+)
+
+func job(scenario, mechanism string) plan.Trial {
+	return plan.Trial{
+		Suite: "test", Index: 3, Block: 1, Scenario: scenario, Mechanism: mechanism, Driver: "xenctrl",
+		Guest:  suites.Guest{Kernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 160},
+		Timing: suites.DefaultTiming(), Seed: 7*uint64(phase) + 123_456_789,
+	}
+}
+
+// outcome is what a trial is expected to come to; a nil pointer means that the
+// record must have none.
+type outcome struct {
+	outcome   results.Outcome
+	reason    string // part of it
+	class     string
+	detectNS  *int64
+	hang      bool // the record has hang_ns
+	recovered *bool
+	ratio     float64
+	calls     string // what was done to the guest
+}
+
+func TestRun(t *testing.T) {
+	const (
+		watched  = "trace, attach exec-step spin=500ms sample=100ms, "
+		injected = watched + "hold, lift, detach, stop trace"
+		only     = watched + "detach, stop trace"
+	)
+	ns := func(d time.Duration) *int64 { n := int64(d); return &n }
+	yes, no := new(bool), new(bool)
+	*yes = true
+	for _, tc := range []struct {
+		name                string
+		scenario, mechanism string
+		set                 func(*world)
+		want                outcome
+	}{
+		{"detected", deadlock, "exec-step", func(w *world) { w.alarmAfterFault = 610 * time.Millisecond },
+			outcome{results.Detected, "", "spin", ns(610 * time.Millisecond), true, yes, 1, injected}},
+		{"detected as another class", deadlock, "exec-step", func(w *world) { w.alarmAfterFault, w.class = 610*time.Millisecond, monitor.ClassHard },
+			outcome{results.Detected, "", "hard", ns(610 * time.Millisecond), true, yes, 1, injected}},
+		{"detected late", deadlock, "exec-step", func(w *world) { w.alarmAfterFault = 7900 * time.Millisecond },
+			outcome{results.Detected, "", "spin", ns(7900 * time.Millisecond), true, yes, 1, injected}},
+		{"the guest lives on for a while", deadlock, "exec-step", func(w *world) { w.linger, w.alarmAfterFault = time.Second, 2*time.Second },
+			outcome{results.Detected, "", "spin", ns(2 * time.Second), true, yes, 1, injected}},
+		{"missed", deadlock, "exec-step", nil,
+			outcome{results.Missed, "", "", nil, true, yes, 1, injected}},
+		{"a verdict after the deadline is none", deadlock, "exec-step", func(w *world) { w.alarmAfterFault = 9 * time.Second },
+			outcome{results.Missed, "", "", nil, true, yes, 1, injected}},
+		{"missed without a monitor", deadlock, "none", nil,
+			outcome{results.Missed, "", "", nil, true, yes, 0, "trace, hold, lift, stop trace"}},
+		{"slow while watched", deadlock, "exec-step", func(w *world) { w.slow, w.alarmAfterFault = 2, time.Second },
+			outcome{results.Detected, "", "spin", ns(time.Second), true, yes, 0.5, injected}},
+		{"false alarm in the first window", deadlock, "exec-step", func(w *world) { w.alarmAfterAttach = 300 * time.Millisecond },
+			outcome{results.FalseAlarm, "", "spin", nil, false, nil, 0, only}},
+		{"false alarm before the injection", deadlock, "exec-step", func(w *world) { w.alarmAfterAttach = 2300 * time.Millisecond },
+			outcome{results.FalseAlarm, "", "spin", nil, false, nil, 1, only}},
+		{"false alarm in a control", idle, "exec-step", func(w *world) { w.alarmAfterAttach = 2300 * time.Millisecond },
+			outcome{results.FalseAlarm, "", "spin", nil, false, nil, 1, only}},
+		{"clean", idle, "exec-step", nil,
+			outcome{results.Clean, "", "", nil, false, nil, 1, only}},
+		{"clean without a monitor", idle, "none", nil,
+			outcome{results.Clean, "", "", nil, false, nil, 0, "trace, stop trace"}},
+		{"verdict of before the fault", deadlock, "exec-step", func(w *world) { w.alarmAfterFault, w.late = 20*time.Millisecond, 30*time.Millisecond },
+			outcome{results.FalseAlarm, "", "spin", nil, true, yes, 1, injected}},
+		{"busy and slow", busy, "exec-altp2m", func(w *world) { w.slow, w.slowWork = 2, 1.25 },
+			outcome{results.Clean, "", "", nil, false, nil, 0.8, strings.ReplaceAll(only, "exec-step", "exec-altp2m")}},
+
+		{"page without its mark", deadlock, "exec-step", func(w *world) { clear(w.mem) },
+			outcome{results.Invalid, "lost its mark", "", nil, false, nil, 0, ""}},
+		{"workload not started", busy, "exec-step", func(w *world) { w.deaf = true },
+			outcome{results.Invalid, "did not start the busy workload", "", nil, false, nil, 0, ""}},
+		{"workload without work", busy, "exec-step", func(w *world) { w.lazy = true },
+			outcome{results.Invalid, "did not start the busy workload", "", nil, false, nil, 0, ""}},
+		{"still before attach", deadlock, "exec-step", func(w *world) { w.still = true },
+			outcome{results.Invalid, "stood still before the monitor was attached", "", nil, false, nil, 0, ""}},
+		{"fault not injected", deadlock, "exec-step", func(w *world) { w.noSymbol = true },
+			outcome{results.Invalid, "could not be injected: no symbol tasklist_lock", "", nil, false, nil, 1, only}},
+		{"heartbeat goes on", deadlock, "exec-step", func(w *world) { w.immune, w.alarmAfterFault = true, 600*time.Millisecond },
+			outcome{results.Invalid, "went on after the fault: 40 beats in 8000 ms", "", nil, false, nil, 1, injected}},
+		{"heartbeat goes on without a monitor", deadlock, "none", func(w *world) { w.immune = true },
+			outcome{results.Invalid, "went on after the fault: 40 beats in 8000 ms", "", nil, false, nil, 0, "trace, hold, lift, stop trace"}},
+		{"monitor ended before the fault", deadlock, "exec-step", func(w *world) { w.endAfterAttach, w.detachErr = time.Second, errors.New("ring broke\nand more") },
+			outcome{results.Invalid, "the monitor ended by itself; the monitor failed: ring broke; and more", "", nil, false, nil, 0, only}},
+		{"monitor ended after the fault", deadlock, "exec-step", func(w *world) { w.endAfterAttach = 3 * time.Second },
+			outcome{results.Invalid, "the monitor ended by itself", "", nil, false, nil, 1, injected}},
+		{"monitor fails to let go", idle, "exec-step", func(w *world) { w.detachErr = errors.New("view is busy") },
+			outcome{results.Invalid, "the monitor failed: view is busy", "", nil, false, nil, 1, only}},
+		{"dead after detach", idle, "exec-step", func(w *world) { w.dieOnLeave = true },
+			outcome{results.Invalid, "no progress after the monitor was detached", "", nil, false, nil, 1, only}},
+		{"never recovers", deadlock, "exec-step", func(w *world) { w.fatal, w.alarmAfterFault = true, 610*time.Millisecond },
+			outcome{results.Invalid, "no progress after the monitor was detached", "", nil, true, no, 1, injected}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.violations = Violations{Trapped: 90, Lazy: 4, MMIO: 3, Superpage: 2, Residual: 1, Lost: 5}
+			w.counters = monitor.Counters{Accesses: 80, Steps: 81, RingFull: 2}
+			if tc.set != nil {
+				tc.set(w)
+			}
+			p := job(tc.scenario, tc.mechanism)
+			rec, err := Run(t.Context(), p, w.env())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := rec.Validate(); err != nil {
+				t.Errorf("the record cannot be stored: %v", err)
+			}
+			check := func(what string, got, want any) {
+				t.Helper()
+				if !reflect.DeepEqual(got, want) {
+					g, _ := json.Marshal(got)
+					w, _ := json.Marshal(want)
+					t.Errorf("%s is %s, want %s", what, g, w)
+				}
+			}
+			check("outcome", rec.Outcome, tc.want.outcome)
+			if !strings.Contains(rec.Reason, tc.want.reason) || (rec.Reason == "") != (tc.want.reason == "") {
+				t.Errorf("reason %q, want %q", rec.Reason, tc.want.reason)
+			}
+			if strings.Contains(rec.Reason, "\n") {
+				t.Errorf("reason %q is more than a line", rec.Reason)
+			}
+			check("class", rec.Class, tc.want.class)
+			check("detect_ns", rec.DetectNS, tc.want.detectNS)
+			check("hang_ns is there", rec.HangNS != nil, tc.want.hang)
+			check("recovered", rec.Recovered, tc.want.recovered)
+			check("progress ratio", rec.Guest.ProgressRatio, tc.want.ratio)
+			check("calls", strings.Join(w.calls, ", "), tc.want.calls)
+			check("verdict with evidence", len(rec.Evidence) > 0, tc.want.class != "")
+			if w.lock != 0 || w.paused != 0 || w.watching {
+				t.Errorf("left behind: lock %#x, %d pauses, monitor attached: %v", w.lock, w.paused, w.watching)
+			}
+			// What the record repeats of its plan.
+			check("plan", []any{rec.Schema, rec.Suite, rec.Trial, rec.Block, rec.Scenario, rec.Mechanism, rec.Driver, rec.Host, rec.GuestKernel, rec.VCPUs, rec.MemoryMiB, rec.Seed},
+				[]any{results.Schema, "test", 3, 1, tc.scenario, tc.mechanism, "xenctrl", "lab", "6.12-test", 1, 160, p.Seed})
+			expected, deadline := "", int64(0)
+			if tc.scenario == deadlock {
+				expected, deadline = "spin", 8e9
+			}
+			check("expected class", rec.Expected, expected)
+			check("deadline", rec.DeadlineNS, deadline)
+		})
+	}
+}
+
+// TestTimes: the instants of a trial on the guest's clock. The fault's moves
+// with the seed, over two heartbeats.
+func TestTimes(t *testing.T) {
+	for _, tc := range []struct {
+		seed  uint64
+		after time.Duration // from attach to the fault
+	}{
+		{0, 2500 * time.Millisecond},
+		{1, 2500*time.Millisecond + 1},
+		{uint64(phase) - 1, 2900*time.Millisecond - 1},
+		{uint64(phase), 2500 * time.Millisecond},
+		{1<<64 - 1, 2500*time.Millisecond + time.Duration((1<<64-1)%uint64(phase))},
+	} {
+		w := newWorld(t)
+		w.alarmAfterFault = time.Second
+		p := job(deadlock, "exec-step")
+		p.Seed = tc.seed
+		rec, err := Run(t.Context(), p, w.env())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := time.Duration(w.faulted - w.attached); got != tc.after {
+			t.Errorf("seed %d: the fault came %v after the monitor, want %v", tc.seed, got, tc.after)
+		}
+		// The fault stays until the silence is beyond doubt, though the verdict
+		// came before.
+		if got := time.Duration(w.liftedAt - w.faulted); got < silent*beat.Period || got > silent*beat.Period+2*poll {
+			t.Errorf("seed %d: the fault was lifted after %v", tc.seed, got)
+		}
+		if rec.HangNS == nil || *rec.HangNS != 0 {
+			t.Errorf("seed %d: the guest stopped at once and hang_ns is %v", tc.seed, rec.HangNS)
+		}
+		if g := rec.Guest; g.BeatsBefore != 10 || g.BeatsDuring != 10 || g.BeatsHung != 0 || g.BeatsAfter < 2 {
+			t.Errorf("seed %d: beats %+v, want 10 in each window of 2 s, none of the hung guest, and some afterwards", tc.seed, g)
+		}
+		if rec.WindowNS <= w.liftedAt-w.attached {
+			t.Errorf("seed %d: the window of %d ns ends before the fault was lifted", tc.seed, rec.WindowNS)
+		}
+	}
+}
+
+// TestAlarmEndsWait: there is nothing to wait for after a false alarm.
+func TestAlarmEndsWait(t *testing.T) {
+	for _, after := range []time.Duration{300 * time.Millisecond, 2300 * time.Millisecond} {
+		w := newWorld(t)
+		w.alarmAfterAttach = after
+		rec, err := Run(t.Context(), job(idle, "exec-step"), w.env())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := time.Duration(rec.WindowNS); got < after || got > after+poll {
+			t.Errorf("alarm after %v: the monitor was detached after %v", after, got)
+		}
+	}
+}
+
+// TestHangTime: ground truth is the guest's last heartbeat, not the injection.
+func TestHangTime(t *testing.T) {
+	w := newWorld(t)
+	w.linger = time.Second
+	rec, err := Run(t.Context(), job(deadlock, "none"), w.env())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rec.HangNS == nil || *rec.HangNS < int64(time.Second-beat.Period) || *rec.HangNS > int64(time.Second+poll) {
+		t.Errorf("the guest went on for %v: hang_ns is %v", w.linger, rec.HangNS)
+	}
+	if rec.Guest.BeatsHung != 5 {
+		t.Errorf("%d beats after the fault, want 5", rec.Guest.BeatsHung)
+	}
+	// Without a monitor there is no reason to wait for the deadline.
+	if d := time.Duration(w.liftedAt - w.faulted); d > 3*time.Second {
+		t.Errorf("mechanism none waited %v", d)
+	}
+}
+
+// TestMissWaits: with a monitor a miss is a miss only at the deadline.
+func TestMissWaits(t *testing.T) {
+	w := newWorld(t)
+	if _, err := Run(t.Context(), job(deadlock, "exec-step"), w.env()); err != nil {
+		t.Fatal(err)
+	}
+	if d := time.Duration(w.liftedAt - w.faulted); d != 8*time.Second {
+		t.Errorf("given up after %v, want 8s", d)
+	}
+}
+
+// TestSlowIsNotHung: a guest that a monitor slows down eightfold beats every
+// 1.6 s; silence is measured by that pace.
+func TestSlowIsNotHung(t *testing.T) {
+	w := newWorld(t)
+	w.slow, w.immune, w.alarmAfterFault = 8, true, 500*time.Millisecond
+	rec, err := Run(t.Context(), job(deadlock, "exec-step"), w.env())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rec.Outcome != results.Invalid || !strings.Contains(rec.Reason, "went on after the fault") {
+		t.Errorf("a slow guest that never hung: %s %q", rec.Outcome, rec.Reason)
+	}
+}
+
+// TestEPT: violations on the trapped frame are split by what was delivered.
+func TestEPT(t *testing.T) {
+	for _, tc := range []struct {
+		trapped, delivered     uint64
+		permission, suppressed uint64
+	}{
+		{90, 80, 80, 10},
+		{90, 90, 90, 0},
+		{90, 95, 90, 0}, // the trace lost some
+		{0, 0, 0, 0},
+	} {
+		w := newWorld(t)
+		w.violations = Violations{Trapped: tc.trapped, Lazy: 4, MMIO: 3, Superpage: 2, Residual: 1, Lost: 5}
+		w.counters = monitor.Counters{Accesses: tc.delivered, Steps: 7, RingFull: 6}
+		rec, err := Run(t.Context(), job(idle, "exec-step"), w.env())
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := results.EPT{Total: tc.trapped + 10, Permission: tc.permission, Suppressed: tc.suppressed, Lazy: 4, MMIO: 3, Superpage: 2, Residual: 1, TraceLost: 5}
+		if rec.EPT != want {
+			t.Errorf("%d trapped, %d delivered: %+v, want %+v", tc.trapped, tc.delivered, rec.EPT, want)
+		}
+		if want := (results.Events{Delivered: tc.delivered, Steps: 7, RingFull: 6}); rec.Events != want {
+			t.Errorf("events %+v, want %+v", rec.Events, want)
+		}
+		if err := rec.Validate(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestThreshold: a suite's threshold and sampling period reach the monitor.
+func TestThreshold(t *testing.T) {
+	w := newWorld(t)
+	p := job(idle, "exec-step")
+	p.Thresholds, p.Timing.SampleMS = map[string]int64{"spin_ms": 50}, 20
+	if _, err := Run(t.Context(), p, w.env()); err != nil {
+		t.Fatal(err)
+	}
+	if want := "attach exec-step spin=50ms sample=20ms"; !slices.Contains(w.calls, want) {
+		t.Errorf("calls %q, want %q among them", w.calls, want)
+	}
+}
+
+// TestStages: what the user is told, in order.
+func TestStages(t *testing.T) {
+	w := newWorld(t)
+	w.alarmAfterFault = time.Second
+	if _, err := Run(t.Context(), job(deadlock, "exec-step"), w.env()); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"workload", "baseline", "attach", "observe", "inject", "lift", "detach"}
+	if !slices.Equal(w.stages, want) {
+		t.Errorf("stages %q, want %q", w.stages, want)
+	}
+}
+
+// TestCancel: an interrupted trial has no record, and leaves the guest alone
+// at whatever point it was.
+func TestCancel(t *testing.T) {
+	for _, stage := range []string{"workload", "baseline", "observe", "inject", "lift", "detach"} {
+		t.Run(stage, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			w := newWorld(t)
+			w.alarmAfterFault = time.Second
+			// A monitor that fails on the way out does not make it the trial's outcome.
+			w.detachErr = errors.New("view is busy")
+			if stage == "detach" {
+				w.detachErr = nil // it would be the outcome, there
+			}
+			sleeps := 0
+			w.onSleep = func() {
+				if w.stages[len(w.stages)-1] != stage {
+					return
+				}
+				if sleeps++; sleeps == 3 {
+					cancel()
+				}
+			}
+			rec, err := Run(ctx, job(deadlock, "exec-step"), w.env())
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("error %v, record %+v; want %v", err, rec, context.Canceled)
+			}
+			count := func(call string) (n int) {
+				for _, c := range w.calls {
+					if c == call {
+						n++
+					}
+				}
+				return n
+			}
+			attached := 0
+			if w.attached != 0 {
+				attached = 1
+			}
+			if w.lock != 0 || count("lift") != count("hold") || count("detach") != attached || count("trace") != count("stop trace") || w.paused != 0 {
+				t.Errorf("left behind: lock %#x, %d pauses, calls %q", w.lock, w.paused, w.calls)
+			}
+			if faulted := w.faulted != 0; faulted != slices.Contains([]string{"inject", "lift", "detach"}, stage) {
+				t.Errorf("the fault was injected: %v", faulted)
+			}
+			if i, j := slices.Index(w.calls, "lift"), slices.Index(w.calls, "detach"); i > j {
+				t.Errorf("detached before the fault was lifted: %q", w.calls)
+			}
+		})
+	}
+}
+
+// TestHostFails: a host that fails is an error and not an outcome, whatever the
+// trial had come to; nothing is left behind that can be taken back.
+func TestHostFails(t *testing.T) {
+	broken := errors.New("broken")
+	for _, tc := range []struct {
+		name string
+		set  func(*world)
+		last string // call
+	}{
+		{"trace does not start", func(w *world) { w.traceErr = broken }, "trace"},
+		{"monitor does not attach", func(w *world) { w.attachErr = broken }, "stop trace"},
+		{"trace does not stop", func(w *world) { w.stopErr = broken }, "stop trace"},
+		{"trace does not stop of an invalid trial", func(w *world) { w.stopErr, w.endAfterAttach = broken, time.Second }, "stop trace"},
+		{"fault is not lifted", func(w *world) { w.liftErr = broken }, "stop trace"},
+		{"fault of an invalid trial is not lifted", func(w *world) { w.liftErr, w.immune = broken, true }, "stop trace"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.alarmAfterFault = time.Second
+			tc.set(w)
+			rec, err := Run(t.Context(), job(deadlock, "exec-step"), w.env())
+			if !errors.Is(err, broken) {
+				t.Errorf("error %v, outcome %q", err, rec.Outcome)
+			}
+			if got := w.calls[len(w.calls)-1]; got != tc.last {
+				t.Errorf("ended with %q, want %q: %q", got, tc.last, w.calls)
+			}
+			if w.watching {
+				t.Error("the monitor is still attached")
+			}
+		})
+	}
+}
+
+func TestUnknownNames(t *testing.T) {
+	for _, p := range []plan.Trial{job("no-such", "none"), job(idle, "no-such")} {
+		w := newWorld(t)
+		if _, err := Run(t.Context(), p, w.env()); err == nil || !strings.Contains(err.Error(), `"no-such"`) {
+			t.Errorf("%s, %s: %v", p.Scenario, p.Mechanism, err)
+		}
+		if len(w.calls)+len(w.stages) != 0 {
+			t.Errorf("something was done all the same: %q %q", w.calls, w.stages)
+		}
+	}
+}

@@ -1,0 +1,262 @@
+package lab
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"hangbench/guests/lab/bochs"
+	"hangbench/guests/lab/debian"
+)
+
+func TestFindCache(t *testing.T) {
+	root := t.TempDir()
+	in := func(elem ...string) string { return filepath.Join(append([]string{root}, elem...)...) }
+	all := map[string]string{CacheEnv: in("env"), "XDG_CACHE_HOME": in("xdg"), "HOME": in("home")}
+	without := func(names ...string) map[string]string {
+		m := maps.Clone(all)
+		for _, n := range names {
+			delete(m, n)
+		}
+		return m
+	}
+	for _, tc := range []struct {
+		name string
+		dir  string
+		env  map[string]string
+		want string
+	}{
+		{"flag", in("flag", "below"), all, in("flag", "below")},
+		{"variable", "", all, in("env")},
+		{"XDG", "", without(CacheEnv), in("xdg", "hangbench")},
+		{"home", "", without(CacheEnv, "XDG_CACHE_HOME"), in("home", ".cache", "hangbench")},
+		{"flag without a home", in("flag"), nil, in("flag")},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c, err := FindCache(tc.dir, func(n string) string { return tc.env[n] })
+			if err != nil {
+				t.Fatal(err)
+			}
+			if string(c) != tc.want {
+				t.Errorf("cache is %s, want %s", c, tc.want)
+			}
+			if st, err := os.Stat(string(c)); err != nil || !st.IsDir() || st.Mode().Perm() != 0o700 {
+				t.Errorf("the folder is %v (%v), want one with mode 0700", st, err)
+			}
+		})
+	}
+}
+
+func TestFindCacheRelative(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	c, err := FindCache("near", func(string) string { return "" })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !filepath.IsAbs(string(c)) || filepath.Base(string(c)) != "near" {
+		t.Errorf("cache is %s, want an absolute path", c)
+	}
+}
+
+func TestFindCacheErrors(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, dir := range map[string]string{"no home": "", "a file is in the way": file, "a file is on the way": filepath.Join(file, "below")} {
+		c, err := FindCache(dir, func(string) string { return "" })
+		if err == nil {
+			t.Errorf("%s: cache is %s", name, c)
+			continue
+		}
+		// The message says what to do.
+		if !strings.Contains(err.Error(), CacheEnv) {
+			t.Errorf("%s: %v does not name %s", name, err, CacheEnv)
+		}
+		if dir != "" && !strings.Contains(err.Error(), file) {
+			t.Errorf("%s: %v does not name the folder", name, err)
+		}
+	}
+}
+
+func testManifest() Manifest {
+	return Manifest{
+		Schema: schema,
+		Packages: []debian.Package{
+			{Name: "bochs", Version: "3.0+dfsg-1", Arch: "amd64", Suite: "trixie", Path: "pool/b.deb", File: "b.deb", SHA256: "aa", SizeBytes: 1, InstalledKiB: 2},
+			{Name: "xen", Version: "4.20", Arch: "amd64", Suite: "trixie", Path: "pool/x.deb", File: "x.deb", SHA256: "bb", SizeBytes: 3, InstalledKiB: 4},
+		},
+		Programs: map[string]string{"agent": "cc", "init": "dd"}, Go: "go1.26",
+		XenArgs: xenArgs, Dom0Args: dom0Args, Machine: bochs.DefaultMachine(),
+		Guests: map[string]string{"cloud-6.12": "6.12.48-cloud-amd64"}, Dom0: "6.12.48-amd64",
+	}
+}
+
+// touch changes every string and number below v, one at a time, and calls fn
+// with the path of each while it is changed.
+func touch(t *testing.T, path string, v reflect.Value, fn func(path string)) {
+	t.Helper()
+	switch v.Kind() {
+	case reflect.String:
+		old := v.String()
+		v.SetString(old + "x")
+		fn(path)
+		v.SetString(old)
+	case reflect.Int, reflect.Int64:
+		old := v.Int()
+		v.SetInt(old + 1)
+		fn(path)
+		v.SetInt(old)
+	case reflect.Struct:
+		for i := range v.NumField() {
+			touch(t, path+"."+v.Type().Field(i).Name, v.Field(i), fn)
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			touch(t, fmt.Sprintf("%s[%d]", path, i), v.Index(i), fn)
+		}
+		old := reflect.ValueOf(v.Interface())
+		v.Set(old.Slice(0, old.Len()-1))
+		fn(path + " shortened")
+		v.Set(old)
+	case reflect.Map:
+		for _, k := range v.MapKeys() {
+			old := v.MapIndex(k)
+			at := fmt.Sprintf("%s[%v]", path, k)
+			v.SetMapIndex(k, reflect.ValueOf(old.String()+"x"))
+			fn(at)
+			v.SetMapIndex(k, reflect.Value{})
+			fn(at + " removed")
+			v.SetMapIndex(k, old)
+		}
+	default:
+		t.Fatalf("%s is a %v, which this test does not know how to change", path, v.Kind())
+	}
+}
+
+// TestKey: nothing of a manifest can change without changing the lab's name.
+func TestKey(t *testing.T) {
+	m := testManifest()
+	seen := map[string]string{m.Key(): "the manifest as it was"}
+	touch(t, "Manifest", reflect.ValueOf(&m).Elem(), func(path string) {
+		key := m.Key()
+		if len(key) != 16 {
+			t.Errorf("key %q is not 16 digits long", key)
+		}
+		if other, dup := seen[key]; dup {
+			t.Errorf("a change of %s gives the same key as %s", path, other)
+		}
+		seen[key] = path
+	})
+	if len(seen) < 20 {
+		t.Errorf("only %d changes were tried", len(seen))
+	}
+	again := testManifest()
+	if m.Key() != again.Key() {
+		t.Error("equal manifests have different keys")
+	}
+}
+
+func TestVersion(t *testing.T) {
+	m := testManifest()
+	if got := m.Version("xen"); got != "4.20" {
+		t.Errorf("version of xen is %q", got)
+	}
+	if got := m.Version("absent"); got != "" {
+		t.Errorf("version of an absent package is %q", got)
+	}
+}
+
+func TestFindKernels(t *testing.T) {
+	const generic, cloud = "vmlinuz-6.12.48+deb13-amd64", "vmlinuz-6.12.48+deb13-cloud-amd64"
+	for _, tc := range []struct {
+		name  string
+		files []string
+		want  *kernelSet
+	}{
+		{"both, among others", []string{generic, cloud, "config-6.12.48+deb13-amd64", "System.map-6.12.48+deb13-amd64", "xen-4.20-amd64.gz", "vmlinuz", "vmlinuz-6.12.48+deb13-arm64", "vmlinuz-6.12.48+deb13-amd64.old"},
+			&kernelSet{
+				dom0: "6.12.48+deb13-amd64", guests: map[string]string{"cloud-6.12": "6.12.48+deb13-cloud-amd64"},
+				sources: map[string]string{"dom0": generic, "cloud-6.12": cloud},
+			}},
+		{"two guests", []string{generic, cloud, "vmlinuz-7.0.1-cloud-amd64"},
+			&kernelSet{
+				dom0: "6.12.48+deb13-amd64", guests: map[string]string{"cloud-6.12": "6.12.48+deb13-cloud-amd64", "cloud-7.0": "7.0.1-cloud-amd64"},
+				sources: map[string]string{"dom0": generic, "cloud-6.12": cloud, "cloud-7.0": "vmlinuz-7.0.1-cloud-amd64"},
+			}},
+		{"none for guests", []string{generic}, nil},
+		{"none for dom0", []string{cloud}, nil},
+		{"empty", []string{}, nil},
+		{"no boot folder", nil, nil},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			prefix, out := t.TempDir(), t.TempDir()
+			if tc.files != nil {
+				if err := os.Mkdir(filepath.Join(prefix, "boot"), 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, f := range tc.files {
+				if err := os.WriteFile(filepath.Join(prefix, "boot", f), nil, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			got, err := findKernels(prefix, out)
+			if tc.want == nil {
+				if err == nil {
+					t.Errorf("found %+v", got)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			tc.want.Dir = out
+			for name, f := range tc.want.sources {
+				tc.want.sources[name] = filepath.Join(prefix, "boot", f)
+			}
+			if !reflect.DeepEqual(got, tc.want) {
+				t.Errorf("found %+v, want %+v", got, tc.want)
+			}
+		})
+	}
+}
+
+// TestComplete: a lab counts as built only with its disc and the manifest of
+// these very inputs.
+func TestComplete(t *testing.T) {
+	m := testManifest()
+	l := &Lab{Manifest: m, Dir: t.TempDir()}
+	put := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(l.Dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := func(built bool, when string) {
+		t.Helper()
+		if got := l.complete(); got != built {
+			t.Errorf("%s: complete is %v, want %v", when, got, built)
+		}
+	}
+	want(false, "empty folder")
+	put(DiscFile, "")
+	want(false, "disc only")
+	put(ManifestFile, "{")
+	want(false, "manifest cut short")
+	put(ManifestFile, "{}")
+	want(false, "manifest of another lab")
+	if err := l.writeManifest(); err != nil {
+		t.Fatal(err)
+	}
+	want(true, "disc and manifest")
+	if err := os.Remove(l.Disc()); err != nil {
+		t.Fatal(err)
+	}
+	want(false, "manifest without disc")
+}
