@@ -96,7 +96,7 @@ func TestMeasures(t *testing.T) {
 	ns := int64(1_500_000)
 	trial := func(f func(*results.Trial)) *results.Trial {
 		tr := &results.Trial{Mechanism: "exec-step", Outcome: results.Detected, DetectNS: &ns,
-			EPT: results.EPT{Total: 30}, Events: results.Events{Delivered: 20}, Guest: results.Guest{ProgressRatio: 0.5, BeatsBefore: 9}}
+			EPT: results.EPT{Total: 30}, Events: results.Events{Delivered: 20}, Guest: results.Guest{ProgressRatio: new(0.5), BeatsBefore: 9}}
 		f(tr)
 		return tr
 	}
@@ -113,8 +113,8 @@ func TestMeasures(t *testing.T) {
 		{"per event", PerEvent, trial(func(*results.Trial) {}), 1.5, true},
 		{"per event, none", PerEvent, trial(func(t *results.Trial) { t.Events.Delivered = 0 }), 0, false},
 		{"progress", Progress, trial(func(*results.Trial) {}), 0.5, true},
-		{"progress, stopped by the monitor", Progress, trial(func(t *results.Trial) { t.Guest.ProgressRatio = 0 }), 0, true},
-		{"progress, no monitor", Progress, trial(func(t *results.Trial) { t.Mechanism, t.Guest.ProgressRatio = "none", 0 }), 0, false},
+		{"progress, stopped by the monitor", Progress, trial(func(t *results.Trial) { t.Guest.ProgressRatio = new(0.0) }), 0, true},
+		{"progress, no monitor", Progress, trial(func(t *results.Trial) { t.Mechanism, t.Guest.ProgressRatio = "none", nil }), 0, false},
 		{"progress, no baseline", Progress, trial(func(t *results.Trial) { t.Guest = results.Guest{} }), 0, false},
 		{"events", Delivered, trial(func(*results.Trial) {}), 20, true},
 		{"events, no monitor", Delivered, trial(func(t *results.Trial) { t.Mechanism = "none" }), 0, false},

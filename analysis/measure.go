@@ -63,11 +63,12 @@ var (
 	}
 
 	// Progress is the guest's progress rate with the monitor over the rate
-	// without. The record leaves out a ratio of 0, which a guest that the
-	// monitor stops altogether has; it is told from a ratio that was not
-	// measured by the heartbeats before the monitor came.
+	// without.
 	Progress Measure = func(t *results.Trial) (float64, bool) {
-		return t.Guest.ProgressRatio, t.Guest.ProgressRatio > 0 || t.Mechanism != "none" && t.Guest.BeatsBefore > 0
+		if t.Guest.ProgressRatio == nil {
+			return 0, false
+		}
+		return *t.Guest.ProgressRatio, true
 	}
 )
 

@@ -17,7 +17,7 @@ func testTrial(i int) Trial {
 		DeadlineNS: 3e9, WindowNS: 1_200_000_000 + int64(i),
 		EPT:    EPT{Total: 1400, Permission: 1200, Lazy: 190, MMIO: 7, Superpage: 2, Suppressed: 1, TraceLost: 3},
 		Events: Events{Delivered: 1200, Steps: 1200},
-		Guest:  Guest{ProgressRatio: 0.8125, BeatsBefore: 50, BeatsDuring: 41, BeatsAfter: 12},
+		Guest:  Guest{ProgressRatio: new(0.8125), BeatsBefore: 50, BeatsDuring: 41, BeatsAfter: 12},
 	}
 	ns := int64(150_000_000 + i)
 	t.DetectNS = &ns

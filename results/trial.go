@@ -8,7 +8,7 @@ const Schema = 1
 type Outcome string
 
 const (
-	Detected   Outcome = "detected"    // a fault was injected and the right verdict followed
+	Detected   Outcome = "detected"    // a fault was injected and a verdict followed; Class tells whether it is the right one
 	Missed     Outcome = "missed"      // a fault was injected and no verdict followed before the deadline
 	FalseAlarm Outcome = "false_alarm" // a verdict without a fault, or before the fault
 	Clean      Outcome = "clean"       // no fault and no verdict
@@ -40,12 +40,13 @@ type Events struct {
 type Guest struct {
 	// ProgressRatio is the workload's progress rate with the monitor attached
 	// over the rate just before, in paired windows of equal length of dom0's
-	// clock. 1 means no cost. Absent for mechanism none.
-	ProgressRatio float64 `json:"progress_ratio,omitempty"`
-	BeatsBefore   uint64  `json:"beats_before"` // heartbeats in the window before attach
-	BeatsDuring   uint64  `json:"beats_during"` // heartbeats in the monitored window before injection
-	BeatsHung     uint64  `json:"beats_hung"`   // heartbeats in the ground-truth window after injection
-	BeatsAfter    uint64  `json:"beats_after"`  // heartbeats after detach: the guest still makes progress
+	// clock. 1 means no cost, 0 that the guest stood still. Absent for mechanism
+	// none, and when a verdict cut the windows short.
+	ProgressRatio *float64 `json:"progress_ratio,omitempty"`
+	BeatsBefore   uint64   `json:"beats_before"` // heartbeats in the window before attach
+	BeatsDuring   uint64   `json:"beats_during"` // heartbeats in the monitored window before injection
+	BeatsHung     uint64   `json:"beats_hung"`   // heartbeats in the ground-truth window after injection
+	BeatsAfter    uint64   `json:"beats_after"`  // heartbeats after detach: the guest still makes progress
 }
 
 // Trial is one cell of the matrix, once. All times are nanoseconds of dom0's

@@ -215,6 +215,9 @@ func keepLab(ctx context.Context, env *Env, lf *labFlags, c lab.Cache, name labN
 	for {
 		conn, err := l.Accept()
 		if err != nil {
+			if ctx.Err() == nil {
+				return fmt.Errorf("the emulator ended by itself; its logs are in %s", m.Dir())
+			}
 			return ctx.Err()
 		}
 		stop := serve(conn, m, h.Lab.Manifest.Key())

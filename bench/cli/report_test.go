@@ -46,7 +46,7 @@ func madeUpRecord(p plan.Trial) results.Trial {
 	if p.Mechanism != "none" {
 		rec.EPT = results.EPT{Total: 110, Permission: 100, Lazy: 10}
 		rec.Events = results.Events{Delivered: 100, Steps: 300}
-		rec.Guest.ProgressRatio = 0.9
+		rec.Guest.ProgressRatio = new(0.9)
 	}
 	if p.Scenario == "spinlock-deadlock" {
 		hang, recovered := int64(3e6), true

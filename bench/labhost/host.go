@@ -116,7 +116,7 @@ func (h *Host) Guest(ctx context.Context, g suites.Guest) (*bochs.Snapshot, erro
 	return s, err
 }
 
-// Drop forgets the snapshot of a guest and the one it was made from.
+// drop forgets snapshots.
 func (h *Host) drop(names ...string) error {
 	for _, name := range names {
 		if err := os.RemoveAll(h.snapshotDir(name)); err != nil {
@@ -198,9 +198,34 @@ func (h *Host) snapshot(ctx context.Context, name string, from *bochs.Snapshot, 
 	return s, nil
 }
 
-// Run runs one trial in a machine of its own.
+// Run runs one trial in a machine of its own. A snapshot that turns out to be
+// damaged is made anew, from power-on, with a warning.
 func (h *Host) Run(ctx context.Context, t plan.Trial, progress func(stage string)) (results.Trial, error) {
-	job := &agent.Job{Trial: &t}
+	rec, err := h.runOnce(ctx, t, progress)
+	if h.mend(ctx, err, "guest-"+guestName(t.Guest), "dom0") {
+		rec, err = h.runOnce(ctx, t, progress)
+	}
+	return rec, err
+}
+
+// mend reports whether err is about a snapshot and trying again makes sense: the
+// named snapshots are gone then.
+func (h *Host) mend(ctx context.Context, err error, names ...string) bool {
+	var snapErr *bochs.SnapshotError
+	if !errors.As(err, &snapErr) || ctx.Err() != nil {
+		return false
+	}
+	h.Warn(fmt.Sprintf("%v; booting the lab anew", snapErr))
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err := h.drop(names...); err != nil {
+		h.Warn(err.Error())
+		return false
+	}
+	return true
+}
+
+func (h *Host) runOnce(ctx context.Context, t plan.Trial, progress func(stage string)) (results.Trial, error) {
 	var rec results.Trial
 	snap, err := h.Guest(ctx, t.Guest)
 	if err != nil {
@@ -208,20 +233,7 @@ func (h *Host) Run(ctx context.Context, t plan.Trial, progress func(stage string
 	}
 	progress("restore")
 	start := time.Now()
-	m, err := h.start(ctx, snap, job)
-	if snapErr := (*bochs.SnapshotError)(nil); errors.As(err, &snapErr) {
-		h.Warn(fmt.Sprintf("%v; booting the lab anew", snapErr))
-		h.mu.Lock()
-		err = h.drop("guest-"+guestName(t.Guest), "dom0")
-		h.mu.Unlock()
-		if err != nil {
-			return rec, err
-		}
-		if snap, err = h.Guest(ctx, t.Guest); err != nil {
-			return rec, err
-		}
-		m, err = h.start(ctx, snap, job)
-	}
+	m, err := h.start(ctx, snap, &agent.Job{Trial: &t})
 	if err != nil {
 		return rec, err
 	}
@@ -247,25 +259,19 @@ func (h *Host) Run(ctx context.Context, t plan.Trial, progress func(stage string
 
 // Up starts a machine with dom0 only, for Exec.
 func (h *Host) Up(ctx context.Context) (*Machine, error) {
+	m, err := h.upOnce(ctx)
+	if h.mend(ctx, err, "dom0") {
+		m, err = h.upOnce(ctx)
+	}
+	return m, err
+}
+
+func (h *Host) upOnce(ctx context.Context) (*Machine, error) {
 	snap, err := h.Base(ctx)
 	if err != nil {
 		return nil, err
 	}
-	m, err := h.start(ctx, snap, nil)
-	if snapErr := (*bochs.SnapshotError)(nil); errors.As(err, &snapErr) {
-		h.Warn(fmt.Sprintf("%v; booting the lab anew", snapErr))
-		h.mu.Lock()
-		err = h.drop("dom0")
-		h.mu.Unlock()
-		if err != nil {
-			return nil, err
-		}
-		if snap, err = h.Base(ctx); err != nil {
-			return nil, err
-		}
-		m, err = h.start(ctx, snap, nil)
-	}
-	return m, err
+	return h.start(ctx, snap, nil)
 }
 
 // ColdBoot boots the lab from power-on and returns how long that took until the

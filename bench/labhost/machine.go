@@ -18,12 +18,18 @@ import (
 // given up. A trial says what it does every few virtual seconds.
 const patience = 5 * time.Minute
 
+// firstPatience is how long a restored lab may take to its first word. It comes
+// within a few virtual milliseconds of a good snapshot.
+const firstPatience = time.Minute
+
 // Machine is a running lab.
 type Machine struct {
 	p    *bochs.Process
 	in   *wire.Reader
 	run  folder
+	snap *bochs.Snapshot
 	keep bool // evidence: the folder stays
+	said bool // the agent has said something
 }
 
 // folder is what a run leaves on disk while it lasts.
@@ -71,7 +77,7 @@ func (h *Host) start(ctx context.Context, snap *bochs.Snapshot, job *agent.Job) 
 		run.end(ctx.Err() == nil)
 		return nil, err
 	}
-	return &Machine{p: p, in: wire.NewReader(p.Conn()), run: run}, nil
+	return &Machine{p: p, in: wire.NewReader(p.Conn()), run: run, snap: snap}, nil
 }
 
 // launch describes a machine of this lab in a folder of its own.
@@ -94,12 +100,21 @@ func (h *Host) launch(job *agent.Job) (bochs.Launch, folder, error) {
 // next reads messages until one is not progress, which it reports.
 func (m *Machine) next(progress func(agent.Progress)) (wire.Message, error) {
 	for {
-		m.p.Conn().SetReadDeadline(time.Now().Add(patience))
+		wait := patience
+		if !m.said {
+			wait = firstPatience
+		}
+		m.p.Conn().SetReadDeadline(time.Now().Add(wait))
 		msg, err := m.in.Next()
 		if err != nil {
 			m.keep = true
-			return msg, m.p.Explain("wait for the agent in dom0", err)
+			err = m.p.Explain("wait for the agent in dom0", err)
+			if !m.said {
+				err = &bochs.SnapshotError{Dir: m.snap.Dir, Err: err}
+			}
+			return msg, err
 		}
+		m.said = true
 		switch msg.Kind {
 		case wire.KindProgress:
 			var p agent.Progress

@@ -398,7 +398,8 @@ func (r *run) progressRatio(before, during beat.Count) {
 		on, off = during.Work, before.Work
 	}
 	if off > 0 {
-		r.rec.Guest.ProgressRatio = math.Round(1e4*float64(on)/float64(off)) / 1e4
+		ratio := math.Round(1e4*float64(on)/float64(off)) / 1e4
+		r.rec.Guest.ProgressRatio = &ratio
 	}
 }
 

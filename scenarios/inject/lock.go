@@ -92,7 +92,12 @@ func holdOnce(t Target, gpa uint64) (held bool, err error) {
 	if err := t.Pause(); err != nil {
 		return false, err
 	}
-	defer func() { err = errors.Join(err, t.Unpause()) }()
+	paused := true
+	defer func() {
+		if paused {
+			err = errors.Join(err, t.Unpause())
+		}
+	}()
 	var b [1]byte
 	if err := t.ReadPhysical(gpa, b[:]); err != nil {
 		return false, err
@@ -103,11 +108,19 @@ func holdOnce(t Target, gpa uint64) (held bool, err error) {
 	if err := t.WritePhysical(gpa, []byte{writeLocked}); err != nil {
 		return false, err
 	}
+	// A fault that is not reported as in place must not stay.
+	defer func() {
+		if err != nil {
+			held = false
+			err = errors.Join(err, t.WritePhysical(gpa, []byte{0}))
+		}
+	}()
 	if err := t.ReadPhysical(gpa, b[:]); err != nil {
 		return false, err
 	}
 	if b[0] != writeLocked {
 		return false, fmt.Errorf("wrote %#x and read %#x back", writeLocked, b[0])
 	}
-	return true, nil
+	paused = false
+	return true, t.Unpause()
 }

@@ -13,6 +13,7 @@ type fakeKernel struct {
 	paused int
 	wild   int // writes while the guest ran
 	stuck  bool
+	noGo   bool // Unpause fails
 }
 
 func (k *fakeKernel) Symbol(name string) (uint64, error) {
@@ -24,7 +25,13 @@ func (k *fakeKernel) Symbol(name string) (uint64, error) {
 func (k *fakeKernel) Offset(typ, field string) (uint64, error) { return 0, nil }
 func (k *fakeKernel) Translate(va uint64) (uint64, error)      { return va & 0xffff, nil }
 func (k *fakeKernel) Pause() error                             { k.paused++; return nil }
-func (k *fakeKernel) Unpause() error                           { k.paused--; return nil }
+func (k *fakeKernel) Unpause() error {
+	k.paused--
+	if k.noGo {
+		return errors.New("cannot unpause")
+	}
+	return nil
+}
 func (k *fakeKernel) ReadPhysical(gpa uint64, b []byte) error {
 	if k.busy > 0 {
 		k.busy--
@@ -75,5 +82,9 @@ func TestHoldRWLockFails(t *testing.T) {
 	}
 	if _, err := HoldRWLock(&fakeKernel{stuck: true}, "tasklist_lock"); err == nil {
 		t.Error("a write that did not stick went unnoticed")
+	}
+	k = &fakeKernel{noGo: true}
+	if _, err := HoldRWLock(k, "tasklist_lock"); err == nil || k.word != [8]byte{} {
+		t.Errorf("a fault that is not reported as in place stayed: %x, %v", k.word, err)
 	}
 }

@@ -30,14 +30,14 @@ type Guest struct {
 type Timing struct {
 	// BaselineMS is the length of the window before the monitor attaches,
 	// and of its pair after: the guest's progress rate in the one over the
-	// other is the price of the monitor. 50 to 60000, default 2000.
+	// other is the price of the monitor. 400 (two heartbeats) to 60000, default 2000.
 	BaselineMS int64 `json:"baseline_ms"`
 	// ObserveMS is how long the monitor watches before the fault lands; for
 	// a control, which has no fault, how long it watches in all. Not shorter
-	// than BaselineMS. 50 to 600000, default 2500.
+	// than BaselineMS. 400 to 600000, default 2500.
 	ObserveMS int64 `json:"observe_ms"`
 	// DeadlineMS is the time after the fault at which a trial without a
-	// verdict is a miss, censored at this value. 100 to 600000, default 8000.
+	// verdict is a miss, censored at this value. 1500 (silence is six heartbeats) to 600000, default 8000.
 	DeadlineMS int64 `json:"deadline_ms"`
 	// RecoveryMS is how long the guest may take to beat again after the
 	// fault is lifted or the monitor detached. 100 to 600000, default 5000.
@@ -69,9 +69,9 @@ var (
 	rangeVCPUs       = span{1, 8}
 	rangeMemoryMiB   = span{128, 4096}
 	rangeRepetitions = span{1, 1000}
-	rangeBaseline    = span{50, 60_000}
-	rangeObserve     = span{50, 600_000}
-	rangeDeadline    = span{100, 600_000}
+	rangeBaseline    = span{400, 60_000}
+	rangeObserve     = span{400, 600_000}
+	rangeDeadline    = span{1500, 600_000}
 	rangeRecovery    = span{100, 600_000}
 	rangeSample      = span{1, 1000}
 	rangeThreshold   = span{1, 600_000}

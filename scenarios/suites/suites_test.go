@@ -46,7 +46,7 @@ func TestQuick(t *testing.T) {
 		Drivers:     []string{"xenctrl"},
 		Guests:      []Guest{{"cloud-6.12", 1, 160}},
 		Repetitions: 2,
-		Timing:      Timing{500, 1000, 3000, 2000, 10},
+		Timing:      Timing{2000, 2500, 8000, 5000, 100},
 		Text:        s.Text,
 	}
 	if !reflect.DeepEqual(s, want) {
@@ -132,7 +132,7 @@ func TestParseErrors(t *testing.T) {
 		{"timing key", minimal + "timing: {deadline: 5000}\n", []string{`x.yaml:9: timing has no key "deadline" (did you mean "deadline_ms"?)`}},
 		{"timing value", minimal + "timing:\n  sample_ms: 10ms\n", []string{`x.yaml:10: sample_ms is the text "10ms": write a whole number from 1 to 1000 without a unit`}},
 		{"windows", minimal + "timing: {baseline_ms: 900, observe_ms: 800}\n", []string{`x.yaml:9: observe_ms 800 is shorter than baseline_ms 900`}},
-		{"sampling", minimal + "timing: {baseline_ms: 60, sample_ms: 100}\n", []string{`x.yaml:9: sample_ms 100 is longer than baseline_ms 60`}},
+		{"sampling", minimal + "timing: {baseline_ms: 450, sample_ms: 500}\n", []string{`x.yaml:9: sample_ms 500 is longer than baseline_ms 450`}},
 		{"threshold key", minimal + "thresholds: {spinn_ms: 1}\n", []string{`x.yaml:9: thresholds has no key "spinn_ms" (did you mean "spin_ms"?): valid keys are soft_ms, spin_ms`}},
 		{"threshold value", minimal + "thresholds: {spin_ms: 0}\n", []string{`x.yaml:9: spin_ms is 0, out of range`}},
 		{"alias", strings.Replace(minimal, "mechanisms: [none]", "mechanisms: &a [none]\ndrivers: *a", 1), []string{`x.yaml:4: drivers is an alias (*a), which suites do not have`}},

@@ -63,12 +63,12 @@ func trial(rng *rand.Rand, scenario, mechanism string) results.Trial {
 	case "exec-step":
 		t.EPT.Permission = some(260)
 		t.EPT.Suppressed = some(3)
-		t.Guest.ProgressRatio = 0.93 - 0.1*busy + 0.01*float64(rng.IntN(5))
+		t.Guest.ProgressRatio = new(0.93 - 0.1*busy + 0.01*float64(rng.IntN(5)))
 	case "exec-altp2m":
 		t.EPT.Permission = some(262)
 		t.EPT.Lazy = some(190)
 		t.EPT.Residual = some(2)
-		t.Guest.ProgressRatio = 0.95 - 0.1*busy + 0.01*float64(rng.IntN(5))
+		t.Guest.ProgressRatio = new(0.95 - 0.1*busy + 0.01*float64(rng.IntN(5)))
 	}
 	t.Events = results.Events{Delivered: t.EPT.Permission, Steps: t.EPT.Permission}
 	e := &t.EPT

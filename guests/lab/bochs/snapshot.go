@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"io/fs"
 	"os"
@@ -23,7 +24,7 @@ const (
 	savedConfig   = "config" // Bochs' own, which Bochs cannot always read
 	ramFile       = "memory.ram"
 	systemFile    = "pc_system"
-	formatVersion = 1
+	formatVersion = 2
 )
 
 // Snapshot is a machine at rest: everything that is needed to go on from there,
@@ -42,6 +43,17 @@ type Snapshot struct {
 	Ticks uint64 `json:"ticks"`
 	// Files are the sizes in bytes of the files of the state.
 	Files map[string]int64 `json:"files"`
+	// Sums are the CRC-32C of the files up to maxSummed bytes long: all but the
+	// images of memories, which take too long to read for every restore.
+	Sums map[string]uint32 `json:"sums"`
+}
+
+// maxSummed is the length in bytes up to which a file of the state is summed.
+const maxSummed = 8 << 20
+
+func sum(path string) (uint32, error) {
+	b, err := os.ReadFile(path)
+	return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)), err
 }
 
 // SnapshotError says that a snapshot cannot be used: it is missing, damaged,
@@ -113,6 +125,12 @@ func (s *Snapshot) check(m Machine, key string) error {
 		}
 		if !info.Mode().IsRegular() || info.Size() != size {
 			return fmt.Errorf("%s has %d bytes, not the %d that were saved", name, info.Size(), size)
+		}
+		if size > maxSummed {
+			continue
+		}
+		if got, err := sum(s.file(name)); err != nil || got != s.Sums[name] {
+			return fmt.Errorf("%s is not what was saved (%v)", name, err)
 		}
 	}
 	return nil
@@ -240,6 +258,7 @@ func (s *Snapshot) collect() error {
 		return err
 	}
 	s.Files = make(map[string]int64, len(entries))
+	s.Sums = make(map[string]uint32, len(entries))
 	for _, e := range entries {
 		info, err := e.Info()
 		if err != nil {
@@ -262,6 +281,11 @@ func (s *Snapshot) collect() error {
 			return err
 		}
 		s.Files[e.Name()] = info.Size()
+		if info.Size() <= maxSummed {
+			if s.Sums[e.Name()], err = sum(s.file(e.Name())); err != nil {
+				return err
+			}
+		}
 	}
 	for _, name := range []string{ramFile, systemFile, "memory", "cpu0", "serial", "logopts"} {
 		if _, ok := s.Files[name]; !ok {
