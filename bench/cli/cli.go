@@ -69,7 +69,7 @@ func commands() []command {
 		{"check", "SUITE", "read a suite and print its plan without running it", checkCommand},
 		{"list", "[scenarios|mechanisms|suites]", "list what can be run", listCommand},
 		{"report", "RUN", "print a run's tables and draw its figures again", reportCommand},
-		{"lab", "build|up|run|console|down|status|bench", "make and use the emulated Xen host", labCommand},
+		{"lab", "build|env|up|run|console|down|status|bench", "make and use the emulated Xen host", labCommand},
 		{"bench", "lab", "measure the harness itself", benchCommand},
 		{"doctor", "", "say what each kind of host has and lacks", doctorCommand},
 	}

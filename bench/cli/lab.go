@@ -14,6 +14,7 @@ import (
 	"hangbench/bench/dom0"
 	"hangbench/bench/labhost"
 	"hangbench/guests/lab"
+	"hangbench/guests/lab/toolchain"
 )
 
 // labFlags say where the lab is kept and what it is made of.
@@ -99,6 +100,7 @@ func (l *labFlags) findSource() (string, error) {
 func labCommand(ctx context.Context, env *Env, args []string) error {
 	return dispatch(ctx, env, "hangbench lab", []command{
 		{"build", "", "fetch the packages and build the lab", labBuild},
+		{"env", "", "print the shell variables with which Go builds against the lab's Xen", labEnv},
 		{"up", "", "start a lab and keep it running", labUp},
 		{"run", "PROGRAM [ARGUMENT...]", "run a program in dom0 of the running lab, or of one started for it", labRun},
 		{"console", "", "print the console of the running lab's Xen and dom0", labConsole},
@@ -137,4 +139,28 @@ func (l *labFlags) host(ctx context.Context, env *Env, p *progress) (*labhost.Ho
 		return nil, err
 	}
 	return labhost.New(ctx, built, func(w string) { p.clear(); env.warn("%s", w) }, p.step)
+}
+
+// labEnv prints what builds and runs Xen programs on this machine, by the lab's
+// packages: for the tests of cgo/xenctrl, and for whoever changes it.
+func labEnv(ctx context.Context, env *Env, args []string) error {
+	f := flags(env, "lab env", "", "Print shell variables (use eval) with which \"go build -tags xen\" compiles and links against the lab's Xen and with which \"go test -exec $HANGBENCH_EXEC\" runs the result here.")
+	var lf labFlags
+	lf.add(f)
+	if err := parse(f, args, 0, 0); err != nil {
+		return err
+	}
+	p := newProgress(env, 0)
+	l, err := lf.build(ctx, env, p)
+	p.end()
+	if err != nil {
+		return err
+	}
+	ld, libs := toolchain.Loader(l.Prefix)
+	vars := append(toolchain.GoEnv(l.CC), "HANGBENCH_PREFIX="+l.Prefix, "HANGBENCH_EXEC="+ld+" --library-path "+libs)
+	for _, v := range vars {
+		name, value, _ := strings.Cut(v, "=")
+		fmt.Fprintf(env.Stdout, "export %s='%s'\n", name, strings.ReplaceAll(value, "'", `'\''`))
+	}
+	return nil
 }

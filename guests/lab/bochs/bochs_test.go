@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -549,7 +550,7 @@ func TestSnapshotErrors(t *testing.T) {
 			replace(t, filepath.Join(s.Dir, manifestFile), `{"version":0}`)
 		}, "version 0"},
 		{"names outside", func(t *testing.T, s *Snapshot, m *Machine, _ *string) {
-			replace(t, filepath.Join(s.Dir, manifestFile), fmt.Sprintf(`{"version":1,"key":"disc 1","config":%q,"files":{"../x":1}}`, m.Config()))
+			replace(t, filepath.Join(s.Dir, manifestFile), fmt.Sprintf(`{"version":%d,"key":"disc 1","config":%q,"files":{"../x":1}}`, formatVersion, m.Config()))
 		}, "is not the name"},
 		{"file missing", func(t *testing.T, s *Snapshot, _ *Machine, _ *string) {
 			if err := os.Remove(s.file("cpu0")); err != nil {
@@ -557,9 +558,21 @@ func TestSnapshotErrors(t *testing.T) {
 			}
 		}, "cpu0"},
 		{"file cut off", func(t *testing.T, s *Snapshot, _ *Machine, _ *string) { replace(t, s.file(ramFile), "x") }, "memory.ram has 1 bytes, not the 1048576"},
-		// What only the emulator notices.
 		{"garbage", func(t *testing.T, s *Snapshot, _ *Machine, _ *string) {
 			replace(t, s.file(systemFile), strings.Repeat("x", int(s.Files[systemFile])))
+		}, "pc_system is not what was saved"},
+		// What only the emulator notices: the sum was made of the garbage.
+		{"saved badly", func(t *testing.T, s *Snapshot, _ *Machine, _ *string) {
+			replace(t, s.file(systemFile), strings.Repeat("x", int(s.Files[systemFile])))
+			var err error
+			if s.Sums[systemFile], err = sum(s.file(systemFile)); err != nil {
+				t.Fatal(err)
+			}
+			manifest, err := json.Marshal(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			replace(t, filepath.Join(s.Dir, manifestFile), string(manifest))
 		}, "panic: cannot restore hardware state"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

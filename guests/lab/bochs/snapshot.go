@@ -129,8 +129,12 @@ func (s *Snapshot) check(m Machine, key string) error {
 		if size > maxSummed {
 			continue
 		}
-		if got, err := sum(s.file(name)); err != nil || got != s.Sums[name] {
-			return fmt.Errorf("%s is not what was saved (%v)", name, err)
+		got, err := sum(s.file(name))
+		if err != nil {
+			return err
+		}
+		if got != s.Sums[name] {
+			return fmt.Errorf("%s is not what was saved", name)
 		}
 	}
 	return nil
