@@ -123,7 +123,7 @@ thresholds: {spin: 3}
 		want []string // each in the message
 	}{
 		{[]string{"frobnicate"}, []string{`no command "frobnicate"`, "run, resume, check, list, report, lab, bench, doctor"}},
-		{[]string{"lab", "frobnicate"}, []string{`hangbench lab has no command "frobnicate"`, "build, up, run, console, down, status, bench"}},
+		{[]string{"lab", "frobnicate"}, []string{`hangbench lab has no command "frobnicate"`, "build, env, up, run, console, down, status, bench"}},
 		{[]string{"bench", "frobnicate"}, []string{`hangbench bench has no command "frobnicate"`}},
 
 		{[]string{"run"}, []string{"run: 0 arguments, want 1"}},

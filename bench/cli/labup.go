@@ -311,7 +311,23 @@ func labConsole(ctx context.Context, env *Env, args []string) error {
 	if err != nil {
 		return err
 	}
-	log, err := os.Open(filepath.Join(a.Dir, bochs.ConsoleLog))
+	path := filepath.Join(a.Dir, bochs.ConsoleLog)
+	log, err := os.Open(path)
+	for said := false; errors.Is(err, os.ErrNotExist); log, err = os.Open(path) {
+		// The emulator makes the file with the first character.
+		if !said {
+			said = true
+			fmt.Fprintln(env.Stderr, "nothing was written to the console since the lab was restored")
+		}
+		if !*follow {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("read the console: %w", err)
 	}
