@@ -40,8 +40,10 @@ type opened struct {
 	run.Host
 	info     results.HostInfo
 	versions map[string]string
-	bench    func() map[string]float64
-	close    func() error
+	// prepare does what takes long and is best done before the first trial.
+	prepare func(context.Context) error
+	bench   func() map[string]float64
+	close   func() error
 }
 
 func (h *hostFlags) check() error {
@@ -82,6 +84,7 @@ func (h *hostFlags) open(ctx context.Context, env *Env, p *progress, s *suites.S
 			Host:     x,
 			info:     results.HostInfo{Kind: x.Kind(), Description: "Xen " + v + " on " + name},
 			versions: map[string]string{"xen": v},
+			prepare:  func(context.Context) error { return nil },
 			bench:    func() map[string]float64 { return nil },
 			close:    x.Close,
 		}, nil
@@ -93,11 +96,6 @@ func (h *hostFlags) open(ctx context.Context, env *Env, p *progress, s *suites.S
 	host, err := labhost.New(ctx, l, warn, p.step)
 	if err != nil {
 		return nil, err
-	}
-	for _, g := range s.Guests {
-		if _, err := host.Guest(ctx, g); err != nil {
-			return nil, err
-		}
 	}
 	m := l.Manifest
 	versions := map[string]string{"lab": m.Key(), "dom0-kernel": m.Dom0}
@@ -113,8 +111,16 @@ func (h *hostFlags) open(ctx context.Context, env *Env, p *progress, s *suites.S
 			"emulated: Bochs %s, %d CPU of %d MIPS (virtual time), %d MiB, Xen %s, dom0 Linux %s",
 			m.Version("bochs"), m.Machine.CPUs, m.Machine.IPS/1_000_000, m.Machine.MemoryMiB, versions["xen"], m.Dom0)},
 		versions: versions,
-		bench:    func() map[string]float64 { return figures(host.Times()) },
-		close:    func() error { return nil },
+		prepare: func(ctx context.Context) error {
+			for _, g := range s.Guests {
+				if _, err := host.Guest(ctx, g); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		bench: func() map[string]float64 { return figures(host.Times()) },
+		close: l.Close,
 	}, nil
 }
 
@@ -226,8 +232,11 @@ func resumeCommand(ctx context.Context, env *Env, args []string) error {
 // execute runs what remains and shows what came of it. What was finished is
 // shown also when the run ends early.
 func execute(ctx context.Context, env *Env, p *progress, host *opened, jobs int, trials []plan.Trial, store *results.Store, asJSON bool) error {
-	p.resume(len(trials) - len(store.Remaining()))
-	err := run.Run(ctx, run.Options{Host: host, Plan: trials, Store: store, Jobs: jobs, Event: p.event})
+	err := host.prepare(ctx)
+	if err == nil {
+		p.resume(len(trials) - len(store.Remaining()))
+		err = run.Run(ctx, run.Options{Host: host, Plan: trials, Store: store, Jobs: jobs, Event: p.event})
+	}
 	p.end()
 	if b := host.bench(); len(b) > 0 {
 		err = errors.Join(err, store.UpdateManifest(func(m *results.Manifest) {

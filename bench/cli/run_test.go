@@ -28,7 +28,7 @@ func work(t *testing.T, ctx context.Context, store *results.Store, asJSON bool, 
 	t.Helper()
 	env, out, errs := testEnv()
 	trials := madeUpPlan(t)
-	host := &opened{Host: f, bench: func() map[string]float64 { return map[string]float64{"made_up_sec": 1} }}
+	host := &opened{Host: f, prepare: func(context.Context) error { return nil }, bench: func() map[string]float64 { return map[string]float64{"made_up_sec": 1} }}
 	err := execute(ctx, env, newProgress(env, len(trials)), host, 1, trials, store, asJSON)
 	if err != nil && !errors.Is(err, errFailed) {
 		errs.WriteString("hangbench: " + err.Error() + "\n")

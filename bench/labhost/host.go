@@ -249,6 +249,7 @@ func (h *Host) runOnce(ctx context.Context, t plan.Trial, progress func(stage st
 		progress(p.Stage)
 	})
 	if err != nil {
+		m.keep = m.keep && ctx.Err() == nil // an interruption leaves nothing to look into
 		return rec, err
 	}
 	if rec.Trial != t.Index || rec.Seed != t.Seed {
