@@ -57,9 +57,11 @@ type Detector struct {
 
 // streak is an unbroken row of samples of one vCPU in one lock slow path.
 type streak struct {
+	broken      string // why there is no row
 	samples     int
 	sinceNS     int64  // last sample before the row: the vCPU had switched or was elsewhere then
 	sinceCPU    uint64 // its CPU time then
+	spunNS      uint64 // time it has run since
 	symbol      string
 	interrupts  int // samples with interrupts on
 	lock        string
@@ -111,14 +113,26 @@ func (d *Detector) Observe(o *Observation) (Verdict, bool) {
 }
 
 // observeSpin extends or breaks the streak of a vCPU and reports whether it is
-// long enough. A vCPU that is blocked is idle, not spinning; one that runs less
-// than half of the time is being kept from running by others and is not judged.
+// long enough. Time counts twice: on the clock, and as time that the vCPU has
+// really run, of which it must have had half as much. A vCPU that others keep
+// from running is not judged by the clock alone.
 func (d *Detector) observeSpin(i int, t int64, now *VCPUObservation) bool {
 	was, s := &d.last[i], &d.spin[i]
-	ran := now.CPUTimeNS - was.CPUTimeNS
-	if now.Switches != was.Switches || now.Blocked || !now.Sampled || !LockSlowPath(now.Symbol) ||
-		now.CPUTimeNS < was.CPUTimeNS || 2*ran < uint64(t-d.lastT) {
-		*s = streak{}
+	broken := ""
+	switch {
+	case now.Switches != was.Switches:
+		broken = fmt.Sprintf("it switched tasks %d times", now.Switches-was.Switches)
+	case now.Blocked:
+		broken = "it was halted"
+	case !now.Sampled || now.Symbol == "":
+		broken = "it ran outside the kernel"
+	case !LockSlowPath(now.Symbol):
+		broken = "it was in " + now.Symbol
+	case now.CPUTimeNS <= was.CPUTimeNS:
+		broken = "it did not run"
+	}
+	if broken != "" {
+		*s = streak{broken: broken}
 		return false
 	}
 	if s.samples == 0 || s.symbol != now.Symbol {
@@ -132,7 +146,24 @@ func (d *Detector) observeSpin(i int, t int64, now *VCPUObservation) bool {
 	if now.Lock != "" {
 		s.lock = now.Lock
 	}
-	return s.samples >= minSamples && t-s.sinceNS >= int64(d.t.Spin)
+	s.spunNS = now.CPUTimeNS - s.sinceCPU
+	return s.samples >= minSamples && t-s.sinceNS >= int64(d.t.Spin) && 2*s.spunNS >= uint64(d.t.Spin)
+}
+
+// Undecided says for each vCPU what the last observation made of it: why there
+// is no verdict. It is the evidence of a miss.
+func (d *Detector) Undecided() []string {
+	var notes []string
+	for i := range d.spin {
+		s := &d.spin[i]
+		switch {
+		case s.samples > 0:
+			notes = append(notes, fmt.Sprintf("vCPU %d: in %s for %d samples, %d ms, of which it ran %d ms", i, s.symbol, s.samples, (d.lastT-s.sinceNS)/1e6, s.spunNS/1e6))
+		case s.broken != "":
+			notes = append(notes, fmt.Sprintf("vCPU %d: in the last sampling period %s", i, s.broken))
+		}
+	}
+	return notes
 }
 
 func (d *Detector) spinEvidence(i int, t int64, now *VCPUObservation) []string {

@@ -64,7 +64,9 @@ func TestDetector(t *testing.T) {
 		{"user code without a switch", repeat(100, at{switches: 5, ran: 100, symbol: "", irqs: true}), 0, ""},
 		{"kernel work without a switch", repeat(100, at{switches: 5, ran: 100, symbol: "clear_page_rep", irqs: true}), 0, ""},
 		{"contended for a moment, then on", append(repeat(5, spinning), repeat(50, at{switches: 6, ran: 100, symbol: "vfs_read"})...), 0, ""},
-		{"steal: kept from running", repeat(100, at{switches: 5, ran: 10, symbol: slow, irqs: true}), 0, ""},
+		// It runs a tenth of the time: 250 ms of spinning take 25 samples, and one for the start.
+		{"kept from running", repeat(100, at{switches: 5, ran: 10, symbol: slow, irqs: true}), 26, ClassSpin},
+		{"does not run at all", repeat(100, at{switches: 5, symbol: slow, irqs: true}), 0, ""},
 		{"another lock each time", func() []at {
 			rows := repeat(100, spinning)
 			for i := range rows {
@@ -84,13 +86,28 @@ func TestDetector(t *testing.T) {
 			continue
 		}
 		all := strings.Join(v.Evidence, "\n")
-		for _, want := range []string{"no task switch for 500 ms", "_slowpath", "tasklist_lock"} {
+		for _, want := range []string{"no task switch for ", "_slowpath", "tasklist_lock"} {
 			if !strings.Contains(all, want) {
 				t.Errorf("%s: evidence lacks %q:\n%s", tc.name, want, all)
 			}
 		}
 		if v.Scope != Full || len(v.VCPUs) != 1 {
 			t.Errorf("%s: scope %s, vCPUs %v", tc.name, v.Scope, v.VCPUs)
+		}
+	}
+}
+
+func TestUndecided(t *testing.T) {
+	for want, rows := range map[string][]at{
+		"vCPU 0: in queued_read_lock_slowpath for 2 samples, 200 ms, of which it ran 120 ms": repeat(3, at{ran: 60, symbol: slow}),
+		"vCPU 0: in the last sampling period it was halted":                                  repeat(3, at{blocked: true}),
+		"vCPU 0: in the last sampling period it switched tasks 7 times":                      {{ran: 60, symbol: slow}, {switches: 7, ran: 60, symbol: slow}},
+		"vCPU 0: in the last sampling period it was in vfs_read":                             repeat(3, at{ran: 60, symbol: "vfs_read"}),
+	} {
+		d := NewDetector(DefaultThresholds())
+		feed(d, rows...)
+		if got := strings.Join(d.Undecided(), "; "); got != want {
+			t.Errorf("undecided: %q, want %q", got, want)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"sync/atomic"
 	"time"
 )
 
@@ -74,6 +75,8 @@ type Session struct {
 	detector                          *Detector
 	obs                               Observation
 
+	undecided atomic.Pointer[[]string] // of the last observation
+
 	verdict chan Verdict
 	stop    chan struct{}
 	done    chan struct{}
@@ -113,6 +116,15 @@ func Attach(cfg Config) (*Session, error) {
 
 // Verdict delivers the first verdict of the session.
 func (s *Session) Verdict() <-chan Verdict { return s.verdict }
+
+// Undecided says what the last observation made of each vCPU. It may be called
+// at any time, from any goroutine.
+func (s *Session) Undecided() []string {
+	if notes := s.undecided.Load(); notes != nil {
+		return *notes
+	}
+	return nil
+}
 
 // Done is closed when the loop has ended: after Detach, or early on an error
 // that Detach returns.
@@ -268,7 +280,10 @@ func (s *Session) sample(now int64) error {
 	if s.cfg.Record != nil {
 		s.cfg.Record(&s.obs)
 	}
-	if v, hung := s.detector.Observe(&s.obs); hung {
+	v, hung := s.detector.Observe(&s.obs)
+	notes := s.detector.Undecided()
+	s.undecided.Store(&notes)
+	if hung {
 		select {
 		case s.verdict <- v:
 		default: // only the first verdict counts

@@ -196,6 +196,7 @@ func (w *world) end() {
 
 func (w *world) Verdict() <-chan monitor.Verdict { return w.verdict }
 func (w *world) Done() <-chan struct{}           { return w.done }
+func (w *world) Undecided() []string             { return []string{"vCPU 0: undecided"} }
 
 func (w *world) Detach() (monitor.Counters, error) {
 	w.call("detach")

@@ -20,6 +20,8 @@ import (
 type Watcher interface {
 	Verdict() <-chan monitor.Verdict
 	Done() <-chan struct{}
+	// Undecided says why there is no verdict yet.
+	Undecided() []string
 	Detach() (monitor.Counters, error)
 }
 
@@ -366,6 +368,9 @@ func (r *run) awaitVerdict(t0 int64, during beat.Count) error {
 			}
 			hang := max(lastAt-t0, 0)
 			r.rec.HangNS = &hang
+			if r.verdict == nil && r.watcher != nil {
+				r.rec.Evidence = r.watcher.Undecided() // of the miss
+			}
 			return nil
 		}
 	}
