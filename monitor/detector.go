@@ -55,10 +55,12 @@ type Detector struct {
 	spin  []streak
 }
 
-// streak is an unbroken row of samples of one vCPU in one lock slow path.
+// streak is a row of samples of one vCPU without a task switch, at least half of
+// them in one lock slow path.
 type streak struct {
 	broken      string // why there is no row
 	samples     int
+	inLock      int    // of the samples, those in the slow path
 	sinceNS     int64  // last sample before the row: the vCPU had switched or was elsewhere then
 	sinceCPU    uint64 // its CPU time then
 	spunNS      uint64 // time it has run since
@@ -113,9 +115,13 @@ func (d *Detector) Observe(o *Observation) (Verdict, bool) {
 }
 
 // observeSpin extends or breaks the streak of a vCPU and reports whether it is
-// long enough. Time counts twice: on the clock, and as time that the vCPU has
-// really run, of which it must have had half as much. A vCPU that others keep
-// from running is not judged by the clock alone.
+// long enough.
+//
+// A vCPU that spins with interrupts on is now and then seen in an interrupt
+// handler instead, so half of the samples have to show the lock. Time counts
+// twice: on the clock, and as time that the vCPU has really run, of which it
+// must have had half as much: a vCPU that others keep from running is not judged
+// by the clock alone.
 func (d *Detector) observeSpin(i int, t int64, now *VCPUObservation) bool {
 	was, s := &d.last[i], &d.spin[i]
 	broken := ""
@@ -126,28 +132,31 @@ func (d *Detector) observeSpin(i int, t int64, now *VCPUObservation) bool {
 		broken = "it was halted"
 	case !now.Sampled || now.Symbol == "":
 		broken = "it ran outside the kernel"
-	case !LockSlowPath(now.Symbol):
-		broken = "it was in " + now.Symbol
 	case now.CPUTimeNS <= was.CPUTimeNS:
 		broken = "it did not run"
+	case !LockSlowPath(now.Symbol) && 2*s.inLock < s.samples+1:
+		broken = "it was in " + now.Symbol
 	}
 	if broken != "" {
 		*s = streak{broken: broken}
 		return false
 	}
-	if s.samples == 0 || s.symbol != now.Symbol {
-		*s = streak{sinceNS: d.lastT, sinceCPU: was.CPUTimeNS, symbol: now.Symbol, first: now.Offset, last: now.Offset}
+	if LockSlowPath(now.Symbol) {
+		if s.inLock == 0 || s.symbol != now.Symbol {
+			*s = streak{sinceNS: d.lastT, sinceCPU: was.CPUTimeNS, symbol: now.Symbol, first: now.Offset, last: now.Offset}
+		}
+		s.inLock++
+		s.first, s.last = min(s.first, now.Offset), max(s.last, now.Offset)
+		if now.InterruptsOn {
+			s.interrupts++
+		}
+		if now.Lock != "" {
+			s.lock = now.Lock
+		}
 	}
 	s.samples++
-	s.first, s.last = min(s.first, now.Offset), max(s.last, now.Offset)
-	if now.InterruptsOn {
-		s.interrupts++
-	}
-	if now.Lock != "" {
-		s.lock = now.Lock
-	}
 	s.spunNS = now.CPUTimeNS - s.sinceCPU
-	return s.samples >= minSamples && t-s.sinceNS >= int64(d.t.Spin) && 2*s.spunNS >= uint64(d.t.Spin)
+	return s.inLock >= minSamples && t-s.sinceNS >= int64(d.t.Spin) && 2*s.spunNS >= uint64(d.t.Spin)
 }
 
 // Undecided says for each vCPU what the last observation made of it: why there
@@ -158,7 +167,7 @@ func (d *Detector) Undecided() []string {
 		s := &d.spin[i]
 		switch {
 		case s.samples > 0:
-			notes = append(notes, fmt.Sprintf("vCPU %d: in %s for %d samples, %d ms, of which it ran %d ms", i, s.symbol, s.samples, (d.lastT-s.sinceNS)/1e6, s.spunNS/1e6))
+			notes = append(notes, fmt.Sprintf("vCPU %d: in %s at %d of %d samples, for %d ms, of which it ran %d ms", i, s.symbol, s.inLock, s.samples, (d.lastT-s.sinceNS)/1e6, s.spunNS/1e6))
 		case s.broken != "":
 			notes = append(notes, fmt.Sprintf("vCPU %d: in the last sampling period %s", i, s.broken))
 		}
@@ -171,7 +180,7 @@ func (d *Detector) spinEvidence(i int, t int64, now *VCPUObservation) []string {
 	share := 100 * float64(now.CPUTimeNS-s.sinceCPU) / float64(t-s.sinceNS)
 	e := []string{
 		fmt.Sprintf("vCPU %d: no task switch for %d ms while it ran %.0f%% of the time", i, (t-s.sinceNS)/1e6, share),
-		fmt.Sprintf("vCPU %d: RIP in %s+%#x..%#x at %d of %d samples, interrupts on at %d", i, s.symbol, s.first, s.last, s.samples, s.samples, s.interrupts),
+		fmt.Sprintf("vCPU %d: RIP in %s+%#x..%#x at %d of %d samples, interrupts on at %d of these", i, s.symbol, s.first, s.last, s.inLock, s.samples, s.interrupts),
 	}
 	if s.lock != "" {
 		e = append(e, fmt.Sprintf("vCPU %d: %s", i, s.lock))

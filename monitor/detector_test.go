@@ -67,6 +67,24 @@ func TestDetector(t *testing.T) {
 		// It runs a tenth of the time: 250 ms of spinning take 25 samples, and one for the start.
 		{"kept from running", repeat(100, at{switches: 5, ran: 10, symbol: slow, irqs: true}), 26, ClassSpin},
 		{"does not run at all", repeat(100, at{switches: 5, symbol: slow, irqs: true}), 0, ""},
+		{"every other sample in an interrupt", func() []at {
+			rows := append([]at{{switches: 5, ran: 100, symbol: slow}}, repeat(100, spinning)...)
+			for i := range rows {
+				if i%2 == 0 {
+					rows[i].symbol = "rcu_sched_clock_irq"
+				}
+			}
+			return rows
+		}(), 6, ClassSpin},
+		{"a lock met now and then in long kernel work", func() []at {
+			rows := repeat(100, at{switches: 5, ran: 100, symbol: "clear_page_rep", irqs: true})
+			for i := range rows {
+				if i%3 == 0 {
+					rows[i].symbol = slow
+				}
+			}
+			return rows
+		}(), 0, ""},
 		{"another lock each time", func() []at {
 			rows := repeat(100, spinning)
 			for i := range rows {
@@ -99,10 +117,10 @@ func TestDetector(t *testing.T) {
 
 func TestUndecided(t *testing.T) {
 	for want, rows := range map[string][]at{
-		"vCPU 0: in queued_read_lock_slowpath for 2 samples, 200 ms, of which it ran 120 ms": repeat(3, at{ran: 60, symbol: slow}),
-		"vCPU 0: in the last sampling period it was halted":                                  repeat(3, at{blocked: true}),
-		"vCPU 0: in the last sampling period it switched tasks 7 times":                      {{ran: 60, symbol: slow}, {switches: 7, ran: 60, symbol: slow}},
-		"vCPU 0: in the last sampling period it was in vfs_read":                             repeat(3, at{ran: 60, symbol: "vfs_read"}),
+		"vCPU 0: in queued_read_lock_slowpath at 2 of 2 samples, for 200 ms, of which it ran 120 ms": repeat(3, at{ran: 60, symbol: slow}),
+		"vCPU 0: in the last sampling period it was halted":                                          repeat(3, at{blocked: true}),
+		"vCPU 0: in the last sampling period it switched tasks 7 times":                              {{ran: 60, symbol: slow}, {switches: 7, ran: 60, symbol: slow}},
+		"vCPU 0: in the last sampling period it was in vfs_read":                                     repeat(3, at{ran: 60, symbol: "vfs_read"}),
 	} {
 		d := NewDetector(DefaultThresholds())
 		feed(d, rows...)

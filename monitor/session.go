@@ -3,6 +3,7 @@ package monitor
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -31,7 +32,7 @@ type Config struct {
 	Trap       Trap
 	Symbols    Symbols
 	Thresholds Thresholds
-	// Sample is the time between two observations.
+	// Sample is the time between two observations, on average.
 	Sample time.Duration
 	// Passes is how often in a sampling period each vCPU may be stopped by the
 	// trap; after that the trap stays open until the next period. It bounds the
@@ -75,6 +76,7 @@ type Session struct {
 	detector                          *Detector
 	obs                               Observation
 
+	dither    *rand.Rand               // of period; its seed is fixed, so that equal runs stay equal
 	undecided atomic.Pointer[[]string] // of the last observation
 
 	verdict chan Verdict
@@ -96,6 +98,7 @@ func Attach(cfg Config) (*Session, error) {
 		switches: make([]uint64, n), lastSwitches: make([]uint64, n),
 		passes: make([]int, n), stepping: make([]bool, n),
 		detector: NewDetector(cfg.Thresholds),
+		dither:   rand.New(rand.NewPCG(0, 0)),
 		obs:      Observation{VCPUs: make([]VCPUObservation, n)},
 		verdict:  make(chan Verdict, 1),
 		stop:     make(chan struct{}),
@@ -211,7 +214,7 @@ func (s *Session) loop() error {
 				return err
 			}
 			// A sample that came late does not make the next ones come faster.
-			next = max(next+int64(s.cfg.Sample), s.cfg.Now())
+			next = max(next+s.period(), s.cfg.Now())
 			continue
 		}
 		if err := s.ring.Wait(time.Duration(next - now)); err != nil {
@@ -247,6 +250,14 @@ func (s *Session) loop() error {
 			}
 		}
 	}
+}
+
+// period returns the time to the next observation: Config.Sample, longer or
+// shorter by up to an eighth. Sampling at a constant pace falls into step with
+// the guest's timer tick, and then every sample shows the tick's handler.
+func (s *Session) period() int64 {
+	eighth := int64(s.cfg.Sample) / 8
+	return int64(s.cfg.Sample) - eighth + s.dither.Int64N(2*eighth+1)
 }
 
 // sample makes one observation and hands it to the detector.
