@@ -160,12 +160,12 @@ func (l *Lab) complete() bool {
 	if err != nil {
 		return false
 	}
-	var m Manifest
+	var m built
 	if json.Unmarshal(b, &m) != nil || m.Key() != l.Manifest.Key() {
 		return false
 	}
-	_, err = os.Stat(l.Disc())
-	return err == nil
+	st, err := os.Stat(l.Disc())
+	return err == nil && st.Size() == m.DiscBytes
 }
 
 func (o *Options) packages(ctx context.Context) (*debian.Lock, string, error) {
@@ -184,6 +184,8 @@ func (o *Options) packages(ctx context.Context) (*debian.Lock, string, error) {
 	return lock, prefix, nil
 }
 
+var errNoGo = &debian.MissingToolError{Tool: "go", Remedy: "install Go " + strings.TrimPrefix(runtime.Version(), "go") + " or newer, which builds the lab's programs"}
+
 func (o *Options) golang(ctx context.Context, env []string, args ...string) error {
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = o.Source
@@ -193,7 +195,7 @@ func (o *Options) golang(ctx context.Context, env []string, args ...string) erro
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {
 		if errors.Is(err, exec.ErrNotFound) {
-			return &debian.MissingToolError{Tool: "go", Remedy: "install Go " + strings.TrimPrefix(runtime.Version(), "go") + " or newer"}
+			return errNoGo
 		}
 		return fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, bytes.TrimSpace(out.Bytes()))
 	}
@@ -204,6 +206,9 @@ func (o *Options) goVersion(ctx context.Context) (string, error) {
 	cmd := exec.CommandContext(ctx, "go", "env", "GOVERSION")
 	cmd.Dir = o.Source
 	out, err := cmd.Output()
+	if errors.Is(err, exec.ErrNotFound) {
+		return "", errNoGo
+	}
 	if err != nil {
 		return "", fmt.Errorf("ask for Go's version: %w", err)
 	}
@@ -332,9 +337,24 @@ func (o *Options) assemble(l *Lab, kernels *kernelSet, work string) error {
 	return l.writeManifest()
 }
 
+// built is what lab.json holds: the inputs, and what came of them.
+type built struct {
+	Manifest
+	DiscBytes  int64  `json:"disc_bytes"`
+	DiscSHA256 string `json:"disc_sha256"` // equal inputs give equal discs
+}
+
 // writeManifest makes the lab count as built.
 func (l *Lab) writeManifest() error {
-	b, err := json.MarshalIndent(&l.Manifest, "", "\t")
+	st, err := os.Stat(l.Disc())
+	if err != nil {
+		return err
+	}
+	sum, err := hashFile(l.Disc())
+	if err != nil {
+		return err
+	}
+	b, err := json.MarshalIndent(built{l.Manifest, st.Size(), sum}, "", "\t")
 	if err != nil {
 		return err
 	}

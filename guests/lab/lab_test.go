@@ -255,6 +255,10 @@ func TestComplete(t *testing.T) {
 		t.Fatal(err)
 	}
 	want(true, "disc and manifest")
+	put(DiscFile, "more")
+	want(false, "disc of another length")
+	put(DiscFile, "")
+	want(true, "disc as it was built")
 	if err := os.Remove(l.Disc()); err != nil {
 		t.Fatal(err)
 	}
