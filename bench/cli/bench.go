@@ -119,7 +119,7 @@ func labBench(ctx context.Context, env *Env, args []string) error {
 			Rows   []row  `json:"rows"`
 		}{1, h.Lab.Manifest.Key(), rows})
 	}
-	fmt.Fprintf(env.Stdout, "lab %s on this machine (wall time, %s)\n", h.Lab.Manifest.Key(), h.Lab.Manifest.Version("bochs"))
+	fmt.Fprintf(env.Stdout, "lab %s on this machine (wall time, Bochs %s)\n", h.Lab.Manifest.Key(), h.Lab.Manifest.Version("bochs"))
 	for _, r := range rows {
 		limit := ""
 		if r.Limit > 0 {
