@@ -40,8 +40,9 @@ type Events struct {
 type Guest struct {
 	// ProgressRatio is the workload's progress rate with the monitor attached
 	// over the rate just before, in paired windows of equal length of dom0's
-	// clock. 1 means no cost, 0 that the guest stood still. Absent for mechanism
-	// none, and when a verdict cut the windows short.
+	// clock. 1 means no cost, 0 that the guest stood still. For mechanism none it
+	// is the price of the trace that counts EPT violations, which the others pay
+	// too. Absent when a verdict cut the windows short.
 	ProgressRatio *float64 `json:"progress_ratio,omitempty"`
 	BeatsBefore   uint64   `json:"beats_before"` // heartbeats in the window before attach
 	BeatsDuring   uint64   `json:"beats_during"` // heartbeats in the monitored window before injection
