@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"gonum.org/v1/gonum/stat/distuv"
 )
 
 // Summary describes a sample by its order statistics.
@@ -44,9 +46,10 @@ func Summarize(xs []float64, level float64) *Summary {
 	}
 	xs = slices.Sorted(slices.Values(xs))
 	s := &Summary{N: n, Min: xs[0], Max: xs[n-1], Median: sortedMedian(xs)}
+	coin := distuv.Binomial{N: float64(n), P: 0.5}
 	best, below := 0, 0.0 // below is P(B < k)
 	for k := 1; k <= n/2; k++ {
-		below += binomialHalf(n, k-1)
+		below += coin.Prob(float64(k - 1))
 		if 1-2*below < level {
 			break
 		}
@@ -62,12 +65,6 @@ func Summarize(xs []float64, level float64) *Summary {
 // minForCI is the sample size from which smallest to largest value is an
 // interval of the level: 1 - 2^(1-n) >= level.
 func minForCI(level float64) int { return 1 + int(math.Ceil(-math.Log2(1-level))) }
-
-// binomialHalf is P(B = k) for B binomial of n and 1/2.
-func binomialHalf(n, k int) float64 {
-	lgamma := func(x int) float64 { v, _ := math.Lgamma(float64(x) + 1); return v }
-	return math.Exp(lgamma(n) - lgamma(k) - lgamma(n-k) - float64(n)*math.Ln2)
-}
 
 // Median returns the median of xs, which it leaves as they are, and false for
 // an empty sample. For an even number it is the mean of the middle two.

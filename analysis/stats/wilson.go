@@ -3,6 +3,8 @@ package stats
 import (
 	"fmt"
 	"math"
+
+	"gonum.org/v1/gonum/stat/distuv"
 )
 
 // Wilson returns Wilson's score interval of a rate of which k of n were seen
@@ -16,7 +18,7 @@ func Wilson(k, n int, level float64) (Interval, error) {
 	if !(level > 0 && level < 1) {
 		return Interval{}, fmt.Errorf("confidence level %g is not between 0 and 1", level)
 	}
-	z := math.Sqrt2 * math.Erfinv(level) // two-sided quantile of the normal distribution
+	z := distuv.UnitNormal.Quantile((1 + level) / 2) // two-sided
 	nn, p := float64(n), float64(k)/float64(n)
 	centre := (p + z*z/(2*nn)) / (1 + z*z/nn)
 	half := z / (1 + z*z/nn) * math.Sqrt(p*(1-p)/nn+z*z/(4*nn*nn))

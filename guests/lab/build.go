@@ -38,9 +38,9 @@ type Options struct {
 
 // Layout is where the agent in dom0 finds its things.
 type Layout struct {
-	ModuleDir, GuestDir, XenBin string
-	KernelFile, ProfileFile     string
-	Mark                        string // on dom0's command line: this is a lab
+	ModuleDir, GuestDir     string
+	KernelFile, ProfileFile string
+	Mark                    string // on dom0's command line: this is a lab
 }
 
 // Lab is a built lab.
