@@ -87,7 +87,8 @@ type Session struct {
 }
 
 // Attach arms the mechanism and starts the event loop. The caller must Detach.
-// On error the guest is as it was before.
+// On error the guest is as it was before, unless the error says that letting go
+// of it failed as well.
 func Attach(cfg Config) (*Session, error) {
 	if !cfg.Mechanism.Watches() {
 		return nil, fmt.Errorf("mechanism %q attaches nothing", cfg.Mechanism.Name)
@@ -110,11 +111,17 @@ func Attach(cfg Config) (*Session, error) {
 	s.mech = cfg.Mechanism.new(s)
 	ready := make(chan error)
 	go s.run(ready)
-	if err := <-ready; err != nil {
+	var err error
+	select {
+	case err = <-ready:
+		if err == nil {
+			return s, nil
+		}
 		<-s.done
-		return nil, fmt.Errorf("attach %s: %w", cfg.Mechanism.Name, err)
+	case <-s.done: // it panicked before it could say anything
 	}
-	return s, nil
+	// Letting go may have failed too, and then the guest is not as it was.
+	return nil, fmt.Errorf("attach %s: %w", cfg.Mechanism.Name, errors.Join(err, s.err))
 }
 
 // Verdict delivers the first verdict of the session.
@@ -233,6 +240,13 @@ func (s *Session) loop() error {
 			resp = Response{}
 			if ev.Kind == EventOther || ev.VCPU < 0 || ev.VCPU >= len(s.switches) || ev.Kind == EventAccess && ev.GFN != s.trap.GFN {
 				s.strange++
+				// A permission that we did not take, left by a monitor that died: the
+				// vCPU would meet it again and again.
+				if ev.Kind == EventAccess {
+					if err := s.ring.SetAccess(ev.View, ev.GFN, AccessRWX); err != nil {
+						return err
+					}
+				}
 			} else {
 				s.count(&ev)
 				if err := s.mech.handle(&ev, &resp); err != nil {

@@ -28,11 +28,16 @@ type fakeGuest struct {
 	taken    bool
 	wake     chan struct{}
 	fail     string // operation that fails once, without effect
+	failNext string // and the one that fails after that
+	foreign  bool   // the page at foreignVA was restricted by somebody else
 }
 
 const (
 	trapVA  = 0xffffffff810081e0
 	trapGFN = 0x1008
+
+	foreignVA  = 0xffffffff81099000
+	foreignGFN = 0x1099
 )
 
 func newFakeGuest(script ...uint64) *fakeGuest {
@@ -41,7 +46,7 @@ func newFakeGuest(script ...uint64) *fakeGuest {
 
 func (g *fakeGuest) op(name string) error {
 	if g.fail == name {
-		g.fail = ""
+		g.fail, g.failNext = g.failNext, ""
 		return fmt.Errorf("%s fails", name)
 	}
 	return nil
@@ -54,6 +59,11 @@ func (g *fakeGuest) advance() {
 		access := g.host
 		if g.view != HostView {
 			access = g.views[g.view]
+		}
+		if g.foreign && rip>>12 == foreignVA>>12 {
+			g.pending = &Event{Kind: EventAccess, GFN: foreignGFN, RIP: rip, View: g.view}
+			g.taken = false
+			return
 		}
 		if rip>>12 == trapVA>>12 && access == AccessRW {
 			g.pending = &Event{Kind: EventAccess, GFN: trapGFN, RIP: rip, View: g.view}
@@ -140,6 +150,10 @@ func (g *fakeGuest) SetAccess(v View, gfn uint64, a Access) error {
 	defer g.lock()()
 	if err := g.op("access"); err != nil {
 		return err
+	}
+	if gfn == foreignGFN {
+		g.foreign = a != AccessRWX
+		return nil
 	}
 	if v == HostView {
 		g.host = a
@@ -346,6 +360,49 @@ func TestAttachFails(t *testing.T) {
 				t.Errorf("%s, %s failed: %v", mech, op, err)
 			}
 		}
+	}
+}
+
+// TestForeignRestriction: a permission that a dead monitor left on another page
+// is given back, and the guest goes on.
+func TestForeignRestriction(t *testing.T) {
+	g := newFakeGuest(foreignVA, foreignVA+4, 0x400000)
+	g.foreign = true
+	s, err := attachTo(g, "exec-step", -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		g.mu.Lock()
+		done := g.pc == len(g.script)
+		g.mu.Unlock()
+		if done {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the guest meets the same violation for ever")
+		}
+	}
+	c, err := s.Detach()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Strange != 1 || c.Accesses != 0 || c.Switches != 0 {
+		t.Errorf("%+v, want one strange event and nothing else", c)
+	}
+	if err := g.clean(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestAttachTellsAll: when attaching fails and letting go fails as well, both are
+// told.
+func TestAttachTellsAll(t *testing.T) {
+	g := newFakeGuest()
+	g.fail, g.failNext = "access", "close"
+	_, err := attachTo(g, "exec-step", -1)
+	if err == nil || !strings.Contains(err.Error(), "access fails") || !strings.Contains(err.Error(), "close fails") {
+		t.Errorf("Attach: %v", err)
 	}
 }
 

@@ -43,18 +43,26 @@ type answer struct {
 	Error  string       `json:"error,omitempty"`
 }
 
-// labName is how several running labs are told apart.
-type labName string
-
-func (n *labName) add(f *pflag.FlagSet) {
-	f.StringVar((*string)(n), "name", "lab", "`name` of the running lab, when there are several")
+// namedLab is one of the labs that may be up, by its flags.
+type namedLab struct {
+	labFlags
+	name string
 }
 
-func (n labName) check() error {
-	if !regexp.MustCompile(`^[a-z0-9-]{1,32}$`).MatchString(string(n)) {
-		return usagef("--name %q: use up to 32 of a-z, 0-9 and '-'", string(n))
+func (n *namedLab) add(f *pflag.FlagSet) {
+	f.StringVar(&n.name, "name", "lab", "`name` of the running lab, when there are several")
+	n.labFlags.add(f)
+}
+
+// parse parses the arguments and finds the cache.
+func (n *namedLab) parse(env *Env, f *pflag.FlagSet, args []string, least, most int) (lab.Cache, error) {
+	if err := parse(f, args, least, most); err != nil {
+		return "", err
 	}
-	return nil
+	if !regexp.MustCompile(`^[a-z0-9-]{1,32}$`).MatchString(n.name) {
+		return "", usagef("--name %q: use up to 32 of a-z, 0-9 and '-'", n.name)
+	}
+	return n.open(env)
 }
 
 func upDir(c lab.Cache) string { return filepath.Join(string(c), "up") }
@@ -73,9 +81,9 @@ func socketPath(dir, name string) (string, io.Closer, error) {
 var errNotUp = usagef("no lab of that name is running; start it with: hangbench lab up")
 
 // ask sends a request to the keeper of a running lab.
-func ask(c lab.Cache, name labName, r request) (answer, error) {
+func ask(c lab.Cache, name string, r request) (answer, error) {
 	var a answer
-	path, dir, err := socketPath(upDir(c), string(name))
+	path, dir, err := socketPath(upDir(c), name)
 	if errors.Is(err, os.ErrNotExist) {
 		return a, errNotUp
 	}
@@ -109,31 +117,23 @@ const keepCommand = "keep"
 
 func labUp(ctx context.Context, env *Env, args []string) error {
 	f := flags(env, "lab up", "", "Start a lab that keeps running until \"hangbench lab down\".")
-	var lf labFlags
-	var name labName
-	name.add(f)
-	lf.add(f)
+	var nl namedLab
+	nl.add(f)
 	keep := f.Bool(keepCommand, false, "be the keeper")
 	f.MarkHidden(keepCommand)
-	if err := parse(f, args, 0, 0); err != nil {
-		return err
-	}
-	if err := name.check(); err != nil {
-		return err
-	}
-	c, err := lf.open(env)
+	c, err := nl.parse(env, f, args, 0, 0)
 	if err != nil {
 		return err
 	}
 	if *keep {
-		return keepLab(ctx, env, &lf, c, name)
+		return keepLab(ctx, env, &nl.labFlags, c, nl.name)
 	}
-	if a, err := ask(c, name, request{}); err == nil {
-		return usagef("lab %s is up already (%s)", name, a.Dir)
+	if a, err := ask(c, nl.name, request{}); err == nil {
+		return usagef("lab %s is up already (%s)", nl.name, a.Dir)
 	}
 	// What can fail slowly fails here, where the user sees it.
 	p := newProgress(env, 0)
-	h, err := lf.host(ctx, env, p)
+	h, err := nl.host(ctx, env, p)
 	if err == nil {
 		_, err = h.Base(ctx)
 	}
@@ -145,7 +145,7 @@ func labUp(ctx context.Context, env *Env, args []string) error {
 	if err != nil {
 		return err
 	}
-	logPath := filepath.Join(upDir(c), string(name)+".log")
+	logPath := filepath.Join(upDir(c), nl.name+".log")
 	if err := os.MkdirAll(upDir(c), 0o700); err != nil {
 		return err
 	}
@@ -163,8 +163,8 @@ func labUp(ctx context.Context, env *Env, args []string) error {
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	for deadline := time.Now().Add(2 * time.Minute); ; {
-		if a, err := ask(c, name, request{}); err == nil {
-			fmt.Fprintf(env.Stdout, "lab %s is up (%s)\n", name, a.Dir)
+		if a, err := ask(c, nl.name, request{}); err == nil {
+			fmt.Fprintf(env.Stdout, "lab %s is up (%s)\n", nl.name, a.Dir)
 			return nil
 		}
 		select {
@@ -184,7 +184,7 @@ func labUp(ctx context.Context, env *Env, args []string) error {
 }
 
 // keepLab runs a machine and answers requests until it is told to stop.
-func keepLab(ctx context.Context, env *Env, lf *labFlags, c lab.Cache, name labName) error {
+func keepLab(ctx context.Context, env *Env, lf *labFlags, c lab.Cache, name string) error {
 	h, err := lf.host(ctx, env, newProgress(env, 0))
 	if err != nil {
 		return err
@@ -194,7 +194,7 @@ func keepLab(ctx context.Context, env *Env, lf *labFlags, c lab.Cache, name labN
 		return err
 	}
 	defer m.Close()
-	path, dir, err := socketPath(upDir(c), string(name))
+	path, dir, err := socketPath(upDir(c), name)
 	if err != nil {
 		return err
 	}
@@ -250,26 +250,18 @@ func serve(conn net.Conn, m *labhost.Machine, key string) (stop bool) {
 func labRun(ctx context.Context, env *Env, args []string) error {
 	f := flags(env, "lab run", "PROGRAM [ARGUMENT...]", "Run a program in dom0: \"xl list\", \"xl info\", \"xl dmesg\". In the running lab, if there is one, else in one started for it.")
 	f.SetInterspersed(false)
-	var lf labFlags
-	var name labName
-	name.add(f)
-	lf.add(f)
-	if err := parse(f, args, 1, 1000); err != nil {
-		return err
-	}
-	if err := name.check(); err != nil {
-		return err
-	}
-	c, err := lf.open(env)
+	var nl namedLab
+	nl.add(f)
+	c, err := nl.parse(env, f, args, 1, 1000)
 	if err != nil {
 		return err
 	}
-	a, err := ask(c, name, request{Exec: f.Args()})
+	a, err := ask(c, nl.name, request{Exec: f.Args()})
 	if errors.Is(err, errNotUp) && !f.Changed("name") {
 		p := newProgress(env, 0)
 		var h *labhost.Host
 		var m *labhost.Machine
-		if h, err = lf.host(ctx, env, p); err == nil {
+		if h, err = nl.host(ctx, env, p); err == nil {
 			m, err = h.Up(ctx)
 		}
 		p.end()
@@ -292,22 +284,14 @@ func labRun(ctx context.Context, env *Env, args []string) error {
 
 func labConsole(ctx context.Context, env *Env, args []string) error {
 	f := flags(env, "lab console", "", "Print the console of the running lab's Xen and dom0.")
-	var lf labFlags
-	var name labName
-	name.add(f)
-	lf.add(f)
+	var nl namedLab
+	nl.add(f)
 	follow := f.BoolP("follow", "f", false, "go on until interrupted")
-	if err := parse(f, args, 0, 0); err != nil {
-		return err
-	}
-	if err := name.check(); err != nil {
-		return err
-	}
-	c, err := lf.open(env)
+	c, err := nl.parse(env, f, args, 0, 0)
 	if err != nil {
 		return err
 	}
-	a, err := ask(c, name, request{})
+	a, err := ask(c, nl.name, request{})
 	if err != nil {
 		return err
 	}
@@ -346,28 +330,20 @@ func labConsole(ctx context.Context, env *Env, args []string) error {
 
 func labDown(ctx context.Context, env *Env, args []string) error {
 	f := flags(env, "lab down", "", "Stop the running lab.")
-	var lf labFlags
-	var name labName
-	name.add(f)
-	lf.add(f)
-	if err := parse(f, args, 0, 0); err != nil {
-		return err
-	}
-	if err := name.check(); err != nil {
-		return err
-	}
-	c, err := lf.open(env)
+	var nl namedLab
+	nl.add(f)
+	c, err := nl.parse(env, f, args, 0, 0)
 	if err != nil {
 		return err
 	}
-	a, err := ask(c, name, request{Stop: true})
+	a, err := ask(c, nl.name, request{Stop: true})
 	if err != nil {
 		return err
 	}
 	// The answer comes before the end; wait for it, so that "down" means down.
 	for range 100 {
-		if _, err := ask(c, name, request{}); err != nil {
-			fmt.Fprintf(env.Stdout, "lab %s is down\n", name)
+		if _, err := ask(c, nl.name, request{}); err != nil {
+			fmt.Fprintf(env.Stdout, "lab %s is down\n", nl.name)
 			return nil
 		}
 		time.Sleep(50 * time.Millisecond)
@@ -405,7 +381,7 @@ func labStatus(ctx context.Context, env *Env, args []string) error {
 	up := 0
 	for _, s := range socks {
 		name := strings.TrimSuffix(filepath.Base(s), ".sock")
-		a, err := ask(c, labName(name), request{})
+		a, err := ask(c, name, request{})
 		if err != nil {
 			continue
 		}
