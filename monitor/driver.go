@@ -1,6 +1,10 @@
 package monitor
 
-import "time"
+import (
+	"time"
+
+	"hangbench/monitor/detect"
+)
 
 // View is an altp2m view of a guest. HostView is the one that always exists.
 type View uint16
@@ -12,9 +16,17 @@ const HostView View = 0
 type Access uint8
 
 const (
-	AccessRW  Access = iota // execution traps
-	AccessRWX               // nothing traps
+	AccessRWX Access = iota // nothing traps
+	AccessRW                // execution traps
+	AccessRX                // writing traps
+	AccessX                 // reading and writing trap
 )
+
+// DomainState is the state of the guest as a whole.
+type DomainState struct {
+	Paused   bool   // by the toolstack
+	Shutdown string // empty while it lives, else poweroff, reboot, suspend, crash or watchdog
+}
 
 // VCPUState is what the hypervisor's scheduler knows of a vCPU, at no cost to
 // the guest.
@@ -31,6 +43,11 @@ type Registers struct {
 	// General holds the general registers in the order rax, rbx, rcx, rdx, rsi,
 	// rdi, rbp, r8 to r15.
 	General [15]uint64
+	// LSTAR is the entry of system calls, IDTBase the interrupt table: both lead
+	// to the kernel, wherever it was loaded.
+	LSTAR, IDTBase uint64
+	GSBase         uint64
+	UserMode       bool // CPL 3
 }
 
 // RegisterNames names Registers.General.
@@ -43,20 +60,25 @@ func (r *Registers) InterruptsOn() bool { return r.RFLAGS&(1<<9) != 0 }
 type EventKind uint8
 
 const (
-	EventOther  EventKind = iota // none of the kinds below; answered without action
-	EventAccess                  // a page was used in a way that traps
-	EventStep                    // a single-step is complete
+	EventOther      EventKind = iota // none of the kinds below; answered without action
+	EventAccess                      // a page was used in a way that traps
+	EventStep                        // a single-step is complete
+	EventBreakpoint                  // INT3 is about to be executed
+	EventCR3                         // CR3 was written
 )
 
 // Event is one stop of one vCPU, which stays stopped until it is answered.
 type Event struct {
-	Kind   EventKind
-	VCPU   int
-	View   View   // the view the vCPU was in
-	GFN    uint64 // guest frame number, EventAccess only
-	RIP    uint64
-	RFLAGS uint64
-	CR3    uint64
+	Kind    EventKind
+	VCPU    int
+	View    View   // the view the vCPU was in
+	GFN     uint64 // guest frame number: EventAccess, EventStep, EventBreakpoint
+	Offset  uint64 // of the access in the frame, EventAccess only
+	Write   bool   // EventAccess only: it was a write
+	Execute bool   // EventAccess only: it was an instruction fetch
+	RIP     uint64
+	RFLAGS  uint64
+	CR3     uint64
 }
 
 // Response is the answer to an event. The zero value lets the vCPU go on as it
@@ -65,6 +87,12 @@ type Response struct {
 	ToggleStep bool // flip single-stepping of the vCPU
 	SwitchView bool // put the vCPU in View
 	View       View
+	// FastStep executes one instruction (in View, with SwitchView) and then puts
+	// the vCPU in StepView, without an event.
+	FastStep bool
+	StepView View
+	Emulate  bool // the hypervisor emulates the instruction, whatever the permissions
+	Reinject bool // EventBreakpoint: the INT3 is the guest's own, it shall have it
 }
 
 // Driver is a guest as a library sees it. It is used from one goroutine.
@@ -73,6 +101,8 @@ type Driver interface {
 	Name() string
 	// VCPUs is the number of vCPUs.
 	VCPUs() int
+	// Domain returns the state of the guest as a whole.
+	Domain() (DomainState, error)
 	// VCPU returns the scheduling state of a vCPU.
 	VCPU(i int) (VCPUState, error)
 	// Registers reads the registers of a vCPU. The hypervisor stops it for a moment.
@@ -81,6 +111,10 @@ type Driver interface {
 	Pause() error
 	// Unpause takes one Pause back.
 	Unpause() error
+	// ReadPhysical and WritePhysical copy from and to guest memory at a
+	// guest-physical address. A write of one byte is atomic for the guest.
+	ReadPhysical(gpa uint64, b []byte) error
+	WritePhysical(gpa uint64, b []byte) error
 	// Listen opens the guest's event ring.
 	Listen() (Ring, error)
 }
@@ -88,7 +122,8 @@ type Driver interface {
 // Ring is the event ring of a guest together with the controls that make
 // events. All of it belongs to the thread that called Driver.Listen.
 type Ring interface {
-	// Wait blocks until an event is there, Wake is called, or d is over.
+	// Wait sends the answers given so far and blocks until an event is there, Wake
+	// is called, or d is over.
 	Wait(d time.Duration) error
 	// Wake makes Wait return. It alone may be called from any goroutine.
 	Wake()
@@ -107,8 +142,14 @@ type Ring interface {
 	Access(v View, gfn uint64) (Access, error)
 	// EnableStep allows single-step events (not yet any single step).
 	EnableStep(on bool) error
-	// StopStep ends single-stepping of a vCPU, whatever its state.
+	// StopStep ends single-stepping of a vCPU, fast or not, whatever its state.
 	StopStep(vcpu int) error
+	// EnableCR3 has writes of CR3 reported that change it in other bits than
+	// ignore.
+	EnableCR3(on bool, ignore uint64) error
+	// EnableBreakpoints has INT3 reported instead of given to the guest.
+	EnableBreakpoints(on bool) error
+
 	// EnableViews turns altp2m on or off.
 	EnableViews(on bool) error
 	// CreateView makes a view that starts as a lazy copy of the host view.
@@ -117,7 +158,32 @@ type Ring interface {
 	DestroyView(v View) error
 	// SwitchAll puts every vCPU in the view.
 	SwitchAll(v View) error
+	// CurrentView returns the view a vCPU is in.
+	CurrentView(vcpu int) (View, error)
+	// AddFrame gives the guest a new frame of memory that it does not know of,
+	// and RemoveFrame takes it away again.
+	AddFrame() (gfn uint64, err error)
+	RemoveFrame(gfn uint64) error
+	// Remap lets frame from show the memory of frame to in the view; NoFrame as to
+	// undoes it.
+	Remap(v View, from, to uint64) error
 
 	// Close turns events off and frees the ring. vCPUs that wait for an answer go on.
 	Close() error
+}
+
+// NoFrame is no guest frame number.
+const NoFrame = ^uint64(0)
+
+// Kernel reads the guest's kernel. monitor/linux has one for Linux. What it
+// cannot read it leaves out and says so; it never fails as a whole.
+type Kernel interface {
+	// RunQueue fills q with the run queue of a CPU; false if it cannot be read.
+	RunQueue(cpu int, q *detect.RunQueue) bool
+	// Look fills k anew. It walks the task list and is bounded in time, whatever
+	// the guest's memory holds.
+	Look(k *detect.Kernel)
+	// Callers appends to names the functions whose return addresses stand on the
+	// stack at rsp, innermost first.
+	Callers(names []string, rsp uint64) []string
 }

@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"sync/atomic"
 	"time"
+
+	"hangbench/monitor/detect"
 )
 
 // Trap is the place in the guest's kernel whose execution tells of a task
@@ -31,7 +33,7 @@ type Config struct {
 	Mechanism  Mechanism
 	Trap       Trap
 	Symbols    Symbols
-	Thresholds Thresholds
+	Thresholds detect.Thresholds
 	// Sample is the time between two observations, on average.
 	Sample time.Duration
 	// Passes is how often in a sampling period each vCPU may be stopped by the
@@ -44,7 +46,7 @@ type Config struct {
 	// Now is the clock: dom0's monotonic time in nanoseconds.
 	Now func() int64
 	// Record, if set, gets every observation. It must not keep it.
-	Record func(*Observation)
+	Record func(*detect.Observation)
 }
 
 // DefaultPasses is Config.Passes where nothing else is asked for: one pass that
@@ -73,13 +75,13 @@ type Session struct {
 	lastSwitches                      []uint64
 	passes                            []int  // in this sampling period
 	stepping                          []bool // as the hypervisor has it
-	detector                          *Detector
-	obs                               Observation
+	detector                          *detect.Detector
+	obs                               detect.Observation
 
 	dither    *rand.Rand               // of period; its seed is fixed, so that equal runs stay equal
 	undecided atomic.Pointer[[]string] // of the last observation
 
-	verdict chan Verdict
+	verdict chan detect.Verdict
 	stop    chan struct{}
 	done    chan struct{}
 	err     error // why the loop ended early; valid once done is closed
@@ -98,10 +100,10 @@ func Attach(cfg Config) (*Session, error) {
 		cfg: cfg, trap: cfg.Trap,
 		switches: make([]uint64, n), lastSwitches: make([]uint64, n),
 		passes: make([]int, n), stepping: make([]bool, n),
-		detector: NewDetector(cfg.Thresholds),
+		detector: detect.NewDetector(cfg.Thresholds),
 		dither:   rand.New(rand.NewPCG(0, 0)),
-		obs:      Observation{VCPUs: make([]VCPUObservation, n)},
-		verdict:  make(chan Verdict, 1),
+		obs:      detect.Observation{VCPUs: make([]detect.VCPU, n)},
+		verdict:  make(chan detect.Verdict, 1),
 		stop:     make(chan struct{}),
 		done:     make(chan struct{}),
 	}
@@ -125,7 +127,7 @@ func Attach(cfg Config) (*Session, error) {
 }
 
 // Verdict delivers the first verdict of the session.
-func (s *Session) Verdict() <-chan Verdict { return s.verdict }
+func (s *Session) Verdict() <-chan detect.Verdict { return s.verdict }
 
 // Undecided says what the last observation made of each vCPU. It may be called
 // at any time, from any goroutine.
@@ -283,19 +285,19 @@ func (s *Session) sample(now int64) error {
 		if err != nil {
 			return fmt.Errorf("observe vCPU %d: %w", i, err)
 		}
-		o := VCPUObservation{Online: st.Online, Blocked: st.Blocked, CPUTimeNS: st.CPUTimeNS, Switches: s.switches[i]}
-		if st.Online && !st.Blocked && o.Switches == s.lastSwitches[i] {
+		o := detect.VCPU{Online: st.Online, Blocked: st.Blocked, CPUTimeNS: st.CPUTimeNS, Signals: s.switches[i]}
+		if st.Online && !st.Blocked && o.Signals == s.lastSwitches[i] {
 			var r Registers
 			if err := s.cfg.Driver.Registers(i, &r); err != nil {
 				return fmt.Errorf("observe vCPU %d: %w", i, err)
 			}
 			o.Sampled, o.RIP, o.InterruptsOn = true, r.RIP, r.InterruptsOn()
 			o.Symbol, o.Offset, _ = s.cfg.Symbols.Function(r.RIP)
-			if LockSlowPath(o.Symbol) {
+			if detect.LockSlowPath(o.Symbol) {
 				o.Lock = s.lockIn(&r)
 			}
 		}
-		s.lastSwitches[i] = o.Switches
+		s.lastSwitches[i] = o.Signals
 		s.obs.VCPUs[i] = o
 	}
 	clear(s.passes)

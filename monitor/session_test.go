@@ -91,9 +91,18 @@ func (g *fakeGuest) VCPU(int) (VCPUState, error) {
 	defer g.lock()()
 	return VCPUState{Online: true, Blocked: g.pc >= len(g.script)}, g.op("vcpu")
 }
-func (g *fakeGuest) Registers(_ int, r *Registers) error { r.RIP = trapVA; return nil }
-func (g *fakeGuest) Pause() error                        { defer g.lock()(); g.paused++; return g.op("pause") }
-func (g *fakeGuest) Unpause() error                      { defer g.lock()(); g.paused--; return g.op("unpause") }
+func (g *fakeGuest) Registers(_ int, r *Registers) error      { r.RIP = trapVA; return nil }
+func (g *fakeGuest) Pause() error                             { defer g.lock()(); g.paused++; return g.op("pause") }
+func (g *fakeGuest) Unpause() error                           { defer g.lock()(); g.paused--; return g.op("unpause") }
+func (g *fakeGuest) Domain() (DomainState, error)             { return DomainState{}, nil }
+func (g *fakeGuest) ReadPhysical(gpa uint64, b []byte) error  { return nil }
+func (g *fakeGuest) WritePhysical(gpa uint64, b []byte) error { return nil }
+func (g *fakeGuest) EnableCR3(bool, uint64) error             { return nil }
+func (g *fakeGuest) EnableBreakpoints(bool) error             { return nil }
+func (g *fakeGuest) CurrentView(int) (View, error)            { defer g.lock()(); return g.view, nil }
+func (g *fakeGuest) AddFrame() (uint64, error)                { return 0x2000, nil }
+func (g *fakeGuest) RemoveFrame(uint64) error                 { return nil }
+func (g *fakeGuest) Remap(View, uint64, uint64) error         { return nil }
 func (g *fakeGuest) Listen() (Ring, error) {
 	defer g.lock()()
 	if err := g.op("listen"); err != nil {

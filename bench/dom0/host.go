@@ -17,6 +17,7 @@ import (
 	"hangbench/guests/kernel"
 	"hangbench/guests/xl"
 	"hangbench/monitor"
+	"hangbench/monitor/detect"
 	xcdriver "hangbench/monitor/driver/xenctrl"
 	"hangbench/monitor/linux"
 	"hangbench/results"
@@ -233,7 +234,7 @@ func (g *Guest) Run(ctx context.Context, p plan.Trial) (results.Trial, error) {
 	trap := monitor.Trap{Symbol: SwitchFunction, VA: va, GFN: gpa >> 12}
 	return trial.Run(ctx, p, trial.Env{
 		Host: g.host.Kind, Release: g.Release, Page: g.page, CPUs: g.cpus, Target: g,
-		Attach: func(m monitor.Mechanism, t monitor.Thresholds, sample time.Duration) (trial.Watcher, error) {
+		Attach: func(m monitor.Mechanism, t detect.Thresholds, sample time.Duration) (trial.Watcher, error) {
 			s, err := monitor.Attach(monitor.Config{
 				Driver: g.driver, Mechanism: m, Trap: trap, Symbols: names{g.profile.Symbols},
 				Thresholds: t, Sample: sample, Now: now,

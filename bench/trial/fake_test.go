@@ -10,6 +10,7 @@ import (
 
 	"hangbench/guests/beat"
 	"hangbench/monitor"
+	"hangbench/monitor/detect"
 )
 
 var _ Watcher = (*monitor.Session)(nil)
@@ -48,7 +49,7 @@ type world struct {
 	// How the monitor is to behave.
 	alarmAfterAttach, alarmAfterFault, endAfterAttach time.Duration
 	late                                              time.Duration // from the verdict's time to its delivery
-	class                                             monitor.Class
+	class                                             detect.Class
 	detachErr                                         error
 	counters                                          monitor.Counters
 	violations                                        Violations
@@ -63,7 +64,7 @@ type world struct {
 	liftedAt          int64
 	watching          bool
 	paused            int
-	verdict           chan monitor.Verdict
+	verdict           chan detect.Verdict
 	done              chan struct{}
 	ended             bool
 	stages            []string
@@ -75,9 +76,9 @@ func newWorld(t *testing.T) *world {
 	words := make([]uint64, beat.Size/8)
 	w := &world{
 		t: t, now: 5e9, mem: unsafe.Slice((*byte)(unsafe.Pointer(&words[0])), beat.Size),
-		alarmAfterAttach: never, alarmAfterFault: never, endAfterAttach: never, class: monitor.ClassSpin,
+		alarmAfterAttach: never, alarmAfterFault: never, endAfterAttach: never, class: detect.ClassSpin,
 		slow: 1, slowWork: 1,
-		verdict: make(chan monitor.Verdict, 1), done: make(chan struct{}),
+		verdict: make(chan detect.Verdict, 1), done: make(chan struct{}),
 	}
 	var err error
 	if w.page, err = beat.New(w.mem); err != nil {
@@ -91,7 +92,7 @@ func newWorld(t *testing.T) *world {
 func (w *world) env() Env {
 	return Env{
 		Host: "lab", Release: "6.12-test", Page: w.page, CPUs: 1, Target: w,
-		Attach: func(m monitor.Mechanism, t monitor.Thresholds, sample time.Duration) (Watcher, error) {
+		Attach: func(m monitor.Mechanism, t detect.Thresholds, sample time.Duration) (Watcher, error) {
 			w.call("attach %s spin=%v sample=%v", m.Name, t.Spin, sample)
 			if w.attachErr != nil {
 				return nil, w.attachErr
@@ -167,7 +168,7 @@ func (w *world) watch() {
 		return since != 0 && after != never && w.now >= since+int64(after)
 	}
 	alarm := func(at int64) {
-		w.verdict <- monitor.Verdict{TimeNS: at - int64(w.late), Class: w.class, Scope: monitor.Full, VCPUs: []int{0}, Evidence: []string{"vCPU 0: made up"}}
+		w.verdict <- detect.Verdict{TimeNS: at - int64(w.late), Class: w.class, Scope: detect.Full, VCPUs: []int{0}, Evidence: []string{"vCPU 0: made up"}}
 	}
 	if !w.watching {
 		return
@@ -194,9 +195,9 @@ func (w *world) end() {
 
 // The monitor.
 
-func (w *world) Verdict() <-chan monitor.Verdict { return w.verdict }
-func (w *world) Done() <-chan struct{}           { return w.done }
-func (w *world) Undecided() []string             { return []string{"vCPU 0: undecided"} }
+func (w *world) Verdict() <-chan detect.Verdict { return w.verdict }
+func (w *world) Done() <-chan struct{}          { return w.done }
+func (w *world) Undecided() []string            { return []string{"vCPU 0: undecided"} }
 
 func (w *world) Detach() (monitor.Counters, error) {
 	w.call("detach")

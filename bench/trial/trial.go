@@ -11,6 +11,7 @@ import (
 	"hangbench/bench/plan"
 	"hangbench/guests/beat"
 	"hangbench/monitor"
+	"hangbench/monitor/detect"
 	"hangbench/results"
 	"hangbench/scenarios"
 	"hangbench/scenarios/inject"
@@ -18,7 +19,7 @@ import (
 
 // Watcher is an attached monitor; a *monitor.Session is one.
 type Watcher interface {
-	Verdict() <-chan monitor.Verdict
+	Verdict() <-chan detect.Verdict
 	Done() <-chan struct{}
 	// Undecided says why there is no verdict yet.
 	Undecided() []string
@@ -49,7 +50,7 @@ type Env struct {
 	CPUs    int // vCPUs that beat
 	Target  inject.Target
 	// Attach starts a monitor with the mechanism. It is not called for none.
-	Attach func(monitor.Mechanism, monitor.Thresholds, time.Duration) (Watcher, error)
+	Attach func(monitor.Mechanism, detect.Thresholds, time.Duration) (Watcher, error)
 	// Trace starts to count EPT violations of the guest.
 	Trace func() (Tracer, error)
 	// Now is dom0's monotonic clock in nanoseconds.
@@ -138,7 +139,7 @@ type run struct {
 	watcher Watcher
 	traced  Tracer
 	armedAt int64
-	verdict *monitor.Verdict
+	verdict *detect.Verdict
 }
 
 func ms(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
@@ -298,7 +299,7 @@ func (r *run) attach() error {
 	if !r.mech.Watches() {
 		return nil
 	}
-	t := monitor.DefaultThresholds()
+	t := detect.DefaultThresholds()
 	if v, ok := r.p.Thresholds["spin_ms"]; ok {
 		t.Spin = ms(v)
 	}

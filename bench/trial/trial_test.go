@@ -13,6 +13,7 @@ import (
 	"hangbench/bench/plan"
 	"hangbench/guests/beat"
 	"hangbench/monitor"
+	"hangbench/monitor/detect"
 	"hangbench/results"
 	"hangbench/scenarios/suites"
 )
@@ -61,7 +62,7 @@ func TestRun(t *testing.T) {
 	}{
 		{"detected", deadlock, "exec-step", func(w *world) { w.alarmAfterFault = 610 * time.Millisecond },
 			outcome{results.Detected, "", "spin", ns(610 * time.Millisecond), true, yes, new(1.0), injected}},
-		{"detected as another class", deadlock, "exec-step", func(w *world) { w.alarmAfterFault, w.class = 610*time.Millisecond, monitor.ClassHard },
+		{"detected as another class", deadlock, "exec-step", func(w *world) { w.alarmAfterFault, w.class = 610*time.Millisecond, detect.ClassHard },
 			outcome{results.Detected, "", "hard", ns(610 * time.Millisecond), true, yes, new(1.0), injected}},
 		{"detected late", deadlock, "exec-step", func(w *world) { w.alarmAfterFault = 7900 * time.Millisecond },
 			outcome{results.Detected, "", "spin", ns(7900 * time.Millisecond), true, yes, new(1.0), injected}},

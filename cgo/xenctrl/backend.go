@@ -23,6 +23,9 @@ type hypervisor interface {
 
 	mapForeign(d DomID, p Prot, gfns []uint64, errs []int32) ([]byte, error)
 	unmap([]byte) error
+	setMaxMem(d DomID, kib uint64) error
+	populate(d DomID, gfn uint64) error
+	depopulate(d DomID, gfn uint64) error
 
 	setAccess(d DomID, gfn uint64, n uint32, a Access) error
 	setAccessMulti(d DomID, gfns []uint64, access []Access) error

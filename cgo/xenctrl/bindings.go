@@ -219,6 +219,18 @@ func (x *xenHandle) unmap(b []byte) error {
 	return nil
 }
 
+func (x *xenHandle) setMaxMem(d DomID, kib uint64) error {
+	return on("xc_domain_setmaxmem", d, C.hb_set_max_mem(x.h, C.uint32_t(d), C.uint64_t(kib)))
+}
+
+func (x *xenHandle) populate(d DomID, gfn uint64) error {
+	return onGFN("xc_domain_populate_physmap_exact", d, None, gfn, C.hb_populate(x.h, C.uint32_t(d), C.uint64_t(gfn)))
+}
+
+func (x *xenHandle) depopulate(d DomID, gfn uint64) error {
+	return onGFN("xc_domain_decrease_reservation_exact", d, None, gfn, C.hb_depopulate(x.h, C.uint32_t(d), C.uint64_t(gfn)))
+}
+
 func (x *xenHandle) setAccess(d DomID, gfn uint64, n uint32, a Access) error {
 	r := C.hb_set_access(x.h, C.uint32_t(d), C.uint64_t(gfn), C.uint32_t(n), C.int(a))
 	return onGFN("xc_set_mem_access", d, None, gfn, r)

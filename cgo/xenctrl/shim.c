@@ -288,6 +288,22 @@ hb_map_ret hb_map(hb_xen *x, uint32_t dom, int prot, size_t n, const uint64_t *g
 
 hb_ret hb_unmap(hb_xen *x, void *addr, size_t pages) { CALL(xenforeignmemory_unmap(x->fmem, addr, pages)); }
 
+hb_ret hb_set_max_mem(hb_xen *x, uint32_t dom, uint64_t kib) { CALL(xc_domain_setmaxmem(x->xc, dom, kib)); }
+
+hb_ret hb_populate(hb_xen *x, uint32_t dom, uint64_t gfn)
+{
+    xen_pfn_t p = gfn;
+
+    CALL(xc_domain_populate_physmap_exact(x->xc, dom, 1, 0, 0, &p));
+}
+
+hb_ret hb_depopulate(hb_xen *x, uint32_t dom, uint64_t gfn)
+{
+    xen_pfn_t p = gfn;
+
+    CALL(xc_domain_decrease_reservation_exact(x->xc, dom, 1, 0, &p));
+}
+
 hb_ret hb_set_access(hb_xen *x, uint32_t dom, uint64_t gfn, uint32_t n, int access)
 {
     CALL(xc_set_mem_access(x->xc, dom, access, gfn, n));

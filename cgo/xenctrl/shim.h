@@ -55,6 +55,9 @@ hb_ret hb_inject_bp(hb_xen *x, uint32_t dom, int vcpu, uint8_t insn_len);
 
 typedef struct { hb_ret r; void *addr; } hb_map_ret;
 hb_map_ret hb_map(hb_xen *x, uint32_t dom, int prot, size_t n, const uint64_t *gfns, int32_t *errs);
+hb_ret hb_set_max_mem(hb_xen *x, uint32_t dom, uint64_t kib);
+hb_ret hb_populate(hb_xen *x, uint32_t dom, uint64_t gfn);
+hb_ret hb_depopulate(hb_xen *x, uint32_t dom, uint64_t gfn);
 hb_ret hb_unmap(hb_xen *x, void *addr, size_t pages);
 
 hb_ret hb_set_access(hb_xen *x, uint32_t dom, uint64_t gfn, uint32_t n, int access);

@@ -40,6 +40,19 @@ func (d *Driver) Name() string { return "xenctrl" }
 // VCPUs returns the number of vCPUs, online or not.
 func (d *Driver) VCPUs() int { return d.vcpus }
 
+// Domain returns the state of the guest as a whole.
+func (d *Driver) Domain() (monitor.DomainState, error) {
+	info, err := d.dom.Info()
+	if err != nil {
+		return monitor.DomainState{}, err
+	}
+	st := monitor.DomainState{Paused: info.Paused}
+	if info.Shutdown {
+		st.Shutdown = info.ShutdownReason.String()
+	}
+	return st, nil
+}
+
 // VCPU returns the scheduling state of a vCPU.
 func (d *Driver) VCPU(i int) (monitor.VCPUState, error) {
 	v, err := d.dom.VCPU(i)
@@ -56,6 +69,7 @@ func (d *Driver) Registers(i int, r *monitor.Registers) error {
 	}
 	x := &d.regs
 	*r = monitor.Registers{RIP: x.RIP, RSP: x.RSP, RFLAGS: x.RFLAGS, CR3: x.CR3, CR4: x.CR4,
+		LSTAR: x.LSTAR, IDTBase: x.IDTBase, GSBase: x.GSBase, UserMode: x.CPL() == 3,
 		General: [15]uint64{x.RAX, x.RBX, x.RCX, x.RDX, x.RSI, x.RDI, x.RBP, x.R8, x.R9, x.R10, x.R11, x.R12, x.R13, x.R14, x.R15}}
 	return nil
 }
@@ -136,15 +150,22 @@ func (r *ring) Next(ev *monitor.Event) (bool, error) {
 	if !r.m.Next(&r.ev) {
 		return false, r.m.Err()
 	}
-	*ev = monitor.Event{VCPU: r.ev.VCPU, GFN: r.ev.GFN, RIP: r.ev.Regs.RIP, RFLAGS: r.ev.Regs.RFLAGS, CR3: r.ev.Regs.CR3}
+	*ev = monitor.Event{VCPU: r.ev.VCPU, GFN: r.ev.GFN, Offset: r.ev.Offset, RIP: r.ev.Regs.RIP, RFLAGS: r.ev.Regs.RFLAGS, CR3: r.ev.Regs.CR3}
 	if r.ev.Flags&xc.FlagAlternateP2M != 0 {
 		ev.View = monitor.View(r.ev.View)
 	}
 	switch r.ev.Reason {
 	case xc.ReasonMemAccess:
 		ev.Kind = monitor.EventAccess
+		ev.Write, ev.Execute = r.ev.Access&xc.TouchedW != 0, r.ev.Access&xc.TouchedX != 0
 	case xc.ReasonSingleStep:
 		ev.Kind = monitor.EventStep
+	case xc.ReasonSoftwareBreakpoint:
+		ev.Kind = monitor.EventBreakpoint
+	case xc.ReasonWriteCtrlReg:
+		if r.ev.CtrlReg == xc.CR3 {
+			ev.Kind, ev.CR3 = monitor.EventCR3, r.ev.NewValue
+		}
 	}
 	return true, nil
 }
@@ -158,6 +179,18 @@ func (r *ring) Respond(resp *monitor.Response) error {
 		r.resp.Flags |= xc.FlagAlternateP2M
 		r.resp.View = xc.View(resp.View)
 	}
+	if resp.FastStep {
+		r.resp.Flags |= xc.FlagFastSingleStep
+		r.resp.StepView = xc.View(resp.StepView)
+	}
+	if resp.Emulate {
+		r.resp.Flags |= xc.FlagEmulate
+	}
+	if resp.Reinject {
+		if err := r.dom.InjectBreakpoint(r.ev.VCPU, uint8(min(r.ev.InsnLen, 15))); err != nil {
+			return fmt.Errorf("give the guest its own breakpoint: %w", err)
+		}
+	}
 	return r.m.Respond(&r.resp)
 }
 
@@ -165,7 +198,8 @@ func (r *ring) Flush() error { return r.m.Notify() }
 
 func (r *ring) Full() uint64 { return r.m.Stats().Full }
 
-var toXen = map[monitor.Access]xc.Access{monitor.AccessRW: xc.AccessRW, monitor.AccessRWX: xc.AccessRWX}
+// toXen is indexed by monitor.Access.
+var toXen = [...]xc.Access{monitor.AccessRWX: xc.AccessRWX, monitor.AccessRW: xc.AccessRW, monitor.AccessRX: xc.AccessRX, monitor.AccessX: xc.AccessX}
 
 func (r *ring) SetAccess(v monitor.View, gfn uint64, a monitor.Access) error {
 	if v == monitor.HostView {
@@ -175,24 +209,34 @@ func (r *ring) SetAccess(v monitor.View, gfn uint64, a monitor.Access) error {
 }
 
 func (r *ring) Access(v monitor.View, gfn uint64) (monitor.Access, error) {
-	get := r.dom.MemAccess
-	if v != monitor.HostView {
-		get = func(gfn uint64) (xc.Access, error) { return r.dom.ViewAccess(xc.View(v), gfn) }
+	var a xc.Access
+	var err error
+	if v == monitor.HostView {
+		a, err = r.dom.MemAccess(gfn)
+	} else {
+		a, err = r.dom.ViewAccess(xc.View(v), gfn)
 	}
-	a, err := get(gfn)
 	if err != nil {
 		return 0, err
 	}
 	for ours, theirs := range toXen {
 		if a == theirs {
-			return ours, nil
+			return monitor.Access(ours), nil
 		}
 	}
 	return 0, fmt.Errorf("guest frame %#x has access %v, which is none of ours", gfn, a)
 }
 
-func (r *ring) EnableStep(on bool) error         { return r.m.SingleStep(on) }
-func (r *ring) StopStep(vcpu int) error          { return r.dom.SetSingleStep(vcpu, false) }
+func (r *ring) EnableStep(on bool) error        { return r.m.SingleStep(on) }
+func (r *ring) StopStep(vcpu int) error         { return r.dom.SetSingleStep(vcpu, false) }
+func (r *ring) EnableBreakpoints(on bool) error { return r.m.SoftwareBreakpoint(on) }
+
+func (r *ring) EnableCR3(on bool, ignore uint64) error {
+	// Synchronous: a vCPU that does not wait can fill the ring, and an event
+	// without a vCPU behind it has no one to be answered to.
+	return r.m.WriteCtrlReg(xc.CR3, on, xc.CtrlRegOptions{Sync: true, OnChange: true, Ignore: ignore})
+}
+
 func (r *ring) EnableViews(on bool) error        { return r.dom.SetAltp2m(on) }
 func (r *ring) DestroyView(v monitor.View) error { return r.dom.DestroyView(xc.View(v)) }
 func (r *ring) SwitchAll(v monitor.View) error   { return r.dom.SwitchView(xc.View(v)) }
@@ -200,6 +244,17 @@ func (r *ring) SwitchAll(v monitor.View) error   { return r.dom.SwitchView(xc.Vi
 func (r *ring) CreateView() (monitor.View, error) {
 	v, err := r.dom.CreateView(xc.AccessRWX)
 	return monitor.View(v), err
+}
+
+func (r *ring) CurrentView(vcpu int) (monitor.View, error) {
+	v, err := r.dom.VCPUView(vcpu)
+	return monitor.View(v), err
+}
+
+func (r *ring) AddFrame() (uint64, error)    { return r.dom.AddFrame() }
+func (r *ring) RemoveFrame(gfn uint64) error { return r.dom.RemoveFrame(gfn) }
+func (r *ring) Remap(v monitor.View, from, to uint64) error {
+	return r.dom.ChangeGFN(xc.View(v), from, to)
 }
 
 func (r *ring) Close() error { return r.m.Disable() }

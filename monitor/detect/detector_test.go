@@ -1,4 +1,4 @@
-package monitor
+package detect
 
 import (
 	"strings"
@@ -23,8 +23,8 @@ func feed(d *Detector, rows ...at) (Verdict, int) {
 	var cpu uint64
 	for i, r := range rows {
 		cpu += uint64(r.ran) * 1e6
-		o := Observation{TimeNS: int64(i+1) * 1e8, VCPUs: []VCPUObservation{{
-			Online: true, Blocked: r.blocked, CPUTimeNS: cpu, Switches: r.switches,
+		o := Observation{TimeNS: int64(i+1) * 1e8, VCPUs: []VCPU{{
+			Online: true, Blocked: r.blocked, CPUTimeNS: cpu, Signals: r.switches,
 			Sampled: !r.blocked, Symbol: r.symbol, InterruptsOn: r.irqs, Lock: "rdi = tasklist_lock",
 		}}}
 		if v, hung := d.Observe(&o); hung {
@@ -132,29 +132,29 @@ func TestUndecided(t *testing.T) {
 
 // TestDetectorScope: one of two vCPUs hangs, then both do.
 func TestDetectorScope(t *testing.T) {
-	run := func(second VCPUObservation) Verdict {
+	run := func(second VCPU) Verdict {
 		d := NewDetector(Thresholds{Spin: 200 * time.Millisecond})
 		for i := range 20 {
 			now := int64(i+1) * 1e8
-			hung := VCPUObservation{Online: true, CPUTimeNS: uint64(now), Sampled: true, Symbol: slow, InterruptsOn: true}
+			hung := VCPU{Online: true, CPUTimeNS: uint64(now), Sampled: true, Symbol: slow, InterruptsOn: true}
 			other := second
 			if !other.Blocked {
 				other.CPUTimeNS = uint64(now)
 			}
-			if v, ok := d.Observe(&Observation{TimeNS: now, VCPUs: []VCPUObservation{hung, other}}); ok {
+			if v, ok := d.Observe(&Observation{TimeNS: now, VCPUs: []VCPU{hung, other}}); ok {
 				return v
 			}
 		}
 		t.Fatal("no verdict")
 		return Verdict{}
 	}
-	if v := run(VCPUObservation{Online: true, Blocked: true}); v.Scope != Partial || len(v.VCPUs) != 1 {
+	if v := run(VCPU{Online: true, Blocked: true}); v.Scope != Partial || len(v.VCPUs) != 1 {
 		t.Errorf("one of two: %s %v", v.Scope, v.VCPUs)
 	}
-	if v := run(VCPUObservation{Online: true, Sampled: true, Symbol: slow}); v.Scope != Full || len(v.VCPUs) != 2 || v.Class != ClassSpin {
+	if v := run(VCPU{Online: true, Sampled: true, Symbol: slow}); v.Scope != Full || len(v.VCPUs) != 2 || v.Class != ClassSpin {
 		t.Errorf("both: %s %v %s", v.Scope, v.VCPUs, v.Class)
 	}
-	if v := run(VCPUObservation{Online: false}); v.Scope != Full {
+	if v := run(VCPU{Online: false}); v.Scope != Full {
 		t.Errorf("the only one online: %s", v.Scope)
 	}
 }
@@ -168,9 +168,9 @@ func FuzzDetector(f *testing.F) {
 		for i := 0; i+8 <= len(b); i += 8 {
 			o := Observation{TimeNS: int64(b[i])<<24 | int64(b[i+1])<<32}
 			for range b[i+2] % 4 {
-				o.VCPUs = append(o.VCPUs, VCPUObservation{
+				o.VCPUs = append(o.VCPUs, VCPU{
 					Online: b[i+3]&1 != 0, Blocked: b[i+3]&2 != 0, Sampled: b[i+3]&4 != 0,
-					CPUTimeNS: uint64(b[i+4]) << 30, Switches: uint64(b[i+5] & 1), Symbol: slow,
+					CPUTimeNS: uint64(b[i+4]) << 30, Signals: uint64(b[i+5] & 1), Symbol: slow,
 				})
 			}
 			if v, hung := d.Observe(&o); hung && (len(v.VCPUs) == 0 || v.Class == "" || len(v.Evidence) == 0) {

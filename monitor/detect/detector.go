@@ -1,4 +1,4 @@
-package monitor
+package detect
 
 import (
 	"fmt"
@@ -50,7 +50,7 @@ const minSamples = 3
 // the same observations give the same verdicts.
 type Detector struct {
 	t     Thresholds
-	last  []VCPUObservation
+	last  []VCPU
 	lastT int64
 	spin  []streak
 }
@@ -77,7 +77,7 @@ func NewDetector(t Thresholds) *Detector { return &Detector{t: t} }
 // Observations must come in order of time; one from the past is ignored.
 func (d *Detector) Observe(o *Observation) (Verdict, bool) {
 	if len(d.last) != len(o.VCPUs) { // first observation, or vCPUs were plugged
-		d.last = append([]VCPUObservation(nil), o.VCPUs...)
+		d.last = append([]VCPU(nil), o.VCPUs...)
 		d.lastT = o.TimeNS
 		d.spin = make([]streak, len(o.VCPUs))
 		return Verdict{}, false
@@ -122,12 +122,12 @@ func (d *Detector) Observe(o *Observation) (Verdict, bool) {
 // twice: on the clock, and as time that the vCPU has really run, of which it
 // must have had half as much: a vCPU that others keep from running is not judged
 // by the clock alone.
-func (d *Detector) observeSpin(i int, t int64, now *VCPUObservation) bool {
+func (d *Detector) observeSpin(i int, t int64, now *VCPU) bool {
 	was, s := &d.last[i], &d.spin[i]
 	broken := ""
 	switch {
-	case now.Switches != was.Switches:
-		broken = fmt.Sprintf("it switched tasks %d times", now.Switches-was.Switches)
+	case now.Signals != was.Signals:
+		broken = fmt.Sprintf("it switched tasks %d times", now.Signals-was.Signals)
 	case now.Blocked:
 		broken = "it was halted"
 	case !now.Sampled || now.Symbol == "":
@@ -175,7 +175,7 @@ func (d *Detector) Undecided() []string {
 	return notes
 }
 
-func (d *Detector) spinEvidence(i int, t int64, now *VCPUObservation) []string {
+func (d *Detector) spinEvidence(i int, t int64, now *VCPU) []string {
 	s := &d.spin[i]
 	share := 100 * float64(now.CPUTimeNS-s.sinceCPU) / float64(t-s.sinceNS)
 	e := []string{
