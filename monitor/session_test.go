@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"hangbench/monitor/detect"
 )
 
 // fakeGuest is a one-vCPU guest with a hypervisor that is strict about what a
@@ -257,7 +259,7 @@ func attachTo(g *fakeGuest, mechanism string, passes int) (*Session, error) {
 	}
 	start := time.Now()
 	return Attach(Config{Driver: g, Mechanism: m, Trap: Trap{Symbol: "__switch_to_asm", VA: trapVA, GFN: trapGFN},
-		Symbols: noNames{}, Thresholds: DefaultThresholds(), Sample: 5 * time.Millisecond, Passes: passes,
+		Symbols: noNames{}, Thresholds: detect.DefaultThresholds(), Sample: 5 * time.Millisecond, Passes: passes,
 		Now: func() int64 { return int64(time.Since(start)) }})
 }
 
