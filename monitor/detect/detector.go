@@ -12,6 +12,9 @@ type Class string
 const (
 	ClassSpin Class = "spin" // spinning on a lock, interrupts on
 	ClassHard Class = "hard" // spinning with interrupts off
+	// ClassMonitor is no hang of the guest: the monitor held it up, noticed, and
+	// let go.
+	ClassMonitor Class = "monitor-livelock"
 )
 
 // Scope tells whether all online vCPUs hang or only some.

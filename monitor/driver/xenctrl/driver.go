@@ -162,6 +162,8 @@ func (r *ring) Next(ev *monitor.Event) (bool, error) {
 		ev.Kind = monitor.EventStep
 	case xc.ReasonSoftwareBreakpoint:
 		ev.Kind = monitor.EventBreakpoint
+	case xc.ReasonEmulUnimplemented:
+		ev.Kind = monitor.EventUnemulated
 	case xc.ReasonWriteCtrlReg:
 		if r.ev.CtrlReg == xc.CR3 {
 			ev.Kind, ev.CR3 = monitor.EventCR3, r.ev.NewValue
@@ -229,6 +231,7 @@ func (r *ring) Access(v monitor.View, gfn uint64) (monitor.Access, error) {
 
 func (r *ring) EnableStep(on bool) error        { return r.m.SingleStep(on) }
 func (r *ring) StopStep(vcpu int) error         { return r.dom.SetSingleStep(vcpu, false) }
+func (r *ring) EnableUnemulated(on bool) error  { return r.m.EmulUnimplemented(on) }
 func (r *ring) EnableBreakpoints(on bool) error { return r.m.SoftwareBreakpoint(on) }
 
 func (r *ring) EnableCR3(on bool, ignore uint64) error {
