@@ -32,7 +32,7 @@ func (m *cr3) handle(ev *Event, r *Response) error {
 		return nil
 	}
 	m.s.signal(ev.VCPU)
-	if m.s.spend(ev.VCPU) || !m.s.heardAll() || m.open {
+	if m.s.spend(ev.VCPU, true) || !m.s.heardAll() || m.open {
 		return nil
 	}
 	m.open = true

@@ -48,7 +48,7 @@ func (m *execStep) handle(ev *Event, r *Response) error {
 	}
 	switch ev.Kind {
 	case EventAccess:
-		return m.let(ev, r, m.s.spend(ev.VCPU) || !m.s.heardAll())
+		return m.let(ev, r, m.s.spend(ev.VCPU, true) || !m.s.heardAll())
 	case EventStep:
 		if m.s.onPage(ev.RIP) {
 			return nil // go on stepping: cheaper than a violation for each instruction
@@ -104,7 +104,7 @@ func (m *execEmulate) handle(ev *Event, r *Response) error {
 		if m.s.atTrap(ev) {
 			m.s.signal(ev.VCPU)
 		}
-		if m.s.spend(ev.VCPU) || !m.s.heardAll() {
+		if m.s.spend(ev.VCPU, m.s.atTrap(ev)) || !m.s.heardAll() {
 			r.Emulate = true
 			return nil
 		}
@@ -138,7 +138,7 @@ func (m *execAltp2m) handle(ev *Event, r *Response) error {
 	switch ev.Kind {
 	case EventAccess:
 		r.SwitchView, r.View = true, HostView
-		if m.s.spend(ev.VCPU) {
+		if m.s.spend(ev.VCPU, true) {
 			m.s.step(ev.VCPU, true, r)
 		} else {
 			m.open = true
@@ -169,6 +169,6 @@ func (m *execAltp2mFast) handle(ev *Event, r *Response) error {
 	if m.s.atTrap(ev) {
 		m.s.signal(ev.VCPU)
 	}
-	m.toHost(ev, r)
+	m.toHost(ev, r, m.s.atTrap(ev))
 	return nil
 }

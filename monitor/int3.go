@@ -89,7 +89,7 @@ func (m *int3Step) handle(ev *Event, r *Response) error {
 			return nil
 		}
 		m.s.signal(ev.VCPU)
-		if m.s.spend(ev.VCPU) || !m.s.heardAll() {
+		if m.s.spend(ev.VCPU, true) || !m.s.heardAll() {
 			m.steppers++
 			m.s.step(ev.VCPU, true, r)
 		} else {
@@ -200,10 +200,10 @@ func (m *int3Altp2m) handle(ev *Event, r *Response) error {
 			return nil
 		}
 		s.signal(ev.VCPU)
-		m.toHost(ev, r)
+		m.toHost(ev, r, true)
 	case EventAccess:
 		if !ev.Write {
-			m.toHost(ev, r)
+			m.toHost(ev, r, false)
 			return nil
 		}
 		// The kernel patches itself on this page: once it has, so must the copy be.

@@ -18,9 +18,6 @@ type Mechanism struct {
 	Traced Access // permission left on the trapped frames; AccessRWX if no frame is trapped
 
 	new func(s *Session) mechanism
-	// stops is how many events one pass of the switch function costs about, those
-	// of single-steps excepted: a pass in Config.Passes pays for so many.
-	stops int
 }
 
 // Watches reports whether the mechanism attaches a monitor at all.
@@ -67,14 +64,14 @@ func Mechanisms() []Mechanism {
 			Traps: "nothing: reads each run queue's own count of switches from guest memory at every sample",
 			Miss:  "nothing that the guest's kernel counts; all that a guest without readable kernel does",
 			Needs: "the guest kernel's symbols and types",
-			new:   func(s *Session) mechanism { return &poll{s: s} }, stops: 1,
+			new:   func(s *Session) mechanism { return &poll{s: s} },
 		},
 		{
 			Name:  "cr3",
 			Traps: "writes of CR3 that change the address space; the user/kernel bit of page-table isolation and PCIDs are masked out inside Xen",
 			Miss:  "switches to kernel threads and back (lazy TLB writes no CR3), switches between threads of one process; " + missPasses,
 			Needs: "Intel VMX; the CR3 exits themselves cost a guest with page-table isolation two for each kernel entry",
-			new:   func(s *Session) mechanism { return &cr3{s: s} }, stops: 1,
+			new:   func(s *Session) mechanism { return &cr3{s: s} },
 		},
 		{
 			Name:   "exec-step",
@@ -82,7 +79,7 @@ func Mechanisms() []Mechanism {
 			Miss:   "switches of other vCPUs during a step; " + missPasses,
 			Needs:  needsMTF,
 			Traced: AccessRW,
-			new:    func(s *Session) mechanism { return &execStep{s: s} }, stops: 1,
+			new:    func(s *Session) mechanism { return &execStep{s: s} },
 		},
 		{
 			Name:   "exec-emulate",
@@ -90,7 +87,7 @@ func Mechanisms() []Mechanism {
 			Miss:   "switches during the step of an instruction that Xen cannot emulate; " + missPasses,
 			Needs:  needsMTF,
 			Traced: AccessRW,
-			new:    func(s *Session) mechanism { return &execEmulate{execStep{s: s}} }, stops: 24,
+			new:    func(s *Session) mechanism { return &execEmulate{execStep{s: s}} },
 		},
 		{
 			Name:   "exec-altp2m",
@@ -99,7 +96,7 @@ func Mechanisms() []Mechanism {
 			Needs:  needsMTF + needsAltp2m,
 			Traced: AccessRW,
 			Views:  true,
-			new:    func(s *Session) mechanism { return &execAltp2m{views: views{s: s}} }, stops: 1,
+			new:    func(s *Session) mechanism { return &execAltp2m{views: views{s: s}} },
 		},
 		{
 			Name:   "exec-altp2m-fast",
@@ -108,14 +105,14 @@ func Mechanisms() []Mechanism {
 			Needs:  needsMTF + " with fast single-step (Xen 4.14)" + needsAltp2m,
 			Traced: AccessRW,
 			Views:  true,
-			new:    func(s *Session) mechanism { return &execAltp2mFast{views{s: s}} }, stops: 24,
+			new:    func(s *Session) mechanism { return &execAltp2mFast{views{s: s}} },
 		},
 		{
 			Name:  "int3-step",
 			Traps: "a breakpoint at the switch function's first byte, taken out for all vCPUs while one of them steps over it",
 			Miss:  "switches of other vCPUs during a step; " + missPasses,
 			Needs: "Intel VMX, monitor trap flag; the guest can see the breakpoint",
-			new:   func(s *Session) mechanism { return &int3Step{int3: int3{s: s}} }, stops: 1,
+			new:   func(s *Session) mechanism { return &int3Step{int3: int3{s: s}} },
 		},
 		{
 			Name:   "int3-altp2m",
@@ -124,7 +121,7 @@ func Mechanisms() []Mechanism {
 			Needs:  needsMTF + " with fast single-step, execute-only EPT, a frame of memory beside the guest's" + needsAltp2m,
 			Traced: AccessX,
 			Views:  true,
-			new:    func(s *Session) mechanism { return &int3Altp2m{views: views{s: s}, int3: int3{s: s}} }, stops: 1,
+			new:    func(s *Session) mechanism { return &int3Altp2m{views: views{s: s}, int3: int3{s: s}} },
 		},
 		{
 			Name:   "write-altp2m",
@@ -133,7 +130,7 @@ func Mechanisms() []Mechanism {
 			Needs:  needsMTF + " with fast single-step; the guest kernel's types" + needsAltp2m,
 			Traced: AccessRX,
 			Views:  true,
-			new:    func(s *Session) mechanism { return &writeAltp2m{views: views{s: s}} }, stops: 64,
+			new:    func(s *Session) mechanism { return &writeAltp2m{views: views{s: s}} },
 		},
 	}
 }

@@ -100,7 +100,8 @@ type Session struct {
 	count       Counters
 	signals     []uint64 // by vCPU, like all below
 	lastSignals []uint64
-	spent       []int  // events in this sampling period
+	spent       []int  // passes in this sampling period
+	rest        []int  // stops since the last pass began
 	heard       []bool // whether there was a signal in this sampling period, or the vCPU had none to give
 	stepping    []bool // as the hypervisor has it
 	queues      []detect.RunQueue
@@ -133,7 +134,7 @@ func Attach(cfg Config) (*Session, error) {
 	s := &Session{
 		cfg: cfg, trap: cfg.Trap,
 		signals: make([]uint64, n), lastSignals: make([]uint64, n),
-		spent: make([]int, n), heard: make([]bool, n), stepping: make([]bool, n),
+		spent: make([]int, n), rest: make([]int, n), heard: make([]bool, n), stepping: make([]bool, n),
 		queues: make([]detect.RunQueue, n), firstSwitch: make([]uint64, n),
 		watchdog: newWatchdog(n),
 		detector: detect.NewDetector(cfg.Thresholds),
@@ -501,11 +502,22 @@ func (s *Session) signal(vcpu int) {
 func (s *Session) atTrap(ev *Event) bool { return ev.RIP == s.trap.VA }
 
 // spend takes note that the trap has stopped a vCPU, and reports whether it may
-// do so again in this sampling period.
-func (s *Session) spend(vcpu int) bool {
-	s.spent[vcpu]++
-	return s.cfg.Passes < 0 || s.spent[vcpu] < s.cfg.Passes*s.cfg.Mechanism.stops
+// do so again in this sampling period. start says that the stop begins a pass;
+// others belong to the pass before, unless they become too many.
+func (s *Session) spend(vcpu int, start bool) bool {
+	s.rest[vcpu]++
+	if start || s.rest[vcpu] >= longPass {
+		s.rest[vcpu] = 0
+		s.spent[vcpu]++
+	}
+	return s.cfg.Passes < 0 || s.spent[vcpu] < s.cfg.Passes
 }
+
+// longPass is how many stops a pass may have that are not its first: the switch
+// function is some twenty instructions long, and a run queue is written some
+// forty times between two switches of a busy guest. More than that are a pass of
+// something else on the page.
+const longPass = 64
 
 // heardAll reports whether a trap that all vCPUs have in common may be opened
 // for the rest of the sampling period: each vCPU has given a signal, or had
@@ -516,7 +528,7 @@ func (s *Session) heardAll() bool {
 		all = all && ok
 		most = max(most, s.spent[i])
 	}
-	return all || most >= 4*s.cfg.Passes*s.cfg.Mechanism.stops
+	return all || most >= 4*s.cfg.Passes
 }
 
 // step has the response turn single-stepping of the vCPU on or off. The

@@ -42,10 +42,10 @@ func (m *views) restrict(a Access, gfns ...uint64) error {
 }
 
 // toHost sends the vCPU to view 0: for one instruction if it has passes left in
-// this sampling period, else until the next.
-func (m *views) toHost(ev *Event, r *Response) {
+// this sampling period, else until the next. start is Session.spend's.
+func (m *views) toHost(ev *Event, r *Response, start bool) {
 	r.SwitchView, r.View = true, HostView
-	if m.s.spend(ev.VCPU) {
+	if m.s.spend(ev.VCPU, start) {
 		r.FastStep, r.StepView = true, m.view
 	} else {
 		m.open = true

@@ -43,11 +43,13 @@ func (m *writeAltp2m) handle(ev *Event, r *Response) error {
 	if ev.Kind != EventAccess {
 		return nil
 	}
+	ours := false
 	for cpu, p := range m.s.cfg.Counters {
 		if p.GFN == ev.GFN && p.Offset == ev.Offset && cpu < len(m.s.signals) {
 			m.s.signal(cpu)
+			ours = true
 		}
 	}
-	m.toHost(ev, r)
+	m.toHost(ev, r, ours)
 	return nil
 }

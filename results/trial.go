@@ -31,9 +31,17 @@ type EPT struct {
 
 // Events counts what the monitor's ring delivered.
 type Events struct {
-	Delivered uint64 `json:"delivered"` // memory-access (or register) events
+	Delivered uint64 `json:"delivered"` // memory-access, breakpoint or register events
 	Steps     uint64 `json:"steps"`     // single-step events
 	RingFull  uint64 `json:"ring_full"` // times the ring was seen without a free slot
+	// Signals are the task switches the mechanism saw, Switches those the guest's
+	// own run queues counted meanwhile (0: unreadable). What was missed is the
+	// difference, most of it on purpose where passes are limited.
+	Signals  uint64 `json:"signals"`
+	Switches uint64 `json:"switches"`
+	Samples  uint64 `json:"samples"`           // observations
+	Looks    uint64 `json:"looks"`             // of these, with a look at the guest's task list
+	Strange  uint64 `json:"strange,omitempty"` // events that no trap explains
 }
 
 // Guest is the ground truth of the guest's own progress.
@@ -78,6 +86,7 @@ type Trial struct {
 	HangNS     *int64 `json:"hang_ns,omitempty"`     // last heartbeat minus T0: the instant ground truth stopped
 	WindowNS   int64  `json:"window_ns"`             // length of the monitored window, attach to detach
 	Recovered  *bool  `json:"recovered,omitempty"`   // the heartbeat beat again after the fault was lifted
+	BackedOut  string `json:"backed_out,omitempty"`  // why the monitor let go of the guest by itself before the end
 
 	EPT    EPT    `json:"ept"`
 	Events Events `json:"events"`

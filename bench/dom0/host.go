@@ -232,11 +232,12 @@ func (g *Guest) Run(ctx context.Context, p plan.Trial) (results.Trial, error) {
 		return results.Trial{}, fmt.Errorf("find %s: %w", SwitchFunction, err)
 	}
 	trap := monitor.Trap{Symbol: SwitchFunction, VA: va, GFN: gpa >> 12}
+	var counters []monitor.Place
 	return trial.Run(ctx, p, trial.Env{
 		Host: g.host.Kind, Release: g.Release, Page: g.page, CPUs: g.cpus, Target: g,
 		Attach: func(m monitor.Mechanism, t detect.Thresholds, sample time.Duration) (trial.Watcher, error) {
 			s, err := monitor.Attach(monitor.Config{
-				Driver: g.driver, Mechanism: m, Trap: trap, Symbols: names{g.profile.Symbols},
+				Driver: g.driver, Mechanism: m, Trap: trap, Counters: counters, Symbols: names{g.profile.Symbols},
 				Thresholds: t, Sample: sample, Now: now,
 			})
 			if err != nil {
@@ -249,7 +250,14 @@ func (g *Guest) Run(ctx context.Context, p plan.Trial) (results.Trial, error) {
 			if err != nil {
 				return nil, err
 			}
-			return startTrace(g.host.xen, g.Domid, trap.GFN, m.Watches(), m.Views)
+			traps := []uint64{trap.GFN}
+			if m.Traced == monitor.AccessRX { // writes of the counters
+				traps = traps[:0]
+				for _, p := range counters {
+					traps = append(traps, p.GFN)
+				}
+			}
+			return startTrace(g.host.xen, g.Domid, traps, xcdriver.Access(m.Traced), m.Views)
 		},
 		Now:      now,
 		Sleep:    sleep,

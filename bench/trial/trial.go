@@ -21,6 +21,8 @@ import (
 type Watcher interface {
 	Verdict() <-chan detect.Verdict
 	Done() <-chan struct{}
+	// Signals counts the signs of life that the mechanism has seen.
+	Signals() uint64
 	// Undecided says why there is no verdict yet.
 	Undecided() []string
 	Detach() (monitor.Counters, error)
@@ -191,6 +193,11 @@ func (r *run) all() (err error) {
 	if _, err := r.window(rest); err != nil {
 		return err
 	}
+	// The guest beats, so it switches tasks: a mechanism that saw none of it has
+	// no trap in place.
+	if r.watcher != nil && r.verdict == nil && during.Beats > 0 && r.watcher.Signals() == 0 {
+		return invalid(fmt.Sprintf("%s gave no signal although the guest beat: the trap is not armed", r.mech.Name))
+	}
 
 	var t0 int64
 	if !r.sc.Control() && r.verdict == nil {
@@ -324,7 +331,11 @@ func (r *run) detach() (monitor.Counters, error) {
 	if terr != nil {
 		terr = fmt.Errorf("trace EPT violations: %w", terr)
 	}
-	r.rec.Events = results.Events{Delivered: c.Accesses, Steps: c.Steps, RingFull: c.RingFull}
+	r.rec.Events = results.Events{
+		Delivered: c.Accesses + c.Breakpoints + c.CR3, Steps: c.Steps, RingFull: c.RingFull,
+		Signals: c.Signals, Switches: c.Switches, Samples: c.Samples, Looks: c.Looks, Strange: c.Strange,
+	}
+	r.rec.BackedOut = c.BackedOut
 	perm := min(n.Trapped, c.Accesses)
 	r.rec.EPT = results.EPT{
 		Permission: perm, Suppressed: n.Trapped - perm,

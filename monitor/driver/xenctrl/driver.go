@@ -200,6 +200,9 @@ func (r *ring) Flush() error { return r.m.Notify() }
 
 func (r *ring) Full() uint64 { return r.m.Stats().Full }
 
+// Access returns what Xen calls a permission.
+func Access(a monitor.Access) xc.Access { return toXen[a] }
+
 // toXen is indexed by monitor.Access.
 var toXen = [...]xc.Access{monitor.AccessRWX: xc.AccessRWX, monitor.AccessRW: xc.AccessRW, monitor.AccessRX: xc.AccessRX, monitor.AccessX: xc.AccessX}
 
