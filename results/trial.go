@@ -70,9 +70,12 @@ type Trial struct {
 	Driver      string `json:"driver"` // xenctrl, libvmi
 	Host        string `json:"host"`   // lab, xen
 	GuestKernel string `json:"guest_kernel"`
-	VCPUs       int    `json:"vcpus"`
-	MemoryMiB   int    `json:"memory_mib"`
-	Seed        uint64 `json:"seed"`
+	// GuestBoot is distro for a kernel with KASLR and its default mitigations,
+	// absent for one without both.
+	GuestBoot string `json:"guest_boot,omitempty"`
+	VCPUs     int    `json:"vcpus"`
+	MemoryMiB int    `json:"memory_mib"`
+	Seed      uint64 `json:"seed"`
 
 	Outcome  Outcome  `json:"outcome"`
 	Reason   string   `json:"reason,omitempty"` // why the outcome is invalid, in one sentence

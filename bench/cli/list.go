@@ -119,8 +119,12 @@ func checkCommand(ctx context.Context, env *Env, args []string) error {
 	fmt.Fprintf(env.Stdout, "%s: %s\n%d scenarios x %d mechanisms x %d drivers x %d guests, %d times: %d trials\n", s.Name, s.Description,
 		len(s.Scenarios), len(s.Mechanisms), len(s.Drivers), len(s.Guests), s.Repetitions, len(trials))
 	for _, t := range trials {
-		fmt.Fprintf(env.Stdout, "%4d  block %-3d %-20s %-12s %s %d vCPU %d MiB  seed %s\n", t.Index, t.Block, t.Scenario, t.Mechanism,
-			t.Guest.Kernel, t.Guest.VCPUs, t.Guest.MemoryMiB, strings.ToLower(fmt.Sprintf("%016X", t.Seed)))
+		boot := ""
+		if t.Guest.Boot != "" {
+			boot = " " + t.Guest.Boot
+		}
+		fmt.Fprintf(env.Stdout, "%4d  block %-3d %-20s %-12s %s %d vCPU %d MiB%s  seed %s\n", t.Index, t.Block, t.Scenario, t.Mechanism,
+			t.Guest.Kernel, t.Guest.VCPUs, t.Guest.MemoryMiB, boot, strings.ToLower(fmt.Sprintf("%016X", t.Seed)))
 	}
 	return nil
 }

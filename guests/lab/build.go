@@ -40,6 +40,7 @@ type Options struct {
 type Layout struct {
 	ModuleDir, GuestDir     string
 	KernelFile, ProfileFile string
+	RelocsFile              string // what kernel.Relocate needs to move the kernel
 	Mark                    string // on dom0's command line: this is a lab
 }
 
@@ -216,7 +217,7 @@ func (o *Options) goVersion(ctx context.Context) (string, error) {
 }
 
 // kernelSet is the prefix's kernels. Extracted, they are dom0/vmlinux and, for
-// each guest kernel, NAME/vmlinux and NAME/profile.
+// each guest kernel, NAME/vmlinux, NAME/profile and NAME/relocs.
 type kernelSet struct {
 	Dir     string            // where they are extracted to
 	dom0    string            // release
@@ -301,7 +302,14 @@ func (o *Options) extract(file, dir string, guest bool) error {
 	if _, err := p.WriteTo(&buf); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, o.Layout.ProfileFile), buf.Bytes(), 0o644)
+	if err := os.WriteFile(filepath.Join(dir, o.Layout.ProfileFile), buf.Bytes(), 0o644); err != nil {
+		return err
+	}
+	relocs, err := kernel.TrailingRelocations(elf)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, o.Layout.RelocsFile), relocs, 0o644)
 }
 
 // assemble makes initramfs and disc.
@@ -392,7 +400,7 @@ func (o *Options) dom0Tree(prefix string, kernels *kernelSet, work, guestRD, out
 		}
 	}
 	for name := range kernels.guests {
-		for _, f := range []string{o.Layout.KernelFile, o.Layout.ProfileFile} {
+		for _, f := range []string{o.Layout.KernelFile, o.Layout.ProfileFile, o.Layout.RelocsFile} {
 			do(t.FileFrom(o.Layout.GuestDir+"/"+name+"/"+f, 0o644, filepath.Join(kernels.Dir, name, f)))
 		}
 	}

@@ -113,11 +113,19 @@ func (p *parser) guests(n *yaml.Node) []Guest {
 			}},
 			{"vcpus", true, func(n *yaml.Node) { p.integer(n, "vcpus", rangeVCPUs, &vcpus) }},
 			{"memory_mib", true, func(n *yaml.Node) { p.integer(n, "memory_mib", rangeMemoryMiB, &memory) }},
+			{"boot", false, func(n *yaml.Node) {
+				if p.text(n, "boot", &g.Boot) {
+					p.known(n, "boot", g.Boot, []string{Plain, Distro})
+				}
+			}},
 		})
 		if len(p.problems) > before {
 			return
 		}
 		g.VCPUs, g.MemoryMiB = int(vcpus), int(memory)
+		if g.Boot == Plain {
+			g.Boot = "" // one guest, not two, however it is written
+		}
 		if line, dup := first[g]; dup {
 			p.errorf(item, "the same guest stands in line %d: remove one of them, repetitions say how often a cell is run", line)
 			return

@@ -23,7 +23,19 @@ type Guest struct {
 	Kernel    string `json:"kernel"`     // name of a guest kernel, as in cloud-6.12
 	VCPUs     int    `json:"vcpus"`      // 1 to 8
 	MemoryMiB int    `json:"memory_mib"` // 128 to 4096
+	// Boot is Plain or Distro; empty, as in a suite that does not say, is Plain.
+	Boot string `json:"boot,omitempty"`
 }
+
+// How a guest's kernel is booted.
+const (
+	// Plain: where it was linked (nokaslr) and with mitigations=off. Plans and
+	// results show it as no word.
+	Plain = "plain"
+	// Distro: as a distribution boots it, moved in memory (KASLR) and with the
+	// kernel's own choice of mitigations, page-table isolation among them.
+	Distro = "distro"
+)
 
 // Timing is the time plan of a trial, in milliseconds of dom0's monotonic
 // clock. In the lab that clock is virtual.

@@ -44,7 +44,7 @@ func TestQuick(t *testing.T) {
 		Scenarios:   []string{"spinlock-deadlock", "control-idle", "control-busy"},
 		Mechanisms:  []string{"none", "exec-step", "exec-altp2m"},
 		Drivers:     []string{"xenctrl"},
-		Guests:      []Guest{{"cloud-6.12", 1, 160}},
+		Guests:      []Guest{{Kernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 160}},
 		Repetitions: 2,
 		Timing:      Timing{2000, 2500, 8000, 5000, 100},
 		Text:        s.Text,
