@@ -55,8 +55,9 @@ func (w *watchdog) sample(s *Session, i int, now int64, cpuNS uint64, r *Registe
 		// It stands still in the host view too: the guest's own doing.
 		v.probing, v.cleared, v.still = false, true, 0
 		return s.probe(false)
-	case *r != v.regs || cpuNS == v.cpuNS:
+	case *r != v.regs:
 		*v = watched{regs: *r, cpuNS: cpuNS, sinceNS: now}
+	case cpuNS == v.cpuNS: // it did not run: that says nothing
 	case v.cleared:
 	default:
 		v.still++

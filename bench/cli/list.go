@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"hangbench/bench/plan"
 	"hangbench/guests/lab"
 	"hangbench/monitor"
+	"hangbench/monitor/detect"
 	"hangbench/scenarios"
 	"hangbench/scenarios/suites"
 )
@@ -17,9 +19,11 @@ import (
 // vocabulary is every name that a suite may use.
 func vocabulary() suites.Vocabulary {
 	v := suites.Vocabulary{
-		Drivers:    []string{"xenctrl"},
-		Kernels:    lab.GuestKernels(),
-		Thresholds: []string{"spin_ms"},
+		Drivers: []string{"xenctrl"},
+		Kernels: lab.GuestKernels(),
+	}
+	for _, t := range detect.ListThresholds() {
+		v.Thresholds = append(v.Thresholds, suites.Threshold{Name: t.Name, Min: t.Min, Max: t.Max})
 	}
 	for _, s := range scenarios.All() {
 		v.Scenarios = append(v.Scenarios, s.ID)
@@ -39,7 +43,7 @@ func loadSuite(name string) (*suites.Suite, error) {
 }
 
 func listCommand(ctx context.Context, env *Env, args []string) error {
-	f := flags(env, "list", "[scenarios|mechanisms|suites]", "List what can be run.")
+	f := flags(env, "list", "[scenarios|mechanisms|detectors|suites]", "List what can be run.")
 	if err := parse(f, args, 0, 1); err != nil {
 		return err
 	}
@@ -61,6 +65,27 @@ func listCommand(ctx context.Context, env *Env, args []string) error {
 		{"mechanisms", func(w io.Writer) error {
 			for _, m := range monitor.Mechanisms() {
 				fmt.Fprintf(w, "  %s\n      traps   %s\n      misses  %s\n      needs   %s\n", m.Name, m.Traps, m.Miss, m.Needs)
+			}
+			return nil
+		}},
+		{"detectors", func(w io.Writer) error {
+			threshold := func(indent string, t detect.Threshold) {
+				fmt.Fprintf(w, "%s%-22s %7d  (%d to %d) %s\n", indent, t.Name, t.Default, t.Min, t.Max, t.Summary)
+			}
+			shared := detect.ListThresholds()
+			for _, d := range detect.List() {
+				fmt.Fprintf(w, "  %s\n      looks   at %s\n      early   %s\n", d.Class, d.Looks, d.Early)
+				if d.Late != "" {
+					fmt.Fprintf(w, "      late    %s\n", d.Late)
+				}
+				for _, t := range d.Thresholds {
+					threshold("      ", t)
+					shared = slices.DeleteFunc(shared, func(s detect.Threshold) bool { return s.Name == t.Name })
+				}
+			}
+			fmt.Fprintf(w, "  all of them\n")
+			for _, t := range shared {
+				threshold("      ", t)
 			}
 			return nil
 		}},
@@ -89,7 +114,7 @@ func listCommand(ctx context.Context, env *Env, args []string) error {
 		}
 	}
 	if !found {
-		return usagef("list: there are scenarios, mechanisms and suites, not %q", what)
+		return usagef("list: there are scenarios, mechanisms, detectors and suites, not %q", what)
 	}
 	return nil
 }

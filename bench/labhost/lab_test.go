@@ -59,7 +59,7 @@ func (w *warnings) add(s string) { w.all = append(w.all, s) }
 
 func ciPlan(t *testing.T) (*suites.Suite, []plan.Trial) {
 	t.Helper()
-	v := suites.Vocabulary{Drivers: []string{"xenctrl"}, Kernels: lab.GuestKernels(), Thresholds: []string{"spin_ms"}}
+	v := suites.Vocabulary{Drivers: []string{"xenctrl"}, Kernels: lab.GuestKernels(), Thresholds: []suites.Threshold{{Name: "spin_ms", Min: 1, Max: 600_000}}}
 	for _, s := range scenarios.All() {
 		v.Scenarios = append(v.Scenarios, s.ID)
 	}

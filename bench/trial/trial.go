@@ -307,8 +307,9 @@ func (r *run) attach() error {
 		return nil
 	}
 	t := detect.DefaultThresholds()
-	if v, ok := r.p.Thresholds["spin_ms"]; ok {
-		t.Spin = ms(v)
+	if err := t.SetAll(r.p.Thresholds); err != nil {
+		_, serr := r.traced.Stop()
+		return errors.Join(err, serr)
 	}
 	if r.watcher, err = r.env.Attach(r.mech, t, ms(r.p.Timing.SampleMS)); err != nil {
 		_, serr := r.traced.Stop()

@@ -25,6 +25,7 @@
 //	repetitions: 2               # 1 to 1000, of every cell
 //	timing:                      # milliseconds of dom0's clock; see Timing
 //	  baseline_ms: 500
-//	thresholds:                  # detector thresholds in milliseconds, by name
-//	  spin_ms: 50
+//	thresholds:                  # detector thresholds by name: "hangbench list detectors"
+//	  spin_ms: 50                # _ms: milliseconds
+//	  forkstorm_threads: 100     # without a unit: a number
 package suites

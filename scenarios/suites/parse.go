@@ -162,11 +162,11 @@ func (p *parser) timing(n *yaml.Node, t *Timing) {
 func (p *parser) thresholds(n *yaml.Node) map[string]int64 {
 	values := make(map[string]int64)
 	fields := make([]field, len(p.v.Thresholds))
-	for i, name := range p.v.Thresholds {
-		fields[i] = field{name, false, func(n *yaml.Node) {
-			var ms int64
-			p.integer(n, name, rangeThreshold, &ms)
-			values[name] = ms
+	for i, t := range p.v.Thresholds {
+		fields[i] = field{t.Name, false, func(n *yaml.Node) {
+			var v int64
+			p.integer(n, t.Name, span{t.Min, t.Max}, &v)
+			values[t.Name] = v
 		}}
 	}
 	p.mapping(n, "thresholds", fields)

@@ -10,7 +10,8 @@ type Suite struct {
 	Guests      []Guest
 	Repetitions int
 	Timing      Timing
-	// Thresholds overrides detector thresholds, in milliseconds by name.
+	// Thresholds overrides detector thresholds by name, in the unit that the name
+	// says: milliseconds for _ms, a share for _percent, else a number.
 	// A name that is absent keeps the detector's own default.
 	Thresholds map[string]int64
 
@@ -71,7 +72,13 @@ type Vocabulary struct {
 	Mechanisms []string
 	Drivers    []string
 	Kernels    []string
-	Thresholds []string // each ending in _ms
+	Thresholds []Threshold
+}
+
+// Threshold is a detector threshold that a suite may set, both ends included.
+type Threshold struct {
+	Name     string
+	Min, Max int64
 }
 
 // Ranges of the numbers in a suite, both ends included.
@@ -86,7 +93,6 @@ var (
 	rangeDeadline    = span{1500, 600_000}
 	rangeRecovery    = span{100, 600_000}
 	rangeSample      = span{1, 1000}
-	rangeThreshold   = span{1, 600_000}
 )
 
 const defaultDriver = "xenctrl"
