@@ -306,7 +306,7 @@ func (r *taskRule) verdict(s *step) Verdict {
 	}
 	if r.class == ClassIO {
 		for i := range r.waits {
-			if w := &r.waits[i]; w.hangs && w.kind != ClassIO {
+			if w := &r.waits[i]; w.kind == ClassBlocked && s.t-w.sinceNS >= int64(r.t.Blocked)/2 {
 				v.Evidence = append(v.Evidence, "behind it: "+w.evidence(s.t))
 				break
 			}
