@@ -48,6 +48,9 @@ func (g *guest) next() *Observation {
 	g.o.Kernel = &g.kernel
 	for i := range g.o.VCPUs {
 		v, q := &g.o.VCPUs[i], &g.queues[i]
+		if v.Running { // it goes to sleep now
+			q.TimerNS = g.guestNS() + int64((nap+1-g.n%nap)%nap)*g.period
+		}
 		*v = VCPU{Online: true, Blocked: true, CPUTimeNS: v.CPUTimeNS, Signals: v.Signals, Queue: q}
 		q.Running, q.PID, q.Comm, q.NeedResched = 0, 0, "swapper", false
 		if g.n%nap == 1 && !g.still[i] {
