@@ -176,7 +176,7 @@ func (d *dice) byte() byte {
 func (d *dice) of(values ...uint64) uint64 { return values[int(d.byte())%len(values)] }
 
 func (d *dice) name() string {
-	return [...]string{"", slow, "vfs_read", "panic", "default_idle", "io_schedule", "__mutex_lock", "xen_hypercall_hvm", "kthread", "\xff.part.0", "x (3)"}[int(d.byte())%11]
+	return [...]string{"", slow, "vfs_read", "msleep", "default_idle", "io_schedule", "__mutex_lock", "xen_hypercall_hvm", "kthread", "\xff.part.0", "x (3)", "panic"}[int(d.byte())%12]
 }
 
 func (d *dice) names() []string {
@@ -187,9 +187,37 @@ func (d *dice) names() []string {
 	return names
 }
 
+// again repeats an observation a tenth of a second later: hangs are made of such.
+func again(o Observation, how byte) Observation {
+	o.TimeNS += 1e8
+	o.VCPUs = append([]VCPU(nil), o.VCPUs...)
+	for i := range o.VCPUs {
+		if !o.VCPUs[i].Blocked {
+			o.VCPUs[i].CPUTimeNS += 1e8
+		}
+	}
+	if o.Kernel == nil {
+		return o
+	}
+	k := *o.Kernel
+	if o.Kernel = &k; how&0x10 != 0 {
+		k.Memory.Stolen += 200
+		k.Memory.Refaults += 150
+		k.Memory.Stalls += 50
+	}
+	if how&0x20 != 0 {
+		k.Threads += 30
+		k.Forks += 30
+	}
+	return o
+}
+
 // observation makes one from the last, with few steps to any state.
 func (d *dice) observation(last Observation) Observation {
 	const huge = 1<<63 + 5
+	if how := d.byte(); how&15 != 0 && len(last.VCPUs) > 0 {
+		return again(last, how)
+	}
 	o := Observation{TimeNS: last.TimeNS + int64(d.of(1e8, 1e8, 1e8, 12e8, 1e7, 1e12, 0, 1<<62))}
 	flags := d.byte()
 	o.Domain.Paused = flags&7 == 7
@@ -219,7 +247,7 @@ func (d *dice) observation(last Observation) Observation {
 	if flags&8 == 0 {
 		return o
 	}
-	k := &Kernel{MonotonicNS: int64(d.of(0, uint64(o.TimeNS), uint64(o.TimeNS)-1e9, 5, huge)), Panicking: int(d.of(0, 0, 0, 0, 0, 0, 0, 2, huge)) - 1,
+	k := &Kernel{MonotonicNS: int64(d.of(0, uint64(o.TimeNS), uint64(o.TimeNS)-1e9, 5, huge)), Panicking: int(d.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2)) - 1,
 		Threads: d.of(60, 300, 0, huge), Forks: d.of(0, 500, 1000, huge), Walked: int(d.of(0, 60, huge)), LargestComm: d.name(), LargestCount: int(d.of(0, 300, huge))}
 	for range d.byte() % 80 {
 		k.Waiting = append(k.Waiting, Waiting{PID: int32(d.of(1, 2, 3, huge)), Comm: d.name(), Switches: d.of(5, 6), IOWait: flags&0x40 != 0, Stack: d.names(), Lock: d.name(), Owner: d.name()})
@@ -253,8 +281,8 @@ func idle(o Observation) Observation {
 // a guest that is halted with nothing to do is never hung.
 func FuzzDetector(f *testing.F) {
 	f.Add([]byte{1, 2, 3, 4, 5, 6, 7, 8})
-	for i := range 20 {
-		b := make([]byte, 2000)
+	for i := range 30 {
+		b := make([]byte, 5000)
 		r := rand.New(rand.NewPCG(uint64(i), 1))
 		for j := range b {
 			b[j] = byte(r.Uint32())
