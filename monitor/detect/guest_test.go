@@ -45,6 +45,7 @@ func (g *guest) next() *Observation {
 	g.o.Domain = Domain{}
 	g.kernel.Waiting, g.kernel.WaitingTotal = nil, 0
 	g.kernel.Unreadable = nil
+	g.kernel.Walked = int(g.kernel.Threads)
 	g.o.Kernel = &g.kernel
 	for i := range g.o.VCPUs {
 		v, q := &g.o.VCPUs[i], &g.queues[i]

@@ -231,6 +231,21 @@ func TestTasks(t *testing.T) {
 			g.wait(disk)
 			g.wait(Waiting{PID: 401, Comm: "cp", Switches: uint64(i), Stack: []string{"io_schedule"}})
 		}), n: 500, class: ClassIO, scope: Partial, at: [2]int{350, 351}, evidence: "by its length alone"},
+		{name: "the same, and memory is never readable", each: after(func(g *guest, i int) {
+			g.wait(disk)
+			if i%2 == 0 {
+				g.wait(Waiting{PID: 401, Comm: "cp", Switches: 5, Stack: []string{"io_schedule"}})
+			}
+			g.kernel.Unreadable = []string{"counters of OOM kills: absent"}
+		}), n: 300},
+		{name: "walks that end early prove no end of a wait", each: after(func(g *guest, i int) {
+			g.wait(disk)
+			if i%2 == 0 {
+				g.wait(Waiting{PID: 401, Comm: "cp", Switches: 5, Stack: []string{"io_schedule"}})
+			} else {
+				g.kernel.Walked = 20
+			}
+		}), class: ClassIO, scope: Partial, at: [2]int{75, 76}, evidence: "dd (400)"},
 		{name: "msleep: only late", each: stuck(Waiting{PID: 300, Comm: "driver", Stack: []string{"msleep", "broken_probe"}}), n: 500,
 			class: ClassBlocked, scope: Partial, at: [2]int{350, 351}, evidence: "in msleep; judged by its length alone"},
 		{name: "looks once a second", each: func(g *guest, i int) {
