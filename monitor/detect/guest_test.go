@@ -155,9 +155,26 @@ func (sc scene) run(t *testing.T) {
 }
 
 func runScenes(t *testing.T, scenes []scene) {
+	t.Helper()
 	for _, sc := range scenes {
 		sc.run(t)
 	}
+}
+
+// seldom has the kernel looked at in every fifth observation only.
+func seldom(scenes []scene) []scene {
+	var all []scene
+	for _, sc := range scenes {
+		each := sc.each
+		sc.name += ", seldom looked at"
+		sc.each = func(g *guest, i int) {
+			if each(g, i); i%5 != 0 {
+				g.o.Kernel = nil
+			}
+		}
+		all = append(all, sc)
+	}
+	return all
 }
 
 // after leaves the guest idle for the first 50 observations.
@@ -177,7 +194,7 @@ const (
 // TestControls: nothing that is healthy gives a verdict.
 func TestControls(t *testing.T) {
 	entry := []string{"entry_SYSCALL_64", "syscall_return_via_sysret", "entry_SYSCALL_64_after_hwframe", "do_syscall_64"}
-	runScenes(t, []scene{
+	scenes := []scene{
 		{name: "idle for an hour", each: func(*guest, int) {}, n: hour},
 		{name: "two idle", vcpus: 2, each: func(*guest, int) {}, n: 3000},
 		{name: "idle without timers for ten minutes", each: func(g *guest, i int) { g.queues[0].TimerNS = []int64{0, math.MaxInt64}[i/3000] }, n: 6000},
@@ -265,6 +282,10 @@ func TestControls(t *testing.T) {
 			g.kernel.Forks = 1000 + g.kernel.Threads
 			g.kernel.LargestComm, g.kernel.LargestCount = "worker", int(g.kernel.Threads-60)
 		}), n: 600},
+		{name: "a service starts 1200 workers, in half a second", each: after(func(g *guest, i int) {
+			g.kernel.Threads = 60 + min(1200, uint64(i-47)*240)
+			g.kernel.LargestComm, g.kernel.LargestCount = "worker", int(g.kernel.Threads-60)
+		}), n: 600},
 		{name: "reads a large file once", each: func(g *guest, i int) {
 			g.kernel.Memory.FreePages = 900
 			g.kernel.Memory.Scanned += 3000
@@ -307,7 +328,23 @@ func TestControls(t *testing.T) {
 		{name: "sleeps uninterruptibly for 25 s at a time", each: func(g *guest, i int) {
 			g.wait(Waiting{PID: 300, Comm: "driver", Switches: uint64(i / 250), Stack: []string{"msleep"}})
 		}, n: 3000},
-	})
+	}
+	runScenes(t, scenes)
+	runScenes(t, seldom(scenes))
+}
+
+// TestSeldomLooks: a look each half second is enough to find what only a look
+// shows within four seconds, a panic within one.
+func TestSeldomLooks(t *testing.T) {
+	runScenes(t, seldom([]scene{
+		{name: "panic", each: after(func(g *guest, i int) { g.kernel.Panicking = 0 }), class: ClassPanic, scope: Full, at: [2]int{50, 55}},
+		{name: "blocked", each: after(func(g *guest, i int) { g.wait(Waiting{PID: 300, Lock: "rtnl_mutex"}) }), class: ClassBlocked, scope: Partial, at: [2]int{75, 85}},
+		{name: "io", each: after(func(g *guest, i int) { g.wait(Waiting{PID: 300, IOWait: true}) }), class: ClassIO, scope: Partial, at: [2]int{75, 85}},
+		{name: "bomb", each: after(func(g *guest, i int) { g.bomb(20*(i-49), 20) }), class: ClassForkstorm, scope: Full, at: [2]int{60, 75}},
+		{name: "bomb at a limit", each: after(func(g *guest, i int) { g.bomb(min(300, 60*(i-49)), 30) }), class: ClassForkstorm, scope: Full, at: [2]int{65, 80}},
+		{name: "thrash", each: after(func(g *guest, i int) { g.thrash() }), class: ClassThrash, scope: Full, at: [2]int{70, 80}},
+		{name: "halted past its timer", each: func(g *guest, i int) { g.still[0] = i >= 50 }, class: ClassStopped, scope: Full, at: [2]int{87, 97}},
+	}))
 }
 
 func btoi(b bool) int {

@@ -174,6 +174,42 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
+// TestNotes: short of its threshold every rule says what it has seen.
+func TestNotes(t *testing.T) {
+	for want, each := range map[string]func(g *guest, i int){
+		"vCPU 0: in " + slow + " at 3 of 3 samples":                          func(g *guest, i int) { g.run(0, slow, true) },
+		"hard: vCPU 0: interrupts off at 3 samples":                          func(g *guest, i int) { g.run(0, "delay_tsc", false) },
+		"soft: vCPU 0: in the kernel without a switch at 12 samples":         func(g *guest, i int) { g.run(0, "loop", true).Queue.NeedResched = true },
+		"stopped: vCPU 0: halted with work at 3 samples":                     func(g *guest, i int) { g.stay(0); g.queues[0].Running = 1 },
+		"stopped: vCPU 0: runnable, not run, at 12 samples":                  func(g *guest, i int) { g.stay(0); g.o.VCPUs[0].Blocked = false },
+		"stopped: vCPU 0: halted past its timer at 2 samples":                func(g *guest, i int) { g.still[0] = true },
+		"forkstorm: 180 threads, grown by 120":                               func(g *guest, i int) { g.bomb(10*(i-49), 10) },
+		"thrash: at 12 of 12 looks; 2400 pages reclaimed, 1800 needed again": func(g *guest, i int) { g.thrash() },
+		"blocked, io: 1 threads wait; longest thread dd (3) has not run for": func(g *guest, i int) { g.wait(Waiting{PID: 3, Comm: "dd", IOWait: true}) },
+	} {
+		g, d := newGuest(1), NewDetector(DefaultThresholds())
+		n := 53
+		switch {
+		case strings.Contains(want, "12 ") || strings.Contains(want, "120"):
+			n = 62
+		case strings.Contains(want, "timer"):
+			n = 84
+		}
+		for i := range n {
+			o := g.next()
+			if i >= 50 {
+				each(g, i)
+			}
+			if v, hung := d.Observe(o); hung {
+				t.Fatalf("%s: %+v", want, v)
+			}
+		}
+		if notes := strings.Join(d.Undecided(), "\n"); !strings.Contains(notes, want) {
+			t.Errorf("%q is not among the notes:\n%s", want, notes)
+		}
+	}
+}
+
 // TestAllocs: observing costs no allocation, whatever there is to see, until there
 // is a verdict.
 func TestAllocs(t *testing.T) {

@@ -57,7 +57,7 @@ func (r *thrashRule) observe(s *step) level {
 		return r.level
 	}
 	if r.looks == 0 {
-		r.sinceNS, r.hot, r.total = wasNS, 0, Memory{}
+		r.sinceNS, r.hot, r.total = s.t, 0, Memory{} // when it began since the last look is unknown
 	}
 	r.looks++
 	r.total.Scanned += d.Scanned
