@@ -312,6 +312,11 @@ func TestThreshold(t *testing.T) {
 	if want := "attach exec-step spin=50ms sample=20ms"; !slices.Contains(w.calls, want) {
 		t.Errorf("calls %q, want %q among them", w.calls, want)
 	}
+	// A threshold that this program does not know is no reason to go on without it.
+	p.Thresholds = map[string]int64{"spinn_ms": 50}
+	if _, err := Run(t.Context(), p, newWorld(t).env()); err == nil || !strings.Contains(err.Error(), "spinn_ms") {
+		t.Errorf("unknown threshold: error %v", err)
+	}
 }
 
 // TestStages: what the user is told, in order.

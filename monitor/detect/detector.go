@@ -445,7 +445,7 @@ func bare(symbol string) string {
 // of it (arch/x86/entry, kernel/entry), which runs with interrupts off and is
 // where a task that does nothing but system calls is often seen.
 func entryCode(symbol string) bool {
-	for _, prefix := range [...]string{"entry_", "asm_", "syscall_", "irqentry_", "exit_to_user", "do_syscall_", "x64_sys_call",
+	for _, prefix := range [...]string{"entry_", "asm_", "exc_", "syscall_", "irqentry_", "exit_to_user", "do_syscall_", "x64_sys_call",
 		"error_entry", "error_return", "paranoid_", "swapgs_", "ret_from_fork", "common_interrupt_return", "restore_", "native_irq_return", "sysvec_"} {
 		if strings.HasPrefix(symbol, prefix) {
 			return true

@@ -73,7 +73,7 @@ func (r *forkstormRule) observe(s *step) level {
 	r.running, r.shortest, r.queues = s.queues()
 	long := r.queues && r.running >= uint64(r.t.ForkstormRunning)*uint64(s.online)
 
-	r.multiplies = r.growth(long)
+	r.multiplies = r.growth(long) && k.Threads > last.threads
 	if r.grown >= uint64(r.t.ForkstormThreads) {
 		r.grownNS = s.t
 	}
@@ -110,7 +110,8 @@ func (r *forkstormRule) growth(long bool) bool {
 	if r.grown < want || r.overNS < int64(r.t.Forkstorm) {
 		return false
 	}
-	// It must not have been one burst: a quarter of it came in the second half.
+	// It must not have been one burst: a quarter of it came in the second half. Where
+	// looks are few that half is most of the time, so the last of them counts as well.
 	half := low
 	for i := range r.n {
 		if l := r.looks[i]; l.t >= low.t && l.t-low.t <= r.overNS/2 && l.t > half.t {

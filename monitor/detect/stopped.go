@@ -62,6 +62,7 @@ func (r *stoppedRule) restart(vcpus int) {
 }
 
 func (r *stoppedRule) observe(s *step) level {
+	r.clock.step(s.dt)
 	if s.look != nil {
 		r.clock.observe(s.t, s.look.MonotonicNS)
 	}
@@ -77,7 +78,7 @@ func (r *stoppedRule) observe(s *step) level {
 		} else {
 			row.queue = *q
 			timer := now.Online && q.TimerNS > 0 && q.TimerNS != math.MaxInt64
-			guest, known := r.clock.at(s.t)
+			guest, known := r.clock.atLeast(s.t)
 			if q.TimerNS != row.timerNS {
 				row.overdue, row.timerNS = span{}, q.TimerNS
 			}
@@ -113,8 +114,8 @@ func (r *stoppedRule) verdict(s *step) Verdict {
 			halted = "taken offline"
 		}
 		if row.overdue.lasts(s.t, r.t.Stopped) {
-			guest, _ := r.clock.at(s.t)
-			v.Evidence = append(v.Evidence, fmt.Sprintf("vCPU %d: halted at %d samples in a row though its timer is overdue by %d ms", i, row.overdue.samples, (guest-row.timerNS)/1e6))
+			guest, _ := r.clock.atLeast(s.t)
+			v.Evidence = append(v.Evidence, fmt.Sprintf("vCPU %d: halted at %d samples in a row though its timer is overdue by at least %d ms", i, row.overdue.samples, (guest-row.timerNS)/1e6))
 		}
 		if row.waiting.lasts(s.t, r.t.Stopped) {
 			v.Evidence = append(v.Evidence, fmt.Sprintf("vCPU %d: %s for %d ms, at %d samples in a row, with %d runnable tasks, in task %s (%d), without a switch", i, halted,
@@ -153,6 +154,8 @@ type guestClock struct {
 	looks     int
 	cur, prev int64 // largest difference in the halves
 	curFrom   int64
+	curStep   int64 // largest time between two observations in the halves
+	prevStep  int64
 	known     bool // cur holds something
 	prevKnown bool
 }
@@ -173,7 +176,8 @@ func (c *guestClock) observe(t, monotonicNS int64) {
 	}
 	diff := monotonicNS - t
 	if c.known && t-c.curFrom >= halfMinute {
-		c.prev, c.prevKnown, c.known = c.cur, true, false
+		c.prev, c.prevStep, c.prevKnown, c.known = c.cur, c.curStep, true, false
+		c.curStep = 0
 	}
 	if !c.known {
 		c.cur, c.curFrom, c.known = diff, t, true
@@ -182,13 +186,17 @@ func (c *guestClock) observe(t, monotonicNS int64) {
 	c.cur = max(c.cur, diff)
 }
 
-// at returns the guest's clock at dom0's time t.
-func (c *guestClock) at(t int64) (int64, bool) {
+func (c *guestClock) step(dt int64) { c.curStep = max(c.curStep, dt) }
+
+// atLeast returns what the guest's clock shows at the least at dom0's time t. Had
+// dom0's clock run on while the guest's stood still, then by no more than the
+// largest time between two observations.
+func (c *guestClock) atLeast(t int64) (int64, bool) {
 	switch {
 	case c.known && c.prevKnown:
-		return t + max(c.cur, c.prev), true
+		return t + max(c.cur, c.prev) - max(c.curStep, c.prevStep), true
 	case c.known:
-		return t + c.cur, true
+		return t + c.cur - c.curStep, true
 	}
 	return 0, false
 }

@@ -76,8 +76,7 @@ func (r *taskRule) observe(s *step) level {
 	for i := range k.Waiting[:min(len(k.Waiting), MaxWaiting)] {
 		r.meet(s.t, &k.Waiting[i])
 	}
-	complete := k.WaitingTotal <= len(k.Waiting) && len(k.Waiting) <= MaxWaiting && len(k.Unreadable) == 0
-	r.forget(s.t, complete)
+	r.forget(s.t, k.WaitingTotal <= len(k.Waiting) && len(k.Waiting) <= MaxWaiting && metAll(k))
 
 	r.level = calm
 	if r.looks < 2 {
@@ -101,6 +100,17 @@ func (r *taskRule) observe(s *step) level {
 		}
 	}
 	return r.level
+}
+
+// metAll reports whether the walk of the task list has met as many threads as
+// there are, but for those that came and went meanwhile. Other things that could
+// not be read do not matter here.
+func metAll(k *Kernel) bool {
+	if k.Threads == 0 {
+		return len(k.Unreadable) == 0
+	}
+	missing := int64(k.Threads) - int64(k.Walked)
+	return max(missing, -missing) <= 4+int64(k.Threads)/8
 }
 
 // meet enters a waiting thread, or remembers that it still waits.
@@ -306,7 +316,7 @@ func (r *taskRule) verdict(s *step) Verdict {
 	}
 	if r.class == ClassIO {
 		for i := range r.waits {
-			if w := &r.waits[i]; w.hangs && w.kind != ClassIO {
+			if w := &r.waits[i]; w.kind == ClassBlocked && s.t-w.sinceNS >= int64(r.t.Blocked)/2 {
 				v.Evidence = append(v.Evidence, "behind it: "+w.evidence(s.t))
 				break
 			}

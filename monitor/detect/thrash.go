@@ -57,7 +57,7 @@ func (r *thrashRule) observe(s *step) level {
 		return r.level
 	}
 	if r.looks == 0 {
-		r.sinceNS, r.hot, r.total = wasNS, 0, Memory{}
+		r.sinceNS, r.hot, r.total = s.t, 0, Memory{} // when it began since the last look is unknown
 	}
 	r.looks++
 	r.total.Scanned += d.Scanned
@@ -74,7 +74,7 @@ func (r *thrashRule) observe(s *step) level {
 	case !ok || 4*r.hot < 3*r.looks-3 || s.t-r.hotNS >= int64(r.t.Thrash)/2:
 		r.looks = 0
 		r.level = calm
-	case r.hot >= minSamples && 4*r.hot >= 3*r.looks && s.t-r.sinceNS >= int64(r.t.Thrash):
+	case hot && r.hot >= minSamples && 4*r.hot >= 3*r.looks && s.t-r.sinceNS >= int64(r.t.Thrash):
 		r.level = hung
 	case r.level != hung:
 		r.level = watching
