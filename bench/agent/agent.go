@@ -127,6 +127,15 @@ func (a *agent) do(ctx context.Context, job Job) error {
 			return err
 		}
 		return a.out.Send(wire.KindDone, Progress{Stage: "done", UpNS: upNS()})
+	case job.Look:
+		if a.guest == nil {
+			return fmt.Errorf("there is no guest to look at")
+		}
+		sight, err := a.guest.Sight()
+		if err != nil {
+			return err
+		}
+		return a.out.Send(wire.KindRecord, sight)
 	case len(job.Exec) > 0:
 		return a.exec(ctx, job.Exec)
 	}

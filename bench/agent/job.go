@@ -23,6 +23,8 @@ type Job struct {
 	Guest *suites.Guest `json:"guest,omitempty"`
 	// Trial runs one trial on the guest made before.
 	Trial *plan.Trial `json:"trial,omitempty"`
+	// Look reads the kernel of the guest made before. The answer is a dom0.Sight.
+	Look bool `json:"look,omitempty"`
 	// Exec runs a program in dom0.
 	Exec []string `json:"exec,omitempty"`
 }

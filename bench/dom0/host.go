@@ -215,11 +215,9 @@ func (g *Guest) meet(ctx context.Context) error {
 	if g.driver, err = xcdriver.New(g.host.xen, g.Domid); err != nil {
 		return err
 	}
-	regs := make([]monitor.Registers, g.driver.VCPUs())
-	for i := range regs {
-		if err := g.driver.Registers(i, &regs[i]); err != nil {
-			return fmt.Errorf("read the registers of vCPU %d: %w", i, err)
-		}
+	regs, err := g.registers()
+	if err != nil {
+		return err
 	}
 	if g.kern, err = linux.Open(g.driver, layout{g.profile}, regs...); err != nil {
 		return err
@@ -230,6 +228,17 @@ func (g *Guest) meet(ctx context.Context) error {
 	}
 	g.host.Progress(fmt.Sprintf("guest is up: kernel moved by %#x, page-table isolation %s", g.kern.Slide(), isolated))
 	return nil
+}
+
+// registers returns the registers of all vCPUs.
+func (g *Guest) registers() ([]monitor.Registers, error) {
+	regs := make([]monitor.Registers, g.driver.VCPUs())
+	for i := range regs {
+		if err := g.driver.Registers(i, &regs[i]); err != nil {
+			return nil, fmt.Errorf("read the registers of vCPU %d: %w", i, err)
+		}
+	}
+	return regs, nil
 }
 
 // Destroy ends the guest.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"hangbench/bench/agent"
+	"hangbench/bench/dom0"
 	"hangbench/bench/plan"
 	"hangbench/guests/lab"
 	"hangbench/guests/lab/bochs"
@@ -256,6 +257,21 @@ func (h *Host) runOnce(ctx context.Context, t plan.Trial, progress func(stage st
 		return rec, fmt.Errorf("the lab answered trial %d with the record of trial %d", t.Index, rec.Trial)
 	}
 	return rec, nil
+}
+
+// Look reads the kernel of a guest that has just come up.
+func (h *Host) Look(ctx context.Context, g suites.Guest) (dom0.Sight, error) {
+	var s dom0.Sight
+	snap, err := h.Guest(ctx, g)
+	if err != nil {
+		return s, err
+	}
+	m, err := h.start(ctx, snap, &agent.Job{Look: true})
+	if err != nil {
+		return s, err
+	}
+	defer m.Close()
+	return s, m.expect(wire.KindRecord, &s, nil)
 }
 
 // Up starts a machine with dom0 only, for Exec.

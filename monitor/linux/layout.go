@@ -1,6 +1,9 @@
 package linux
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // Layout is what must be known of a kernel to read it: where its symbols were
 // linked, and how its structures lie. guests/kernel has one from the kernel's
@@ -77,11 +80,14 @@ type place struct {
 
 // offsets are the places of the fields, looked up once.
 type offsets struct {
+	// Of a task, the walk reads spanLen bytes from span on: tasks, signal, node, pid
+	// and comm.
+	span, spanLen uint64
+
 	pid, comm, tasks, signal, node, stack, sp, nvcsw, nivcsw, head uint64
 	switches, running, clock, curr                                 uint64
 
 	state                      place
-	stateLen                   int // bytes: __state has 4, state had 8
 	ioWait                     place
 	ioWaitBit                  byte // mask
 	flags                      place
@@ -97,6 +103,9 @@ type lockKind struct {
 	waitList, waitTask uint64 // in what a waiter has on its stack
 	readers            bool   // bit 0 of owner: readers, of which it names the last
 }
+
+// maxSpan bounds what of a task is read at once; its fields lie within 1 KiB.
+const maxSpan = 4 << 10
 
 var errLayout = errors.New("the kernel's layout has not all that is needed to read it")
 
@@ -120,13 +129,13 @@ func (k *Kernel) lookUpFields() error {
 		sp: need("task_struct", "thread.sp"), nvcsw: need("task_struct", "nvcsw"), nivcsw: need("task_struct", "nivcsw"),
 		head:     need("signal_struct", "thread_head"),
 		switches: need("rq", "nr_switches"), running: need("rq", "nr_running"), clock: need("rq", "clock"), curr: need("rq", "curr"),
-		state: may("task_struct", "__state"), stateLen: 4, flags: may("task_struct", "thread_info.flags"),
+		state: may("task_struct", "__state"), flags: may("task_struct", "thread_info.flags"),
 		expires: may("hrtimer_cpu_base", "expires_next"),
 		base:    may("timekeeper", "tkr_mono.base"), xtime: may("timekeeper", "tkr_mono.xtime_nsec"), shift: may("timekeeper", "tkr_mono.shift"),
 		keeper: may("tk_data", "timekeeper"),
 	}
 	if !o.state.ok { // before 5.14
-		o.state, o.stateLen = may("task_struct", "state"), 8
+		o.state = may("task_struct", "state")
 	}
 	if !o.keeper.ok {
 		// The structure without a name that tk_core was before 6.13: a sequence count,
@@ -150,6 +159,11 @@ func (k *Kernel) lookUpFields() error {
 	}
 	if err := errors.Join(missing...); err != nil {
 		return errors.Join(errLayout, err)
+	}
+	o.span = min(o.tasks, o.signal, o.node, o.pid, o.comm)
+	o.spanLen = max(o.tasks+8, o.signal+8, o.node+8, o.pid+4, o.comm+16) - o.span
+	if o.spanLen > maxSpan {
+		return fmt.Errorf("%w: the fields of a task lie %d bytes apart", errLayout, o.spanLen)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package linux
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math"
 	"strconv"
@@ -32,7 +33,8 @@ type walked struct {
 	groups  map[string]int
 	waiting []uint64 // addresses of the first threads in state D
 	began   time.Time
-	total   int // of threads in state D
+	span    [maxSpan]byte // of the task read last
+	total   int           // of threads in state D
 }
 
 type task struct {
@@ -236,15 +238,11 @@ func (k *Kernel) threadsOf(out *detect.Kernel, lost func(string, error)) {
 // errLoop says that a list does not come back to its head.
 const errLoop = layoutError("the list does not come back to its head")
 
-// list follows a list from its head for at most *budget elements, and calls
-// visit with the address of each list node. A loop that misses the head is
-// noticed (Brent's way: the node at every power of two is remembered) after at
-// most three times around.
-func (k *Kernel) list(head uint64, budget *int, visit func(node uint64) error) error {
-	node, err := k.u64(head)
-	if err != nil {
-		return err
-	}
+// follow goes through a list, given its head and the first element's list node,
+// for at most *budget elements. visit gets the address of a node and returns the
+// one after it. A loop that misses the head is noticed (Brent's way: the node at
+// every power of two is remembered) after at most three times around.
+func (k *Kernel) follow(head, node uint64, budget *int, visit func(node uint64) (next uint64, err error)) error {
 	mark, steps, limit := uint64(0), 0, 1
 	for node != head {
 		if node < kernelHalf || node&7 != 0 {
@@ -262,10 +260,8 @@ func (k *Kernel) list(head uint64, budget *int, visit func(node uint64) error) e
 		if *budget--; *budget < 0 {
 			return fmt.Errorf("more than %d elements", maxThreads)
 		}
-		if err := visit(node); err != nil {
-			return err
-		}
-		if node, err = k.u64(node); err != nil {
+		var err error
+		if node, err = visit(node); err != nil {
 			return err
 		}
 	}
@@ -281,51 +277,88 @@ func (k *Kernel) walkProcesses() error {
 	// size, and both together bound the walk.
 	processes, threads := maxThreads, maxThreads
 	var first error
-	err := k.list(k.initTask+k.off.tasks, &processes, func(node uint64) error {
-		leader := node - k.off.tasks
-		signal, err := k.u64(leader + k.off.signal)
-		if err == nil && signal < kernelHalf {
-			err = fmt.Errorf("%#x stands where a process' signals should be", signal)
-		}
-		before := len(k.tasks)
-		if err == nil {
-			err = k.list(signal+k.off.head, &threads, func(node uint64) error {
-				return k.meet(node - k.off.node)
-			})
-		}
-		if err != nil && first == nil {
+	note := func(err error) {
+		if first == nil {
 			first = err
 		}
-		if threads < 0 || time.Since(k.began) > maxWalk {
-			return errBudget
-		}
-		if err != nil && len(k.tasks) == before {
-			return k.meet(leader) // at least this one; without it the list ends too
-		}
-		return nil
-	})
-	if first == nil {
-		first = err
 	}
+	head := k.initTask + k.off.tasks
+	start, err := k.u64(head)
+	if err != nil {
+		return err
+	}
+	note(k.follow(head, start, &processes, func(node uint64) (uint64, error) {
+		leader := node - k.off.tasks
+		if err := k.readTask(leader); err != nil {
+			return 0, err
+		}
+		next, signal := k.field(k.off.tasks), k.field(k.off.signal)
+		before := len(k.tasks)
+		err := k.walkThreads(leader, signal, &threads)
+		if err != nil {
+			note(err)
+			if threads < 0 || time.Since(k.began) > maxWalk {
+				return 0, errBudget
+			}
+		}
+		// The leader at least; a process that ends has no threads left.
+		if err != nil && len(k.tasks) == before {
+			if err := k.readTask(leader); err != nil {
+				return 0, err
+			}
+			if err := k.meet(leader); err != nil {
+				return 0, err
+			}
+		}
+		return next, nil
+	}))
 	return first
 }
 
-// meet takes note of one thread.
+// walkThreads meets the threads of a process. Its leader, which comes first as a
+// rule, has been read.
+func (k *Kernel) walkThreads(leader, signal uint64, budget *int) error {
+	if signal < kernelHalf {
+		return fmt.Errorf("%#x stands where a process' signals should be", signal)
+	}
+	head := signal + k.off.head
+	start, err := k.u64(head)
+	if err != nil {
+		return err
+	}
+	fresh := leader
+	return k.follow(head, start, budget, func(node uint64) (uint64, error) {
+		addr := node - k.off.node
+		if addr != fresh {
+			if err := k.readTask(addr); err != nil {
+				return 0, err
+			}
+		}
+		fresh = 0
+		return k.field(k.off.node), k.meet(addr)
+	})
+}
+
+// readTask reads what the walk needs of a task at once.
+func (k *Kernel) readTask(addr uint64) error {
+	return k.read(addr+k.off.span, k.span[:k.off.spanLen])
+}
+
+// field returns 8 bytes of the task read last.
+func (k *Kernel) field(off uint64) uint64 {
+	return binary.LittleEndian.Uint64(k.span[off-k.off.span:])
+}
+
+// meet takes note of the thread read last.
 func (k *Kernel) meet(addr uint64) error {
 	if _, again := k.index[addr]; again {
 		return errLoop
 	}
-	pid, err := k.u32(addr + k.off.pid)
-	if err != nil {
-		return err
-	}
+	pid := binary.LittleEndian.Uint32(k.span[k.off.pid-k.off.span:])
 	if pid > maxPID {
 		return fmt.Errorf("a thread with the PID %d", pid)
 	}
-	comm, err := k.comm(addr + k.off.comm)
-	if err != nil {
-		return err
-	}
+	comm := k.name(k.span[k.off.comm-k.off.span:][:16])
 	k.index[addr] = len(k.tasks)
 	k.tasks = append(k.tasks, task{addr, int32(pid), comm})
 	k.groups[comm]++

@@ -243,8 +243,10 @@ func tifNeedResched(banner string) int {
 		return 3
 	}
 	major, rest, _ := strings.Cut(f[2], ".")
-	minor, _, _ := strings.Cut(rest, ".")
-	minor = strings.TrimRightFunc(minor, func(r rune) bool { return r < '0' || r > '9' })
+	minor := rest
+	if end := strings.IndexFunc(rest, func(r rune) bool { return r < '0' || r > '9' }); end >= 0 {
+		minor = rest[:end]
+	}
 	a, err1 := strconv.Atoi(major)
 	b, err2 := strconv.Atoi(minor)
 	if err1 == nil && err2 == nil && (a > 6 || a == 6 && b >= 18) {

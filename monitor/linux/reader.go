@@ -12,7 +12,7 @@ type reader struct {
 	space   *Space
 	scratch [8]byte
 	buf     [16]byte
-	large   [16]largePage
+	large   [256]largePage
 
 	names map[string]string // task names met, so that they are made once
 }
@@ -25,7 +25,7 @@ type largePage struct {
 // largeBits is the size in which large pages are remembered: 2 MiB.
 const largeBits = 21
 
-func (r *reader) forget() { r.large = [16]largePage{} }
+func (r *reader) forget() { clear(r.large[:]) }
 
 func (r *reader) translate(va uint64) (uint64, error) {
 	tag := va>>largeBits<<largeBits | 1
@@ -78,6 +78,11 @@ func (r *reader) comm(va uint64) (string, error) {
 	if err := r.read(va, b); err != nil {
 		return "", err
 	}
+	return r.name(b), nil
+}
+
+// name is the string in b up to its first 0, made once for each name.
+func (r *reader) name(b []byte) string {
 	for i, c := range b {
 		if c == 0 {
 			b = b[:i]
@@ -85,12 +90,12 @@ func (r *reader) comm(va uint64) (string, error) {
 		}
 	}
 	if s, ok := r.names[string(b)]; ok {
-		return s, nil
+		return s
 	}
 	if len(r.names) >= maxNames {
 		clear(r.names)
 	}
 	s := string(b)
 	r.names[s] = s
-	return s, nil
+	return s
 }

@@ -87,6 +87,17 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
+func TestBoot(t *testing.T) {
+	s, err := Parse("x.yaml", []byte(strings.Replace(minimal, "repetitions", "  - {kernel: cloud-6.12, vcpus: 1, memory_mib: 160, boot: distro}\nrepetitions", 1)), vocabulary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Guest{{Kernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 160}, {Kernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 160, Boot: Distro}}
+	if !reflect.DeepEqual(s.Guests, want) {
+		t.Errorf("guests %+v, want %+v", s.Guests, want)
+	}
+}
+
 func TestParseErrors(t *testing.T) {
 	edit := func(old, new string) string {
 		s := strings.Replace(minimal, old, new, 1)
@@ -120,6 +131,9 @@ func TestParseErrors(t *testing.T) {
 		{"number as name", edit("[none]", "[7]"), []string{`x.yaml:3: mechanism is the number 7: write a word`}},
 		{"name", edit("name: x", "name: Not Good"), []string{`x.yaml:1: name "Not Good": use lower-case letters`}},
 		{"text as number", edit("repetitions: 1", `repetitions: "2"`), []string{`x.yaml:8: repetitions is the text "2": write a whole number from 1 to 1000 without a unit`}},
+		{"boot", edit("vcpus: 1", "vcpus: 1\n    boot: distr"), []string{`x.yaml:7: boot "distr" is unknown (did you mean "distro"?): valid are distro, plain`}},
+		{"boot as truth", edit("vcpus: 1", "vcpus: 1\n    boot: true"), []string{`x.yaml:7: boot is the truth value true: write a word`}},
+		{"plain is the same guest", strings.Replace(minimal, "repetitions", "  - {kernel: cloud-6.12, vcpus: 1, memory_mib: 160, boot: plain}\nrepetitions", 1), []string{`x.yaml:8: the same guest stands in line 5`}},
 		{"unit", edit("memory_mib: 160", `memory_mib: 160MiB`), []string{`x.yaml:7: memory_mib is the text "160MiB": write a whole number`}},
 		{"fraction", edit("repetitions: 1", `repetitions: 1.5`), []string{`x.yaml:8: repetitions is the number 1.5`}},
 		{"hex", edit("repetitions: 1", `repetitions: 0x10`), []string{`x.yaml:8: repetitions is the number 0x10: write a whole number`}},

@@ -20,7 +20,7 @@ const (
 	maxAge = 3 * time.Second
 	// ageReads is after how many reads the age is looked at: asking for the time
 	// costs more than a read.
-	ageReads = 64
+	ageReads = 256
 )
 
 // pages is guest memory that is mapped, a page or none for each that was asked
@@ -40,21 +40,22 @@ type memory struct {
 	now       func() time.Time
 
 	mu     sync.Mutex
-	chunks map[uint64]chunk // by the first frame's number
+	chunks map[uint64]*chunk // by the first frame's number
+	quick  [256]*chunk       // some of them, at the low bits of that number / chunkPages
 	gfns   [chunkPages]uint64
 	since  time.Time // when the first of the chunks was mapped
 	reads  int       // since the age was looked at
-	last   uint64    // of the chunk read last
-	page   chunk
 }
 
 type chunk struct {
-	pages pages // nil if nothing of it could be mapped
-	err   error // then
+	first uint64 // number of the first frame
+	pages pages  // nil if nothing of it could be mapped
+	err   error  // then
+	mem   [chunkPages][]byte
 }
 
 func newMemory(mapFrames func([]uint64) (pages, error), now func() time.Time) *memory {
-	return &memory{mapFrames: mapFrames, now: now, chunks: make(map[uint64]chunk)}
+	return &memory{mapFrames: mapFrames, now: now, chunks: make(map[uint64]*chunk)}
 }
 
 // maxPhysical is above every guest-physical address: no x86-64 CPU has more
@@ -78,20 +79,16 @@ func (m *memory) read(gpa uint64, b []byte) error {
 	}
 	for len(b) > 0 {
 		gfn := gpa / xc.PageSize
-		c, err := m.chunk(gfn &^ (chunkPages - 1))
-		if err != nil {
-			return err
-		}
-		var mem []byte
-		if c.pages != nil {
-			mem = c.pages.Page(int(gfn % chunkPages))
-			c.err = c.pages.Err(int(gfn % chunkPages))
-		}
-		if mem == nil {
-			if c.err == nil {
-				return fmt.Errorf("map guest frame %#x: no memory there", gfn)
+		c := m.quick[gfn/chunkPages%uint64(len(m.quick))]
+		if c == nil || c.first != gfn&^(chunkPages-1) {
+			var err error
+			if c, err = m.chunk(gfn &^ (chunkPages - 1)); err != nil {
+				return err
 			}
-			return fmt.Errorf("map guest frame %#x: %w", gfn, c.err)
+		}
+		mem := c.mem[gfn%chunkPages]
+		if mem == nil {
+			return c.failure(gfn)
 		}
 		n := copy(b, mem[gpa%xc.PageSize:])
 		b, gpa = b[n:], gpa+uint64(n)
@@ -99,17 +96,27 @@ func (m *memory) read(gpa uint64, b []byte) error {
 	return nil
 }
 
-// chunk returns the chunk that begins with the frame first. The error is that
-// old mappings could not be dropped; one to map is in the chunk.
-func (m *memory) chunk(first uint64) (chunk, error) {
-	if first == m.last && len(m.chunks) > 0 {
-		return m.page, nil
+// failure says why a frame is not mapped.
+func (c *chunk) failure(gfn uint64) error {
+	err := c.err
+	if c.pages != nil {
+		err = c.pages.Err(int(gfn % chunkPages))
 	}
+	if err == nil {
+		return fmt.Errorf("map guest frame %#x: no memory there", gfn)
+	}
+	return fmt.Errorf("map guest frame %#x: %w", gfn, err)
+}
+
+// chunk returns the chunk that begins with the frame first, mapping it if need
+// be. The error is that old mappings could not be dropped; one to map is in the
+// chunk.
+func (m *memory) chunk(first uint64) (*chunk, error) {
 	c, ok := m.chunks[first]
 	if !ok {
 		if len(m.chunks) >= maxChunks {
 			if err := m.drop(); err != nil {
-				return c, err
+				return nil, err
 			}
 		}
 		if len(m.chunks) == 0 {
@@ -118,13 +125,17 @@ func (m *memory) chunk(first uint64) (chunk, error) {
 		for i := range m.gfns {
 			m.gfns[i] = first + uint64(i)
 		}
+		c = &chunk{first: first}
 		p, err := m.mapFrames(m.gfns[:])
 		if c.err = err; err == nil {
 			c.pages = p
+			for i := range c.mem {
+				c.mem[i] = p.Page(i) // nil if it is not there: it must not be touched
+			}
 		}
 		m.chunks[first] = c
 	}
-	m.last, m.page = first, c
+	m.quick[first/chunkPages%uint64(len(m.quick))] = c
 	return c, nil
 }
 
@@ -139,7 +150,7 @@ func (m *memory) drop() error {
 		}
 	}
 	clear(m.chunks)
-	m.page = chunk{}
+	clear(m.quick[:])
 	return first
 }
 
