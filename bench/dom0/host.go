@@ -38,6 +38,9 @@ const SwitchFunction = "__switch_to_asm"
 // LabMark on the command line of dom0's kernel says that this is the lab.
 const LabMark = "hangbench.lab=1"
 
+// Yardstick is where the C event loop of bench/event/yardstick is installed.
+const Yardstick = "/usr/lib/hangbench/eventloop"
+
 // Names of the files of a guest kernel in its folder, as guests/image lays them
 // out.
 const (
