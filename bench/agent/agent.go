@@ -106,7 +106,7 @@ func (a *agent) do(ctx context.Context, job Job) error {
 		if a.guest != nil {
 			return fmt.Errorf("there is a guest already")
 		}
-		g, err := a.host.NewGuest(ctx, "guest", *job.Guest)
+		g, err := a.host.NewGuest(ctx, GuestName, *job.Guest)
 		if err != nil {
 			return err
 		}

@@ -73,27 +73,33 @@ func findProfile(guests, release string) (*kernel.Profile, error) {
 
 // Price is a guest as bench/event measures it.
 type Price struct {
-	g    *Guest
-	trap monitor.Trap
+	g        *Guest
+	trap     monitor.Trap
+	counters []monitor.Place
 	// Yardstick is the path of the C event loop.
 	Yardstick string
 }
 
 // NewPrice prepares a guest for bench/event.
 func NewPrice(g *Guest, yardstick string) (*Price, error) {
-	va, err := g.Symbol(SwitchFunction)
+	trap, counters, err := g.trap()
 	if err != nil {
 		return nil, err
 	}
-	gpa, err := g.kern.Translate(va)
-	if err != nil {
-		return nil, fmt.Errorf("find %s: %w", SwitchFunction, err)
-	}
-	return &Price{g: g, trap: monitor.Trap{Symbol: SwitchFunction, VA: va, GFN: gpa >> 12}, Yardstick: yardstick}, nil
+	return &Price{g: g, trap: trap, counters: counters, Yardstick: yardstick}, nil
 }
 
 // Release is the guest kernel's release.
 func (p *Price) Release() string { return p.g.Release }
+
+// Close ends the guest's workload and lets go of it; it stays up.
+func (p *Price) Close() error {
+	p.g.page.Want(beat.Idle)
+	return p.g.Close()
+}
+
+// VCPUs is how many vCPUs the guest has.
+func (p *Price) VCPUs() int { return p.g.driver.VCPUs() }
 
 // SetBusy starts or ends the guest's busy workload and waits until it has.
 func (p *Price) SetBusy(ctx context.Context, busy bool) error {
@@ -131,7 +137,7 @@ func (p *Price) Sleep(ctx context.Context, d time.Duration) error { return sleep
 // alone is measured.
 func (p *Price) config(m monitor.Mechanism, d monitor.Driver) monitor.Config {
 	return monitor.Config{
-		Driver: d, Mechanism: m, Trap: p.trap, Symbols: p.g.kern, Kernel: p.g.kern,
+		Driver: d, Mechanism: m, Trap: p.trap, Counters: p.counters, Symbols: p.g.kern, Kernel: p.g.kern,
 		Thresholds: detect.DefaultThresholds(), Sample: 24 * time.Hour, Passes: -1, Now: now,
 	}
 }
@@ -156,6 +162,21 @@ func (p *Price) Ours(_ context.Context, mechanism string) (event.Loop, error) {
 	return session{s}, nil
 }
 
+// Poll attaches a monitor that samples.
+func (p *Price) Poll(_ context.Context, every time.Duration) (event.Loop, error) {
+	m, err := monitor.FindMechanism("poll")
+	if err != nil {
+		return nil, err
+	}
+	c := p.config(m, p.g.driver)
+	c.Sample = every
+	s, err := monitor.Attach(c)
+	if err != nil {
+		return nil, err
+	}
+	return session{s}, nil
+}
+
 // yardstickLimit ends a C loop whose parent died.
 const yardstickLimit = 600
 
@@ -170,7 +191,9 @@ type process struct {
 }
 
 // C starts the yardstick and waits until it is armed.
-func (p *Price) C(ctx context.Context, mechanism string) (event.Loop, error) { return p.c(ctx, mechanism, 0) }
+func (p *Price) C(ctx context.Context, mechanism string) (event.Loop, error) {
+	return p.c(ctx, mechanism, 0)
+}
 
 func (p *Price) c(ctx context.Context, mechanism string, stamps int) (*process, error) {
 	cmd := exec.CommandContext(ctx, p.Yardstick, mechanism, strconv.Itoa(p.g.Domid), strconv.FormatUint(p.trap.GFN, 16),

@@ -222,6 +222,29 @@ func parts(way []Instant) (p Parts, stopped, ok bool) {
 	return p, stopped, stopped && woken && answered
 }
 
+// Handling returns how long the monitor took for each batch of events, from
+// being back from its wait until it begins to wait again with its answers, in
+// cycles. A wait that is over at once ends in the same way.
+func Handling(all []Instant) []float64 {
+	all = slices.Clone(all)
+	slices.SortStableFunc(all, func(a, b Instant) int { return cmp.Compare(a.TSC, b.TSC) })
+	var out []float64
+	var woke uint64
+	awake := false
+	for _, in := range all {
+		switch in.Kind {
+		case Woke:
+			woke, awake = in.TSC, true
+		case Sleeps:
+			if awake {
+				out = append(out, float64(in.TSC-woke))
+			}
+			awake = false
+		}
+	}
+	return out
+}
+
 // Names of the hypercalls that begin a part.
 const (
 	notifyCall = "event_channel_op"
