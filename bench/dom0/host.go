@@ -38,6 +38,9 @@ const SwitchFunction = "__switch_to_asm"
 // LabMark on the command line of dom0's kernel says that this is the lab.
 const LabMark = "hangbench.lab=1"
 
+// Yardstick is where the C event loop of bench/event/yardstick is installed.
+const Yardstick = "/usr/lib/hangbench/eventloop"
+
 // Names of the files of a guest kernel in its folder, as guests/image lays them
 // out.
 const (
@@ -253,27 +256,36 @@ func (g *Guest) Destroy(ctx context.Context) error {
 	return errors.Join(err, g.host.tools.Destroy(ctx, g.Domid))
 }
 
+// trap finds what the mechanisms trap: the scheduler's switch function and, by
+// CPU, the run queues' counts of switches.
+func (g *Guest) trap() (monitor.Trap, []monitor.Place, error) {
+	va, err := g.Symbol(SwitchFunction)
+	if err != nil {
+		return monitor.Trap{}, nil, err
+	}
+	gpa, err := g.kern.Translate(va)
+	if err != nil {
+		return monitor.Trap{}, nil, fmt.Errorf("find %s: %w", SwitchFunction, err)
+	}
+	var counters []monitor.Place
+	for cpu := range g.driver.VCPUs() {
+		gfn, off, err := g.kern.CounterPlace(cpu)
+		if err != nil {
+			return monitor.Trap{}, nil, fmt.Errorf("find the counters of run queue %d: %w", cpu, err)
+		}
+		counters = append(counters, monitor.Place{GFN: gfn, Offset: off})
+	}
+	return monitor.Trap{Symbol: SwitchFunction, VA: va, GFN: gpa >> 12}, counters, nil
+}
+
 // Run runs one trial on the guest.
 func (g *Guest) Run(ctx context.Context, p plan.Trial) (results.Trial, error) {
 	if p.Driver != g.driver.Name() {
 		return results.Trial{}, fmt.Errorf("driver %q is not in this build; xenctrl is", p.Driver)
 	}
-	va, err := g.Symbol(SwitchFunction)
+	trap, counters, err := g.trap()
 	if err != nil {
 		return results.Trial{}, err
-	}
-	gpa, err := g.kern.Translate(va)
-	if err != nil {
-		return results.Trial{}, fmt.Errorf("find %s: %w", SwitchFunction, err)
-	}
-	trap := monitor.Trap{Symbol: SwitchFunction, VA: va, GFN: gpa >> 12}
-	var counters []monitor.Place
-	for cpu := range g.driver.VCPUs() {
-		gfn, off, err := g.kern.CounterPlace(cpu)
-		if err != nil {
-			return results.Trial{}, fmt.Errorf("find the counters of run queue %d: %w", cpu, err)
-		}
-		counters = append(counters, monitor.Place{GFN: gfn, Offset: off})
 	}
 	return trial.Run(ctx, p, trial.Env{
 		Host: g.host.Kind, Release: g.Release, Page: g.page, CPUs: g.cpus, Target: g,

@@ -291,6 +291,22 @@ func (h *Host) upOnce(ctx context.Context) (*Machine, error) {
 	return h.start(ctx, snap, nil)
 }
 
+// UpGuest starts a machine with dom0 and a guest that is up, for Exec.
+func (h *Host) UpGuest(ctx context.Context, g suites.Guest) (*Machine, error) {
+	up := func() (*Machine, error) {
+		snap, err := h.Guest(ctx, g)
+		if err != nil {
+			return nil, err
+		}
+		return h.start(ctx, snap, nil)
+	}
+	m, err := up()
+	if h.mend(ctx, err, "guest-"+guestName(g), "dom0") {
+		m, err = up()
+	}
+	return m, err
+}
+
 // ColdBoot boots the lab from power-on and returns how long that took until the
 // agent was ready and the machine saved. The snapshot is thrown away.
 func (h *Host) ColdBoot(ctx context.Context) (time.Duration, error) {

@@ -42,6 +42,7 @@ type Layout struct {
 	KernelFile, ProfileFile string
 	RelocsFile              string // what kernel.Relocate needs to move the kernel
 	Mark                    string // on dom0's command line: this is a lab
+	Yardstick               string // the C event loop of bench/event/yardstick
 }
 
 // Lab is a built lab.
@@ -109,6 +110,9 @@ func Build(ctx context.Context, o Options) (*Lab, error) {
 		},
 		"init": func(ctx context.Context, out string) error {
 			return o.golang(ctx, []string{"CGO_ENABLED=0"}, "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid=", "-o", out, "./guests/init")
+		},
+		"yardstick": func(ctx context.Context, out string) error {
+			return o.compile(ctx, cc, out, filepath.Join(o.Source, "bench/event/yardstick/eventloop.c"))
 		},
 	} {
 		if err := build(ctx, filepath.Join(work, name)); err != nil {
@@ -199,6 +203,21 @@ func (o *Options) golang(ctx context.Context, env []string, args ...string) erro
 			return errNoGo
 		}
 		return fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, bytes.TrimSpace(out.Bytes()))
+	}
+	return nil
+}
+
+// compile compiles a C program on Xen's libraries. What it makes does not
+// depend on where the source lies.
+func (o *Options) compile(ctx context.Context, cc, out, source string) error {
+	src, err := os.ReadFile(source)
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, cc, "-O2", "-Wall", "-Wextra", "-D__XEN_TOOLS__", "-x", "c", "-o", out, "-", "-lxenctrl", "-lxenevtchn")
+	cmd.Stdin = bytes.NewReader(src)
+	if output, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s %s: %w\n%s", cc, source, err, bytes.TrimSpace(output))
 	}
 	return nil
 }
@@ -376,6 +395,7 @@ func (o *Options) dom0Tree(prefix string, kernels *kernelSet, work, guestRD, out
 	var errs []error
 	do := func(err error) { errs = append(errs, err) }
 	do(t.Program("init", filepath.Join(work, "agent"), libs))
+	do(t.Program(strings.TrimPrefix(o.Layout.Yardstick, "/"), filepath.Join(work, "yardstick"), libs))
 	for _, p := range []string{"xenstored", "xenconsoled", "xen-init-dom0", "xl", "libxl-save-helper"} {
 		do(t.Program(xen+"/bin/"+p, filepath.Join(prefix, xen, "bin", p), libs))
 	}
