@@ -277,9 +277,14 @@ func (s *Session) readSwitches(into []uint64) bool {
 	return true
 }
 
-// batch is how many events are answered before the clock is looked at again: as
-// many as a ring holds.
-const batch = 8
+const (
+	// batch is how many events are answered at most before the answers are sent:
+	// as many as a ring holds.
+	batch = 8
+	// rounds is how often answers are sent at most before the clock is looked at
+	// again: on a PV dom0 that is a system call.
+	rounds = 8
+)
 
 // loop answers events and makes an observation every sampling period.
 func (s *Session) loop() error {
@@ -288,6 +293,8 @@ func (s *Session) loop() error {
 		resp Response
 		now  = s.cfg.Now()
 		next = now
+
+		round int
 	)
 	s.nextLook = now
 	for {
@@ -309,7 +316,8 @@ func (s *Session) loop() error {
 		if err := s.ring.Wait(time.Duration(next - now)); err != nil {
 			return err
 		}
-		for range batch {
+		events := 0
+		for ; events < batch; events++ {
 			ok, err := s.ring.Next(&ev)
 			if err != nil {
 				return err
@@ -325,7 +333,9 @@ func (s *Session) loop() error {
 				return err
 			}
 		}
-		now = s.cfg.Now()
+		if round++; events == 0 || round == rounds {
+			now, round = s.cfg.Now(), 0
+		}
 	}
 }
 
