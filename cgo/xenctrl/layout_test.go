@@ -58,6 +58,9 @@ func TestLayout(t *testing.T) {
 		"TRC_HVM_VMENTRY": traceVMEntry, "TRC_SCHED_RUNSTATE_CHANGE": traceRunstate, "TRC_LOST_RECORDS": traceLost,
 		"TRC_TRACE_WRAP_BUFFER": traceWrap, "TRC_HVM_CR_WRITE64": traceCRWrite64,
 		"TRC_HVM_HANDLER": uintptr(TraceHandlers), "TRC_HVM_ENTRYEXIT": uintptr(TraceEntryExit), "TRC_SCHED_MIN": uintptr(TraceRunstate),
+		"TRC_PV_ENTRY": uintptr(TracePVEntry), "TRC_PV_HYPERCALL_V2": traceHypercall, "__HYPERVISOR_iret": uintptr(HypercallIret),
+		"__HYPERVISOR_sched_op": uintptr(HypercallSchedOp), "__HYPERVISOR_event_channel_op": uintptr(HypercallEventChannel),
+		"__HYPERVISOR_hvm_op": uintptr(HypercallHVMOp), "__HYPERVISOR_domctl": uintptr(HypercallDomctl),
 		"t_buf.cons": tbufCons, "t_buf.prod": tbufProd, "sizeof t_buf": tbufData, "t_info.mfn_offset": 2,
 	}
 	got := headerLayout()

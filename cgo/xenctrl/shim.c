@@ -750,6 +750,8 @@ static const hb_offset layout[] = {
     VALUE(DOMID_XEN), VALUE(TRC_HVM_NPF), VALUE(TRC_HVM_VMX_EXIT64), VALUE(TRC_HVM_VMX_EXIT), VALUE(TRC_HVM_VMENTRY),
     VALUE(TRC_SCHED_RUNSTATE_CHANGE), VALUE(TRC_LOST_RECORDS), VALUE(TRC_TRACE_WRAP_BUFFER),
     VALUE(TRC_HVM_CR_WRITE64), VALUE(TRC_HVM_HANDLER), VALUE(TRC_HVM_ENTRYEXIT), VALUE(TRC_SCHED_MIN),
+    VALUE(TRC_PV_ENTRY), VALUE(TRC_PV_HYPERCALL_V2), VALUE(__HYPERVISOR_iret), VALUE(__HYPERVISOR_sched_op),
+    VALUE(__HYPERVISOR_event_channel_op), VALUE(__HYPERVISOR_hvm_op), VALUE(__HYPERVISOR_domctl),
     { "t_buf.cons", offsetof(struct t_buf, cons) }, { "t_buf.prod", offsetof(struct t_buf, prod) },
     { "sizeof t_buf", sizeof(struct t_buf) }, { "t_info.mfn_offset", offsetof(struct t_info, mfn_offset) },
 };
