@@ -121,7 +121,7 @@ type Driver interface {
 }
 
 // Ring is the event ring of a guest together with the controls that make
-// events. All of it belongs to the thread that called Driver.Listen.
+// events. All of it belongs to the goroutine that called Driver.Listen.
 type Ring interface {
 	// Wait sends the answers given so far and blocks until an event is there, Wake
 	// is called, or d is over.

@@ -23,7 +23,7 @@ type Mechanism struct {
 // Watches reports whether the mechanism attaches a monitor at all.
 func (m Mechanism) Watches() bool { return m.new != nil }
 
-// mechanism is an armed Mechanism. Its methods run on the session's thread.
+// mechanism is an armed Mechanism. Its methods run in the session's goroutine.
 type mechanism interface {
 	// plan says what arm is going to change in the guest, for the journal.
 	plan() (Changes, error)

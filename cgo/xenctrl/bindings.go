@@ -11,8 +11,12 @@ package xenctrl
 import "C"
 
 import (
+	"encoding/binary"
+	"errors"
 	"fmt"
+	"os"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 	"unsafe"
@@ -285,9 +289,18 @@ func (x *xenHandle) monitorSwitch(d DomID, s monitorSwitch, enable, opt bool) er
 	return on(switchOps[s], d, C.hb_monitor_switch(x.h, C.uint32_t(d), C.int(s), C.bool(enable), C.bool(opt)))
 }
 
+// xenChannel waits in the Go runtime's poller and not in C: a thread that sleeps
+// in a C call keeps the runtime's sysmon awake for 10 ms (some fifty wake-ups of
+// a thread), one that sleeps in the poller does not.
 type xenChannel struct {
-	c *C.hb_chan
-	d DomID
+	c       *C.hb_chan
+	d       DomID
+	file    *os.File       // /dev/xen/evtchn: reads are ports that were masked, writes unmask
+	port    [4]byte        // as the device has it
+	buf     [4]byte        // for reading
+	reqProd *atomic.Uint32 // on the ring's page
+	masked  bool           // read from file and not written since
+	poked   atomic.Bool    // interrupt was called
 }
 
 func (x *xenHandle) openChannel(d DomID, port uint32, page []byte) (channel, error) {
@@ -296,7 +309,22 @@ func (x *xenHandle) openChannel(d DomID, port uint32, page []byte) (channel, err
 	if err := on("xenevtchn_bind_interdomain", d, r); err != nil {
 		return nil, err
 	}
-	return &xenChannel{c, d}, nil
+	ch := &xenChannel{c: c, d: d, reqProd: (*atomic.Uint32)(unsafe.Pointer(&page[ringReqProd]))}
+	binary.NativeEndian.PutUint32(ch.port[:], uint32(C.hb_chan_port(c)))
+	// A descriptor of its own, because os.File closes what it has.
+	fd, err := syscall.Dup(int(C.hb_chan_fd(c)))
+	if err == nil {
+		syscall.CloseOnExec(fd)
+		if err = syscall.SetNonblock(fd, true); err != nil {
+			syscall.Close(fd)
+		}
+	}
+	if err != nil {
+		C.hb_chan_close(c)
+		return nil, fmt.Errorf("open the event channel of domain %d: %w", d, err)
+	}
+	ch.file = os.NewFile(uintptr(fd), "/dev/xen/evtchn")
+	return ch, nil
 }
 
 // result turns a negative errno into an *Error.
@@ -309,16 +337,58 @@ func (c *xenChannel) result(op string, rc C.int) error {
 	return e
 }
 
+func (c *xenChannel) have(reqCons uint32) bool { return c.reqProd.Load() != reqCons }
+
 func (c *xenChannel) wait(reqCons uint32, notify bool, timeout time.Duration) (Wake, bool, error) {
-	var n C.int
 	if notify {
-		n = 1
+		if rc := C.hb_chan_turn(c.c, C.uint32_t(reqCons)); rc < 0 {
+			return 0, false, c.result("xenevtchn_notify", rc)
+		}
 	}
-	rc := C.hb_chan_wait(c.c, C.uint32_t(reqCons), n, C.int64_t(timeout))
-	if rc < 0 {
-		return 0, false, c.result("wait for the event channel", rc)
+	if c.have(reqCons) {
+		return WakeEvents, false, nil
 	}
-	return Wake(rc & (C.HB_EVENTS | C.HB_INTERRUPT)), rc&C.HB_SLEPT != 0, nil
+	// The channel stays masked while events are there to be handled, which saves
+	// the interrupts and wake-ups nobody waits for. An event between the unmasking
+	// and the read makes the device readable.
+	if c.masked {
+		if _, err := c.file.Write(c.port[:]); err != nil {
+			return 0, false, fmt.Errorf("unmask the event channel of domain %d: %w", c.d, err)
+		}
+		c.masked = false
+		if c.have(reqCons) {
+			return WakeEvents, false, nil
+		}
+	}
+	if timeout == 0 {
+		return 0, false, nil
+	}
+	var until time.Time
+	if timeout > 0 {
+		until = time.Now().Add(timeout)
+	}
+	if err := c.file.SetReadDeadline(until); err != nil {
+		return 0, false, fmt.Errorf("wait for the event channel of domain %d: %w", c.d, err)
+	}
+	var w Wake
+	// Looked at after the deadline is set: interrupt sets it the other way round.
+	if c.poked.Swap(false) {
+		return WakeInterrupt, false, nil
+	}
+	switch _, err := c.file.Read(c.buf[:]); {
+	case err == nil:
+		c.masked = true
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		if c.poked.Swap(false) {
+			w = WakeInterrupt
+		}
+	default:
+		return 0, true, fmt.Errorf("wait for the event channel of domain %d: %w", c.d, err)
+	}
+	if c.have(reqCons) {
+		w |= WakeEvents
+	}
+	return w, true, nil
 }
 
 func (c *xenChannel) notify() error {
@@ -326,13 +396,15 @@ func (c *xenChannel) notify() error {
 }
 
 func (c *xenChannel) interrupt() error {
-	return c.result("interrupt the wait", C.hb_chan_interrupt(c.c))
+	c.poked.Store(true)
+	return c.file.SetReadDeadline(time.Unix(1, 0))
 }
 
 func (c *xenChannel) close() error {
+	err := c.file.Close()
 	C.hb_chan_close(c.c)
 	c.c = nil
-	return nil
+	return err
 }
 
 func (x *xenHandle) altp2mState(d DomID) (bool, error) {

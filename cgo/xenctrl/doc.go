@@ -26,16 +26,16 @@
 //		if err := m.Err(); err != nil { ... }
 //	}
 //
-// Wait publishes the responses given since the last call and notifies Xen once
-// for all of them, in the same C call that then waits: one transition into C
-// for each batch of events, and none for the events themselves.
+// Wait publishes the responses given since the last call, notifies Xen once for
+// all of them and gives the guest a few turns of the CPU, in one C call: one
+// transition into C for each batch of events, and none for the events themselves.
+// If none comes then, the goroutine is parked in Go's poller.
 //
 // # Ownership and threads
 //
 // A Xen may be used by several goroutines at once. A Monitor, a [Trace] and a
-// [Store] belong to one goroutine each, except for [Monitor.Interrupt]; lock
-// the goroutine that runs an event loop to its thread for an even latency
-// (correctness does not need it). Bytes of a [Mapping] are the guest's memory
+// [Store] belong to one goroutine each, except for [Monitor.Interrupt]; none needs
+// a thread of its own. Bytes of a [Mapping] are the guest's memory
 // itself: they change under the reader and are gone after Close. Close what
 // was made before closing the Xen it was made from.
 //

@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
@@ -373,9 +372,7 @@ hb_ret hb_monitor_switch(hb_xen *x, uint32_t dom, int which, bool on, bool opt)
 struct hb_chan {
     xenevtchn_handle *xce;
     xencall_handle *call;
-    struct pollfd fds[2]; /* event channel, then the eventfd of interrupt */
     int port;
-    int masked; /* taken by xenevtchn_pending and not unmasked since */
     const volatile uint32_t *req_prod;
 };
 
@@ -389,9 +386,6 @@ hb_ret hb_chan_open(hb_chan **out, uint32_t dom, uint32_t port, void *ring_page)
     if (!c)
         return done(-1);
     c->req_prod = &((vm_event_sring_t *)ring_page)->req_prod;
-    c->fds[1].fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (c->fds[1].fd < 0)
-        goto err;
     c->xce = xenevtchn_open(&quiet, 0);
     if (!c->xce)
         goto err;
@@ -401,8 +395,6 @@ hb_ret hb_chan_open(hb_chan **out, uint32_t dom, uint32_t port, void *ring_page)
     c->port = xenevtchn_bind_interdomain(c->xce, dom, port);
     if (c->port < 0)
         goto err;
-    c->fds[0].fd = xenevtchn_fd(c->xce);
-    c->fds[0].events = c->fds[1].events = POLLIN;
     *out = c;
     return done(0);
 
@@ -412,8 +404,6 @@ err:
         xencall_close(c->call);
     if (c->xce)
         xenevtchn_close(c->xce);
-    if (c->fds[1].fd >= 0)
-        close(c->fds[1].fd);
     free(c);
     errno = saved;
     return done(-1);
@@ -424,20 +414,11 @@ void hb_chan_close(hb_chan *c)
     xenevtchn_unbind(c->xce, c->port);
     xenevtchn_close(c->xce);
     xencall_close(c->call);
-    close(c->fds[1].fd);
     free(c);
 }
 
-int hb_chan_interrupt(hb_chan *c)
-{
-    uint64_t one = 1;
-
-    /* EAGAIN: the counter is full, so it is readable, which is the point. */
-    if (write(c->fds[1].fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
-        return -errno;
-    return 0;
-}
-
+int hb_chan_port(const hb_chan *c) { return c->port; }
+int hb_chan_fd(const hb_chan *c) { return xenevtchn_fd(c->xce); }
 int hb_chan_notify(hb_chan *c) { return xenevtchn_notify(c->xce, c->port) < 0 ? -errno : 0; }
 
 static int have_events(const hb_chan *c, uint32_t req_cons)
@@ -460,65 +441,25 @@ static int64_t now_ns(void)
     return ts.tv_sec * INT64_C(1000000000) + ts.tv_nsec;
 }
 
-int hb_chan_wait(hb_chan *c, uint32_t req_cons, int notify, int64_t timeout_ns)
+/* A vCPU that is just let go is likely to be back at once: the end of its step,
+ * or the next instruction of the page. Giving the physical CPU away by a hypercall
+ * and looking again costs a fraction of what it takes Linux to put this process to
+ * sleep, go idle, and be woken by an interrupt. */
+int hb_chan_turn(hb_chan *c, uint32_t req_cons)
 {
-    struct timespec ts, *tsp = NULL;
-    uint64_t n;
     int64_t since = 0;
-    int i, rc = HB_SLEPT;
+    int i;
 
-    if (notify && xenevtchn_notify(c->xce, c->port) < 0)
+    if (xenevtchn_notify(c->xce, c->port) < 0)
         return -errno;
-    if (have_events(c, req_cons))
-        return HB_EVENTS;
-    /* A vCPU that was just let go is likely to be back at once: the end of its
-     * step, or the next instruction of the page. Giving the physical CPU away by a
-     * hypercall and looking again costs a fraction of what it takes Linux to put
-     * this process to sleep, go idle, and be woken by an interrupt. */
-    if (notify) {
-        for (i = 0; i < TURNS || now_ns() - since < SPIN_NS; i++) {
-            xencall2(c->call, __HYPERVISOR_sched_op, SCHEDOP_yield, 0);
-            if (have_events(c, req_cons))
-                return HB_EVENTS;
-            if (i == TURNS - 1)
-                since = now_ns();
-        }
+    for (i = 0; !have_events(c, req_cons); i++) {
+        if (i == TURNS)
+            since = now_ns();
+        if (i > TURNS && now_ns() - since >= SPIN_NS)
+            return 0;
+        xencall2(c->call, __HYPERVISOR_sched_op, SCHEDOP_yield, 0);
     }
-    /* The channel stays masked while events are there to be handled, which
-     * saves the interrupts and wake-ups nobody waits for. An event between the
-     * unmasking and the poll makes the descriptor readable. */
-    if (c->masked) {
-        if (xenevtchn_unmask(c->xce, c->port) < 0)
-            return -errno;
-        c->masked = 0;
-        if (have_events(c, req_cons))
-            return HB_EVENTS;
-    }
-    if (timeout_ns == 0)
-        return 0;
-    if (timeout_ns > 0) {
-        ts.tv_sec = timeout_ns / 1000000000;
-        ts.tv_nsec = timeout_ns % 1000000000;
-        tsp = &ts;
-    }
-    if (ppoll(c->fds, 2, tsp, NULL) < 0)
-        return errno == EINTR ? rc : -errno;
-    if ((c->fds[0].revents | c->fds[1].revents) & (POLLERR | POLLHUP | POLLNVAL))
-        return -EIO;
-    if (c->fds[0].revents & POLLIN) {
-        if (xenevtchn_pending(c->xce) < 0)
-            return -errno;
-        c->masked = 1;
-    }
-    if (c->fds[1].revents & POLLIN) {
-        /* EAGAIN: nothing was lost, the descriptor will be readable again. */
-        if (read(c->fds[1].fd, &n, sizeof(n)) < 0 && errno != EAGAIN)
-            return -errno;
-        rc |= HB_INTERRUPT;
-    }
-    if (have_events(c, req_cons))
-        rc |= HB_EVENTS;
-    return rc;
+    return 1;
 }
 
 /* ---- altp2m ---- */

@@ -78,11 +78,12 @@ hb_ret hb_monitor_switch(hb_xen *x, uint32_t dom, int which, bool on, bool opt);
 
 hb_ret hb_chan_open(hb_chan **out, uint32_t dom, uint32_t port, void *ring_page);
 void hb_chan_close(hb_chan *c);
-int hb_chan_interrupt(hb_chan *c); /* 0 or -errno; any thread */
-int hb_chan_notify(hb_chan *c);    /* 0 or -errno */
-/* Bits of HB_EVENTS.. or -errno. timeout_ns < 0 waits for ever. */
-enum { HB_EVENTS = 1, HB_INTERRUPT = 2, HB_SLEPT = 4 };
-int hb_chan_wait(hb_chan *c, uint32_t req_cons, int notify, int64_t timeout_ns);
+int hb_chan_port(const hb_chan *c);
+int hb_chan_fd(const hb_chan *c);
+int hb_chan_notify(hb_chan *c); /* 0 or -errno */
+/* Notifies Xen and gives the guest a few turns of the CPU: 1 if there are events
+ * then, 0 if not, or -errno. */
+int hb_chan_turn(hb_chan *c, uint32_t req_cons);
 
 hb_ret hb_altp2m_state(hb_xen *x, uint32_t dom);
 hb_ret hb_altp2m_set_state(hb_xen *x, uint32_t dom, bool on);
