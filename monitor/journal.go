@@ -1,23 +1,154 @@
 package monitor
 
-// Changes is what a session changes in a guest, written down before it does.
-type Changes struct {
-	Mechanism  string   `json:"mechanism"`
-	Restricted []uint64 `json:"restricted,omitempty"` // frames whose permissions in the host view are taken
-	Patched    []Patch  `json:"patched,omitempty"`
-	Added      []uint64 `json:"added,omitempty"` // frames of memory the guest was given
-}
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+)
 
-// Patch is a change of guest memory.
-type Patch struct {
-	GPA      uint64 `json:"gpa"`
-	Original []byte `json:"original"`
-	Patched  []byte `json:"patched"`
-}
-
-// Journal keeps Changes where they outlive the monitor, and no longer than the
-// guest.
+// Journal keeps what a session changes in a guest where it outlives the
+// session's process and dies with the guest. A monitor that is killed cannot
+// clean up; whoever recovers the guest reads there what there is to undo.
 type Journal interface {
+	// Write replaces what the journal says. It returns when the text is stored:
+	// a change is written down before it is made.
 	Write(Changes) error
+	// Clear forgets everything: there is nothing left to undo.
 	Clear() error
+}
+
+// ChangesVersion is the version of Changes that this program writes and reads.
+const ChangesVersion = 1
+
+// Bounds of Changes. A session traps a handful of frames and functions; more is
+// garbage.
+const (
+	MaxChanges     = 64      // entries of each list
+	MaxChangesText = 1 << 14 // bytes of the JSON text
+	maxNumber      = 1 << 40 // frame numbers lie below: 52 bits of physical address
+)
+
+// Changes are what a session changes in a guest.
+type Changes struct {
+	Version   int    `json:"version"`
+	Mechanism string `json:"mechanism"`
+	// PID is the monitor's process in the control domain. Start is when it
+	// started, in clock ticks since boot as /proc/PID/stat has it, so that a
+	// number used again is not taken for it; 0 if unknown. The journal's writer
+	// fills in both where they are zero.
+	PID   int    `json:"pid"`
+	Start uint64 `json:"start,omitempty"`
+	// Restricted are frames whose permissions are taken away in a view.
+	Restricted []RestrictedFrame `json:"restricted,omitempty"`
+	// Patched are bytes of guest memory that are overwritten.
+	Patched []PatchedByte `json:"patched,omitempty"`
+	// Added are frames of memory that the guest did not have before.
+	Added []uint64 `json:"added,omitempty"`
+}
+
+// RestrictedFrame is a guest frame in a view.
+type RestrictedFrame struct {
+	View View   `json:"view"`
+	GFN  uint64 `json:"gfn"`
+}
+
+// PatchedByte is a byte at a guest-physical address.
+type PatchedByte struct {
+	GPA      uint64 `json:"gpa"`
+	Original byte   `json:"original"`
+	Patched  byte   `json:"patched"`
+}
+
+// Check says what is wrong with changes that come from elsewhere.
+func (c *Changes) Check() error {
+	if c.Version != ChangesVersion {
+		return fmt.Errorf("changes of version %d, this program knows %d", c.Version, ChangesVersion)
+	}
+	if len(c.Mechanism) > 64 {
+		return fmt.Errorf("a mechanism's name of %d bytes", len(c.Mechanism))
+	}
+	for _, r := range c.Mechanism {
+		if (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' {
+			return fmt.Errorf("mechanism %q: a name has a-z, 0-9 and '-'", c.Mechanism)
+		}
+	}
+	// PID_MAX_LIMIT of Linux.
+	if c.PID < 0 || c.PID > 1<<22 {
+		return fmt.Errorf("process %d", c.PID)
+	}
+	if n := max(len(c.Restricted), len(c.Patched), len(c.Added)); n > MaxChanges {
+		return fmt.Errorf("%d changes of one kind, there are at most %d", n, MaxChanges)
+	}
+	for _, r := range c.Restricted {
+		if r.GFN >= maxNumber {
+			return fmt.Errorf("restricted frame %#x", r.GFN)
+		}
+	}
+	for _, p := range c.Patched {
+		if p.GPA>>12 >= maxNumber {
+			return fmt.Errorf("patched byte at %#x", p.GPA)
+		}
+		if p.Original == p.Patched {
+			return fmt.Errorf("byte at %#x patched from %#x to itself", p.GPA, p.Original)
+		}
+	}
+	for _, gfn := range c.Added {
+		if gfn >= maxNumber {
+			return fmt.Errorf("added frame %#x", gfn)
+		}
+	}
+	return nil
+}
+
+// Frames returns the restricted frames, each once, whatever views they are
+// restricted in.
+func (c *Changes) Frames() []uint64 {
+	var all []uint64
+	seen := map[uint64]bool{}
+	for _, r := range c.Restricted {
+		if !seen[r.GFN] {
+			seen[r.GFN] = true
+			all = append(all, r.GFN)
+		}
+	}
+	return all
+}
+
+// Text renders the changes as ParseChanges reads them.
+func (c Changes) Text() (string, error) {
+	c.Version = ChangesVersion
+	if err := c.Check(); err != nil {
+		return "", fmt.Errorf("write a journal: %w", err)
+	}
+	b, err := json.Marshal(c)
+	if err != nil {
+		return "", fmt.Errorf("write a journal: %w", err)
+	}
+	return string(b), nil
+}
+
+// ParseChanges reads what Text wrote. The text may come from anybody who can
+// write where journals are kept, so all of it is checked.
+func ParseChanges(text string) (Changes, error) {
+	var c Changes
+	fail := func(err error) (Changes, error) {
+		return Changes{}, fmt.Errorf("read a journal: %w", err)
+	}
+	if len(text) > MaxChangesText {
+		return fail(fmt.Errorf("%d bytes, there are at most %d", len(text), MaxChangesText))
+	}
+	d := json.NewDecoder(bytes.NewReader([]byte(text)))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&c); err != nil {
+		return fail(err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return fail(errors.New("something follows the JSON text"))
+	}
+	if err := c.Check(); err != nil {
+		return fail(err)
+	}
+	return c, nil
 }
