@@ -27,38 +27,35 @@ const ChangesVersion = 1
 const (
 	MaxChanges     = 64      // entries of each list
 	MaxChangesText = 1 << 14 // bytes of the JSON text
-	maxNumber      = 1 << 40 // frame numbers lie below: 52 bits of physical address
+	maxFrame       = 1 << 40 // frame numbers lie below: 52 bits of physical address
+	maxPatch       = 16      // bytes: the longest instruction has 15
 )
 
-// Changes are what a session changes in a guest.
+// Changes is what a session changes in a guest, written down before it does.
+// Views and what is restricted in them need no entry: they end with altp2m.
 type Changes struct {
-	Version   int    `json:"version"`
-	Mechanism string `json:"mechanism"`
+	Mechanism  string   `json:"mechanism"`
+	Restricted []uint64 `json:"restricted,omitempty"` // frames whose permissions in the host view are taken
+	Patched    []Patch  `json:"patched,omitempty"`
+	Added      []uint64 `json:"added,omitempty"` // frames of memory the guest was given
+
+	// The rest is for the journal's writer to fill in.
+
+	Version int `json:"version"`
 	// PID is the monitor's process in the control domain. Start is when it
 	// started, in clock ticks since boot as /proc/PID/stat has it, so that a
-	// number used again is not taken for it; 0 if unknown. The journal's writer
-	// fills in both where they are zero.
+	// number used again is not taken for it; 0 if unknown.
 	PID   int    `json:"pid"`
 	Start uint64 `json:"start,omitempty"`
-	// Restricted are frames whose permissions are taken away in a view.
-	Restricted []RestrictedFrame `json:"restricted,omitempty"`
-	// Patched are bytes of guest memory that are overwritten.
-	Patched []PatchedByte `json:"patched,omitempty"`
-	// Added are frames of memory that the guest did not have before.
-	Added []uint64 `json:"added,omitempty"`
+	// Paused says that the guest was paused by somebody else already.
+	Paused bool `json:"paused,omitempty"`
 }
 
-// RestrictedFrame is a guest frame in a view.
-type RestrictedFrame struct {
-	View View   `json:"view"`
-	GFN  uint64 `json:"gfn"`
-}
-
-// PatchedByte is a byte at a guest-physical address.
-type PatchedByte struct {
+// Patch is a change of guest memory.
+type Patch struct {
 	GPA      uint64 `json:"gpa"`
-	Original byte   `json:"original"`
-	Patched  byte   `json:"patched"`
+	Original []byte `json:"original"`
+	Patched  []byte `json:"patched"`
 }
 
 // Check says what is wrong with changes that come from elsewhere.
@@ -81,39 +78,28 @@ func (c *Changes) Check() error {
 	if n := max(len(c.Restricted), len(c.Patched), len(c.Added)); n > MaxChanges {
 		return fmt.Errorf("%d changes of one kind, there are at most %d", n, MaxChanges)
 	}
-	for _, r := range c.Restricted {
-		if r.GFN >= maxNumber {
-			return fmt.Errorf("restricted frame %#x", r.GFN)
+	for _, gfn := range c.Restricted {
+		if gfn >= maxFrame {
+			return fmt.Errorf("restricted frame %#x", gfn)
 		}
 	}
 	for _, p := range c.Patched {
-		if p.GPA>>12 >= maxNumber {
-			return fmt.Errorf("patched byte at %#x", p.GPA)
-		}
-		if p.Original == p.Patched {
-			return fmt.Errorf("byte at %#x patched from %#x to itself", p.GPA, p.Original)
+		n := len(p.Original)
+		switch {
+		case p.GPA>>12 >= maxFrame:
+			return fmt.Errorf("patched memory at %#x", p.GPA)
+		case n == 0 || n > maxPatch || len(p.Patched) != n:
+			return fmt.Errorf("%d bytes at %#x patched to %d, want as many, up to %d", n, p.GPA, len(p.Patched), maxPatch)
+		case p.GPA&0xfff+uint64(n) > 0x1000:
+			return fmt.Errorf("patched memory at %#x crosses its frame", p.GPA)
 		}
 	}
 	for _, gfn := range c.Added {
-		if gfn >= maxNumber {
+		if gfn >= maxFrame {
 			return fmt.Errorf("added frame %#x", gfn)
 		}
 	}
 	return nil
-}
-
-// Frames returns the restricted frames, each once, whatever views they are
-// restricted in.
-func (c *Changes) Frames() []uint64 {
-	var all []uint64
-	seen := map[uint64]bool{}
-	for _, r := range c.Restricted {
-		if !seen[r.GFN] {
-			seen[r.GFN] = true
-			all = append(all, r.GFN)
-		}
-	}
-	return all
 }
 
 // Text renders the changes as ParseChanges reads them.

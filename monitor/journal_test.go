@@ -9,9 +9,9 @@ import (
 func TestChanges(t *testing.T) {
 	c := Changes{
 		Version: ChangesVersion, Mechanism: "int3-altp2m", PID: 321, Start: 5,
-		Restricted: []RestrictedFrame{{View: 1, GFN: 0x1234}, {View: 2, GFN: 0x1234}, {GFN: 7}},
-		Patched:    []PatchedByte{{GPA: 0x1234567, Original: 0x55, Patched: 0xcc}},
-		Added:      []uint64{0xff000},
+		Restricted: []uint64{0x1234, 7}, Paused: true,
+		Patched: []Patch{{GPA: 0x1234567, Original: []byte{0x55}, Patched: []byte{0xcc}}},
+		Added:   []uint64{0xff000},
 	}
 	text, err := c.Text()
 	if err != nil {
@@ -21,18 +21,16 @@ func TestChanges(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(got, c) {
 		t.Errorf("%s read as %+v, %v", text, got, err)
 	}
-	if f := c.Frames(); !reflect.DeepEqual(f, []uint64{0x1234, 7}) {
-		t.Errorf("frames %#x", f)
-	}
 	if text, err := (Changes{Mechanism: "no such name!"}).Text(); err == nil {
 		t.Errorf("written: %s", text)
 	}
 	// The longest that can be written can be read.
 	big := Changes{Mechanism: strings.Repeat("m", 64), PID: 1 << 22, Start: 1<<64 - 1}
+	bytes := []byte("0123456789abcdef")
 	for range MaxChanges {
-		big.Restricted = append(big.Restricted, RestrictedFrame{View: 65535, GFN: maxNumber - 1})
-		big.Patched = append(big.Patched, PatchedByte{GPA: 1<<52 - 1, Original: 254, Patched: 255})
-		big.Added = append(big.Added, maxNumber-1)
+		big.Restricted = append(big.Restricted, maxFrame-1)
+		big.Patched = append(big.Patched, Patch{GPA: 1<<52 - maxPatch, Original: bytes, Patched: bytes})
+		big.Added = append(big.Added, maxFrame-1)
 	}
 	if text, err = big.Text(); err != nil {
 		t.Fatal(err)
@@ -54,11 +52,12 @@ func TestParseChangesRejects(t *testing.T) {
 		"long mechanism":  `{"version":1,"mechanism":"` + strings.Repeat("a", 65) + `"}`,
 		"process":         `{"version":1,"pid":-1}`,
 		"huge process":    `{"version":1,"pid":9999999}`,
-		"frame":           `{"version":1,"restricted":[{"view":0,"gfn":1099511627776}]}`,
-		"view":            `{"version":1,"restricted":[{"view":65536,"gfn":1}]}`,
-		"address":         `{"version":1,"patched":[{"gpa":4503599627370496,"original":1,"patched":2}]}`,
-		"byte":            `{"version":1,"patched":[{"gpa":1,"original":256,"patched":2}]}`,
-		"no patch":        `{"version":1,"patched":[{"gpa":1,"original":2,"patched":2}]}`,
+		"frame":           `{"version":1,"restricted":[1099511627776]}`,
+		"address":         `{"version":1,"patched":[{"gpa":4503599627370496,"original":"VQ==","patched":"zA=="}]}`,
+		"no bytes":        `{"version":1,"patched":[{"gpa":1}]}`,
+		"lengths":         `{"version":1,"patched":[{"gpa":1,"original":"VVU=","patched":"zA=="}]}`,
+		"two frames":      `{"version":1,"patched":[{"gpa":4095,"original":"VVU=","patched":"zMw="}]}`,
+		"long patch":      `{"version":1,"patched":[{"gpa":1,"original":"MDEyMzQ1Njc4OWFiY2RlZjA=","patched":"MDEyMzQ1Njc4OWFiY2RlZjA="}]}`,
 		"added":           `{"version":1,"added":[1099511627776]}`,
 		"too many":        `{"version":1,"added":[1` + strings.Repeat(",1", MaxChanges) + `]}`,
 		"too long":        `{"version":1}` + strings.Repeat(" ", MaxChangesText),
@@ -70,8 +69,8 @@ func TestParseChangesRejects(t *testing.T) {
 }
 
 func FuzzParseChanges(f *testing.F) {
-	f.Add(`{"version":1,"mechanism":"exec-step","pid":5,"restricted":[{"view":0,"gfn":4660}]}`)
-	f.Add(`{"version":1,"patched":[{"gpa":1,"original":1,"patched":204}],"added":[3]}`)
+	f.Add(`{"version":1,"mechanism":"exec-step","pid":5,"restricted":[4660]}`)
+	f.Add(`{"version":1,"patched":[{"gpa":1,"original":"VQ==","patched":"zA=="}],"added":[3]}`)
 	f.Fuzz(func(t *testing.T, text string) {
 		c, err := ParseChanges(text)
 		if err != nil {
@@ -98,7 +97,7 @@ func FuzzParseChanges(f *testing.F) {
 				l.Added = nil
 			}
 		}
-		if !reflect.DeepEqual(c, back) || len(c.Frames()) > MaxChanges {
+		if !reflect.DeepEqual(c, back) || len(c.Restricted) > MaxChanges {
 			t.Fatalf("%+v became %+v", c, back)
 		}
 	})
