@@ -25,8 +25,8 @@ const ChangesVersion = 1
 // Bounds of Changes. A session traps a handful of frames and functions; more is
 // garbage.
 const (
-	MaxChanges     = 64      // entries of each list
-	MaxChangesText = 1 << 14 // bytes of the JSON text
+	MaxChanges     = 16      // entries of each list
+	MaxChangesText = 3 << 10 // bytes of the JSON text; xenstore takes 4 KiB, path included
 	maxFrame       = 1 << 40 // frame numbers lie below: 52 bits of physical address
 	maxPatch       = 16      // bytes: the longest instruction has 15
 )
