@@ -44,7 +44,10 @@ func run(ctx context.Context) error {
 	a := &agent{raw: port, port: wire.NewReader(port), out: wire.NewWriter(port)}
 	if serr == nil {
 		a.host = &dom0.Host{Kind: "lab", Guests: GuestDir, Work: "/tmp", Progress: a.progress}
-		serr = a.host.Open()
+		if serr = a.host.Open(); serr == nil {
+			// A dom0 that has just been booted has no guests; an agent started anew may.
+			_, serr = a.host.RecoverDead()
+		}
 	}
 	if serr != nil {
 		a.out.Send(wire.KindError, Failure{Error: "set up dom0: " + serr.Error()})
