@@ -81,6 +81,7 @@ func benchKill(ctx context.Context, env *Env, args []string) error {
 	lf.add(f)
 	list := f.String("mechanisms", "", "`names` of mechanisms, separated by commas (default: all)")
 	seeds := f.Int("seeds", 20, "`number` of kills of each mechanism, 1 to 100")
+	signal := f.String("signal", "KILL", "`name` of the signal: KILL, or TERM or INT, after which there must be nothing to recover")
 	vcpus := f.Int("vcpus", 1, "vCPUs of the guest, 1 to 8")
 	asJSON := f.Bool("json", false, "print JSON")
 	inside := f.String("inside", "", "`DOMAIN` of this Xen host to do it on, instead of the lab")
@@ -97,16 +98,19 @@ func benchKill(ctx context.Context, env *Env, args []string) error {
 	if *vcpus < 1 || *vcpus > 8 {
 		return usagef("--vcpus %d: want 1 to 8", *vcpus)
 	}
+	if _, ok := dom0.Signals()[*signal]; !ok {
+		return usagef("--signal %s: there are KILL, TERM and INT", *signal)
+	}
 	rep := killReport{Schema: 1}
 	if *inside != "" {
-		if rep.Kills, err = killInside(ctx, env, *inside, mechs, *seeds); err != nil {
+		if rep.Kills, err = killInside(ctx, env, *inside, mechs, *signal, *seeds); err != nil {
 			return err
 		}
 	} else {
 		p := newProgress(env, 0)
 		h, err := lf.host(ctx, env, p)
 		if err == nil {
-			rep.Kills, err = killInLab(ctx, h, suites.Guest{Kernel: lab.GuestKernels()[0], VCPUs: *vcpus, MemoryMiB: 160}, mechs, *seeds, p.step)
+			rep.Kills, err = killInLab(ctx, h, suites.Guest{Kernel: lab.GuestKernels()[0], VCPUs: *vcpus, MemoryMiB: 160}, mechs, *signal, *seeds, p.step)
 		}
 		p.end()
 		if err != nil {
@@ -143,7 +147,7 @@ func benchKill(ctx context.Context, env *Env, args []string) error {
 }
 
 // killInside kills monitors on a domain of this Xen host.
-func killInside(ctx context.Context, env *Env, domain string, mechs []monitor.Mechanism, seeds int) ([]dom0.Killed, error) {
+func killInside(ctx context.Context, env *Env, domain string, mechs []monitor.Mechanism, signal string, seeds int) ([]dom0.Killed, error) {
 	h, err := openDom0(env, "")
 	if err != nil {
 		return nil, err
@@ -159,7 +163,7 @@ func killInside(ctx context.Context, env *Env, domain string, mechs []monitor.Me
 	}
 	var all []dom0.Killed
 	for _, m := range mechs {
-		kills, err := h.Kill(ctx, id, m, seeds, []string{exe, "watch", domain, "--mechanism", m.Name, "--json"})
+		kills, err := h.Kill(ctx, id, m, signal, seeds, []string{exe, "watch", domain, "--mechanism", m.Name, "--json"})
 		if err != nil {
 			return nil, err
 		}
@@ -169,11 +173,11 @@ func killInside(ctx context.Context, env *Env, domain string, mechs []monitor.Me
 }
 
 // killInLab does it in the lab, each mechanism in a machine of its own.
-func killInLab(ctx context.Context, h *labhost.Host, g suites.Guest, mechs []monitor.Mechanism, seeds int, step func(string)) ([]dom0.Killed, error) {
+func killInLab(ctx context.Context, h *labhost.Host, g suites.Guest, mechs []monitor.Mechanism, signal string, seeds int, step func(string)) ([]dom0.Killed, error) {
 	var all []dom0.Killed
 	for _, m := range mechs {
 		step("kill " + m.Name)
-		kills, err := killOneInLab(ctx, h, g, m, seeds)
+		kills, err := killOneInLab(ctx, h, g, m, signal, seeds)
 		if err != nil {
 			return all, fmt.Errorf("kill %s: %w", m.Name, err)
 		}
@@ -182,13 +186,13 @@ func killInLab(ctx context.Context, h *labhost.Host, g suites.Guest, mechs []mon
 	return all, nil
 }
 
-func killOneInLab(ctx context.Context, h *labhost.Host, g suites.Guest, m monitor.Mechanism, seeds int) ([]dom0.Killed, error) {
+func killOneInLab(ctx context.Context, h *labhost.Host, g suites.Guest, m monitor.Mechanism, signal string, seeds int) ([]dom0.Killed, error) {
 	machine, err := h.UpGuest(ctx, g)
 	if err != nil {
 		return nil, err
 	}
 	defer machine.Close()
-	out, err := machine.Exec([]string{"/init", "bench", "kill", "--inside", "guest", "--mechanisms", m.Name, "--seeds", strconv.Itoa(seeds), "--json"})
+	out, err := machine.Exec([]string{"/init", "bench", "kill", "--inside", "guest", "--mechanisms", m.Name, "--signal", signal, "--seeds", strconv.Itoa(seeds), "--json"})
 	if err != nil {
 		return nil, err
 	}

@@ -4,9 +4,13 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"os/signal"
 	"reflect"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	xc "hangbench/cgo/xenctrl"
 	"hangbench/monitor"
@@ -168,7 +172,7 @@ func TestRecoveredOK(t *testing.T) {
 		if r.OK() {
 			t.Errorf("%s left, and OK", name)
 		}
-		k := Killed{Recovered: r, Beats: killBeats, Work: 1}
+		k := Killed{Signal: "KILL", Recovered: r, Beats: killBeats, Work: 1}
 		if k.OK() {
 			t.Errorf("%s left, and the kill is OK", name)
 		}
@@ -178,7 +182,16 @@ func TestRecoveredOK(t *testing.T) {
 	if !paused.OK() {
 		t.Error("paused by somebody else")
 	}
-	for _, k := range []Killed{{Recovered: good, Beats: killBeats}, {Recovered: good, Work: 1}, {Recovered: good, Beats: killBeats, Work: 1, Error: "x"}} {
+	good.Journal = JournalDead
+	if k := (Killed{Signal: "KILL", Recovered: good, Beats: killBeats, Work: 1}); !k.OK() {
+		t.Errorf("%+v is not OK", k)
+	}
+	for _, k := range []Killed{
+		{Signal: "KILL", Recovered: good, Beats: killBeats},
+		{Signal: "KILL", Recovered: good, Work: 1},
+		{Signal: "KILL", Recovered: good, Beats: killBeats, Work: 1, Error: "x"},
+		{Signal: "TERM", Recovered: good, Beats: killBeats, Work: 1}, // left a journal
+	} {
 		if k.OK() {
 			t.Errorf("%+v is OK", k)
 		}
@@ -205,23 +218,45 @@ func TestKillOne(t *testing.T) {
 		switch mode {
 		case "stays":
 			os.Stdout.WriteString("attached\n")
-			select {}
+			time.Sleep(time.Hour)
+		case "lets go":
+			term := make(chan os.Signal, 1)
+			signal.Notify(term, unix.SIGTERM)
+			os.Stdout.WriteString("attached\n")
+			<-term
+			os.Exit(0)
+		case "fails":
+			term := make(chan os.Signal, 1)
+			signal.Notify(term, unix.SIGTERM)
+			os.Stdout.WriteString("attached\n")
+			<-term
+			os.Exit(4)
 		case "refuses":
 			os.Stderr.WriteString("no such mechanism\n")
 			os.Exit(2)
 		}
 	}
-	run := func(mode string) error {
+	run := func(mode string, sig unix.Signal) error {
 		t.Setenv("HANGBENCH_TEST_KILL", mode)
-		return killOne(t.Context(), []string{os.Args[0], "-test.run", "^TestKillOne$"}, 0)
+		return killOne(t.Context(), []string{os.Args[0], "-test.run", "^TestKillOne$"}, 0, sig)
 	}
-	if err := run("stays"); err != nil {
-		t.Error(err)
+	for _, c := range []struct {
+		mode string
+		sig  unix.Signal
+		ok   bool
+	}{
+		{"stays", unix.SIGKILL, true}, {"lets go", unix.SIGKILL, true}, {"lets go", unix.SIGTERM, true},
+		{"fails", unix.SIGTERM, false},
+		{"stays", unix.SIGTERM, false}, // it dies of it
+	} {
+		if err := run(c.mode, c.sig); (err == nil) != c.ok {
+			t.Errorf("a monitor that %s, after %v: %v", c.mode, c.sig, err)
+		}
 	}
-	if err := run("refuses"); err == nil || !strings.Contains(err.Error(), "no such mechanism") {
+	if err := run("refuses", unix.SIGKILL); err == nil || !strings.Contains(err.Error(), "no such mechanism") {
 		t.Errorf("a monitor that does not attach: %v", err)
 	}
-	if err := killOne(t.Context(), []string{"/no/such/program"}, 0); err == nil {
+	if err := killOne(t.Context(), []string{"/no/such/program"}, 0, unix.SIGKILL); err == nil {
 		t.Error("a program that is not there was killed")
 	}
 }

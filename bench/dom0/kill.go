@@ -12,6 +12,8 @@ import (
 	"os/exec"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	xc "hangbench/cgo/xenctrl"
 	"hangbench/guests/beat"
 	"hangbench/monitor"
@@ -20,17 +22,29 @@ import (
 // Killed is what came of one monitor that was killed.
 type Killed struct {
 	Mechanism string    `json:"mechanism"`
+	Signal    string    `json:"signal"`
 	Seed      uint64    `json:"seed"`
-	AfterUS   int64     `json:"after_us"` // from attached to the kill
+	AfterUS   int64     `json:"after_us"` // from attached to the signal
 	Recovered Recovered `json:"recovered"`
 	Beats     uint64    `json:"beats"` // of the guest after it was recovered
 	Work      uint64    `json:"work"`
 	Error     string    `json:"error,omitempty"`
 }
 
-// OK reports whether the guest was recovered and goes on.
+// OK reports whether the guest was recovered and goes on. A monitor that could
+// let go of the guest itself must have: there must have been nothing to recover.
 func (k *Killed) OK() bool {
-	return k.Error == "" && k.Recovered.OK() && k.Beats >= killBeats && k.Work > 0
+	r := &k.Recovered
+	if k.Signal != "KILL" && (r.Journal != JournalNone || r.RingOn || r.Altp2mOn) {
+		return false
+	}
+	return k.Error == "" && r.OK() && k.Beats >= killBeats && k.Work > 0
+}
+
+// Signals are the signals that end a monitor, by name. KILL ends it where it
+// stands; on the others it lets go of the guest.
+func Signals() map[string]unix.Signal {
+	return map[string]unix.Signal{"KILL": unix.SIGKILL, "TERM": unix.SIGTERM, "INT": unix.SIGINT}
 }
 
 const (
@@ -80,7 +94,11 @@ func (h *Host) heartbeat(domid int) (*beat.Page, int, func() error, error) {
 // for each seed from 1 on, and recovers the guest each time. watch is the command
 // that monitors the guest; it writes a line once it is attached. A mechanism that
 // attaches nothing has the guest in order recovered.
-func (h *Host) Kill(ctx context.Context, domid int, m monitor.Mechanism, seeds int, watch []string) ([]Killed, error) {
+func (h *Host) Kill(ctx context.Context, domid int, m monitor.Mechanism, signal string, seeds int, watch []string) ([]Killed, error) {
+	sig, ok := Signals()[signal]
+	if !ok {
+		return nil, fmt.Errorf("there is no signal %q that ends a monitor", signal)
+	}
 	page, cpus, closePage, err := h.heartbeat(domid)
 	if err != nil {
 		return nil, err
@@ -99,11 +117,11 @@ func (h *Host) Kill(ctx context.Context, domid int, m monitor.Mechanism, seeds i
 	}
 	var all []Killed
 	for seed := uint64(1); seed <= uint64(seeds); seed++ {
-		k := Killed{Mechanism: m.Name, Seed: seed}
+		k := Killed{Mechanism: m.Name, Signal: signal, Seed: seed}
 		if m.Watches() {
 			delay := killDelay(m.Name, seed)
 			k.AfterUS = delay.Microseconds()
-			err = killOne(ctx, watch, delay)
+			err = killOne(ctx, watch, delay, sig)
 		}
 		if err == nil {
 			k.Recovered, err = h.Recover(domid, false)
@@ -127,7 +145,7 @@ func (h *Host) Kill(ctx context.Context, domid int, m monitor.Mechanism, seeds i
 }
 
 // killOne starts a monitor and kills it some time after it has attached.
-func killOne(ctx context.Context, watch []string, delay time.Duration) error {
+func killOne(ctx context.Context, watch []string, delay time.Duration, sig unix.Signal) error {
 	ctx, cancel := context.WithTimeout(ctx, attachDeadline)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, watch[0], watch[1:]...)
@@ -147,18 +165,18 @@ func killOne(ctx context.Context, watch []string, delay time.Duration) error {
 		return fmt.Errorf("the monitor ended before it was attached: %w: %s", errors.Join(ctx.Err(), werr), bytes.TrimSpace(said.Bytes()))
 	}
 	serr := sleep(ctx, delay)
-	// By the kernel's hand, in whatever the monitor is doing.
-	if err := cmd.Process.Kill(); err != nil {
+	// SIGKILL: by the kernel's hand, in whatever the monitor is doing.
+	if err := cmd.Process.Signal(sig); err != nil {
 		cmd.Wait()
 		return fmt.Errorf("the monitor (%s) ended before it was killed: %w: %s", bytes.TrimSpace([]byte(line)), err, bytes.TrimSpace(said.Bytes()))
 	}
 	rest, _ := io.ReadAll(in)
-	cmd.Wait() // it was killed
+	cmd.Wait() // how it ended is looked at below
 	if serr != nil {
 		return serr
 	}
-	if state := cmd.ProcessState; state.Exited() {
-		return fmt.Errorf("the monitor ended by itself with status %d: %s%s", state.ExitCode(), rest, bytes.TrimSpace(said.Bytes()))
+	if state := cmd.ProcessState; state.Exited() != (sig != unix.SIGKILL) || state.Exited() && state.ExitCode() != 0 {
+		return fmt.Errorf("the monitor ended with %v after %v: %s%s", state, sig, rest, bytes.TrimSpace(said.Bytes()))
 	}
 	return nil
 }
