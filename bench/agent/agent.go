@@ -171,8 +171,26 @@ func (a *agent) exec(ctx context.Context, argv []string) error {
 	a.progress("exec") // a program may be silent for longer than a restored lab may
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
+	// The harness gives up a lab that is silent for long.
+	a.progress("run " + argv[0])
+	stop, silent := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(silent)
+		tick := time.NewTicker(30 * time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+				a.progress("run " + argv[0])
+			}
+		}
+	}()
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	text, err := cmd.CombinedOutput()
+	close(stop)
+	<-silent
 	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
 		return fmt.Errorf("run %s: %w", argv[0], err)
 	}
