@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
 
 	"hangbench/bench/agent"
 	"hangbench/bench/dom0"
@@ -156,22 +158,33 @@ func watchCommand(ctx context.Context, env *Env, args []string) error {
 	}
 	defer g.Close()
 
-	watching := ctx
+	watching, stop := context.WithCancel(ctx)
+	defer stop()
 	if *duration > 0 {
 		var cancel context.CancelFunc
-		watching, cancel = context.WithTimeout(ctx, *duration)
+		watching, cancel = context.WithTimeout(watching, *duration)
 		defer cancel()
 	}
+	// A reader that goes away must not take the monitor with it, as SIGPIPE on
+	// standard output would: it has a guest to let go of.
+	pipe := make(chan os.Signal, 1)
+	signal.Notify(pipe, unix.SIGPIPE)
+	defer signal.Stop(pipe)
 	start := dom0.Now()
 	var printErr error
 	print := func(l watchLine, at int64) {
 		l.Domain, l.MS = id, max(at-start, 0)/1e6
-		if *asJSON {
-			printErr = errors.Join(printErr, json.NewEncoder(env.Stdout).Encode(l))
+		if printErr != nil {
 			return
 		}
-		_, err := fmt.Fprintln(env.Stdout, l.text())
-		printErr = errors.Join(printErr, err)
+		if *asJSON {
+			printErr = json.NewEncoder(env.Stdout).Encode(l)
+		} else {
+			_, printErr = fmt.Fprintln(env.Stdout, l.text())
+		}
+		if printErr != nil {
+			stop() // nobody listens any more
+		}
 	}
 	c, err := g.Watch(watching, m, detect.DefaultThresholds(), time.Duration(*sample)*time.Millisecond,
 		func() {

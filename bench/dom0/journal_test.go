@@ -201,13 +201,16 @@ func TestRecoveredOK(t *testing.T) {
 func TestKillDelay(t *testing.T) {
 	seen := map[int64]bool{}
 	for seed := range uint64(20) {
-		d := killDelay("cr3", seed)
-		if d < 0 || d >= killSpan || d != killDelay("cr3", seed) {
+		d := killDelay("cr3", seed, false)
+		if d < 0 || d >= killSpan || d != killDelay("cr3", seed, false) {
 			t.Errorf("seed %d: %v", seed, d)
+		}
+		if d := killDelay("cr3", seed, true); d < 0 || d >= earlySpan {
+			t.Errorf("seed %d, early: %v", seed, d)
 		}
 		seen[int64(d)] = true
 	}
-	if len(seen) < 20 || killDelay("cr3", 1) == killDelay("poll", 1) {
+	if len(seen) < 20 || killDelay("cr3", 1, false) == killDelay("poll", 1, false) {
 		t.Errorf("%d different delays of 20", len(seen))
 	}
 }
@@ -238,7 +241,7 @@ func TestKillOne(t *testing.T) {
 	}
 	run := func(mode string, sig unix.Signal) error {
 		t.Setenv("HANGBENCH_TEST_KILL", mode)
-		return killOne(t.Context(), []string{os.Args[0], "-test.run", "^TestKillOne$"}, 0, sig)
+		return killOne(t.Context(), []string{os.Args[0], "-test.run", "^TestKillOne$"}, nil, 0, sig)
 	}
 	for _, c := range []struct {
 		mode string
@@ -253,10 +256,16 @@ func TestKillOne(t *testing.T) {
 			t.Errorf("a monitor that %s, after %v: %v", c.mode, c.sig, err)
 		}
 	}
+	looks := 0
+	begun := func() bool { looks++; return looks == 3 }
+	t.Setenv("HANGBENCH_TEST_KILL", "stays")
+	if err := killOne(t.Context(), []string{os.Args[0], "-test.run", "^TestKillOne$"}, begun, 0, unix.SIGKILL); err != nil || looks != 3 {
+		t.Errorf("killed while it attaches: %v, after %d looks", err, looks)
+	}
 	if err := run("refuses", unix.SIGKILL); err == nil || !strings.Contains(err.Error(), "no such mechanism") {
 		t.Errorf("a monitor that does not attach: %v", err)
 	}
-	if err := killOne(t.Context(), []string{"/no/such/program"}, 0, unix.SIGKILL); err == nil {
+	if err := killOne(t.Context(), []string{"/no/such/program"}, nil, 0, unix.SIGKILL); err == nil {
 		t.Error("a program that is not there was killed")
 	}
 }

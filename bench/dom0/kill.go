@@ -21,10 +21,13 @@ import (
 
 // Killed is what came of one monitor that was killed.
 type Killed struct {
-	Mechanism string    `json:"mechanism"`
-	Signal    string    `json:"signal"`
-	Seed      uint64    `json:"seed"`
-	AfterUS   int64     `json:"after_us"` // from attached to the signal
+	Mechanism string `json:"mechanism"`
+	Signal    string `json:"signal"`
+	Seed      uint64 `json:"seed"`
+	// Early says that the signal came while the monitor attached. AfterUS is how
+	// long after it was attached it came, or after the journal was begun if early.
+	Early     bool      `json:"early,omitempty"`
+	AfterUS   int64     `json:"after_us"`
 	Recovered Recovered `json:"recovered"`
 	Beats     uint64    `json:"beats"` // of the guest after it was recovered
 	Work      uint64    `json:"work"`
@@ -50,6 +53,11 @@ func Signals() map[string]unix.Signal {
 const (
 	// killSpan is the span over which the kill is spread, after attaching.
 	killSpan = 500 * time.Millisecond
+	// earlySpan is the same for a kill while the monitor attaches, after it has begun
+	// its journal; earlyEvery is how often that is tried. In the lab a monitor
+	// attaches within some milliseconds.
+	earlySpan  = 10 * time.Millisecond
+	earlyEvery = 4
 	// attachDeadline bounds the child's way to its trap, on dom0's clock.
 	attachDeadline = 60 * time.Second
 	// killBeats is how many heartbeats a guest must make to be taken for alive, and
@@ -58,12 +66,16 @@ const (
 	aliveDeadline = 10 * time.Second
 )
 
-// killDelay is how long after attaching a monitor is killed: it follows from
-// mechanism and seed alone.
-func killDelay(mechanism string, seed uint64) time.Duration {
+// killDelay is how long after attaching, or after beginning to, a monitor is
+// killed: it follows from mechanism and seed alone.
+func killDelay(mechanism string, seed uint64, early bool) time.Duration {
+	span := killSpan
+	if early {
+		span = earlySpan
+	}
 	sum := fnv.New64a()
 	io.WriteString(sum, mechanism)
-	return time.Duration(rand.New(rand.NewPCG(sum.Sum64(), seed)).Int64N(int64(killSpan)))
+	return time.Duration(rand.New(rand.NewPCG(sum.Sum64(), seed)).Int64N(int64(span)))
 }
 
 // heartbeat maps the heartbeat page that a guest of ours has announced.
@@ -119,9 +131,17 @@ func (h *Host) Kill(ctx context.Context, domid int, m monitor.Mechanism, signal 
 	for seed := uint64(1); seed <= uint64(seeds); seed++ {
 		k := Killed{Mechanism: m.Name, Signal: signal, Seed: seed}
 		if m.Watches() {
-			delay := killDelay(m.Name, seed)
+			k.Early = seed%earlyEvery == 0 && sig == unix.SIGKILL
+			delay := killDelay(m.Name, seed, k.Early)
 			k.AfterUS = delay.Microseconds()
-			err = killOne(ctx, watch, delay, sig)
+			var begun func() bool
+			if k.Early {
+				begun = func() bool {
+					_, err := h.journalOf(domid)
+					return err == nil
+				}
+			}
+			err = killOne(ctx, watch, begun, delay, sig)
 		}
 		if err == nil {
 			k.Recovered, err = h.Recover(domid, false)
@@ -144,8 +164,9 @@ func (h *Host) Kill(ctx context.Context, domid int, m monitor.Mechanism, signal 
 	return all, nil
 }
 
-// killOne starts a monitor and kills it some time after it has attached.
-func killOne(ctx context.Context, watch []string, delay time.Duration, sig unix.Signal) error {
+// killOne starts a monitor and kills it some time after it has attached, or after
+// begun, if that is set, has become true.
+func killOne(ctx context.Context, watch []string, begun func() bool, delay time.Duration, sig unix.Signal) error {
 	ctx, cancel := context.WithTimeout(ctx, attachDeadline)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, watch[0], watch[1:]...)
@@ -159,10 +180,18 @@ func killOne(ctx context.Context, watch []string, delay time.Duration, sig unix.
 		return fmt.Errorf("start a monitor: %w", err)
 	}
 	in := bufio.NewReader(out)
-	line, err := in.ReadString('\n')
+	var line string
+	if begun != nil {
+		for !begun() && err == nil {
+			err = sleep(ctx, 200*time.Microsecond)
+		}
+	} else {
+		line, err = in.ReadString('\n')
+	}
 	if err != nil {
+		cmd.Process.Kill()
 		werr := cmd.Wait()
-		return fmt.Errorf("the monitor ended before it was attached: %w: %s", errors.Join(ctx.Err(), werr), bytes.TrimSpace(said.Bytes()))
+		return fmt.Errorf("the monitor ended before it was attached: %w: %s", errors.Join(err, ctx.Err(), werr), bytes.TrimSpace(said.Bytes()))
 	}
 	serr := sleep(ctx, delay)
 	// SIGKILL: by the kernel's hand, in whatever the monitor is doing.
