@@ -168,7 +168,6 @@ func (a *agent) ready() error {
 // exec runs a program, for ten minutes at most.
 func (a *agent) exec(ctx context.Context, argv []string) error {
 	const most = 1 << 20
-	a.progress("exec") // a program may be silent for longer than a restored lab may
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
 	// The harness gives up a lab that is silent for long.

@@ -47,7 +47,7 @@ func (m *memStore) Remove(path string) error {
 func TestJournal(t *testing.T) {
 	m := &memStore{nodes: map[string]string{}}
 	closed := 0
-	_, start, err := process(os.Getpid())
+	_, start, err := processStat(os.Getpid())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +108,7 @@ func TestJournalFailures(t *testing.T) {
 }
 
 func TestAlive(t *testing.T) {
-	_, start, err := process(os.Getpid())
+	_, start, err := processStat(os.Getpid())
 	if err != nil {
 		t.Fatal(err)
 	}
