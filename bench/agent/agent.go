@@ -44,7 +44,10 @@ func run(ctx context.Context) error {
 	a := &agent{raw: port, port: wire.NewReader(port), out: wire.NewWriter(port)}
 	if serr == nil {
 		a.host = &dom0.Host{Kind: "lab", Guests: GuestDir, Work: "/tmp", Progress: a.progress}
-		serr = a.host.Open()
+		if serr = a.host.Open(); serr == nil {
+			// A dom0 that has just been booted has no guests; an agent started anew may.
+			_, serr = a.host.RecoverDead()
+		}
 	}
 	if serr != nil {
 		a.out.Send(wire.KindError, Failure{Error: "set up dom0: " + serr.Error()})
@@ -165,11 +168,28 @@ func (a *agent) ready() error {
 // exec runs a program, for ten minutes at most.
 func (a *agent) exec(ctx context.Context, argv []string) error {
 	const most = 1 << 20
-	a.progress("exec") // a program may be silent for longer than a restored lab may
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
+	// The harness gives up a lab that is silent for long.
+	a.progress("run " + argv[0])
+	stop, silent := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(silent)
+		tick := time.NewTicker(30 * time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+				a.progress("run " + argv[0])
+			}
+		}
+	}()
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	text, err := cmd.CombinedOutput()
+	close(stop)
+	<-silent
 	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
 		return fmt.Errorf("run %s: %w", argv[0], err)
 	}

@@ -70,7 +70,9 @@ func commands() []command {
 		{"list", "[scenarios|mechanisms|detectors|suites]", "list what can be run", listCommand},
 		{"report", "RUN", "print a run's tables and draw its figures again", reportCommand},
 		{"lab", "build|env|up|run|console|down|status|bench", "make and use the emulated Xen host", labCommand},
-		{"bench", "lab", "measure the harness itself", benchCommand},
+		{"watch", "DOMAIN", "monitor a guest that runs on this Xen host", watchCommand},
+		{"recover", "DOMAIN | --all", "bring a guest back whose monitor was killed", recoverCommand},
+		{"bench", "lab|kill", "measure the harness itself", benchCommand},
 		{"doctor", "", "say what each kind of host has and lacks", doctorCommand},
 	}
 }

@@ -122,7 +122,7 @@ thresholds: {spin: 3}
 		args []string
 		want []string // each in the message
 	}{
-		{[]string{"frobnicate"}, []string{`no command "frobnicate"`, "run, resume, check, list, report, lab, bench, doctor"}},
+		{[]string{"frobnicate"}, []string{`no command "frobnicate"`, "run, resume, check, list, report, lab, watch, recover, bench, doctor"}},
 		{[]string{"lab", "frobnicate"}, []string{`hangbench lab has no command "frobnicate"`, "build, env, up, run, console, down, status, bench"}},
 		{[]string{"bench", "frobnicate"}, []string{`hangbench bench has no command "frobnicate"`}},
 
@@ -156,6 +156,17 @@ thresholds: {spin: 3}
 
 		{[]string{"doctor", "who"}, []string{"1 arguments, want 0"}},
 		{[]string{"bench", "lab", "--restores", "0"}, []string{"--restores 0", "1 to 100"}},
+		{[]string{"bench", "kill", "--seeds", "0"}, []string{"--seeds 0", "1 to 100"}},
+		{[]string{"bench", "kill", "--vcpus", "9"}, []string{"--vcpus 9", "1 to 8"}},
+		{[]string{"bench", "kill", "--signal", "STOP"}, []string{"--signal STOP", "KILL, TERM and INT"}},
+		{[]string{"bench", "kill", "--mechanisms", "none,magic"}, []string{`"magic"`, "exec-step"}},
+		{[]string{"watch"}, []string{"0 arguments, want 1"}},
+		{[]string{"watch", "guest", "--mechanism", "magic"}, []string{`"magic"`, "exec-step"}},
+		{[]string{"watch", "guest", "--mechanism", "none"}, []string{"--mechanism none", "no monitor"}},
+		{[]string{"watch", "guest", "--sample-ms", "9"}, []string{"--sample-ms 9", "10 to 10000"}},
+		{[]string{"watch", "guest", "--duration", "-1s"}, []string{"--duration -1s"}},
+		{[]string{"recover"}, []string{"either a DOMAIN or --all"}},
+		{[]string{"recover", "guest", "--all"}, []string{"either a DOMAIN or --all"}},
 		{[]string{"lab", "run"}, []string{"0 arguments, want at least 1"}},
 		{[]string{"lab", "up", "--name", "../evil"}, []string{`--name "../evil"`}},
 		{[]string{"lab", "up", "--name", ""}, []string{`--name ""`}},

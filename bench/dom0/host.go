@@ -215,14 +215,7 @@ func (g *Guest) meet(ctx context.Context) error {
 	if !g.page.Valid() {
 		return fmt.Errorf("the frame %#x that the guest announced is not its heartbeat page", ann.GFN)
 	}
-	if g.driver, err = xcdriver.New(g.host.xen, g.Domid); err != nil {
-		return err
-	}
-	regs, err := g.registers()
-	if err != nil {
-		return err
-	}
-	if g.kern, err = linux.Open(g.driver, layout{g.profile}, regs...); err != nil {
+	if err := g.open(layout{g.profile}); err != nil {
 		return err
 	}
 	isolated := "?"
@@ -290,10 +283,7 @@ func (g *Guest) Run(ctx context.Context, p plan.Trial) (results.Trial, error) {
 	return trial.Run(ctx, p, trial.Env{
 		Host: g.host.Kind, Release: g.Release, Page: g.page, CPUs: g.cpus, Target: g,
 		Attach: func(m monitor.Mechanism, t detect.Thresholds, sample time.Duration) (trial.Watcher, error) {
-			s, err := monitor.Attach(monitor.Config{
-				Driver: g.driver, Mechanism: m, Trap: trap, Counters: counters, Symbols: g.kern, Kernel: g.kern,
-				Thresholds: t, Sample: sample, Now: now,
-			})
+			s, err := g.attach(m, t, sample, nil)
 			if err != nil {
 				return nil, err
 			}

@@ -45,9 +45,6 @@ func (h *Host) FindGuest(ctx context.Context, name string) (*Guest, error) {
 	return g, nil
 }
 
-// Close lets go of a guest that stays up.
-func (g *Guest) Close() error { return errors.Join(g.mapping.Close(), g.driver.Close()) }
-
 // findProfile looks for the profile of a kernel release below the folder of
 // guest kernels.
 func findProfile(guests, release string) (*kernel.Profile, error) {

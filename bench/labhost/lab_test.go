@@ -226,3 +226,65 @@ func TestDom0(t *testing.T) {
 		t.Error("a program that is not there ran")
 	}
 }
+
+// upGuest starts a machine with a guest as the ci suite has it.
+func upGuest(t *testing.T) *labhost.Machine {
+	t.Helper()
+	ctx, h, _ := openLab(t)
+	_, trials := ciPlan(t)
+	m, err := h.UpGuest(ctx, trials[0].Guest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { m.Close() })
+	return m
+}
+
+// TestKill: a monitor that is killed at a random instant, with every mechanism,
+// leaves a guest that is recovered; one that is told to end leaves nothing to
+// recover.
+func TestKill(t *testing.T) {
+	m := upGuest(t)
+	for _, args := range [][]string{{"--seeds", "2"}, {"--seeds", "1", "--signal", "TERM"}, {"--seeds", "1", "--signal", "INT"}} {
+		out, err := m.Exec(append([]string{"/init", "bench", "kill", "--inside", "guest"}, args...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := args[1]
+		for _, mech := range monitor.Mechanisms() {
+			found := false
+			for line := range strings.Lines(out.Text) {
+				f := strings.Fields(line)
+				found = found || len(f) > 4 && f[0] == mech.Name && f[1] == n && f[3] == n
+			}
+			if !found {
+				t.Errorf("%v: not %s of %s with %s", args, n, n, mech.Name)
+			}
+		}
+		if t.Failed() || out.Status != 0 {
+			t.Fatalf("%v: status %d\n%s", args, out.Status, out.Text)
+		}
+	}
+}
+
+// TestWatch: the monitor on a guest that is there says that it is attached and
+// what it counted, and a guest in order is recovered without harm.
+func TestWatch(t *testing.T) {
+	m := upGuest(t)
+	run := func(status int, want string, argv ...string) {
+		t.Helper()
+		out, err := m.Exec(argv)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out.Status != status || !strings.Contains(out.Text, want) {
+			t.Errorf("%v: status %d, want %d and %q:\n%s", argv, out.Status, status, want, out.Text)
+		}
+	}
+	run(0, `"event":"detached"`, "/init", "watch", "guest", "--mechanism", "exec-step", "--duration", "2s", "--json")
+	run(0, "attached to domain 1 with poll", "/init", "watch", "1", "--duration", "1s")
+	run(2, "no such domain", "/init", "watch", "nobody")
+	run(2, "none of the kernels", "/init", "watch", "guest", "--guests", "/tmp")
+	run(0, "ring free ok, altp2m off ok, no step ok, no trap ok, not paused ok", "/init", "recover", "guest")
+	run(0, `"recovered": []`, "/init", "recover", "--all", "--json")
+}

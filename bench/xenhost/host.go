@@ -37,6 +37,10 @@ func Open(guests string) (*Host, error) {
 	if err := h.d.Open(); err != nil {
 		return nil, err
 	}
+	// Guests of a run that was killed are let go before new ones are made.
+	if _, err := h.d.RecoverDead(); err != nil {
+		return nil, errors.Join(err, h.d.Close())
+	}
 	if st, err := os.Stat(guests); err != nil || !st.IsDir() {
 		return nil, errors.Join(fmt.Errorf("%q: %w", guests, ErrNoGuests), h.Close())
 	}

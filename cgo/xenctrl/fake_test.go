@@ -67,9 +67,13 @@ type fakeXen struct {
 	ring       *frontRing
 	altp2m     bool
 	restricted map[uint64]bool
+	memory     map[uint64][]byte // frames that can be mapped
+	added      map[uint64]bool
+	cr3        bool // reported
 	listener   bool
 	busy       int // times monitorDisable answers EBUSY
 	stuck      bool
+	stepEvents bool
 	log        []string
 }
 
@@ -118,12 +122,62 @@ func (x *fakeXen) monitorDisable(DomID) error {
 		x.busy--
 		return errno("xc_monitor_disable", syscall.EBUSY)
 	}
-	x.ring = nil
+	x.ring, x.cr3, x.stepEvents = nil, false, false
 	x.log = append(x.log, "disable")
 	return nil
 }
 
 func (x *fakeXen) unmap([]byte) error { return nil }
+
+func (x *fakeXen) mapForeign(_ DomID, _ Prot, gfns []uint64, errs []int32) ([]byte, error) {
+	page := x.memory[gfns[0]]
+	if page == nil {
+		errs[0] = int32(syscall.EINVAL)
+		page = fakePage()
+	}
+	x.log = append(x.log, "map")
+	return page, nil
+}
+
+func (x *fakeXen) depopulate(_ DomID, gfn uint64) error {
+	if !x.added[gfn] {
+		return errno("xc_domain_decrease_reservation_exact", syscall.EBUSY)
+	}
+	delete(x.added, gfn)
+	return nil
+}
+
+func (x *fakeXen) access(_ DomID, gfn uint64) (Access, error) {
+	switch {
+	case x.ring == nil:
+		return 0, errno("xc_get_mem_access", syscall.ENODEV)
+	case gfn >= 1<<20:
+		return 0, errno("xc_get_mem_access", syscall.ESRCH)
+	case x.restricted[gfn]:
+		return AccessRW, nil
+	}
+	return AccessRWX, nil
+}
+
+func (x *fakeXen) monitorWriteCtrlReg(_ DomID, r CtrlReg, on, sync bool, _ uint64, _ bool) error {
+	switch {
+	case x.ring == nil:
+		return errno("xc_monitor_write_ctrlreg", syscall.ENODEV)
+	case x.cr3 == on:
+		return errno("xc_monitor_write_ctrlreg", syscall.EEXIST)
+	case on && x.paused == 0:
+		panic("CR3 is reported to a ring that nobody reads")
+	}
+	x.cr3 = on
+	return nil
+}
+
+func (x *fakeXen) monitorSwitch(_ DomID, s monitorSwitch, on, _ bool) error {
+	if s == switchSingleStep {
+		x.stepEvents = on
+	}
+	return nil
+}
 
 // monitorResume is vm_event_resume.
 func (x *fakeXen) monitorResume(DomID) error {
@@ -151,6 +205,7 @@ func (x *fakeXen) monitorResume(DomID) error {
 		}
 		if flags&FlagVCPUPaused != 0 {
 			v.pauseCount--
+			x.log = append(x.log, "answered")
 		}
 	}
 	return nil
@@ -227,6 +282,13 @@ func (c *fakeChannel) wait(reqCons uint32, notify bool, timeout time.Duration) (
 		}
 	}
 	c.waits = append(c.waits, reqCons)
+	if c.x.stepEvents {
+		for i := range c.x.vcpus {
+			if v := &c.x.vcpus[i]; v.step && v.pauseCount == 0 {
+				c.x.event(i, rawEvent{reason: uint32(ReasonSingleStep)})
+			}
+		}
+	}
 	if c.x.ring.reqProd != reqCons {
 		return WakeEvents, false, nil
 	}

@@ -618,14 +618,14 @@ func TestGuestRecover(t *testing.T) {
 			if n := g.word(beatCPU0).Load(); n > beats+1 {
 				t.Errorf("the guest still beats (%d, %d): the test tests nothing", beats, n)
 			}
-			r, err := g.Recover([]uint64{g.gfn, 1 << 40})
+			r, err := g.Recover(Leftover{Restricted: []uint64{g.gfn, 1 << 40}})
 			must(t, err)
 			t.Logf("%+v", r)
-			if want := (Recovery{MonitorWasOn: mode == "die", Altp2mWasOn: true, AccessReset: 1, Answered: true}); r != want {
+			if want := (Recovery{MonitorWasOn: mode == "die", Altp2mWasOn: true, Restricted: 1, AccessReset: 1, Answered: true}); r != want {
 				t.Errorf("%+v, want %+v", r, want)
 			}
 			g.alive(t)
-			if r, err = g.Recover(nil); err != nil || r != (Recovery{Answered: true}) {
+			if r, err = g.Recover(Leftover{}); err != nil || r != (Recovery{Answered: true}) {
 				t.Errorf("recovered twice: %+v %v", r, err)
 			}
 			g.alive(t)

@@ -192,6 +192,7 @@ func TestRecover(t *testing.T) {
 			x.event(2, rawEvent{})
 			x.event(2, rawEvent{})
 			x.vcpus[1].step = true
+			x.cr3 = true
 		}, Recovery{MonitorWasOn: true, Answered: true}},
 		{"monitor disabled with an event unanswered", func(x *fakeXen) {
 			x.vcpus[0].pauseCount = 1
@@ -204,13 +205,27 @@ func TestRecover(t *testing.T) {
 			x.monitorEnable(1)
 		}, Recovery{MonitorWasOn: true, Altp2mWasOn: true, Answered: true}},
 		{"paused by the toolstack", func(x *fakeXen) { x.paused = 1 }, Recovery{Answered: true, StillPaused: true}},
+		{"at a breakpoint, with frames restricted and added", func(x *fakeXen) {
+			x.monitorEnable(1)
+			x.event(3, rawEvent{reason: uint32(ReasonSoftwareBreakpoint)})
+			x.restricted[5], x.restricted[9] = true, true
+			x.added[77] = true
+			x.memory[8][0x123] = 0xcc
+		}, Recovery{MonitorWasOn: true, Answered: true, Restricted: 2, BytesRestored: 1, FramesRemoved: 1}},
+		{"something else stands where the patch was", func(x *fakeXen) { x.memory[8][0x123] = 0xe9 }, Recovery{Answered: true}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			// Twelve vCPUs need more than one ring of answers.
-			x := &fakeXen{vcpus: make([]fakeVCPU, 12), listener: true, restricted: map[uint64]bool{5: true, 9: true}}
+			x := &fakeXen{vcpus: make([]fakeVCPU, 12), listener: true, restricted: map[uint64]bool{},
+				added: map[uint64]bool{}, memory: map[uint64][]byte{8: fakePage()}}
+			x.memory[8][0x123] = 0x55
 			c.setup(x)
 			paused := x.paused
-			got, err := (&Xen{hv: x}).Domain(1).Recover([]uint64{5, 9, 1 << 30})
+			other := x.memory[8][0x123] == 0xe9
+			left := Leftover{Restricted: []uint64{5, 9, 1 << 30}, Added: []uint64{77, 78},
+				Patched: []Patched{{GPA: 0x8123, Old: []byte{0x55}, By: []byte{0xcc}}, {GPA: 0x9000, Old: []byte{1}, By: []byte{2}}}}
+			d := (&Xen{hv: x}).Domain(1)
+			got, err := d.Recover(left)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -218,26 +233,88 @@ func TestRecover(t *testing.T) {
 			if got != c.want {
 				t.Errorf("%+v, want %+v", got, c.want)
 			}
-			if x.ring != nil || x.paused != paused || x.altp2m || x.listener || x.restricted[5] || x.restricted[9] {
+			if x.ring != nil || x.paused != paused || x.altp2m || x.listener || x.restricted[5] || x.restricted[9] || x.added[77] || x.cr3 {
 				t.Errorf("left: %+v", x)
+			}
+			if b := x.memory[8][0x123]; b != 0x55 && !other || other && b != 0xe9 {
+				t.Errorf("memory is left %#x", b)
 			}
 			for v, s := range x.vcpus {
 				if s.pauseCount != 0 || s.step || s.fast || s.view != 0 || s.answers != answerRounds {
 					t.Errorf("vcpu %d is left %+v", v, s)
 				}
 			}
+			if i, j := slices.Index(x.log, "map"), slices.Index(x.log, "answered"); i < 0 || j >= 0 && j < i {
+				t.Errorf("order %v: a vCPU was answered before memory was restored", x.log)
+			}
+			h, err := d.Probe(left, time.Millisecond)
+			if err != nil || !h.OK() || h.Paused != (paused > 0) || x.ring != nil {
+				t.Errorf("afterwards: %+v, %v", h, err)
+			}
+			// Once more finds nothing to do.
+			again, err := d.Recover(left)
+			if want := (Recovery{AccessReset: 2, Answered: true, StillPaused: c.want.StillPaused}); err != nil || again != want {
+				t.Errorf("recovered twice: %+v, %v", again, err)
+			}
 		})
+	}
+}
+
+func TestRecoverUnpauses(t *testing.T) {
+	for pauses, want := range map[int]Recovery{
+		0: {Answered: true},
+		2: {Answered: true, Unpaused: 2},
+		9: {Answered: true, Unpaused: maxPauses, StillPaused: true},
+	} {
+		x := &fakeXen{vcpus: make([]fakeVCPU, 1), paused: pauses}
+		if got, err := (&Xen{hv: x}).Domain(1).Recover(Leftover{Unpause: true}); err != nil || got != want {
+			t.Errorf("%d pauses: %+v, %v, want %+v", pauses, got, err, want)
+		}
+	}
+}
+
+func TestRecoverBadPatch(t *testing.T) {
+	for name, p := range map[string]Patched{
+		"lengths":    {GPA: 0x8000, Old: []byte{1}, By: []byte{1, 2}},
+		"two frames": {GPA: 0x8fff, Old: []byte{1, 2}, By: []byte{3, 4}},
+	} {
+		x := &fakeXen{vcpus: make([]fakeVCPU, 1), memory: map[uint64][]byte{8: fakePage()}}
+		if r, err := (&Xen{hv: x}).Domain(1).Recover(Leftover{Patched: []Patched{p}}); err == nil || x.paused != 0 {
+			t.Errorf("%s: %+v, %d pauses left", name, r, x.paused)
+		}
+	}
+}
+
+// TestProbe: what is left of a monitor is seen.
+func TestProbe(t *testing.T) {
+	left := Leftover{Restricted: []uint64{5, 6}, Patched: []Patched{{GPA: 0x8123, Old: []byte{0x55}, By: []byte{0xcc}}}}
+	for name, c := range map[string]struct {
+		setup func(x *fakeXen)
+		bad   func(h Health) bool
+	}{
+		"ring":       {func(x *fakeXen) { x.monitorEnable(1) }, func(h Health) bool { return !h.RingFree }},
+		"views":      {func(x *fakeXen) { x.altp2m = true }, func(h Health) bool { return h.Altp2m }},
+		"permission": {func(x *fakeXen) { x.restricted[6] = true }, func(h Health) bool { return len(h.Restricted) == 1 && h.Restricted[0] == 6 }},
+		"step":       {func(x *fakeXen) { x.vcpus[1].step = true }, func(h Health) bool { return h.Stepping && h.Stray > 0 }},
+		"breakpoint": {func(x *fakeXen) { x.memory[8][0x123] = 0xcc }, func(h Health) bool { return h.Standing == 1 }},
+	} {
+		x := &fakeXen{vcpus: make([]fakeVCPU, 2), restricted: map[uint64]bool{}, memory: map[uint64][]byte{8: fakePage()}}
+		c.setup(x)
+		h, err := (&Xen{hv: x}).Domain(1).Probe(left, 5*time.Millisecond)
+		if err != nil || h.OK() || !c.bad(h) {
+			t.Errorf("%s: %+v, %v", name, h, err)
+		}
 	}
 }
 
 func TestRecoverFailures(t *testing.T) {
 	x := &fakeXen{vcpus: make([]fakeVCPU, 1), busy: 1}
 	x.monitorEnable(1)
-	if _, err := (&Xen{hv: x}).Domain(1).Recover(nil); !errors.Is(err, ErrBusy) || x.paused != 0 {
+	if _, err := (&Xen{hv: x}).Domain(1).Recover(Leftover{}); !errors.Is(err, ErrBusy) || x.paused != 0 {
 		t.Errorf("vCPUs waiting for a slot: %v, %d pauses left", err, x.paused)
 	}
 	x = &fakeXen{vcpus: make([]fakeVCPU, 1), stuck: true}
-	r, err := (&Xen{hv: x}).Domain(1).Recover(nil)
+	r, err := (&Xen{hv: x}).Domain(1).Recover(Leftover{})
 	if !errors.Is(err, ErrCorrupt) || r.Answered || x.ring != nil || x.paused != 0 {
 		t.Errorf("Xen does not take answers: %+v %v, ring left: %v", r, err, x.ring != nil)
 	}

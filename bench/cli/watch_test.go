@@ -1,0 +1,101 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"hangbench/bench/dom0"
+	"hangbench/cgo/xenctrl"
+	"hangbench/monitor"
+)
+
+// TestNoDom0: what needs a control domain says so, and where one is.
+func TestNoDom0(t *testing.T) {
+	if xen, err := xenctrl.Open(); err == nil {
+		xen.Close()
+		t.Skip("this machine is a Xen control domain")
+	}
+	for _, args := range [][]string{{"watch", "guest"}, {"recover", "guest"}, {"recover", "--all"}, {"bench", "kill", "--inside", "guest"}} {
+		status, stdout, stderr := hangbench(t, args...)
+		if status != ExitMissing || stdout != "" || !strings.Contains(stderr, "dom0") || !strings.Contains(stderr, "hangbench lab run /init") {
+			t.Errorf("%v: status %d, stdout %q, stderr %q", args, status, stdout, stderr)
+		}
+	}
+}
+
+func TestWatchLines(t *testing.T) {
+	for _, c := range []struct {
+		line watchLine
+		want []string
+	}{
+		{watchLine{Event: "attached", Domain: 3, Mechanism: "poll", Kernel: "6.12.1"}, []string{"domain 3", "poll", "6.12.1"}},
+		{watchLine{Event: "verdict", MS: 12345, Class: "spin", Scope: "partial", VCPUs: []int{1}, Evidence: []string{"one", "two"}}, []string{"12.345 s", "HANG spin", "partial, vCPUs [1]", "one\n", "two"}},
+		{watchLine{Event: "recovered", Class: "spin", HungMS: 1500}, []string{"spin hang is over", "1.500 s"}},
+		{watchLine{Event: "detached", Counters: &monitor.Counters{Samples: 17, Steps: 18, BackedOut: "livelock"}}, []string{"17 samples", "18 steps", "backed out: livelock"}},
+	} {
+		for _, want := range c.want {
+			if got := c.line.text(); !strings.Contains(got, want) {
+				t.Errorf("%q lacks %q", got, want)
+			}
+		}
+	}
+}
+
+func TestPrintRecovered(t *testing.T) {
+	good := dom0.Recovered{Domain: 3, Journal: dom0.JournalDead, Mechanism: "int3-step", PID: 77, RingOn: true, BytesPatched: 1,
+		RingFree: true, Altp2mOff: true, NotStepping: true, NoTrap: true, NotPaused: true}
+	bad := dom0.Recovered{Domain: 4, Journal: dom0.JournalNone, Altp2mOff: true, NotStepping: true, NoTrap: true, PausedByOthers: true}
+	var b bytes.Buffer
+	if err := printRecovered(&b, []dom0.Recovered{good, bad}, false); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"domain 3: journal dead (int3-step, process 77)", "ring on", "1 bytes patched", "domain 4: journal none", "ring free NO", "paused, not by a monitor"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("lacks %q:\n%s", want, b.String())
+		}
+	}
+	b.Reset()
+	if err := printRecovered(&b, nil, true); err != nil {
+		t.Fatal(err)
+	}
+	var got struct {
+		Schema    int
+		Recovered []dom0.Recovered
+	}
+	if err := json.Unmarshal(b.Bytes(), &got); err != nil || got.Schema != 1 || got.Recovered == nil {
+		t.Errorf("%s: %v", b.String(), err)
+	}
+}
+
+func TestKillTable(t *testing.T) {
+	ok := dom0.Recovered{Journal: dom0.JournalDead, RingOn: true, BytesPatched: 1, RingFree: true, Altp2mOff: true, NotStepping: true, NoTrap: true, NotPaused: true}
+	stuck := ok
+	stuck.NotStepping, stuck.BytesPatched, stuck.Pauses = false, 0, 1
+	kills := []dom0.Killed{
+		{Mechanism: "int3-step", Signal: "KILL", Seed: 1, Recovered: ok, Beats: 2, Work: 5},
+		{Mechanism: "int3-step", Signal: "KILL", Seed: 2, Recovered: stuck, Beats: 2, Work: 5},
+	}
+	// A third was planned and never ran: it does not count as recovered.
+	s := summarize("int3-step", 3, kills)
+	if want := (killSummary{Mechanism: "int3-step", Kills: 3, OK: 1, RingOn: 2, Patched: 1, Paused: 1}); s != want {
+		t.Errorf("%+v, want %+v", s, want)
+	}
+	var b bytes.Buffer
+	if err := printKills(&b, killReport{Rows: []killSummary{s}, Kills: kills}); err != nil {
+		t.Fatal(err)
+	}
+	if out := b.String(); !strings.Contains(out, "1 of 3") || !strings.Contains(out, "not recovered: int3-step seed 2") || strings.Contains(out, "seed 1,") {
+		t.Errorf("%s", out)
+	}
+}
+
+func TestKillMechanisms(t *testing.T) {
+	if all, err := killMechanisms(""); err != nil || len(all) != len(monitor.Mechanisms()) {
+		t.Errorf("%d, %v", len(all), err)
+	}
+	if some, err := killMechanisms("none,exec-step"); err != nil || len(some) != 2 || some[1].Name != "exec-step" {
+		t.Errorf("%v, %v", some, err)
+	}
+}

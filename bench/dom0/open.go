@@ -1,0 +1,118 @@
+package dom0
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	xc "hangbench/cgo/xenctrl"
+	"hangbench/guests/kernel"
+	"hangbench/monitor"
+	"hangbench/monitor/detect"
+	xcdriver "hangbench/monitor/driver/xenctrl"
+	"hangbench/monitor/linux"
+)
+
+// ErrNoProfile says that no kernel at hand is the one that the guest runs.
+var ErrNoProfile = errors.New("none of the kernels at hand is the guest's; name it with --kernel, or a folder that has it with --guests")
+
+// Profiles reads the profile of every guest kernel in the folder of guests.
+func (h *Host) Profiles() ([]*kernel.Profile, error) {
+	paths, err := filepath.Glob(filepath.Join(h.Guests, "*", ProfileFile))
+	if err != nil {
+		return nil, fmt.Errorf("look for guest kernels: %w", err)
+	}
+	var all []*kernel.Profile
+	for _, path := range paths {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("guest kernel: %w", err)
+		}
+		p, err := kernel.ReadProfile(b)
+		if err != nil {
+			return nil, fmt.Errorf("guest kernel %s: %w", path, err)
+		}
+		all = append(all, p)
+	}
+	return all, nil
+}
+
+// OpenGuest opens a domain that is there already, whoever made it. It needs
+// nothing of the guest's help, no heartbeat either; the kernel it runs is the one
+// of the profiles whose banner stands in its memory. The caller closes it with
+// Close and must not use it for trials.
+func (h *Host) OpenGuest(domid int, profiles []*kernel.Profile) (*Guest, error) {
+	g := &Guest{Domid: domid, host: h}
+	errs := []error{fmt.Errorf("domain %d: %w", domid, ErrNoProfile)}
+	for _, p := range profiles {
+		g.profile, g.Release = p, p.Release
+		err := g.open(layout{p})
+		if err == nil {
+			return g, nil
+		}
+		errs = append(errs, fmt.Errorf("Linux %s: %w", p.Release, err), g.Close())
+	}
+	return nil, errors.Join(errs...)
+}
+
+// Close lets go of a guest that stays up.
+func (g *Guest) Close() error {
+	var err error
+	if g.mapping != nil {
+		err = g.mapping.Close()
+	}
+	if g.driver != nil {
+		err = errors.Join(err, g.driver.Close())
+	}
+	return err
+}
+
+// open opens driver and kernel of a domain that exists.
+func (g *Guest) open(l linux.Layout) error {
+	var err error
+	if g.driver, err = xcdriver.New(g.host.xen, g.Domid); err != nil {
+		return err
+	}
+	regs, err := g.registers()
+	if err != nil {
+		return err
+	}
+	g.kern, err = linux.Open(g.driver, l, regs...)
+	return err
+}
+
+// journaled is an attached monitor with its journal.
+type journaled struct {
+	*monitor.Session
+	j *journal
+}
+
+// Detach lets go of the guest. If that fails the journal stays: the guest can be
+// recovered.
+func (s *journaled) Detach() (monitor.Counters, error) {
+	c, err := s.Session.Detach()
+	return c, errors.Join(err, s.j.end(err == nil))
+}
+
+// attach attaches a monitor, with a journal of what it changes.
+func (g *Guest) attach(m monitor.Mechanism, t detect.Thresholds, sample time.Duration, record func(*detect.Observation)) (*journaled, error) {
+	trap, counters, err := g.trap()
+	if err != nil {
+		return nil, err
+	}
+	j, err := g.host.beginJournal(g.Domid, m.Name)
+	if err != nil {
+		return nil, err
+	}
+	s, err := monitor.Attach(monitor.Config{
+		Driver: g.driver, Mechanism: m, Trap: trap, Counters: counters, Symbols: g.kern, Kernel: g.kern,
+		Thresholds: t, Sample: sample, Now: now, Journal: j, Record: record,
+	})
+	if err != nil {
+		// Busy: somebody else has the ring, and nothing was done to the guest.
+		return nil, errors.Join(err, j.end(j.inOrder || errors.Is(err, xc.ErrBusy)))
+	}
+	return &journaled{s, j}, nil
+}
