@@ -21,13 +21,14 @@ import (
 	xcdriver "hangbench/monitor/driver/xenctrl"
 	"hangbench/monitor/linux"
 	"hangbench/results"
+	"hangbench/scenarios/inject"
 	"hangbench/scenarios/suites"
 )
 
 // Fields are the structure fields that injection and monitor read; the guest
 // kernel's profile must have them.
 func Fields() []string {
-	return []string{"rwlock_t.raw_lock", "qrwlock.wlocked"}
+	return inject.Fields()
 }
 
 // SwitchFunction is the kernel function whose execution tells of a task switch:
@@ -233,7 +234,7 @@ func (g *Guest) Run(ctx context.Context, p plan.Trial) (results.Trial, error) {
 	}
 	trap := monitor.Trap{Symbol: SwitchFunction, VA: va, GFN: gpa >> 12}
 	return trial.Run(ctx, p, trial.Env{
-		Host: g.host.Kind, Release: g.Release, Page: g.page, CPUs: g.cpus, Target: g,
+		Host: g.host.Kind, Release: g.Release, Page: g.page, CPUs: g.cpus, Target: g, Ended: g.ended,
 		Attach: func(m monitor.Mechanism, t detect.Thresholds, sample time.Duration) (trial.Watcher, error) {
 			s, err := monitor.Attach(monitor.Config{
 				Driver: g.driver, Mechanism: m, Trap: trap, Symbols: names{g.profile.Symbols},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 	"unsafe"
@@ -46,6 +47,16 @@ type world struct {
 	slow       float64       // factor of the beats' period while watched
 	slowWork   float64       // the same of its work
 
+	cpus      int
+	spared    []int   // vCPUs that the fault does not stop
+	idleHands bool    // the fault stops work and no heartbeat
+	pace      float64 // factor of the work's period while a storm rages
+	numb      bool    // does not take errands up
+
+	storm bool
+	how   string // it has ended itself
+	asked []beat.Errand
+
 	// How the monitor is to behave.
 	alarmAfterAttach, alarmAfterFault, endAfterAttach time.Duration
 	late                                              time.Duration // from the verdict's time to its delivery
@@ -57,6 +68,7 @@ type world struct {
 	// How the host is to fail.
 	noSymbol                              bool
 	attachErr, traceErr, stopErr, liftErr error
+	endErr                                error
 	// onSleep is called after each sleep.
 	onSleep func()
 
@@ -77,7 +89,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{
 		t: t, now: 5e9, mem: unsafe.Slice((*byte)(unsafe.Pointer(&words[0])), beat.Size),
 		alarmAfterAttach: never, alarmAfterFault: never, endAfterAttach: never, class: detect.ClassSpin,
-		slow: 1, slowWork: 1,
+		slow: 1, slowWork: 1, cpus: 1, pace: 1,
 		verdict: make(chan detect.Verdict, 1), done: make(chan struct{}),
 	}
 	var err error
@@ -91,7 +103,8 @@ func newWorld(t *testing.T) *world {
 
 func (w *world) env() Env {
 	return Env{
-		Host: "lab", Release: "6.12-test", Page: w.page, CPUs: 1, Target: w,
+		Host: "lab", Release: "6.12-test", Page: w.page, CPUs: w.cpus, Target: w,
+		Ended: func() (string, error) { return w.how, w.endErr },
 		Attach: func(m monitor.Mechanism, t detect.Thresholds, sample time.Duration) (Watcher, error) {
 			w.call("attach %s spin=%v sample=%v", m.Name, t.Spin, sample)
 			if w.attachErr != nil {
@@ -136,6 +149,14 @@ func (w *world) sleep(ctx context.Context, d time.Duration) error {
 	if !w.deaf && !w.hung() {
 		w.page.SetActive(w.page.Wanted())
 	}
+	if e, token, ok := w.page.Asked(); ok && !w.numb {
+		w.page.Answer(token)
+		w.asked = append(w.asked, e)
+		if e == beat.Bomb {
+			w.faulted = w.now
+		}
+		w.storm = e == beat.Bomb || e == beat.Stop
+	}
 	slow, slowWork := 1.0, 1.0
 	if w.watching {
 		slow, slowWork = w.slow, w.slowWork
@@ -143,14 +164,19 @@ func (w *world) sleep(ctx context.Context, d time.Duration) error {
 	for end := w.now + int64(d); w.now < end; {
 		w.now = min(end, w.nextBeat, w.nextWork)
 		if w.now == w.nextBeat {
-			if !w.hung() {
-				w.page.Beat(0)
+			for cpu := range w.cpus {
+				if !w.hung() && w.paused == 0 || w.hung() && (w.idleHands || slices.Contains(w.spared, cpu)) {
+					w.page.Beat(cpu)
+				}
 			}
 			w.nextBeat += int64(slow * float64(beat.Period))
 		}
 		if w.now == w.nextWork {
-			if !w.hung() && !w.lazy && w.page.Active() == beat.Busy {
+			if !w.hung() && !w.lazy && w.page.Active() != beat.Idle {
 				w.page.Work(0)
+			}
+			if w.storm {
+				slowWork = w.pace
 			}
 			w.nextWork += int64(slowWork * float64(workPeriod))
 		}
@@ -217,7 +243,7 @@ func (t tracer) Stop() (Violations, error) {
 // The guest's kernel.
 
 func (w *world) Symbol(name string) (uint64, error) {
-	if w.noSymbol || name != "tasklist_lock" {
+	if w.noSymbol || !slices.Contains([]string{"tasklist_lock", "file_systems_lock", "rtnl_mutex", "kthreadd_task", "panic_on_oops", "kernel_wait4"}, name) {
 		return 0, fmt.Errorf("no symbol %s", name)
 	}
 	return lockVA, nil
@@ -258,5 +284,8 @@ func (w *world) WritePhysical(gpa uint64, b []byte) error {
 	return nil
 }
 
-func (w *world) Pause() error   { w.paused++; return nil }
-func (w *world) Unpause() error { w.paused--; return nil }
+func (w *world) VCPUs() int                                  { return w.cpus }
+func (w *world) InstructionPointer(vcpu int) (uint64, error) { return 0, nil }
+func (w *world) NMI(vcpu int) error                          { return nil }
+func (w *world) Pause() error                                { w.paused++; return nil }
+func (w *world) Unpause() error                              { w.paused--; return nil }
