@@ -53,6 +53,7 @@ type world struct {
 	pace      float64 // factor of the work's period while a storm rages
 	numb      bool    // does not take errands up
 
+	ram   []byte // from ramPA on
 	storm bool
 	how   string // it has ended itself
 	asked []beat.Errand
@@ -97,6 +98,9 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w.page.Init()
+	w.ram = make([]byte, 32)
+	copy(w.ram, []byte{0xf3, 0x0f, 0x1e, 0xfa})                     // kernel_wait4 begins with endbr64
+	copy(w.ram[16:], []byte{0, 0x10, 0, 0, 0x80, 0x88, 0xff, 0xff}) // kthreadd
 	w.nextBeat, w.nextWork = w.now+int64(beat.Period), w.now+int64(workPeriod)
 	return w
 }
@@ -242,31 +246,61 @@ func (t tracer) Stop() (Violations, error) {
 
 // The guest's kernel.
 
+// lockNames are all one lock: the fake guest has one byte of it. Other symbols
+// lie in its ram.
+var lockNames = []string{"tasklist_lock", "file_systems_lock"}
+
+var ramNames = []string{"kernel_wait4", "rtnl_mutex", "kthreadd_task", "panic_on_oops"}
+
+const ramPA = 0x6000
+
 func (w *world) Symbol(name string) (uint64, error) {
-	if w.noSymbol || !slices.Contains([]string{"tasklist_lock", "file_systems_lock", "rtnl_mutex", "kthreadd_task", "panic_on_oops", "kernel_wait4"}, name) {
-		return 0, fmt.Errorf("no symbol %s", name)
+	if !w.noSymbol && slices.Contains(lockNames, name) {
+		return lockVA, nil
 	}
-	return lockVA, nil
+	if i := slices.Index(ramNames, name); i >= 0 {
+		return lockVA - lockPA + ramPA + 8*uint64(i), nil
+	}
+	return 0, fmt.Errorf("no symbol %s", name)
 }
 
 func (w *world) Offset(typ, field string) (uint64, error) { return 0, nil }
 
 func (w *world) Translate(va uint64) (uint64, error) {
-	if va != lockVA {
+	if va < lockVA || va >= lockVA-lockPA+ramPA+uint64(len(w.ram)) {
 		return 0, fmt.Errorf("%#x is not mapped", va)
 	}
-	return lockPA, nil
+	return va - lockVA + lockPA, nil
 }
 
 func (w *world) ReadPhysical(gpa uint64, b []byte) error {
-	if gpa != lockPA || len(b) != 1 {
+	switch {
+	case gpa == lockPA && len(b) == 1:
+		b[0] = w.lock
+	case gpa >= ramPA && gpa+uint64(len(b)) <= ramPA+uint64(len(w.ram)):
+		copy(b, w.ram[gpa-ramPA:])
+	default:
 		return errors.New("no memory there")
 	}
-	b[0] = w.lock
 	return nil
 }
 
 func (w *world) WritePhysical(gpa uint64, b []byte) error {
+	if gpa >= ramPA && gpa+uint64(len(b)) <= ramPA+uint64(len(w.ram)) {
+		copy(w.ram[gpa-ramPA:], b)
+		switch gpa {
+		case ramPA: // kernel_wait4
+			w.call("crash")
+			w.faulted, w.fatal, w.how = w.now, true, "crash"
+		case ramPA + 8: // rtnl_mutex
+			w.lock = 0
+			if b[6] != 0 { // an address, and not only flags
+				w.call("hold")
+				w.faulted, w.lock = w.now, 0xff
+			}
+		}
+		return nil
+	}
 	if gpa != lockPA || len(b) != 1 {
 		return errors.New("no memory there")
 	}
