@@ -52,6 +52,8 @@ type Scenario struct {
 	// Silent. Of a control, the sign that Disturb has.
 	Sign  Sign
 	VCPUs VCPUs
+	// MinVCPUs is how many vCPUs the guest must have; 0 means one.
+	MinVCPUs int
 	// Disturb does something to the guest of a control that is no hang, however
 	// much it looks like one, for so long as Disturbed says.
 	Disturb   func(inject.Target) (*inject.Injection, error)
@@ -61,8 +63,7 @@ type Scenario struct {
 // Control reports whether the scenario has no fault.
 func (s Scenario) Control() bool { return s.Fault == nil }
 
-// Partial reports whether the fault leaves some vCPUs alone, so that it takes
-// more than one.
+// Partial reports whether the fault leaves some vCPUs alone.
 func (s Scenario) Partial() bool { return s.VCPUs == OnlyLast }
 
 // disturbed is long enough for a detector to take it for a hang: a multiple of
@@ -76,6 +77,9 @@ func All() []Scenario {
 	}
 	loop := func(function string) func(inject.Target) (*inject.Injection, error) {
 		return func(t inject.Target) (*inject.Injection, error) { return inject.LoopIn(t, function) }
+	}
+	mask := func(function string) func(inject.Target) (*inject.Injection, error) {
+		return func(t inject.Target) (*inject.Injection, error) { return inject.MaskedLoopIn(t, function) }
 	}
 	asked := func(what string, do, undo beat.Errand) func(inject.Target) (*inject.Injection, error) {
 		return func(t inject.Target) (*inject.Injection, error) { return inject.Asked(t, what, do, undo) }
@@ -95,15 +99,34 @@ func All() []Scenario {
 			Workload: beat.Files,
 			Class:    "spin",
 			Fault:    hold("file_systems_lock"),
-			Sign:     Silent, VCPUs: OnlyLast,
+			Sign:     Silent, VCPUs: OnlyLast, MinVCPUs: 2,
 		},
 		{
+			// With one vCPU the kernel has no paravirtual spinlocks, and the waiter spins
+			// with interrupts off for ever. The lab's emulator then keeps interrupts from
+			// the hypervisor too (see inject.MaskedLoopIn). With more, it halts.
 			ID:       "spinlock-irqoff",
 			Summary:  "the lock of vCPU 0's run queue is held for ever: it spins with interrupts off, and so does who wants its queue",
 			Workload: beat.Idle,
 			Class:    "hard",
 			Fault:    func(t inject.Target) (*inject.Injection, error) { return inject.HoldRunQueue(t, 0) },
-			Sign:     Silent, VCPUs: First,
+			Sign:     Silent, VCPUs: First, MinVCPUs: 2,
+		},
+		{
+			ID:       "hard-lockup",
+			Summary:  "wait4 loops in the kernel with interrupts off: whoever calls it never leaves its vCPU",
+			Workload: beat.Idle,
+			Class:    "hard",
+			Fault:    mask("kernel_wait4"),
+			Sign:     Silent, VCPUs: Every,
+		},
+		{
+			ID:       "hard-lockup-partial",
+			Summary:  "reading /proc/filesystems loops in the kernel with interrupts off: only the last vCPU's task does",
+			Workload: beat.Files,
+			Class:    "hard",
+			Fault:    mask("filesystems_proc_show"),
+			Sign:     Silent, VCPUs: OnlyLast, MinVCPUs: 2,
 		},
 		{
 			ID:       "soft-lockup",
@@ -119,7 +142,7 @@ func All() []Scenario {
 			Workload: beat.Files,
 			Class:    "soft",
 			Fault:    loop("filesystems_proc_show"),
-			Sign:     Silent, VCPUs: OnlyLast,
+			Sign:     Silent, VCPUs: OnlyLast, MinVCPUs: 2,
 		},
 		{
 			ID:       "mutex-deadlock",

@@ -7,17 +7,17 @@ import (
 	"hangbench/monitor"
 )
 
-// VCPUs, InstructionPointer and NMI make the guest an inject.Machine, together
+// VCPUs, Where and NMI make the guest an inject.Machine, together
 // with its memory in host.go.
 
 // VCPUs is the number of vCPUs.
 func (g *Guest) VCPUs() int { return g.driver.VCPUs() }
 
-// InstructionPointer reads RIP of a vCPU.
-func (g *Guest) InstructionPointer(vcpu int) (uint64, error) {
+// Where returns RIP of a vCPU, and whether it takes interrupts.
+func (g *Guest) Where(vcpu int) (rip uint64, interrupts bool, err error) {
 	var r monitor.Registers
-	err := g.driver.Registers(vcpu, &r)
-	return r.RIP, err
+	err = g.driver.Registers(vcpu, &r)
+	return r.RIP, r.InterruptsOn(), err
 }
 
 // triggerTime bounds a call of xl, on dom0's clock.

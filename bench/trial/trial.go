@@ -122,8 +122,8 @@ func Run(ctx context.Context, p plan.Trial, env Env) (results.Trial, error) {
 		rec.DeadlineNS = p.Timing.DeadlineMS * 1e6
 	}
 	r := &run{ctx: ctx, p: p, env: env, sc: sc, mech: mech, rec: &rec}
-	if sc.Partial() && env.CPUs < 2 {
-		return rec, fmt.Errorf("scenario %s leaves some vCPUs alone and needs a guest with two or more", sc.ID)
+	if env.CPUs < sc.MinVCPUs {
+		return rec, fmt.Errorf("scenario %s needs a guest with %d vCPUs, this one has %d", sc.ID, sc.MinVCPUs, env.CPUs)
 	}
 	err = r.all()
 	if why, ok := reasons(err); ok {

@@ -34,7 +34,9 @@ const kthreadd = 0xffff888000001000
 type fakeGuest struct {
 	mem    []byte
 	rip    [2]uint64
-	busy   int // reads at which a lock looks held
+	masked int  // looks at which interrupts are off
+	stay   bool // vCPUs loop
+	busy   int  // reads at which a lock looks held
 	paused int
 	wild   int // writes of a fault while the guest ran
 	nmis   []int
@@ -135,11 +137,14 @@ func (g *fakeGuest) Unpause() error {
 
 func (g *fakeGuest) VCPUs() int { return len(g.rip) }
 
-func (g *fakeGuest) InstructionPointer(vcpu int) (uint64, error) {
+func (g *fakeGuest) Where(vcpu int) (uint64, bool, error) {
 	// Who is in the way goes on, one instruction a look.
 	at := g.rip[vcpu]
-	g.rip[vcpu]++
-	return at, nil
+	if !g.stay {
+		g.rip[vcpu]++
+	}
+	g.masked = max(0, g.masked-1)
+	return at, g.masked == 0, nil
 }
 
 func (g *fakeGuest) NMI(vcpu int) error      { g.nmis = append(g.nmis, vcpu); return nil }

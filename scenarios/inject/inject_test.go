@@ -132,6 +132,32 @@ func TestPatch(t *testing.T) {
 	}
 }
 
+// TestMaskedLoop: the old bytes come back when interrupts are on again.
+func TestMaskedLoop(t *testing.T) {
+	g := newFake()
+	was := bytes.Clone(g.get("kernel_wait4", 9))
+	in, err := MaskedLoopIn(g, "kernel_wait4")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := g.get("kernel_wait4", 4); !bytes.Equal(got, []byte{0xfa, 0xeb, 0xfd, 0xfa}) {
+		t.Errorf("the function begins with %x", got)
+	}
+	g.stay, g.masked = true, 7
+	g.rip[0], g.rip[1] = symbols["kernel_wait4"]+1, symbols["kernel_wait4"]
+	if err := in.Lift(); err != nil {
+		t.Fatal(err)
+	}
+	if got := g.get("kernel_wait4", 9); !bytes.Equal(got, was) || g.masked != 0 {
+		t.Errorf("after lifting it begins with %x, want %x; interrupts were still off at %d looks", got, was, g.masked)
+	}
+	g.check(t)
+	g.set("kernel_wait4", []byte{0x0f, 0x1f, 0x44, 0})
+	if _, err := MaskedLoopIn(g, "kernel_wait4"); err == nil {
+		t.Error("a function was patched whose first instruction cannot be entered in the middle")
+	}
+}
+
 func TestCrashIn(t *testing.T) {
 	g := newFake()
 	in, err := CrashIn(g, "kernel_wait4")

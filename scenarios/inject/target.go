@@ -26,8 +26,8 @@ type Machine interface {
 	Unpause() error
 	// VCPUs is the number of vCPUs.
 	VCPUs() int
-	// InstructionPointer reads RIP of a vCPU.
-	InstructionPointer(vcpu int) (uint64, error)
+	// Where returns RIP of a vCPU, and whether it takes interrupts.
+	Where(vcpu int) (rip uint64, interrupts bool, err error)
 	// NMI sends a vCPU a non-maskable interrupt, which wakes it whatever it waits for.
 	NMI(vcpu int) error
 }
