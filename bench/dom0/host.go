@@ -14,6 +14,7 @@ import (
 	"hangbench/bench/trial"
 	xc "hangbench/cgo/xenctrl"
 	"hangbench/guests/beat"
+	"hangbench/guests/disk"
 	"hangbench/guests/kernel"
 	"hangbench/guests/xl"
 	"hangbench/monitor"
@@ -95,6 +96,7 @@ type Guest struct {
 	profile *kernel.Profile
 	mapping *xc.Mapping
 	page    *beat.Page
+	disk    *disk.Disk // nil in a dom0 that cannot make one
 	cpus    int
 	driver  *xcdriver.Driver
 	space   *linux.Space
@@ -134,14 +136,21 @@ func (h *Host) NewGuest(ctx context.Context, name string, spec suites.Guest) (_ 
 		return nil, fmt.Errorf("guest kernel %s: %w", spec.Kernel, err)
 	}
 	h.Progress("create guest")
+	var path string
+	if g.disk, err = disk.Make(name); err == nil {
+		path = g.disk.Path
+	} else if !errors.Is(err, disk.ErrNone) {
+		return nil, err
+	}
 	g.Domid, err = h.tools.Create(ctx, xl.Config{
 		Name: name, VCPUs: spec.VCPUs, MemoryMiB: spec.MemoryMiB,
 		Kernel: filepath.Join(dir, KernelFile), Ramdisk: filepath.Join(h.Guests, "initrd"),
 		Cmdline: "console=hvc0 quiet nokaslr mitigations=off cryptomgr.notests",
 		Altp2m:  xl.Altp2mExternal,
+		Disk:    path,
 	})
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, g.closeDisk(context.WithoutCancel(ctx)))
 	}
 	defer func() {
 		if err != nil {
@@ -216,7 +225,7 @@ func (g *Guest) Destroy(ctx context.Context) error {
 	if g.mapping != nil {
 		err = g.mapping.Close()
 	}
-	return errors.Join(err, g.host.tools.Destroy(ctx, g.Domid))
+	return errors.Join(err, g.host.tools.Destroy(ctx, g.Domid), g.closeDisk(ctx))
 }
 
 // Run runs one trial on the guest.

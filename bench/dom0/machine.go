@@ -2,8 +2,13 @@ package dom0
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"hangbench/guests/disk"
 	"hangbench/monitor"
 )
 
@@ -28,6 +33,35 @@ func (g *Guest) NMI(vcpu int) error {
 	ctx, cancel := context.WithTimeout(context.Background(), triggerTime)
 	defer cancel()
 	return g.host.tools.NMI(ctx, g.Domid, vcpu)
+}
+
+// StallDisk makes the guest's disk complete no request until it is called with
+// false.
+func (g *Guest) StallDisk(stall bool) error {
+	switch {
+	case g.disk == nil:
+		return fmt.Errorf("the guest has no disk: %w", disk.ErrNone)
+	case stall:
+		return g.disk.Suspend()
+	}
+	return g.disk.Resume()
+}
+
+// closeDisk removes the guest's disk. The backend lets go of it some time after
+// the guest is gone.
+func (g *Guest) closeDisk(ctx context.Context) error {
+	if g.disk == nil {
+		return nil
+	}
+	for end := now() + int64(triggerTime); ; {
+		err := g.disk.Close()
+		if err == nil || !errors.Is(err, unix.EBUSY) || now() > end {
+			return err
+		}
+		if err := sleep(ctx, 100*time.Millisecond); err != nil {
+			return err
+		}
+	}
 }
 
 // ended says how the guest has ended itself.

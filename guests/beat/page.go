@@ -51,11 +51,12 @@ const (
 	Syscalls                 // on every vCPU: a thousand system calls that do next to nothing
 	Memory                   // on every vCPU: memory allocated, touched and given back
 	Disk                     // on every vCPU: blocks read from and written to the guest's disk, past the page cache
+	Pages                    // on every vCPU: a few megabytes of memory gone round, with swap on the guest's disk
 	Sleeper                  // on every vCPU: a nap of a Period, by a task that can be stopped
 	workloads
 )
 
-var workloadNames = [workloads]string{"idle", "busy", "mutex", "files", "forks", "syscalls", "memory", "disk", "sleeper"}
+var workloadNames = [workloads]string{"idle", "busy", "mutex", "files", "forks", "syscalls", "memory", "disk", "pages", "sleeper"}
 
 // String names the workload, as scenarios do.
 func (w Workload) String() string {

@@ -42,6 +42,8 @@ var parts = map[string]func(page *beat.Page, cpu int) error{
 	beat.Forks.String():    forker,
 	beat.Syscalls.String(): caller,
 	beat.Memory.String():   allocator,
+	beat.Disk.String():     diskProber,
+	beat.Pages.String():    pager,
 	beat.Sleeper.String():  sleeper,
 }
 
@@ -69,6 +71,8 @@ func run(args []string) error {
 			return passMutex()
 		case "bomb":
 			return bomb()
+		case "thrash":
+			return thrash()
 		}
 	}
 	if os.Getpid() != 1 {
@@ -151,7 +155,9 @@ type supervisor struct {
 	file    *os.File
 	cpus    int
 	workers []*exec.Cmd
-	storm   int // process group of Bomb or Thrash, 0 without one
+	disk    bool // is there
+	swap    bool // is on
+	storm   int  // process group of Bomb or Thrash, 0 without one
 }
 
 // work makes one workload run instead of another.
@@ -162,8 +168,19 @@ func (s *supervisor) work(want beat.Workload) error {
 	}
 	s.workers = s.workers[:0]
 	first := 0
-	if want == beat.Files {
+	var err error
+	switch want {
+	case beat.Files:
 		first = s.cpus - 1
+	case beat.Disk:
+		err = s.needDisk()
+	case beat.Pages:
+		err = s.needSwap()
+	}
+	if err != nil {
+		// The trial sees that the workload does not start.
+		fmt.Fprintf(os.Stderr, "hangbench-init: workload %s: %v\n", want, err)
+		return nil
 	}
 	if _, ok := parts[want.String()]; ok {
 		for cpu := first; cpu < s.cpus; cpu++ {

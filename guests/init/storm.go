@@ -47,6 +47,8 @@ func (s *supervisor) run(e beat.Errand) error {
 		s.workers = append(s.workers, cmd) // to be reaped with them
 	case beat.Bomb:
 		return s.unleash("bomb")
+	case beat.Thrash:
+		return s.unleash("thrash")
 	case beat.Kill:
 		return s.kill()
 	case beat.Stop, beat.Continue:

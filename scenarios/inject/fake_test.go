@@ -32,15 +32,16 @@ const kthreadd = 0xffff888000001000
 
 // fakeGuest is a guest with two vCPUs and little memory.
 type fakeGuest struct {
-	mem    []byte
-	rip    [2]uint64
-	masked int  // looks at which interrupts are off
-	stay   bool // vCPUs loop
-	busy   int  // reads at which a lock looks held
-	paused int
-	wild   int // writes of a fault while the guest ran
-	nmis   []int
-	asked  []beat.Errand
+	mem     []byte
+	rip     [2]uint64
+	masked  int // looks at which interrupts are off
+	stalled bool
+	stay    bool // vCPUs loop
+	busy    int  // reads at which a lock looks held
+	paused  int
+	wild    int // writes of a fault while the guest ran
+	nmis    []int
+	asked   []beat.Errand
 
 	noSymbols, unmapped, stuck, noGo, noStop bool
 }
@@ -147,5 +148,9 @@ func (g *fakeGuest) Where(vcpu int) (uint64, bool, error) {
 	return at, g.masked == 0, nil
 }
 
+func (g *fakeGuest) StallDisk(stall bool) error {
+	g.stalled = stall
+	return nil
+}
 func (g *fakeGuest) NMI(vcpu int) error      { g.nmis = append(g.nmis, vcpu); return nil }
 func (g *fakeGuest) Ask(e beat.Errand) error { g.asked = append(g.asked, e); return nil }

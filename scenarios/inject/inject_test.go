@@ -182,6 +182,12 @@ func TestAskedAndPaused(t *testing.T) {
 	if err := in.Lift(); err != nil || !slices.Equal(g.asked, []beat.Errand{beat.Bomb, beat.Kill}) {
 		t.Errorf("errands %v, %v", g.asked, err)
 	}
+	if in, err = StallDisk(g); err != nil || !g.stalled {
+		t.Fatalf("stalled: %v, %v", g.stalled, err)
+	}
+	if err := in.Lift(); err != nil || g.stalled {
+		t.Errorf("lifted, and stalled: %v, %v", g.stalled, err)
+	}
 	if in, err = Paused(g); err != nil || g.paused != 1 {
 		t.Fatalf("%d pauses, %v", g.paused, err)
 	}

@@ -30,6 +30,9 @@ type Machine interface {
 	Where(vcpu int) (rip uint64, interrupts bool, err error)
 	// NMI sends a vCPU a non-maskable interrupt, which wakes it whatever it waits for.
 	NMI(vcpu int) error
+	// StallDisk makes the guest's disk take requests and complete none, until it is
+	// called with false.
+	StallDisk(stall bool) error
 }
 
 // Target is a guest as an injector needs it.

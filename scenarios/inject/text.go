@@ -16,8 +16,13 @@ var (
 )
 
 // endbr64 is the first instruction of every function that may be called by
-// pointer, in a kernel built for indirect branch tracking.
-var endbr64 = []byte{0xf3, 0x0f, 0x1e, 0xfa}
+// pointer, in a kernel built for indirect branch tracking; where the kernel has
+// found that a function never is, it puts a no-operation in its place. Both have
+// four bytes, and without the first one are no-operations too.
+var (
+	endbr64 = []byte{0xf3, 0x0f, 0x1e, 0xfa}
+	sealed  = []byte{0x66, 0x0f, 0x1f, 0x00}
+)
 
 // firstInstructions are what functions of an x86-64 kernel begin with that have
 // a hook or are called by pointer: endbr64, and the no-operations or the call of
@@ -26,7 +31,7 @@ var endbr64 = []byte{0xf3, 0x0f, 0x1e, 0xfa}
 var firstInstructions = [][]byte{
 	endbr64,
 	{0x0f, 0x1f, 0x44, 0x00},
-	{0x66, 0x0f, 0x1f, 0x00},
+	sealed,
 	{0x0f, 0x1f, 0x40},
 	{0xe8},
 }
@@ -112,9 +117,9 @@ func LoopIn(t Target, function string) (*Injection, error) {
 //
 // Lifting lets the loop turn interrupts on, and writes the old bytes back when
 // all who loop have them on. Whoever was at the second instruction goes on
-// behind the prefix of endbr64, and what is left of that does nothing either.
+// behind the first byte of endbr64, and what is left of that does nothing either.
 func MaskedLoopIn(t Target, function string) (*Injection, error) {
-	s, err := patch(t, function, maskedLoop, endbr64)
+	s, err := patch(t, function, maskedLoop, endbr64, sealed)
 	if err != nil {
 		return nil, err
 	}

@@ -21,6 +21,13 @@ func main() {
 	if agent.IsInit() {
 		agent.Main()
 	}
+	if agent.IsBlockScript() {
+		if err := agent.ConnectDisk(os.Args[len(os.Args)-1], os.Getenv("XENBUS_PATH")); err != nil {
+			fmt.Fprintln(os.Stderr, "hangbench:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	env := &cli.Env{Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv, Now: time.Now,
 		Terminal: term.IsTerminal(int(os.Stderr.Fd()))}
 	if w, _, err := term.GetSize(int(os.Stdout.Fd())); err == nil {
