@@ -163,6 +163,22 @@ func All() []Scenario {
 			Sign:     Slow,
 		},
 		{
+			ID:       "io-stall",
+			Summary:  "the disk's backend in dom0 completes no request any more: who reads or writes sleeps and cannot be killed",
+			Workload: beat.Disk,
+			Class:    "io",
+			Fault:    inject.StallDisk,
+			Sign:     Stuck,
+		},
+		{
+			ID:       "memory-thrash",
+			Summary:  "a process goes round in more memory than there is: every other one finds its own on the disk",
+			Workload: beat.Pages,
+			Class:    "thrash",
+			Fault:    asked("more memory used than there is", beat.Thrash, beat.Kill),
+			Sign:     Slow,
+		},
+		{
 			ID:       "panic",
 			Summary:  "wait4 executes an undefined instruction, and the kernel panics of it; there is no way back",
 			Workload: beat.Idle,
@@ -194,6 +210,16 @@ func All() []Scenario {
 			ID:       "control-memory",
 			Summary:  "no fault; a task of every vCPU allocates, touches and frees memory without a pause",
 			Workload: beat.Memory,
+		},
+		{
+			ID:       "control-disk",
+			Summary:  "no fault; a task of every vCPU reads and writes its disk without a pause",
+			Workload: beat.Disk,
+		},
+		{
+			ID:       "control-pages",
+			Summary:  "no fault; a task of every vCPU goes round in memory that fits, with swap space at hand",
+			Workload: beat.Pages,
 		},
 		{
 			ID:       "control-mutex",
