@@ -20,9 +20,13 @@ func vocabulary() suites.Vocabulary {
 		Drivers:    []string{"xenctrl"},
 		Kernels:    lab.GuestKernels(),
 		Thresholds: []string{"spin_ms"},
+		MinVCPUs:   map[string]int{},
 	}
 	for _, s := range scenarios.All() {
 		v.Scenarios = append(v.Scenarios, s.ID)
+		if s.MinVCPUs > 1 {
+			v.MinVCPUs[s.ID] = s.MinVCPUs
+		}
 	}
 	for _, m := range monitor.Mechanisms() {
 		v.Mechanisms = append(v.Mechanisms, m.Name)
@@ -54,7 +58,7 @@ func listCommand(ctx context.Context, env *Env, args []string) error {
 				if s.Control() {
 					class = "control"
 				}
-				fmt.Fprintf(w, "  %-18s %-8s %s\n", s.ID, class, s.Summary)
+				fmt.Fprintf(w, "  %-25s %-9s %s\n", s.ID, class, s.Summary)
 			}
 			return nil
 		}},

@@ -60,6 +60,9 @@ type Vocabulary struct {
 	Drivers    []string
 	Kernels    []string
 	Thresholds []string // each ending in _ms
+	// MinVCPUs says how many vCPUs a scenario needs, of those that need more than
+	// one.
+	MinVCPUs map[string]int
 }
 
 // Ranges of the numbers in a suite, both ends included.
