@@ -172,11 +172,21 @@ func All() []Scenario {
 		},
 		{
 			ID:       "memory-thrash",
-			Summary:  "a process goes round in more memory than there is: every other one finds its own on the disk",
+			Summary:  "a process locks memory until that of others no longer fits: they find it on the disk, piece by piece",
 			Workload: beat.Pages,
 			Class:    "thrash",
-			Fault:    asked("more memory used than there is", beat.Thrash, beat.Kill),
+			Fault:    asked("memory locked", beat.Thrash, beat.Kill),
 			Sign:     Slow,
+		},
+		{
+			ID:       "lost-timer",
+			Summary:  "timers are not set any more: vCPUs halt and nothing wakes them",
+			Workload: beat.Idle,
+			Class:    "stopped",
+			Fault: func(t inject.Target) (*inject.Injection, error) {
+				return inject.LoseTimer(t, "xen_vcpuop_set_next_event", beat.Pass)
+			},
+			Sign: Silent, VCPUs: Every,
 		},
 		{
 			ID:       "panic",

@@ -83,9 +83,9 @@ func (w Workload) Works() bool { return w != Idle }
 type Errand uint64
 
 const (
-	Pass     Errand = iota + 1 // take and leave rtnl_mutex once, by a process of its own
+	Pass     Errand = iota + 1 // take and leave rtnl_mutex once, on every vCPU
 	Bomb                       // start a fork bomb, bounded by a limit on the number of its processes
-	Thrash                     // start a process that goes round in more memory than there is
+	Thrash                     // start a process that locks memory until that of others no longer fits
 	Kill                       // kill what Bomb and Thrash started
 	Stop                       // stop the workload's processes (SIGSTOP)
 	Continue                   // let them go on (SIGCONT)

@@ -173,43 +173,67 @@ func touch(b []byte) {
 	}
 }
 
-// excessBytes is by how much the storm's working set exceeds what there is. The
-// disk has room for it.
-const excessBytes = 40 << 20
+const (
+	// hogStep is how much the hog locks at a time.
+	hogStep = 1 << 20
+	// The hog stops when so much of what pagers use has been swapped out: three
+	// quarters of it.
+	swappedBytes = pagerBytes / 4 * 3
+)
 
-// thrash goes round in more memory than there is.
-func thrash() error {
-	available, err := availableBytes()
+// hog locks memory until the working sets of the pagers, one on every vCPU, no
+// longer fit in what is left.
+func hog() error {
+	cpus, err := onlineCPUs()
 	if err != nil {
 		return err
 	}
-	b, err := anonymous(available + excessBytes)
+	total, err := memory("MemTotal")
 	if err != nil {
 		return err
+	}
+	for locked := 0; locked < total; locked += hogStep {
+		b, err := anonymous(hogStep)
+		if err != nil {
+			return err
+		}
+		if err := unix.Mlock(b); err != nil {
+			return fmt.Errorf("lock memory: %w", err)
+		}
+		swap, err := memory("SwapTotal")
+		if err != nil {
+			return err
+		}
+		free, err := memory("SwapFree")
+		if err != nil {
+			return err
+		}
+		if swap-free >= cpus*swappedBytes {
+			break
+		}
 	}
 	for {
-		touch(b)
+		time.Sleep(time.Hour)
 	}
 }
 
-// availableBytes is how much memory the kernel could hand out without swapping
-// (MemAvailable of proc_meminfo(5)).
-func availableBytes() (int, error) {
+// memory reads a line of /proc/meminfo (proc_meminfo(5)), in bytes.
+func memory(key string) (int, error) {
 	f, err := os.Open("/proc/meminfo")
 	if err != nil {
 		return 0, err
 	}
 	defer f.Close()
 	for s := bufio.NewScanner(f); s.Scan(); {
-		text, ok := strings.CutPrefix(s.Text(), "MemAvailable:")
+		text, ok := strings.CutPrefix(s.Text(), key+":")
 		if !ok {
 			continue
 		}
 		kib, err := strconv.Atoi(strings.TrimSpace(strings.TrimSuffix(text, "kB")))
 		if err != nil || kib < 0 || kib > 1<<32 {
-			return 0, fmt.Errorf("available memory is %q", text)
+			return 0, fmt.Errorf("/proc/meminfo says that %s is %q", key, text)
 		}
 		return kib << 10, nil
 	}
-	return 0, fmt.Errorf("/proc/meminfo does not say what is available")
+	return 0, fmt.Errorf("/proc/meminfo does not say what %s is", key)
 }

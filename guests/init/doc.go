@@ -12,9 +12,9 @@
 //	init beat CPU     heartbeat of one vCPU
 //	init WORKLOAD CPU workload of one vCPU, by its name in guests/beat
 //	init echo         the busy worker's partner at the other end of two pipes
-//	init pass         take and leave a mutex, once
+//	init pass CPU     take and leave a mutex, once
 //	init bomb         a fork bomb
-//	init thrash       a process that uses more memory than there is
+//	init hog          a process that leaves the others too little memory
 //
 // Parts are processes, not goroutines, pinned before they start: a vCPU that
 // hangs then takes only its own heartbeat with it, never another's by way of

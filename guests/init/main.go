@@ -45,6 +45,7 @@ var parts = map[string]func(page *beat.Page, cpu int) error{
 	beat.Disk.String():     diskProber,
 	beat.Pages.String():    pager,
 	beat.Sleeper.String():  sleeper,
+	"pass":                 passMutex,
 }
 
 func run(args []string) error {
@@ -67,12 +68,10 @@ func run(args []string) error {
 		switch args[1] {
 		case "echo":
 			return echo()
-		case "pass":
-			return passMutex()
 		case "bomb":
 			return bomb()
-		case "thrash":
-			return thrash()
+		case "hog":
+			return hog()
 		}
 	}
 	if os.Getpid() != 1 {
@@ -123,11 +122,15 @@ func supervise() error {
 	}
 	fmt.Println("hangbench-init: ready:", ann)
 
+	var all unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &all); err != nil {
+		return fmt.Errorf("read affinity: %w", err)
+	}
 	// Errands such as ending a fork bomb must not wait for those they are to end.
 	if err := takePrecedence(); err != nil {
 		return err
 	}
-	sv := supervisor{page: page, file: file, cpus: cpus}
+	sv := supervisor{page: page, file: file, cpus: cpus, all: all}
 	for {
 		// Not time.Sleep: that would need another thread to wake this one, and the
 		// others have no precedence.
@@ -154,6 +157,7 @@ type supervisor struct {
 	page    *beat.Page
 	file    *os.File
 	cpus    int
+	all     unix.CPUSet // the vCPUs
 	workers []*exec.Cmd
 	disk    bool // is there
 	swap    bool // is on
@@ -203,7 +207,7 @@ func start(part string, cpu int, page *os.File) (*exec.Cmd, error) {
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.ExtraFiles = []*os.File{page} // becomes descriptor 3, pageFD
 	cmd.Env = []string{"GOMAXPROCS=1"}
-	unpin, err := pin(cpu)
+	unpin, err := pin(oneCPU(cpu))
 	if err != nil {
 		return nil, err
 	}

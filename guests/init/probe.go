@@ -74,7 +74,7 @@ func mutexProber(page *beat.Page, cpu int) error {
 }
 
 // passMutex takes and leaves it once.
-func passMutex() error {
+func passMutex(*beat.Page, int) error {
 	m, err := openMutex()
 	if err != nil {
 		return err

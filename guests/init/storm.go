@@ -16,9 +16,13 @@ import (
 )
 
 // takePrecedence lets the calling goroutine run before everything else in the
-// guest, on a thread of its own; what it starts is ordinary again.
+// guest, on a thread of its own on vCPU 0, where kicks arrive and partial faults
+// do not; what it starts is ordinary again.
 func takePrecedence() error {
 	runtime.LockOSThread()
+	if _, err := pin(oneCPU(0)); err != nil {
+		return err
+	}
 	param := struct{ priority int32 }{1}
 	const resetOnFork = 0x40000000 // SCHED_RESET_ON_FORK of include/uapi/linux/sched.h
 	if _, _, e := unix.Syscall(unix.SYS_SCHED_SETSCHEDULER, 0, unix.SCHED_FIFO|resetOnFork, uintptr(unsafe.Pointer(&param))); e != 0 {
@@ -39,16 +43,17 @@ func (s *supervisor) run(e beat.Errand) error {
 	switch e {
 	case beat.Pass:
 		// Not awaited: if the mutex is still held, PID 1 must not be.
-		cmd := exec.Command("/init", "pass")
-		cmd.Stderr, cmd.Env = os.Stderr, []string{"GOMAXPROCS=1"}
-		if err := cmd.Start(); err != nil {
-			return fmt.Errorf("start a passer-by: %w", err)
+		for cpu := range s.cpus {
+			cmd, err := start("pass", cpu, s.file)
+			if err != nil {
+				return err
+			}
+			s.workers = append(s.workers, cmd) // to be reaped with them
 		}
-		s.workers = append(s.workers, cmd) // to be reaped with them
 	case beat.Bomb:
-		return s.unleash("bomb")
+		return s.unleash("bomb", bombUser)
 	case beat.Thrash:
-		return s.unleash("thrash")
+		return s.unleash("hog", 0)
 	case beat.Kill:
 		return s.kill()
 	case beat.Stop, beat.Continue:
@@ -84,18 +89,23 @@ func moveClock(d time.Duration) error {
 	return nil
 }
 
-// stormUser is who owns a storm: root has no limit on the number of processes.
-const stormUser = 1000
+// bombUser is who owns a fork bomb: root has no limit on the number of processes.
+const bombUser = 1000
 
 // unleash starts one of the programs that are to bring the guest down, in a
 // process group of its own.
-func (s *supervisor) unleash(part string) error {
+func (s *supervisor) unleash(part string, user uint32) error {
 	if s.storm != 0 {
 		return nil // one at a time
 	}
 	cmd := exec.Command("/init", part)
 	cmd.Stderr, cmd.Env = os.Stderr, []string{"GOMAXPROCS=1"}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: &syscall.Credential{Uid: stormUser, Gid: stormUser}}
+	unpin, err := pin(s.all)
+	if err != nil {
+		return err
+	}
+	defer unpin()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: &syscall.Credential{Uid: user, Gid: user}}
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start the %s: %w", part, err)
 	}

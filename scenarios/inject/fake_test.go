@@ -25,6 +25,7 @@ var symbols = map[string]uint64{
 	"panic_on_oops":    base + 0x1400,
 	"pv_lock_hash":     base + 0x1500,
 	"kernel_wait4":     base + 0x2000,
+	"set_next_event":   base + 0x2100,
 	"runqueues":        0x100, // per CPU
 }
 
@@ -40,6 +41,7 @@ type fakeGuest struct {
 	busy    int  // reads at which a lock looks held
 	paused  int
 	wild    int // writes of a fault while the guest ran
+	kicks   int
 	nmis    []int
 	asked   []beat.Errand
 
@@ -50,6 +52,7 @@ func newFake() *fakeGuest {
 	g := &fakeGuest{mem: make([]byte, 0x10000)}
 	g.set("__per_cpu_offset", words(base+perCPUBase, base+perCPUBase+perCPUStep))
 	g.set("kthreadd_task", words(kthreadd))
+	g.set("set_next_event", []byte{0xf3, 0x0f, 0x1e, 0xfa})
 	g.set("kernel_wait4", []byte{0xf3, 0x0f, 0x1e, 0xfa, 0x0f, 0x1f, 0x44, 0, 0})
 	return g
 }
@@ -148,6 +151,7 @@ func (g *fakeGuest) Where(vcpu int) (uint64, bool, error) {
 	return at, g.masked == 0, nil
 }
 
+func (g *fakeGuest) Kick() error { g.kicks++; return nil }
 func (g *fakeGuest) StallDisk(stall bool) error {
 	g.stalled = stall
 	return nil

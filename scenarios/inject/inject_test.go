@@ -158,6 +158,24 @@ func TestMaskedLoop(t *testing.T) {
 	}
 }
 
+func TestLoseTimer(t *testing.T) {
+	g := newFake()
+	in, err := LoseTimer(g, "set_next_event", beat.Pass)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := g.get("set_next_event", 4); !bytes.Equal(got, []byte{0x31, 0xc0, 0xc3, 0xfa}) {
+		t.Errorf("the function begins with %x", got)
+	}
+	if err := in.Lift(); err != nil {
+		t.Fatal(err)
+	}
+	if got := g.get("set_next_event", 4); !bytes.Equal(got, endbr64) || g.kicks != 1 || !slices.Equal(g.asked, []beat.Errand{beat.Pass}) {
+		t.Errorf("after lifting: code %x, %d kicks, errands %v", got, g.kicks, g.asked)
+	}
+	g.check(t)
+}
+
 func TestCrashIn(t *testing.T) {
 	g := newFake()
 	in, err := CrashIn(g, "kernel_wait4")

@@ -30,6 +30,8 @@ type Machine interface {
 	Where(vcpu int) (rip uint64, interrupts bool, err error)
 	// NMI sends a vCPU a non-maskable interrupt, which wakes it whatever it waits for.
 	NMI(vcpu int) error
+	// Kick has vCPU 0 take an ordinary interrupt that means nothing.
+	Kick() error
 	// StallDisk makes the guest's disk take requests and complete none, until it is
 	// called with false.
 	StallDisk(stall bool) error

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+
+	"hangbench/guests/beat"
 )
 
 // Machine code that is written over a function's first bytes.
@@ -12,6 +14,7 @@ var (
 	jumpToSelf = []byte{0xeb, 0xfe}       // jmp .
 	maskedLoop = []byte{0xfa, 0xeb, 0xfd} // cli; jmp .-1
 	openedLoop = []byte{0xfb, 0xeb, 0xfd} // sti; jmp .-1
+	returnZero = []byte{0x31, 0xc0, 0xc3} // xor %eax, %eax; ret
 	undefined  = []byte{0x0f, 0x0b}       // ud2
 )
 
@@ -130,6 +133,30 @@ func MaskedLoopIn(t Target, function string) (*Injection, error) {
 				return err
 			}
 			return s.write(t, openedLoop, s.old, func(_ uint64, interrupts bool) bool { return interrupts })
+		},
+	}, nil
+}
+
+// LoseTimer makes a function that is to set a timer say that it did, and not do
+// it: vCPUs that halt are never woken any more by their own timer.
+//
+// Lifting writes the old bytes back and interrupts vCPU 0, which then sets its
+// timer anew; visit is an errand that makes the others do so.
+func LoseTimer(t Target, function string, visit beat.Errand) (*Injection, error) {
+	s, err := patch(t, function, returnZero, firstInstructions...)
+	if err != nil {
+		return nil, err
+	}
+	return &Injection{
+		What: function + " does nothing",
+		lift: func() error {
+			if err := s.write(t, returnZero, s.old, s.atStart); err != nil {
+				return err
+			}
+			if err := t.Kick(); err != nil {
+				return err
+			}
+			return t.Ask(visit)
 		},
 	}, nil
 }
