@@ -25,6 +25,7 @@ var symbols = map[string]uint64{
 	"panic_on_oops":    base + 0x1400,
 	"pv_lock_hash":     base + 0x1500,
 	"kernel_wait4":     base + 0x2000,
+	"hrtimer_bases":    0x200, // per CPU
 	"set_next_event":   base + 0x2100,
 	"runqueues":        0x100, // per CPU
 }

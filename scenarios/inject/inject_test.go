@@ -173,6 +173,11 @@ func TestLoseTimer(t *testing.T) {
 	if got := g.get("set_next_event", 4); !bytes.Equal(got, endbr64) || g.kicks != 1 || !slices.Equal(g.asked, []beat.Errand{beat.Pass}) {
 		t.Errorf("after lifting: code %x, %d kicks, errands %v", got, g.kicks, g.asked)
 	}
+	for i, at := range []int{perCPUBase + 0x200, perCPUBase + perCPUStep + 0x200} {
+		if got := binary.LittleEndian.Uint64(g.mem[at:]); got != 1<<63-1 {
+			t.Errorf("vCPU %d believes that its timer is due at %#x", i, got)
+		}
+	}
 	g.check(t)
 }
 

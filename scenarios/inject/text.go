@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"slices"
 
 	"hangbench/guests/beat"
@@ -140,8 +141,10 @@ func MaskedLoopIn(t Target, function string) (*Injection, error) {
 // LoseTimer makes a function that is to set a timer say that it did, and not do
 // it: vCPUs that halt are never woken any more by their own timer.
 //
-// Lifting writes the old bytes back and interrupts vCPU 0, which then sets its
-// timer anew; visit is an errand that makes the others do so.
+// Lifting writes the old bytes back. A kernel does not set a timer that is due
+// later than the one it believes to be set, so it is told that none is. Then vCPU
+// 0 is interrupted, and sets its timer as it leaves its idle task; visit is an
+// errand that makes the others do so.
 func LoseTimer(t Target, function string, visit beat.Errand) (*Injection, error) {
 	s, err := patch(t, function, returnZero, firstInstructions...)
 	if err != nil {
@@ -153,12 +156,42 @@ func LoseTimer(t Target, function string, visit beat.Errand) (*Injection, error)
 			if err := s.write(t, returnZero, s.old, s.atStart); err != nil {
 				return err
 			}
+			for i := range t.VCPUs() {
+				if err := forgetTimer(t, i); err != nil {
+					return err
+				}
+			}
 			if err := t.Kick(); err != nil {
 				return err
 			}
 			return t.Ask(visit)
 		},
 	}, nil
+}
+
+// forgetTimer makes a CPU believe that no timer is set.
+func forgetTimer(t Target, vcpu int) error {
+	fail := func(err error) error { return fmt.Errorf("forget the timer of vCPU %d: %w", vcpu, err) }
+	base, err := perCPU(t, "hrtimer_bases", vcpu)
+	if err != nil {
+		return fail(err)
+	}
+	off, err := t.Offset("hrtimer_cpu_base", "expires_next")
+	if err != nil {
+		return fail(err)
+	}
+	gpa, err := t.Translate(base + off)
+	if err != nil {
+		return fail(err)
+	}
+	const never = math.MaxInt64 // KTIME_MAX of include/linux/ktime.h
+	_, err = paused(t, func() (bool, error) {
+		return true, t.WritePhysical(gpa, binary.LittleEndian.AppendUint64(nil, never))
+	}, func() error { return nil })
+	if err != nil {
+		return fail(err)
+	}
+	return nil
 }
 
 // CrashIn makes a kernel function execute an undefined instruction, and the

@@ -15,6 +15,7 @@ import (
 
 	"hangbench/bench/agent"
 	"hangbench/bench/cli"
+	"hangbench/bench/dom0"
 )
 
 func main() {
@@ -22,7 +23,7 @@ func main() {
 		agent.Main()
 	}
 	if agent.IsBlockScript() {
-		if err := agent.ConnectDisk(os.Args[len(os.Args)-1], os.Getenv("XENBUS_PATH")); err != nil {
+		if err := dom0.ConnectDisk(os.Args[len(os.Args)-1], os.Getenv("XENBUS_PATH")); err != nil {
 			fmt.Fprintln(os.Stderr, "hangbench:", err)
 			os.Exit(1)
 		}

@@ -1,19 +1,14 @@
-package agent
+package dom0
 
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path"
 
 	"golang.org/x/sys/unix"
 
 	xc "hangbench/cgo/xenctrl"
 )
-
-// IsBlockScript reports whether this process was started by xl to connect a
-// guest's disk.
-func IsBlockScript() bool { return os.Args[0] == BlockScript }
 
 // ConnectDisk is what a block script of Xen's does for a disk that is a block
 // device: it tells the backend which one, and xl that this is done
