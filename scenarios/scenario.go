@@ -103,14 +103,13 @@ func All() []Scenario {
 		},
 		{
 			// With one vCPU the kernel has no paravirtual spinlocks, and the waiter spins
-			// with interrupts off for ever. The lab's emulator then keeps interrupts from
-			// the hypervisor too (see inject.MaskedLoopIn). With more, it halts.
+			// with interrupts off for ever. With more, it halts after a while.
 			ID:       "spinlock-irqoff",
 			Summary:  "the lock of vCPU 0's run queue is held for ever: it spins with interrupts off, and so does who wants its queue",
 			Workload: beat.Idle,
 			Class:    "hard",
 			Fault:    func(t inject.Target) (*inject.Injection, error) { return inject.HoldRunQueue(t, 0) },
-			Sign:     Silent, VCPUs: First, MinVCPUs: 2,
+			Sign:     Silent, VCPUs: First,
 		},
 		{
 			ID:       "hard-lockup",

@@ -25,6 +25,7 @@ var symbols = map[string]uint64{
 	"panic_on_oops":    base + 0x1400,
 	"pv_lock_hash":     base + 0x1500,
 	"kernel_wait4":     base + 0x2000,
+	"tick_cpu_sched":   0x300, // per CPU
 	"hrtimer_bases":    0x200, // per CPU
 	"set_next_event":   base + 0x2100,
 	"runqueues":        0x100, // per CPU
@@ -91,8 +92,13 @@ func (g *fakeGuest) Symbol(name string) (uint64, error) {
 }
 
 func (g *fakeGuest) Offset(typ, field string) (uint64, error) {
-	if typ == "rq" && field == "__lock" {
+	switch typ + "." + field {
+	case "rq.__lock":
 		return rqLock, nil
+	case "hrtimer_cpu_base.next_timer":
+		return 8, nil
+	case "tick_sched.sched_timer":
+		return 0x40, nil
 	}
 	return 0, nil
 }

@@ -177,6 +177,9 @@ func TestLoseTimer(t *testing.T) {
 		if got := binary.LittleEndian.Uint64(g.mem[at:]); got != 1<<63-1 {
 			t.Errorf("vCPU %d believes that its timer is due at %#x", i, got)
 		}
+		if got, want := binary.LittleEndian.Uint64(g.mem[at+8:]), base+uint64(at)+0x140; got != want {
+			t.Errorf("vCPU %d believes that its next timer is at %#x, want %#x", i, got, want)
+		}
 	}
 	g.check(t)
 }

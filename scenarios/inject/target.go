@@ -64,7 +64,7 @@ func (i *Injection) Lift() error {
 // Fields are the structure fields that this package asks Target.Offset for, as
 // "type.field".
 func Fields() []string {
-	return []string{"rwlock_t.raw_lock", "qrwlock.wlocked", "rq.__lock", "qspinlock.locked", "mutex.owner", "hrtimer_cpu_base.expires_next"}
+	return []string{"rwlock_t.raw_lock", "qrwlock.wlocked", "rq.__lock", "qspinlock.locked", "mutex.owner", "hrtimer_cpu_base.expires_next", "hrtimer_cpu_base.next_timer", "tick_sched.sched_timer"}
 }
 
 // ErrBusy says that a place in the guest was never seen as the injector needs it.

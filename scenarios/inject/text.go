@@ -113,11 +113,7 @@ func LoopIn(t Target, function string) (*Injection, error) {
 	}, nil
 }
 
-// MaskedLoopIn makes a kernel function turn interrupts off and loop. The loop is
-// of two instructions, the first of which turns them off again and again: the
-// lab's emulator would not interrupt a guest, not even for the hypervisor, that
-// has them off ever since it was entered (Bochs 3.0 masks events by the guest's
-// flag while it enters it).
+// MaskedLoopIn makes a kernel function turn interrupts off and loop.
 //
 // Lifting lets the loop turn interrupts on, and writes the old bytes back when
 // all who loop have them on. Whoever was at the second instruction goes on
@@ -169,24 +165,43 @@ func LoseTimer(t Target, function string, visit beat.Errand) (*Injection, error)
 	}, nil
 }
 
-// forgetTimer makes a CPU believe that no timer is set.
+// forgetTimer makes a CPU believe that no timer is set, and that its tick was
+// the next: a CPU that leaves its idle task cancels the tick it had put off, and
+// looks for the first of all timers if the next one was cancelled
+// (kernel/time/hrtimer.c, __remove_hrtimer).
 func forgetTimer(t Target, vcpu int) error {
 	fail := func(err error) error { return fmt.Errorf("forget the timer of vCPU %d: %w", vcpu, err) }
 	base, err := perCPU(t, "hrtimer_bases", vcpu)
 	if err != nil {
 		return fail(err)
 	}
-	off, err := t.Offset("hrtimer_cpu_base", "expires_next")
+	tick, err := perCPU(t, "tick_cpu_sched", vcpu)
 	if err != nil {
 		return fail(err)
 	}
-	gpa, err := t.Translate(base + off)
+	off, err := t.Offset("tick_sched", "sched_timer")
 	if err != nil {
 		return fail(err)
 	}
 	const never = math.MaxInt64 // KTIME_MAX of include/linux/ktime.h
+	values := map[string]uint64{"expires_next": never, "next_timer": tick + off}
+	gpas := map[string]uint64{}
+	for field := range values {
+		off, err := t.Offset("hrtimer_cpu_base", field)
+		if err != nil {
+			return fail(err)
+		}
+		if gpas[field], err = t.Translate(base + off); err != nil {
+			return fail(err)
+		}
+	}
 	_, err = paused(t, func() (bool, error) {
-		return true, t.WritePhysical(gpa, binary.LittleEndian.AppendUint64(nil, never))
+		for field, v := range values {
+			if err := t.WritePhysical(gpas[field], binary.LittleEndian.AppendUint64(nil, v)); err != nil {
+				return false, err
+			}
+		}
+		return true, nil
 	}, func() error { return nil })
 	if err != nil {
 		return fail(err)
