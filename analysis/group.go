@@ -147,7 +147,11 @@ func Group(trials []results.Trial) (*Set, error) {
 }
 
 func keyOf(t *results.Trial) Key {
-	return Key{t.Scenario, t.Mechanism, t.Driver, t.GuestKernel, t.VCPUs, t.MemoryMiB}
+	kernel := t.GuestKernel
+	if t.GuestBoot != "" {
+		kernel += ", " + t.GuestBoot // another kernel to all intents: never averaged with the plain one
+	}
+	return Key{t.Scenario, t.Mechanism, t.Driver, kernel, t.VCPUs, t.MemoryMiB}
 }
 
 // Label is the label of the trial's cell.

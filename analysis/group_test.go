@@ -81,6 +81,27 @@ func TestGroupNeverPools(t *testing.T) {
 	}
 }
 
+// TestGroupBoot: a kernel with KASLR and mitigations is never averaged with one
+// without.
+func TestGroupBoot(t *testing.T) {
+	trials := madeup.Trials(1)
+	plain, err := Group(trials)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := madeup.Trials(1)
+	for i := range other {
+		other[i].GuestBoot = "distro"
+	}
+	both, err := Group(append(trials, other...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(both.Cells) != 2*len(plain.Cells) {
+		t.Errorf("%d cells, want twice %d", len(both.Cells), len(plain.Cells))
+	}
+}
+
 func TestGroupRefuses(t *testing.T) {
 	if _, err := Group(nil); err == nil {
 		t.Error("no trials make a set")

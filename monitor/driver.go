@@ -65,6 +65,7 @@ const (
 	EventStep                        // a single-step is complete
 	EventBreakpoint                  // INT3 is about to be executed
 	EventCR3                         // CR3 was written
+	EventUnemulated                  // an instruction that was to be emulated cannot be
 )
 
 // Event is one stop of one vCPU, which stays stopped until it is answered.
@@ -144,6 +145,9 @@ type Ring interface {
 	EnableStep(on bool) error
 	// StopStep ends single-stepping of a vCPU, fast or not, whatever its state.
 	StopStep(vcpu int) error
+	// EnableUnemulated has instructions reported that the hypervisor was asked to
+	// emulate and cannot; without it the guest gets an invalid-opcode exception.
+	EnableUnemulated(on bool) error
 	// EnableCR3 has writes of CR3 reported that change it in other bits than
 	// ignore.
 	EnableCR3(on bool, ignore uint64) error

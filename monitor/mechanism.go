@@ -1,20 +1,23 @@
 package monitor
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 )
 
-// Mechanism is how a session learns of the guest's task switches.
+// Mechanism is how a session learns of the guest's task switches: its signal.
 type Mechanism struct {
 	Name  string
 	Traps string // what is trapped
 	Miss  string // what it can miss
-	Needs string // what it needs of the host
+	Needs string // what it needs of host and guest
 	Views bool   // uses altp2m
-	new   func(s *Session) mechanism
+	// Traced is what the hypervisor's trace shows of it: frames whose violations
+	// are the trap's.
+	Traced Access // permission left on the trapped frames; AccessRWX if no frame is trapped
+
+	new func(s *Session) mechanism
 }
 
 // Watches reports whether the mechanism attaches a monitor at all.
@@ -22,6 +25,8 @@ func (m Mechanism) Watches() bool { return m.new != nil }
 
 // mechanism is an armed Mechanism. Its methods run on the session's thread.
 type mechanism interface {
+	// plan says what arm is going to change in the guest, for the journal.
+	plan() (Changes, error)
 	// arm sets the trap. The guest is paused.
 	arm() error
 	// armed proves that the trap is set.
@@ -33,9 +38,17 @@ type mechanism interface {
 	rearm() error
 	// release answers an event while the session lets go: no trap, no step, view 0.
 	release(ev *Event, r *Response)
-	// disarm takes the trap back. The guest is paused and no event is open.
+	// disarm takes the trap back. The guest is paused.
 	disarm() error
 }
+
+const (
+	needsEPT    = "Intel EPT, mem_access"
+	needsMTF    = needsEPT + ", monitor trap flag"
+	needsAltp2m = "; Xen booted with altp2m=1, guest with altp2m=\"external\"; on Xen 4.20 also hap_2mb=0 hap_1gb=0"
+	missPasses  = "switches past the passes of a sampling period"
+	switchPage  = "execution of the page that holds the scheduler's switch function"
+)
 
 // Mechanisms returns every mechanism, in the order in which tables list them.
 func Mechanisms() []Mechanism {
@@ -47,19 +60,77 @@ func Mechanisms() []Mechanism {
 			Needs: "nothing",
 		},
 		{
-			Name:  "exec-step",
-			Traps: "execution of the page that holds the scheduler's switch function; the one host view is opened for all vCPUs while one of them steps off the page",
-			Miss:  "switches of other vCPUs during a step; switches past the passes of a sampling period",
-			Needs: "EPT, mem_access, monitor trap flag",
-			new:   func(s *Session) mechanism { return &execStep{s: s} },
+			Name:  "poll",
+			Traps: "nothing: reads each run queue's own count of switches from guest memory at every sample",
+			Miss:  "nothing that the guest's kernel counts; all that a guest without readable kernel does",
+			Needs: "the guest kernel's symbols and types",
+			new:   func(s *Session) mechanism { return &poll{s: s} },
 		},
 		{
-			Name:  "exec-altp2m",
-			Traps: "execution of the page that holds the scheduler's switch function, in a view of its own; a vCPU steps off the page in view 0",
-			Miss:  "switches past the passes of a sampling period",
-			Needs: "EPT, mem_access, monitor trap flag, Xen booted with altp2m=1, guest with altp2m=\"external\"; on Xen 4.20 also hap_2mb=0 hap_1gb=0",
-			Views: true,
-			new:   func(s *Session) mechanism { return &execAltp2m{s: s} },
+			Name:  "cr3",
+			Traps: "writes of CR3 that change the address space; the user/kernel bit of page-table isolation and PCIDs are masked out inside Xen",
+			Miss:  "switches to kernel threads and back (lazy TLB writes no CR3), switches between threads of one process; " + missPasses,
+			Needs: "Intel VMX; the CR3 exits themselves cost a guest with page-table isolation two for each kernel entry",
+			new:   func(s *Session) mechanism { return &cr3{s: s} },
+		},
+		{
+			Name:   "exec-step",
+			Traps:  switchPage + "; the one host view is opened for all vCPUs while one of them steps off the page",
+			Miss:   "switches of other vCPUs during a step; " + missPasses,
+			Needs:  needsMTF,
+			Traced: AccessRW,
+			new:    func(s *Session) mechanism { return &execStep{s: s} },
+		},
+		{
+			Name:   "exec-emulate",
+			Traps:  switchPage + "; each instruction on the page is emulated by Xen, one event each",
+			Miss:   "switches during the step of an instruction that Xen cannot emulate; " + missPasses,
+			Needs:  needsMTF,
+			Traced: AccessRW,
+			new:    func(s *Session) mechanism { return &execEmulate{execStep{s: s}} },
+		},
+		{
+			Name:   "exec-altp2m",
+			Traps:  switchPage + ", in a view of its own; a vCPU steps off the page in view 0",
+			Miss:   missPasses,
+			Needs:  needsMTF + needsAltp2m,
+			Traced: AccessRW,
+			Views:  true,
+			new:    func(s *Session) mechanism { return &execAltp2m{views: views{s: s}} },
+		},
+		{
+			Name:   "exec-altp2m-fast",
+			Traps:  switchPage + ", in a view of its own; Xen steps each instruction in view 0 and comes back without a second event",
+			Miss:   missPasses,
+			Needs:  needsMTF + " with fast single-step (Xen 4.14)" + needsAltp2m,
+			Traced: AccessRW,
+			Views:  true,
+			new:    func(s *Session) mechanism { return &execAltp2mFast{views{s: s}} },
+		},
+		{
+			Name:  "int3-step",
+			Traps: "a breakpoint at the switch function's first byte, taken out for all vCPUs while one of them steps over it",
+			Miss:  "switches of other vCPUs during a step; " + missPasses,
+			Needs: "Intel VMX, monitor trap flag; the guest can see the breakpoint",
+			new:   func(s *Session) mechanism { return &int3Step{int3: int3{s: s}} },
+		},
+		{
+			Name:   "int3-altp2m",
+			Traps:  "a breakpoint at the switch function's first byte in a shadow copy of the page, which one view shows for execution only; Xen steps over it in view 0",
+			Miss:   missPasses,
+			Needs:  needsMTF + " with fast single-step, execute-only EPT, a frame of memory beside the guest's" + needsAltp2m,
+			Traced: AccessX,
+			Views:  true,
+			new:    func(s *Session) mechanism { return &int3Altp2m{views: views{s: s}, int3: int3{s: s}} },
+		},
+		{
+			Name:   "write-altp2m",
+			Traps:  "writes to the page of each run queue's counters, in a view of its own; Xen steps each in view 0",
+			Miss:   missPasses + "; other fields of the page cost as many events and tell nothing",
+			Needs:  needsMTF + " with fast single-step; the guest kernel's types" + needsAltp2m,
+			Traced: AccessRX,
+			Views:  true,
+			new:    func(s *Session) mechanism { return &writeAltp2m{views: views{s: s}} },
 		},
 	}
 }
@@ -76,135 +147,4 @@ func FindMechanism(name string) (Mechanism, error) {
 		return Mechanism{}, fmt.Errorf("there is no mechanism %q; there are %s", name, strings.Join(names, ", "))
 	}
 	return all[i], nil
-}
-
-// execStep takes execute permission off the trapped page in the host view. A
-// vCPU that touches it is single-stepped with the permission given back until
-// it leaves the page.
-type execStep struct {
-	s    *Session
-	open bool // left open until the next sampling period
-}
-
-func (m *execStep) arm() error {
-	if err := m.s.ring.EnableStep(true); err != nil {
-		return err
-	}
-	return m.s.ring.SetAccess(HostView, m.s.trap.GFN, AccessRW)
-}
-
-func (m *execStep) armed() error { return m.s.checkAccess(HostView, AccessRW) }
-
-func (m *execStep) handle(ev *Event, r *Response) error {
-	switch ev.Kind {
-	case EventAccess:
-		if m.s.pass(ev.VCPU) {
-			m.s.step(ev.VCPU, true, r)
-		} else {
-			m.open = true
-		}
-		return m.s.ring.SetAccess(HostView, m.s.trap.GFN, AccessRWX)
-	case EventStep:
-		if m.s.onPage(ev.RIP) {
-			return nil // go on stepping: cheaper than a violation for each instruction
-		}
-		m.s.step(ev.VCPU, false, r)
-		if m.open {
-			return nil
-		}
-		return m.s.ring.SetAccess(HostView, m.s.trap.GFN, AccessRW)
-	}
-	return nil
-}
-
-func (m *execStep) rearm() error {
-	if !m.open {
-		return nil
-	}
-	m.open = false
-	return m.s.ring.SetAccess(HostView, m.s.trap.GFN, AccessRW)
-}
-
-func (m *execStep) release(ev *Event, r *Response) { m.s.step(ev.VCPU, false, r) }
-
-func (m *execStep) disarm() error {
-	return errors.Join(m.s.ring.SetAccess(HostView, m.s.trap.GFN, AccessRWX), m.s.stopSteps())
-}
-
-// execAltp2m takes execute permission off the trapped page in a view of its
-// own. A vCPU that touches it moves to the host view, steps off the page there,
-// and comes back: other vCPUs stay in the trapped view all the while.
-type execAltp2m struct {
-	s    *Session
-	on   bool // altp2m is on
-	open bool // some vCPU was left in the host view until the next sampling period
-	view View
-}
-
-func (m *execAltp2m) arm() error {
-	if err := m.s.ring.EnableViews(true); err != nil {
-		return err
-	}
-	m.on = true
-	v, err := m.s.ring.CreateView()
-	if err != nil {
-		return err
-	}
-	m.view = v
-	if err := m.s.ring.EnableStep(true); err != nil {
-		return err
-	}
-	if err := m.s.ring.SetAccess(m.view, m.s.trap.GFN, AccessRW); err != nil {
-		return err
-	}
-	return m.s.ring.SwitchAll(m.view)
-}
-
-func (m *execAltp2m) armed() error { return m.s.checkAccess(m.view, AccessRW) }
-
-func (m *execAltp2m) handle(ev *Event, r *Response) error {
-	switch ev.Kind {
-	case EventAccess:
-		r.SwitchView, r.View = true, HostView
-		if m.s.pass(ev.VCPU) {
-			m.s.step(ev.VCPU, true, r)
-		} else {
-			m.open = true
-		}
-	case EventStep:
-		if m.s.onPage(ev.RIP) {
-			return nil
-		}
-		m.s.step(ev.VCPU, false, r)
-		r.SwitchView, r.View = true, m.view
-	}
-	return nil
-}
-
-func (m *execAltp2m) rearm() error {
-	if !m.open {
-		return nil
-	}
-	m.open = false
-	// A vCPU in the middle of its steps comes along; it traps once more.
-	return m.s.ring.SwitchAll(m.view)
-}
-
-func (m *execAltp2m) release(ev *Event, r *Response) {
-	r.SwitchView, r.View = true, HostView
-	m.s.step(ev.VCPU, false, r)
-}
-
-func (m *execAltp2m) disarm() error {
-	if !m.on {
-		return m.s.stopSteps()
-	}
-	err := errors.Join(m.s.ring.SwitchAll(HostView), m.s.stopSteps())
-	if m.view != HostView {
-		err = errors.Join(err, m.s.ring.DestroyView(m.view))
-		m.view = HostView
-	}
-	m.on = false
-	// Turning altp2m off also frees a view that could not be destroyed.
-	return errors.Join(err, m.s.ring.EnableViews(false))
 }

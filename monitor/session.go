@@ -29,13 +29,23 @@ type Symbols interface {
 
 // Config is what a session needs.
 type Config struct {
-	Driver     Driver
-	Mechanism  Mechanism
-	Trap       Trap
-	Symbols    Symbols
+	Driver    Driver
+	Mechanism Mechanism
+	Trap      Trap
+	// Counters are the places of the run queues' counts of switches, by CPU. Only
+	// write-altp2m needs them.
+	Counters []Place
+	Symbols  Symbols
+	// Kernel reads the guest's kernel; nil if nothing can.
+	Kernel Kernel
+	// Journal, if set, is told of every change in the guest before it is made.
+	Journal    Journal
 	Thresholds detect.Thresholds
 	// Sample is the time between two observations, on average.
 	Sample time.Duration
+	// Look is the time between two looks at the guest's task list; 0 means
+	// DefaultLook.
+	Look time.Duration
 	// Passes is how often in a sampling period each vCPU may be stopped by the
 	// trap; after that the trap stays open until the next period. It bounds the
 	// price of the monitor: a detector needs to know that the vCPU switches, not
@@ -53,14 +63,31 @@ type Config struct {
 // is followed to its end, and one that opens the trap.
 const DefaultPasses = 2
 
+// DefaultLook is Config.Look where nothing else is asked for.
+const DefaultLook = 500 * time.Millisecond
+
 // Counters are what a session counted from attach to detach.
 type Counters struct {
-	Accesses uint64 // access events delivered
-	Steps    uint64 // single-step events delivered
-	RingFull uint64 // times the ring was seen without a free slot
-	Switches uint64 // passes of the switch function
+	Accesses    uint64 // access events delivered
+	Steps       uint64 // single-step events delivered
+	Breakpoints uint64 // breakpoint events delivered
+	CR3         uint64 // writes of CR3 delivered
+	RingFull    uint64 // times the ring was seen without a free slot
+	Signals     uint64 // signs of life that the mechanism saw
+	// Switches is what the guest's own run queues counted meanwhile, 0 if that
+	// cannot be read: 1 - Signals/Switches is the share that the mechanism missed.
+	Switches uint64
 	Samples  uint64 // observations made
+	Looks    uint64 // of these, with a look at the task list
 	Strange  uint64 // events that no trap of ours explains; answered, and nothing else
+	// BackedOut says why the monitor let go of the guest by itself and went on
+	// polling; empty if it did not.
+	BackedOut string
+}
+
+// Events is how many times a vCPU was stopped.
+func (c *Counters) Events() uint64 {
+	return c.Accesses + c.Steps + c.Breakpoints + c.CR3 + c.Strange
 }
 
 // Session is a monitor attached to a guest.
@@ -70,22 +97,30 @@ type Session struct {
 	mech mechanism
 	trap Trap
 
-	accesses, steps, strange, samples uint64
-	switches                          []uint64 // by vCPU, like all below
-	lastSwitches                      []uint64
-	passes                            []int  // in this sampling period
-	stepping                          []bool // as the hypervisor has it
-	detector                          *detect.Detector
-	obs                               detect.Observation
+	count       Counters
+	signals     []uint64 // by vCPU, like all below
+	lastSignals []uint64
+	spent       []int  // passes in this sampling period
+	rest        []int  // stops since the last pass began
+	heard       []bool // whether there was a signal in this sampling period, or the vCPU had none to give
+	stepping    []bool // as the hypervisor has it
+	queues      []detect.RunQueue
+	firstSwitch []uint64 // the run queues' counts when the trap was set
+
+	detector *detect.Detector
+	obs      detect.Observation
+	look     detect.Kernel
+	nextLook int64
+	watchdog watchdog
 
 	dither    *rand.Rand               // of period; its seed is fixed, so that equal runs stay equal
 	undecided atomic.Pointer[[]string] // of the last observation
+	total     atomic.Uint64            // signals up to the last observation
 
 	verdict chan detect.Verdict
 	stop    chan struct{}
 	done    chan struct{}
 	err     error // why the loop ended early; valid once done is closed
-	full    uint64
 }
 
 // Attach arms the mechanism and starts the event loop. The caller must Detach.
@@ -98,8 +133,10 @@ func Attach(cfg Config) (*Session, error) {
 	n := cfg.Driver.VCPUs()
 	s := &Session{
 		cfg: cfg, trap: cfg.Trap,
-		switches: make([]uint64, n), lastSwitches: make([]uint64, n),
-		passes: make([]int, n), stepping: make([]bool, n),
+		signals: make([]uint64, n), lastSignals: make([]uint64, n),
+		spent: make([]int, n), rest: make([]int, n), heard: make([]bool, n), stepping: make([]bool, n),
+		queues: make([]detect.RunQueue, n), firstSwitch: make([]uint64, n),
+		watchdog: newWatchdog(n),
 		detector: detect.NewDetector(cfg.Thresholds),
 		dither:   rand.New(rand.NewPCG(0, 0)),
 		obs:      detect.Observation{VCPUs: make([]detect.VCPU, n)},
@@ -109,6 +146,9 @@ func Attach(cfg Config) (*Session, error) {
 	}
 	if s.cfg.Passes == 0 {
 		s.cfg.Passes = DefaultPasses
+	}
+	if s.cfg.Look == 0 {
+		s.cfg.Look = DefaultLook
 	}
 	s.mech = cfg.Mechanism.new(s)
 	ready := make(chan error)
@@ -138,6 +178,10 @@ func (s *Session) Undecided() []string {
 	return nil
 }
 
+// Signals is how many signs of life the mechanism had seen at the last
+// observation. It may be called at any time, from any goroutine.
+func (s *Session) Signals() uint64 { return s.total.Load() }
+
 // Done is closed when the loop has ended: after Detach, or early on an error
 // that Detach returns.
 func (s *Session) Done() <-chan struct{} { return s.done }
@@ -147,14 +191,10 @@ func (s *Session) Done() <-chan struct{} { return s.done }
 func (s *Session) Detach() (Counters, error) {
 	close(s.stop)
 	<-s.done
-	c := Counters{Accesses: s.accesses, Steps: s.steps, RingFull: s.full, Samples: s.samples, Strange: s.strange}
-	for _, n := range s.switches {
-		c.Switches += n
-	}
 	if s.err != nil {
-		return c, fmt.Errorf("session with %s: %w", s.cfg.Mechanism.Name, s.err)
+		return s.count, fmt.Errorf("session with %s: %w", s.cfg.Mechanism.Name, s.err)
 	}
-	return c, nil
+	return s.count, nil
 }
 
 // run is the session's thread.
@@ -162,12 +202,15 @@ func (s *Session) run(ready chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	defer close(s.done)
-	ring, err := s.cfg.Driver.Listen()
-	if err != nil {
-		ready <- err
-		return
+	s.ring = &noRing{wake: make(chan struct{}, 1)}
+	if !s.polls() {
+		ring, err := s.cfg.Driver.Listen()
+		if err != nil {
+			ready <- err
+			return
+		}
+		s.ring = ring
 	}
-	s.ring = ring
 	// Whatever happens from here on, the guest is let go: also when a rule panics.
 	defer func() {
 		if p := recover(); p != nil {
@@ -184,7 +227,7 @@ func (s *Session) run(ready chan<- error) {
 	go func() {
 		select {
 		case <-s.stop:
-			ring.Wake()
+			s.ring.Wake()
 		case <-waker:
 		}
 	}()
@@ -197,41 +240,84 @@ func (s *Session) arm() error {
 	if err := s.cfg.Driver.Pause(); err != nil {
 		return err
 	}
-	err := s.mech.arm()
+	changes, err := s.mech.plan()
+	if err == nil && s.cfg.Journal != nil {
+		changes.Mechanism = s.cfg.Mechanism.Name
+		if err = s.cfg.Journal.Write(changes); err != nil {
+			err = fmt.Errorf("write down what is going to be changed: %w", err)
+		}
+	}
+	if err == nil {
+		err = s.mech.arm()
+	}
 	if err == nil {
 		err = s.mech.armed()
 	}
+	s.readSwitches(s.firstSwitch)
 	return errors.Join(err, s.cfg.Driver.Unpause())
 }
+
+// polls reports whether the signal is the run queues' own count.
+func (s *Session) polls() bool {
+	_, ok := s.mech.(*poll)
+	return ok
+}
+
+// readSwitches reads what the run queues have counted, and says whether it could.
+func (s *Session) readSwitches(into []uint64) bool {
+	if s.cfg.Kernel == nil {
+		return false
+	}
+	for i := range into {
+		if !s.cfg.Kernel.RunQueue(i, &s.queues[i]) {
+			return false
+		}
+		into[i] = s.queues[i].Switches
+	}
+	return true
+}
+
+const (
+	// batch is how many events are answered at most before the answers are sent:
+	// as many as a ring holds.
+	batch = 8
+	// rounds is how often answers are sent at most before the clock is looked at
+	// again: on a PV dom0 that is a system call.
+	rounds = 8
+)
 
 // loop answers events and makes an observation every sampling period.
 func (s *Session) loop() error {
 	var (
 		ev   Event
 		resp Response
-		next = s.cfg.Now()
+		now  = s.cfg.Now()
+		next = now
+
+		round int
 	)
+	s.nextLook = now
 	for {
 		select {
 		case <-s.stop:
 			return nil
 		default:
 		}
-		now := s.cfg.Now()
 		if now >= next {
 			if err := s.sample(now); err != nil {
 				return err
 			}
 			// A sample that came late does not make the next ones come faster.
-			next = max(next+s.period(), s.cfg.Now())
+			now = s.cfg.Now()
+			next = max(next+s.period(), now)
 			continue
 		}
+		// Wait sends the answers of the last round.
 		if err := s.ring.Wait(time.Duration(next - now)); err != nil {
 			return err
 		}
-		// At most one ring's worth before the clock is looked at again.
-		answered := false
-		for range 64 {
+		events := 0
+		for ; events < batch; events++ {
 			ok, err := s.ring.Next(&ev)
 			if err != nil {
 				return err
@@ -240,32 +326,63 @@ func (s *Session) loop() error {
 				break
 			}
 			resp = Response{}
-			if ev.Kind == EventOther || ev.VCPU < 0 || ev.VCPU >= len(s.switches) || ev.Kind == EventAccess && ev.GFN != s.trap.GFN {
-				s.strange++
-				// A permission that we did not take, left by a monitor that died: the
-				// vCPU would meet it again and again.
-				if ev.Kind == EventAccess {
-					if err := s.ring.SetAccess(ev.View, ev.GFN, AccessRWX); err != nil {
-						return err
-					}
-				}
-			} else {
-				s.count(&ev)
-				if err := s.mech.handle(&ev, &resp); err != nil {
-					return err
-				}
+			if err := s.answer(&ev, &resp); err != nil {
+				return err
 			}
 			if err := s.ring.Respond(&resp); err != nil {
 				return err
 			}
-			answered = true
 		}
-		if answered {
-			if err := s.ring.Flush(); err != nil {
-				return err
-			}
+		if round++; events == 0 || round == rounds {
+			now, round = s.cfg.Now(), 0
 		}
 	}
+}
+
+// answer decides on the response to an event.
+func (s *Session) answer(ev *Event, r *Response) error {
+	if ev.VCPU < 0 || ev.VCPU >= len(s.signals) {
+		s.count.Strange++
+		return nil
+	}
+	if ev.Kind == EventAccess && !s.trapped(ev.GFN) {
+		// A permission that we did not take, left by a monitor that died: the vCPU
+		// would meet it again and again.
+		s.count.Strange++
+		return s.ring.SetAccess(ev.View, ev.GFN, AccessRWX)
+	}
+	s.counted(ev)
+	s.watchdog.alive(ev.VCPU)
+	return s.mech.handle(ev, r)
+}
+
+// counted counts an event by its kind.
+func (s *Session) counted(ev *Event) {
+	switch ev.Kind {
+	case EventAccess:
+		s.count.Accesses++
+	case EventStep:
+		s.count.Steps++
+	case EventBreakpoint:
+		s.count.Breakpoints++
+	case EventCR3:
+		s.count.CR3++
+	default:
+		s.count.Strange++
+	}
+}
+
+// trapped reports whether a frame is one that a mechanism restricts.
+func (s *Session) trapped(gfn uint64) bool {
+	if gfn == s.trap.GFN {
+		return true
+	}
+	for _, p := range s.cfg.Counters {
+		if p.GFN == gfn {
+			return true
+		}
+	}
+	return false
 }
 
 // period returns the time to the next observation: Config.Sample, longer or
@@ -278,29 +395,38 @@ func (s *Session) period() int64 {
 
 // sample makes one observation and hands it to the detector.
 func (s *Session) sample(now int64) error {
-	s.samples++
+	s.count.Samples++
 	s.obs.TimeNS = now
+	dom, err := s.cfg.Driver.Domain()
+	if err != nil {
+		return fmt.Errorf("observe the guest: %w", err)
+	}
+	s.obs.Domain = detect.Domain{Paused: dom.Paused, Shutdown: dom.Shutdown}
 	for i := range s.obs.VCPUs {
-		st, err := s.cfg.Driver.VCPU(i)
-		if err != nil {
+		if err := s.sampleVCPU(i, now, !dom.Paused && dom.Shutdown == ""); err != nil {
 			return fmt.Errorf("observe vCPU %d: %w", i, err)
 		}
-		o := detect.VCPU{Online: st.Online, Blocked: st.Blocked, CPUTimeNS: st.CPUTimeNS, Signals: s.switches[i]}
-		if st.Online && !st.Blocked && o.Signals == s.lastSwitches[i] {
-			var r Registers
-			if err := s.cfg.Driver.Registers(i, &r); err != nil {
-				return fmt.Errorf("observe vCPU %d: %w", i, err)
-			}
-			o.Sampled, o.RIP, o.InterruptsOn = true, r.RIP, r.InterruptsOn()
-			o.Symbol, o.Offset, _ = s.cfg.Symbols.Function(r.RIP)
-			if detect.LockSlowPath(o.Symbol) {
-				o.Lock = s.lockIn(&r)
-			}
-		}
-		s.lastSwitches[i] = o.Signals
-		s.obs.VCPUs[i] = o
 	}
-	clear(s.passes)
+	s.obs.Kernel = nil
+	if s.cfg.Kernel != nil && now >= s.nextLook {
+		s.cfg.Kernel.Look(&s.look)
+		s.obs.Kernel = &s.look
+		s.count.Looks++
+		s.nextLook = now + int64(s.cfg.Look)
+	}
+	var total uint64
+	for _, n := range s.signals {
+		total += n
+	}
+	s.total.Store(total)
+	if v, stuck := s.watchdog.livelock(); stuck {
+		v.TimeNS = now
+		if err := s.backOut(v.Evidence[0]); err != nil {
+			return err
+		}
+		s.deliver(v)
+	}
+	clear(s.spent)
 	if err := s.mech.rearm(); err != nil {
 		return fmt.Errorf("set the trap again: %w", err)
 	}
@@ -311,11 +437,56 @@ func (s *Session) sample(now int64) error {
 	notes := s.detector.Undecided()
 	s.undecided.Store(&notes)
 	if hung {
-		select {
-		case s.verdict <- v:
-		default: // only the first verdict counts
+		s.deliver(v)
+	}
+	return nil
+}
+
+// deliver passes a verdict on; only the first counts.
+func (s *Session) deliver(v detect.Verdict) {
+	select {
+	case s.verdict <- v:
+	default:
+	}
+}
+
+func (s *Session) sampleVCPU(i int, now int64, live bool) error {
+	st, err := s.cfg.Driver.VCPU(i)
+	if err != nil {
+		return err
+	}
+	o := &s.obs.VCPUs[i]
+	*o = detect.VCPU{Online: st.Online, Blocked: st.Blocked, Running: st.Running, CPUTimeNS: st.CPUTimeNS, Callers: o.Callers[:0]}
+	if s.cfg.Kernel != nil && st.Online && s.cfg.Kernel.RunQueue(i, &s.queues[i]) {
+		o.Queue = &s.queues[i]
+		if s.polls() {
+			s.signals[i] = o.Queue.Switches - s.firstSwitch[i]
 		}
 	}
+	o.Signals = s.signals[i]
+	s.heard[i] = st.Blocked || !st.Online
+	if live && st.Online && !st.Blocked && o.Signals == s.lastSignals[i] {
+		var r Registers
+		if err := s.cfg.Driver.Registers(i, &r); err != nil {
+			return err
+		}
+		o.Sampled, o.UserMode, o.RIP, o.InterruptsOn = true, r.UserMode, r.RIP, r.InterruptsOn()
+		if !r.UserMode {
+			o.Symbol, o.Offset, _ = s.cfg.Symbols.Function(r.RIP)
+			if detect.LockSlowPath(o.Symbol) {
+				o.Lock = s.lockIn(&r)
+			}
+			if s.cfg.Kernel != nil {
+				o.Callers = s.cfg.Kernel.Callers(o.Callers, r.RSP)
+			}
+		}
+		if err := s.watchdog.sample(s, i, now, st.CPUTimeNS, &r); err != nil {
+			return err
+		}
+	} else {
+		s.watchdog.alive(i)
+	}
+	s.lastSignals[i] = o.Signals
 	return nil
 }
 
@@ -330,24 +501,44 @@ func (s *Session) lockIn(r *Registers) string {
 	return ""
 }
 
-// count counts an event. A pass of the switch function shows as an access or as
-// a step, whichever reaches its first instruction.
-func (s *Session) count(ev *Event) {
-	if ev.RIP == s.trap.VA {
-		s.switches[ev.VCPU]++
-	}
-	if ev.Kind == EventAccess {
-		s.accesses++
-	} else {
-		s.steps++
-	}
+// signal counts a sign of life of a vCPU.
+func (s *Session) signal(vcpu int) {
+	s.signals[vcpu]++
+	s.heard[vcpu] = true
 }
 
-// pass takes note that the trap has stopped a vCPU, and reports whether it may
-// do so again in this sampling period.
-func (s *Session) pass(vcpu int) bool {
-	s.passes[vcpu]++
-	return s.cfg.Passes < 0 || s.passes[vcpu] < s.cfg.Passes
+// atTrap reports whether the event is at the first instruction of the switch
+// function. A pass of it shows as an access or as a step, whichever gets there.
+func (s *Session) atTrap(ev *Event) bool { return ev.RIP == s.trap.VA }
+
+// spend takes note that the trap has stopped a vCPU, and reports whether it may
+// do so again in this sampling period. start says that the stop begins a pass;
+// others belong to the pass before, unless they become too many.
+func (s *Session) spend(vcpu int, start bool) bool {
+	s.rest[vcpu]++
+	if start || s.rest[vcpu] >= longPass {
+		s.rest[vcpu] = 0
+		s.spent[vcpu]++
+	}
+	return s.cfg.Passes < 0 || s.spent[vcpu] < s.cfg.Passes
+}
+
+// longPass is how many stops a pass may have that are not its first: the switch
+// function is some twenty instructions long, and a run queue is written some
+// forty times between two switches of a busy guest. More than that are a pass of
+// something else on the page.
+const longPass = 64
+
+// heardAll reports whether a trap that all vCPUs have in common may be opened
+// for the rest of the sampling period: each vCPU has given a signal, or had
+// none to give, or one of them has used up so much that the others must wait.
+func (s *Session) heardAll() bool {
+	most, all := 0, true
+	for i, ok := range s.heard {
+		all = all && ok
+		most = max(most, s.spent[i])
+	}
+	return all || most >= 4*s.cfg.Passes
 }
 
 // step has the response turn single-stepping of the vCPU on or off. The
@@ -359,20 +550,39 @@ func (s *Session) step(vcpu int, on bool, r *Response) {
 
 func (s *Session) onPage(rip uint64) bool { return rip>>12 == s.trap.VA>>12 }
 
-func (s *Session) checkAccess(v View, want Access) error {
-	got, err := s.ring.Access(v, s.trap.GFN)
+func (s *Session) checkAccess(v View, gfn uint64, want Access) error {
+	got, err := s.ring.Access(v, gfn)
 	if err != nil {
 		return fmt.Errorf("check the trap: %w", err)
 	}
 	if got != want {
-		return fmt.Errorf("check the trap: access of frame %#x in view %d is %d, not %d", s.trap.GFN, v, got, want)
+		return fmt.Errorf("check the trap: access of frame %#x in view %d is %d, not %d", gfn, v, got, want)
 	}
 	return nil
 }
 
+// checkView proves that every vCPU is in a view in which the frame has so much
+// access.
+func (s *Session) checkView(v View, gfn uint64, want Access) error {
+	errs := []error{s.checkAccess(v, gfn, want)}
+	for i := range s.signals {
+		if st, err := s.cfg.Driver.VCPU(i); err == nil && !st.Online {
+			continue
+		}
+		in, err := s.ring.CurrentView(i)
+		if err == nil && in != v {
+			err = fmt.Errorf("vCPU %d is in view %d, not %d", i, in, v)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("check the trap: %w", err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 func (s *Session) stopSteps() error {
 	var errs []error
-	for i := range s.switches {
+	for i := range s.signals {
 		errs = append(errs, s.ring.StopStep(i))
 	}
 	return errors.Join(append(errs, s.ring.EnableStep(false))...)
@@ -390,11 +600,27 @@ func (s *Session) release() error {
 	perr := s.cfg.Driver.Pause()
 	try("pause to detach", perr)
 	// With the guest paused no new event can come; each vCPU has at most one open.
-	try("answer open events", s.drain())
+	// The trap goes first: a vCPU held at a breakpoint must find the original byte.
 	try("take the trap back", s.mech.disarm())
 	try("answer open events", s.drain())
-	s.full = s.ring.Full()
+	now := make([]uint64, len(s.signals))
+	if s.readSwitches(now) {
+		for i, n := range now {
+			s.count.Switches += n - s.firstSwitch[i]
+		}
+	}
+	if s.polls() && s.count.BackedOut == "" {
+		s.count.Signals = s.count.Switches
+	} else {
+		for _, n := range s.signals {
+			s.count.Signals += n
+		}
+	}
+	s.count.RingFull = s.ring.Full()
 	try("close the ring", s.ring.Close())
+	if len(errs) == 0 && s.cfg.Journal != nil {
+		try("close the journal", s.cfg.Journal.Clear())
+	}
 	if perr == nil {
 		try("unpause after detaching", s.cfg.Driver.Unpause())
 	}
@@ -405,7 +631,7 @@ func (s *Session) release() error {
 func (s *Session) drain() error {
 	var ev Event
 	answered := false
-	for range 4 * max(len(s.switches), 16) {
+	for range 4 * max(len(s.signals), 16) {
 		ok, err := s.ring.Next(&ev)
 		if err != nil {
 			return err
@@ -414,8 +640,8 @@ func (s *Session) drain() error {
 			break
 		}
 		var r Response
-		if ev.Kind != EventOther && ev.VCPU >= 0 && ev.VCPU < len(s.switches) {
-			s.count(&ev)
+		if ev.Kind != EventOther && ev.VCPU >= 0 && ev.VCPU < len(s.signals) {
+			s.counted(&ev)
 			s.mech.release(&ev, &r)
 		}
 		if err := s.ring.Respond(&r); err != nil {

@@ -1,251 +1,12 @@
 package monitor
 
 import (
-	"errors"
-	"fmt"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"hangbench/monitor/detect"
 )
-
-// fakeGuest is a one-vCPU guest with a hypervisor that is strict about what a
-// monitor may leave behind. It executes a script of instruction addresses.
-type fakeGuest struct {
-	mu       sync.Mutex
-	script   []uint64 // RIPs to execute, then it halts
-	pc       int
-	stride   int // instructions it executes at most before it looks at the time; 0 for any number
-	paused   int
-	ring     bool
-	stepOn   bool // single-step events enabled
-	stepping bool
-	host     Access
-	views    map[View]Access
-	viewsOn  bool
-	view     View
-	pending  *Event
-	taken    bool
-	wake     chan struct{}
-	fail     string // operation that fails once, without effect
-	failNext string // and the one that fails after that
-	foreign  bool   // the page at foreignVA was restricted by somebody else
-}
-
-const (
-	trapVA  = 0xffffffff810081e0
-	trapGFN = 0x1008
-
-	foreignVA  = 0xffffffff81099000
-	foreignGFN = 0x1099
-)
-
-func newFakeGuest(script ...uint64) *fakeGuest {
-	return &fakeGuest{script: script, host: AccessRWX, views: map[View]Access{}, wake: make(chan struct{}, 1)}
-}
-
-func (g *fakeGuest) op(name string) error {
-	if g.fail == name {
-		g.fail, g.failNext = g.failNext, ""
-		return fmt.Errorf("%s fails", name)
-	}
-	return nil
-}
-
-// advance executes until an event is pending or the script ends.
-func (g *fakeGuest) advance() {
-	for n := 0; g.paused == 0 && g.pending == nil && g.pc < len(g.script) && (g.stride == 0 || n < g.stride); n++ {
-		rip := g.script[g.pc]
-		access := g.host
-		if g.view != HostView {
-			access = g.views[g.view]
-		}
-		if g.foreign && rip>>12 == foreignVA>>12 {
-			g.pending = &Event{Kind: EventAccess, GFN: foreignGFN, RIP: rip, View: g.view}
-			g.taken = false
-			return
-		}
-		if rip>>12 == trapVA>>12 && access == AccessRW {
-			g.pending = &Event{Kind: EventAccess, GFN: trapGFN, RIP: rip, View: g.view}
-			g.taken = false
-			return
-		}
-		g.pc++
-		if g.stepping && g.stepOn {
-			next := uint64(0)
-			if g.pc < len(g.script) {
-				next = g.script[g.pc]
-			}
-			g.pending = &Event{Kind: EventStep, RIP: next, View: g.view}
-			g.taken = false
-			return
-		}
-	}
-}
-
-func (g *fakeGuest) lock() func() { g.mu.Lock(); return g.mu.Unlock }
-
-func (g *fakeGuest) Name() string { return "fake" }
-func (g *fakeGuest) VCPUs() int   { return 1 }
-func (g *fakeGuest) VCPU(int) (VCPUState, error) {
-	defer g.lock()()
-	return VCPUState{Online: true, Blocked: g.pc >= len(g.script)}, g.op("vcpu")
-}
-func (g *fakeGuest) Registers(_ int, r *Registers) error      { r.RIP = trapVA; return nil }
-func (g *fakeGuest) Pause() error                             { defer g.lock()(); g.paused++; return g.op("pause") }
-func (g *fakeGuest) Unpause() error                           { defer g.lock()(); g.paused--; return g.op("unpause") }
-func (g *fakeGuest) Domain() (DomainState, error)             { return DomainState{}, nil }
-func (g *fakeGuest) ReadPhysical(gpa uint64, b []byte) error  { return nil }
-func (g *fakeGuest) WritePhysical(gpa uint64, b []byte) error { return nil }
-func (g *fakeGuest) EnableCR3(bool, uint64) error             { return nil }
-func (g *fakeGuest) EnableBreakpoints(bool) error             { return nil }
-func (g *fakeGuest) CurrentView(int) (View, error)            { defer g.lock()(); return g.view, nil }
-func (g *fakeGuest) AddFrame() (uint64, error)                { return 0x2000, nil }
-func (g *fakeGuest) RemoveFrame(uint64) error                 { return nil }
-func (g *fakeGuest) Remap(View, uint64, uint64) error         { return nil }
-func (g *fakeGuest) Listen() (Ring, error) {
-	defer g.lock()()
-	if err := g.op("listen"); err != nil {
-		return nil, err
-	}
-	g.ring = true
-	return g, nil
-}
-func (g *fakeGuest) Wait(d time.Duration) error {
-	g.mu.Lock()
-	g.advance()
-	have := g.pending != nil && !g.taken
-	g.mu.Unlock()
-	if !have {
-		select {
-		case <-g.wake:
-		case <-time.After(min(d, time.Millisecond)):
-		}
-	}
-	return nil
-}
-func (g *fakeGuest) Wake() {
-	select {
-	case g.wake <- struct{}{}:
-	default:
-	}
-}
-func (g *fakeGuest) Next(ev *Event) (bool, error) {
-	defer g.lock()()
-	if g.pending == nil || g.taken {
-		return false, nil
-	}
-	g.taken = true
-	*ev = *g.pending
-	return true, g.op("next")
-}
-func (g *fakeGuest) Respond(r *Response) error {
-	defer g.lock()()
-	if g.pending == nil {
-		return errors.New("nothing to answer")
-	}
-	g.pending = nil
-	if r.ToggleStep {
-		g.stepping = !g.stepping
-	}
-	if r.SwitchView {
-		g.view = r.View
-	}
-	return nil
-}
-func (g *fakeGuest) Flush() error { defer g.lock()(); return g.op("flush") }
-func (g *fakeGuest) Full() uint64 { return 0 }
-func (g *fakeGuest) SetAccess(v View, gfn uint64, a Access) error {
-	defer g.lock()()
-	if err := g.op("access"); err != nil {
-		return err
-	}
-	if gfn == foreignGFN {
-		g.foreign = a != AccessRWX
-		return nil
-	}
-	if v == HostView {
-		g.host = a
-	} else {
-		g.views[v] = a
-	}
-	return nil
-}
-func (g *fakeGuest) Access(v View, gfn uint64) (Access, error) {
-	defer g.lock()()
-	if v == HostView {
-		return g.host, nil
-	}
-	return g.views[v], nil
-}
-func (g *fakeGuest) EnableStep(on bool) error {
-	defer g.lock()()
-	if err := g.op("step"); err != nil {
-		return err
-	}
-	g.stepOn = on
-	return nil
-}
-func (g *fakeGuest) StopStep(int) error { defer g.lock()(); g.stepping = false; return nil }
-func (g *fakeGuest) EnableViews(on bool) error {
-	defer g.lock()()
-	if err := g.op("views"); err != nil {
-		return err
-	}
-	g.viewsOn = on
-	return nil
-}
-func (g *fakeGuest) CreateView() (View, error) {
-	defer g.lock()()
-	if err := g.op("create"); err != nil {
-		return 0, err
-	}
-	g.views[1] = AccessRWX
-	return 1, nil
-}
-func (g *fakeGuest) DestroyView(v View) error {
-	defer g.lock()()
-	if g.view == v {
-		return errors.New("busy")
-	}
-	delete(g.views, v)
-	return nil
-}
-func (g *fakeGuest) SwitchAll(v View) error {
-	defer g.lock()()
-	if err := g.op("switch"); err != nil {
-		return err
-	}
-	g.view = v
-	return nil
-}
-func (g *fakeGuest) Close() error { defer g.lock()(); g.ring = false; return g.op("close") }
-
-// clean reports what a monitor left behind.
-func (g *fakeGuest) clean() error {
-	defer g.lock()()
-	var left []string
-	add := func(bad bool, what string) {
-		if bad {
-			left = append(left, what)
-		}
-	}
-	add(g.paused != 0, fmt.Sprintf("%d pauses", g.paused))
-	add(g.ring, "the ring")
-	add(g.stepping, "single-stepping")
-	add(g.stepOn, "step events")
-	add(g.host != AccessRWX, "a trap in the host view")
-	add(g.view != HostView, "a view in use")
-	add(len(g.views) != 0, "a view")
-	add(g.viewsOn, "altp2m")
-	add(g.pending != nil, "an unanswered event")
-	if left != nil {
-		return errors.New("left behind: " + strings.Join(left, ", "))
-	}
-	return nil
-}
 
 type noNames struct{}
 
@@ -259,41 +20,81 @@ func attachTo(g *fakeGuest, mechanism string, passes int) (*Session, error) {
 	}
 	start := time.Now()
 	return Attach(Config{Driver: g, Mechanism: m, Trap: Trap{Symbol: "__switch_to_asm", VA: trapVA, GFN: trapGFN},
+		Counters: []Place{{counterGFN, counterOff}}, Kernel: g,
 		Symbols: noNames{}, Thresholds: detect.DefaultThresholds(), Sample: 5 * time.Millisecond, Passes: passes,
 		Now: func() int64 { return int64(time.Since(start)) }})
 }
 
-// TestSession: two passes of the switch function of three instructions each are
-// seen as two switches, two violations and six steps, and nothing is left.
+// finish waits until the guest has executed its script.
+func (g *fakeGuest) finish(t *testing.T) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		g.mu.Lock()
+		done, pc := g.pc == len(g.script) && g.pending == nil, g.pc
+		g.mu.Unlock()
+		if done {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the guest stands still at instruction %d of %d", pc, len(g.script))
+		}
+	}
+}
+
+// watching are all mechanisms that attach something.
+func watching() []string {
+	var names []string
+	for _, m := range Mechanisms() {
+		if m.Watches() {
+			names = append(names, m.Name)
+		}
+	}
+	return names
+}
+
+// pass is a pass of the switch function as the fake guest executes it, with all
+// that some mechanism takes for a signal.
+var pass = []uint64{writeVA, otherVA, cr3VA, trapVA, trapVA + 4, trapVA + 8, offPage}
+
+// TestSession: two passes of the switch function give two signals, at the price
+// of just the events that the mechanism stands for, and nothing is left.
 func TestSession(t *testing.T) {
-	pass := []uint64{trapVA, trapVA + 4, trapVA + 8, 0xffffffff82000000}
-	for _, mech := range []string{"exec-step", "exec-altp2m"} {
-		g := newFakeGuest(append(append([]uint64{0x400000}, pass...), pass...)...)
+	for mech, want := range map[string]Counters{
+		"poll":             {},
+		"cr3":              {CR3: 2},
+		"exec-step":        {Accesses: 2, Steps: 6},
+		"exec-emulate":     {Accesses: 6},
+		"exec-altp2m":      {Accesses: 2, Steps: 6},
+		"exec-altp2m-fast": {Accesses: 6},
+		"int3-step":        {Breakpoints: 2, Steps: 2},
+		"int3-altp2m":      {Breakpoints: 2},
+		"write-altp2m":     {Accesses: 4},
+	} {
+		g := newFakeGuest(append(append([]uint64{userVA}, pass...), pass...)...)
 		s, err := attachTo(g, mech, -1)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		if mech == "poll" {
 			g.mu.Lock()
-			done := g.pc == len(g.script) && g.pending == nil
+			g.advance()
 			g.mu.Unlock()
-			if done {
-				break
-			}
-			if time.Now().After(deadline) {
-				t.Fatalf("%s: the guest stands still at instruction %d of %d", mech, g.pc, len(g.script))
-			}
 		}
+		g.finish(t)
 		c, err := s.Detach()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if c.Switches != 2 || c.Accesses != 2 || c.Steps != 6 || c.Strange != 0 {
-			t.Errorf("%s: %+v, want 2 switches, 2 accesses, 6 steps", mech, c)
+		want.Signals, want.Switches, want.Samples, want.Looks = 2, 2, c.Samples, c.Looks
+		if c != want {
+			t.Errorf("%s: %+v, want %+v", mech, c, want)
 		}
 		if err := g.clean(); err != nil {
 			t.Errorf("%s: %v", mech, err)
 		}
+	}
+	if n := len(watching()); n != 9 {
+		t.Errorf("%d mechanisms watch, 9 are in the table above", n)
 	}
 }
 
@@ -301,10 +102,10 @@ func TestSession(t *testing.T) {
 // the passes of a sampling period allow, and still seen to switch in each.
 func TestPasses(t *testing.T) {
 	var script []uint64
-	for range 2_000_000 {
-		script = append(script, trapVA, trapVA+4, 0xffffffff82000000)
+	for range 500_000 {
+		script = append(script, pass...)
 	}
-	for _, mech := range []string{"exec-step", "exec-altp2m"} {
+	for _, mech := range watching() {
 		for _, passes := range []int{1, 3} {
 			g := newFakeGuest(script...)
 			g.stride = 1000
@@ -312,7 +113,7 @@ func TestPasses(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(150 * time.Millisecond)
+			time.Sleep(100 * time.Millisecond)
 			c, err := s.Detach()
 			if err != nil {
 				t.Fatal(err)
@@ -320,27 +121,26 @@ func TestPasses(t *testing.T) {
 			if err := g.clean(); err != nil {
 				t.Errorf("%s: %v", mech, err)
 			}
-			if c.Accesses > c.Samples*uint64(passes) || c.Switches < c.Samples/2 {
+			// The fake's pass has up to three stops; a trap that all vCPUs share stays
+			// until it was heard of.
+			if stops := c.Accesses + c.Breakpoints + c.CR3; stops > (c.Samples+1)*uint64(3*passes+1) || mech != "poll" && c.Signals < c.Samples/2 {
 				t.Errorf("%s, %d passes: %+v", mech, passes, c)
-			}
-			if passes == 1 && c.Steps != 0 {
-				t.Errorf("%s, 1 pass: %d steps", mech, c.Steps)
 			}
 		}
 	}
 }
 
-// TestDetachAnywhere: detached at any instant of an endless loop over the
-// trapped page, a guest is always let go whole.
+// TestDetachAnywhere: detached at any instant of an endless loop over all traps,
+// a guest is always let go whole.
 func TestDetachAnywhere(t *testing.T) {
 	var script []uint64
 	for range 20000 {
-		script = append(script, trapVA, trapVA+4, 0xffffffff82000000)
+		script = append(append(script, pass...), readVA, patchVA, ownInt3VA)
 	}
-	for _, mech := range []string{"exec-step", "exec-altp2m"} {
-		for i := range 40 {
+	for _, mech := range watching() {
+		for i := range 30 {
 			g := newFakeGuest(script...)
-			s, err := attachTo(g, mech, -1)
+			s, err := attachTo(g, mech, 2*(i%2)-1)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -358,8 +158,14 @@ func TestDetachAnywhere(t *testing.T) {
 // TestAttachFails: whichever step of attaching fails, the guest is as before.
 func TestAttachFails(t *testing.T) {
 	for mech, ops := range map[string][]string{
-		"exec-step":   {"listen", "step", "access"},
-		"exec-altp2m": {"listen", "views", "create", "step", "access", "switch"},
+		"cr3":              {"listen", "cr3"},
+		"exec-step":        {"listen", "step", "access"},
+		"exec-emulate":     {"listen", "unemulated", "step", "access"},
+		"exec-altp2m":      {"listen", "views", "create", "step", "access", "switch"},
+		"exec-altp2m-fast": {"listen", "views", "create", "step", "access", "switch"},
+		"int3-step":        {"listen", "step", "int3", "write"},
+		"int3-altp2m":      {"listen", "add", "write", "int3", "views", "create", "step", "remap", "access", "switch"},
+		"write-altp2m":     {"listen", "views", "create", "step", "access", "switch"},
 	} {
 		for _, op := range ops {
 			g := newFakeGuest()
@@ -374,11 +180,93 @@ func TestAttachFails(t *testing.T) {
 	}
 }
 
+// TestNotArmed: a trap that does not hold is noticed.
+func TestNotArmed(t *testing.T) {
+	for _, mech := range []string{"poll", "write-altp2m"} {
+		m, err := FindMechanism(mech)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := newFakeGuest()
+		if _, err := Attach(Config{Driver: g, Mechanism: m, Symbols: noNames{}, Sample: time.Second, Now: func() int64 { return 0 }}); err == nil {
+			t.Errorf("%s attached to a guest whose kernel cannot be read", mech)
+		}
+		if err := g.clean(); err != nil {
+			t.Errorf("%s: %v", mech, err)
+		}
+	}
+	g := newFakeGuest()
+	g.frames[trapGFN][trapVA&0xfff] = breakpoint
+	if _, err := attachTo(g, "int3-step", -1); err == nil || !strings.Contains(err.Error(), "recover") {
+		t.Errorf("a breakpoint of somebody else: %v", err)
+	}
+}
+
+// TestBreakpoints: the guest keeps its own INT3, and a kernel that patches itself
+// on the page of the breakpoint has the copy patched too.
+func TestBreakpoints(t *testing.T) {
+	for _, mech := range []string{"int3-step", "int3-altp2m"} {
+		g := newFakeGuest(append([]uint64{ownInt3VA, readVA, patchVA}, pass...)...)
+		s, err := attachTo(g, mech, -1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.finish(t)
+		if mech == "int3-altp2m" {
+			g.mu.Lock()
+			if shadow := g.frames[0x9000]; shadow == nil || shadow[1] != 1 || shadow[trapVA&0xfff] != breakpoint {
+				t.Error("the shadow page is not what the kernel made of the original")
+			}
+			g.mu.Unlock()
+		}
+		c, err := s.Detach()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if g.ownInt3 != 1 || c.Breakpoints != 2 || c.Signals != 1 {
+			t.Errorf("%s: %d INT3 reached the guest, %+v", mech, g.ownInt3, c)
+		}
+		if err := g.clean(); err != nil {
+			t.Errorf("%s: %v", mech, err)
+		}
+	}
+}
+
+// TestLivelock: a vCPU that the view holds up is noticed by the watchdog, which
+// lets go of it, says so and goes on polling.
+func TestLivelock(t *testing.T) {
+	g := newFakeGuest(append([]uint64{userVA}, pass...)...)
+	g.freeze = true
+	s, err := attachTo(g, "exec-altp2m", -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case v := <-s.Verdict():
+		if v.Class != detect.ClassMonitor || v.Scope != detect.Full || len(v.Evidence) != 1 {
+			t.Errorf("verdict %+v", v)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("the livelock was not noticed")
+	}
+	g.finish(t)
+	c, err := s.Detach()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.BackedOut == "" {
+		t.Error("the counters do not say that the monitor backed out")
+	}
+	if err := g.clean(); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestForeignRestriction: a permission that a dead monitor left on another page
 // is given back, and the guest goes on.
 func TestForeignRestriction(t *testing.T) {
 	g := newFakeGuest(foreignVA, foreignVA+4, 0x400000)
-	g.foreign = true
+	g.access[frameIn{HostView, foreignGFN}] = AccessRW
 	s, err := attachTo(g, "exec-step", -1)
 	if err != nil {
 		t.Fatal(err)
@@ -398,7 +286,7 @@ func TestForeignRestriction(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Strange != 1 || c.Accesses != 0 || c.Switches != 0 {
+	if c.Strange != 1 || c.Accesses != 0 || c.Signals != 0 {
 		t.Errorf("%+v, want one strange event and nothing else", c)
 	}
 	if err := g.clean(); err != nil {

@@ -31,9 +31,17 @@ type EPT struct {
 
 // Events counts what the monitor's ring delivered.
 type Events struct {
-	Delivered uint64 `json:"delivered"` // memory-access (or register) events
+	Delivered uint64 `json:"delivered"` // memory-access, breakpoint or register events
 	Steps     uint64 `json:"steps"`     // single-step events
 	RingFull  uint64 `json:"ring_full"` // times the ring was seen without a free slot
+	// Signals are the task switches the mechanism saw, Switches those the guest's
+	// own run queues counted meanwhile (0: unreadable). What was missed is the
+	// difference, most of it on purpose where passes are limited.
+	Signals  uint64 `json:"signals"`
+	Switches uint64 `json:"switches"`
+	Samples  uint64 `json:"samples"`           // observations
+	Looks    uint64 `json:"looks"`             // of these, with a look at the guest's task list
+	Strange  uint64 `json:"strange,omitempty"` // events that no trap explains
 }
 
 // Guest is the ground truth of the guest's own progress.
@@ -69,9 +77,12 @@ type Trial struct {
 	Driver      string `json:"driver"` // xenctrl, libvmi
 	Host        string `json:"host"`   // lab, xen
 	GuestKernel string `json:"guest_kernel"`
-	VCPUs       int    `json:"vcpus"`
-	MemoryMiB   int    `json:"memory_mib"`
-	Seed        uint64 `json:"seed"`
+	// GuestBoot is distro for a kernel with KASLR and its default mitigations,
+	// absent for one without both.
+	GuestBoot string `json:"guest_boot,omitempty"`
+	VCPUs     int    `json:"vcpus"`
+	MemoryMiB int    `json:"memory_mib"`
+	Seed      uint64 `json:"seed"`
 
 	Outcome  Outcome  `json:"outcome"`
 	Reason   string   `json:"reason,omitempty"` // why the outcome is invalid, in one sentence
@@ -85,6 +96,7 @@ type Trial struct {
 	HangNS     *int64 `json:"hang_ns,omitempty"`     // last sign of life minus T0: the instant ground truth stopped
 	WindowNS   int64  `json:"window_ns"`             // length of the monitored window, attach to detach
 	Recovered  *bool  `json:"recovered,omitempty"`   // the guest went on after the fault was lifted; absent if there is no way back
+	BackedOut  string `json:"backed_out,omitempty"`  // why the monitor let go of the guest by itself before the end
 
 	EPT    EPT    `json:"ept"`
 	Events Events `json:"events"`

@@ -28,8 +28,12 @@ const (
 func (o *Overview) WritePNG(w io.Writer) error { return o.writePNG(w, dpi) }
 
 func (o *Overview) writePNG(w io.Writer, dpi int) error {
-	c := vgimg.NewWith(vgimg.UseWH(width, o.height()), vgimg.UseDPI(dpi), vgimg.UseBackgroundColor(white))
-	o.draw(draw.New(c))
+	return writePNG(w, o.height(), dpi, o.draw)
+}
+
+func writePNG(w io.Writer, height vg.Length, dpi int, paint func(draw.Canvas)) error {
+	c := vgimg.NewWith(vgimg.UseWH(width, height), vgimg.UseDPI(dpi), vgimg.UseBackgroundColor(white))
+	paint(draw.New(c))
 	if _, err := (vgimg.PngCanvas{Canvas: c}).WriteTo(w); err != nil {
 		return fmt.Errorf("figure: write png: %w", err)
 	}
@@ -39,12 +43,14 @@ func (o *Overview) writePNG(w io.Writer, dpi int) error {
 // WriteSVG draws the figure as SVG. Its fonts are not embedded, which would
 // make it twenty times as large. Every text carries the length it was laid out
 // with instead, so that a reader's other font is squeezed into its place.
-func (o *Overview) WriteSVG(w io.Writer) error {
-	c := &svgCanvas{Canvas: vgsvg.New(width, o.height())}
+func (o *Overview) WriteSVG(w io.Writer) error { return writeSVG(w, o.height(), o.draw) }
+
+func writeSVG(w io.Writer, height vg.Length, paint func(draw.Canvas)) error {
+	c := &svgCanvas{Canvas: vgsvg.New(width, height)}
 	dc := draw.New(c)
 	dc.SetColor(white)
 	dc.Fill(dc.Rectangle.Path())
-	o.draw(dc)
+	paint(dc)
 	var buf bytes.Buffer
 	if _, err := c.WriteTo(&buf); err != nil {
 		return fmt.Errorf("figure: write svg: %w", err)

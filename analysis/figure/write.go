@@ -11,7 +11,17 @@ import (
 // Write writes the figure into dir as <name>.png and <name>.svg, with its
 // caption in <name>.txt and the values drawn in <name>.csv, and returns the
 // four paths.
-func (o *Overview) Write(dir, name string) ([]string, error) {
+func (o *Overview) Write(dir, name string) ([]string, error) { return write(o, dir, name) }
+
+// drawing is a figure with its caption and values.
+type drawing interface {
+	WritePNG(w io.Writer) error
+	WriteSVG(w io.Writer) error
+	WriteCSV(w io.Writer) error
+	Caption() string
+}
+
+func write(o drawing, dir, name string) ([]string, error) {
 	var paths []string
 	for _, f := range []struct {
 		ext   string

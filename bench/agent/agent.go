@@ -110,7 +110,7 @@ func (a *agent) do(ctx context.Context, job Job) error {
 		if a.guest != nil {
 			return fmt.Errorf("there is a guest already")
 		}
-		g, err := a.host.NewGuest(ctx, "guest", *job.Guest)
+		g, err := a.host.NewGuest(ctx, GuestName, *job.Guest)
 		if err != nil {
 			return err
 		}
@@ -131,6 +131,15 @@ func (a *agent) do(ctx context.Context, job Job) error {
 			return err
 		}
 		return a.out.Send(wire.KindDone, Progress{Stage: "done", UpNS: upNS()})
+	case job.Look:
+		if a.guest == nil {
+			return fmt.Errorf("there is no guest to look at")
+		}
+		sight, err := a.guest.Sight()
+		if err != nil {
+			return err
+		}
+		return a.out.Send(wire.KindRecord, sight)
 	case len(job.Exec) > 0:
 		return a.exec(ctx, job.Exec)
 	}
@@ -160,6 +169,7 @@ func (a *agent) ready() error {
 // exec runs a program, for ten minutes at most.
 func (a *agent) exec(ctx context.Context, argv []string) error {
 	const most = 1 << 20
+	a.progress("exec") // a program may be silent for longer than a restored lab may
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)

@@ -15,6 +15,8 @@ const (
 	GuestDir = "/guest"
 	// BlockScript is the program that xl runs when a guest gets or loses a disk.
 	BlockScript = "/etc/xen/scripts/block"
+	// GuestName is the name of the guest that Job.Guest makes.
+	GuestName = "guest"
 	// XenBin holds Xen's daemons and tools.
 	XenBin = "/usr/lib/xen/bin"
 )
@@ -25,6 +27,8 @@ type Job struct {
 	Guest *suites.Guest `json:"guest,omitempty"`
 	// Trial runs one trial on the guest made before.
 	Trial *plan.Trial `json:"trial,omitempty"`
+	// Look reads the kernel of the guest made before. The answer is a dom0.Sight.
+	Look bool `json:"look,omitempty"`
 	// Exec runs a program in dom0.
 	Exec []string `json:"exec,omitempty"`
 }

@@ -18,7 +18,13 @@ import (
 func benchCommand(ctx context.Context, env *Env, args []string) error {
 	return dispatch(ctx, env, "hangbench bench", []command{
 		{"lab", "", "measure boot, restore, memory and disk of the lab", labBench},
+		{"event", "", "measure the price of an event", benchEvent},
 	}, args)
+}
+
+// defaultGuest is the guest that is measured where no suite says otherwise.
+func defaultGuest() suites.Guest {
+	return suites.Guest{Kernel: lab.GuestKernels()[0], VCPUs: 1, MemoryMiB: 160}
 }
 
 // figures names what a lab host measured of itself.
@@ -98,9 +104,8 @@ func labBench(ctx context.Context, env *Env, args []string) error {
 	rows = append(rows,
 		row{"restore_median_sec", round(restores[len(restores)/2]), 10, fmt.Sprintf("restore to dom0 having answered \"xl list\", n=%d", *n)},
 		row{"restore_max_sec", round(restores[len(restores)-1]), 10, "the slowest of them"})
-	guest := suites.Guest{Kernel: lab.GuestKernels()[0], VCPUs: 1, MemoryMiB: 160}
 	p.step("guest")
-	if _, err := h.Guest(ctx, guest); err != nil {
+	if _, err := h.Guest(ctx, defaultGuest()); err != nil {
 		return err
 	}
 	if t := h.Times(); t.GuestBootSec > 0 {

@@ -67,7 +67,7 @@ func commands() []command {
 		{"run", "SUITE", "run a suite: its trials, then tables, figures and report", runCommand},
 		{"resume", "RUN", "go on with an interrupted run", resumeCommand},
 		{"check", "SUITE", "read a suite and print its plan without running it", checkCommand},
-		{"list", "[scenarios|mechanisms|suites]", "list what can be run", listCommand},
+		{"list", "[scenarios|mechanisms|detectors|suites]", "list what can be run", listCommand},
 		{"report", "RUN", "print a run's tables and draw its figures again", reportCommand},
 		{"lab", "build|env|up|run|console|down|status|bench", "make and use the emulated Xen host", labCommand},
 		{"bench", "lab", "measure the harness itself", benchCommand},

@@ -145,7 +145,7 @@ thresholds: {spin: 3}
 		{[]string{"check", misspelt}, []string{misspelt + ":6:"}},
 		{[]string{"check", unknown}, []string{unknown + ":4:", `did you mean "spinlock-deadlock"?`, unknown + ":9:", `did you mean "spin_ms"?`}},
 
-		{[]string{"list", "guests"}, []string{"scenarios, mechanisms and suites", `"guests"`}},
+		{[]string{"list", "guests"}, []string{"scenarios, mechanisms, detectors and suites", `"guests"`}},
 		{[]string{"list", "suites", "scenarios"}, []string{"2 arguments, want at most 1"}},
 
 		{[]string{"report", empty}, []string{empty, "manifest.json"}},
@@ -284,7 +284,7 @@ func TestList(t *testing.T) {
 	golden(t, "list.golden", stdout)
 	// Each list alone is what stands below its heading.
 	whole := ""
-	for _, what := range []string{"scenarios", "mechanisms", "suites"} {
+	for _, what := range []string{"scenarios", "mechanisms", "detectors", "suites"} {
 		_, part, _ := hangbench(t, "list", what)
 		whole += what + ":\n" + part
 	}

@@ -252,17 +252,28 @@ func labRun(ctx context.Context, env *Env, args []string) error {
 	f.SetInterspersed(false)
 	var nl namedLab
 	nl.add(f)
+	withGuest := f.Bool("guest", false, "in a lab started for it in which a guest is up, named guest")
 	c, err := nl.parse(env, f, args, 1, 1000)
 	if err != nil {
 		return err
 	}
-	a, err := ask(c, nl.name, request{Exec: f.Args()})
-	if errors.Is(err, errNotUp) && !f.Changed("name") {
+	if *withGuest && f.Changed("name") {
+		return usagef("lab run: --guest starts a lab of its own, --name is for one that runs")
+	}
+	var a answer
+	if !*withGuest {
+		a, err = ask(c, nl.name, request{Exec: f.Args()})
+	}
+	if *withGuest || errors.Is(err, errNotUp) && !f.Changed("name") {
 		p := newProgress(env, 0)
 		var h *labhost.Host
 		var m *labhost.Machine
 		if h, err = nl.host(ctx, env, p); err == nil {
-			m, err = h.Up(ctx)
+			if *withGuest {
+				m, err = h.UpGuest(ctx, defaultGuest())
+			} else {
+				m, err = h.Up(ctx)
+			}
 		}
 		p.end()
 		if err != nil {

@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"hangbench/bench/plan"
 	"hangbench/guests/lab"
 	"hangbench/monitor"
+	"hangbench/monitor/detect"
 	"hangbench/scenarios"
 	"hangbench/scenarios/suites"
 )
@@ -17,10 +19,12 @@ import (
 // vocabulary is every name that a suite may use.
 func vocabulary() suites.Vocabulary {
 	v := suites.Vocabulary{
-		Drivers:    []string{"xenctrl"},
-		Kernels:    lab.GuestKernels(),
-		Thresholds: []string{"spin_ms"},
-		MinVCPUs:   map[string]int{},
+		Drivers:  []string{"xenctrl"},
+		Kernels:  lab.GuestKernels(),
+		MinVCPUs: map[string]int{},
+	}
+	for _, t := range detect.ListThresholds() {
+		v.Thresholds = append(v.Thresholds, suites.Threshold{Name: t.Name, Min: t.Min, Max: t.Max})
 	}
 	for _, s := range scenarios.All() {
 		v.Scenarios = append(v.Scenarios, s.ID)
@@ -43,7 +47,7 @@ func loadSuite(name string) (*suites.Suite, error) {
 }
 
 func listCommand(ctx context.Context, env *Env, args []string) error {
-	f := flags(env, "list", "[scenarios|mechanisms|suites]", "List what can be run.")
+	f := flags(env, "list", "[scenarios|mechanisms|detectors|suites]", "List what can be run.")
 	if err := parse(f, args, 0, 1); err != nil {
 		return err
 	}
@@ -65,6 +69,27 @@ func listCommand(ctx context.Context, env *Env, args []string) error {
 		{"mechanisms", func(w io.Writer) error {
 			for _, m := range monitor.Mechanisms() {
 				fmt.Fprintf(w, "  %s\n      traps   %s\n      misses  %s\n      needs   %s\n", m.Name, m.Traps, m.Miss, m.Needs)
+			}
+			return nil
+		}},
+		{"detectors", func(w io.Writer) error {
+			threshold := func(indent string, t detect.Threshold) {
+				fmt.Fprintf(w, "%s%-22s %7d  (%d to %d) %s\n", indent, t.Name, t.Default, t.Min, t.Max, t.Summary)
+			}
+			shared := detect.ListThresholds()
+			for _, d := range detect.List() {
+				fmt.Fprintf(w, "  %s\n      looks   at %s\n      early   %s\n", d.Class, d.Looks, d.Early)
+				if d.Late != "" {
+					fmt.Fprintf(w, "      late    %s\n", d.Late)
+				}
+				for _, t := range d.Thresholds {
+					threshold("      ", t)
+					shared = slices.DeleteFunc(shared, func(s detect.Threshold) bool { return s.Name == t.Name })
+				}
+			}
+			fmt.Fprintf(w, "  all of them\n")
+			for _, t := range shared {
+				threshold("      ", t)
 			}
 			return nil
 		}},
@@ -93,7 +118,7 @@ func listCommand(ctx context.Context, env *Env, args []string) error {
 		}
 	}
 	if !found {
-		return usagef("list: there are scenarios, mechanisms and suites, not %q", what)
+		return usagef("list: there are scenarios, mechanisms, detectors and suites, not %q", what)
 	}
 	return nil
 }
@@ -123,8 +148,12 @@ func checkCommand(ctx context.Context, env *Env, args []string) error {
 	fmt.Fprintf(env.Stdout, "%s: %s\n%d scenarios x %d mechanisms x %d drivers x %d guests, %d times: %d trials\n", s.Name, s.Description,
 		len(s.Scenarios), len(s.Mechanisms), len(s.Drivers), len(s.Guests), s.Repetitions, len(trials))
 	for _, t := range trials {
-		fmt.Fprintf(env.Stdout, "%4d  block %-3d %-20s %-12s %s %d vCPU %d MiB  seed %s\n", t.Index, t.Block, t.Scenario, t.Mechanism,
-			t.Guest.Kernel, t.Guest.VCPUs, t.Guest.MemoryMiB, strings.ToLower(fmt.Sprintf("%016X", t.Seed)))
+		boot := ""
+		if t.Guest.Boot != "" {
+			boot = " " + t.Guest.Boot
+		}
+		fmt.Fprintf(env.Stdout, "%4d  block %-3d %-20s %-12s %s %d vCPU %d MiB%s  seed %s\n", t.Index, t.Block, t.Scenario, t.Mechanism,
+			t.Guest.Kernel, t.Guest.VCPUs, t.Guest.MemoryMiB, boot, strings.ToLower(fmt.Sprintf("%016X", t.Seed)))
 	}
 	return nil
 }

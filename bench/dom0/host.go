@@ -29,7 +29,7 @@ import (
 // Fields are the structure fields that injection and monitor read; the guest
 // kernel's profile must have them.
 func Fields() []string {
-	return inject.Fields()
+	return append(inject.Fields(), linux.Fields()...)
 }
 
 // SwitchFunction is the kernel function whose execution tells of a task switch:
@@ -40,11 +40,15 @@ const SwitchFunction = "__switch_to_asm"
 // LabMark on the command line of dom0's kernel says that this is the lab.
 const LabMark = "hangbench.lab=1"
 
+// Yardstick is where the C event loop of bench/event/yardstick is installed.
+const Yardstick = "/usr/lib/hangbench/eventloop"
+
 // Names of the files of a guest kernel in its folder, as guests/image lays them
 // out.
 const (
 	KernelFile  = "vmlinux"
 	ProfileFile = "profile"
+	RelocsFile  = "relocs"
 )
 
 // Host is an open control domain.
@@ -99,7 +103,7 @@ type Guest struct {
 	disk    *disk.Disk // nil in a dom0 that cannot make one
 	cpus    int
 	driver  *xcdriver.Driver
-	space   *linux.Space
+	kern    *linux.Kernel
 }
 
 // now is dom0's monotonic clock.
@@ -122,9 +126,16 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// NewGuest makes a guest and waits until its heartbeat runs. The guest's kernel
-// is booted as a distribution boots it, but for KASLR and the self-tests of its
-// cryptography.
+// Command lines of guest kernels. The self-tests of cryptography say nothing of
+// hangs and take seconds of the emulator.
+const (
+	distroArgs = "console=hvc0 quiet cryptomgr.notests"
+	plainArgs  = distroArgs + " nokaslr mitigations=off"
+)
+
+// NewGuest makes a guest and waits until its heartbeat runs. With suites.Distro
+// its kernel is booted as a distribution boots it, moved in memory and with all
+// mitigations that it chooses itself.
 func (h *Host) NewGuest(ctx context.Context, name string, spec suites.Guest) (_ *Guest, err error) {
 	dir := filepath.Join(h.Guests, spec.Kernel)
 	raw, err := os.ReadFile(filepath.Join(dir, ProfileFile))
@@ -135,6 +146,17 @@ func (h *Host) NewGuest(ctx context.Context, name string, spec suites.Guest) (_ 
 	if g.profile, err = kernel.ReadProfile(raw); err != nil {
 		return nil, fmt.Errorf("guest kernel %s: %w", spec.Kernel, err)
 	}
+	image, args := filepath.Join(dir, KernelFile), plainArgs
+	if spec.Boot == suites.Distro {
+		h.Progress("move guest kernel")
+		args = distroArgs
+		moved, merr := h.moveKernel(dir, spec)
+		if merr != nil {
+			return nil, fmt.Errorf("guest kernel %s: %w", spec.Kernel, merr)
+		}
+		defer os.Remove(moved) // Xen has read it when the guest runs
+		image = moved
+	}
 	h.Progress("create guest")
 	var path string
 	if g.disk, err = disk.Make(name); err == nil {
@@ -144,10 +166,9 @@ func (h *Host) NewGuest(ctx context.Context, name string, spec suites.Guest) (_ 
 	}
 	g.Domid, err = h.tools.Create(ctx, xl.Config{
 		Name: name, VCPUs: spec.VCPUs, MemoryMiB: spec.MemoryMiB,
-		Kernel: filepath.Join(dir, KernelFile), Ramdisk: filepath.Join(h.Guests, "initrd"),
-		Cmdline: "console=hvc0 quiet nokaslr mitigations=off cryptomgr.notests",
-		Altp2m:  xl.Altp2mExternal,
-		Disk:    path,
+		Kernel: image, Ramdisk: filepath.Join(h.Guests, "initrd"), Cmdline: args,
+		Altp2m: xl.Altp2mExternal,
+		Disk:   path,
 	})
 	if err != nil {
 		return nil, errors.Join(err, g.closeDisk(context.WithoutCancel(ctx)))
@@ -207,16 +228,30 @@ func (g *Guest) meet(ctx context.Context) error {
 	if g.driver, err = xcdriver.New(g.host.xen, g.Domid); err != nil {
 		return err
 	}
-	var r monitor.Registers
-	if err := g.driver.Registers(0, &r); err != nil {
-		return fmt.Errorf("read the registers of vCPU 0: %w", err)
-	}
-	g.space = linux.NewSpace(g.driver, r.CR3, r.CR4&(1<<12) != 0)
-	banner, err := g.Symbol("linux_banner")
+	regs, err := g.registers()
 	if err != nil {
 		return err
 	}
-	return linux.CheckBanner(g.space, banner, g.profile.Banner)
+	if g.kern, err = linux.Open(g.driver, layout{g.profile}, regs...); err != nil {
+		return err
+	}
+	isolated := "?"
+	if on, err := g.kern.Isolated(); err == nil {
+		isolated = fmt.Sprint(on)
+	}
+	g.host.Progress(fmt.Sprintf("guest is up: kernel moved by %#x, page-table isolation %s", g.kern.Slide(), isolated))
+	return nil
+}
+
+// registers returns the registers of all vCPUs.
+func (g *Guest) registers() ([]monitor.Registers, error) {
+	regs := make([]monitor.Registers, g.driver.VCPUs())
+	for i := range regs {
+		if err := g.driver.Registers(i, &regs[i]); err != nil {
+			return nil, fmt.Errorf("read the registers of vCPU %d: %w", i, err)
+		}
+	}
+	return regs, nil
 }
 
 // Destroy ends the guest.
@@ -225,7 +260,32 @@ func (g *Guest) Destroy(ctx context.Context) error {
 	if g.mapping != nil {
 		err = g.mapping.Close()
 	}
+	if g.driver != nil {
+		err = errors.Join(err, g.driver.Close())
+	}
 	return errors.Join(err, g.host.tools.Destroy(ctx, g.Domid), g.closeDisk(ctx))
+}
+
+// trap finds what the mechanisms trap: the scheduler's switch function and, by
+// CPU, the run queues' counts of switches.
+func (g *Guest) trap() (monitor.Trap, []monitor.Place, error) {
+	va, err := g.Symbol(SwitchFunction)
+	if err != nil {
+		return monitor.Trap{}, nil, err
+	}
+	gpa, err := g.kern.Translate(va)
+	if err != nil {
+		return monitor.Trap{}, nil, fmt.Errorf("find %s: %w", SwitchFunction, err)
+	}
+	var counters []monitor.Place
+	for cpu := range g.driver.VCPUs() {
+		gfn, off, err := g.kern.CounterPlace(cpu)
+		if err != nil {
+			return monitor.Trap{}, nil, fmt.Errorf("find the counters of run queue %d: %w", cpu, err)
+		}
+		counters = append(counters, monitor.Place{GFN: gfn, Offset: off})
+	}
+	return monitor.Trap{Symbol: SwitchFunction, VA: va, GFN: gpa >> 12}, counters, nil
 }
 
 // Run runs one trial on the guest.
@@ -233,20 +293,15 @@ func (g *Guest) Run(ctx context.Context, p plan.Trial) (results.Trial, error) {
 	if p.Driver != g.driver.Name() {
 		return results.Trial{}, fmt.Errorf("driver %q is not in this build; xenctrl is", p.Driver)
 	}
-	va, err := g.Symbol(SwitchFunction)
+	trap, counters, err := g.trap()
 	if err != nil {
 		return results.Trial{}, err
 	}
-	gpa, err := g.space.Translate(va)
-	if err != nil {
-		return results.Trial{}, fmt.Errorf("find %s: %w", SwitchFunction, err)
-	}
-	trap := monitor.Trap{Symbol: SwitchFunction, VA: va, GFN: gpa >> 12}
 	return trial.Run(ctx, p, trial.Env{
 		Host: g.host.Kind, Release: g.Release, Page: g.page, CPUs: g.cpus, Target: g, Ended: g.ended,
 		Attach: func(m monitor.Mechanism, t detect.Thresholds, sample time.Duration) (trial.Watcher, error) {
 			s, err := monitor.Attach(monitor.Config{
-				Driver: g.driver, Mechanism: m, Trap: trap, Symbols: names{g.profile.Symbols},
+				Driver: g.driver, Mechanism: m, Trap: trap, Counters: counters, Symbols: g.kern, Kernel: g.kern,
 				Thresholds: t, Sample: sample, Now: now,
 			})
 			if err != nil {
@@ -259,7 +314,14 @@ func (g *Guest) Run(ctx context.Context, p plan.Trial) (results.Trial, error) {
 			if err != nil {
 				return nil, err
 			}
-			return startTrace(g.host.xen, g.Domid, trap.GFN, m.Watches(), m.Views)
+			traps := []uint64{trap.GFN}
+			if m.Traced == monitor.AccessRX { // writes of the counters
+				traps = traps[:0]
+				for _, p := range counters {
+					traps = append(traps, p.GFN)
+				}
+			}
+			return startTrace(g.host.xen, g.Domid, traps, xcdriver.Access(m.Traced), m.Views)
 		},
 		Now:      now,
 		Sleep:    sleep,
@@ -269,13 +331,13 @@ func (g *Guest) Run(ctx context.Context, p plan.Trial) (results.Trial, error) {
 
 // Symbol, Offset, Translate, memory and pausing make the guest an inject.Target.
 
-// Symbol returns the virtual address of a kernel symbol.
+// Symbol returns the virtual address of a kernel symbol; of a per-CPU variable,
+// its offset in the area of each CPU.
 func (g *Guest) Symbol(name string) (uint64, error) {
-	s, ok := g.profile.Symbols.Lookup(name)
-	if !ok {
-		return 0, fmt.Errorf("kernel %s has no symbol %s", g.Release, name)
+	if s, ok := g.profile.Symbols.Lookup(name); ok && s.PerCPU {
+		return s.Addr, nil // an offset, which the kernel's place does not change
 	}
-	return s.Addr, nil
+	return g.kern.Symbol(name)
 }
 
 // Offset returns where a field lies in a type of the kernel, in bytes.
@@ -285,7 +347,7 @@ func (g *Guest) Offset(typ, field string) (uint64, error) {
 }
 
 // Translate returns the guest-physical address of a kernel address.
-func (g *Guest) Translate(va uint64) (uint64, error) { return g.space.Translate(va) }
+func (g *Guest) Translate(va uint64) (uint64, error) { return g.kern.Translate(va) }
 
 // ReadPhysical reads guest memory.
 func (g *Guest) ReadPhysical(gpa uint64, b []byte) error { return g.driver.ReadPhysical(gpa, b) }
@@ -298,31 +360,3 @@ func (g *Guest) Pause() error { return g.driver.Pause() }
 
 // Unpause lets it go on.
 func (g *Guest) Unpause() error { return g.driver.Unpause() }
-
-// names makes a symbol table a monitor.Symbols.
-type names struct{ s *kernel.Symbols }
-
-// kernelHalf is the first address of the kernel's half of the address space.
-const kernelHalf = 0xffff800000000000
-
-func (n names) Function(addr uint64) (string, uint64, bool) {
-	if addr < kernelHalf {
-		return "", 0, false
-	}
-	s, off, ok := n.s.Find(addr)
-	if !ok || !s.Text {
-		return "", 0, false
-	}
-	return s.Name, off, true
-}
-
-func (n names) Data(addr uint64) (string, bool) {
-	if addr < kernelHalf {
-		return "", false
-	}
-	s, off, ok := n.s.Find(addr)
-	if !ok || off != 0 || s.Text || s.PerCPU {
-		return "", false
-	}
-	return s.Name, true
-}

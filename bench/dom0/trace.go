@@ -3,6 +3,7 @@ package dom0
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,8 +16,8 @@ import (
 type tracer struct {
 	t      *xc.Trace
 	domid  xc.DomID
-	trap   uint64 // guest frame the monitor takes execution off
-	access xc.Access
+	traps  []uint64  // guest frames the monitor restricts
+	access xc.Access // what it leaves of them
 	views  bool
 	owners xc.Owners
 	counts trial.Violations
@@ -30,9 +31,9 @@ type tracer struct {
 // times the highest rate of violations seen in the lab.
 const drainPeriod = 250 * time.Millisecond
 
-// startTrace starts to count the violations of a guest whose monitor, if any,
-// traps execution of one frame, in a view of its own if views is set.
-func startTrace(xen *xc.Xen, domid int, trap uint64, watched, views bool) (*tracer, error) {
+// startTrace starts to count the violations of a guest whose monitor leaves it so
+// much access to some frames, in a view of its own if views is set.
+func startTrace(xen *xc.Xen, domid int, traps []uint64, access xc.Access, views bool) (*tracer, error) {
 	doms, err := xen.Domains()
 	if err != nil {
 		return nil, err
@@ -49,10 +50,7 @@ func startTrace(xen *xc.Xen, domid int, trap uint64, watched, views bool) (*trac
 	if err != nil {
 		return nil, err
 	}
-	tr := &tracer{t: t, domid: xc.DomID(domid), trap: trap, access: xc.AccessRWX, views: views, stop: make(chan struct{})}
-	if watched {
-		tr.access = xc.AccessRW
-	}
+	tr := &tracer{t: t, domid: xc.DomID(domid), traps: traps, access: access, views: views, stop: make(chan struct{})}
 	tr.wg.Go(func() {
 		tick := time.NewTicker(drainPeriod)
 		defer tick.Stop()
@@ -82,7 +80,7 @@ func (tr *tracer) record(r *xc.Record) {
 		return
 	}
 	a := xc.AccessRWX
-	if n.GFN() == tr.trap {
+	if slices.Contains(tr.traps, n.GFN()) {
 		a = tr.access
 	}
 	switch n.Class(a, tr.views) {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"hangbench/bench/agent"
+	"hangbench/bench/dom0"
 	"hangbench/bench/plan"
 	"hangbench/guests/lab"
 	"hangbench/guests/lab/bochs"
@@ -258,6 +259,21 @@ func (h *Host) runOnce(ctx context.Context, t plan.Trial, progress func(stage st
 	return rec, nil
 }
 
+// Look reads the kernel of a guest that has just come up.
+func (h *Host) Look(ctx context.Context, g suites.Guest) (dom0.Sight, error) {
+	var s dom0.Sight
+	snap, err := h.Guest(ctx, g)
+	if err != nil {
+		return s, err
+	}
+	m, err := h.start(ctx, snap, &agent.Job{Look: true})
+	if err != nil {
+		return s, err
+	}
+	defer m.Close()
+	return s, m.expect(wire.KindRecord, &s, nil)
+}
+
 // Up starts a machine with dom0 only, for Exec.
 func (h *Host) Up(ctx context.Context) (*Machine, error) {
 	m, err := h.upOnce(ctx)
@@ -273,6 +289,22 @@ func (h *Host) upOnce(ctx context.Context) (*Machine, error) {
 		return nil, err
 	}
 	return h.start(ctx, snap, nil)
+}
+
+// UpGuest starts a machine with dom0 and a guest that is up, for Exec.
+func (h *Host) UpGuest(ctx context.Context, g suites.Guest) (*Machine, error) {
+	up := func() (*Machine, error) {
+		snap, err := h.Guest(ctx, g)
+		if err != nil {
+			return nil, err
+		}
+		return h.start(ctx, snap, nil)
+	}
+	m, err := up()
+	if h.mend(ctx, err, "guest-"+guestName(g), "dom0") {
+		m, err = up()
+	}
+	return m, err
 }
 
 // ColdBoot boots the lab from power-on and returns how long that took until the

@@ -38,7 +38,7 @@ func openLab(t *testing.T) (context.Context, *labhost.Host, *warnings) {
 	l, err := lab.Build(ctx, lab.Options{
 		Cache: cache, Source: filepath.Join("..", ".."), Fields: dom0.Fields(), Mirror: os.Getenv("HANGBENCH_DEBIAN_MIRROR"),
 		Layout: lab.Layout{ModuleDir: agent.ModuleDir, GuestDir: agent.GuestDir, BlockScript: agent.BlockScript,
-			KernelFile: dom0.KernelFile, ProfileFile: dom0.ProfileFile, Mark: dom0.LabMark},
+			KernelFile: dom0.KernelFile, ProfileFile: dom0.ProfileFile, RelocsFile: dom0.RelocsFile, Mark: dom0.LabMark, Yardstick: dom0.Yardstick},
 		Progress: func(string, int64, int64) {},
 	})
 	if err != nil {
@@ -59,7 +59,7 @@ func (w *warnings) add(s string) { w.all = append(w.all, s) }
 
 func ciPlan(t *testing.T) (*suites.Suite, []plan.Trial) {
 	t.Helper()
-	v := suites.Vocabulary{Drivers: []string{"xenctrl"}, Kernels: lab.GuestKernels(), Thresholds: []string{"spin_ms"}}
+	v := suites.Vocabulary{Drivers: []string{"xenctrl"}, Kernels: lab.GuestKernels(), Thresholds: []suites.Threshold{{Name: "spin_ms", Min: 1, Max: 600_000}}}
 	for _, s := range scenarios.All() {
 		v.Scenarios = append(v.Scenarios, s.ID)
 	}

@@ -18,7 +18,7 @@ type Trial struct {
 	Driver     string           `json:"driver"`
 	Guest      suites.Guest     `json:"guest"`
 	Timing     suites.Timing    `json:"timing"`
-	Thresholds map[string]int64 `json:"thresholds,omitempty"` // milliseconds by name; absent names keep the detector's default
+	Thresholds map[string]int64 `json:"thresholds,omitempty"` // by name, in the unit that the name says; absent names keep the detector's default
 	// Seed moves the instant of the injection. Trials of one block, guest and
 	// scenario have it in common, whatever their mechanism and driver.
 	Seed uint64 `json:"seed"`

@@ -64,6 +64,7 @@ type world struct {
 	class                                             detect.Class
 	detachErr                                         error
 	counters                                          monitor.Counters
+	signals                                           uint64
 	violations                                        Violations
 
 	// How the host is to fail.
@@ -90,7 +91,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{
 		t: t, now: 5e9, mem: unsafe.Slice((*byte)(unsafe.Pointer(&words[0])), beat.Size),
 		alarmAfterAttach: never, alarmAfterFault: never, endAfterAttach: never, class: detect.ClassSpin,
-		slow: 1, slowWork: 1, cpus: 1, pace: 1,
+		slow: 1, slowWork: 1, signals: 1, cpus: 1, pace: 1,
 		verdict: make(chan detect.Verdict, 1), done: make(chan struct{}),
 	}
 	var err error
@@ -227,6 +228,7 @@ func (w *world) end() {
 
 func (w *world) Verdict() <-chan detect.Verdict { return w.verdict }
 func (w *world) Done() <-chan struct{}          { return w.done }
+func (w *world) Signals() uint64                { return w.signals }
 func (w *world) Undecided() []string            { return []string{"vCPU 0: undecided"} }
 
 func (w *world) Detach() (monitor.Counters, error) {

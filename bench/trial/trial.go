@@ -21,6 +21,8 @@ import (
 type Watcher interface {
 	Verdict() <-chan detect.Verdict
 	Done() <-chan struct{}
+	// Signals counts the signs of life that the mechanism has seen.
+	Signals() uint64
 	// Undecided says why there is no verdict yet.
 	Undecided() []string
 	Detach() (monitor.Counters, error)
@@ -107,7 +109,7 @@ func Run(ctx context.Context, p plan.Trial, env Env) (results.Trial, error) {
 	rec := results.Trial{
 		Schema: results.Schema, Suite: p.Suite, Trial: p.Index, Block: p.Block,
 		Scenario: p.Scenario, Mechanism: p.Mechanism, Driver: p.Driver, Host: env.Host,
-		GuestKernel: env.Release, VCPUs: p.Guest.VCPUs, MemoryMiB: p.Guest.MemoryMiB, Seed: p.Seed,
+		GuestKernel: env.Release, GuestBoot: p.Guest.Boot, VCPUs: p.Guest.VCPUs, MemoryMiB: p.Guest.MemoryMiB, Seed: p.Seed,
 	}
 	sc, err := scenarios.Find(p.Scenario)
 	if err != nil {
@@ -200,6 +202,11 @@ func (r *run) all() (err error) {
 	rest += time.Duration(r.p.Seed % uint64(phase))
 	if _, err := r.window(rest); err != nil {
 		return err
+	}
+	// The guest beats, so it switches tasks: a mechanism that saw none of it has
+	// no trap in place.
+	if r.watcher != nil && r.verdict == nil && during.Beats > 0 && r.watcher.Signals() == 0 {
+		return invalid(fmt.Sprintf("%s gave no signal although the guest beat: the trap is not armed", r.mech.Name))
 	}
 
 	var t0 int64
@@ -315,8 +322,9 @@ func (r *run) attach() error {
 		return nil
 	}
 	t := detect.DefaultThresholds()
-	if v, ok := r.p.Thresholds["spin_ms"]; ok {
-		t.Spin = ms(v)
+	if err := t.SetAll(r.p.Thresholds); err != nil {
+		_, serr := r.traced.Stop()
+		return errors.Join(err, serr)
 	}
 	if r.watcher, err = r.env.Attach(r.mech, t, ms(r.p.Timing.SampleMS)); err != nil {
 		_, serr := r.traced.Stop()
@@ -339,7 +347,11 @@ func (r *run) detach() (monitor.Counters, error) {
 	if terr != nil {
 		terr = fmt.Errorf("trace EPT violations: %w", terr)
 	}
-	r.rec.Events = results.Events{Delivered: c.Accesses, Steps: c.Steps, RingFull: c.RingFull}
+	r.rec.Events = results.Events{
+		Delivered: c.Accesses + c.Breakpoints + c.CR3, Steps: c.Steps, RingFull: c.RingFull,
+		Signals: c.Signals, Switches: c.Switches, Samples: c.Samples, Looks: c.Looks, Strange: c.Strange,
+	}
+	r.rec.BackedOut = c.BackedOut
 	perm := min(n.Trapped, c.Accesses)
 	r.rec.EPT = results.EPT{
 		Permission: perm, Suppressed: n.Trapped - perm,

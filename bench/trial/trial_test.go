@@ -27,7 +27,7 @@ const (
 func job(scenario, mechanism string) plan.Trial {
 	return plan.Trial{
 		Suite: "test", Index: 3, Block: 1, Scenario: scenario, Mechanism: mechanism, Driver: "xenctrl",
-		Guest:  suites.Guest{Kernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 160},
+		Guest:  suites.Guest{Kernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 160, Boot: suites.Distro},
 		Timing: suites.DefaultTiming(), Seed: 7*uint64(phase) + 123_456_789,
 	}
 }
@@ -157,8 +157,8 @@ func TestRun(t *testing.T) {
 				t.Errorf("left behind: lock %#x, %d pauses, monitor attached: %v", w.lock, w.paused, w.watching)
 			}
 			// What the record repeats of its plan.
-			check("plan", []any{rec.Schema, rec.Suite, rec.Trial, rec.Block, rec.Scenario, rec.Mechanism, rec.Driver, rec.Host, rec.GuestKernel, rec.VCPUs, rec.MemoryMiB, rec.Seed},
-				[]any{results.Schema, "test", 3, 1, tc.scenario, tc.mechanism, "xenctrl", "lab", "6.12-test", 1, 160, p.Seed})
+			check("plan", []any{rec.Schema, rec.Suite, rec.Trial, rec.Block, rec.Scenario, rec.Mechanism, rec.Driver, rec.Host, rec.GuestKernel, rec.GuestBoot, rec.VCPUs, rec.MemoryMiB, rec.Seed},
+				[]any{results.Schema, "test", 3, 1, tc.scenario, tc.mechanism, "xenctrl", "lab", "6.12-test", suites.Distro, 1, 160, p.Seed})
 			expected, deadline := "", int64(0)
 			if tc.scenario == deadlock {
 				expected, deadline = "spin", 8e9
@@ -311,6 +311,11 @@ func TestThreshold(t *testing.T) {
 	}
 	if want := "attach exec-step spin=50ms sample=20ms"; !slices.Contains(w.calls, want) {
 		t.Errorf("calls %q, want %q among them", w.calls, want)
+	}
+	// A threshold that this program does not know is no reason to go on without it.
+	p.Thresholds = map[string]int64{"spinn_ms": 50}
+	if _, err := Run(t.Context(), p, newWorld(t).env()); err == nil || !strings.Contains(err.Error(), "spinn_ms") {
+		t.Errorf("unknown threshold: error %v", err)
 	}
 }
 

@@ -64,3 +64,18 @@ func (h *Host) Run(ctx context.Context, t plan.Trial, progress func(stage string
 	defer func() { err = errors.Join(err, g.Destroy(context.WithoutCancel(ctx))) }()
 	return g.Run(ctx, t)
 }
+
+// Price opens a guest that is up, by its name, for bench/event. Close it when
+// done.
+func (h *Host) Price(ctx context.Context, guest, yardstick string) (*dom0.Price, error) {
+	h.d.Progress = func(string) {}
+	g, err := h.d.FindGuest(ctx, guest)
+	if err != nil {
+		return nil, err
+	}
+	p, err := dom0.NewPrice(g, yardstick)
+	if err != nil {
+		return nil, errors.Join(err, g.Close())
+	}
+	return p, nil
+}

@@ -4,7 +4,7 @@ package xenctrl
 
 /*
 #cgo CFLAGS: -Wall -Wextra -D__XEN_TOOLS__
-#cgo LDFLAGS: -lxenctrl -lxenevtchn -lxenforeignmemory -lxenstore
+#cgo LDFLAGS: -lxenctrl -lxenevtchn -lxenforeignmemory -lxenstore -lxencall
 #include "shim.h"
 #include <stdlib.h>
 */

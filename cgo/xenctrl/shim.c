@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <xencall.h>
 #include <xenctrl.h>
 #include <xenevtchn.h>
 #include <xenforeignmemory.h>
@@ -26,6 +27,7 @@
 #include <xen/hvm/dm_op.h>
 #include <xen/hvm/save.h>
 #include <xen/memory.h>
+#include <xen/sched.h>
 #include <xen/trace.h>
 #include <xen/vm_event.h>
 
@@ -370,6 +372,7 @@ hb_ret hb_monitor_switch(hb_xen *x, uint32_t dom, int which, bool on, bool opt)
 
 struct hb_chan {
     xenevtchn_handle *xce;
+    xencall_handle *call;
     struct pollfd fds[2]; /* event channel, then the eventfd of interrupt */
     int port;
     int masked; /* taken by xenevtchn_pending and not unmasked since */
@@ -392,6 +395,9 @@ hb_ret hb_chan_open(hb_chan **out, uint32_t dom, uint32_t port, void *ring_page)
     c->xce = xenevtchn_open(&quiet, 0);
     if (!c->xce)
         goto err;
+    c->call = xencall_open(&quiet, 0);
+    if (!c->call)
+        goto err;
     c->port = xenevtchn_bind_interdomain(c->xce, dom, port);
     if (c->port < 0)
         goto err;
@@ -402,6 +408,8 @@ hb_ret hb_chan_open(hb_chan **out, uint32_t dom, uint32_t port, void *ring_page)
 
 err:
     saved = errno;
+    if (c->call)
+        xencall_close(c->call);
     if (c->xce)
         xenevtchn_close(c->xce);
     if (c->fds[1].fd >= 0)
@@ -415,6 +423,7 @@ void hb_chan_close(hb_chan *c)
 {
     xenevtchn_unbind(c->xce, c->port);
     xenevtchn_close(c->xce);
+    xencall_close(c->call);
     close(c->fds[1].fd);
     free(c);
 }
@@ -436,16 +445,45 @@ static int have_events(const hb_chan *c, uint32_t req_cons)
     return __atomic_load_n(c->req_prod, __ATOMIC_ACQUIRE) != req_cons;
 }
 
+/* Where guest and dom0 share a physical CPU, a yield is a turn of the guest's:
+ * Xen runs it until it stops for an event, or for a time slice of half a
+ * millisecond or more, so a few are enough. Where nobody else wants the CPU a
+ * yield returns at once, and the guest needs some microseconds for its step. */
+#define TURNS 2
+#define SPIN_NS 30000
+
+static int64_t now_ns(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return ts.tv_sec * INT64_C(1000000000) + ts.tv_nsec;
+}
+
 int hb_chan_wait(hb_chan *c, uint32_t req_cons, int notify, int64_t timeout_ns)
 {
     struct timespec ts, *tsp = NULL;
     uint64_t n;
-    int rc = HB_SLEPT;
+    int64_t since = 0;
+    int i, rc = HB_SLEPT;
 
     if (notify && xenevtchn_notify(c->xce, c->port) < 0)
         return -errno;
     if (have_events(c, req_cons))
         return HB_EVENTS;
+    /* A vCPU that was just let go is likely to be back at once: the end of its
+     * step, or the next instruction of the page. Giving the physical CPU away by a
+     * hypercall and looking again costs a fraction of what it takes Linux to put
+     * this process to sleep, go idle, and be woken by an interrupt. */
+    if (notify) {
+        for (i = 0; i < TURNS || now_ns() - since < SPIN_NS; i++) {
+            xencall2(c->call, __HYPERVISOR_sched_op, SCHEDOP_yield, 0);
+            if (have_events(c, req_cons))
+                return HB_EVENTS;
+            if (i == TURNS - 1)
+                since = now_ns();
+        }
+    }
     /* The channel stays masked while events are there to be handled, which
      * saves the interrupts and wake-ups nobody waits for. An event between the
      * unmasking and the poll makes the descriptor readable. */

@@ -15,6 +15,7 @@ const (
 	TraceEntryExit uint32 = 0x00081000 // VM entries and exits: two records for each exit
 	TraceHandlers  uint32 = 0x00082000 // what exits were about, EPT violations among them
 	TraceRunstate  uint32 = 0x00021000 // vCPUs getting and losing a physical CPU
+	TracePVEntry   uint32 = 0x00201000 // PV guests, dom0 among them, entering Xen: hypercalls, faults
 )
 
 // Records this package decodes (Xen's public trace.h).
@@ -22,6 +23,7 @@ const (
 	traceLost       = 0x0001f001 // TRC_LOST_RECORDS
 	traceWrap       = 0x0001f002 // TRC_TRACE_WRAP_BUFFER
 	traceRunstate   = 0x00021001 // TRC_SCHED_RUNSTATE_CHANGE, states or'ed into bits 4, 5, 8 and 9
+	traceHypercall  = 0x0020100d // TRC_PV_HYPERCALL_V2
 	traceVMEntry    = 0x00081001 // TRC_HVM_VMENTRY
 	traceVMExit     = 0x00081002 // TRC_HVM_VMX_EXIT
 	traceVMExit64   = 0x00081102 // TRC_HVM_VMX_EXIT64
@@ -124,6 +126,61 @@ func (r *Record) CRWrite() (cr int, value uint64, ok bool) {
 		return 0, 0, false
 	}
 	return int(r.Extra[0]), r.word64(1), true
+}
+
+// Hypercall is the number of a hypercall of a PV guest (__HYPERVISOR_*).
+type Hypercall uint32
+
+// Hypercalls that matter to the price of an event.
+const (
+	HypercallMMUUpdate    Hypercall = 1
+	HypercallStackSwitch  Hypercall = 3
+	HypercallFPUSwitch    Hypercall = 5
+	HypercallDescriptor   Hypercall = 10
+	HypercallMemoryOp     Hypercall = 12
+	HypercallMulticall    Hypercall = 13
+	HypercallVAMapping    Hypercall = 14
+	HypercallSetTimer     Hypercall = 15
+	HypercallXenVersion   Hypercall = 17
+	HypercallIret         Hypercall = 23
+	HypercallVCPUOp       Hypercall = 24
+	HypercallSegmentBase  Hypercall = 25
+	HypercallMMUExt       Hypercall = 26
+	HypercallSchedOp      Hypercall = 29
+	HypercallEventChannel Hypercall = 32
+	HypercallPhysdev      Hypercall = 33
+	HypercallHVMOp        Hypercall = 34
+	HypercallSysctl       Hypercall = 35
+	HypercallDomctl       Hypercall = 36
+)
+
+func (h Hypercall) String() string {
+	names := [...]string{
+		HypercallMMUUpdate: "mmu_update", HypercallStackSwitch: "stack_switch", HypercallFPUSwitch: "fpu_taskswitch",
+		HypercallDescriptor: "update_descriptor", HypercallMemoryOp: "memory_op", HypercallMulticall: "multicall",
+		HypercallVAMapping: "update_va_mapping", HypercallSetTimer: "set_timer_op", HypercallXenVersion: "xen_version",
+		HypercallIret: "iret", HypercallVCPUOp: "vcpu_op", HypercallSegmentBase: "set_segment_base",
+		HypercallMMUExt: "mmuext_op", HypercallSchedOp: "sched_op", HypercallEventChannel: "event_channel_op",
+		HypercallPhysdev: "physdev_op", HypercallHVMOp: "hvm_op", HypercallSysctl: "sysctl", HypercallDomctl: "domctl",
+	}
+	if int(h) < len(names) && names[h] != "" {
+		return names[h]
+	}
+	return fmt.Sprintf("hypercall %d", uint32(h))
+}
+
+// Hypercall decodes a hypercall by a PV guest. The record is made before Xen
+// does it, and there is none of its end. arg is the argument that Xen records:
+// the sub-command of sched_op and vcpu_op, how many operations of mmu_update,
+// mmuext_op and multicall; 0 for others.
+func (r *Record) Hypercall() (h Hypercall, arg uint32, ok bool) {
+	if r.Event != traceHypercall || r.N < 1 {
+		return 0, 0, false
+	}
+	if r.N >= 2 {
+		arg = r.Extra[1]
+	}
+	return Hypercall(r.Extra[0] & 0xfffff), arg, true
 }
 
 // Runstate is what a vCPU is doing in the scheduler's eyes (RUNSTATE_*).

@@ -41,7 +41,9 @@ type Layout struct {
 	ModuleDir, GuestDir     string
 	BlockScript             string
 	KernelFile, ProfileFile string
+	RelocsFile              string // what kernel.Relocate needs to move the kernel
 	Mark                    string // on dom0's command line: this is a lab
+	Yardstick               string // the C event loop of bench/event/yardstick
 }
 
 // Lab is a built lab.
@@ -113,6 +115,9 @@ func Build(ctx context.Context, o Options) (*Lab, error) {
 		},
 		"init": func(ctx context.Context, out string) error {
 			return o.golang(ctx, []string{"CGO_ENABLED=0"}, "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid=", "-o", out, "./guests/init")
+		},
+		"yardstick": func(ctx context.Context, out string) error {
+			return o.compile(ctx, cc, out, filepath.Join(o.Source, "bench/event/yardstick/eventloop.c"))
 		},
 	} {
 		if err := build(ctx, filepath.Join(work, name)); err != nil {
@@ -207,6 +212,21 @@ func (o *Options) golang(ctx context.Context, env []string, args ...string) erro
 	return nil
 }
 
+// compile compiles a C program on Xen's libraries. What it makes does not
+// depend on where the source lies.
+func (o *Options) compile(ctx context.Context, cc, out, source string) error {
+	src, err := os.ReadFile(source)
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, cc, "-O2", "-Wall", "-Wextra", "-D__XEN_TOOLS__", "-x", "c", "-o", out, "-", "-lxenctrl", "-lxenevtchn")
+	cmd.Stdin = bytes.NewReader(src)
+	if output, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s %s: %w\n%s", cc, source, err, bytes.TrimSpace(output))
+	}
+	return nil
+}
+
 func (o *Options) goVersion(ctx context.Context) (string, error) {
 	cmd := exec.CommandContext(ctx, "go", "env", "GOVERSION")
 	cmd.Dir = o.Source
@@ -221,7 +241,7 @@ func (o *Options) goVersion(ctx context.Context) (string, error) {
 }
 
 // kernelSet is the prefix's kernels. Extracted, they are dom0/vmlinux and, for
-// each guest kernel, NAME/vmlinux and NAME/profile.
+// each guest kernel, NAME/vmlinux, NAME/profile and NAME/relocs.
 type kernelSet struct {
 	Dir     string            // where they are extracted to
 	dom0    string            // release
@@ -306,7 +326,14 @@ func (o *Options) extract(file, dir string, guest bool) error {
 	if _, err := p.WriteTo(&buf); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, o.Layout.ProfileFile), buf.Bytes(), 0o644)
+	if err := os.WriteFile(filepath.Join(dir, o.Layout.ProfileFile), buf.Bytes(), 0o644); err != nil {
+		return err
+	}
+	relocs, err := kernel.TrailingRelocations(elf)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, o.Layout.RelocsFile), relocs, 0o644)
 }
 
 // assemble makes initramfs and disc.
@@ -380,6 +407,7 @@ func (o *Options) dom0Tree(prefix string, kernels *kernelSet, work, guestRD, out
 	var errs []error
 	do := func(err error) { errs = append(errs, err) }
 	do(t.Program("init", filepath.Join(work, "agent"), libs))
+	do(t.Program(strings.TrimPrefix(o.Layout.Yardstick, "/"), filepath.Join(work, "yardstick"), libs))
 	for _, p := range []string{"xenstored", "xenconsoled", "xen-init-dom0", "xl", "libxl-save-helper"} {
 		do(t.Program(xen+"/bin/"+p, filepath.Join(prefix, xen, "bin", p), libs))
 	}
@@ -401,7 +429,7 @@ func (o *Options) dom0Tree(prefix string, kernels *kernelSet, work, guestRD, out
 		do(addModules(&t, o.Layout.ModuleDir, modules, dom0Modules))
 	}
 	for name := range kernels.guests {
-		for _, f := range []string{o.Layout.KernelFile, o.Layout.ProfileFile} {
+		for _, f := range []string{o.Layout.KernelFile, o.Layout.ProfileFile, o.Layout.RelocsFile} {
 			do(t.FileFrom(o.Layout.GuestDir+"/"+name+"/"+f, 0o644, filepath.Join(kernels.Dir, name, f)))
 		}
 	}

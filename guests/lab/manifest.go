@@ -18,7 +18,7 @@ const ManifestFile = "lab.json"
 
 // schema changes whenever the image is laid out in another way, so that labs in
 // the cache are made anew.
-const schema = 1
+const schema = 2
 
 // Manifest is everything that goes into a lab. Its hash names the lab.
 type Manifest struct {

@@ -63,13 +63,18 @@ func (t Toolstack) Create(ctx context.Context, c Config) (domid int, err error) 
 		}
 		return 0, fmt.Errorf("create guest %s: %w", c.Name, err)
 	}
-	out, err := t.xl(ctx, "domid", c.Name)
+	return t.Find(ctx, c.Name)
+}
+
+// Find returns the domain id of a guest.
+func (t Toolstack) Find(ctx context.Context, name string) (domid int, err error) {
+	out, err := t.xl(ctx, "domid", name)
 	if err != nil {
-		return 0, fmt.Errorf("find guest %s: %w", c.Name, err)
+		return 0, fmt.Errorf("find guest %s: %w", name, err)
 	}
 	domid, err = strconv.Atoi(strings.TrimSpace(out))
 	if err != nil {
-		return 0, fmt.Errorf("find guest %s: xl domid said %q", c.Name, out)
+		return 0, fmt.Errorf("find guest %s: xl domid said %q", name, out)
 	}
 	return domid, nil
 }

@@ -29,7 +29,9 @@ type VCPU struct {
 	Signals uint64 `json:"signals"`
 
 	// Registers are read only when the vCPU is not blocked and gave no signal
-	// since the last sample: reading them stops it for a moment.
+	// since the last sample: reading them stops it for a moment. A vCPU that is
+	// blocked though the task in its run queue is not the idle task may be read too:
+	// it polls for a paravirtualised lock, which only its stack can tell.
 	Sampled      bool   `json:"sampled,omitempty"`
 	UserMode     bool   `json:"user_mode,omitempty"`
 	RIP          uint64 `json:"rip,omitempty"`
@@ -56,8 +58,15 @@ type RunQueue struct {
 	NeedResched bool   `json:"need_resched,omitempty"` // rq.curr has been asked to schedule and has not yet
 	Preempt     uint32 `json:"preempt,omitempty"`      // its preempt count; not 0: it may not be preempted
 	// TimerNS is when the CPU's next timer is due, on the guest's CLOCK_MONOTONIC
-	// (hrtimer_cpu_base.expires_next); 0 if none is or it could not be read.
+	// (hrtimer_cpu_base.expires_next); 0 if none is, if it could not be read, or if
+	// hres_active is not set: without high resolution the kernel leaves it stale.
 	TimerNS int64 `json:"timer_ns,omitempty"`
+	// Interrupts counts the interrupts that this CPU has handled since boot: the sum
+	// of the counters of its irq_stat that stand for maskable interrupts. A CPU that
+	// is not idle takes a tick every few milliseconds unless its interrupts are off,
+	// so this tells a hard hang from a task that is often seen in the short stretches
+	// of entry code with interrupts off. 0 if it could not be read.
+	Interrupts uint64 `json:"interrupts,omitempty"`
 }
 
 // Kernel is one look at the guest's kernel as a whole.

@@ -17,7 +17,7 @@ type Memory interface {
 var ErrNotMapped = errors.New("virtual address is not mapped in the guest")
 
 // Space is a virtual address space of the guest: a root of four-level or
-// five-level x86-64 page tables.
+// five-level x86-64 page tables. Any number of goroutines may use it.
 type Space struct {
 	mem    Memory
 	root   uint64
@@ -42,24 +42,29 @@ const (
 // Translate returns the guest-physical address behind va. The walk takes at
 // most five reads, whatever the tables hold.
 func (s *Space) Translate(va uint64) (uint64, error) {
+	gpa, _, err := s.walk(va, new([8]byte))
+	return gpa, err
+}
+
+// walk is Translate with the caller's scratch space. It also returns how many
+// low bits of va lie in one page: 12, 21 or 30.
+func (s *Space) walk(va uint64, scratch *[8]byte) (gpa uint64, bits int, err error) {
 	table := s.root
-	for level := s.levels; level >= 1; level-- {
+	for level := s.levels; ; level-- {
 		shift := 12 + 9*(level-1)
-		var b [8]byte
-		if err := s.mem.ReadPhysical(table+8*(va>>shift&511), b[:]); err != nil {
-			return 0, fmt.Errorf("walk the guest's page tables for %#x, level %d: %w", va, level, err)
+		if err := s.mem.ReadPhysical(table+8*(va>>shift&511), scratch[:]); err != nil {
+			return 0, 0, fmt.Errorf("walk the guest's page tables for %#x, level %d: %w", va, level, err)
 		}
-		e := binary.LittleEndian.Uint64(b[:])
+		e := binary.LittleEndian.Uint64(scratch[:])
 		if e&present == 0 {
-			return 0, fmt.Errorf("%#x, level %d: %w", va, level, ErrNotMapped)
+			return 0, 0, fmt.Errorf("%#x, level %d: %w", va, level, ErrNotMapped)
 		}
 		if level == 1 || (level <= 3 && e&pageSize != 0) {
 			offset := uint64(1)<<shift - 1
-			return e&addrMask&^offset | va&offset, nil
+			return e&addrMask&^offset | va&offset, shift, nil
 		}
 		table = e & addrMask
 	}
-	panic("unreachable: level 1 returns")
 }
 
 // Read fills b from the virtual address va, page by page.
@@ -89,7 +94,7 @@ func CheckBanner(s *Space, bannerVA uint64, want string) error {
 		return fmt.Errorf("check that the symbols fit the guest's kernel: %w", err)
 	}
 	if !bytes.Equal(got, []byte(want)) {
-		return fmt.Errorf("the symbols do not fit the guest's kernel: it has %.60q where %.60q should be (another kernel, or KASLR on)", got, want)
+		return fmt.Errorf("the symbols do not fit the guest's kernel: it has %.60q where %.60q should be", got, want)
 	}
 	return nil
 }

@@ -21,9 +21,11 @@
 //	  - kernel: cloud-6.12       # name of a guest kernel
 //	    vcpus: 1                 # 1 to 8
 //	    memory_mib: 160          # 128 to 4096
+//	    boot: plain              # or distro: KASLR and default mitigations
 //	repetitions: 2               # 1 to 1000, of every cell
 //	timing:                      # milliseconds of dom0's clock; see Timing
 //	  baseline_ms: 500
-//	thresholds:                  # detector thresholds in milliseconds, by name
-//	  spin_ms: 50
+//	thresholds:                  # detector thresholds by name: "hangbench list detectors"
+//	  spin_ms: 50                # _ms: milliseconds
+//	  forkstorm_threads: 100     # without a unit: a number
 package suites

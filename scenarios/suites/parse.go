@@ -120,11 +120,19 @@ func (p *parser) guests(n *yaml.Node) []Guest {
 			}},
 			{"vcpus", true, func(n *yaml.Node) { p.integer(n, "vcpus", rangeVCPUs, &vcpus) }},
 			{"memory_mib", true, func(n *yaml.Node) { p.integer(n, "memory_mib", rangeMemoryMiB, &memory) }},
+			{"boot", false, func(n *yaml.Node) {
+				if p.text(n, "boot", &g.Boot) {
+					p.known(n, "boot", g.Boot, []string{Plain, Distro})
+				}
+			}},
 		})
 		if len(p.problems) > before {
 			return
 		}
 		g.VCPUs, g.MemoryMiB = int(vcpus), int(memory)
+		if g.Boot == Plain {
+			g.Boot = "" // one guest, not two, however it is written
+		}
 		if line, dup := first[g]; dup {
 			p.errorf(item, "the same guest stands in line %d: remove one of them, repetitions say how often a cell is run", line)
 			return
@@ -161,11 +169,11 @@ func (p *parser) timing(n *yaml.Node, t *Timing) {
 func (p *parser) thresholds(n *yaml.Node) map[string]int64 {
 	values := make(map[string]int64)
 	fields := make([]field, len(p.v.Thresholds))
-	for i, name := range p.v.Thresholds {
-		fields[i] = field{name, false, func(n *yaml.Node) {
-			var ms int64
-			p.integer(n, name, rangeThreshold, &ms)
-			values[name] = ms
+	for i, t := range p.v.Thresholds {
+		fields[i] = field{t.Name, false, func(n *yaml.Node) {
+			var v int64
+			p.integer(n, t.Name, span{t.Min, t.Max}, &v)
+			values[t.Name] = v
 		}}
 	}
 	p.mapping(n, "thresholds", fields)

@@ -10,7 +10,8 @@ type Suite struct {
 	Guests      []Guest
 	Repetitions int
 	Timing      Timing
-	// Thresholds overrides detector thresholds, in milliseconds by name.
+	// Thresholds overrides detector thresholds by name, in the unit that the name
+	// says: milliseconds for _ms, a share for _percent, else a number.
 	// A name that is absent keeps the detector's own default.
 	Thresholds map[string]int64
 
@@ -23,7 +24,19 @@ type Guest struct {
 	Kernel    string `json:"kernel"`     // name of a guest kernel, as in cloud-6.12
 	VCPUs     int    `json:"vcpus"`      // 1 to 8
 	MemoryMiB int    `json:"memory_mib"` // 128 to 4096
+	// Boot is Plain or Distro; empty, as in a suite that does not say, is Plain.
+	Boot string `json:"boot,omitempty"`
 }
+
+// How a guest's kernel is booted.
+const (
+	// Plain: where it was linked (nokaslr) and with mitigations=off. Plans and
+	// results show it as no word.
+	Plain = "plain"
+	// Distro: as a distribution boots it, moved in memory (KASLR) and with the
+	// kernel's own choice of mitigations, page-table isolation among them.
+	Distro = "distro"
+)
 
 // Timing is the time plan of a trial, in milliseconds of dom0's monotonic
 // clock. In the lab that clock is virtual.
@@ -59,10 +72,16 @@ type Vocabulary struct {
 	Mechanisms []string
 	Drivers    []string
 	Kernels    []string
-	Thresholds []string // each ending in _ms
+	Thresholds []Threshold
 	// MinVCPUs says how many vCPUs a scenario needs, of those that need more than
 	// one.
 	MinVCPUs map[string]int
+}
+
+// Threshold is a detector threshold that a suite may set, both ends included.
+type Threshold struct {
+	Name     string
+	Min, Max int64
 }
 
 // Ranges of the numbers in a suite, both ends included.
@@ -77,7 +96,6 @@ var (
 	rangeDeadline    = span{1500, 600_000}
 	rangeRecovery    = span{100, 600_000}
 	rangeSample      = span{1, 1000}
-	rangeThreshold   = span{1, 600_000}
 )
 
 const defaultDriver = "xenctrl"

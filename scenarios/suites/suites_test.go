@@ -16,7 +16,7 @@ var vocabulary = Vocabulary{
 	Mechanisms: []string{"none", "exec-step", "exec-altp2m"},
 	Drivers:    []string{"xenctrl", "libvmi"},
 	Kernels:    []string{"cloud-6.12"},
-	Thresholds: []string{"spin_ms", "soft_ms"},
+	Thresholds: []Threshold{{"spin_ms", 1, 600_000}, {"soft_ms", 1, 600_000}, {"forkstorm_threads", 10, 1000}},
 	MinVCPUs:   map[string]int{"two-needed": 2},
 }
 
@@ -53,7 +53,7 @@ func TestQuick(t *testing.T) {
 		Scenarios:   []string{"spinlock-deadlock", "control-idle", "control-busy"},
 		Mechanisms:  []string{"none", "exec-step", "exec-altp2m"},
 		Drivers:     []string{"xenctrl"},
-		Guests:      []Guest{{"cloud-6.12", 1, 160}},
+		Guests:      []Guest{{Kernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 160}},
 		Repetitions: 2,
 		Timing:      Timing{2000, 2500, 8000, 5000, 100},
 		Text:        s.Text,
@@ -85,14 +85,25 @@ func TestDefaults(t *testing.T) {
 	if !reflect.DeepEqual(s.Drivers, []string{"xenctrl"}) || s.Timing != DefaultTiming() || len(s.Thresholds) != 0 {
 		t.Errorf("defaults: drivers %q, timing %+v, thresholds %v", s.Drivers, s.Timing, s.Thresholds)
 	}
-	s, err = Parse("x.yaml", []byte(minimal+"timing: {deadline_ms: 5000}\nthresholds: {spin_ms: 50}\n"), vocabulary)
+	s, err = Parse("x.yaml", []byte(minimal+"timing: {deadline_ms: 5000}\nthresholds: {spin_ms: 50, forkstorm_threads: 1000}\n"), vocabulary)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := DefaultTiming()
 	want.DeadlineMS = 5000
-	if s.Timing != want || !reflect.DeepEqual(s.Thresholds, map[string]int64{"spin_ms": 50}) {
+	if s.Timing != want || !reflect.DeepEqual(s.Thresholds, map[string]int64{"spin_ms": 50, "forkstorm_threads": 1000}) {
 		t.Errorf("timing %+v, thresholds %v", s.Timing, s.Thresholds)
+	}
+}
+
+func TestBoot(t *testing.T) {
+	s, err := Parse("x.yaml", []byte(strings.Replace(minimal, "repetitions", "  - {kernel: cloud-6.12, vcpus: 1, memory_mib: 160, boot: distro}\nrepetitions", 1)), vocabulary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Guest{{Kernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 160}, {Kernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 160, Boot: Distro}}
+	if !reflect.DeepEqual(s.Guests, want) {
+		t.Errorf("guests %+v, want %+v", s.Guests, want)
 	}
 }
 
@@ -129,6 +140,9 @@ func TestParseErrors(t *testing.T) {
 		{"number as name", edit("[none]", "[7]"), []string{`x.yaml:3: mechanism is the number 7: write a word`}},
 		{"name", edit("name: x", "name: Not Good"), []string{`x.yaml:1: name "Not Good": use lower-case letters`}},
 		{"text as number", edit("repetitions: 1", `repetitions: "2"`), []string{`x.yaml:8: repetitions is the text "2": write a whole number from 1 to 1000 without a unit`}},
+		{"boot", edit("vcpus: 1", "vcpus: 1\n    boot: distr"), []string{`x.yaml:7: boot "distr" is unknown (did you mean "distro"?): valid are distro, plain`}},
+		{"boot as truth", edit("vcpus: 1", "vcpus: 1\n    boot: true"), []string{`x.yaml:7: boot is the truth value true: write a word`}},
+		{"plain is the same guest", strings.Replace(minimal, "repetitions", "  - {kernel: cloud-6.12, vcpus: 1, memory_mib: 160, boot: plain}\nrepetitions", 1), []string{`x.yaml:8: the same guest stands in line 5`}},
 		{"unit", edit("memory_mib: 160", `memory_mib: 160MiB`), []string{`x.yaml:7: memory_mib is the text "160MiB": write a whole number`}},
 		{"fraction", edit("repetitions: 1", `repetitions: 1.5`), []string{`x.yaml:8: repetitions is the number 1.5`}},
 		{"hex", edit("repetitions: 1", `repetitions: 0x10`), []string{`x.yaml:8: repetitions is the number 0x10: write a whole number`}},
@@ -143,8 +157,9 @@ func TestParseErrors(t *testing.T) {
 		{"timing value", minimal + "timing:\n  sample_ms: 10ms\n", []string{`x.yaml:10: sample_ms is the text "10ms": write a whole number from 1 to 1000 without a unit`}},
 		{"windows", minimal + "timing: {baseline_ms: 900, observe_ms: 800}\n", []string{`x.yaml:9: observe_ms 800 is shorter than baseline_ms 900`}},
 		{"sampling", minimal + "timing: {baseline_ms: 450, sample_ms: 500}\n", []string{`x.yaml:9: sample_ms 500 is longer than baseline_ms 450`}},
-		{"threshold key", minimal + "thresholds: {spinn_ms: 1}\n", []string{`x.yaml:9: thresholds has no key "spinn_ms" (did you mean "spin_ms"?): valid keys are soft_ms, spin_ms`}},
-		{"threshold value", minimal + "thresholds: {spin_ms: 0}\n", []string{`x.yaml:9: spin_ms is 0, out of range`}},
+		{"threshold key", minimal + "thresholds: {spinn_ms: 1}\n", []string{`x.yaml:9: thresholds has no key "spinn_ms" (did you mean "spin_ms"?): valid keys are forkstorm_threads, soft_ms, spin_ms`}},
+		{"threshold value", minimal + "thresholds: {spin_ms: 0}\n", []string{`x.yaml:9: spin_ms is 0, out of range: use 1 to 600000`}},
+		{"threshold range", minimal + "thresholds: {spin_ms: 600001, forkstorm_threads: 9}\n", []string{`x.yaml:9: spin_ms is 600001, out of range: use 1 to 600000`, `x.yaml:9: forkstorm_threads is 9, out of range: use 10 to 1000`}},
 		{"alias", strings.Replace(minimal, "mechanisms: [none]", "mechanisms: &a [none]\ndrivers: *a", 1), []string{`x.yaml:4: drivers is an alias (*a), which suites do not have`}},
 		{"several", edit("[none]", "[non]") + "colour: red\n", []string{`x.yaml:3: mechanism "non" is unknown (did you mean "none"?)`, `x.yaml:9: the suite has no key "colour"`}},
 	} {

@@ -18,6 +18,7 @@ type Driver struct {
 	dom   xc.Domain
 	vcpus int
 	regs  xc.Registers // reused: reading registers allocates nothing
+	mem   *memory
 }
 
 // New returns the driver of one domain. The caller keeps xen open while the
@@ -31,8 +32,19 @@ func New(xen *xc.Xen, domid int) (*Driver, error) {
 	if !info.HVM {
 		return nil, fmt.Errorf("domain %d is a PV guest: only HVM and PVH guests have an EPT to watch", domid)
 	}
-	return &Driver{dom: dom, vcpus: info.MaxVCPU + 1}, nil
+	mapFrames := func(gfns []uint64) (pages, error) {
+		m, err := dom.Map(gfns, xc.ReadOnly)
+		if err != nil {
+			return nil, err // no *Mapping in the interface
+		}
+		return m, nil
+	}
+	return &Driver{dom: dom, vcpus: info.MaxVCPU + 1, mem: newMemory(mapFrames, time.Now)}, nil
 }
+
+// Close unmaps the guest's memory. Xen cannot free a guest that is mapped. The
+// driver may be used again after.
+func (d *Driver) Close() error { return d.mem.close() }
 
 // Name returns "xenctrl".
 func (d *Driver) Name() string { return "xenctrl" }
@@ -80,18 +92,15 @@ func (d *Driver) Pause() error { return d.dom.Pause() }
 // Unpause takes one Pause back.
 func (d *Driver) Unpause() error { return d.dom.Unpause() }
 
-// ReadPhysical copies guest memory at the guest-physical address gpa into b.
-func (d *Driver) ReadPhysical(gpa uint64, b []byte) error {
-	return d.physical(gpa, len(b), xc.ReadOnly, func(mem []byte) { copy(b, mem) })
-}
+// ReadPhysical copies guest memory at the guest-physical address gpa into b. It
+// is the guest's memory as it is now, and costs no system call if the page was
+// read a short time ago. It may be called from any goroutine.
+func (d *Driver) ReadPhysical(gpa uint64, b []byte) error { return d.mem.read(gpa, b) }
 
 // WritePhysical copies b into guest memory at the guest-physical address gpa.
 // A write of one aligned byte is atomic for the guest.
 func (d *Driver) WritePhysical(gpa uint64, b []byte) error {
-	return d.physical(gpa, len(b), xc.ReadWrite, func(mem []byte) { copy(mem, b) })
-}
-
-func (d *Driver) physical(gpa uint64, n int, prot xc.Prot, use func([]byte)) error {
+	n := len(b)
 	if n == 0 {
 		return nil
 	}
@@ -103,7 +112,7 @@ func (d *Driver) physical(gpa uint64, n int, prot xc.Prot, use func([]byte)) err
 	for g := first; g <= last; g++ {
 		gfns = append(gfns, g)
 	}
-	m, err := d.dom.Map(gfns, prot)
+	m, err := d.dom.Map(gfns, xc.ReadWrite)
 	if err != nil {
 		return fmt.Errorf("map guest memory at %#x: %w", gpa, err)
 	}
@@ -118,7 +127,7 @@ func (d *Driver) physical(gpa uint64, n int, prot xc.Prot, use func([]byte)) err
 		return fmt.Errorf("map guest memory at %#x: no memory there", gpa)
 	}
 	off := gpa % xc.PageSize
-	use(mem[off : off+uint64(n)])
+	copy(mem[off:off+uint64(n)], b)
 	return nil
 }
 
@@ -162,6 +171,8 @@ func (r *ring) Next(ev *monitor.Event) (bool, error) {
 		ev.Kind = monitor.EventStep
 	case xc.ReasonSoftwareBreakpoint:
 		ev.Kind = monitor.EventBreakpoint
+	case xc.ReasonEmulUnimplemented:
+		ev.Kind = monitor.EventUnemulated
 	case xc.ReasonWriteCtrlReg:
 		if r.ev.CtrlReg == xc.CR3 {
 			ev.Kind, ev.CR3 = monitor.EventCR3, r.ev.NewValue
@@ -198,6 +209,9 @@ func (r *ring) Flush() error { return r.m.Notify() }
 
 func (r *ring) Full() uint64 { return r.m.Stats().Full }
 
+// Access returns what Xen calls a permission.
+func Access(a monitor.Access) xc.Access { return toXen[a] }
+
 // toXen is indexed by monitor.Access.
 var toXen = [...]xc.Access{monitor.AccessRWX: xc.AccessRWX, monitor.AccessRW: xc.AccessRW, monitor.AccessRX: xc.AccessRX, monitor.AccessX: xc.AccessX}
 
@@ -229,6 +243,7 @@ func (r *ring) Access(v monitor.View, gfn uint64) (monitor.Access, error) {
 
 func (r *ring) EnableStep(on bool) error        { return r.m.SingleStep(on) }
 func (r *ring) StopStep(vcpu int) error         { return r.dom.SetSingleStep(vcpu, false) }
+func (r *ring) EnableUnemulated(on bool) error  { return r.m.EmulUnimplemented(on) }
 func (r *ring) EnableBreakpoints(on bool) error { return r.m.SoftwareBreakpoint(on) }
 
 func (r *ring) EnableCR3(on bool, ignore uint64) error {

@@ -1,0 +1,260 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"hangbench/analysis/figure"
+	"hangbench/analysis/table"
+	"hangbench/bench/agent"
+	"hangbench/bench/dom0"
+	"hangbench/bench/event"
+	"hangbench/bench/labhost"
+	"hangbench/bench/xenhost"
+)
+
+// pollMechanism is measured too where nothing else is asked for; it has no events.
+const pollMechanism = "poll"
+
+// eventFlags say what hangbench bench event measures.
+type eventFlags struct {
+	host, domain, guests, yardstick, out string
+	mechanisms                           []string
+	blocks                               int
+	window                               time.Duration
+	breakdown, asJSON                    bool
+	lab                                  labFlags
+}
+
+func benchEvent(ctx context.Context, env *Env, args []string) error {
+	f := flags(env, "bench event", "", "Measure the price of an event: the monitor's loop beside a minimal C loop on the same busy guest, in alternation, with windows without a monitor; and the price of polling. Guests are stopped often and hard meanwhile.")
+	var e eventFlags
+	f.StringVar(&e.host, "host", "lab", "`KIND` is lab (emulated; a guest is made) or xen (this machine is dom0; name the guest with --domain)")
+	f.StringVar(&e.domain, "domain", "", "`name` of a guest made by hangbench, for --host xen")
+	f.StringVar(&e.guests, "guests", agent.GuestDir, "`folder` of guest kernels, for --host xen")
+	f.StringVar(&e.yardstick, "yardstick", dom0.Yardstick, "`path` of the C loop, for --host xen (make build-xen makes bin/eventloop)")
+	f.StringSliceVar(&e.mechanisms, "mechanism", append(event.Mechanisms(), pollMechanism), "`names` of the mechanisms to measure")
+	f.IntVar(&e.blocks, "blocks", 3, "`number` of blocks of six windows for each mechanism, 1 to 100")
+	f.DurationVar(&e.window, "window", 500*time.Millisecond, "`length` of a window on dom0's clock, 50ms to 1m")
+	f.BoolVar(&e.breakdown, "breakdown", false, "print one event by who spends it, from the hypervisor's trace")
+	f.StringVar(&e.out, "out", "", "with --breakdown: write breakdown.csv, .png, .svg and .txt to this `folder`")
+	f.BoolVar(&e.asJSON, "json", false, "print JSON")
+	e.lab.add(f)
+	if err := parse(f, args, 0, 0); err != nil {
+		return err
+	}
+	if err := e.check(); err != nil {
+		return err
+	}
+	p := newProgress(env, 0)
+	defer p.end()
+	var r *event.Report
+	var err error
+	if e.host == "xen" {
+		r, err = e.xen(ctx, p)
+	} else {
+		r, err = e.inLab(ctx, env, p)
+	}
+	p.end()
+	if err != nil {
+		return err
+	}
+	return e.show(env, r)
+}
+
+func (e *eventFlags) check() error {
+	switch {
+	case e.host != "lab" && e.host != "xen":
+		return usagef("--host %s: there are lab and xen", e.host)
+	case e.host == "xen" && e.domain == "":
+		return usagef("--host xen needs --domain: the name of a guest that hangbench made and that is up")
+	case e.host == "lab" && e.domain != "":
+		return usagef("--domain is for --host xen: in the lab a guest is made")
+	case e.blocks < 1 || e.blocks > 100:
+		return usagef("--blocks %d: want 1 to 100", e.blocks)
+	case e.window < 50*time.Millisecond || e.window > time.Minute:
+		return usagef("--window %v: want 50ms to 1m", e.window)
+	case e.out != "" && !e.breakdown:
+		return usagef("--out is for --breakdown")
+	case len(e.mechanisms) == 0:
+		return usagef("--mechanism: name at least one")
+	}
+	known := append(event.Mechanisms(), pollMechanism)
+	for _, m := range e.mechanisms {
+		if !slices.Contains(known, m) {
+			return usagef("--mechanism %s: there are %s", m, strings.Join(known, ", "))
+		}
+	}
+	return nil
+}
+
+// timedPass is how long the pass that takes times lasts: some hundred events.
+const timedPass = 500 * time.Millisecond
+
+// pollWindows is how many windows long one of polling is: it costs little, so
+// that a short window shows nothing.
+const pollWindows = 4
+
+// xen measures on this dom0.
+func (e *eventFlags) xen(ctx context.Context, p *progress) (_ *event.Report, err error) {
+	x, err := xenhost.Open(e.guests)
+	if errors.Is(err, xenhost.ErrNoGuests) {
+		return nil, usageError{err}
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, x.Close()) }()
+	v, err := x.Version()
+	if err != nil {
+		return nil, err
+	}
+	price, err := x.Price(ctx, e.domain, e.yardstick)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, price.Close()) }()
+	r := &event.Report{Host: x.Kind(), Xen: v, GuestKernel: price.Release(), VCPUs: price.VCPUs(), WindowMS: e.window.Milliseconds()}
+	first, err := price.Look()
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range e.mechanisms {
+		if m == pollMechanism {
+			if r.Polling, err = event.MeasurePoll(ctx, price, pollWindows*e.window, p.step); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		c := event.Config{Blocks: e.blocks, Window: e.window, Timed: timedPass, Progress: p.step}
+		s, err := event.Measure(ctx, price, m, c)
+		if err != nil {
+			return nil, err
+		}
+		r.Series = append(r.Series, s)
+	}
+	last, err := price.Look()
+	if err != nil {
+		return nil, err
+	}
+	r.PerSecond = 1e9 * float64(last.Cycles-first.Cycles) / float64(last.NS-first.NS)
+	r.Compute()
+	return r, nil
+}
+
+// inLab runs the same program in the dom0 of a lab with a guest up, one
+// mechanism at a time, all in one lab.
+func (e *eventFlags) inLab(ctx context.Context, env *Env, p *progress) (_ *event.Report, err error) {
+	h, err := e.lab.host(ctx, env, p)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, h.Lab.Close()) }()
+	m, err := h.UpGuest(ctx, defaultGuest())
+	if err != nil {
+		return nil, err
+	}
+	defer m.Close()
+	var all *event.Report
+	for _, mech := range e.mechanisms {
+		p.step(mech)
+		r, err := e.exec(m, mech)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", mech, err)
+		}
+		if all == nil {
+			all = r
+			continue
+		}
+		all.Series = append(all.Series, r.Series...)
+		all.Polling = append(all.Polling, r.Polling...)
+	}
+	all.Host = "lab"
+	all.Xen = h.Lab.Manifest.Version("xen-hypervisor-4.20-amd64")
+	all.PerSecond = float64(h.Lab.Manifest.Machine.IPS)
+	all.Compute()
+	return all, nil
+}
+
+func (e *eventFlags) exec(m *labhost.Machine, mechanism string) (*event.Report, error) {
+	out, err := m.Exec([]string{"/init", "bench", "event", "--host", "xen", "--domain", agent.GuestName, "--json",
+		"--mechanism", mechanism, "--blocks", fmt.Sprint(e.blocks), "--window", e.window.String()})
+	if err != nil {
+		return nil, err
+	}
+	// Output and errors come together; the report begins with the first brace.
+	text := out.Text
+	if i := strings.IndexByte(text, '{'); i >= 0 && (out.Status == ExitDone || out.Status == ExitFailed) {
+		var r event.Report
+		if err := json.NewDecoder(strings.NewReader(text[i:])).Decode(&r); err != nil {
+			return nil, fmt.Errorf("read what dom0 measured: %w", err)
+		}
+		return &r, nil
+	}
+	return nil, fmt.Errorf("it ended with status %d in dom0: %s", out.Status, strings.TrimSpace(text))
+}
+
+// show prints the report. A guest that no longer beats makes it a failure.
+func (e *eventFlags) show(env *Env, r *event.Report) error {
+	if e.asJSON {
+		enc := json.NewEncoder(env.Stdout)
+		enc.SetIndent("", " ")
+		if err := enc.Encode(r); err != nil {
+			return err
+		}
+	} else {
+		tables := r.Tables()
+		if e.breakdown {
+			tables = append(tables, r.BreakdownTable())
+		}
+		for _, t := range tables {
+			if err := t.Write(env.Stdout, table.Terminal); err != nil {
+				return err
+			}
+			fmt.Fprintln(env.Stdout)
+		}
+	}
+	if e.out != "" {
+		if err := e.draw(r); err != nil {
+			return err
+		}
+	}
+	for _, s := range r.Series {
+		if !s.Alive {
+			env.warn("the guest's heart stood still after %s", s.Mechanism)
+			return errFailed
+		}
+	}
+	return nil
+}
+
+// draw writes the figure of the breakdown.
+func (e *eventFlags) draw(r *event.Report) error {
+	b := figure.Breakdown{Host: r.Host, Kernel: r.GuestKernel, Xen: r.Xen}
+	for _, s := range r.Series {
+		for _, side := range []struct {
+			name string
+			s    *event.Side
+		}{{"hangbench", s.TimedOurs}, {"C loop", s.TimedC}} {
+			if side.s == nil {
+				continue
+			}
+			bar := figure.BreakdownBar{Mechanism: s.Mechanism, Loop: side.name, Events: side.s.Events}
+			for _, name := range event.PartNames() {
+				bar.Parts = append(bar.Parts, figure.BreakdownPart{Name: name, Value: side.s.Parts[name]})
+			}
+			b.Bars = append(b.Bars, bar)
+		}
+	}
+	if err := os.MkdirAll(e.out, 0o755); err != nil {
+		return fmt.Errorf("write the figure: %w", err)
+	}
+	_, err := b.Write(e.out, "breakdown")
+	return err
+}

@@ -1,0 +1,94 @@
+package dom0
+
+import (
+	"fmt"
+	"hash/fnv"
+	"os"
+	"path/filepath"
+
+	"hangbench/guests/kernel"
+	"hangbench/monitor/linux"
+	"hangbench/scenarios/suites"
+)
+
+// layout makes a guest kernel's profile a linux.Layout.
+type layout struct{ p *kernel.Profile }
+
+func (l layout) Banner() string { return l.p.Banner }
+
+func (l layout) Lookup(name string) (addr uint64, perCPU, ok bool) {
+	s, ok := l.p.Symbols.Lookup(name)
+	return s.Addr, s.PerCPU, ok
+}
+
+func (l layout) Function(addr uint64) (string, uint64, bool) {
+	s, off, ok := l.p.Symbols.Find(addr)
+	if !ok || !s.Text {
+		return "", 0, false
+	}
+	return s.Name, off, true
+}
+
+func (l layout) Data(addr uint64) (string, bool) {
+	s, off, ok := l.p.Symbols.Find(addr)
+	if !ok || off != 0 || s.Text || s.PerCPU {
+		return "", false
+	}
+	return s.Name, true
+}
+
+func (l layout) Field(typ, path string) (linux.Field, bool) {
+	f, err := l.p.Field(typ, path)
+	return linux.Field{Offset: f.Offset, Size: f.Size, BitOffset: f.BitOffset, BitSize: f.BitSize}, err == nil
+}
+
+func (l layout) SizeOf(typ string) (uint32, bool) {
+	n, err := l.p.SizeOf(typ)
+	return n, err == nil
+}
+
+func (l layout) Constant(name string) (int64, bool) {
+	v, err := l.p.EnumValue(name)
+	return v, err == nil
+}
+
+// moveKernel writes a copy of the kernel in dir, moved by some slide, and returns
+// its path. Xen enters a PVH guest's kernel by its PVH entry, whether it is given
+// as ELF file or unpacks a vmlinuz itself: the kernel's own loader, which holds
+// KASLR, never runs. So the move is done here.
+//
+// The slide follows from what guest it is: a guest in a snapshot, and one made
+// anew, are the same then.
+func (h *Host) moveKernel(dir string, spec suites.Guest) (string, error) {
+	image, err := os.ReadFile(filepath.Join(dir, KernelFile))
+	if err != nil {
+		return "", err
+	}
+	table, err := os.ReadFile(filepath.Join(dir, RelocsFile))
+	if err != nil {
+		return "", err
+	}
+	relocs, err := kernel.ReadRelocations(table)
+	if err != nil {
+		return "", err
+	}
+	end, err := kernel.PhysicalEnd(image)
+	if err != nil {
+		return "", err
+	}
+	// A quarter of the memory stays free above the kernel, for initramfs and boot.
+	const unit = 2 << 20
+	top := min(uint64(spec.MemoryMiB)<<20/4*3, 1<<30)
+	if top < end+unit {
+		return "", fmt.Errorf("%d MiB leave no room to move it, it ends at %#x: give the guest more memory", spec.MemoryMiB, end)
+	}
+	sum := fnv.New64a()
+	fmt.Fprintf(sum, "%s %d %d", spec.Kernel, spec.VCPUs, spec.MemoryMiB)
+	slide := unit * (1 + sum.Sum64()%((top-end)/unit))
+	moved, err := kernel.Relocate(image, relocs, slide)
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(h.Work, "moved-"+filepath.Base(dir))
+	return path, os.WriteFile(path, moved, 0o600)
+}

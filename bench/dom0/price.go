@@ -1,0 +1,378 @@
+package dom0
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"hangbench/bench/event"
+	"hangbench/bench/event/tsc"
+	xc "hangbench/cgo/xenctrl"
+	"hangbench/guests/beat"
+	"hangbench/guests/kernel"
+	"hangbench/monitor"
+	"hangbench/monitor/detect"
+)
+
+// FindGuest opens a guest that is up already, by its name.
+func (h *Host) FindGuest(ctx context.Context, name string) (*Guest, error) {
+	domid, err := h.tools.Find(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	g := &Guest{Domid: domid, host: h}
+	text, err := h.store.Read(xc.DomainPath(xc.DomID(domid)) + "/" + beat.Node)
+	if err != nil {
+		return nil, fmt.Errorf("guest %s has not announced itself: %w", name, err)
+	}
+	ann, err := beat.ParseAnnouncement(text)
+	if err != nil {
+		return nil, err
+	}
+	if g.profile, err = findProfile(h.Guests, ann.Release); err != nil {
+		return nil, err
+	}
+	if err := g.meet(ctx); err != nil {
+		return nil, fmt.Errorf("guest %s: %w", name, err)
+	}
+	return g, nil
+}
+
+// Close lets go of a guest that stays up.
+func (g *Guest) Close() error { return errors.Join(g.mapping.Close(), g.driver.Close()) }
+
+// findProfile looks for the profile of a kernel release below the folder of
+// guest kernels.
+func findProfile(guests, release string) (*kernel.Profile, error) {
+	files, err := filepath.Glob(filepath.Join(guests, "*", ProfileFile))
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range files {
+		raw, err := os.ReadFile(f)
+		if err != nil {
+			return nil, fmt.Errorf("guest kernels: %w", err)
+		}
+		p, err := kernel.ReadProfile(raw)
+		if err != nil {
+			return nil, fmt.Errorf("guest kernel %s: %w", f, err)
+		}
+		if p.Release == release {
+			return p, nil
+		}
+	}
+	return nil, fmt.Errorf("no guest kernel below %s has the release %s that the guest runs", guests, release)
+}
+
+// Price is a guest as bench/event measures it.
+type Price struct {
+	g        *Guest
+	trap     monitor.Trap
+	counters []monitor.Place
+	// Yardstick is the path of the C event loop.
+	Yardstick string
+}
+
+// NewPrice prepares a guest for bench/event.
+func NewPrice(g *Guest, yardstick string) (*Price, error) {
+	trap, counters, err := g.trap()
+	if err != nil {
+		return nil, err
+	}
+	return &Price{g: g, trap: trap, counters: counters, Yardstick: yardstick}, nil
+}
+
+// Release is the guest kernel's release.
+func (p *Price) Release() string { return p.g.Release }
+
+// Close ends the guest's workload and lets go of it; it stays up.
+func (p *Price) Close() error {
+	p.g.page.Want(beat.Idle)
+	return p.g.Close()
+}
+
+// VCPUs is how many vCPUs the guest has.
+func (p *Price) VCPUs() int { return p.g.driver.VCPUs() }
+
+// SetBusy starts or ends the guest's busy workload and waits until it has.
+func (p *Price) SetBusy(ctx context.Context, busy bool) error {
+	want := beat.Idle
+	if busy {
+		want = beat.Busy
+	}
+	p.g.page.Want(want)
+	work := p.g.page.Total(p.g.cpus).Work
+	for end := now() + int64(10*time.Second); p.g.page.Active() != want || busy && p.g.page.Total(p.g.cpus).Work == work; {
+		if now() > end {
+			return fmt.Errorf("the guest did not take up its workload")
+		}
+		if err := sleep(ctx, 20*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return sleep(ctx, beat.Period)
+}
+
+// Look reads the accounts.
+func (p *Price) Look() (event.Account, error) {
+	info, err := p.g.host.xen.Domain(0).Info()
+	if err != nil {
+		return event.Account{}, fmt.Errorf("read dom0's CPU time: %w", err)
+	}
+	c := p.g.page.Total(p.g.cpus)
+	return event.Account{NS: now(), Cycles: tsc.Read(), Dom0NS: int64(info.CPUTime_ns), Work: c.Work, Beats: c.Beats}, nil
+}
+
+// Sleep waits.
+func (p *Price) Sleep(ctx context.Context, d time.Duration) error { return sleep(ctx, d) }
+
+// config is a session that answers every event and observes nothing: the loop
+// alone is measured.
+func (p *Price) config(m monitor.Mechanism, d monitor.Driver) monitor.Config {
+	return monitor.Config{
+		Driver: d, Mechanism: m, Trap: p.trap, Counters: p.counters, Symbols: p.g.kern, Kernel: p.g.kern,
+		Thresholds: detect.DefaultThresholds(), Sample: 24 * time.Hour, Passes: -1, Now: now,
+	}
+}
+
+type session struct{ s *monitor.Session }
+
+func (s session) Stop() (event.Counts, error) {
+	c, err := s.s.Detach()
+	return event.Counts{Events: c.Accesses + c.Steps + c.CR3, Samples: c.Samples, BackedOut: c.BackedOut}, err
+}
+
+// Ours attaches the project's own loop.
+func (p *Price) Ours(_ context.Context, mechanism string) (event.Loop, error) {
+	m, err := monitor.FindMechanism(mechanism)
+	if err != nil {
+		return nil, err
+	}
+	s, err := monitor.Attach(p.config(m, p.g.driver))
+	if err != nil {
+		return nil, err
+	}
+	return session{s}, nil
+}
+
+// Poll attaches a monitor that samples.
+func (p *Price) Poll(_ context.Context, every time.Duration) (event.Loop, error) {
+	m, err := monitor.FindMechanism("poll")
+	if err != nil {
+		return nil, err
+	}
+	c := p.config(m, p.g.driver)
+	c.Sample = every
+	s, err := monitor.Attach(c)
+	if err != nil {
+		return nil, err
+	}
+	return session{s}, nil
+}
+
+// yardstickLimit ends a C loop whose parent died.
+const yardstickLimit = 600
+
+type process struct {
+	cmd    *exec.Cmd
+	out    *json.Decoder
+	stderr *strings.Builder
+	result struct {
+		Events uint64     `json:"events"`
+		Stamps [][]uint64 `json:"stamps"`
+	}
+}
+
+// C starts the yardstick and waits until it is armed.
+func (p *Price) C(ctx context.Context, mechanism string) (event.Loop, error) {
+	return p.c(ctx, mechanism, 0)
+}
+
+func (p *Price) c(ctx context.Context, mechanism string, stamps int) (*process, error) {
+	cmd := exec.CommandContext(ctx, p.Yardstick, mechanism, strconv.Itoa(p.g.Domid), strconv.FormatUint(p.trap.GFN, 16),
+		strconv.FormatUint(p.trap.VA>>12, 16), strconv.Itoa(yardstickLimit), strconv.Itoa(stamps))
+	// Not killed: it has to let go of the guest.
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	stderr := &strings.Builder{}
+	cmd.Stderr = stderr
+	pipe, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start the yardstick: %w", err)
+	}
+	q := &process{cmd: cmd, out: json.NewDecoder(pipe), stderr: stderr}
+	line := make([]byte, len("armed\n"))
+	for n := 0; n < len(line); {
+		m, err := pipe.Read(line[n:])
+		if n += m; err != nil {
+			return nil, errors.Join(fmt.Errorf("yardstick: it was not armed: %s", strings.TrimSpace(stderr.String())), cmd.Wait())
+		}
+	}
+	return q, nil
+}
+
+func (q *process) Stop() (event.Counts, error) {
+	if err := q.cmd.Process.Signal(os.Interrupt); err != nil {
+		return event.Counts{}, fmt.Errorf("stop the yardstick: %w", err)
+	}
+	derr := q.out.Decode(&q.result)
+	if err := q.cmd.Wait(); err != nil {
+		return event.Counts{}, fmt.Errorf("yardstick: %w: %s", err, strings.TrimSpace(q.stderr.String()))
+	}
+	if derr != nil {
+		return event.Counts{}, fmt.Errorf("yardstick: read its result: %w", derr)
+	}
+	return event.Counts{Events: q.result.Events}, nil
+}
+
+// stampedRing takes the time at which the loop waits and works.
+type stampedRing struct {
+	monitor.Ring
+	stamps *[]event.Instant
+}
+
+func (r stampedRing) stamp(k event.InstantKind) {
+	if len(*r.stamps) < cap(*r.stamps) {
+		*r.stamps = append(*r.stamps, event.Instant{TSC: tsc.Read(), Kind: k})
+	}
+}
+
+func (r stampedRing) Wait(d time.Duration) error {
+	r.stamp(event.Sleeps)
+	err := r.Ring.Wait(d)
+	r.stamp(event.Woke)
+	return err
+}
+
+func (r stampedRing) SetAccess(v monitor.View, gfn uint64, a monitor.Access) error {
+	r.stamp(event.CallBegin)
+	defer r.stamp(event.CallEnd)
+	return r.Ring.SetAccess(v, gfn, a)
+}
+
+// Flush is a system call like Wait, which the loop begins with the answers.
+func (r stampedRing) Flush() error {
+	r.stamp(event.CallBegin)
+	defer r.stamp(event.CallEnd)
+	return r.Ring.Flush()
+}
+
+type stampedDriver struct {
+	monitor.Driver
+	stamps *[]event.Instant
+}
+
+func (d stampedDriver) Listen() (monitor.Ring, error) {
+	r, err := d.Driver.Listen()
+	return stampedRing{r, d.stamps}, err
+}
+
+// maxStamps bounds the instants taken in one timed pass.
+const maxStamps = 1 << 16
+
+// tracePages is the size of the trace buffer for a timed pass, which is not
+// drained meanwhile: 4 MiB.
+const tracePages = 1024
+
+// Timed runs one loop for a while with everything on that takes times, and
+// returns the instants.
+func (p *Price) Timed(ctx context.Context, mechanism string, ours bool, d time.Duration) (all []event.Instant, lost uint64, err error) {
+	stamps := make([]event.Instant, 0, maxStamps)
+	var l event.Loop
+	var q *process
+	if ours {
+		m, err := monitor.FindMechanism(mechanism)
+		if err != nil {
+			return nil, 0, err
+		}
+		s, err := monitor.Attach(p.config(m, stampedDriver{p.g.driver, &stamps}))
+		if err != nil {
+			return nil, 0, err
+		}
+		l = session{s}
+	} else {
+		if q, err = p.c(ctx, mechanism, maxStamps/4); err != nil {
+			return nil, 0, err
+		}
+		l = q
+	}
+	// The main classes and the one subclass of these are a mask that lets
+	// nothing else through.
+	t, err := p.g.host.xen.OpenTrace(xc.TraceConfig{Pages: tracePages, Events: xc.TraceEntryExit | xc.TraceRunstate | xc.TracePVEntry})
+	if err != nil {
+		_, serr := l.Stop()
+		return nil, 0, errors.Join(err, serr)
+	}
+	err = sleep(ctx, d)
+	err = errors.Join(err, t.Stop())
+	_, serr := l.Stop()
+	guest := xc.DomID(p.g.Domid)
+	err = errors.Join(err, serr, t.Drain(func(r *xc.Record) {
+		if in, ok := instant(r, guest); ok && len(all) < 1<<20 {
+			all = append(all, in)
+		}
+	}))
+	lost = t.Stats().Lost
+	if err = errors.Join(err, t.Close()); err != nil {
+		return nil, lost, fmt.Errorf("timed pass: %w", err)
+	}
+	if q != nil {
+		for _, s := range q.result.Stamps {
+			if len(s) == 4 {
+				stamps = append(stamps, event.Instant{TSC: s[0], Kind: event.Woke}, event.Instant{TSC: s[0], Kind: event.CallBegin},
+					event.Instant{TSC: s[1], Kind: event.CallEnd}, event.Instant{TSC: s[2], Kind: event.Sleeps})
+			}
+		}
+	}
+	return append(all, stamps...), lost, nil
+}
+
+// instant makes an instant of a trace record. Exits and entries are of the one
+// guest that runs.
+func instant(r *xc.Record, guest xc.DomID) (event.Instant, bool) {
+	in := event.Instant{TSC: r.TSC}
+	if !r.HasTSC {
+		return in, false
+	}
+	if _, _, ok := r.VMExit(); ok {
+		in.Kind = event.GuestExit
+		return in, true
+	}
+	if r.IsVMEntry() {
+		in.Kind = event.GuestEntry
+		return in, true
+	}
+	if h, _, ok := r.Hypercall(); ok {
+		in.Kind, in.Name = event.Hypercall, h.String()
+		return in, true
+	}
+	d, _, from, to, ok := r.Runstate()
+	switch {
+	case !ok:
+	case d == 0 && to == xc.RunstateRunning:
+		in.Kind = event.Dom0Runs
+		return in, true
+	case d == 0 && from == xc.RunstateRunning:
+		in.Kind = event.Dom0Stops
+		return in, true
+	case d == guest && to == xc.RunstateRunning:
+		in.Kind = event.GuestRuns
+		return in, true
+	case d == guest && from == xc.RunstateRunning && to == xc.RunstateOffline:
+		in.Kind = event.GuestStops
+		return in, true
+	case d == guest && from == xc.RunstateOffline:
+		in.Kind = event.GuestReady
+		return in, true
+	}
+	return in, false
+}

@@ -1,0 +1,56 @@
+package dom0
+
+import (
+	"fmt"
+
+	"hangbench/monitor/detect"
+)
+
+// Sight is what the monitor reads of a guest's kernel, and what reading it
+// costs.
+type Sight struct {
+	Slide    uint64            `json:"slide"`    // of KASLR, in bytes
+	Isolated bool              `json:"isolated"` // page-table isolation is on
+	Queues   []detect.RunQueue `json:"queues"`   // of every vCPU
+	Kernel   detect.Kernel     `json:"kernel"`
+	Callers  []string          `json:"callers"` // on the stack of vCPU 0, wherever it was stopped
+
+	// Times on dom0's clock. In the lab 10 ns are an instruction.
+	QueueNS     int64 `json:"queue_ns"`      // one run queue, the mean of many
+	LookNS      int64 `json:"look_ns"`       // one look at everything, the mean of some
+	FirstLookNS int64 `json:"first_look_ns"` // with no page of the guest mapped yet
+}
+
+// Sight looks at the guest. No monitor may be attached.
+func (g *Guest) Sight() (Sight, error) {
+	const queues, looks = 1000, 10
+	s := Sight{Slide: g.kern.Slide(), Queues: make([]detect.RunQueue, g.driver.VCPUs())}
+	var err error
+	if s.Isolated, err = g.kern.Isolated(); err != nil {
+		return s, err
+	}
+	if err := g.driver.Close(); err != nil { // forget all pages
+		return s, err
+	}
+	start := now()
+	g.kern.Look(&s.Kernel)
+	s.FirstLookNS = now() - start
+	start = now()
+	for range looks {
+		g.kern.Look(&s.Kernel)
+	}
+	s.LookNS = (now() - start) / looks
+	start = now()
+	for i := range queues {
+		if cpu := i % len(s.Queues); !g.kern.RunQueue(cpu, &s.Queues[cpu]) {
+			return s, fmt.Errorf("the run queue of vCPU %d cannot be read", cpu)
+		}
+	}
+	s.QueueNS = (now() - start) / queues
+	r, err := g.registers()
+	if err != nil {
+		return s, err
+	}
+	s.Callers = g.kern.Callers(nil, r[0].RSP)
+	return s, nil
+}

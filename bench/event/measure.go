@@ -1,0 +1,282 @@
+package event
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Mechanisms returns the mechanisms whose events are measured: those that the
+// yardstick knows too.
+func Mechanisms() []string {
+	return []string{"exec-step", "exec-emulate", "exec-altp2m", "exec-altp2m-fast", "cr3"}
+}
+
+// Account is what stands in the accounts at one instant.
+type Account struct {
+	NS     int64  // dom0's monotonic clock
+	Cycles uint64 // time-stamp counter
+	Dom0NS int64  // time that dom0's vCPUs ran so far
+	Work   uint64 // units of work the guest has done
+	Beats  uint64 // heartbeats of the guest
+}
+
+// Counts is what a loop counted from attaching to its end.
+type Counts struct {
+	Events    uint64
+	Samples   uint64 // observations, of the project's loop only
+	BackedOut string // why the loop gave up by itself; empty if it did not
+}
+
+// Loop is a loop that answers events.
+type Loop interface {
+	// Stop ends it, lets go of the guest and returns its counts.
+	Stop() (Counts, error)
+}
+
+// Host is where it runs: one guest, seen from dom0.
+type Host interface {
+	// Look reads the accounts.
+	Look() (Account, error)
+	// SetBusy starts or ends the guest's busy workload and waits until it has.
+	SetBusy(ctx context.Context, busy bool) error
+	// Ours attaches the project's loop, C the yardstick.
+	Ours(ctx context.Context, mechanism string) (Loop, error)
+	C(ctx context.Context, mechanism string) (Loop, error)
+	// Poll attaches a monitor that samples and traps nothing.
+	Poll(ctx context.Context, every time.Duration) (Loop, error)
+	// Timed runs one of the two loops with everything on that takes times, and
+	// returns the instants and how many trace records were lost.
+	Timed(ctx context.Context, mechanism string, ours bool, d time.Duration) ([]Instant, uint64, error)
+	// Sleep waits on dom0's clock.
+	Sleep(ctx context.Context, d time.Duration) error
+}
+
+// Window is what happened in one or more windows of time of one kind.
+type Window struct {
+	NS     int64  `json:"ns"`
+	Cycles uint64 `json:"cycles"`
+	Dom0NS int64  `json:"dom0_ns"`
+	Work   uint64 `json:"work"`
+	Events uint64 `json:"events"`
+}
+
+func (w *Window) add(o Window) {
+	w.NS += o.NS
+	w.Cycles += o.Cycles
+	w.Dom0NS += o.Dom0NS
+	w.Work += o.Work
+	w.Events += o.Events
+}
+
+// Block is one block of the comparison: two windows of each kind.
+type Block struct {
+	Base Window `json:"base"` // without any monitor
+	Ours Window `json:"ours"`
+	C    Window `json:"c"`
+}
+
+// Side is what the timed pass of one loop came to.
+type Side struct {
+	// Handling times: back from the wait to the answers being sent, in ns.
+	HandlingP50 float64 `json:"handling_p50_ns"`
+	HandlingP99 float64 `json:"handling_p99_ns"`
+	// Parts of an event, means in cycles over Events.
+	Events     int                `json:"events"`
+	Parts      map[string]float64 `json:"parts_cycles"`
+	Hypercalls map[string]float64 `json:"hypercalls"`
+	Typicals   int                `json:"typical_events"`
+	Typical    []Step             `json:"typical"`
+	TraceLost  uint64             `json:"trace_lost"`
+}
+
+// Series is everything that was measured of one mechanism.
+type Series struct {
+	Mechanism string  `json:"mechanism"`
+	Blocks    []Block `json:"blocks"`
+	// TimedOurs and TimedC are nil where no timed pass was made.
+	TimedOurs *Side `json:"timed_ours,omitempty"`
+	TimedC    *Side `json:"timed_c,omitempty"`
+	// Alive says that the guest's heart beat afterwards.
+	Alive bool `json:"alive"`
+}
+
+// Config says how long to measure.
+type Config struct {
+	Blocks int           // of six windows each
+	Window time.Duration // one window
+	Timed  time.Duration // the timed pass of each loop; 0 for none
+	// Progress is told what is measured now.
+	Progress func(string)
+}
+
+// errIdle says that a window is worth nothing.
+var errIdle = errors.New("the guest made no progress, or the loop saw no event")
+
+// window lets time pass with a loop attached, or none if start is nil.
+func window(ctx context.Context, h Host, d time.Duration, start func() (Loop, error)) (w Window, c Counts, err error) {
+	var l Loop
+	if start != nil {
+		if l, err = start(); err != nil {
+			return w, c, err
+		}
+	}
+	// The events between attaching and the first look, and between the last one
+	// and the stop, are counted too: one or two, because the guest gets little
+	// time while dom0 is about that.
+	before, err := h.Look()
+	if err == nil {
+		err = h.Sleep(ctx, d)
+	}
+	after, lerr := h.Look()
+	err = errors.Join(err, lerr)
+	if l != nil {
+		var serr error
+		c, serr = l.Stop()
+		err = errors.Join(err, serr)
+	}
+	if err == nil && c.BackedOut != "" {
+		err = fmt.Errorf("the monitor let go by itself: %s", c.BackedOut)
+	}
+	return Window{
+		NS: after.NS - before.NS, Cycles: after.Cycles - before.Cycles, Dom0NS: after.Dom0NS - before.Dom0NS,
+		Work: after.Work - before.Work, Events: c.Events,
+	}, c, err
+}
+
+// Measure compares the two loops with one mechanism.
+func Measure(ctx context.Context, h Host, mechanism string, c Config) (Series, error) {
+	s := Series{Mechanism: mechanism}
+	wrap := func(what string, err error) (Series, error) {
+		return s, fmt.Errorf("%s, %s: %w", mechanism, what, err)
+	}
+	if err := h.SetBusy(ctx, true); err != nil {
+		return wrap("workload", err)
+	}
+	ours := func() (Loop, error) { return h.Ours(ctx, mechanism) }
+	yard := func() (Loop, error) { return h.C(ctx, mechanism) }
+	for i := range c.Blocks {
+		var b Block
+		for _, step := range []struct {
+			name  string
+			to    *Window
+			start func() (Loop, error)
+		}{
+			{"baseline", &b.Base, nil}, {"ours", &b.Ours, ours}, {"yardstick", &b.C, yard},
+			{"yardstick", &b.C, yard}, {"ours", &b.Ours, ours}, {"baseline", &b.Base, nil},
+		} {
+			c.Progress(fmt.Sprintf("%s: block %d of %d: %s", mechanism, i+1, c.Blocks, step.name))
+			w, _, err := window(ctx, h, c.Window, step.start)
+			if err != nil {
+				return wrap(step.name, err)
+			}
+			step.to.add(w)
+		}
+		if b.Base.Work == 0 || b.Ours.Events == 0 || b.C.Events == 0 {
+			return wrap("block", errIdle)
+		}
+		s.Blocks = append(s.Blocks, b)
+	}
+	if c.Timed > 0 {
+		for _, side := range []struct {
+			name string
+			ours bool
+			to   **Side
+		}{{"ours", true, &s.TimedOurs}, {"yardstick", false, &s.TimedC}} {
+			c.Progress(mechanism + ": timed pass: " + side.name)
+			all, lost, err := h.Timed(ctx, mechanism, side.ours, c.Timed)
+			if err != nil {
+				return wrap("timed pass, "+side.name, err)
+			}
+			base := s.Blocks[0].Base
+			*side.to = newSide(all, lost, float64(base.NS)/float64(base.Cycles))
+		}
+	}
+	var err error
+	s.Alive, err = alive(ctx, h)
+	return s, err
+}
+
+// newSide summarises a timed pass.
+func newSide(all []Instant, lost uint64, nsPerCycle float64) *Side {
+	b := Split(all)
+	t := Handling(all)
+	side := &Side{
+		HandlingP50: quantile(t, 0.50) * nsPerCycle, HandlingP99: quantile(t, 0.99) * nsPerCycle,
+		Events: b.Events, Parts: map[string]float64{}, Hypercalls: b.Hypercalls,
+		Typicals: b.Typicals, Typical: b.Typical, TraceLost: lost,
+	}
+	for _, p := range b.Parts {
+		n := float64(len(b.Parts))
+		side.Parts["hypervisor"] += float64(p.Hypervisor) / n
+		side.Parts["wakeup"] += float64(p.Wakeup) / n
+		side.Parts["monitor"] += float64(p.Monitor) / n
+		side.Parts["kernel"] += float64(p.Kernel) / n
+	}
+	return side
+}
+
+// alive waits for the heart to beat, on dom0's clock for a few seconds.
+func alive(ctx context.Context, h Host) (bool, error) {
+	first, err := h.Look()
+	if err != nil {
+		return false, err
+	}
+	for {
+		if err := h.Sleep(ctx, 100*time.Millisecond); err != nil {
+			return false, err
+		}
+		now, err := h.Look()
+		if err != nil {
+			return false, err
+		}
+		if now.Beats > first.Beats+1 {
+			return true, nil
+		}
+		if now.NS-first.NS > int64(5*time.Second) {
+			return false, nil
+		}
+	}
+}
+
+// PollEvery is the pace at which polling is priced: ten samples a second.
+const PollEvery = 100 * time.Millisecond
+
+// Polling is the price of the mechanism that traps nothing.
+type Polling struct {
+	Workload string `json:"workload"`
+	Base     Window `json:"base"`
+	With     Window `json:"with"`
+	Samples  uint64 `json:"samples"`
+}
+
+// MeasurePoll measures polling on an idle and on a busy guest, with windows
+// without a monitor before and after.
+func MeasurePoll(ctx context.Context, h Host, d time.Duration, progress func(string)) ([]Polling, error) {
+	var all []Polling
+	for _, w := range []struct {
+		name string
+		busy bool
+	}{{"idle", false}, {"busy", true}} {
+		if err := h.SetBusy(ctx, w.busy); err != nil {
+			return nil, fmt.Errorf("poll, workload: %w", err)
+		}
+		progress("poll: " + w.name)
+		p := Polling{Workload: w.name}
+		for _, start := range []func() (Loop, error){nil, func() (Loop, error) { return h.Poll(ctx, PollEvery) }, nil} {
+			win, c, err := window(ctx, h, d, start)
+			if err != nil {
+				return nil, fmt.Errorf("poll, %s: %w", w.name, err)
+			}
+			if start == nil {
+				p.Base.add(win)
+			} else {
+				p.With.add(win)
+				p.Samples += c.Samples
+			}
+		}
+		all = append(all, p)
+	}
+	return all, nil
+}

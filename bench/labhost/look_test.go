@@ -1,0 +1,58 @@
+package labhost_test
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+
+	"hangbench/scenarios/suites"
+)
+
+// TestLook reads the kernels of real guests from outside: one where it was
+// linked, one moved and with page-table isolation, and one with two vCPUs.
+func TestLook(t *testing.T) {
+	ctx, h, _ := openLab(t)
+	for _, g := range []suites.Guest{
+		{Kernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 160},
+		{Kernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 160, Boot: suites.Distro},
+		{Kernel: "cloud-6.12", VCPUs: 2, MemoryMiB: 160, Boot: suites.Distro},
+	} {
+		s, err := h.Look(ctx, g)
+		if err != nil {
+			t.Fatalf("%+v: %v", g, err)
+		}
+		b, err := json.MarshalIndent(s, "", "  ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%+v: %s", g, b)
+		if distro := g.Boot == suites.Distro; distro != (s.Slide != 0) || distro != s.Isolated {
+			t.Errorf("%+v: slide %#x, page-table isolation %v", g, s.Slide, s.Isolated)
+		}
+		if len(s.Queues) != g.VCPUs {
+			t.Errorf("%+v: %d run queues", g, len(s.Queues))
+		}
+		for i, q := range s.Queues {
+			if q.Switches == 0 || q.ClockNS == 0 || q.Comm == "" || q.PID == 0 && !strings.HasPrefix(q.Comm, "swapper/") {
+				t.Errorf("%+v: run queue %d is %+v", g, i, q)
+			}
+		}
+		k := s.Kernel
+		if len(k.Unreadable) > 0 {
+			t.Errorf("%+v: not read: %q", g, k.Unreadable)
+		}
+		if diff := int(k.Threads) - k.Walked; k.Walked < 20 || diff < -2 || diff > 2 {
+			t.Errorf("%+v: met %d threads, the kernel counts %d", g, k.Walked, k.Threads)
+		}
+		if m := k.Memory; m.TotalPages == 0 || m.FreePages == 0 || m.FreePages >= m.TotalPages || m.TotalPages > uint64(g.MemoryMiB)<<8 {
+			t.Errorf("%+v: memory %+v", g, m)
+		}
+		if k.MonotonicNS <= 0 || k.Forks < uint64(k.Walked) || k.Panicking != -1 {
+			t.Errorf("%+v: %+v", g, k)
+		}
+		if !slices.ContainsFunc(s.Callers, func(f string) bool { return f != "" }) {
+			t.Logf("%+v: nothing on the stack of vCPU 0: it was in user space", g)
+		}
+	}
+}

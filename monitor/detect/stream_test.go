@@ -1,0 +1,234 @@
+package detect
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+// made returns a recording of a made-up guest.
+func made(h Header, vcpus, n int, each func(g *guest, i int)) (string, error) {
+	var b strings.Builder
+	r, err := NewRecorder(&b, h)
+	if err != nil {
+		return "", err
+	}
+	g := newGuest(vcpus)
+	for i := range n {
+		o := g.next()
+		each(g, i)
+		if err := r.Record(o); err != nil {
+			return "", err
+		}
+	}
+	err = r.Flush()
+	return b.String(), err
+}
+
+// replay runs a stream through a detector and compares its first verdict with the
+// one that is right. A control's stream must not give any.
+func replay(h Header, stream []Observation) error {
+	th := DefaultThresholds()
+	if err := th.SetAll(h.Thresholds); err != nil {
+		return err
+	}
+	d := NewDetector(th)
+	for i := range stream {
+		v, hung := d.Observe(&stream[i])
+		if !hung {
+			continue
+		}
+		after := v.TimeNS - h.FromNS
+		switch {
+		case v.Class != h.Class || v.Scope != h.Scope:
+			return fmt.Errorf("%s (%s) at observation %d, %d ms after the fault, want %q (%s); evidence:\n%s", v.Class, v.Scope, i, after/ms, h.Class, h.Scope, strings.Join(v.Evidence, "\n"))
+		case after < 0:
+			return fmt.Errorf("%s at observation %d, %d ms before the fault", v.Class, i, -after/ms)
+		case h.WithinNS != 0 && after > h.WithinNS:
+			return fmt.Errorf("%s at observation %d, %d ms after the fault, want at most %d ms", v.Class, i, after/ms, h.WithinNS/ms)
+		}
+		return nil
+	}
+	if h.Class != "" {
+		return fmt.Errorf("no verdict in %d observations, want %s; undecided:\n%s", len(stream), h.Class, strings.Join(d.Undecided(), "\n"))
+	}
+	return nil
+}
+
+// TestStreams replays what was recorded.
+func TestStreams(t *testing.T) {
+	files, err := filepath.Glob("testdata/streams/*.jsonl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(name), ".jsonl"), func(t *testing.T) {
+			f, err := os.Open(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			h, stream, err := ReadStream(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := replay(h, stream); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestReplay: a replay tells right from wrong.
+func TestReplay(t *testing.T) {
+	spin := func(g *guest, i int) {
+		if i >= 50 {
+			g.run(0, slow, true).Lock = "rdi = tasklist_lock"
+			g.wait(Waiting{PID: 3, Comm: "a", Stack: []string{"msleep"}})
+		}
+	}
+	const fault = 6000 // ms, of observation 49
+	right := Header{Class: ClassSpin, Scope: Full, FromNS: fault * ms, WithinNS: 700 * ms}
+	for _, tc := range []struct {
+		name   string
+		change func(h *Header)
+		each   func(g *guest, i int)
+		want   string // of the error
+	}{
+		{"right", func(*Header) {}, spin, ""},
+		{"control", func(h *Header) { *h = Header{} }, func(*guest, int) {}, ""},
+		{"false alarm of a control", func(h *Header) { *h = Header{} }, spin, "spin (full)"},
+		{"class", func(h *Header) { h.Class = ClassHard }, spin, `want "hard"`},
+		{"scope", func(h *Header) { h.Scope = Partial }, spin, `(partial)`},
+		{"early", func(h *Header) { h.FromNS += 2000 * ms }, spin, "before the fault"},
+		{"late", func(h *Header) { h.WithinNS = 300 * ms }, spin, "want at most 300 ms"},
+		{"late by its threshold", func(h *Header) { h.Thresholds = map[string]int64{"spin_ms": 1500} }, spin, "want at most 700 ms"},
+		{"never", func(*Header) {}, func(*guest, int) {}, "no verdict in 100 observations"},
+	} {
+		h := right
+		tc.change(&h)
+		text, err := made(h, 1, 100, tc.each)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, stream, err := ReadStream(strings.NewReader(text))
+		if err != nil {
+			t.Fatalf("%s: %v", tc.name, err)
+		}
+		if h.Schema = StreamSchema; !reflect.DeepEqual(got, h) || len(stream) != 100 {
+			t.Errorf("%s: %d observations, header %+v, want %+v", tc.name, len(stream), got, h)
+		}
+		if err := replay(got, stream); tc.want == "" && err != nil || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)) {
+			t.Errorf("%s: %v, want %q", tc.name, err, tc.want)
+		}
+		var again bytes.Buffer
+		if err := WriteStream(&again, got, stream); err != nil || again.String() != text {
+			t.Errorf("%s: written again it is another stream (%v)", tc.name, err)
+		}
+	}
+}
+
+func TestReadStreamErrors(t *testing.T) {
+	const header = `{"schema":1,"class":""}` + "\n"
+	const one = `{"time_ns":5,"vcpus":[{"online":true,"cpu_time_ns":1,"signals":0}]}` + "\n"
+	for _, tc := range []struct{ name, text, want string }{
+		{"empty", "", "it is empty"},
+		{"no header", one, `line 1: json: unknown field "time_ns"`},
+		{"schema", `{"schema":2,"class":""}` + "\n", "line 1: schema is 2, not 1"},
+		{"class", `{"schema":1,"class":"slow"}` + "\n", `line 1: class "slow" is unknown`},
+		{"scope", `{"schema":1,"class":"spin","scope":"half"}` + "\n", `scope "half" is unknown`},
+		{"scope of a control", `{"schema":1,"class":"","scope":"full"}` + "\n", `without a class`},
+		{"threshold", `{"schema":1,"class":"","thresholds":{"x_ms":1}}` + "\n", `"x_ms"`},
+		{"negative", `{"schema":1,"class":"spin","within_ns":-1}` + "\n", "negative"},
+		{"key", header + `{"time_ns":5,"vcpus":[],"colour":1}` + "\n", `line 2: json: unknown field "colour"`},
+		{"two on a line", header + `{"time_ns":5,"vcpus":[]} {}` + "\n", "line 2: more than one value"},
+		{"cut off", header + one + `{"time_ns":6`, "line 3: unexpected EOF"},
+		{"time stands", header + one + one, "line 3: time 5 is not after 5"},
+		{"blank line", header + "\n", "line 2: EOF"},
+		{"long line", header + `{"time_ns":5,"vcpus":[` + strings.Repeat(" ", maxLine) + "]}\n", "line 2: bufio.Scanner: token too long"},
+		{"vCPUs", header + `{"time_ns":5,"vcpus":[` + strings.Repeat("{},", maxVCPUs) + "{}]}\n", "513 vCPUs, more than 512"},
+	} {
+		_, _, err := ReadStream(strings.NewReader(tc.text))
+		if err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: error %v, want %q", tc.name, err, tc.want)
+		}
+	}
+	if _, stream, err := ReadStream(strings.NewReader(header + one)); err != nil || len(stream) != 1 || stream[0].TimeNS != 5 || !stream[0].VCPUs[0].Online {
+		t.Errorf("%+v, error %v", stream, err)
+	}
+}
+
+// fullDisk is a writer that takes some bytes and then no more.
+type fullDisk struct{ room int }
+
+var errFull = errors.New("no room")
+
+func (f *fullDisk) Write(b []byte) (int, error) {
+	if len(b) > f.room {
+		return 0, errFull
+	}
+	f.room -= len(b)
+	return len(b), nil
+}
+
+func TestRecorderErrors(t *testing.T) {
+	o := newGuest(1).next()
+	r, err := NewRecorder(&fullDisk{5000}, Header{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; err == nil && i < 1000; i++ {
+		err = r.Record(o)
+	}
+	if !errors.Is(err, errFull) {
+		t.Errorf("recording on a full disk: %v", err)
+	}
+	if err := r.Flush(); !errors.Is(err, errFull) {
+		t.Errorf("flushing to a full disk: %v", err)
+	}
+	if err := WriteStream(&fullDisk{}, Header{}, []Observation{*o}); !errors.Is(err, errFull) {
+		t.Errorf("writing to a full disk: %v", err)
+	}
+}
+
+// FuzzReadStream: no text panics it; what it accepts can be written, and is then
+// read as the same.
+func FuzzReadStream(f *testing.F) {
+	text, err := made(Header{Class: ClassSpin, Scope: Full}, 2, 3, func(g *guest, i int) {
+		g.run(0, slow, true).Callers = []string{"a"}
+		g.wait(Waiting{PID: 3, Comm: "a", Stack: []string{"msleep"}})
+	})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add([]byte(text))
+	f.Add([]byte(`{"schema":1,"class":""}` + "\n" + `{"time_ns":-5,"vcpus":[],"kernel":{"panicking":-1}}` + "\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		h, stream, err := ReadStream(bytes.NewReader(b))
+		if err != nil {
+			return
+		}
+		var again bytes.Buffer
+		if err := WriteStream(&again, h, stream); err != nil {
+			t.Fatal(err)
+		}
+		text := again.String()
+		h, stream, err = ReadStream(&again)
+		if err != nil {
+			t.Fatalf("%v:\n%s", err, text)
+		}
+		var third bytes.Buffer
+		if err := WriteStream(&third, h, stream); err != nil || third.String() != text {
+			t.Fatalf("written again it is another stream (%v):\n%s%s", err, text, third.String())
+		}
+		if err := replay(h, stream); err != nil && errors.Is(err, io.EOF) {
+			t.Fatal(err)
+		}
+	})
+}

@@ -1,0 +1,441 @@
+package monitor
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"hangbench/monitor/detect"
+)
+
+// fakeGuest is a one-vCPU guest with a hypervisor that is strict about what a
+// monitor may leave behind. It executes a script of instruction addresses.
+type fakeGuest struct {
+	mu       sync.Mutex
+	script   []uint64 // RIPs to execute, then it halts
+	pc       int
+	stride   int // instructions it executes at most before it looks at the time; 0 for any number
+	paused   int
+	ring     bool
+	stepOn   bool // single-step events enabled
+	stepping bool
+	cr3On    bool
+	int3On   bool
+	unemul   bool
+	fast     bool // one instruction, then fastView
+	fastView View
+	emulate  bool // the next instruction whatever the permissions
+	frames   map[uint64]*[4096]byte
+	added    map[uint64]bool
+	access   map[frameIn]Access // what is not there is rwx
+	remap    map[frameIn]uint64
+	views    map[View]bool
+	viewsOn  bool
+	view     View
+	pending  *Event
+	taken    bool
+	wake     chan struct{}
+	fail     string // operation that fails once, without effect
+	failNext string // and the one that fails after that
+	ownInt3  int    // INT3 that reached the guest
+	ud       int    // invalid opcodes that reached it
+	shutdown string
+	switches uint64 // what its run queue counts
+	freeze   bool   // runs and gets nowhere while it is in a view other than the host's
+	cpuNS    uint64
+}
+
+type frameIn struct {
+	view View
+	gfn  uint64
+}
+
+// The fake's kernel. Every address executes as one instruction; some do more.
+const (
+	trapVA  = 0xffffffff810081e0
+	trapGFN = 0x1008
+
+	foreignVA  = 0xffffffff81099000
+	foreignGFN = 0x1099
+
+	writeVA    = 0xffffffff82000100 // writes the run queue's counter of switches
+	otherVA    = 0xffffffff82000200 // writes another field of that page
+	cr3VA      = 0xffffffff82000300 // loads CR3
+	readVA     = 0xffffffff82000400 // reads the page of the trap
+	patchVA    = 0xffffffff82000500 // writes the page of the trap
+	ownInt3VA  = 0xffffffff82000600 // an INT3 of the guest's own
+	userVA     = 0x400000
+	offPage    = 0xffffffff82000000
+	counterGFN = 0x2000
+	counterOff = 0x40
+)
+
+func newFakeGuest(script ...uint64) *fakeGuest {
+	g := &fakeGuest{script: script, views: map[View]bool{}, access: map[frameIn]Access{}, remap: map[frameIn]uint64{},
+		frames: map[uint64]*[4096]byte{}, added: map[uint64]bool{}, wake: make(chan struct{}, 1)}
+	for _, gfn := range []uint64{trapGFN, counterGFN, foreignGFN} {
+		g.frames[gfn] = &[4096]byte{}
+	}
+	g.frames[trapGFN][trapVA&0xfff] = 0x55
+	return g
+}
+
+func (g *fakeGuest) op(name string) error {
+	if g.fail == name {
+		g.fail, g.failNext = g.failNext, ""
+		return fmt.Errorf("%s fails", name)
+	}
+	return nil
+}
+
+func (g *fakeGuest) may(gfn uint64) Access { return g.access[frameIn{g.view, gfn}] }
+
+// event has the vCPU wait for an answer.
+func (g *fakeGuest) event(ev Event) {
+	ev.View = g.view
+	g.pending, g.taken = &ev, false
+}
+
+// advance executes until an event is pending or the script ends.
+func (g *fakeGuest) advance() {
+	for n := 0; g.paused == 0 && g.pending == nil && g.pc < len(g.script) && (g.stride == 0 || n < g.stride); n++ {
+		g.cpuNS += 1000
+		if g.freeze && g.view != HostView {
+			g.cpuNS += 1e6
+			return
+		}
+		if !g.execute(g.script[g.pc]) {
+			return
+		}
+	}
+}
+
+// execute executes one instruction, unless that makes an event first.
+func (g *fakeGuest) execute(rip uint64) bool {
+	emulate := g.emulate
+	g.emulate = false
+	shown := func(gfn uint64) uint64 { // which frame the view shows
+		if to, ok := g.remap[frameIn{g.view, gfn}]; ok {
+			return to
+		}
+		return gfn
+	}
+	switch {
+	case rip>>12 == foreignVA>>12 && g.may(foreignGFN) == AccessRW:
+		g.event(Event{Kind: EventAccess, GFN: foreignGFN, RIP: rip, Execute: true})
+		return false
+	case rip>>12 == trapVA>>12 && g.may(trapGFN) == AccessRW && !emulate:
+		g.event(Event{Kind: EventAccess, GFN: trapGFN, RIP: rip, Execute: true})
+		return false
+	case rip>>12 == trapVA>>12 && g.frames[shown(trapGFN)][rip&0xfff] == breakpoint, rip == ownInt3VA:
+		if g.int3On {
+			g.event(Event{Kind: EventBreakpoint, RIP: rip})
+			return false
+		}
+		g.ownInt3++
+	case rip == writeVA || rip == otherVA:
+		off := uint64(counterOff)
+		if rip == otherVA {
+			off = 0x80
+		}
+		if g.may(counterGFN) == AccessRX {
+			g.event(Event{Kind: EventAccess, GFN: counterGFN, Offset: off, Write: true, RIP: rip})
+			return false
+		}
+	case (rip == readVA || rip == patchVA) && g.may(trapGFN) == AccessX:
+		g.event(Event{Kind: EventAccess, GFN: trapGFN, Offset: 1, Write: rip == patchVA, RIP: rip})
+		return false
+	case rip == cr3VA && g.cr3On && !emulate:
+		g.event(Event{Kind: EventCR3, RIP: rip})
+		g.emulate = true // the write happens once it is answered
+		return false
+	}
+	if rip == patchVA {
+		g.frames[shown(trapGFN)][1]++
+	}
+	if rip == trapVA {
+		g.switches++
+	}
+	g.pc++
+	if g.fast {
+		g.fast = false
+		g.view = g.fastView
+	}
+	if g.stepping && g.stepOn {
+		next := uint64(0)
+		if g.pc < len(g.script) {
+			next = g.script[g.pc]
+		}
+		g.event(Event{Kind: EventStep, RIP: next})
+		return false
+	}
+	return true
+}
+
+func (g *fakeGuest) lock() func() { g.mu.Lock(); return g.mu.Unlock }
+
+func (g *fakeGuest) Name() string { return "fake" }
+func (g *fakeGuest) VCPUs() int   { return 1 }
+func (g *fakeGuest) Domain() (DomainState, error) {
+	defer g.lock()()
+	return DomainState{Shutdown: g.shutdown}, g.op("domain")
+}
+func (g *fakeGuest) VCPU(int) (VCPUState, error) {
+	defer g.lock()()
+	return VCPUState{Online: true, Blocked: g.pc >= len(g.script), CPUTimeNS: g.cpuNS}, g.op("vcpu")
+}
+func (g *fakeGuest) Registers(_ int, r *Registers) error {
+	defer g.lock()()
+	r.RIP = offPage + uint64(g.pc)
+	return nil
+}
+func (g *fakeGuest) Pause() error   { defer g.lock()(); g.paused++; return g.op("pause") }
+func (g *fakeGuest) Unpause() error { defer g.lock()(); g.paused--; return g.op("unpause") }
+
+func (g *fakeGuest) page(gpa uint64, n int) ([]byte, error) {
+	p := g.frames[gpa>>12]
+	if p == nil || gpa&0xfff+uint64(n) > 4096 {
+		return nil, fmt.Errorf("no memory at %#x", gpa)
+	}
+	return p[gpa&0xfff:][:n], nil
+}
+
+func (g *fakeGuest) ReadPhysical(gpa uint64, b []byte) error {
+	defer g.lock()()
+	p, err := g.page(gpa, len(b))
+	copy(b, p)
+	return err
+}
+
+func (g *fakeGuest) WritePhysical(gpa uint64, b []byte) error {
+	defer g.lock()()
+	if err := g.op("write"); err != nil {
+		return err
+	}
+	p, err := g.page(gpa, len(b))
+	copy(p, b)
+	return err
+}
+
+func (g *fakeGuest) Listen() (Ring, error) {
+	defer g.lock()()
+	if err := g.op("listen"); err != nil {
+		return nil, err
+	}
+	g.ring = true
+	return g, nil
+}
+
+func (g *fakeGuest) Wait(d time.Duration) error {
+	g.mu.Lock()
+	g.advance()
+	have := g.pending != nil && !g.taken
+	g.mu.Unlock()
+	if !have {
+		select {
+		case <-g.wake:
+		case <-time.After(min(d, time.Millisecond)):
+		}
+	}
+	return nil
+}
+
+func (g *fakeGuest) Wake() {
+	select {
+	case g.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (g *fakeGuest) Next(ev *Event) (bool, error) {
+	defer g.lock()()
+	if g.pending == nil || g.taken {
+		return false, nil
+	}
+	g.taken = true
+	*ev = *g.pending
+	return true, g.op("next")
+}
+
+func (g *fakeGuest) Respond(r *Response) error {
+	defer g.lock()()
+	if g.pending == nil {
+		return errors.New("nothing to answer")
+	}
+	if r.FastStep && r.ToggleStep {
+		return errors.New("a fast step and a plain one")
+	}
+	ev := *g.pending
+	g.pending = nil
+	if r.ToggleStep {
+		g.stepping = !g.stepping
+	}
+	if r.SwitchView {
+		g.view = r.View
+	}
+	if r.FastStep {
+		g.fast, g.fastView = true, r.StepView
+	}
+	if r.Emulate {
+		g.emulate = true
+	}
+	if r.Reinject {
+		if ev.Kind != EventBreakpoint {
+			return errors.New("nothing to reinject")
+		}
+		g.ownInt3++
+		g.pc++ // its handler, for all the fake cares
+	}
+	return nil
+}
+
+func (g *fakeGuest) Flush() error { defer g.lock()(); return g.op("flush") }
+func (g *fakeGuest) Full() uint64 { return 0 }
+
+func (g *fakeGuest) SetAccess(v View, gfn uint64, a Access) error {
+	defer g.lock()()
+	if err := g.op("access"); err != nil {
+		return err
+	}
+	if g.frames[gfn] == nil || v != HostView && !g.views[v] {
+		return fmt.Errorf("no frame %#x in view %d", gfn, v)
+	}
+	g.access[frameIn{v, gfn}] = a
+	return nil
+}
+
+func (g *fakeGuest) Access(v View, gfn uint64) (Access, error) {
+	defer g.lock()()
+	return g.access[frameIn{v, gfn}], nil
+}
+
+// toggle sets a switch of the hypervisor.
+func (g *fakeGuest) toggle(name string, on bool, what *bool) error {
+	defer g.lock()()
+	if err := g.op(name); err != nil {
+		return err
+	}
+	*what = on
+	return nil
+}
+
+func (g *fakeGuest) EnableStep(on bool) error          { return g.toggle("step", on, &g.stepOn) }
+func (g *fakeGuest) EnableCR3(on bool, _ uint64) error { return g.toggle("cr3", on, &g.cr3On) }
+func (g *fakeGuest) EnableBreakpoints(on bool) error   { return g.toggle("int3", on, &g.int3On) }
+func (g *fakeGuest) EnableUnemulated(on bool) error    { return g.toggle("unemulated", on, &g.unemul) }
+func (g *fakeGuest) EnableViews(on bool) error         { return g.toggle("views", on, &g.viewsOn) }
+func (g *fakeGuest) CurrentView(int) (View, error)     { defer g.lock()(); return g.view, nil }
+func (g *fakeGuest) StopStep(int) error {
+	defer g.lock()()
+	g.stepping, g.fast = false, false
+	return nil
+}
+
+func (g *fakeGuest) CreateView() (View, error) {
+	defer g.lock()()
+	if err := g.op("create"); err != nil {
+		return 0, err
+	}
+	g.views[1] = true
+	return 1, nil
+}
+
+func (g *fakeGuest) DestroyView(v View) error {
+	defer g.lock()()
+	if g.view == v || g.fast && g.fastView == v {
+		return errors.New("busy")
+	}
+	delete(g.views, v)
+	for f := range g.access {
+		if f.view == v {
+			delete(g.access, f)
+		}
+	}
+	for f := range g.remap {
+		if f.view == v {
+			delete(g.remap, f)
+		}
+	}
+	return nil
+}
+
+func (g *fakeGuest) SwitchAll(v View) error {
+	defer g.lock()()
+	if err := g.op("switch"); err != nil {
+		return err
+	}
+	g.view = v
+	return nil
+}
+
+func (g *fakeGuest) AddFrame() (uint64, error) {
+	defer g.lock()()
+	if err := g.op("add"); err != nil {
+		return 0, err
+	}
+	g.frames[0x9000], g.added[0x9000] = &[4096]byte{}, true
+	return 0x9000, nil
+}
+
+func (g *fakeGuest) RemoveFrame(gfn uint64) error {
+	defer g.lock()()
+	if !g.added[gfn] {
+		return errors.New("no such frame was added")
+	}
+	delete(g.added, gfn)
+	delete(g.frames, gfn)
+	return nil
+}
+
+func (g *fakeGuest) Remap(v View, from, to uint64) error {
+	defer g.lock()()
+	if err := g.op("remap"); err != nil {
+		return err
+	}
+	g.remap[frameIn{v, from}] = to
+	return nil
+}
+
+func (g *fakeGuest) Close() error { defer g.lock()(); g.ring = false; return g.op("close") }
+
+// clean reports what a monitor left behind.
+func (g *fakeGuest) clean() error {
+	defer g.lock()()
+	var left []string
+	add := func(bad bool, what string) {
+		if bad {
+			left = append(left, what)
+		}
+	}
+	add(g.paused != 0, fmt.Sprintf("%d pauses", g.paused))
+	add(g.ring, "the ring")
+	add(g.stepping || g.fast, "single-stepping")
+	add(g.stepOn, "step events")
+	add(g.int3On, "breakpoint events")
+	add(g.cr3On, "CR3 events")
+	add(g.unemul, "events of the emulator")
+	for f, a := range g.access {
+		add(a != AccessRWX, fmt.Sprintf("a trap on frame %#x in view %d", f.gfn, f.view))
+	}
+	add(g.frames[trapGFN][trapVA&0xfff] != 0x55, "a breakpoint")
+	add(len(g.added) != 0, "a frame")
+	add(g.view != HostView, "a view in use")
+	add(len(g.views) != 0, "a view")
+	add(g.viewsOn, "altp2m")
+	add(g.pending != nil, "an unanswered event")
+	if left != nil {
+		return errors.New("left behind: " + strings.Join(left, ", "))
+	}
+	return nil
+}
+
+// RunQueue, Look and Callers make the guest its own kernel reader.
+func (g *fakeGuest) RunQueue(_ int, q *detect.RunQueue) bool {
+	defer g.lock()()
+	*q = detect.RunQueue{Switches: g.switches, Running: 1}
+	return true
+}
+func (g *fakeGuest) Look(k *detect.Kernel)                     { *k = detect.Kernel{Panicking: -1} }
+func (g *fakeGuest) Callers(names []string, _ uint64) []string { return names }

@@ -1,0 +1,169 @@
+package linux
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Layout is what must be known of a kernel to read it: where its symbols were
+// linked, and how its structures lie. guests/kernel has one from the kernel's
+// own image.
+type Layout interface {
+	// Banner is the kernel's linux_banner.
+	Banner() string
+	// Lookup returns the address a symbol was linked at. That of a per-CPU
+	// variable is the one before a CPU's offset is added.
+	Lookup(name string) (addr uint64, perCPU, ok bool)
+	// Function returns the function that holds an address as linked.
+	Function(addr uint64) (name string, offset uint64, ok bool)
+	// Data returns the name of the variable that starts at an address as linked.
+	Data(addr uint64) (name string, ok bool)
+	// Field returns the place of a field in a structure.
+	Field(typ, path string) (Field, bool)
+	// SizeOf returns the size of a type in bytes.
+	SizeOf(typ string) (uint32, bool)
+	// Constant returns the value of a constant of an enumeration.
+	Constant(name string) (int64, bool)
+}
+
+// Field is the place of a structure's field.
+type Field struct {
+	Offset, Size uint32 // bytes
+	// BitSize is the width of a bit field, 0 for any other field. It is the bits
+	// from BitOffset (0 to 7) on of the Size bytes at Offset.
+	BitOffset, BitSize uint32
+}
+
+// events are the constants of vm_event_item whose counters make up a field of
+// detect.Memory. A kernel has some of each.
+var events = struct{ scanned, stolen, major, stalls, oom []string }{
+	scanned: []string{"PGSCAN_KSWAPD", "PGSCAN_DIRECT", "PGSCAN_KHUGEPAGED", "PGSCAN_PROACTIVE"},
+	stolen:  []string{"PGSTEAL_KSWAPD", "PGSTEAL_DIRECT", "PGSTEAL_KHUGEPAGED", "PGSTEAL_PROACTIVE"},
+	major:   []string{"PGMAJFAULT"},
+	stalls:  []string{"ALLOCSTALL_DMA", "ALLOCSTALL_DMA32", "ALLOCSTALL_NORMAL", "ALLOCSTALL_MOVABLE", "ALLOCSTALL_DEVICE"},
+	oom:     []string{"OOM_KILL"},
+}
+
+// refaults are those of node_stat_item; before 5.9 there was one for both.
+var refaults = []string{"WORKINGSET_REFAULT_ANON", "WORKINGSET_REFAULT_FILE", "WORKINGSET_REFAULT"}
+
+// Fields names what a Kernel asks a Layout for: fields as type.path, types, and
+// constants as "enum NAME". What not every kernel has ends in "?".
+func Fields() []string {
+	f := []string{
+		"task_struct.pid", "task_struct.comm", "task_struct.tasks", "task_struct.signal", "task_struct.thread_node",
+		"task_struct.stack", "task_struct.thread.sp", "task_struct.nvcsw", "task_struct.nivcsw",
+		"task_struct.__state?", "task_struct.state?", "task_struct.in_iowait?", "task_struct.thread_info.flags?",
+		"signal_struct.thread_head",
+		"rq.nr_switches", "rq.nr_running", "rq.clock", "rq.curr",
+		"pcpu_hot.preempt_count?", "hrtimer_cpu_base.expires_next?",
+		"mutex.owner?", "mutex.wait_list?", "mutex_waiter.list?", "mutex_waiter.task?",
+		"rw_semaphore.owner?", "rw_semaphore.wait_list?", "rwsem_waiter.list?", "rwsem_waiter.task?",
+		"semaphore.wait_list?", "semaphore_waiter.list?", "semaphore_waiter.task?",
+		"timekeeper.tkr_mono.base?", "timekeeper.tkr_mono.xtime_nsec?", "timekeeper.tkr_mono.shift?",
+		"tk_data.timekeeper?", "seqcount_raw_spinlock_t?", "cpuinfo_x86.x86_capability?",
+		"enum NR_FREE_PAGES?",
+	}
+	for _, list := range [][]string{events.scanned, events.stolen, events.major, events.stalls, events.oom, refaults} {
+		for _, c := range list {
+			f = append(f, "enum "+c+"?")
+		}
+	}
+	return f
+}
+
+// place is where something may be: the zero value is nowhere.
+type place struct {
+	off uint64
+	ok  bool
+}
+
+// offsets are the places of the fields, looked up once.
+type offsets struct {
+	// Of a task, the walk reads spanLen bytes from span on: tasks, signal, node, pid
+	// and comm.
+	span, spanLen uint64
+
+	pid, comm, tasks, signal, node, stack, sp, nvcsw, nivcsw, head uint64
+	switches, running, clock, curr                                 uint64
+
+	state                      place
+	ioWait                     place
+	ioWaitBit                  byte // mask
+	flags                      place
+	expires                    place
+	base, xtime, shift, keeper place
+	locks                      []lockKind
+}
+
+// lockKind is a kind of sleeping lock.
+type lockKind struct {
+	name               string
+	list, owner        place  // in the lock
+	waitList, waitTask uint64 // in what a waiter has on its stack
+	readers            bool   // bit 0 of owner: readers, of which it names the last
+}
+
+// maxSpan bounds what of a task is read at once; its fields lie within 1 KiB.
+const maxSpan = 4 << 10
+
+var errLayout = errors.New("the kernel's layout has not all that is needed to read it")
+
+func (k *Kernel) lookUpFields() error {
+	var missing []error
+	need := func(typ, path string) uint64 {
+		f, ok := k.layout.Field(typ, path)
+		if !ok {
+			missing = append(missing, errors.New(typ+"."+path))
+		}
+		return uint64(f.Offset)
+	}
+	may := func(typ, path string) place {
+		f, ok := k.layout.Field(typ, path)
+		return place{uint64(f.Offset), ok}
+	}
+	o := &k.off
+	*o = offsets{
+		pid: need("task_struct", "pid"), comm: need("task_struct", "comm"), tasks: need("task_struct", "tasks"),
+		signal: need("task_struct", "signal"), node: need("task_struct", "thread_node"), stack: need("task_struct", "stack"),
+		sp: need("task_struct", "thread.sp"), nvcsw: need("task_struct", "nvcsw"), nivcsw: need("task_struct", "nivcsw"),
+		head:     need("signal_struct", "thread_head"),
+		switches: need("rq", "nr_switches"), running: need("rq", "nr_running"), clock: need("rq", "clock"), curr: need("rq", "curr"),
+		state: may("task_struct", "__state"), flags: may("task_struct", "thread_info.flags"),
+		expires: may("hrtimer_cpu_base", "expires_next"),
+		base:    may("timekeeper", "tkr_mono.base"), xtime: may("timekeeper", "tkr_mono.xtime_nsec"), shift: may("timekeeper", "tkr_mono.shift"),
+		keeper: may("tk_data", "timekeeper"),
+	}
+	if !o.state.ok { // before 5.14
+		o.state = may("task_struct", "state")
+	}
+	if !o.keeper.ok {
+		// The structure without a name that tk_core was before 6.13: a sequence count,
+		// then the timekeeper, which needs an address that 8 divides.
+		if n, ok := k.layout.SizeOf("seqcount_raw_spinlock_t"); ok && n <= 256 {
+			o.keeper = place{uint64(n+7) &^ 7, true}
+		}
+	}
+	if f, ok := k.layout.Field("task_struct", "in_iowait"); ok && f.BitSize == 1 && f.BitOffset < 8 {
+		o.ioWait, o.ioWaitBit = place{uint64(f.Offset), true}, 1<<f.BitOffset
+	}
+	for _, l := range []struct {
+		kind, typ, waiter string
+		readers           bool
+	}{{"mutex", "mutex", "mutex_waiter", false}, {"rw_semaphore", "rw_semaphore", "rwsem_waiter", true}, {"semaphore", "semaphore", "semaphore_waiter", false}} {
+		list, task := may(l.waiter, "list"), may(l.waiter, "task")
+		lock := lockKind{l.kind, may(l.typ, "wait_list"), may(l.typ, "owner"), list.off, task.off, l.readers}
+		if lock.list.ok && list.ok && task.ok && list.off < 256 && task.off < 256 {
+			o.locks = append(o.locks, lock)
+		}
+	}
+	if err := errors.Join(missing...); err != nil {
+		return errors.Join(errLayout, err)
+	}
+	o.span = min(o.tasks, o.signal, o.node, o.pid, o.comm)
+	o.spanLen = max(o.tasks+8, o.signal+8, o.node+8, o.pid+4, o.comm+16) - o.span
+	if o.spanLen > maxSpan {
+		return fmt.Errorf("%w: the fields of a task lie %d bytes apart", errLayout, o.spanLen)
+	}
+	return nil
+}

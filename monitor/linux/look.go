@@ -1,0 +1,378 @@
+package linux
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+
+	"hangbench/monitor/detect"
+)
+
+const (
+	// maxThreads bounds the walk of the task list: more than a guest of a few
+	// hundred MiB can have.
+	maxThreads = 1 << 14
+	// maxWalk ends a walk that takes too long, because every task lies in another
+	// page that has to be mapped first.
+	maxWalk = time.Second
+	// maxUnreadable bounds detect.Kernel.Unreadable.
+	maxUnreadable = 16
+
+	// Bits of a task's state (include/linux/sched.h).
+	taskUninterruptible = 0x002
+	taskNoLoad          = 0x400
+)
+
+// walked is what the walk of the task list leaves behind, kept so that the next
+// walk need not allocate it.
+type walked struct {
+	tasks   []task
+	index   map[uint64]int // address of a task to its place in tasks
+	groups  map[string]int
+	waiting []uint64 // addresses of the first threads in state D
+	began   time.Time
+	span    [maxSpan]byte // of the task read last
+	total   int           // of threads in state D
+}
+
+type task struct {
+	addr uint64
+	pid  int32
+	comm string
+}
+
+// lookSymbols are addresses of variables, slid; 0 for those that this kernel
+// does not have.
+type lookSymbols struct {
+	initTask, threads, forks, panicCPU, timekeeping uint64
+	totalRAM, zones, nodes                          uint64
+	eventSums                                       [5][]uint64 // offsets in vm_event_states, in the order of events
+	refaults                                        []uint64    // offsets in vm_node_stat
+	free                                            place       // in vm_zone_stat
+}
+
+func (k *Kernel) findSymbols() {
+	at := func(names ...string) uint64 {
+		for _, name := range names {
+			if va, err := k.Symbol(name); err == nil {
+				return va
+			}
+		}
+		return 0
+	}
+	// An array of the kernel's counters has well under a thousand.
+	counters := func(names []string) (offs []uint64) {
+		for _, name := range names {
+			if v, ok := k.layout.Constant(name); ok && v >= 0 && v < 1024 {
+				offs = append(offs, 8*uint64(v))
+			}
+		}
+		return offs
+	}
+	k.lookSymbols = lookSymbols{
+		initTask: at("init_task"), threads: at("nr_threads"), forks: at("total_forks"), panicCPU: at("panic_cpu"),
+		timekeeping: at("tk_core"), totalRAM: at("_totalram_pages", "totalram_pages"), zones: at("vm_zone_stat"), nodes: at("vm_node_stat"),
+		refaults: counters(refaults),
+	}
+	for i, names := range [...][]string{events.scanned, events.stolen, events.major, events.stalls, events.oom} {
+		k.eventSums[i] = counters(names)
+	}
+	if c := counters([]string{"NR_FREE_PAGES"}); len(c) == 1 {
+		k.free = place{c[0], true}
+	}
+}
+
+// Look fills out anew. Its work is bounded: at most maxThreads tasks are read,
+// and the stacks of detect.MaxWaiting of them.
+func (k *Kernel) Look(out *detect.Kernel) {
+	*out = detect.Kernel{Panicking: -1, Waiting: out.Waiting[:0], Unreadable: out.Unreadable[:0]}
+	k.forget()
+	lost := func(what string, err error) {
+		if len(out.Unreadable) < maxUnreadable {
+			out.Unreadable = append(out.Unreadable, fmt.Sprintf("%s: %v", what, err))
+		}
+	}
+	number := func(symbol string, va uint64) uint64 {
+		if va == 0 {
+			lost(symbol, errAbsent)
+			return 0
+		}
+		v, err := k.u64(va)
+		if err != nil {
+			lost(symbol, err)
+			return 0
+		}
+		return v
+	}
+	// An int in the kernel, whatever lies behind it.
+	out.Threads = number("nr_threads", k.threads) & math.MaxUint32
+	out.Forks = number("total_forks", k.forks)
+	if k.panicCPU == 0 {
+		lost("panic_cpu", errAbsent)
+	} else if v, err := k.u32(k.panicCPU); err != nil {
+		lost("panic_cpu", err)
+	} else if int32(v) >= 0 {
+		out.Panicking = int(v)
+	}
+	k.time(out, lost)
+	k.memory(out, number, lost)
+	k.threadsOf(out, lost)
+}
+
+type layoutError string
+
+func (e layoutError) Error() string { return string(e) }
+
+const errAbsent = layoutError("this kernel has none, or its layout does not say where")
+
+// time reads the guest's monotonic clock as of its last update. The kernel's
+// sequence count is odd during an update.
+func (k *Kernel) time(out *detect.Kernel, lost func(string, error)) {
+	o := &k.off
+	if k.timekeeping == 0 || !o.keeper.ok || !o.base.ok || !o.xtime.ok || !o.shift.ok {
+		lost("the guest's clock", errAbsent)
+		return
+	}
+	for range 4 {
+		before, err := k.u32(k.timekeeping)
+		var base, xtime uint64
+		var shift, after uint32
+		for _, r := range []struct {
+			off place
+			to  *uint64
+		}{{o.base, &base}, {o.xtime, &xtime}} {
+			if err == nil {
+				*r.to, err = k.u64(k.timekeeping + o.keeper.off + r.off.off)
+			}
+		}
+		if err == nil {
+			shift, err = k.u32(k.timekeeping + o.keeper.off + o.shift.off)
+		}
+		if err == nil {
+			after, err = k.u32(k.timekeeping)
+		}
+		if err != nil {
+			lost("the guest's clock", err)
+			return
+		}
+		if before == after && before&1 == 0 && shift < 64 && base <= math.MaxInt64/2 {
+			out.MonotonicNS = int64(base + xtime>>shift&(math.MaxInt64/2))
+			return
+		}
+	}
+	lost("the guest's clock", layoutError("it is in the middle of an update, or garbage"))
+}
+
+func (k *Kernel) memory(out *detect.Kernel, number func(string, uint64) uint64, lost func(string, error)) {
+	m := &out.Memory
+	m.TotalPages = number("totalram_pages", k.totalRAM)
+	if k.zones == 0 || !k.free.ok {
+		lost("NR_FREE_PAGES", errAbsent)
+	} else if v := int64(number("vm_zone_stat", k.zones+k.free.off)); v > 0 {
+		// The sum may be below zero for a moment: what CPUs have not added yet.
+		m.FreePages = uint64(v)
+	}
+	if k.nodes == 0 || len(k.refaults) == 0 {
+		lost("WORKINGSET_REFAULT", errAbsent)
+	}
+	for _, off := range k.refaults {
+		if k.nodes != 0 {
+			m.Refaults += uint64(max(0, int64(number("vm_node_stat", k.nodes+off))))
+		}
+	}
+	for i, to := range [...]*uint64{&m.Scanned, &m.Stolen, &m.MajorFault, &m.Stalls, &m.OOMKills} {
+		if len(k.eventSums[i]) == 0 {
+			lost("counters of "+[...]string{"scanned pages", "reclaimed pages", "major faults", "stalled allocations", "OOM kills"}[i], errAbsent)
+		}
+		for _, off := range k.eventSums[i] {
+			for c := range k.cpus {
+				if at := k.cpus[c].events; at != 0 {
+					*to += number("vm_event_states", at+off)
+				} else if c == 0 {
+					lost("vm_event_states", errAbsent)
+				}
+			}
+		}
+	}
+}
+
+// threadsOf walks the task list: all processes, and of each all threads.
+func (k *Kernel) threadsOf(out *detect.Kernel, lost func(string, error)) {
+	w := &k.walked
+	w.tasks, w.waiting, w.total = w.tasks[:0], w.waiting[:0], 0
+	clear(w.index)
+	clear(w.groups)
+	w.began = time.Now()
+	if k.initTask == 0 {
+		lost("the task list", errAbsent)
+		return
+	}
+	if !k.off.state.ok {
+		lost("task states", errAbsent)
+	}
+	if err := k.walkProcesses(); err != nil {
+		lost("the task list", err)
+	}
+	out.Walked, out.WaitingTotal = len(w.tasks), w.total
+	for comm, n := range w.groups {
+		// A group of one is none; among equals the first name, to be repeatable.
+		if n > out.LargestCount || n == out.LargestCount && comm < out.LargestComm {
+			out.LargestComm, out.LargestCount = comm, n
+		}
+	}
+	// Tasks come and go during the walk; more than a few missing is another thing.
+	if off := int64(out.Threads) - int64(out.Walked); off > 4+int64(out.Threads)/8 || -off > 4+int64(out.Threads)/8 {
+		lost("the task list", layoutError("met "+strconv.Itoa(out.Walked)+" threads, nr_threads says "+strconv.FormatUint(out.Threads, 10)))
+	}
+	for _, addr := range w.waiting {
+		wt, err := k.waits(addr)
+		if err != nil {
+			lost(fmt.Sprintf("a waiting thread, %s (%d)", wt.Comm, wt.PID), err)
+		}
+		out.Waiting = append(out.Waiting, wt)
+	}
+}
+
+// errLoop says that a list does not come back to its head.
+const errLoop = layoutError("the list does not come back to its head")
+
+// follow goes through a list, given its head and the first element's list node,
+// for at most *budget elements. visit gets the address of a node and returns the
+// one after it. A loop that misses the head is noticed (Brent's way: the node at
+// every power of two is remembered) after at most three times around.
+func (k *Kernel) follow(head, node uint64, budget *int, visit func(node uint64) (next uint64, err error)) error {
+	mark, steps, limit := uint64(0), 0, 1
+	for node != head {
+		if node < kernelHalf || node&7 != 0 {
+			return fmt.Errorf("%#x stands where the next element should be", node)
+		}
+		if node == mark {
+			return errLoop
+		}
+		if steps&63 == 63 && time.Since(k.began) > maxWalk {
+			return fmt.Errorf("walking it takes longer than %v", maxWalk)
+		}
+		if steps++; steps == limit {
+			mark, steps, limit = node, 0, 2*limit
+		}
+		if *budget--; *budget < 0 {
+			return fmt.Errorf("more than %d elements", maxThreads)
+		}
+		var err error
+		if node, err = visit(node); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+const errBudget = layoutError("the walk was cut short")
+
+// walkProcesses goes on after a process that cannot be read, and returns the
+// first error.
+func (k *Kernel) walkProcesses() error {
+	// Every process has at least one thread: each list draws on a budget of its own
+	// size, and both together bound the walk.
+	processes, threads := maxThreads, maxThreads
+	var first error
+	note := func(err error) {
+		if first == nil {
+			first = err
+		}
+	}
+	head := k.initTask + k.off.tasks
+	start, err := k.u64(head)
+	if err != nil {
+		return err
+	}
+	note(k.follow(head, start, &processes, func(node uint64) (uint64, error) {
+		leader := node - k.off.tasks
+		if err := k.readTask(leader); err != nil {
+			return 0, err
+		}
+		next, signal := k.field(k.off.tasks), k.field(k.off.signal)
+		before := len(k.tasks)
+		err := k.walkThreads(leader, signal, &threads)
+		if err != nil {
+			note(err)
+			if threads < 0 || time.Since(k.began) > maxWalk {
+				return 0, errBudget
+			}
+		}
+		// The leader at least; a process that ends has no threads left.
+		if err != nil && len(k.tasks) == before {
+			if err := k.readTask(leader); err != nil {
+				return 0, err
+			}
+			if err := k.meet(leader); err != nil {
+				return 0, err
+			}
+		}
+		return next, nil
+	}))
+	return first
+}
+
+// walkThreads meets the threads of a process. Its leader, which comes first as a
+// rule, has been read.
+func (k *Kernel) walkThreads(leader, signal uint64, budget *int) error {
+	if signal < kernelHalf {
+		return fmt.Errorf("%#x stands where a process' signals should be", signal)
+	}
+	head := signal + k.off.head
+	start, err := k.u64(head)
+	if err != nil {
+		return err
+	}
+	fresh := leader
+	return k.follow(head, start, budget, func(node uint64) (uint64, error) {
+		addr := node - k.off.node
+		if addr != fresh {
+			if err := k.readTask(addr); err != nil {
+				return 0, err
+			}
+		}
+		fresh = 0
+		return k.field(k.off.node), k.meet(addr)
+	})
+}
+
+// readTask reads what the walk needs of a task at once.
+func (k *Kernel) readTask(addr uint64) error {
+	return k.read(addr+k.off.span, k.span[:k.off.spanLen])
+}
+
+// field returns 8 bytes of the task read last.
+func (k *Kernel) field(off uint64) uint64 {
+	return binary.LittleEndian.Uint64(k.span[off-k.off.span:])
+}
+
+// meet takes note of the thread read last.
+func (k *Kernel) meet(addr uint64) error {
+	if _, again := k.index[addr]; again {
+		return errLoop
+	}
+	pid := binary.LittleEndian.Uint32(k.span[k.off.pid-k.off.span:])
+	if pid > maxPID {
+		return fmt.Errorf("a thread with the PID %d", pid)
+	}
+	comm := k.name(k.span[k.off.comm-k.off.span:][:16])
+	k.index[addr] = len(k.tasks)
+	k.tasks = append(k.tasks, task{addr, int32(pid), comm})
+	k.groups[comm]++
+	if !k.off.state.ok {
+		return nil
+	}
+	state, err := k.u32(addr + k.off.state.off) // the low half, where it has eight bytes
+	if err != nil {
+		return err
+	}
+	if state&taskUninterruptible != 0 && state&taskNoLoad == 0 {
+		if k.total++; len(k.waiting) < detect.MaxWaiting {
+			k.waiting = append(k.waiting, addr)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,322 @@
+package linux
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"hangbench/monitor"
+)
+
+// Kernel is the kernel of a running guest. It implements monitor.Kernel and
+// monitor.Symbols. RunQueue, Look, Callers and CounterPlace are for one
+// goroutine, the other methods for any number.
+type Kernel struct {
+	mem         Memory
+	layout      Layout
+	space       *Space // the kernel's own page tables
+	slide       uint64
+	off         offsets
+	needResched uint32 // mask in thread_info.flags
+
+	cpus           []cpu
+	textLo, textHi uint64 // _stext and _etext, slid
+	reader
+	walked
+	lookSymbols
+}
+
+// cpu is where a CPU's own variables lie, 0 for those the kernel does not have.
+type cpu struct {
+	rq, preempt, timers, events uint64
+}
+
+// kernelHalf is the first address of the kernel's half of the address space,
+// with five levels of page tables too.
+const kernelHalf = 0xff00000000000000
+
+const (
+	// alignment is that of a kernel in its virtual address space: KASLR moves it by
+	// multiples of CONFIG_PHYSICAL_ALIGN, which is at least 2 MiB on x86-64.
+	alignment = 2 << 20
+	// maxSlide bounds the slide: KERNEL_IMAGE_SIZE in arch/x86/include/asm/page_64_types.h.
+	maxSlide = 1 << 30
+	// maxCPUs bounds what is taken for a CPU's number.
+	maxCPUs = 512
+)
+
+// Open finds the kernel in the guest's memory. It needs the registers of at
+// least one vCPU; of the command line it knows nothing. There is one element in
+// regs for each vCPU, in the order of their numbers.
+//
+// The slide of KASLR is the distance of the entry of system calls (LSTAR) from
+// where it was linked. The interrupt table, which the kernel maps for user space
+// too, is the second witness: if both speak they must agree. What is found
+// counts only when linux_banner stands where it must be then.
+//
+// With page-table isolation the CR3 of a vCPU in user space is the root without
+// the kernel, one page above the one with it. From the one with it the kernel's
+// own root is found, which no process takes along when it ends.
+func Open(mem Memory, layout Layout, regs ...monitor.Registers) (*Kernel, error) {
+	if len(regs) == 0 || len(regs) > maxCPUs {
+		return nil, fmt.Errorf("open the guest's kernel: registers of %d vCPUs, want 1 to %d", len(regs), maxCPUs)
+	}
+	k := &Kernel{mem: mem, layout: layout}
+	var errs []error
+	for i := range regs {
+		err := k.find(&regs[i])
+		if err == nil {
+			errs = nil
+			break
+		}
+		errs = append(errs, fmt.Errorf("vCPU %d: %w", i, err))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, fmt.Errorf("find the guest's kernel: %w", err)
+	}
+	if err := k.lookUpFields(); err != nil {
+		return nil, err
+	}
+	return k, k.prepare(len(regs))
+}
+
+// find finds slide and page tables from the registers of one vCPU.
+func (k *Kernel) find(r *monitor.Registers) error {
+	if r.CR3&addrMask == 0 {
+		return errors.New("it has no page tables yet")
+	}
+	banner, _, ok := k.layout.Lookup("linux_banner")
+	if !ok {
+		return errors.New("the symbols have no linux_banner")
+	}
+	la57 := r.CR4&(1<<12) != 0
+	roots := []uint64{r.CR3 &^ 0x1000}
+	if r.CR3&0x1000 != 0 {
+		roots = append(roots, r.CR3) // without isolation any frame may be a root
+	}
+	var errs []error
+	for _, root := range roots {
+		s := NewSpace(k.mem, root, la57)
+		slide, err := k.findSlide(s, r)
+		if err == nil {
+			err = CheckBanner(s, banner+slide, k.layout.Banner())
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("page tables at %#x: %w", root&addrMask, err))
+			continue
+		}
+		k.space, k.slide = s, slide
+		// The kernel's root is better, where there is one: a process' own goes with it.
+		for _, name := range []string{"init_top_pgt", "swapper_pg_dir", "init_level4_pgt"} {
+			addr, _, ok := k.layout.Lookup(name)
+			if !ok {
+				continue
+			}
+			gpa, err := s.Translate(addr + slide)
+			if err != nil || gpa&0xfff != 0 {
+				continue
+			}
+			if own := NewSpace(k.mem, gpa, la57); CheckBanner(own, banner+slide, k.layout.Banner()) == nil {
+				k.space = own
+				break
+			}
+		}
+		return nil
+	}
+	return errors.Join(errs...)
+}
+
+// pageFault is the vector of the page fault in the interrupt table.
+const pageFault = 14
+
+// findSlide asks LSTAR and the interrupt table.
+func (k *Kernel) findSlide(s *Space, r *monitor.Registers) (uint64, error) {
+	var errs []error
+	check := func(witness string, va uint64, names ...string) (uint64, bool) {
+		for _, name := range names {
+			addr, _, ok := k.layout.Lookup(name)
+			if !ok {
+				continue
+			}
+			slide := va - addr
+			if slide%alignment == 0 && slide < maxSlide {
+				return slide, true
+			}
+			errs = append(errs, fmt.Errorf("%s is %#x, %#x from %s: no distance that KASLR moves a kernel", witness, va, slide, name))
+			return 0, false
+		}
+		errs = append(errs, fmt.Errorf("the symbols have none of %s, which tell what to make of the %s", strings.Join(names, ", "), witness))
+		return 0, false
+	}
+	var slide uint64
+	found := false
+	if r.LSTAR >= kernelHalf {
+		slide, found = check("entry of system calls", r.LSTAR, "entry_SYSCALL_64")
+	}
+	if va, err := gate(s, r.IDTBase, pageFault); err != nil {
+		errs = append(errs, err)
+	} else if second, ok := check("page fault's handler", va, "asm_exc_page_fault", "asm_page_fault", "page_fault"); ok {
+		if found && second != slide {
+			return 0, fmt.Errorf("entry of system calls and page fault's handler disagree: the kernel was moved by %#x or by %#x", slide, second)
+		}
+		slide, found = second, true
+	}
+	if !found {
+		return 0, errors.Join(append(errs, errors.New("no witness of where the kernel is"))...)
+	}
+	return slide, nil
+}
+
+// gate returns the handler of a vector (Intel SDM volume 3, 6.14.1).
+func gate(s *Space, table uint64, vector uint64) (uint64, error) {
+	if table < kernelHalf {
+		return 0, fmt.Errorf("interrupt table at %#x is not the kernel's", table)
+	}
+	var b [16]byte
+	if err := s.Read(table+16*vector, b[:]); err != nil {
+		return 0, fmt.Errorf("read the interrupt table: %w", err)
+	}
+	le := binary.LittleEndian
+	if kind := b[5] & 0x9f; kind != 0x8e && kind != 0x8f {
+		return 0, fmt.Errorf("entry %d of the interrupt table is no gate", vector)
+	}
+	return uint64(le.Uint16(b[0:])) | uint64(le.Uint16(b[6:]))<<16 | uint64(le.Uint32(b[8:]))<<32, nil
+}
+
+// prepare finds the CPUs' own variables, which stay where they are.
+func (k *Kernel) prepare(cpus int) error {
+	k.reader.space = k.space
+	k.needResched = 1 << tifNeedResched(k.layout.Banner())
+	k.textLo, _ = k.Symbol("_stext")
+	k.textHi, _ = k.Symbol("_etext")
+	k.walked.index = make(map[uint64]int)
+	k.walked.groups = make(map[string]int)
+	k.names = make(map[string]string)
+	k.findSymbols()
+	offsets, err := k.Symbol("__per_cpu_offset")
+	if err != nil {
+		return err
+	}
+	if _, _, ok := k.layout.Lookup("runqueues"); !ok {
+		return errors.New("the kernel's symbols have no runqueues")
+	}
+	for i := range cpus {
+		off, err := k.u64(offsets + 8*uint64(i))
+		if err != nil {
+			return fmt.Errorf("find the variables of CPU %d: %w", i, err)
+		}
+		at := func(name string, plus place) uint64 {
+			addr, perCPU, ok := k.layout.Lookup(name)
+			if !ok || !perCPU || !plus.ok {
+				return 0
+			}
+			if addr >= kernelHalf { // since 6.15; an offset before
+				addr += k.slide
+			}
+			if addr += off + plus.off; addr < kernelHalf {
+				return 0
+			}
+			return addr
+		}
+		c := cpu{rq: at("runqueues", place{0, true}), timers: at("hrtimer_bases", k.off.expires), events: at("vm_event_states", place{0, true})}
+		if f, ok := k.layout.Field("pcpu_hot", "preempt_count"); ok { // 6.2 to 6.14
+			c.preempt = at("pcpu_hot", place{uint64(f.Offset), true})
+		} else {
+			c.preempt = at("__preempt_count", place{0, true})
+		}
+		if c.rq == 0 {
+			return fmt.Errorf("the run queue of CPU %d is not in the kernel: offset %#x", i, off)
+		}
+		k.cpus = append(k.cpus, c)
+	}
+	return nil
+}
+
+// tifNeedResched is the bit of TIF_NEED_RESCHED in thread_info.flags: 3 in
+// arch/x86/include/asm/thread_info.h, 4 since x86 takes the numbers of
+// include/asm-generic/thread_info_tif.h (6.18).
+func tifNeedResched(banner string) int {
+	f := strings.Fields(banner)
+	if len(f) < 3 {
+		return 3
+	}
+	major, rest, _ := strings.Cut(f[2], ".")
+	minor := rest
+	if end := strings.IndexFunc(rest, func(r rune) bool { return r < '0' || r > '9' }); end >= 0 {
+		minor = rest[:end]
+	}
+	a, err1 := strconv.Atoi(major)
+	b, err2 := strconv.Atoi(minor)
+	if err1 == nil && err2 == nil && (a > 6 || a == 6 && b >= 18) {
+		return 4
+	}
+	return 3
+}
+
+// Slide is how far KASLR moved the kernel, in bytes.
+func (k *Kernel) Slide() uint64 { return k.slide }
+
+// Symbol returns the virtual address of a symbol in the running kernel. Per-CPU
+// variables have none.
+func (k *Kernel) Symbol(name string) (uint64, error) {
+	addr, perCPU, ok := k.layout.Lookup(name)
+	if !ok {
+		return 0, fmt.Errorf("the kernel has no symbol %s", name)
+	}
+	if perCPU {
+		return 0, fmt.Errorf("symbol %s is a variable of every CPU", name)
+	}
+	return addr + k.slide, nil
+}
+
+// Translate returns the guest-physical address of a kernel address.
+func (k *Kernel) Translate(va uint64) (uint64, error) { return k.space.Translate(va) }
+
+// Function returns the kernel function that holds addr, and addr's offset in it.
+func (k *Kernel) Function(addr uint64) (name string, offset uint64, ok bool) {
+	if addr < kernelHalf {
+		return "", 0, false
+	}
+	return k.layout.Function(addr - k.slide)
+}
+
+// Data returns the name of the kernel variable that starts at addr.
+func (k *Kernel) Data(addr uint64) (name string, ok bool) {
+	if addr < kernelHalf {
+		return "", false
+	}
+	return k.layout.Data(addr - k.slide)
+}
+
+// Isolated reports whether the kernel runs with page-table isolation:
+// X86_FEATURE_PTI, bit 11 of word 7 in arch/x86/include/asm/cpufeatures.h.
+func (k *Kernel) Isolated() (bool, error) {
+	cpu, err := k.Symbol("boot_cpu_data")
+	if err != nil {
+		return false, err
+	}
+	f, ok := k.layout.Field("cpuinfo_x86", "x86_capability")
+	if !ok || f.Size < 32 {
+		return false, fmt.Errorf("%w: cpuinfo_x86.x86_capability", errLayout)
+	}
+	var b [4]byte
+	if err := k.space.Read(cpu+uint64(f.Offset)+4*7, b[:]); err != nil {
+		return false, fmt.Errorf("read the kernel's CPU features: %w", err)
+	}
+	return binary.LittleEndian.Uint32(b[:])&(1<<11) != 0, nil
+}
+
+// CounterPlace returns the guest frame, and the offset in it, of the count of
+// task switches of a CPU (rq.nr_switches, 8 bytes).
+func (k *Kernel) CounterPlace(cpu int) (gfn, offset uint64, err error) {
+	if cpu < 0 || cpu >= len(k.cpus) {
+		return 0, 0, fmt.Errorf("there is no CPU %d", cpu)
+	}
+	gpa, err := k.space.Translate(k.cpus[cpu].rq + k.off.switches)
+	if err != nil {
+		return 0, 0, fmt.Errorf("find the count of switches of CPU %d: %w", cpu, err)
+	}
+	return gpa >> 12, gpa & 0xfff, nil
+}

@@ -1,0 +1,280 @@
+package linux
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strings"
+
+	"hangbench/monitor/detect"
+)
+
+const (
+	// stackSize is THREAD_SIZE without KASAN (arch/x86/include/asm/page_64_types.h).
+	stackSize = 16 << 10
+	// maxNamed bounds how many functions of a stack are named.
+	maxNamed = 16
+	// callersSpan is how much of a running vCPU's stack is looked at, in bytes.
+	callersSpan = 2 << 10
+	// maxText bounds how many words of a stack that look like code are looked up.
+	maxText = 256
+	// lockSpan is how many words of a stack may hold what a lock leaves there: its
+	// functions are the innermost.
+	lockSpan = 256
+	// maxWaiters bounds how many words are taken for part of a queue's element.
+	maxWaiters = 4
+	// maxHops bounds how far the queue of a lock is followed from a waiter.
+	maxHops = 64
+)
+
+// waits describes a thread in uninterruptible sleep. What it has when an error
+// comes is right.
+func (k *Kernel) waits(addr uint64) (detect.Waiting, error) {
+	t := k.tasks[k.index[addr]]
+	w := detect.Waiting{PID: t.pid, Comm: t.comm}
+	voluntary, err := k.u64(addr + k.off.nvcsw)
+	if err != nil {
+		return w, err
+	}
+	involuntary, err := k.u64(addr + k.off.nivcsw)
+	if err != nil {
+		return w, err
+	}
+	w.Switches = voluntary + involuntary
+	if k.off.ioWait.ok {
+		b, err := k.u32(addr + k.off.ioWait.off)
+		if err != nil {
+			return w, err
+		}
+		w.IOWait = byte(b)&k.off.ioWaitBit != 0
+	}
+	stack, err := k.u64(addr + k.off.stack)
+	if err != nil {
+		return w, err
+	}
+	sp, err := k.u64(addr + k.off.sp)
+	if err != nil {
+		return w, err
+	}
+	if stack < kernelHalf || sp < stack || sp-stack >= stackSize || sp&7 != 0 {
+		return w, fmt.Errorf("its stack pointer %#x is not in its stack at %#x", sp, stack)
+	}
+	words, err := k.words(sp, int(stackSize-(sp-stack)))
+	if err != nil {
+		return w, err
+	}
+	w.Stack = k.named(nil, words, maxNamed)
+	k.lockOf(&w, addr, sp, words)
+	return w, nil
+}
+
+// words reads the stack from sp on, n bytes of it or fewer if it ends before.
+func (k *Kernel) words(sp uint64, n int) ([]uint64, error) {
+	b := make([]byte, n&^7)
+	got := 0
+	for got < len(b) {
+		part := min(len(b)-got, int(0x1000-(sp+uint64(got))&0xfff))
+		if err := k.read(sp+uint64(got), b[got:got+part]); err != nil {
+			if got == 0 {
+				return nil, fmt.Errorf("read the stack: %w", err)
+			}
+			break
+		}
+		got += part
+	}
+	words := make([]uint64, got/8)
+	for i := range words {
+		words[i] = binary.LittleEndian.Uint64(b[8*i:])
+	}
+	return words, nil
+}
+
+// scheduler reports whether a function is one that every sleeper goes through,
+// so that its name says nothing.
+func scheduler(name string) bool {
+	for _, p := range []string{"__schedule", "schedule", "io_schedule", "__switch_to", "finish_task_switch", "preempt_schedule", "__cond_resched", "ret_from_fork"} {
+		if strings.HasPrefix(name, p) {
+			return true
+		}
+	}
+	return false
+}
+
+// named appends the functions whose return addresses are among the words, at
+// most most of them. Such an address lies in code behind a call.
+func (k *Kernel) named(names []string, words []uint64, most int) []string {
+	tries := maxText
+	for _, v := range words {
+		if most == 0 || tries == 0 {
+			break
+		}
+		if v <= k.textLo || v >= k.textHi {
+			continue
+		}
+		tries--
+		name, off, ok := k.Function(v)
+		if !ok || off == 0 || scheduler(name) || !k.afterCall(v) {
+			continue
+		}
+		names = append(names, name)
+		most--
+	}
+	return names
+}
+
+// afterCall reports whether a call instruction ends at addr: E8 with a target in
+// the kernel's code, or FF /2, whose length its second byte tells (Intel SDM
+// volume 2, chapter 2 and CALL).
+func (k *Kernel) afterCall(addr uint64) bool {
+	b := k.buf[:7]
+	if k.read(addr-7, b) != nil {
+		return false
+	}
+	if b[2] == 0xe8 {
+		target := addr + uint64(int64(int32(binary.LittleEndian.Uint32(b[3:]))))
+		if target >= k.textLo && target < k.textHi {
+			return true
+		}
+	}
+	for n := 2; n <= 7; n++ {
+		op := b[7-n:]
+		if op[0] != 0xff || op[1]>>3&7 != 2 {
+			continue
+		}
+		length := 2
+		mod, rm := op[1]>>6, op[1]&7
+		if mod != 3 && rm == 4 && n > 2 {
+			length++
+			if mod == 0 && op[2]&7 == 5 {
+				length += 4
+			}
+		}
+		switch {
+		case mod == 0 && rm == 5, mod == 2:
+			length += 4
+		case mod == 1:
+			length++
+		}
+		if length == n {
+			return true
+		}
+	}
+	return false
+}
+
+// Callers appends to names the functions whose return addresses stand on the
+// stack at rsp, innermost first. It looks at no more than callersSpan bytes, and
+// not past the end of a stack, which is as large as its alignment.
+func (k *Kernel) Callers(names []string, rsp uint64) []string {
+	rsp = (rsp + 7) &^ 7
+	if rsp < kernelHalf {
+		return names
+	}
+	end := min(callersSpan, stackSize-rsp%stackSize)
+	words, err := k.words(rsp, int(end))
+	if err != nil {
+		return names
+	}
+	return k.named(names, words, maxNamed)
+}
+
+// lockOf finds the sleeping lock that a thread waits for. A thread in such a
+// queue has an element of it on its stack, which holds the thread's own address;
+// the queue leads to its head, which is in the lock; and the lock's address is on
+// the stack as well. All three together are proof. If the queue is cut short or
+// torn, a lock whose owner was met on the walk will do, if its function is on
+// the stack.
+func (k *Kernel) lockOf(w *detect.Waiting, self, sp uint64, words []uint64) {
+	end := sp + 8*uint64(len(words))
+	words = words[:min(len(words), lockSpan)]
+	for _, kind := range k.off.locks {
+		tries := maxWaiters
+		for i, v := range words {
+			at := sp + 8*uint64(i)
+			if v != self || at < sp+kind.waitTask {
+				continue
+			}
+			if tries--; tries < 0 {
+				break
+			}
+			node := at - kind.waitTask + kind.waitList
+			if lock, ok := k.headOf(node, kind, sp, end, words); ok {
+				k.describe(w, lock, kind)
+				return
+			}
+		}
+	}
+	for _, kind := range k.off.locks {
+		if !kind.owner.ok || !onStack(w.Stack, kind.name) {
+			continue
+		}
+		for _, v := range words {
+			if v < kernelHalf || v&7 != 0 || v >= sp && v < end {
+				continue
+			}
+			owner, err := k.u64(v + kind.owner.off)
+			if err != nil || owner&^7 == self {
+				continue
+			}
+			if _, met := k.index[owner&^7]; met {
+				k.describe(w, v, kind)
+				return
+			}
+		}
+	}
+}
+
+// onStack reports whether a function of the lock's kind is on the stack.
+func onStack(stack []string, kind string) bool {
+	part := map[string]string{"mutex": "mutex_lock", "rw_semaphore": "rwsem_down", "semaphore": "__down"}[kind]
+	for _, f := range stack {
+		if strings.Contains(f, part) {
+			return true
+		}
+	}
+	return false
+}
+
+// headOf follows a queue from an element on the stack to the head, which is the
+// element for which the lock that would hold it is on the stack.
+func (k *Kernel) headOf(node uint64, kind lockKind, sp, end uint64, words []uint64) (lock uint64, ok bool) {
+	next := node
+	for range maxHops {
+		var err error
+		if next, err = k.u64(next); err != nil || next < kernelHalf || next&7 != 0 || next == node {
+			return 0, false
+		}
+		if next >= sp && next < end {
+			continue // more of itself
+		}
+		for _, v := range words {
+			if v == next-kind.list.off && v != 0 {
+				return v, true
+			}
+		}
+	}
+	return 0, false
+}
+
+// describe names the lock and who holds it. The low three bits of the owner are
+// flags (kernel/locking/mutex.c and rwsem.c).
+func (k *Kernel) describe(w *detect.Waiting, lock uint64, kind lockKind) {
+	var ok bool
+	if w.Lock, ok = k.Data(lock); !ok {
+		w.Lock = fmt.Sprintf("%s at %#x", kind.name, lock)
+	}
+	if !kind.owner.ok {
+		return
+	}
+	owner, err := k.u64(lock + kind.owner.off)
+	if err != nil || owner&^7 == 0 {
+		return
+	}
+	if i, met := k.index[owner&^7]; met {
+		w.Owner = fmt.Sprintf("%s (%d)", k.tasks[i].comm, k.tasks[i].pid)
+	} else {
+		w.Owner = fmt.Sprintf("no thread that exists (%#x)", owner&^7)
+	}
+	if kind.readers && owner&1 != 0 {
+		w.Owner += ", the last of its readers"
+	}
+}
