@@ -99,7 +99,7 @@ func listCommand(ctx context.Context, env *Env, args []string) error {
 				if err != nil {
 					return err
 				}
-				fmt.Fprintf(w, "  %-10s %4d trials  %s\n", name, len(plan.Expand(s, 0)), s.Description)
+				fmt.Fprintf(w, "  %-11s %4d trials  %s\n", name, len(plan.Expand(s, 0)), s.Description)
 			}
 			return nil
 		}},
