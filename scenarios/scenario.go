@@ -52,6 +52,8 @@ type Scenario struct {
 	// Silent. Of a control, the sign that Disturb has.
 	Sign  Sign
 	VCPUs VCPUs
+	// Final says that there is no way back from the fault.
+	Final bool
 	// MinVCPUs is how many vCPUs the guest must have; 0 means one.
 	MinVCPUs int
 	// Disturb does something to the guest of a control that is no hang, however
@@ -179,13 +181,13 @@ func All() []Scenario {
 		},
 		{
 			ID:       "lost-timer",
-			Summary:  "timers are not set any more: vCPUs halt and nothing wakes them",
+			Summary:  "timers are not set any more: vCPUs halt and nothing wakes them; there is no way back",
 			Workload: beat.Idle,
 			Class:    "stopped",
 			Fault: func(t inject.Target) (*inject.Injection, error) {
-				return inject.LoseTimer(t, "xen_vcpuop_set_next_event", beat.Pass)
+				return inject.LoseTimer(t, "xen_vcpuop_set_next_event")
 			},
-			Sign: Silent, VCPUs: Every,
+			Sign: Silent, VCPUs: Every, Final: true,
 		},
 		{
 			ID:       "panic",
@@ -193,7 +195,7 @@ func All() []Scenario {
 			Workload: beat.Idle,
 			Class:    "panic",
 			Fault:    func(t inject.Target) (*inject.Injection, error) { return inject.CrashIn(t, "kernel_wait4") },
-			Sign:     Ended,
+			Sign:     Ended, Final: true,
 		},
 		{
 			ID:       "control-idle",

@@ -8,7 +8,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	xc "hangbench/cgo/xenctrl"
 	"hangbench/guests/disk"
 	"hangbench/monitor"
 )
@@ -34,15 +33,6 @@ func (g *Guest) NMI(vcpu int) error {
 	ctx, cancel := context.WithTimeout(context.Background(), triggerTime)
 	defer cancel()
 	return g.host.tools.NMI(ctx, g.Domid, vcpu)
-}
-
-// Kick has vCPU 0 take an interrupt: the guest's kernel watches for a wish to
-// shut down, and an empty one is none (drivers/xen/manage.c in Linux).
-func (g *Guest) Kick() error {
-	if err := g.host.store.Write(xc.DomainPath(xc.DomID(g.Domid))+"/control/shutdown", ""); err != nil {
-		return fmt.Errorf("interrupt the guest: %w", err)
-	}
-	return nil
 }
 
 // StallDisk makes the guest's disk complete no request until it is called with

@@ -323,7 +323,6 @@ func (w *world) WritePhysical(gpa uint64, b []byte) error {
 func (w *world) VCPUs() int                           { return w.cpus }
 func (w *world) Where(vcpu int) (uint64, bool, error) { return 0, true, nil }
 func (w *world) StallDisk(stall bool) error           { return nil }
-func (w *world) Kick() error                          { return nil }
 func (w *world) NMI(vcpu int) error                   { return nil }
 func (w *world) Pause() error                         { w.paused++; return nil }
 func (w *world) Unpause() error                       { w.paused--; return nil }

@@ -228,7 +228,7 @@ func (r *run) all() (err error) {
 		if err := lift.Lift(); err != nil {
 			return err
 		}
-		if r.sc.Sign != scenarios.Ended {
+		if !r.sc.Final {
 			recovered, err := r.recovers(during)
 			if err != nil {
 				return err
@@ -242,8 +242,8 @@ func (r *run) all() (err error) {
 	if _, err := r.detach(); err != nil {
 		return err
 	}
-	// There is no life after a fault that ends the guest.
-	if t0 == 0 || r.sc.Sign != scenarios.Ended {
+	// After a fault without a way back the guest is not asked for more.
+	if t0 == 0 || !r.sc.Final {
 		start := r.count().Beats
 		alive, err := r.beatsWithin(2, ms(r.p.Timing.RecoveryMS))
 		if err != nil {

@@ -16,8 +16,7 @@ import (
 )
 
 // takePrecedence lets the calling goroutine run before everything else in the
-// guest, on a thread of its own on vCPU 0, where kicks arrive and partial faults
-// do not; what it starts is ordinary again.
+// guest, on a thread of its own on vCPU 0, where partial faults do not arrive; what it starts is ordinary again.
 func takePrecedence() error {
 	runtime.LockOSThread()
 	if _, err := pin(oneCPU(0)); err != nil {

@@ -25,8 +25,6 @@ var symbols = map[string]uint64{
 	"panic_on_oops":    base + 0x1400,
 	"pv_lock_hash":     base + 0x1500,
 	"kernel_wait4":     base + 0x2000,
-	"tick_cpu_sched":   0x300, // per CPU
-	"hrtimer_bases":    0x200, // per CPU
 	"set_next_event":   base + 0x2100,
 	"runqueues":        0x100, // per CPU
 }
@@ -43,7 +41,6 @@ type fakeGuest struct {
 	busy    int  // reads at which a lock looks held
 	paused  int
 	wild    int // writes of a fault while the guest ran
-	kicks   int
 	nmis    []int
 	asked   []beat.Errand
 
@@ -92,13 +89,8 @@ func (g *fakeGuest) Symbol(name string) (uint64, error) {
 }
 
 func (g *fakeGuest) Offset(typ, field string) (uint64, error) {
-	switch typ + "." + field {
-	case "rq.__lock":
+	if typ == "rq" && field == "__lock" {
 		return rqLock, nil
-	case "hrtimer_cpu_base.next_timer":
-		return 8, nil
-	case "tick_sched.sched_timer":
-		return 0x40, nil
 	}
 	return 0, nil
 }
@@ -158,7 +150,6 @@ func (g *fakeGuest) Where(vcpu int) (uint64, bool, error) {
 	return at, g.masked == 0, nil
 }
 
-func (g *fakeGuest) Kick() error { g.kicks++; return nil }
 func (g *fakeGuest) StallDisk(stall bool) error {
 	g.stalled = stall
 	return nil

@@ -30,8 +30,6 @@ type Machine interface {
 	Where(vcpu int) (rip uint64, interrupts bool, err error)
 	// NMI sends a vCPU a non-maskable interrupt, which wakes it whatever it waits for.
 	NMI(vcpu int) error
-	// Kick has vCPU 0 take an ordinary interrupt that means nothing.
-	Kick() error
 	// StallDisk makes the guest's disk take requests and complete none, until it is
 	// called with false.
 	StallDisk(stall bool) error
@@ -64,7 +62,7 @@ func (i *Injection) Lift() error {
 // Fields are the structure fields that this package asks Target.Offset for, as
 // "type.field".
 func Fields() []string {
-	return []string{"rwlock_t.raw_lock", "qrwlock.wlocked", "rq.__lock", "qspinlock.locked", "mutex.owner", "hrtimer_cpu_base.expires_next", "hrtimer_cpu_base.next_timer", "tick_sched.sched_timer"}
+	return []string{"rwlock_t.raw_lock", "qrwlock.wlocked", "rq.__lock", "qspinlock.locked", "mutex.owner"}
 }
 
 // ErrBusy says that a place in the guest was never seen as the injector needs it.

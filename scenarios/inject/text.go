@@ -4,10 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"math"
 	"slices"
-
-	"hangbench/guests/beat"
 )
 
 // Machine code that is written over a function's first bytes.
@@ -135,78 +132,14 @@ func MaskedLoopIn(t Target, function string) (*Injection, error) {
 }
 
 // LoseTimer makes a function that is to set a timer say that it did, and not do
-// it: vCPUs that halt are never woken any more by their own timer.
-//
-// Lifting writes the old bytes back. A kernel does not set a timer that is due
-// later than the one it believes to be set, so it is told that none is. Then vCPU
-// 0 is interrupted, and sets its timer as it leaves its idle task; visit is an
-// errand that makes the others do so.
-func LoseTimer(t Target, function string, visit beat.Errand) (*Injection, error) {
-	s, err := patch(t, function, returnZero, firstInstructions...)
-	if err != nil {
+// it: vCPUs that halt are never woken any more by their own timer. There is no
+// way back: with the old bytes in place again a kernel still believes that its
+// timer is set, and only sets it for what is due before that.
+func LoseTimer(t Target, function string) (*Injection, error) {
+	if _, err := patch(t, function, returnZero, firstInstructions...); err != nil {
 		return nil, err
 	}
-	return &Injection{
-		What: function + " does nothing",
-		lift: func() error {
-			if err := s.write(t, returnZero, s.old, s.atStart); err != nil {
-				return err
-			}
-			for i := range t.VCPUs() {
-				if err := forgetTimer(t, i); err != nil {
-					return err
-				}
-			}
-			if err := t.Kick(); err != nil {
-				return err
-			}
-			return t.Ask(visit)
-		},
-	}, nil
-}
-
-// forgetTimer makes a CPU believe that no timer is set, and that its tick was
-// the next: a CPU that leaves its idle task cancels the tick it had put off, and
-// looks for the first of all timers if the next one was cancelled
-// (kernel/time/hrtimer.c, __remove_hrtimer).
-func forgetTimer(t Target, vcpu int) error {
-	fail := func(err error) error { return fmt.Errorf("forget the timer of vCPU %d: %w", vcpu, err) }
-	base, err := perCPU(t, "hrtimer_bases", vcpu)
-	if err != nil {
-		return fail(err)
-	}
-	tick, err := perCPU(t, "tick_cpu_sched", vcpu)
-	if err != nil {
-		return fail(err)
-	}
-	off, err := t.Offset("tick_sched", "sched_timer")
-	if err != nil {
-		return fail(err)
-	}
-	const never = math.MaxInt64 // KTIME_MAX of include/linux/ktime.h
-	values := map[string]uint64{"expires_next": never, "next_timer": tick + off}
-	gpas := map[string]uint64{}
-	for field := range values {
-		off, err := t.Offset("hrtimer_cpu_base", field)
-		if err != nil {
-			return fail(err)
-		}
-		if gpas[field], err = t.Translate(base + off); err != nil {
-			return fail(err)
-		}
-	}
-	_, err = paused(t, func() (bool, error) {
-		for field, v := range values {
-			if err := t.WritePhysical(gpas[field], binary.LittleEndian.AppendUint64(nil, v)); err != nil {
-				return false, err
-			}
-		}
-		return true, nil
-	}, func() error { return nil })
-	if err != nil {
-		return fail(err)
-	}
-	return nil
+	return &Injection{What: function + " does nothing"}, nil
 }
 
 // CrashIn makes a kernel function execute an undefined instruction, and the
