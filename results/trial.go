@@ -56,6 +56,13 @@ type Guest struct {
 	BeatsDuring   uint64   `json:"beats_during"` // heartbeats in the monitored window before injection
 	BeatsHung     uint64   `json:"beats_hung"`   // heartbeats in the ground-truth window after injection
 	BeatsAfter    uint64   `json:"beats_after"`  // heartbeats after detach: the guest still makes progress
+	// WorkDuring and WorkHung are the units of work done by the workload in the
+	// windows of BeatsDuring and BeatsHung; 0 if it does none.
+	WorkDuring uint64 `json:"work_during,omitempty"`
+	WorkHung   uint64 `json:"work_hung,omitempty"`
+	// SilentVCPUs are the vCPUs whose heartbeat had stopped at the end of the
+	// ground-truth window.
+	SilentVCPUs []int `json:"silent_vcpus,omitempty"`
 }
 
 // Trial is one cell of the matrix, once. All times are nanoseconds of dom0's
@@ -86,9 +93,9 @@ type Trial struct {
 
 	DetectNS   *int64 `json:"detect_ns,omitempty"`   // T_D: verdict minus T0
 	DeadlineNS int64  `json:"deadline_ns,omitempty"` // time after T0 at which a miss is censored; 0 for controls
-	HangNS     *int64 `json:"hang_ns,omitempty"`     // last heartbeat minus T0: the instant ground truth stopped
+	HangNS     *int64 `json:"hang_ns,omitempty"`     // last sign of life minus T0: the instant ground truth stopped
 	WindowNS   int64  `json:"window_ns"`             // length of the monitored window, attach to detach
-	Recovered  *bool  `json:"recovered,omitempty"`   // the heartbeat beat again after the fault was lifted
+	Recovered  *bool  `json:"recovered,omitempty"`   // the guest went on after the fault was lifted; absent if there is no way back
 	BackedOut  string `json:"backed_out,omitempty"`  // why the monitor let go of the guest by itself before the end
 
 	EPT    EPT    `json:"ept"`

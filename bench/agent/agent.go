@@ -22,6 +22,10 @@ import (
 // to be the agent.
 func IsInit() bool { return os.Getpid() == 1 && os.Args[0] == "/init" }
 
+// IsBlockScript reports whether this process was started by xl to connect a
+// guest's disk, which is dom0.ConnectDisk.
+func IsBlockScript() bool { return os.Args[0] == BlockScript }
+
 // Main is the agent. It does not return: when nothing can be done any more it
 // says so on console and port and waits to be switched off.
 func Main() {

@@ -13,6 +13,8 @@ const (
 	ModuleDir = "/lib/hangbench/modules"
 	// GuestDir holds guest kernels and the guest's initramfs.
 	GuestDir = "/guest"
+	// BlockScript is the program that xl runs when a guest gets or loses a disk.
+	BlockScript = "/etc/xen/scripts/block"
 	// GuestName is the name of the guest that Job.Guest makes.
 	GuestName = "guest"
 	// XenBin holds Xen's daemons and tools.

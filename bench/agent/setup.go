@@ -76,6 +76,9 @@ func mount(fs, dir, opts string) error {
 	return nil
 }
 
+// ramDisk makes one RAM disk of 96 MiB. It takes memory as it is written.
+const ramDisk = "rd_nr=1 rd_size=98304"
+
 func loadModules(dir string) error {
 	mods, err := os.ReadDir(dir) // sorted by name
 	if err != nil {
@@ -86,7 +89,11 @@ func loadModules(dir string) error {
 		if err != nil {
 			return fmt.Errorf("load kernel modules: %w", err)
 		}
-		err = unix.FinitModule(int(f.Fd()), "", 0)
+		params := ""
+		if strings.HasSuffix(m.Name(), "-brd.ko") {
+			params = ramDisk
+		}
+		err = unix.FinitModule(int(f.Fd()), params, 0)
 		f.Close()
 		if err != nil && !errors.Is(err, unix.EEXIST) {
 			return fmt.Errorf("load kernel module %s: %w", m.Name(), err)

@@ -135,7 +135,7 @@ thresholds: {spin: 3}
 		{[]string{"run", "ci", "--jobs", "-1"}, []string{"--jobs -1", "1 to 64"}},
 		{[]string{"run", "ci", "--host", "mars"}, []string{"--host mars", "lab and xen"}},
 		{[]string{"run", "ci", "--host", "xen", "--jobs", "2"}, []string{"--jobs 2", "one trial at a time"}},
-		{[]string{"run", "nosuch"}, []string{`"nosuch"`, "not built in", "ci, quick", ".yaml"}},
+		{[]string{"run", "nosuch"}, []string{`"nosuch"`, "not built in", "ci, classes", ".yaml"}},
 		{[]string{"run", filepath.Join(dir, "absent.yaml")}, []string{"absent.yaml", "no such file"}},
 		{[]string{"run", misspelt}, []string{misspelt + ":6:", `"repetitons"`, `did you mean "repetitions"?`}},
 		{[]string{"run", "ci", "--cache", file}, []string{file}},

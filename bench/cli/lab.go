@@ -54,7 +54,7 @@ func (l *labFlags) build(ctx context.Context, env *Env, p *progress) (*lab.Lab, 
 	}
 	built, err := lab.Build(ctx, lab.Options{
 		Cache: c, Source: src, Mirror: mirror, Fields: dom0.Fields(),
-		Layout: lab.Layout{ModuleDir: agent.ModuleDir, GuestDir: agent.GuestDir,
+		Layout: lab.Layout{ModuleDir: agent.ModuleDir, GuestDir: agent.GuestDir, BlockScript: agent.BlockScript,
 			KernelFile: dom0.KernelFile, ProfileFile: dom0.ProfileFile, RelocsFile: dom0.RelocsFile, Mark: dom0.LabMark, Yardstick: dom0.Yardstick},
 		Progress: func(step string, done, total int64) { p.bytes("lab: "+step, done, total) },
 	})

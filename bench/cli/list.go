@@ -19,14 +19,18 @@ import (
 // vocabulary is every name that a suite may use.
 func vocabulary() suites.Vocabulary {
 	v := suites.Vocabulary{
-		Drivers: []string{"xenctrl"},
-		Kernels: lab.GuestKernels(),
+		Drivers:  []string{"xenctrl"},
+		Kernels:  lab.GuestKernels(),
+		MinVCPUs: map[string]int{},
 	}
 	for _, t := range detect.ListThresholds() {
 		v.Thresholds = append(v.Thresholds, suites.Threshold{Name: t.Name, Min: t.Min, Max: t.Max})
 	}
 	for _, s := range scenarios.All() {
 		v.Scenarios = append(v.Scenarios, s.ID)
+		if s.MinVCPUs > 1 {
+			v.MinVCPUs[s.ID] = s.MinVCPUs
+		}
 	}
 	for _, m := range monitor.Mechanisms() {
 		v.Mechanisms = append(v.Mechanisms, m.Name)
@@ -58,7 +62,7 @@ func listCommand(ctx context.Context, env *Env, args []string) error {
 				if s.Control() {
 					class = "control"
 				}
-				fmt.Fprintf(w, "  %-18s %-8s %s\n", s.ID, class, s.Summary)
+				fmt.Fprintf(w, "  %-25s %-9s %s\n", s.ID, class, s.Summary)
 			}
 			return nil
 		}},
@@ -95,7 +99,7 @@ func listCommand(ctx context.Context, env *Env, args []string) error {
 				if err != nil {
 					return err
 				}
-				fmt.Fprintf(w, "  %-10s %4d trials  %s\n", name, len(plan.Expand(s, 0)), s.Description)
+				fmt.Fprintf(w, "  %-11s %4d trials  %s\n", name, len(plan.Expand(s, 0)), s.Description)
 			}
 			return nil
 		}},

@@ -14,6 +14,7 @@ import (
 	"hangbench/bench/trial"
 	xc "hangbench/cgo/xenctrl"
 	"hangbench/guests/beat"
+	"hangbench/guests/disk"
 	"hangbench/guests/kernel"
 	"hangbench/guests/xl"
 	"hangbench/monitor"
@@ -21,13 +22,14 @@ import (
 	xcdriver "hangbench/monitor/driver/xenctrl"
 	"hangbench/monitor/linux"
 	"hangbench/results"
+	"hangbench/scenarios/inject"
 	"hangbench/scenarios/suites"
 )
 
 // Fields are the structure fields that injection and monitor read; the guest
 // kernel's profile must have them.
 func Fields() []string {
-	return append([]string{"rwlock_t.raw_lock", "qrwlock.wlocked"}, linux.Fields()...)
+	return append(inject.Fields(), linux.Fields()...)
 }
 
 // SwitchFunction is the kernel function whose execution tells of a task switch:
@@ -98,6 +100,7 @@ type Guest struct {
 	profile *kernel.Profile
 	mapping *xc.Mapping
 	page    *beat.Page
+	disk    *disk.Disk // nil in a dom0 that cannot make one
 	cpus    int
 	driver  *xcdriver.Driver
 	kern    *linux.Kernel
@@ -155,13 +158,20 @@ func (h *Host) NewGuest(ctx context.Context, name string, spec suites.Guest) (_ 
 		image = moved
 	}
 	h.Progress("create guest")
+	var path string
+	if g.disk, err = disk.Make(name); err == nil {
+		path = g.disk.Path
+	} else if !errors.Is(err, disk.ErrNone) {
+		return nil, err
+	}
 	g.Domid, err = h.tools.Create(ctx, xl.Config{
 		Name: name, VCPUs: spec.VCPUs, MemoryMiB: spec.MemoryMiB,
 		Kernel: image, Ramdisk: filepath.Join(h.Guests, "initrd"), Cmdline: args,
 		Altp2m: xl.Altp2mExternal,
+		Disk:   path,
 	})
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, g.closeDisk(context.WithoutCancel(ctx)))
 	}
 	defer func() {
 		if err != nil {
@@ -246,7 +256,7 @@ func (g *Guest) Destroy(ctx context.Context) error {
 	if g.driver != nil {
 		err = errors.Join(err, g.driver.Close())
 	}
-	return errors.Join(err, g.host.tools.Destroy(ctx, g.Domid))
+	return errors.Join(err, g.host.tools.Destroy(ctx, g.Domid), g.closeDisk(ctx))
 }
 
 // trap finds what the mechanisms trap: the scheduler's switch function and, by
@@ -281,7 +291,7 @@ func (g *Guest) Run(ctx context.Context, p plan.Trial) (results.Trial, error) {
 		return results.Trial{}, err
 	}
 	return trial.Run(ctx, p, trial.Env{
-		Host: g.host.Kind, Release: g.Release, Page: g.page, CPUs: g.cpus, Target: g,
+		Host: g.host.Kind, Release: g.Release, Page: g.page, CPUs: g.cpus, Target: g, Ended: g.ended,
 		Attach: func(m monitor.Mechanism, t detect.Thresholds, sample time.Duration) (trial.Watcher, error) {
 			s, err := g.attach(m, t, sample, nil)
 			if err != nil {
@@ -311,8 +321,14 @@ func (g *Guest) Run(ctx context.Context, p plan.Trial) (results.Trial, error) {
 
 // Symbol, Offset, Translate, memory and pausing make the guest an inject.Target.
 
-// Symbol returns the virtual address of a kernel symbol.
-func (g *Guest) Symbol(name string) (uint64, error) { return g.kern.Symbol(name) }
+// Symbol returns the virtual address of a kernel symbol; of a per-CPU variable,
+// its offset in the area of each CPU.
+func (g *Guest) Symbol(name string) (uint64, error) {
+	if s, ok := g.profile.Symbols.Lookup(name); ok && s.PerCPU {
+		return s.Addr, nil // an offset, which the kernel's place does not change
+	}
+	return g.kern.Symbol(name)
+}
 
 // Offset returns where a field lies in a type of the kernel, in bytes.
 func (g *Guest) Offset(typ, field string) (uint64, error) {

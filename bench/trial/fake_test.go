@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 	"unsafe"
@@ -46,6 +47,17 @@ type world struct {
 	slow       float64       // factor of the beats' period while watched
 	slowWork   float64       // the same of its work
 
+	cpus      int
+	spared    []int   // vCPUs that the fault does not stop
+	idleHands bool    // the fault stops work and no heartbeat
+	pace      float64 // factor of the work's period while a storm rages
+	numb      bool    // does not take errands up
+
+	ram   []byte // from ramPA on
+	storm bool
+	how   string // it has ended itself
+	asked []beat.Errand
+
 	// How the monitor is to behave.
 	alarmAfterAttach, alarmAfterFault, endAfterAttach time.Duration
 	late                                              time.Duration // from the verdict's time to its delivery
@@ -58,6 +70,7 @@ type world struct {
 	// How the host is to fail.
 	noSymbol                              bool
 	attachErr, traceErr, stopErr, liftErr error
+	endErr                                error
 	// onSleep is called after each sleep.
 	onSleep func()
 
@@ -78,7 +91,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{
 		t: t, now: 5e9, mem: unsafe.Slice((*byte)(unsafe.Pointer(&words[0])), beat.Size),
 		alarmAfterAttach: never, alarmAfterFault: never, endAfterAttach: never, class: detect.ClassSpin,
-		slow: 1, slowWork: 1, signals: 1,
+		slow: 1, slowWork: 1, signals: 1, cpus: 1, pace: 1,
 		verdict: make(chan detect.Verdict, 1), done: make(chan struct{}),
 	}
 	var err error
@@ -86,13 +99,17 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w.page.Init()
+	w.ram = make([]byte, 32)
+	copy(w.ram, []byte{0xf3, 0x0f, 0x1e, 0xfa})                     // kernel_wait4 begins with endbr64
+	copy(w.ram[16:], []byte{0, 0x10, 0, 0, 0x80, 0x88, 0xff, 0xff}) // kthreadd
 	w.nextBeat, w.nextWork = w.now+int64(beat.Period), w.now+int64(workPeriod)
 	return w
 }
 
 func (w *world) env() Env {
 	return Env{
-		Host: "lab", Release: "6.12-test", Page: w.page, CPUs: 1, Target: w,
+		Host: "lab", Release: "6.12-test", Page: w.page, CPUs: w.cpus, Target: w,
+		Ended: func() (string, error) { return w.how, w.endErr },
 		Attach: func(m monitor.Mechanism, t detect.Thresholds, sample time.Duration) (Watcher, error) {
 			w.call("attach %s spin=%v sample=%v", m.Name, t.Spin, sample)
 			if w.attachErr != nil {
@@ -137,6 +154,14 @@ func (w *world) sleep(ctx context.Context, d time.Duration) error {
 	if !w.deaf && !w.hung() {
 		w.page.SetActive(w.page.Wanted())
 	}
+	if e, token, ok := w.page.Asked(); ok && !w.numb {
+		w.page.Answer(token)
+		w.asked = append(w.asked, e)
+		if e == beat.Bomb {
+			w.faulted = w.now
+		}
+		w.storm = e == beat.Bomb || e == beat.Stop
+	}
 	slow, slowWork := 1.0, 1.0
 	if w.watching {
 		slow, slowWork = w.slow, w.slowWork
@@ -144,14 +169,19 @@ func (w *world) sleep(ctx context.Context, d time.Duration) error {
 	for end := w.now + int64(d); w.now < end; {
 		w.now = min(end, w.nextBeat, w.nextWork)
 		if w.now == w.nextBeat {
-			if !w.hung() {
-				w.page.Beat(0)
+			for cpu := range w.cpus {
+				if !w.hung() && w.paused == 0 || w.hung() && (w.idleHands || slices.Contains(w.spared, cpu)) {
+					w.page.Beat(cpu)
+				}
 			}
 			w.nextBeat += int64(slow * float64(beat.Period))
 		}
 		if w.now == w.nextWork {
-			if !w.hung() && !w.lazy && w.page.Active() == beat.Busy {
+			if !w.hung() && !w.lazy && w.page.Active() != beat.Idle {
 				w.page.Work(0)
+			}
+			if w.storm {
+				slowWork = w.pace
 			}
 			w.nextWork += int64(slowWork * float64(workPeriod))
 		}
@@ -218,31 +248,61 @@ func (t tracer) Stop() (Violations, error) {
 
 // The guest's kernel.
 
+// lockNames are all one lock: the fake guest has one byte of it. Other symbols
+// lie in its ram.
+var lockNames = []string{"tasklist_lock", "file_systems_lock"}
+
+var ramNames = []string{"kernel_wait4", "rtnl_mutex", "kthreadd_task", "panic_on_oops"}
+
+const ramPA = 0x6000
+
 func (w *world) Symbol(name string) (uint64, error) {
-	if w.noSymbol || name != "tasklist_lock" {
-		return 0, fmt.Errorf("no symbol %s", name)
+	if !w.noSymbol && slices.Contains(lockNames, name) {
+		return lockVA, nil
 	}
-	return lockVA, nil
+	if i := slices.Index(ramNames, name); i >= 0 {
+		return lockVA - lockPA + ramPA + 8*uint64(i), nil
+	}
+	return 0, fmt.Errorf("no symbol %s", name)
 }
 
 func (w *world) Offset(typ, field string) (uint64, error) { return 0, nil }
 
 func (w *world) Translate(va uint64) (uint64, error) {
-	if va != lockVA {
+	if va < lockVA || va >= lockVA-lockPA+ramPA+uint64(len(w.ram)) {
 		return 0, fmt.Errorf("%#x is not mapped", va)
 	}
-	return lockPA, nil
+	return va - lockVA + lockPA, nil
 }
 
 func (w *world) ReadPhysical(gpa uint64, b []byte) error {
-	if gpa != lockPA || len(b) != 1 {
+	switch {
+	case gpa == lockPA && len(b) == 1:
+		b[0] = w.lock
+	case gpa >= ramPA && gpa+uint64(len(b)) <= ramPA+uint64(len(w.ram)):
+		copy(b, w.ram[gpa-ramPA:])
+	default:
 		return errors.New("no memory there")
 	}
-	b[0] = w.lock
 	return nil
 }
 
 func (w *world) WritePhysical(gpa uint64, b []byte) error {
+	if gpa >= ramPA && gpa+uint64(len(b)) <= ramPA+uint64(len(w.ram)) {
+		copy(w.ram[gpa-ramPA:], b)
+		switch gpa {
+		case ramPA: // kernel_wait4
+			w.call("crash")
+			w.faulted, w.fatal, w.how = w.now, true, "crash"
+		case ramPA + 8: // rtnl_mutex
+			w.lock = 0
+			if b[6] != 0 { // an address, and not only flags
+				w.call("hold")
+				w.faulted, w.lock = w.now, 0xff
+			}
+		}
+		return nil
+	}
 	if gpa != lockPA || len(b) != 1 {
 		return errors.New("no memory there")
 	}
@@ -260,5 +320,9 @@ func (w *world) WritePhysical(gpa uint64, b []byte) error {
 	return nil
 }
 
-func (w *world) Pause() error   { w.paused++; return nil }
-func (w *world) Unpause() error { w.paused--; return nil }
+func (w *world) VCPUs() int                           { return w.cpus }
+func (w *world) Where(vcpu int) (uint64, bool, error) { return 0, true, nil }
+func (w *world) StallDisk(stall bool) error           { return nil }
+func (w *world) NMI(vcpu int) error                   { return nil }
+func (w *world) Pause() error                         { w.paused++; return nil }
+func (w *world) Unpause() error                       { w.paused--; return nil }

@@ -50,7 +50,9 @@ type Env struct {
 	Release string // the guest kernel's release
 	Page    *beat.Page
 	CPUs    int // vCPUs that beat
-	Target  inject.Target
+	Target  inject.Machine
+	// Ended says how the guest has ended itself, and is empty while it lives.
+	Ended func() (string, error)
 	// Attach starts a monitor with the mechanism. It is not called for none.
 	Attach func(monitor.Mechanism, detect.Thresholds, time.Duration) (Watcher, error)
 	// Trace starts to count EPT violations of the guest.
@@ -122,6 +124,9 @@ func Run(ctx context.Context, p plan.Trial, env Env) (results.Trial, error) {
 		rec.DeadlineNS = p.Timing.DeadlineMS * 1e6
 	}
 	r := &run{ctx: ctx, p: p, env: env, sc: sc, mech: mech, rec: &rec}
+	if env.CPUs < sc.MinVCPUs {
+		return rec, fmt.Errorf("scenario %s needs a guest with %d vCPUs, this one has %d", sc.ID, sc.MinVCPUs, env.CPUs)
+	}
 	err = r.all()
 	if why, ok := reasons(err); ok {
 		rec.Outcome, rec.Reason = results.Invalid, strings.ReplaceAll(strings.Join(why, "; "), "\n", "; ")
@@ -186,8 +191,13 @@ func (r *run) all() (err error) {
 	if err != nil {
 		return err
 	}
-	r.rec.Guest.BeatsDuring = during.Beats
+	r.rec.Guest.BeatsDuring, r.rec.Guest.WorkDuring = during.Beats, during.Work
 	r.progressRatio(before, during)
+	if r.sc.Disturb != nil && r.verdict == nil {
+		if err := r.disturb(&fault); err != nil {
+			return err
+		}
+	}
 	rest := ms(r.p.Timing.ObserveMS - r.p.Timing.BaselineMS)
 	rest += time.Duration(r.p.Seed % uint64(phase))
 	if _, err := r.window(rest); err != nil {
@@ -203,8 +213,11 @@ func (r *run) all() (err error) {
 	if !r.sc.Control() && r.verdict == nil {
 		r.env.Progress("inject")
 		t0 = r.env.Now()
-		if fault, err = r.sc.Fault(r.env.Target); err != nil {
+		if fault, err = r.sc.Fault(r.target()); err != nil {
 			return invalid(fmt.Sprintf("the fault could not be injected: %v", err))
+		}
+		if fault.Asked {
+			t0 = r.env.Now()
 		}
 		if err := r.awaitVerdict(t0, during); err != nil {
 			return err
@@ -215,11 +228,13 @@ func (r *run) all() (err error) {
 		if err := lift.Lift(); err != nil {
 			return err
 		}
-		recovered, err := r.beatsWithin(2, ms(r.p.Timing.RecoveryMS))
-		if err != nil {
-			return err
+		if !r.sc.Final {
+			recovered, err := r.recovers(during)
+			if err != nil {
+				return err
+			}
+			r.rec.Recovered = &recovered
 		}
-		r.rec.Recovered = &recovered
 	}
 
 	r.env.Progress("detach")
@@ -227,14 +242,17 @@ func (r *run) all() (err error) {
 	if _, err := r.detach(); err != nil {
 		return err
 	}
-	start := r.count().Beats
-	alive, err := r.beatsWithin(2, ms(r.p.Timing.RecoveryMS))
-	if err != nil {
-		return err
-	}
-	r.rec.Guest.BeatsAfter = r.count().Beats - start
-	if !alive {
-		return invalid("the guest made no progress after the monitor was detached")
+	// After a fault without a way back the guest is not asked for more.
+	if t0 == 0 || !r.sc.Final {
+		start := r.count().Beats
+		alive, err := r.beatsWithin(2, ms(r.p.Timing.RecoveryMS))
+		if err != nil {
+			return err
+		}
+		r.rec.Guest.BeatsAfter = r.count().Beats - start
+		if !alive {
+			return invalid("the guest made no progress after the monitor was detached")
+		}
 	}
 	r.conclude(t0)
 	return nil
@@ -245,12 +263,9 @@ func (r *run) startWorkload() error {
 	if !r.env.Page.Valid() {
 		return invalid("the guest's heartbeat page lost its mark")
 	}
-	want := beat.Idle
-	if r.sc.Workload == scenarios.Busy {
-		want = beat.Busy
-	}
+	want := r.sc.Workload
 	r.env.Page.Want(want)
-	for end := r.env.Now() + int64(10*time.Second); r.env.Page.Active() != want || want == beat.Busy && r.count().Work == 0; {
+	for end := r.env.Now() + int64(10*time.Second); r.env.Page.Active() != want || want.Works() && r.count().Work == 0; {
 		if r.env.Now() > end {
 			return invalid(fmt.Sprintf("the guest did not start the %s workload", r.sc.Workload))
 		}
@@ -347,64 +362,6 @@ func (r *run) detach() (monitor.Counters, error) {
 	return c, errors.Join(merr, terr)
 }
 
-// awaitVerdict waits for the verdict or the deadline, and confirms from the
-// heartbeat that the guest hangs. Without a monitor there is nothing to wait
-// for but the ground truth.
-func (r *run) awaitVerdict(t0 int64, during beat.Count) error {
-	// The pace of the heartbeat with the monitor on: a mechanism that slows the
-	// guest down must not make it look hung.
-	pace := int64(beat.Period)
-	if during.Beats > 0 {
-		pace = max(pace, r.p.Timing.BaselineMS*1e6/int64(during.Beats))
-	} else {
-		pace = max(pace, r.p.Timing.BaselineMS*1e6)
-	}
-	deadline := t0 + r.p.Timing.DeadlineMS*1e6
-	start := r.count().Beats
-	last, lastAt := start, t0
-	for {
-		if err := r.env.Sleep(r.ctx, poll); err != nil {
-			return err
-		}
-		now := r.env.Now()
-		if n := r.count().Beats; n != last {
-			last, lastAt = n, now
-		}
-		if err := r.look(); err != nil {
-			return err
-		}
-		quiet := now-lastAt >= silent*pace
-		if quiet && (r.verdict != nil || r.watcher == nil) || now >= deadline {
-			r.rec.Guest.BeatsHung = last - start
-			if !quiet {
-				return invalid(fmt.Sprintf("the guest's heartbeat went on after the fault: %d beats in %d ms", last-start, (now-t0)/1e6))
-			}
-			hang := max(lastAt-t0, 0)
-			r.rec.HangNS = &hang
-			if r.verdict == nil && r.watcher != nil {
-				r.rec.Evidence = r.watcher.Undecided() // of the miss
-			}
-			return nil
-		}
-	}
-}
-
-// beatsWithin reports whether the heartbeat advances by n within d.
-func (r *run) beatsWithin(n uint64, d time.Duration) (bool, error) {
-	start := r.count().Beats
-	for end := r.env.Now() + int64(d); ; {
-		if r.count().Beats-start >= n {
-			return true, nil
-		}
-		if r.env.Now() >= end {
-			return false, nil
-		}
-		if err := r.env.Sleep(r.ctx, poll); err != nil {
-			return false, err
-		}
-	}
-}
-
 // progressRatio compares the paired windows, by work done if the workload does
 // any and by heartbeats if not. Without a monitor that is the price of tracing
 // EPT violations, which the other mechanisms pay too. Four digits are more than
@@ -414,7 +371,7 @@ func (r *run) progressRatio(before, during beat.Count) {
 		return
 	}
 	on, off := during.Beats, before.Beats
-	if r.sc.Workload == scenarios.Busy {
+	if r.sc.Workload.Works() {
 		on, off = during.Work, before.Work
 	}
 	if off > 0 {

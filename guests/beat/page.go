@@ -26,22 +26,71 @@ const (
 )
 
 const (
-	offMagic  = 0
-	offWanted = 8
-	offActive = 16
-	offCPU    = 64 // one 64-byte line a vCPU, so that beaters never share a line
-	strideCPU = 64
+	offMagic    = 0
+	offWanted   = 8
+	offActive   = 16
+	offAsked    = 24
+	offAnswered = 32
+	offCPU      = 64 // one 64-byte line a vCPU, so that beaters never share a line
+	strideCPU   = 64
 )
 
 // magic is "hbbeat" and the layout's version.
-var magic = binary.LittleEndian.Uint64([]byte{'h', 'b', 'b', 'e', 'a', 't', 0, 1})
+var magic = binary.LittleEndian.Uint64([]byte{'h', 'b', 'b', 'e', 'a', 't', 0, 2})
 
-// Workload is what PID 1 is asked to run on every vCPU.
+// Workload is what PID 1 is asked to run, for as long as it is wanted. A unit
+// of work is what the comment says is done over and over.
 type Workload uint64
 
 const (
-	Idle Workload = 0 // nothing but the heartbeat
-	Busy Workload = 1 // a hash and a round trip through a pipe, over and over
+	Idle     Workload = iota // nothing but the heartbeat
+	Busy                     // on every vCPU: a hash and a round trip through a pipe
+	Mutex                    // on every vCPU: rtnl_mutex taken and left, once a Period
+	Files                    // on the last vCPU only: file_systems_lock taken for reading, once a Period
+	Forks                    // on every vCPU: a process forked, waited for and forgotten
+	Syscalls                 // on every vCPU: a thousand system calls that do next to nothing
+	Memory                   // on every vCPU: memory allocated, touched and given back
+	Disk                     // on every vCPU: blocks read from and written to the guest's disk, past the page cache
+	Pages                    // on every vCPU: a few megabytes of memory gone round, with swap on the guest's disk
+	Sleeper                  // on every vCPU: a nap of a Period, by a task that can be stopped
+	workloads
+)
+
+var workloadNames = [workloads]string{"idle", "busy", "mutex", "files", "forks", "syscalls", "memory", "disk", "pages", "sleeper"}
+
+// String names the workload, as scenarios do.
+func (w Workload) String() string {
+	if w < workloads {
+		return workloadNames[w]
+	}
+	return fmt.Sprintf("workload %d", uint64(w))
+}
+
+// ParseWorkload is the inverse of String.
+func ParseWorkload(name string) (Workload, error) {
+	for w, n := range workloadNames {
+		if n == name {
+			return Workload(w), nil
+		}
+	}
+	return 0, fmt.Errorf("there is no workload %q", name)
+}
+
+// Works reports whether the workload counts work.
+func (w Workload) Works() bool { return w != Idle }
+
+// Errand is something PID 1 is asked to do once.
+type Errand uint64
+
+const (
+	Pass     Errand = iota + 1 // take and leave rtnl_mutex once, on every vCPU
+	Bomb                       // start a fork bomb, bounded by a limit on the number of its processes
+	Thrash                     // start a process that locks memory until that of others no longer fits
+	Kill                       // kill what Bomb and Thrash started
+	Stop                       // stop the workload's processes (SIGSTOP)
+	Continue                   // let them go on (SIGCONT)
+	Later                      // set the wall clock an hour forward
+	Earlier                    // and back
 )
 
 // Page is a view of the shared page. All access is atomic: the two sides run
@@ -78,6 +127,30 @@ func (p *Page) SetActive(w Workload) { atomic.StoreUint64(p.word(offActive), uin
 
 // Active is the workload that runs now.
 func (p *Page) Active() Workload { return Workload(atomic.LoadUint64(p.word(offActive))) }
+
+// The words of errands hold the errand in the lowest byte and a number above it
+// that tells one asking from the next.
+const errandBits = 8
+
+// Ask asks PID 1 for an errand and returns a token for Answered.
+func (p *Page) Ask(e Errand) (token uint64) {
+	last := atomic.LoadUint64(p.word(offAsked))
+	token = (last>>errandBits+1)<<errandBits | uint64(e)
+	atomic.StoreUint64(p.word(offAsked), token)
+	return token
+}
+
+// Answered reports whether PID 1 has taken up the errand.
+func (p *Page) Answered(token uint64) bool { return atomic.LoadUint64(p.word(offAnswered)) == token }
+
+// Asked returns the errand that dom0 asks for, if it is not answered yet.
+func (p *Page) Asked() (e Errand, token uint64, ok bool) {
+	token = atomic.LoadUint64(p.word(offAsked))
+	return Errand(token & (1<<errandBits - 1)), token, token != atomic.LoadUint64(p.word(offAnswered))
+}
+
+// Answer says that the errand is taken up.
+func (p *Page) Answer(token uint64) { atomic.StoreUint64(p.word(offAnswered), token) }
 
 // Beat counts one heartbeat of a vCPU.
 func (p *Page) Beat(cpu int) { atomic.AddUint64(p.word(offCPU+cpu*strideCPU), 1) }

@@ -38,6 +38,46 @@ func TestPage(t *testing.T) {
 	}
 }
 
+func TestErrands(t *testing.T) {
+	p, err := New(make([]byte, Size))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e, _, ok := p.Asked(); ok {
+		t.Errorf("nothing was asked, and errand %d came", e)
+	}
+	var before uint64
+	for _, want := range []Errand{Pass, Pass, Earlier} {
+		token := p.Ask(want)
+		if token == before || p.Answered(token) {
+			t.Errorf("errand %d counts as answered before it was", want)
+		}
+		e, got, ok := p.Asked()
+		if !ok || e != want || got != token {
+			t.Errorf("asked %d under %#x, got %d, %#x, %v", want, token, e, got, ok)
+		}
+		p.Answer(got)
+		if _, _, ok := p.Asked(); ok || !p.Answered(token) {
+			t.Errorf("errand %d was answered and is still asked", want)
+		}
+		before = token
+	}
+}
+
+func TestWorkloadNames(t *testing.T) {
+	seen := map[string]bool{}
+	for w := range workloads {
+		name := w.String()
+		if got, err := ParseWorkload(name); err != nil || got != w || seen[name] {
+			t.Errorf("workload %d is called %q, which is %d, %v", w, name, got, err)
+		}
+		seen[name] = true
+	}
+	if w, err := ParseWorkload("no-such"); err == nil {
+		t.Errorf("no-such is workload %v", w)
+	}
+}
+
 func TestAnnouncement(t *testing.T) {
 	a := Announcement{GFN: 0x1234, CPUs: 2, Release: "6.12.1-cloud"}
 	got, err := ParseAnnouncement(a.String())

@@ -14,7 +14,7 @@ import (
 
 // pollPeriod is how often PID 1 looks whether dom0 wants another workload. It is
 // slower than the heartbeat: what is not done costs nothing under a monitor.
-const pollPeriod = time.Second
+const pollPeriod = 900 * time.Millisecond
 
 // pageFD is where the parts inherit the shared page.
 const pageFD = 3
@@ -33,25 +33,46 @@ func main() {
 	}
 }
 
+// parts are what this program plays on one vCPU, by its first argument.
+var parts = map[string]func(page *beat.Page, cpu int) error{
+	"beat":                 beater,
+	beat.Busy.String():     worker,
+	beat.Mutex.String():    mutexProber,
+	beat.Files.String():    filesProber,
+	beat.Forks.String():    forker,
+	beat.Syscalls.String(): caller,
+	beat.Memory.String():   allocator,
+	beat.Disk.String():     diskProber,
+	beat.Pages.String():    pager,
+	beat.Sleeper.String():  sleeper,
+	"pass":                 passMutex,
+}
+
 func run(args []string) error {
 	if len(args) == 3 {
 		cpu, err := strconv.Atoi(args[2])
 		if err != nil || cpu < 0 || cpu >= beat.MaxCPUs {
 			return fmt.Errorf("vCPU %q is not in 0 to %d", args[2], beat.MaxCPUs-1)
 		}
+		part, ok := parts[args[1]]
+		if !ok {
+			return fmt.Errorf("there is no part %q", args[1])
+		}
 		page, err := mapPage(pageFD)
 		if err != nil {
 			return err
 		}
-		switch args[1] {
-		case "beat":
-			return beater(page, cpu)
-		case "work":
-			return worker(page, cpu)
-		}
+		return part(page, cpu)
 	}
-	if len(args) == 2 && args[1] == "echo" {
-		return echo()
+	if len(args) == 2 {
+		switch args[1] {
+		case "echo":
+			return echo()
+		case "bomb":
+			return bomb()
+		case "hog":
+			return hog()
+		}
 	}
 	if os.Getpid() != 1 {
 		return fmt.Errorf("this program is the PID 1 of a hangbench guest and does nothing elsewhere")
@@ -101,30 +122,81 @@ func supervise() error {
 	}
 	fmt.Println("hangbench-init: ready:", ann)
 
-	// Workers are started and stopped as dom0 asks.
-	var workers []*exec.Cmd
+	var all unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &all); err != nil {
+		return fmt.Errorf("read affinity: %w", err)
+	}
+	// Errands such as ending a fork bomb must not wait for those they are to end.
+	if err := takePrecedence(); err != nil {
+		return err
+	}
+	sv := supervisor{page: page, file: file, cpus: cpus, all: all}
 	for {
-		time.Sleep(pollPeriod)
-		want := page.Wanted()
-		if want == page.Active() {
-			continue
+		// Not time.Sleep: that would need another thread to wake this one, and the
+		// others have no precedence.
+		if err := unix.Nanosleep(&unix.Timespec{Nsec: int64(pollPeriod)}, nil); err != nil && err != unix.EINTR {
+			return fmt.Errorf("sleep: %w", err)
 		}
-		for _, w := range workers {
-			w.Process.Kill()
-			w.Wait()
-		}
-		workers = workers[:0]
-		if want == beat.Busy {
-			for cpu := range cpus {
-				w, err := start("work", cpu, file)
-				if err != nil {
-					return err
-				}
-				workers = append(workers, w)
+		if want := page.Wanted(); want != page.Active() {
+			if err := sv.work(want); err != nil {
+				return err
 			}
 		}
-		page.SetActive(want)
+		if errand, token, ok := page.Asked(); ok {
+			// Answered first: dom0 takes this as the moment at which it begins.
+			page.Answer(token)
+			if err := sv.run(errand); err != nil {
+				return err
+			}
+		}
 	}
+}
+
+// supervisor starts and stops what dom0 asks for.
+type supervisor struct {
+	page    *beat.Page
+	file    *os.File
+	cpus    int
+	all     unix.CPUSet // the vCPUs
+	workers []*exec.Cmd
+	disk    bool // is there
+	swap    bool // is on
+	storm   int  // process group of Bomb or Thrash, 0 without one
+}
+
+// work makes one workload run instead of another.
+func (s *supervisor) work(want beat.Workload) error {
+	for _, w := range s.workers {
+		w.Process.Kill()
+		w.Wait()
+	}
+	s.workers = s.workers[:0]
+	first := 0
+	var err error
+	switch want {
+	case beat.Files:
+		first = s.cpus - 1
+	case beat.Disk:
+		err = s.needDisk()
+	case beat.Pages:
+		err = s.needSwap()
+	}
+	if err != nil {
+		// The trial sees that the workload does not start.
+		fmt.Fprintf(os.Stderr, "hangbench-init: workload %s: %v\n", want, err)
+		return nil
+	}
+	if _, ok := parts[want.String()]; ok {
+		for cpu := first; cpu < s.cpus; cpu++ {
+			w, err := start(want.String(), cpu, s.file)
+			if err != nil {
+				return err
+			}
+			s.workers = append(s.workers, w)
+		}
+	}
+	s.page.SetActive(want)
+	return nil
 }
 
 // start runs one part of this program on one vCPU. Affinity is inherited over
@@ -135,7 +207,7 @@ func start(part string, cpu int, page *os.File) (*exec.Cmd, error) {
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.ExtraFiles = []*os.File{page} // becomes descriptor 3, pageFD
 	cmd.Env = []string{"GOMAXPROCS=1"}
-	unpin, err := pin(cpu)
+	unpin, err := pin(oneCPU(cpu))
 	if err != nil {
 		return nil, err
 	}

@@ -74,16 +74,21 @@ func onlineCPUs() (int, error) {
 	return min(set.Count(), beat.MaxCPUs), nil
 }
 
-// pin ties the calling goroutine's thread to one vCPU until unpin is called.
-func pin(cpu int) (unpin func(), err error) {
+// oneCPU is the set of one vCPU.
+func oneCPU(cpu int) (s unix.CPUSet) {
+	s.Set(cpu)
+	return s
+}
+
+// pin ties the calling goroutine's thread to some vCPUs until unpin is called.
+func pin(to unix.CPUSet) (unpin func(), err error) {
 	runtime.LockOSThread()
-	var old, one unix.CPUSet
+	var old unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &old); err != nil {
 		return nil, fmt.Errorf("read affinity: %w", err)
 	}
-	one.Set(cpu)
-	if err := unix.SchedSetaffinity(0, &one); err != nil {
-		return nil, fmt.Errorf("pin to vCPU %d: %w", cpu, err)
+	if err := unix.SchedSetaffinity(0, &to); err != nil {
+		return nil, fmt.Errorf("pin to vCPUs: %w", err)
 	}
 	return func() {
 		unix.SchedSetaffinity(0, &old)

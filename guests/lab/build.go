@@ -39,6 +39,7 @@ type Options struct {
 // Layout is where the agent in dom0 finds its things.
 type Layout struct {
 	ModuleDir, GuestDir     string
+	BlockScript             string
 	KernelFile, ProfileFile string
 	RelocsFile              string // what kernel.Relocate needs to move the kernel
 	Mark                    string // on dom0's command line: this is a lab
@@ -73,7 +74,11 @@ const xenArgs = "console=com1 com1=115200,8n1 loglvl=error guest_loglvl=error no
 const dom0Args = "console=hvc0 quiet loglevel=3 nokaslr mitigations=off cryptomgr.notests rodata=off swiotlb=512 audit=0 init_on_free=1 random.trust_bootloader=on"
 
 // dom0Modules make a domain a control domain.
-var dom0Modules = []string{"xen-privcmd", "xenfs", "xen-evtchn", "xen-gntdev", "xen-gntalloc"}
+// The last three make disks for guests (guests/disk).
+var dom0Modules = []string{"xen-privcmd", "xenfs", "xen-evtchn", "xen-gntdev", "xen-gntalloc", "brd", "dm-mod", "xen-blkback"}
+
+// guestModules are for a guest that uses its disk.
+var guestModules = []string{"xen-blkfront"}
 
 // Build makes the lab, or finds the one in the cache that has the same inputs.
 func Build(ctx context.Context, o Options) (*Lab, error) {
@@ -344,6 +349,13 @@ func (o *Options) assemble(l *Lab, kernels *kernelSet, work string) error {
 	}
 	// The kernel gives init its standard files from this node.
 	err = errors.Join(err, guest.CharDevice("dev/console", 0o600, 5, 1))
+	for _, release := range kernels.guests {
+		modules, merr := image.OpenModules(filepath.Join(l.Prefix, "usr/lib/modules", release))
+		if merr != nil {
+			return fmt.Errorf("build the guest's initramfs: %w", merr)
+		}
+		err = errors.Join(err, addModules(&guest, "lib/modules/"+release, modules, guestModules))
+	}
 	guestRD := filepath.Join(work, "guest.cpio")
 	if err := errors.Join(err, guest.WriteCPIOFile(guestRD)); err != nil {
 		return fmt.Errorf("build the guest's initramfs: %w", err)
@@ -402,6 +414,8 @@ func (o *Options) dom0Tree(prefix string, kernels *kernelSet, work, guestRD, out
 	do(t.Symlink("usr/lib/xen", "xen-4.20"))
 	do(t.Library("libgcc_s.so.1", libs)) // pthread_cancel opens it
 	do(t.File("etc/xen/xl.conf", 0o644, nil))
+	// xl runs this when a guest gets a disk; the agent plays that part too.
+	do(t.Symlink(o.Layout.BlockScript, "/init"))
 	for _, d := range []string{"dev", "proc", "sys", "run", "tmp", "var/lib", "var/log"} {
 		do(t.Dir(d, 0o755))
 	}
@@ -412,12 +426,7 @@ func (o *Options) dom0Tree(prefix string, kernels *kernelSet, work, guestRD, out
 	modules, err := image.OpenModules(filepath.Join(prefix, "usr/lib/modules", kernels.dom0))
 	do(err)
 	if err == nil {
-		order, err := modules.InOrder(dom0Modules...)
-		do(err)
-		for i, m := range order {
-			// Numbered: the agent loads them in the order of their names.
-			do(t.File(fmt.Sprintf("%s/%02d-%s.ko", o.Layout.ModuleDir, i, m.Name), 0o644, m.Data))
-		}
+		do(addModules(&t, o.Layout.ModuleDir, modules, dom0Modules))
 	}
 	for name := range kernels.guests {
 		for _, f := range []string{o.Layout.KernelFile, o.Layout.ProfileFile, o.Layout.RelocsFile} {
@@ -429,6 +438,21 @@ func (o *Options) dom0Tree(prefix string, kernels *kernelSet, work, guestRD, out
 		return err
 	}
 	return t.WriteCPIOFile(out)
+}
+
+// addModules adds modules and what they need. They are numbered: who loads them
+// does so in the order of their names.
+func addModules(t *image.Tree, dir string, from *image.Modules, names []string) error {
+	order, err := from.InOrder(names...)
+	if err != nil {
+		return err
+	}
+	for i, m := range order {
+		if err := t.File(fmt.Sprintf("%s/%02d-%s.ko", dir, i, m.Name), 0o644, m.Data); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // GuestKernels returns the names of the guest kernels that a lab has.

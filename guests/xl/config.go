@@ -26,6 +26,7 @@ type Config struct {
 	Ramdisk   string // path of the initramfs in dom0
 	Cmdline   string // kernel command line
 	Altp2m    Altp2m
+	Disk      string // path of a block device in dom0 that is the guest's xvda, or empty
 	PinCPUs   string // xl's cpus= list, or empty for any physical CPU
 }
 
@@ -41,7 +42,10 @@ func (c Config) Render() ([]byte, error) {
 	case c.Kernel == "":
 		return nil, fmt.Errorf("guest %s: no kernel image given", c.Name)
 	}
-	for what, s := range map[string]string{"kernel": c.Kernel, "ramdisk": c.Ramdisk, "command line": c.Cmdline, "cpus": c.PinCPUs} {
+	for what, s := range map[string]string{"kernel": c.Kernel, "ramdisk": c.Ramdisk, "command line": c.Cmdline, "cpus": c.PinCPUs, "disk": c.Disk} {
+		if what == "disk" && strings.ContainsAny(s, ", ") {
+			return nil, fmt.Errorf("guest %s: %s %q holds a comma or a space, which separate xl's words", c.Name, what, s)
+		}
 		if strings.ContainsAny(s, "\"\n\r\x00") {
 			return nil, fmt.Errorf("guest %s: %s %q holds a quote or a line end, which xl cannot read", c.Name, what, s)
 		}
@@ -60,6 +64,10 @@ func (c Config) Render() ([]byte, error) {
 	str("extra", c.Cmdline)
 	str("cpus", c.PinCPUs)
 	str("altp2m", string(c.Altp2m))
+	if c.Disk != "" {
+		// By the backend in dom0's kernel (xl-disk-configuration(5)).
+		fmt.Fprintf(&b, "disk = [ \"format=raw, vdev=xvda, access=rw, backendtype=phy, target=%s\" ]\n", c.Disk)
+	}
 	// A guest that dies is kept: it is the evidence.
 	for _, when := range []string{"on_poweroff", "on_reboot", "on_crash", "on_watchdog"} {
 		str(when, "preserve")

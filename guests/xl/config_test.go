@@ -52,6 +52,7 @@ func TestRenderRejects(t *testing.T) {
 		"no kernel":    func(c *Config) { c.Kernel = "" },
 		"quote":        func(c *Config) { c.Cmdline = `a" on_crash="destroy` },
 		"line end":     func(c *Config) { c.Kernel = "/a\nb" },
+		"disk":         func(c *Config) { c.Disk = "/dev/a,script=b" },
 		"NUL in cpus=": func(c *Config) { c.PinCPUs = "1\x00" },
 	} {
 		c := base()

@@ -87,3 +87,13 @@ func (t Toolstack) Destroy(ctx context.Context, domid int) error {
 	_, err := t.xl(ctx, "destroy", strconv.Itoa(domid))
 	return err
 }
+
+// NMI sends a vCPU of the guest a non-maskable interrupt. It wakes a vCPU that
+// is halted or polls.
+func (t Toolstack) NMI(ctx context.Context, domid, vcpu int) error {
+	if domid <= 0 || vcpu < 0 {
+		return fmt.Errorf("interrupt vCPU %d of domain %d: there is no such vCPU of a guest", vcpu, domid)
+	}
+	_, err := t.xl(ctx, "trigger", strconv.Itoa(domid), "nmi", strconv.Itoa(vcpu))
+	return err
+}

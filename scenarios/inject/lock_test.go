@@ -1,90 +1,64 @@
 package inject
 
 import (
+	"bytes"
 	"errors"
-	"fmt"
 	"testing"
 )
 
-// fakeKernel has one lock word at physical 0x5000, held for so many looks.
-type fakeKernel struct {
-	word   [8]byte
-	busy   int // looks at which a writer holds the lock
-	paused int
-	wild   int // writes while the guest ran
-	stuck  bool
-	noGo   bool // Unpause fails
-}
-
-func (k *fakeKernel) Symbol(name string) (uint64, error) {
-	if name != "tasklist_lock" {
-		return 0, fmt.Errorf("no symbol %s", name)
-	}
-	return 0xffff5000, nil
-}
-func (k *fakeKernel) Offset(typ, field string) (uint64, error) { return 0, nil }
-func (k *fakeKernel) Translate(va uint64) (uint64, error)      { return va & 0xffff, nil }
-func (k *fakeKernel) Pause() error                             { k.paused++; return nil }
-func (k *fakeKernel) Unpause() error {
-	k.paused--
-	if k.noGo {
-		return errors.New("cannot unpause")
-	}
-	return nil
-}
-func (k *fakeKernel) ReadPhysical(gpa uint64, b []byte) error {
-	if k.busy > 0 {
-		k.busy--
-		b[0] = 1
-		return nil
-	}
-	copy(b, k.word[gpa-0x5000:])
-	return nil
-}
-func (k *fakeKernel) WritePhysical(gpa uint64, b []byte) error {
-	if b[0] != 0 && k.paused == 0 {
-		k.wild++
-	}
-	if !k.stuck {
-		copy(k.word[gpa-0x5000:], b)
-	}
-	return nil
-}
-
 func TestHoldRWLock(t *testing.T) {
-	k := &fakeKernel{busy: 3}
-	k.word[1] = 2 // a reader inside: its bits must survive
-	in, err := HoldRWLock(k, "tasklist_lock")
+	g := newFake()
+	g.set("tasklist_lock", []byte{0, 2}) // a reader inside: its bits must survive
+	g.busy = 3
+	in, err := HoldRWLock(g, "tasklist_lock")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if k.word != [8]byte{0xff, 2} || k.paused != 0 || k.wild != 0 {
-		t.Errorf("after the injection: word %x, %d pauses open, %d writes into a running guest", k.word, k.paused, k.wild)
+	if got := g.get("tasklist_lock", 8); !bytes.Equal(got, []byte{0xff, 2, 0, 0, 0, 0, 0, 0}) {
+		t.Errorf("after the injection: word %x", got)
 	}
 	if err := in.Lift(); err != nil {
 		t.Fatal(err)
 	}
-	if k.word != [8]byte{0, 2} {
-		t.Errorf("after lifting: word %x", k.word)
+	if got := g.get("tasklist_lock", 8); !bytes.Equal(got, []byte{0, 2, 0, 0, 0, 0, 0, 0}) {
+		t.Errorf("after lifting: word %x", got)
 	}
+	g.check(t)
 }
 
-func TestHoldRWLockFails(t *testing.T) {
-	if _, err := HoldRWLock(&fakeKernel{}, "no_such_lock"); err == nil {
-		t.Error("an unknown lock was held")
+// TestFails: whatever goes wrong, the guest is as it was and runs.
+func TestFails(t *testing.T) {
+	faults := map[string]func(Target) (*Injection, error){
+		"rwlock":   func(t Target) (*Injection, error) { return HoldRWLock(t, "tasklist_lock") },
+		"runqueue": func(t Target) (*Injection, error) { return HoldRunQueue(t, 1) },
+		"mutex":    func(t Target) (*Injection, error) { return HoldMutex(t, "rtnl_mutex", 1) },
+		"loop":     func(t Target) (*Injection, error) { return LoopIn(t, "kernel_wait4") },
 	}
-	k := &fakeKernel{busy: 1 << 30}
-	if _, err := HoldRWLock(k, "tasklist_lock"); !errors.Is(err, ErrLockBusy) {
+	troubles := map[string]func(*fakeGuest){
+		"no symbols":           func(g *fakeGuest) { g.noSymbols = true },
+		"nothing mapped":       func(g *fakeGuest) { g.unmapped = true },
+		"writes that are lost": func(g *fakeGuest) { g.stuck = true },
+		"cannot go on":         func(g *fakeGuest) { g.noGo = true },
+		"cannot be stopped":    func(g *fakeGuest) { g.noStop = true },
+	}
+	for fault, inject := range faults {
+		for trouble, make := range troubles {
+			g := newFake()
+			make(g)
+			before := bytes.Clone(g.mem)
+			if in, err := inject(g); err == nil {
+				t.Errorf("%s, %s: reported as in place: %s", fault, trouble, in.What)
+			}
+			if !bytes.Equal(g.mem, before) {
+				t.Errorf("%s, %s: the guest's memory is not as it was", fault, trouble)
+			}
+			g.check(t)
+		}
+	}
+	g := newFake()
+	g.busy = 1 << 30
+	if _, err := HoldRWLock(g, "tasklist_lock"); !errors.Is(err, ErrBusy) {
 		t.Errorf("lock never free: %v", err)
 	}
-	if k.paused != 0 {
-		t.Errorf("%d pauses left open", k.paused)
-	}
-	if _, err := HoldRWLock(&fakeKernel{stuck: true}, "tasklist_lock"); err == nil {
-		t.Error("a write that did not stick went unnoticed")
-	}
-	k = &fakeKernel{noGo: true}
-	if _, err := HoldRWLock(k, "tasklist_lock"); err == nil || k.word != [8]byte{} {
-		t.Errorf("a fault that is not reported as in place stayed: %x, %v", k.word, err)
-	}
+	g.check(t)
 }

@@ -96,6 +96,13 @@ func (p *parser) suite(n *yaml.Node, s *Suite) {
 		{"timing", false, func(n *yaml.Node) { p.timing(n, &s.Timing) }},
 		{"thresholds", false, func(n *yaml.Node) { s.Thresholds = p.thresholds(n) }},
 	})
+	for _, name := range s.Scenarios {
+		for _, g := range s.Guests {
+			if need := p.v.MinVCPUs[name]; g.VCPUs < need {
+				p.errorf(n, "scenario %q needs a guest with %d vCPUs and one of the guests has %d: put the two in suites of their own", name, need, g.VCPUs)
+			}
+		}
+	}
 }
 
 func (p *parser) guests(n *yaml.Node) []Guest {

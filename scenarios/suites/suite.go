@@ -73,6 +73,9 @@ type Vocabulary struct {
 	Drivers    []string
 	Kernels    []string
 	Thresholds []Threshold
+	// MinVCPUs says how many vCPUs a scenario needs, of those that need more than
+	// one.
+	MinVCPUs map[string]int
 }
 
 // Threshold is a detector threshold that a suite may set, both ends included.

@@ -16,6 +16,7 @@ import (
 
 	"hangbench/bench/agent"
 	"hangbench/bench/cli"
+	"hangbench/bench/dom0"
 )
 
 func main() {
@@ -26,6 +27,13 @@ func main() {
 	runtime.GOMAXPROCS(max(2, runtime.GOMAXPROCS(0)))
 	if agent.IsInit() {
 		agent.Main()
+	}
+	if agent.IsBlockScript() {
+		if err := dom0.ConnectDisk(os.Args[len(os.Args)-1], os.Getenv("XENBUS_PATH")); err != nil {
+			fmt.Fprintln(os.Stderr, "hangbench:", err)
+			os.Exit(1)
+		}
+		return
 	}
 	env := &cli.Env{Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv, Now: time.Now,
 		Terminal: term.IsTerminal(int(os.Stderr.Fd()))}

@@ -155,10 +155,11 @@ func TestBoot(t *testing.T) {
 	if got, want := read(t, p, 3), "hello\n@ready 1\nfirst\n"; got != want {
 		t.Errorf("com2 said %q, want %q", got, want)
 	}
-	if _, err := io.WriteString(p.Conn(), "say later\nnet\nclock\n"); err != nil {
+	if _, err := io.WriteString(p.Conn(), "say later\nnet\nclock\nenter\n"); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := read(t, p, 3), "later\nrefused\n1600000000.000000\n"; got != want {
+	// Interrupts are looked at again inside the guest, before events are injected.
+	if got, want := read(t, p, 4), "later\nrefused\n1600000000.000000\n(mi)\n"; got != want {
 		t.Errorf("com2 said %q, want %q", got, want)
 	}
 	noTCP(t, p.PID())

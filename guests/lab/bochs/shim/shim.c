@@ -1,5 +1,5 @@
 // shim.c is preloaded into the emulator (Bochs 3.0) and puts it into the hands
-// of the program that started it. It does five things:
+// of the program that started it. It does six things:
 //
 //   - No network. Every internet socket that the emulator opens becomes a unix
 //     socket without a name. The display (rfb) believes that it listens and waits
@@ -15,6 +15,10 @@
 //   - Saving. Once com2 has sent a line that begins as asked, the state is saved
 //     at the next such moment and the emulator exits. Nothing of it depends on
 //     wall-clock time, so that the same image always gives the same snapshot.
+//   - Interrupts. While Bochs enters a guest it hides interrupts by the guest's own
+//     flag, as if they were the guest's, and does not look again: a guest that is
+//     entered with interrupts off and spins is never left, not even for the
+//     hypervisor's timer. Here it looks again once it is inside.
 //   - Restoring. The image of the machine's memory is mapped, copy on write,
 //     where Bochs would copy it twice.
 //
@@ -139,6 +143,65 @@ static void *on_event(void *arg, void *event) {
     return answer;
 }
 
+// The two functions of BX_CPU_C that on_entry calls: the second is called at the
+// end of every entry into a guest, and the first before it.
+static void (*mask_change)(void *cpu);
+static void (*inject_events)(void *cpu);
+
+static void on_entry(void *cpu) {
+    mask_change(cpu);
+    inject_events(cpu);
+}
+
+// near maps a page that a 32-bit displacement reaches from p. The machine's
+// memory may lie on one side of it.
+static unsigned char *near(unsigned char *p) {
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    for (uintptr_t d = 0; d < 0xf0000000; d += 1 << 19) {
+        uintptr_t at = (uintptr_t)p + (d & 1 << 19 ? d / 2 : -(d / 2));
+        void *want = (void *)(at & ~(page - 1));
+        void *got = mmap(want, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+        if (got == want)
+            return got;
+        if (got != MAP_FAILED)
+            munmap(got, page);
+    }
+    FAIL("no room near the emulator's code\n");
+}
+
+// redirect lets the one call of inject_events in VMLAUNCH, which also does
+// VMRESUME, go to on_entry, by way of an absolute jump on a page nearby.
+static void redirect(void) {
+    enum { CALL = 0xe8, CALL_SIZE = 5, SEARCH = 512 };
+    unsigned char *code = bochs("_ZN8BX_CPU_C8VMLAUNCHEP15bxInstruction_c"), *site = NULL;
+    mask_change = (void (*)(void *))bochs("_ZN8BX_CPU_C25handleInterruptMaskChangeEv");
+    inject_events = (void (*)(void *))bochs("_ZN8BX_CPU_C19VMenterInjectEventsEv");
+    for (unsigned char *p = code; p < code + SEARCH; p++) {
+        int32_t offset;
+        memcpy(&offset, p + 1, sizeof offset);
+        if (*p == CALL && p + CALL_SIZE + offset == (unsigned char *)inject_events) {
+            if (site != NULL)
+                FAIL("the emulator's entry into guests is not that of Bochs 3.0\n");
+            site = p;
+        }
+    }
+    if (site == NULL)
+        FAIL("the emulator's entry into guests is not that of Bochs 3.0\n");
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    unsigned char *stub = near(code);
+    static const unsigned char jump[] = {0xff, 0x25, 0, 0, 0, 0}; // jmp *0(%rip)
+    void (*to)(void *) = on_entry;
+    memcpy(stub, jump, sizeof jump);
+    memcpy(stub + sizeof jump, &to, sizeof to);
+    int32_t offset = (int32_t)(stub - (site + CALL_SIZE));
+    void *first = (void *)((uintptr_t)site & ~(page - 1));
+    if (mprotect(stub, page, PROT_READ | PROT_EXEC) != 0 || mprotect(first, 2 * page, PROT_READ | PROT_WRITE | PROT_EXEC) != 0)
+        FAIL("change the emulator's code: %s\n", strerror(errno));
+    memcpy(site + 1, &offset, sizeof offset);
+    if (mprotect(first, 2 * page, PROT_READ | PROT_EXEC) != 0)
+        FAIL("change the emulator's code: %s\n", strerror(errno));
+}
+
 // hook puts on_event in. Bochs sets its own handler before it makes the devices.
 static void hook(void) {
     void (*get)(void *, event_handler *, void **) =
@@ -149,6 +212,7 @@ static void hook(void) {
     if (next_handler == NULL)
         FAIL("the emulator's configuration interface is not up\n");
     set(simulator(), on_event, NULL);
+    redirect();
 }
 
 // watch looks at what com2 sends, for the end of a line that begins with mark.

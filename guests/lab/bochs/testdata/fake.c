@@ -6,7 +6,7 @@
 //
 // The machine, a line at a time on com2: "say WORD" answers "WORD"; "put WORD"
 // stores WORD in the memory; "get" answers what is there; "time" answers the
-// counter; "clock" answers the host's time of day; "fill N" answers N bytes; "net" tries to reach the network; "panic"
+// counter; "enter" enters a guest and answers how; "clock" answers the host's time of day; "fill N" answers N bytes; "net" tries to reach the network; "panic"
 // and "exit N" end it. At power-on it says "hello" and "@ready".
 
 #define _GNU_SOURCE
@@ -38,6 +38,19 @@ static char *memory;
 static FILE *logfile;
 
 void *SIM = &callback;
+
+// A guest is entered: what was done, a letter a step.
+static char entry[8];
+
+static void step(const char *what) { strncat(entry, what, sizeof entry - strlen(entry) - 1); }
+
+__attribute__((noinline)) void _ZN8BX_CPU_C25handleInterruptMaskChangeEv(void *cpu) { step(cpu == entry ? "m" : "?"); }
+__attribute__((noinline)) void _ZN8BX_CPU_C19VMenterInjectEventsEv(void *cpu) { step(cpu == entry ? "i" : "?"); }
+void _ZN8BX_CPU_C8VMLAUNCHEP15bxInstruction_c(void *cpu) {
+    step("(");
+    _ZN8BX_CPU_C19VMenterInjectEventsEv(cpu);
+    step(")");
+}
 
 static void *no_op(void *arg, void *e) { (void)arg; return e; }
 
@@ -168,6 +181,10 @@ static void obey(int com2, char *s) {
     } else if (strcmp(s, "time") == 0) {
         snprintf(answer, sizeof answer, "%llu", ticks);
         line(com2, answer);
+    } else if (strcmp(s, "enter") == 0) {
+        entry[0] = 0;
+        _ZN8BX_CPU_C8VMLAUNCHEP15bxInstruction_c(entry);
+        line(com2, entry);
     } else if (strcmp(s, "clock") == 0) {
         struct timeval now;
         gettimeofday(&now, NULL);

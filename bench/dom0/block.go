@@ -1,0 +1,46 @@
+package dom0
+
+import (
+	"errors"
+	"fmt"
+	"path"
+
+	"golang.org/x/sys/unix"
+
+	xc "hangbench/cgo/xenctrl"
+)
+
+// ConnectDisk is what a block script of Xen's does for a disk that is a block
+// device: it tells the backend which one, and xl that this is done
+// (xen/include/public/io/blkif.h, tools/hotplug/Linux/block). XENBUS_PATH is the
+// backend's node in xenstore.
+func ConnectDisk(action, node string) (err error) {
+	if action != "add" {
+		return nil
+	}
+	store, err := xc.OpenStore()
+	if err != nil {
+		return fmt.Errorf("connect a disk: %w", err)
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	device, err := store.Read(path.Join(node, "params"))
+	if err != nil {
+		return fmt.Errorf("connect a disk: %w", err)
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(device, &st); err != nil {
+		return fmt.Errorf("connect disk %s: %w", device, err)
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFBLK {
+		return fmt.Errorf("connect disk %s: it is no block device", device)
+	}
+	for _, n := range []struct{ name, value string }{
+		{"physical-device", fmt.Sprintf("%x:%x", unix.Major(st.Rdev), unix.Minor(st.Rdev))},
+		{"hotplug-status", "connected"},
+	} {
+		if err := store.Write(path.Join(node, n.name), n.value); err != nil {
+			return fmt.Errorf("connect disk %s: %w", device, err)
+		}
+	}
+	return nil
+}

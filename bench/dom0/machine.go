@@ -1,0 +1,71 @@
+package dom0
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"hangbench/guests/disk"
+	"hangbench/monitor"
+)
+
+// VCPUs, Where and NMI make the guest an inject.Machine, together
+// with its memory in host.go.
+
+// VCPUs is the number of vCPUs.
+func (g *Guest) VCPUs() int { return g.driver.VCPUs() }
+
+// Where returns RIP of a vCPU, and whether it takes interrupts.
+func (g *Guest) Where(vcpu int) (rip uint64, interrupts bool, err error) {
+	var r monitor.Registers
+	err = g.driver.Registers(vcpu, &r)
+	return r.RIP, r.InterruptsOn(), err
+}
+
+// triggerTime bounds a call of xl, on dom0's clock.
+const triggerTime = 30 * time.Second
+
+// NMI sends a vCPU a non-maskable interrupt.
+func (g *Guest) NMI(vcpu int) error {
+	ctx, cancel := context.WithTimeout(context.Background(), triggerTime)
+	defer cancel()
+	return g.host.tools.NMI(ctx, g.Domid, vcpu)
+}
+
+// StallDisk makes the guest's disk complete no request until it is called with
+// false.
+func (g *Guest) StallDisk(stall bool) error {
+	switch {
+	case g.disk == nil:
+		return fmt.Errorf("the guest has no disk: %w", disk.ErrNone)
+	case stall:
+		return g.disk.Suspend()
+	}
+	return g.disk.Resume()
+}
+
+// closeDisk removes the guest's disk. The backend lets go of it some time after
+// the guest is gone.
+func (g *Guest) closeDisk(ctx context.Context) error {
+	if g.disk == nil {
+		return nil
+	}
+	for end := now() + int64(triggerTime); ; {
+		err := g.disk.Close()
+		if err == nil || !errors.Is(err, unix.EBUSY) || now() > end {
+			return err
+		}
+		if err := sleep(ctx, 100*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+// ended says how the guest has ended itself.
+func (g *Guest) ended() (string, error) {
+	st, err := g.driver.Domain()
+	return st.Shutdown, err
+}

@@ -1,0 +1,173 @@
+package disk
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Where the kernel keeps the RAM disk (module brd) and the control of the device
+// mapper (module dm-mod).
+const (
+	ramDisk = "/dev/ram0"
+	control = "/dev/mapper/control"
+)
+
+// ErrNone says that this dom0 has no RAM disk or no device mapper.
+var ErrNone = errors.New("no RAM disk or no device mapper: load the kernel modules brd and dm-mod")
+
+// Disk is a device-mapper device over the whole RAM disk.
+type Disk struct {
+	// Path is the device's file, as in /dev/dm-0.
+	Path string
+
+	name string
+	ctl  *os.File
+}
+
+// The device mapper's interface, include/uapi/linux/dm-ioctl.h: an ioctl takes a
+// header and what belongs to the command behind it.
+const (
+	cmdCreate  = 3
+	cmdRemove  = 4
+	cmdSuspend = 6 // and resume
+	cmdLoad    = 9
+
+	flagSuspend = 1 << 1
+	flagNoFlush = 1 << 11 // do not wait for requests under way
+	flagNoSync  = 1 << 10 // do not freeze a file system on it
+
+	headerSize = 312
+	specSize   = 40
+	nameSize   = 128
+)
+
+// header is struct dm_ioctl.
+type header struct {
+	Version     [3]uint32
+	DataSize    uint32
+	DataStart   uint32
+	TargetCount uint32
+	OpenCount   int32
+	Flags       uint32
+	EventNr     uint32
+	_           uint32
+	Dev         uint64
+	Name        [nameSize]byte
+	_           [129 + 7]byte
+}
+
+// spec is struct dm_target_spec.
+type spec struct {
+	Start, Length uint64 // sectors
+	Status        int32
+	Next          uint32
+	Type          [16]byte
+}
+
+// request renders an ioctl's argument.
+func request(name string, flags uint32, targets ...[]byte) ([]byte, error) {
+	if len(name) >= nameSize {
+		return nil, fmt.Errorf("the name %q is too long", name)
+	}
+	body := bytes.Join(targets, nil)
+	h := header{Version: [3]uint32{4, 0, 0}, DataSize: uint32(headerSize + len(body)), DataStart: headerSize, TargetCount: uint32(len(targets)), Flags: flags}
+	copy(h.Name[:], name)
+	b, err := binary.Append(nil, binary.LittleEndian, &h)
+	return append(b, body...), err
+}
+
+// linear renders a target that is another device from its start.
+func linear(major, minor uint32, sectors uint64) ([]byte, error) {
+	params := fmt.Appendf(nil, "%d:%d 0\x00", major, minor)
+	for len(params)%8 != 0 {
+		params = append(params, 0)
+	}
+	s := spec{Length: sectors, Next: uint32(specSize + len(params))}
+	copy(s.Type[:], "linear")
+	b, err := binary.Append(nil, binary.LittleEndian, &s)
+	return append(b, params...), err
+}
+
+func (d *Disk) ioctl(what string, cmd uintptr, flags uint32, targets ...[]byte) (dev uint64, err error) {
+	b, err := request(d.name, flags, targets...)
+	if err != nil {
+		return 0, fmt.Errorf("%s disk %s: %w", what, d.name, err)
+	}
+	// _IOWR(0xfd, cmd, struct dm_ioctl)
+	nr := uintptr(3<<30 | headerSize<<16 | 0xfd<<8)
+	if _, _, e := unix.Syscall(unix.SYS_IOCTL, d.ctl.Fd(), nr|cmd, uintptr(unsafe.Pointer(&b[0]))); e != 0 {
+		return 0, fmt.Errorf("%s disk %s: %w", what, d.name, e)
+	}
+	return binary.LittleEndian.Uint64(b[40:]), nil // header.Dev
+}
+
+// Make makes a disk of the RAM disk. The name is that of the device-mapper
+// device. It fails with ErrNone where there is nothing to make one of.
+func Make(name string) (_ *Disk, err error) {
+	var st unix.Stat_t
+	if err := unix.Stat(ramDisk, &st); err != nil {
+		return nil, ErrNone
+	}
+	d := &Disk{name: name}
+	if d.ctl, err = os.OpenFile(control, os.O_RDWR, 0); err != nil {
+		return nil, ErrNone
+	}
+	defer func() {
+		if err != nil {
+			d.ctl.Close()
+		}
+	}()
+	ram, err := os.Open(ramDisk)
+	if err != nil {
+		return nil, fmt.Errorf("make disk %s: %w", name, err)
+	}
+	size, err := ram.Seek(0, 2)
+	ram.Close()
+	if err != nil {
+		return nil, fmt.Errorf("make disk %s: %w", name, err)
+	}
+	target, err := linear(unix.Major(st.Rdev), unix.Minor(st.Rdev), uint64(size)/512)
+	if err != nil {
+		return nil, fmt.Errorf("make disk %s: %w", name, err)
+	}
+	dev, err := d.ioctl("make", cmdCreate, 0)
+	if err != nil {
+		return nil, err
+	}
+	d.Path = fmt.Sprintf("/dev/dm-%d", unix.Minor(dev))
+	if _, err = d.ioctl("load", cmdLoad, 0, target); err == nil {
+		err = d.Resume()
+	}
+	if err != nil {
+		_, rerr := d.ioctl("remove", cmdRemove, 0)
+		return nil, errors.Join(err, rerr)
+	}
+	return d, nil
+}
+
+// Suspend makes the disk take requests and complete none.
+func (d *Disk) Suspend() error {
+	_, err := d.ioctl("suspend", cmdSuspend, flagSuspend|flagNoFlush|flagNoSync)
+	return err
+}
+
+// Resume completes them, and those to come.
+func (d *Disk) Resume() error {
+	_, err := d.ioctl("resume", cmdSuspend, 0)
+	return err
+}
+
+// Close removes the disk. It fails with EBUSY as long as somebody uses it, and
+// may then be called again.
+func (d *Disk) Close() error {
+	if _, err := d.ioctl("remove", cmdRemove, 0); err != nil {
+		return err
+	}
+	return d.ctl.Close()
+}

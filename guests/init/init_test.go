@@ -1,0 +1,55 @@
+package main
+
+import (
+	"encoding/binary"
+	"testing"
+	"unsafe"
+
+	"hangbench/guests/beat"
+)
+
+// TestParts: every workload is one that this program plays, or needs no process.
+func TestParts(t *testing.T) {
+	for w := beat.Idle + 1; ; w++ {
+		name := w.String()
+		if _, err := beat.ParseWorkload(name); err != nil {
+			if w < 5 {
+				t.Errorf("only %d workloads were looked at", w)
+			}
+			break
+		}
+		if parts[name] == nil {
+			t.Errorf("nothing plays %s", name)
+		}
+	}
+}
+
+// TestSwapHeader checks it against union swap_header of include/linux/swap.h:
+// 1024 bytes for a boot loader, version, last page, number of bad pages, and the
+// signature at the end of the page.
+func TestSwapHeader(t *testing.T) {
+	b := swapHeader(96 << 20)
+	le := binary.LittleEndian
+	if len(b) != 4096 || le.Uint32(b[1024:]) != 1 || le.Uint32(b[1028:]) != 24575 || le.Uint32(b[1032:]) != 0 || string(b[4086:]) != "SWAPSPACE2" {
+		t.Errorf("header %x", b[1024:1040])
+	}
+}
+
+// TestFlagsRequest: struct ifreq has 40 bytes on 64-bit Linux, the flags behind
+// the name.
+func TestFlagsRequest(t *testing.T) {
+	var r flagsRequest
+	if size, off := unsafe.Sizeof(r), unsafe.Offsetof(r.flags); size != 40 || off != 16 {
+		t.Errorf("size %d, flags at %d", size, off)
+	}
+}
+
+func TestMemory(t *testing.T) {
+	n, err := memory("MemTotal")
+	if err != nil || n < 1<<20 {
+		t.Errorf("this machine has %d bytes of memory (%v)", n, err)
+	}
+	if n, err := memory("NoSuchThing"); err == nil {
+		t.Errorf("there are %d bytes of no such thing", n)
+	}
+}

@@ -1,0 +1,158 @@
+package inject
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"testing"
+
+	"hangbench/guests/beat"
+)
+
+// Symbols of the fake guest. Its virtual addresses are physical ones and base.
+const (
+	base       = 0xffffffff80000000
+	perCPUBase = 0x8000 // of vCPU 0; that of vCPU 1 lies perCPUStep above
+	perCPUStep = 0x1000
+	rqLock     = 0x20 // offset of rq.__lock
+)
+
+var symbols = map[string]uint64{
+	"tasklist_lock":    base + 0x1000,
+	"rtnl_mutex":       base + 0x1100,
+	"kthreadd_task":    base + 0x1200,
+	"__per_cpu_offset": base + 0x1300,
+	"panic_on_oops":    base + 0x1400,
+	"pv_lock_hash":     base + 0x1500,
+	"kernel_wait4":     base + 0x2000,
+	"set_next_event":   base + 0x2100,
+	"runqueues":        0x100, // per CPU
+}
+
+const kthreadd = 0xffff888000001000
+
+// fakeGuest is a guest with two vCPUs and little memory.
+type fakeGuest struct {
+	mem     []byte
+	rip     [2]uint64
+	masked  int // looks at which interrupts are off
+	stalled bool
+	stay    bool // vCPUs loop
+	busy    int  // reads at which a lock looks held
+	paused  int
+	wild    int // writes of a fault while the guest ran
+	nmis    []int
+	asked   []beat.Errand
+
+	noSymbols, unmapped, stuck, noGo, noStop bool
+}
+
+func newFake() *fakeGuest {
+	g := &fakeGuest{mem: make([]byte, 0x10000)}
+	g.set("__per_cpu_offset", words(base+perCPUBase, base+perCPUBase+perCPUStep))
+	g.set("kthreadd_task", words(kthreadd))
+	g.set("set_next_event", []byte{0xf3, 0x0f, 0x1e, 0xfa})
+	g.set("kernel_wait4", []byte{0xf3, 0x0f, 0x1e, 0xfa, 0x0f, 0x1f, 0x44, 0, 0})
+	return g
+}
+
+func words(w ...uint64) (b []byte) {
+	for _, w := range w {
+		b = binary.LittleEndian.AppendUint64(b, w)
+	}
+	return b
+}
+
+func (g *fakeGuest) set(symbol string, b []byte) { copy(g.mem[symbols[symbol]-base:], b) }
+func (g *fakeGuest) get(symbol string, n int) []byte {
+	at := symbols[symbol] - base
+	return g.mem[at : at+uint64(n)]
+}
+
+// check finds what no injection may leave behind.
+func (g *fakeGuest) check(t *testing.T) {
+	t.Helper()
+	if !g.noGo && g.paused != 0 {
+		t.Errorf("%d pauses left open", g.paused)
+	}
+	if g.wild != 0 {
+		t.Errorf("%d writes into the running guest", g.wild)
+	}
+}
+
+func (g *fakeGuest) Symbol(name string) (uint64, error) {
+	va, ok := symbols[name]
+	if !ok || g.noSymbols {
+		return 0, fmt.Errorf("no symbol %s", name)
+	}
+	return va, nil
+}
+
+func (g *fakeGuest) Offset(typ, field string) (uint64, error) {
+	if typ == "rq" && field == "__lock" {
+		return rqLock, nil
+	}
+	return 0, nil
+}
+
+func (g *fakeGuest) Translate(va uint64) (uint64, error) {
+	if g.unmapped || va < base || va >= base+uint64(len(g.mem)) {
+		return 0, fmt.Errorf("%#x is not mapped", va)
+	}
+	return va - base, nil
+}
+
+func (g *fakeGuest) ReadPhysical(gpa uint64, b []byte) error {
+	copy(b, g.mem[gpa:])
+	if g.busy > 0 {
+		g.busy--
+		b[0] = 1
+	}
+	return nil
+}
+
+func (g *fakeGuest) WritePhysical(gpa uint64, b []byte) error {
+	// One byte is written at once, whoever runs.
+	if g.paused == 0 && len(b) > 1 && !g.noGo && gpa != symbols["panic_on_oops"]-base {
+		g.wild++
+	}
+	if !g.stuck {
+		copy(g.mem[gpa:], b)
+	}
+	return nil
+}
+
+func (g *fakeGuest) Pause() error {
+	if g.noStop {
+		return errors.New("cannot pause")
+	}
+	g.paused++
+	return nil
+}
+
+func (g *fakeGuest) Unpause() error {
+	if g.noGo {
+		return errors.New("cannot unpause")
+	}
+	g.paused--
+	return nil
+}
+
+func (g *fakeGuest) VCPUs() int { return len(g.rip) }
+
+func (g *fakeGuest) Where(vcpu int) (uint64, bool, error) {
+	// Who is in the way goes on, one instruction a look.
+	at := g.rip[vcpu]
+	if !g.stay {
+		g.rip[vcpu]++
+	}
+	g.masked = max(0, g.masked-1)
+	return at, g.masked == 0, nil
+}
+
+func (g *fakeGuest) StallDisk(stall bool) error {
+	g.stalled = stall
+	return nil
+}
+func (g *fakeGuest) NMI(vcpu int) error      { g.nmis = append(g.nmis, vcpu); return nil }
+func (g *fakeGuest) Ask(e beat.Errand) error { g.asked = append(g.asked, e); return nil }

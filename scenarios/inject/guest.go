@@ -1,0 +1,27 @@
+package inject
+
+import "hangbench/guests/beat"
+
+// Asked has the guest do something to itself, and on lifting something else.
+func Asked(t Target, what string, do, undo beat.Errand) (*Injection, error) {
+	if err := t.Ask(do); err != nil {
+		return nil, err
+	}
+	return &Injection{What: what, Asked: true, lift: func() error { return t.Ask(undo) }}, nil
+}
+
+// StallDisk makes the guest's disk complete nothing.
+func StallDisk(t Target) (*Injection, error) {
+	if err := t.StallDisk(true); err != nil {
+		return nil, err
+	}
+	return &Injection{What: "disk stalled", lift: func() error { return t.StallDisk(false) }}, nil
+}
+
+// Paused pauses the whole guest from outside.
+func Paused(t Target) (*Injection, error) {
+	if err := t.Pause(); err != nil {
+		return nil, err
+	}
+	return &Injection{What: "guest paused", lift: t.Unpause}, nil
+}

@@ -1,0 +1,214 @@
+package inject
+
+import (
+	"bytes"
+	"encoding/binary"
+	"slices"
+	"testing"
+
+	"hangbench/guests/beat"
+)
+
+func TestHoldRunQueue(t *testing.T) {
+	const at = perCPUBase + perCPUStep + 0x100 + rqLock // of vCPU 1
+	g := newFake()
+	in, err := HoldRunQueue(g, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := binary.LittleEndian.Uint32(g.mem[at:]); got != 1 {
+		t.Errorf("the lock word is %#x, want 1", got)
+	}
+	// Somebody waits, and spins.
+	g.mem[at+1] = 1
+	if err := in.Lift(); err != nil {
+		t.Fatal(err)
+	}
+	if got := binary.LittleEndian.Uint32(g.mem[at:]); got != 0x100 || len(g.nmis) != 0 {
+		t.Errorf("after lifting the lock word is %#x, NMIs %v; want the waiter's bit only, and none", got, g.nmis)
+	}
+	g.check(t)
+}
+
+// TestLiftHalted: a paravirtual waiter that has halted is taken out of the
+// table and woken.
+func TestLiftHalted(t *testing.T) {
+	const at, table = perCPUBase + 0x100 + rqLock, 0x4000
+	g := newFake()
+	in, err := HoldRunQueue(g, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.mem[at] = 3
+	g.set("pv_lock_hash", words(base+table))
+	copy(g.mem[table:], words(0, 0, 1, 2, base+at, 4))
+	if err := in.Lift(); err != nil {
+		t.Fatal(err)
+	}
+	if g.mem[at] != 0 || !slices.Equal(g.nmis, []int{0, 1}) {
+		t.Errorf("after lifting: lock %#x, NMIs to %v", g.mem[at], g.nmis)
+	}
+	if got, want := g.mem[table:table+48], words(0, 0, 1, 2, 0, 4); !bytes.Equal(got, want) {
+		t.Errorf("the table is %x, want %x", got, want)
+	}
+	g.check(t)
+
+	// A table without the waiter is not searched for ever, and the lock stays.
+	g = newFake()
+	if in, err = HoldRunQueue(g, 0); err != nil {
+		t.Fatal(err)
+	}
+	g.mem[at] = 3
+	g.set("pv_lock_hash", words(base+table))
+	if err := in.Lift(); err == nil || g.mem[at] != 3 {
+		t.Errorf("a waiter that cannot be found: %v, lock %#x", err, g.mem[at])
+	}
+	g.check(t)
+}
+
+// TestLockWithWaiters: a lock that is free and has somebody in line is about to
+// be taken.
+func TestLockWithWaiters(t *testing.T) {
+	g := newFake()
+	g.mem[perCPUBase+0x100+rqLock+2] = 4
+	if _, err := HoldRunQueue(g, 0); err == nil {
+		t.Error("a lock with waiters was held")
+	}
+	g.check(t)
+}
+
+func TestHoldMutex(t *testing.T) {
+	g := newFake()
+	in, err := HoldMutex(g, "rtnl_mutex", beat.Pass)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := g.get("rtnl_mutex", 8); !bytes.Equal(got, words(kthreadd)) {
+		t.Errorf("owner %x", got)
+	}
+	g.set("rtnl_mutex", words(kthreadd|1|2)) // somebody waits
+	if err := in.Lift(); err != nil {
+		t.Fatal(err)
+	}
+	if got := g.get("rtnl_mutex", 8); !bytes.Equal(got, words(3)) || !slices.Equal(g.asked, []beat.Errand{beat.Pass}) {
+		t.Errorf("after lifting: owner %x, errands %v; want the flags only, and somebody to pass", got, g.asked)
+	}
+	g.check(t)
+
+	g = newFake()
+	g.set("kthreadd_task", words(0))
+	if _, err := HoldMutex(g, "rtnl_mutex", beat.Pass); err == nil {
+		t.Error("a mutex is owned by nobody")
+	}
+}
+
+func TestPatch(t *testing.T) {
+	g := newFake()
+	was := bytes.Clone(g.get("kernel_wait4", 9))
+	g.rip[1] = symbols["kernel_wait4"] + 1 // between the two bytes
+	in, err := LoopIn(g, "kernel_wait4")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if g.rip[1] == symbols["kernel_wait4"]+2 {
+		t.Error("patched while a vCPU was between the bytes")
+	}
+	if got := g.get("kernel_wait4", 4); !bytes.Equal(got, []byte{0xeb, 0xfe, 0x1e, 0xfa}) {
+		t.Errorf("the function begins with %x", got)
+	}
+	if err := in.Lift(); err != nil {
+		t.Fatal(err)
+	}
+	if got := g.get("kernel_wait4", 9); !bytes.Equal(got, was) {
+		t.Errorf("after lifting it begins with %x, want %x", got, was)
+	}
+	g.check(t)
+
+	for _, odd := range [][]byte{{0x55, 0x48, 0x89, 0xe5}, {0xeb, 0xfe, 0x1e, 0xfa}} {
+		g.set("kernel_wait4", odd)
+		if _, err := LoopIn(g, "kernel_wait4"); err == nil || !bytes.Equal(g.get("kernel_wait4", 4), odd) {
+			t.Errorf("a function that begins with %x was patched: %v", odd, err)
+		}
+	}
+}
+
+// TestMaskedLoop: the old bytes come back when interrupts are on again.
+func TestMaskedLoop(t *testing.T) {
+	g := newFake()
+	was := bytes.Clone(g.get("kernel_wait4", 9))
+	in, err := MaskedLoopIn(g, "kernel_wait4")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := g.get("kernel_wait4", 4); !bytes.Equal(got, []byte{0xfa, 0xeb, 0xfd, 0xfa}) {
+		t.Errorf("the function begins with %x", got)
+	}
+	g.stay, g.masked = true, 7
+	g.rip[0], g.rip[1] = symbols["kernel_wait4"]+1, symbols["kernel_wait4"]
+	if err := in.Lift(); err != nil {
+		t.Fatal(err)
+	}
+	if got := g.get("kernel_wait4", 9); !bytes.Equal(got, was) || g.masked != 0 {
+		t.Errorf("after lifting it begins with %x, want %x; interrupts were still off at %d looks", got, was, g.masked)
+	}
+	g.check(t)
+	g.set("kernel_wait4", []byte{0x0f, 0x1f, 0x44, 0})
+	if _, err := MaskedLoopIn(g, "kernel_wait4"); err == nil {
+		t.Error("a function was patched whose first instruction cannot be entered in the middle")
+	}
+}
+
+func TestLoseTimer(t *testing.T) {
+	g := newFake()
+	in, err := LoseTimer(g, "set_next_event")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []byte{0x31, 0xc0, 0xc3, 0xfa}
+	if got := g.get("set_next_event", 4); !bytes.Equal(got, want) {
+		t.Errorf("the function begins with %x", got)
+	}
+	if err := in.Lift(); err != nil || !bytes.Equal(g.get("set_next_event", 4), want) {
+		t.Errorf("what has no way back is left alone: %v", err)
+	}
+	g.check(t)
+}
+
+func TestCrashIn(t *testing.T) {
+	g := newFake()
+	in, err := CrashIn(g, "kernel_wait4")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code, flag := g.get("kernel_wait4", 2), g.get("panic_on_oops", 4); !bytes.Equal(code, []byte{0x0f, 0x0b}) || flag[0] != 1 {
+		t.Errorf("code %x, panic_on_oops %x", code, flag)
+	}
+	if err := in.Lift(); err != nil {
+		t.Errorf("what has no way back is left alone: %v", err)
+	}
+	g.check(t)
+}
+
+func TestAskedAndPaused(t *testing.T) {
+	g := newFake()
+	in, err := Asked(g, "bomb", beat.Bomb, beat.Kill)
+	if err != nil || !in.Asked {
+		t.Fatalf("%+v, %v", in, err)
+	}
+	if err := in.Lift(); err != nil || !slices.Equal(g.asked, []beat.Errand{beat.Bomb, beat.Kill}) {
+		t.Errorf("errands %v, %v", g.asked, err)
+	}
+	if in, err = StallDisk(g); err != nil || !g.stalled {
+		t.Fatalf("stalled: %v, %v", g.stalled, err)
+	}
+	if err := in.Lift(); err != nil || g.stalled {
+		t.Errorf("lifted, and stalled: %v, %v", g.stalled, err)
+	}
+	if in, err = Paused(g); err != nil || g.paused != 1 {
+		t.Fatalf("%d pauses, %v", g.paused, err)
+	}
+	if err := in.Lift(); err != nil {
+		t.Fatal(err)
+	}
+	g.check(t)
+}

@@ -1,0 +1,163 @@
+package inject
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"slices"
+)
+
+// Machine code that is written over a function's first bytes.
+var (
+	jumpToSelf = []byte{0xeb, 0xfe}       // jmp .
+	maskedLoop = []byte{0xfa, 0xeb, 0xfd} // cli; jmp .-1
+	openedLoop = []byte{0xfb, 0xeb, 0xfd} // sti; jmp .-1
+	returnZero = []byte{0x31, 0xc0, 0xc3} // xor %eax, %eax; ret
+	undefined  = []byte{0x0f, 0x0b}       // ud2
+)
+
+// endbr64 is the first instruction of every function that may be called by
+// pointer, in a kernel built for indirect branch tracking; where the kernel has
+// found that a function never is, it puts a no-operation in its place. Both have
+// four bytes, and without the first one are no-operations too.
+var (
+	endbr64 = []byte{0xf3, 0x0f, 0x1e, 0xfa}
+	sealed  = []byte{0x66, 0x0f, 0x1f, 0x00}
+)
+
+// firstInstructions are what functions of an x86-64 kernel begin with that have
+// a hook or are called by pointer: endbr64, and the no-operations or the call of
+// the function tracer. A vCPU is never between the bytes written: they lie in
+// the one instruction.
+var firstInstructions = [][]byte{
+	endbr64,
+	{0x0f, 0x1f, 0x44, 0x00},
+	sealed,
+	{0x0f, 0x1f, 0x40},
+	{0xe8},
+}
+
+// site is a patched function.
+type site struct {
+	function string
+	va, gpa  uint64
+	old      []byte // its first bytes
+}
+
+// write writes code in place of what is there now, with no vCPU between its
+// bytes as far as ready can tell.
+func (s *site) write(t Target, now, code []byte, ready func(rip uint64, interrupts bool) bool) error {
+	err := retry(func() (bool, error) {
+		return paused(t, func() (bool, error) {
+			for i := range t.VCPUs() {
+				rip, interrupts, err := t.Where(i)
+				if err != nil {
+					return false, err
+				}
+				if rip >= s.va && rip < s.va+uint64(len(code)) && !ready(rip, interrupts) {
+					return false, nil
+				}
+			}
+			return true, put(t, s.gpa, now, code)
+		}, func() error { return t.WritePhysical(s.gpa, now) })
+	})
+	if err != nil {
+		return fmt.Errorf("patch %s: %w", s.function, err)
+	}
+	return nil
+}
+
+// atStart is for code that is one instruction.
+func (s *site) atStart(rip uint64, _ bool) bool { return rip == s.va }
+
+// patch writes code over the first bytes of a kernel function. The function must
+// begin with one of the instructions first.
+func patch(t Target, function string, code []byte, first ...[]byte) (*site, error) {
+	va, err := t.Symbol(function)
+	if err != nil {
+		return nil, err
+	}
+	s := &site{function: function, va: va}
+	if s.gpa, err = t.Translate(va); err != nil {
+		return nil, fmt.Errorf("patch %s: %w", function, err)
+	}
+	head := make([]byte, 4)
+	// The bytes must lie in one frame.
+	if s.gpa%4096 > 4096-uint64(len(head)) {
+		return nil, fmt.Errorf("patch %s: it begins at the end of a page", function)
+	}
+	if err := t.ReadPhysical(s.gpa, head); err != nil {
+		return nil, fmt.Errorf("patch %s: %w", function, err)
+	}
+	if !slices.ContainsFunc(first, func(f []byte) bool { return bytes.HasPrefix(head, f) }) {
+		return nil, fmt.Errorf("patch %s: it begins with %x, which is no first instruction that is known", function, head)
+	}
+	s.old = head[:len(code)]
+	return s, s.write(t, s.old, code, s.atStart)
+}
+
+// LoopIn makes a kernel function loop at its first instruction, with interrupts
+// on. A kernel without preemption never leaves it. Lifted, whoever loops goes on
+// into the function as if it had just been called.
+func LoopIn(t Target, function string) (*Injection, error) {
+	s, err := patch(t, function, jumpToSelf, firstInstructions...)
+	if err != nil {
+		return nil, err
+	}
+	return &Injection{
+		What: function + " loops at its first instruction",
+		lift: func() error { return s.write(t, jumpToSelf, s.old, s.atStart) },
+	}, nil
+}
+
+// MaskedLoopIn makes a kernel function turn interrupts off and loop.
+//
+// Lifting lets the loop turn interrupts on, and writes the old bytes back when
+// all who loop have them on. Whoever was at the second instruction goes on
+// behind the first byte of endbr64, and what is left of that does nothing either.
+func MaskedLoopIn(t Target, function string) (*Injection, error) {
+	s, err := patch(t, function, maskedLoop, endbr64, sealed)
+	if err != nil {
+		return nil, err
+	}
+	return &Injection{
+		What: function + " loops with interrupts off",
+		lift: func() error {
+			if err := s.write(t, maskedLoop, openedLoop, func(uint64, bool) bool { return true }); err != nil {
+				return err
+			}
+			return s.write(t, openedLoop, s.old, func(_ uint64, interrupts bool) bool { return interrupts })
+		},
+	}, nil
+}
+
+// LoseTimer makes a function that is to set a timer say that it did, and not do
+// it: vCPUs that halt are never woken any more by their own timer. There is no
+// way back: with the old bytes in place again a kernel still believes that its
+// timer is set, and only sets it for what is due before that.
+func LoseTimer(t Target, function string) (*Injection, error) {
+	if _, err := patch(t, function, returnZero, firstInstructions...); err != nil {
+		return nil, err
+	}
+	return &Injection{What: function + " does nothing"}, nil
+}
+
+// CrashIn makes a kernel function execute an undefined instruction, and the
+// kernel panic of it. There is no way back.
+func CrashIn(t Target, function string) (*Injection, error) {
+	va, err := t.Symbol("panic_on_oops")
+	if err != nil {
+		return nil, err
+	}
+	gpa, err := t.Translate(va)
+	if err != nil {
+		return nil, fmt.Errorf("find panic_on_oops: %w", err)
+	}
+	if err := t.WritePhysical(gpa, binary.LittleEndian.AppendUint32(nil, 1)); err != nil {
+		return nil, fmt.Errorf("set panic_on_oops: %w", err)
+	}
+	if _, err := patch(t, function, undefined, firstInstructions...); err != nil {
+		return nil, err
+	}
+	return &Injection{What: function + " executes an undefined instruction"}, nil
+}
