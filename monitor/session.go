@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -107,15 +108,15 @@ type Session struct {
 	queues      []detect.RunQueue
 	firstSwitch []uint64 // the run queues' counts when the trap was set
 
+	mu       sync.Mutex // guards detector against Undecided
 	detector *detect.Detector
 	obs      detect.Observation
 	look     detect.Kernel
 	nextLook int64
 	watchdog watchdog
 
-	dither    *rand.Rand               // of period; its seed is fixed, so that equal runs stay equal
-	undecided atomic.Pointer[[]string] // of the last observation
-	total     atomic.Uint64            // signals up to the last observation
+	dither *rand.Rand    // of period; its seed is fixed, so that equal runs stay equal
+	total  atomic.Uint64 // signals up to the last observation
 
 	verdict chan detect.Verdict
 	stop    chan struct{}
@@ -172,10 +173,9 @@ func (s *Session) Verdict() <-chan detect.Verdict { return s.verdict }
 // Undecided says what the last observation made of each vCPU. It may be called
 // at any time, from any goroutine.
 func (s *Session) Undecided() []string {
-	if notes := s.undecided.Load(); notes != nil {
-		return *notes
-	}
-	return nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.detector.Undecided()
 }
 
 // Signals is how many signs of life the mechanism had seen at the last
@@ -435,9 +435,9 @@ func (s *Session) sample(now int64) error {
 	if s.cfg.Record != nil {
 		s.cfg.Record(&s.obs)
 	}
+	s.mu.Lock()
 	v, hung := s.detector.Observe(&s.obs)
-	notes := s.detector.Undecided()
-	s.undecided.Store(&notes)
+	s.mu.Unlock()
 	if hung {
 		s.deliver(v)
 	}
@@ -459,7 +459,7 @@ func (s *Session) sampleVCPU(i int, now int64, live bool) error {
 	}
 	o := &s.obs.VCPUs[i]
 	*o = detect.VCPU{Online: st.Online, Blocked: st.Blocked, Running: st.Running, CPUTimeNS: st.CPUTimeNS, Callers: o.Callers[:0]}
-	if s.cfg.Kernel != nil && st.Online && s.cfg.Kernel.RunQueue(i, &s.queues[i]) {
+	if s.cfg.Kernel != nil && s.cfg.Kernel.RunQueue(i, &s.queues[i]) {
 		o.Queue = &s.queues[i]
 		if s.polls() {
 			s.signals[i] = o.Queue.Switches - s.firstSwitch[i]
@@ -467,7 +467,9 @@ func (s *Session) sampleVCPU(i int, now int64, live bool) error {
 	}
 	o.Signals = s.signals[i]
 	s.heard[i] = st.Blocked || !st.Online
-	if live && st.Online && !st.Blocked && o.Signals == s.lastSignals[i] {
+	// A vCPU that waits for a paravirtual spinlock halts, in a task's context.
+	waits := st.Blocked && (o.Queue == nil || o.Queue.PID == 0)
+	if live && st.Online && !waits && o.Signals == s.lastSignals[i] {
 		var r Registers
 		if err := s.cfg.Driver.Registers(i, &r); err != nil {
 			return err
