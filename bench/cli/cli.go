@@ -70,7 +70,7 @@ func commands() []command {
 		{"list", "[scenarios|mechanisms|detectors|suites]", "list what can be run", listCommand},
 		{"report", "RUN", "print a run's tables and draw its figures again", reportCommand},
 		{"lab", "build|env|up|run|console|down|status|bench", "make and use the emulated Xen host", labCommand},
-		{"bench", "lab", "measure the harness itself", benchCommand},
+		{"bench", "lab|event", "measure the harness itself", benchCommand},
 		{"doctor", "", "say what each kind of host has and lacks", doctorCommand},
 	}
 }
