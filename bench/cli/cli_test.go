@@ -164,7 +164,7 @@ thresholds: {spin: 3}
 		{[]string{"bench", "event", "--mechanism", "exec-magic"}, []string{"exec-magic", "exec-altp2m-fast"}},
 		{[]string{"bench", "event", "--out", dir}, []string{"--out is for --breakdown"}},
 		{[]string{"bench", "event", "guest"}, []string{"1 arguments, want 0"}},
-		{[]string{"lab", "run", "--guest", "--name", "x", "xl", "list"}, []string{"--guest starts a lab of its own"}},
+		{[]string{"lab", "run", "--guest", "--name", "x", "--cache", dir, "xl", "list"}, []string{"--guest starts a lab of its own"}},
 		{[]string{"lab", "run"}, []string{"0 arguments, want at least 1"}},
 		{[]string{"lab", "up", "--name", "../evil"}, []string{`--name "../evil"`}},
 		{[]string{"lab", "up", "--name", ""}, []string{`--name ""`}},
