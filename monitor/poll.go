@@ -26,16 +26,20 @@ func (m *poll) disarm() error                  { return nil }
 // noRing is the ring of a session that needs no events: a guest whose ring is
 // not open pays nothing for it.
 type noRing struct {
-	Ring // none: whatever is called beyond the methods below is a mistake
-	wake chan struct{}
+	Ring  // none: whatever is called beyond the methods below is a mistake
+	wake  chan struct{}
+	timer *time.Timer
+}
+
+func newNoRing() *noRing {
+	return &noRing{wake: make(chan struct{}, 1), timer: time.NewTimer(time.Hour)}
 }
 
 func (r *noRing) Wait(d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
+	r.timer.Reset(d)
 	select {
 	case <-r.wake:
-	case <-t.C:
+	case <-r.timer.C:
 	}
 	return nil
 }
@@ -50,4 +54,4 @@ func (r *noRing) Wake() {
 func (r *noRing) Next(*Event) (bool, error) { return false, nil }
 func (r *noRing) Flush() error              { return nil }
 func (r *noRing) Full() uint64              { return 0 }
-func (r *noRing) Close() error              { return nil }
+func (r *noRing) Close() error              { r.timer.Stop(); return nil }

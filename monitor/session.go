@@ -200,7 +200,7 @@ func (s *Session) Detach() (Counters, error) {
 // run is the session's goroutine.
 func (s *Session) run(ready chan<- error) {
 	defer close(s.done)
-	s.ring = &noRing{wake: make(chan struct{}, 1)}
+	s.ring = newNoRing()
 	if !s.polls() {
 		ring, err := s.cfg.Driver.Listen()
 		if err != nil {

@@ -159,6 +159,9 @@ func (b *Breakdown) draw(c draw.Canvas) {
 	for _, bar := range b.Bars {
 		most = max(most, bar.sum())
 	}
+	if most == 0 {
+		most = 1 // bars without parts
+	}
 	p.X.Min, p.X.Max = 0, headRoom(most)*1.05 // room for the sums
 	p.X.Tick.Marker = thousands{ticks{n: 6, limit: most}}
 	p.X.Label.Text = "thousand " + b.unit() + " per event"

@@ -72,7 +72,7 @@ func commands() []command {
 		{"lab", "build|env|up|run|console|down|status|bench", "make and use the emulated Xen host", labCommand},
 		{"watch", "DOMAIN", "monitor a guest that runs on this Xen host", watchCommand},
 		{"recover", "DOMAIN | --all", "bring a guest back whose monitor was killed", recoverCommand},
-		{"bench", "lab|kill", "measure the harness itself", benchCommand},
+		{"bench", "lab|event|kill", "measure the harness itself", benchCommand},
 		{"doctor", "", "say what each kind of host has and lacks", doctorCommand},
 	}
 }

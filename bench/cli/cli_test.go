@@ -73,7 +73,7 @@ func TestHelp(t *testing.T) {
 		{"lab", "help"}, {"lab", "--help"}, {"bench", "-h"},
 		{"run", "--help"}, {"resume", "-h"}, {"check", "--help"}, {"list", "--help"}, {"report", "--help"}, {"doctor", "--help"},
 		{"lab", "build", "--help"}, {"lab", "up", "-h"}, {"lab", "run", "--help"}, {"lab", "console", "--help"},
-		{"lab", "down", "--help"}, {"lab", "status", "--help"}, {"lab", "bench", "--help"}, {"bench", "lab", "--help"},
+		{"lab", "down", "--help"}, {"lab", "status", "--help"}, {"lab", "bench", "--help"}, {"bench", "lab", "--help"}, {"bench", "event", "--help"},
 	} {
 		t.Run(strings.Join(args, " "), func(t *testing.T) {
 			status, stdout, stderr := hangbench(t, args...)
@@ -167,6 +167,15 @@ thresholds: {spin: 3}
 		{[]string{"watch", "guest", "--duration", "-1s"}, []string{"--duration -1s"}},
 		{[]string{"recover"}, []string{"either a DOMAIN or --all"}},
 		{[]string{"recover", "guest", "--all"}, []string{"either a DOMAIN or --all"}},
+		{[]string{"bench", "event", "--host", "moon"}, []string{"--host moon", "lab and xen"}},
+		{[]string{"bench", "event", "--host", "xen"}, []string{"--domain"}},
+		{[]string{"bench", "event", "--domain", "guest"}, []string{"--domain is for --host xen"}},
+		{[]string{"bench", "event", "--blocks", "0"}, []string{"--blocks 0", "1 to 100"}},
+		{[]string{"bench", "event", "--window", "1ms"}, []string{"--window 1ms", "50ms to 1m"}},
+		{[]string{"bench", "event", "--mechanism", "exec-magic"}, []string{"exec-magic", "exec-altp2m-fast"}},
+		{[]string{"bench", "event", "--out", dir}, []string{"--out is for --breakdown"}},
+		{[]string{"bench", "event", "guest"}, []string{"1 arguments, want 0"}},
+		{[]string{"lab", "run", "--guest", "--name", "x", "--cache", dir, "xl", "list"}, []string{"--guest starts a lab of its own"}},
 		{[]string{"lab", "run"}, []string{"0 arguments, want at least 1"}},
 		{[]string{"lab", "up", "--name", "../evil"}, []string{`--name "../evil"`}},
 		{[]string{"lab", "up", "--name", ""}, []string{`--name ""`}},

@@ -69,6 +69,7 @@ type Host struct {
 // Open opens the control domain. The error is xenctrl.ErrNotBuilt in a build
 // without Xen and xenctrl.ErrNoXen elsewhere than in dom0.
 func (h *Host) Open() error {
+	calm()
 	var err error
 	if h.xen, err = xc.Open(); err != nil {
 		return fmt.Errorf("open Xen: %w", err)

@@ -130,11 +130,12 @@ func (p *Price) Look() (event.Account, error) {
 // Sleep waits.
 func (p *Price) Sleep(ctx context.Context, d time.Duration) error { return sleep(ctx, d) }
 
-// config is a session that answers every event and observes nothing: the loop
-// alone is measured.
+// config is a session that answers every event and observes next to nothing: the
+// loop alone is measured. The one observation that each session begins with falls
+// into the window; without a Kernel it looks at no task.
 func (p *Price) config(m monitor.Mechanism, d monitor.Driver) monitor.Config {
 	return monitor.Config{
-		Driver: d, Mechanism: m, Trap: p.trap, Counters: p.counters, Symbols: p.g.kern, Kernel: p.g.kern,
+		Driver: d, Mechanism: m, Trap: p.trap, Counters: p.counters, Symbols: p.g.kern,
 		Thresholds: detect.DefaultThresholds(), Sample: 24 * time.Hour, Passes: -1, Now: now,
 	}
 }
@@ -166,7 +167,7 @@ func (p *Price) Poll(_ context.Context, every time.Duration) (event.Loop, error)
 		return nil, err
 	}
 	c := p.config(m, p.g.driver)
-	c.Sample = every
+	c.Sample, c.Kernel = every, p.g.kern
 	s, err := monitor.Attach(c)
 	if err != nil {
 		return nil, err

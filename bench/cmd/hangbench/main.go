@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -20,11 +19,6 @@ import (
 )
 
 func main() {
-	// A monitor's thread waits inside a C call most of the time. With a single P
-	// the runtime's sysmon takes it away from such a thread after 20 us and wakes
-	// another to run it, over and over: on a dom0 with one CPU that doubled the
-	// price of an event. With a second, idle P it waits for 10 ms.
-	runtime.GOMAXPROCS(max(2, runtime.GOMAXPROCS(0)))
 	if agent.IsInit() {
 		agent.Main()
 	}
