@@ -373,6 +373,8 @@ struct hb_chan {
     xenevtchn_handle *xce;
     xencall_handle *call;
     int port;
+    int luck;          /* 0 to LUCK_MAX: how often the turns were worth it of late */
+    unsigned unlucky;  /* calls without luck */
     const volatile uint32_t *req_prod;
 };
 
@@ -385,6 +387,7 @@ hb_ret hb_chan_open(hb_chan **out, uint32_t dom, uint32_t port, void *ring_page)
     c = calloc(1, sizeof(*c));
     if (!c)
         return done(-1);
+    c->luck = LUCK_MAX;
     c->req_prod = &((vm_event_sring_t *)ring_page)->req_prod;
     c->xce = xenevtchn_open(&quiet, 0);
     if (!c->xce)
@@ -433,6 +436,11 @@ static int have_events(const hb_chan *c, uint32_t req_cons)
 #define TURNS 2
 #define SPIN_NS 30000
 
+/* A mechanism with one event a pass has no next one to wait for: turns that find
+ * nothing are soon left out, and tried again now and then. */
+#define LUCK_MAX 8
+#define TRY_AGAIN 64
+
 static int64_t now_ns(void)
 {
     struct timespec ts;
@@ -452,13 +460,21 @@ int hb_chan_turn(hb_chan *c, uint32_t req_cons)
 
     if (xenevtchn_notify(c->xce, c->port) < 0)
         return -errno;
+    if (have_events(c, req_cons))
+        return 1;
+    if (c->luck == 0 && ++c->unlucky % TRY_AGAIN != 0)
+        return 0;
     for (i = 0; !have_events(c, req_cons); i++) {
         if (i == TURNS)
             since = now_ns();
-        if (i > TURNS && now_ns() - since >= SPIN_NS)
+        if (i > TURNS && now_ns() - since >= SPIN_NS) {
+            c->luck -= c->luck > 1 ? 2 : c->luck;
             return 0;
+        }
         xencall2(c->call, __HYPERVISOR_sched_op, SCHEDOP_yield, 0);
     }
+    if (c->luck < LUCK_MAX)
+        c->luck++;
     return 1;
 }
 
