@@ -387,7 +387,6 @@ hb_ret hb_chan_open(hb_chan **out, uint32_t dom, uint32_t port, void *ring_page)
     c = calloc(1, sizeof(*c));
     if (!c)
         return done(-1);
-    c->luck = LUCK_MAX;
     c->req_prod = &((vm_event_sring_t *)ring_page)->req_prod;
     c->xce = xenevtchn_open(&quiet, 0);
     if (!c->xce)
@@ -462,7 +461,7 @@ int hb_chan_turn(hb_chan *c, uint32_t req_cons)
         return -errno;
     if (have_events(c, req_cons))
         return 1;
-    if (c->luck == 0 && ++c->unlucky % TRY_AGAIN != 0)
+    if (c->luck == 0 && c->unlucky++ % TRY_AGAIN != 0)
         return 0;
     for (i = 0; !have_events(c, req_cons); i++) {
         if (i == TURNS)
