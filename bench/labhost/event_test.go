@@ -14,6 +14,7 @@ import (
 // TestEvent: both loops get events with every mechanism, and the guest's heart
 // beats afterwards. What an event costs is not asserted.
 func TestEvent(t *testing.T) {
+	long(t)
 	ctx, h, _ := openLab(t)
 	m, err := h.UpGuest(ctx, suites.Guest{Kernel: lab.GuestKernels()[0], VCPUs: 1, MemoryMiB: 160})
 	if err != nil {

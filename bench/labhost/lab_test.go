@@ -53,6 +53,14 @@ func openLab(t *testing.T) (context.Context, *labhost.Host, *warnings) {
 	return ctx, h, w
 }
 
+// long skips a test that takes minutes of the lab, unless all are asked for.
+func long(t *testing.T) {
+	t.Helper()
+	if os.Getenv("HANGBENCH_TEST_LAB") != "all" {
+		t.Skip("set HANGBENCH_TEST_LAB=all to run the long tests in the emulated Xen host")
+	}
+}
+
 type warnings struct{ all []string }
 
 func (w *warnings) add(s string) { w.all = append(w.all, s) }
@@ -244,6 +252,7 @@ func upGuest(t *testing.T) *labhost.Machine {
 // leaves a guest that is recovered; one that is told to end leaves nothing to
 // recover.
 func TestKill(t *testing.T) {
+	long(t)
 	m := upGuest(t)
 	for _, args := range [][]string{{"--seeds", "2"}, {"--seeds", "1", "--signal", "TERM"}, {"--seeds", "1", "--signal", "INT"}} {
 		out, err := m.Exec(append([]string{"/init", "bench", "kill", "--inside", "guest"}, args...))
@@ -270,6 +279,7 @@ func TestKill(t *testing.T) {
 // TestWatch: the monitor on a guest that is there says that it is attached and
 // what it counted, and a guest in order is recovered without harm.
 func TestWatch(t *testing.T) {
+	long(t)
 	m := upGuest(t)
 	run := func(status int, want string, argv ...string) {
 		t.Helper()
