@@ -33,7 +33,7 @@ var fakeSymbols = map[string]uint64{
 	"init_task": text + 0x203000, "nr_threads": text + 0x205000, "total_forks": text + 0x205008, "panic_cpu": text + 0x205010,
 	"tk_core": text + 0x206000, "_totalram_pages": text + 0x207000, "vm_zone_stat": text + 0x207100, "vm_node_stat": text + 0x207200,
 	"big_lock": text + 0x208000, "boot_cpu_data": text + 0x209000,
-	"runqueues": 0x1000, "hrtimer_bases": 0x1800, "pcpu_hot": 0x1900, "vm_event_states": 0x2000,
+	"runqueues": 0x1000, "hrtimer_bases": 0x1800, "pcpu_hot": 0x1900, "irq_stat": 0x1a00, "vm_event_states": 0x2000,
 }
 
 // fakeFunctions are 0x1000 long each.
@@ -49,7 +49,8 @@ var fakeFields = map[string]Field{
 	"task_struct.comm": {Offset: 0x150, Size: 16}, "task_struct.nvcsw": {Offset: 0x160, Size: 8}, "task_struct.nivcsw": {Offset: 0x168, Size: 8},
 	"task_struct.thread.sp": {Offset: 0x1000, Size: 8}, "signal_struct.thread_head": {Offset: 16, Size: 16},
 	"rq.nr_switches": {Offset: 0x10, Size: 8}, "rq.nr_running": {Offset: 4, Size: 4}, "rq.clock": {Offset: 0x20, Size: 8}, "rq.curr": {Offset: 0x18, Size: 8},
-	"pcpu_hot.preempt_count": {Offset: 8, Size: 4}, "hrtimer_cpu_base.expires_next": {Offset: 0x28, Size: 8},
+	"pcpu_hot.preempt_count": {Offset: 8, Size: 4}, "hrtimer_cpu_base.expires_next": {Offset: 0x28, Size: 8}, "hrtimer_cpu_base.hres_active": {Offset: 0x10, Size: 1, BitOffset: 2, BitSize: 1},
+	"irq_cpustat_t.apic_timer_irqs": {Offset: 8, Size: 4}, "irq_cpustat_t.irq_call_count": {Offset: 0x30, Size: 4}, "irq_cpustat_t.irq_hv_callback_count": {Offset: 0x44, Size: 4},
 	"mutex.owner": {Offset: 0, Size: 8}, "mutex.wait_list": {Offset: 16, Size: 16}, "mutex_waiter.list": {Offset: 0, Size: 16}, "mutex_waiter.task": {Offset: 16, Size: 8},
 	"rw_semaphore.owner": {Offset: 8, Size: 8}, "rw_semaphore.wait_list": {Offset: 24, Size: 16}, "rwsem_waiter.list": {Offset: 0, Size: 16}, "rwsem_waiter.task": {Offset: 16, Size: 8},
 	"timekeeper.tkr_mono.base": {Offset: 0x18, Size: 8}, "timekeeper.tkr_mono.xtime_nsec": {Offset: 0x20, Size: 8}, "timekeeper.tkr_mono.shift": {Offset: 0x28, Size: 4},
@@ -220,6 +221,11 @@ func newFakeGuest(slide uint64) *fakeGuest {
 		g.u64(rq+0x18, g.taskAt(0))
 		g.u32(percpu(cpu)+fakeSymbols["pcpu_hot"]+8, 1|preemptResched)
 		g.u64(percpu(cpu)+fakeSymbols["hrtimer_bases"]+0x28, 8e9)
+		g.u32(percpu(cpu)+fakeSymbols["hrtimer_bases"]+0x10, 1<<2)
+		// Those that do not count stand between the others.
+		for off, n := range map[uint64]uint32{4: 1 << 20, 8: 30, 0x10: 1 << 20, 0x30: 5, 0x34: 1 << 20, 0x44: 200} {
+			g.u32(percpu(cpu)+fakeSymbols["irq_stat"]+off, n)
+		}
 		for i := range uint64(7) {
 			g.u64(percpu(cpu)+fakeSymbols["vm_event_states"]+8*i, 10*i)
 		}

@@ -3,6 +3,7 @@ package linux
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Layout is what must be known of a kernel to read it: where its symbols were
@@ -47,6 +48,20 @@ var events = struct{ scanned, stolen, major, stalls, oom []string }{
 // refaults are those of node_stat_item; before 5.9 there was one for both.
 var refaults = []string{"WORKINGSET_REFAULT_ANON", "WORKINGSET_REFAULT_FILE", "WORKINGSET_REFAULT"}
 
+// interrupts are the fields of irq_cpustat_t whose sum is
+// detect.RunQueue.Interrupts: counters of vectors that a CPU takes only with
+// interrupts on. Not among them are the non-maskable interrupts (__nmi_count),
+// those of performance counters, which come as such (apic_perf_irqs), and
+// icr_read_retry_count, which counts no interrupts at all. Some interrupts count
+// twice, for how they came and for what they asked. Which of the fields there
+// are depends on the kernel's configuration (arch/x86/include/asm/hardirq.h).
+var interrupts = []string{
+	"apic_timer_irqs", "irq_spurious_count", "kvm_posted_intr_ipis", "kvm_posted_intr_wakeup_ipis", "kvm_posted_intr_nested_ipis",
+	"x86_platform_ipis", "apic_irq_work_irqs", "irq_resched_count", "irq_call_count", "irq_tlb_count", "irq_thermal_count",
+	"irq_threshold_count", "irq_deferred_error_count", "irq_hv_callback_count", "irq_hv_reenlightenment_count",
+	"hyperv_stimer0_count", "posted_msi_notification_count",
+}
+
 // Fields names what a Kernel asks a Layout for: fields as type.path, types, and
 // constants as "enum NAME". What not every kernel has ends in "?".
 func Fields() []string {
@@ -56,7 +71,7 @@ func Fields() []string {
 		"task_struct.__state?", "task_struct.state?", "task_struct.in_iowait?", "task_struct.thread_info.flags?",
 		"signal_struct.thread_head",
 		"rq.nr_switches", "rq.nr_running", "rq.clock", "rq.curr",
-		"pcpu_hot.preempt_count?", "hrtimer_cpu_base.expires_next?",
+		"pcpu_hot.preempt_count?", "hrtimer_cpu_base.expires_next?", "hrtimer_cpu_base.hres_active?",
 		"mutex.owner?", "mutex.wait_list?", "mutex_waiter.list?", "mutex_waiter.task?",
 		"rw_semaphore.owner?", "rw_semaphore.wait_list?", "rwsem_waiter.list?", "rwsem_waiter.task?",
 		"semaphore.wait_list?", "semaphore_waiter.list?", "semaphore_waiter.task?",
@@ -68,6 +83,9 @@ func Fields() []string {
 		for _, c := range list {
 			f = append(f, "enum "+c+"?")
 		}
+	}
+	for _, c := range interrupts {
+		f = append(f, "irq_cpustat_t."+c+"?")
 	}
 	return f
 }
@@ -87,11 +105,17 @@ type offsets struct {
 	pid, comm, tasks, signal, node, stack, sp, nvcsw, nivcsw, head uint64
 	switches, running, clock, curr                                 uint64
 
-	state                      place
-	ioWait                     place
-	ioWaitBit                  byte // mask
-	flags                      place
-	expires                    place
+	state            place
+	ioWait           place
+	ioWaitBit        byte // mask
+	flags            place
+	expires, highRes place
+	highResBit       byte // mask
+	// Of the interrupt counters, irqsLen bytes from irqs on are read; irq are the
+	// offsets in them, of 4 bytes each.
+	irqs                       place
+	irqsLen                    uint64
+	irq                        []uint64
 	base, xtime, shift, keeper place
 	locks                      []lockKind
 }
@@ -103,6 +127,9 @@ type lockKind struct {
 	waitList, waitTask uint64 // in what a waiter has on its stack
 	readers            bool   // bit 0 of owner: readers, of which it names the last
 }
+
+// maxIRQs bounds the size of irq_cpustat_t, which has some twenty counters.
+const maxIRQs = 256
 
 // maxSpan bounds what of a task is read at once; its fields lie within 1 KiB.
 const maxSpan = 4 << 10
@@ -159,6 +186,22 @@ func (k *Kernel) lookUpFields() error {
 	}
 	if err := errors.Join(missing...); err != nil {
 		return errors.Join(errLayout, err)
+	}
+	// Both are needed, as one means nothing without the other.
+	if f, ok := k.layout.Field("hrtimer_cpu_base", "hres_active"); ok && f.BitSize == 1 && f.BitOffset < 8 && o.expires.ok {
+		o.highRes, o.highResBit = place{uint64(f.Offset), true}, 1<<f.BitOffset
+	}
+	for _, c := range interrupts {
+		if f, ok := k.layout.Field("irq_cpustat_t", c); ok && f.Size == 4 && f.Offset < maxIRQs-4 {
+			o.irq = append(o.irq, uint64(f.Offset))
+		}
+	}
+	if len(o.irq) > 0 {
+		lo, hi := slices.Min(o.irq), slices.Max(o.irq)+4
+		o.irqs, o.irqsLen = place{lo, true}, hi-lo
+		for i := range o.irq {
+			o.irq[i] -= lo
+		}
 	}
 	o.span = min(o.tasks, o.signal, o.node, o.pid, o.comm)
 	o.spanLen = max(o.tasks+8, o.signal+8, o.node+8, o.pid+4, o.comm+16) - o.span

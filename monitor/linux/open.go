@@ -30,7 +30,7 @@ type Kernel struct {
 
 // cpu is where a CPU's own variables lie, 0 for those the kernel does not have.
 type cpu struct {
-	rq, preempt, timers, events uint64
+	rq, preempt, timers, highRes, irqs, events uint64
 }
 
 // kernelHalf is the first address of the kernel's half of the address space,
@@ -220,7 +220,10 @@ func (k *Kernel) prepare(cpus int) error {
 			}
 			return addr
 		}
-		c := cpu{rq: at("runqueues", place{0, true}), timers: at("hrtimer_bases", k.off.expires), events: at("vm_event_states", place{0, true})}
+		c := cpu{
+			rq: at("runqueues", place{0, true}), timers: at("hrtimer_bases", k.off.expires), highRes: at("hrtimer_bases", k.off.highRes),
+			irqs: at("irq_stat", k.off.irqs), events: at("vm_event_states", place{0, true}),
+		}
 		if f, ok := k.layout.Field("pcpu_hot", "preempt_count"); ok { // 6.2 to 6.14
 			c.preempt = at("pcpu_hot", place{uint64(f.Offset), true})
 		} else {

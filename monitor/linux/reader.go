@@ -12,6 +12,7 @@ type reader struct {
 	space   *Space
 	scratch [8]byte
 	buf     [16]byte
+	irqs    [maxIRQs]byte
 	large   [256]largePage
 
 	names map[string]string // task names met, so that they are made once

@@ -1,6 +1,7 @@
 package linux
 
 import (
+	"encoding/binary"
 	"math"
 
 	"hangbench/monitor/detect"
@@ -59,10 +60,19 @@ func (k *Kernel) RunQueue(cpu int, q *detect.RunQueue) bool {
 			q.NeedResched = q.NeedResched || n&preemptResched == 0
 		}
 	}
-	if c.timers != 0 {
-		// KTIME_MAX: there is no timer.
-		if t, err := k.u64(c.timers); err == nil && t < math.MaxInt64 {
-			q.TimerNS = int64(t)
+	if c.timers != 0 && c.highRes != 0 {
+		if err := k.read(c.highRes, k.buf[:1]); err == nil && k.buf[0]&k.off.highResBit != 0 {
+			// KTIME_MAX: there is no timer.
+			if t, err := k.u64(c.timers); err == nil && t < math.MaxInt64 {
+				q.TimerNS = int64(t)
+			}
+		}
+	}
+	if c.irqs != 0 {
+		if b := k.irqs[:k.off.irqsLen]; k.read(c.irqs, b) == nil {
+			for _, off := range k.off.irq {
+				q.Interrupts += uint64(binary.LittleEndian.Uint32(b[off:]))
+			}
 		}
 	}
 	return true
