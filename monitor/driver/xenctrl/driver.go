@@ -6,6 +6,7 @@
 package xenctrl
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -94,7 +95,7 @@ func (d *Driver) Unpause() error { return d.dom.Unpause() }
 
 // ReadPhysical copies guest memory at the guest-physical address gpa into b. It
 // is the guest's memory as it is now, and costs no system call if the page was
-// read a short time ago. It may be called from any goroutine.
+// read in the last half minute or so. It may be called from any goroutine.
 func (d *Driver) ReadPhysical(gpa uint64, b []byte) error { return d.mem.read(gpa, b) }
 
 // WritePhysical copies b into guest memory at the guest-physical address gpa.
@@ -137,13 +138,14 @@ func (d *Driver) Listen() (monitor.Ring, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &ring{m: m, dom: d.dom}, nil
+	return &ring{m: m, dom: d.dom, mem: d.mem}, nil
 }
 
 // ring implements monitor.Ring.
 type ring struct {
 	m    *xc.Monitor
 	dom  xc.Domain
+	mem  *memory
 	ev   xc.Event
 	resp xc.Response
 }
@@ -266,8 +268,20 @@ func (r *ring) CurrentView(vcpu int) (monitor.View, error) {
 	return monitor.View(v), err
 }
 
-func (r *ring) AddFrame() (uint64, error)    { return r.dom.AddFrame() }
-func (r *ring) RemoveFrame(gfn uint64) error { return r.dom.RemoveFrame(gfn) }
+// AddFrame also forgets what was known of the frame: that it was not there.
+func (r *ring) AddFrame() (uint64, error) {
+	gfn, err := r.dom.AddFrame()
+	if err == nil {
+		err = r.mem.forget(gfn)
+	}
+	return gfn, err
+}
+
+// RemoveFrame unmaps the frame here too, as Xen keeps what is mapped.
+func (r *ring) RemoveFrame(gfn uint64) error {
+	return errors.Join(r.mem.forget(gfn), r.dom.RemoveFrame(gfn))
+}
+
 func (r *ring) Remap(v monitor.View, from, to uint64) error {
 	return r.dom.ChangeGFN(xc.View(v), from, to)
 }

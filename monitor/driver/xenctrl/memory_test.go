@@ -144,32 +144,105 @@ func TestMemoryAge(t *testing.T) {
 	}
 	delete(f.frames, 1)
 	f.frames[chunkPages] = make([]byte, xc.PageSize)
-	f.now = f.now.Add(maxAge)
+	f.now = f.now.Add(maxMissing / 2)
 	if err := read(chunkPages); !errors.Is(err, errHole) {
-		t.Errorf("dropped before its time: %v", err)
+		t.Errorf("tried again before its time: %v", err)
 	}
-	f.now = f.now.Add(1)
+	f.now = f.now.Add(maxMissing / 2)
 	if err := read(chunkPages); err != nil {
 		t.Errorf("a page that came: %v", err)
 	}
+	f.now = f.now.Add(maxAge/2 - maxMissing)
+	if err := read(1); err != nil {
+		t.Errorf("dropped before its time: %v", err)
+	}
+	f.now = f.now.Add(maxAge/2 + maxMissing)
 	if err := read(1); !errors.Is(err, errHole) {
 		t.Errorf("a page that went: %v", err)
 	}
 }
 
-// TestMemoryBound: however much is read, little stays mapped.
-func TestMemoryBound(t *testing.T) {
-	f, m := newFakeFrames(3 * maxChunks * chunkPages)
-	b := make([]byte, 1)
-	most := 0
-	for gfn := uint64(0); gfn < 3*maxChunks*chunkPages; gfn += chunkPages {
-		if err := m.read(gfn*xc.PageSize, b); err != nil || b[0] != byte(gfn) {
-			t.Fatalf("frame %#x: %d, %v", gfn, b[0], err)
+// TestMemoryGentle: what was mapped together is mapped anew a little at a time,
+// and nothing gets too old.
+func TestMemoryGentle(t *testing.T) {
+	const chunks = 64
+	f, m := newFakeFrames(chunks * chunkPages)
+	b := make([]byte, 8)
+	look := func() {
+		for i := range max(chunks, ageReads) {
+			if err := m.read(uint64(i%chunks)*chunkPages*xc.PageSize, b); err != nil {
+				t.Fatal(err)
+			}
 		}
-		most = max(most, f.holds)
 	}
-	if most > maxChunks {
-		t.Errorf("%d mappings at once, want at most %d", most, maxChunks)
+	const step = maxAge / chunks // one chunk a step, if each lived as long as it may
+	look()
+	for range 10 * chunks {
+		before := f.maps
+		f.now = f.now.Add(step)
+		look()
+		look() // the first one ends with dropping what the second maps
+		// It is 4/3 in the mean, as lives are shorter, and never perfectly even.
+		if n := f.maps - before; n > chunks/8 {
+			t.Fatalf("%d of %d chunks mapped anew within %v", n, chunks, step)
+		}
+		for _, c := range m.chunks {
+			if !f.now.Before(c.until) || c.until.Sub(f.now) > maxAge {
+				t.Fatalf("at %v a chunk lives until %v", f.now, c.until)
+			}
+		}
+	}
+	// Lives end between half of maxAge and maxAge.
+	if n := f.maps; n < 10*chunks || n > 21*chunks {
+		t.Errorf("%d mappings of %d chunks in ten times %v", n, chunks, maxAge)
+	}
+	if f.holds != chunks {
+		t.Errorf("%d mappings held for %d chunks", f.holds, chunks)
+	}
+}
+
+// TestMemoryForget: a frame that is added or removed is noticed at once.
+func TestMemoryForget(t *testing.T) {
+	f, m := newFakeFrames(chunkPages)
+	b := make([]byte, 8)
+	const added = chunkPages + 3
+	if err := m.read(added*xc.PageSize, b); !errors.Is(err, errHole) {
+		t.Fatal(err)
+	}
+	f.frames[added] = make([]byte, xc.PageSize)
+	if err := m.forget(added); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.read(added*xc.PageSize, b); err != nil {
+		t.Errorf("a frame that was added: %v", err)
+	}
+	delete(f.frames, added)
+	if err := m.forget(added); err != nil || f.holds != 0 {
+		t.Errorf("forgotten: %v, %d mappings left", err, f.holds)
+	}
+	if err := m.read(added*xc.PageSize, b); !errors.Is(err, errHole) {
+		t.Errorf("a frame that was removed: %v", err)
+	}
+	if err := m.forget(1 << 40); err != nil {
+		t.Errorf("forgetting what is not known: %v", err)
+	}
+}
+
+// TestMemoryBound: however much is read, little stays mapped, and one chunk
+// makes room for one.
+func TestMemoryBound(t *testing.T) {
+	f, m := newFakeFrames(0)
+	for i := range uint64(3 * maxChunks) {
+		f.frames[i*chunkPages] = bytes.Repeat([]byte{byte(i)}, xc.PageSize)
+	}
+	b := make([]byte, 1)
+	for i := range uint64(3 * maxChunks) {
+		if err := m.read(i*chunkPages*xc.PageSize, b); err != nil || b[0] != byte(i) {
+			t.Fatalf("chunk %d: %d, %v", i, b[0], err)
+		}
+		if want := min(int(i)+1, maxChunks); f.holds != want {
+			t.Fatalf("%d mappings after %d chunks, want %d", f.holds, i+1, want)
+		}
 	}
 	f.unmap = errors.New("unmap failed")
 	if err := m.close(); !errors.Is(err, f.unmap) {
