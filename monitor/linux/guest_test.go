@@ -32,7 +32,7 @@ var fakeSymbols = map[string]uint64{
 	"linux_banner": text + 0x200000, "init_top_pgt": text + 0x201000, "__per_cpu_offset": text + 0x202000,
 	"init_task": text + 0x203000, "nr_threads": text + 0x205000, "total_forks": text + 0x205008, "panic_cpu": text + 0x205010,
 	"tk_core": text + 0x206000, "_totalram_pages": text + 0x207000, "vm_zone_stat": text + 0x207100, "vm_node_stat": text + 0x207200,
-	"big_lock": text + 0x208000, "boot_cpu_data": text + 0x209000,
+	"big_lock": text + 0x208000, "boot_cpu_data": text + 0x209000, "page_offset_base": text + 0x209800, "max_pfn": text + 0x209808,
 	"runqueues": 0x1000, "hrtimer_bases": 0x1800, "pcpu_hot": 0x1900, "irq_stat": 0x1a00, "vm_event_states": 0x2000,
 }
 
@@ -237,6 +237,8 @@ func newFakeGuest(slide uint64) *fakeGuest {
 	}
 	g.write(phys(text+0x6000+0x103), []byte{0xff, 0xd0})
 
+	g.u64(fakeSymbols["page_offset_base"], direct)
+	g.u64(fakeSymbols["max_pfn"], fakeRAM>>12)
 	g.u32(fakeSymbols["panic_cpu"], ^uint32(0))
 	g.u64(fakeSymbols["total_forks"], 77)
 	g.u64(fakeSymbols["_totalram_pages"], 16384)
@@ -286,12 +288,15 @@ func (g *fakeGuest) threads(tasks ...int) {
 	off := uint64(fakeFields["task_struct.thread_node"].Offset)
 	head := direct + signalPhys + uint64(tasks[0])*0x100 + 16
 	g.u64(head, g.taskAt(tasks[0])+off)
+	prev := head
 	for i, t := range tasks {
 		next := head
 		if i+1 < len(tasks) {
 			next = g.taskAt(tasks[i+1]) + off
 		}
 		g.u64(g.put(t, "thread_node"), next)
+		g.u64(g.put(t, "thread_node")+8, prev)
+		prev = g.taskAt(t) + off
 	}
 }
 

@@ -2,6 +2,7 @@ package linux
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"reflect"
@@ -355,6 +356,135 @@ func TestLookEndless(t *testing.T) {
 	}
 }
 
+// TestLookAgain: what a look keeps for the next one never outlives its truth.
+func TestLookAgain(t *testing.T) {
+	g := newFakeGuest(slid)
+	k := mustOpen(t, g)
+	lock, sp := fakeSymbols["big_lock"], g.stackAt(3)+stackSize-0x200
+	look := func() detect.Kernel {
+		var out detect.Kernel
+		k.Look(&out)
+		return out
+	}
+	check := func(what string, want detect.Waiting) {
+		t.Helper()
+		if got := look(); len(got.Waiting) != 1 || !reflect.DeepEqual(got.Waiting[0], want) || len(got.Unreadable) > 0 || got.Walked != 7 {
+			t.Errorf("%s: %+v, want %+v", what, got, want)
+		}
+	}
+	want := detect.Waiting{PID: 3, Comm: "waiter", Switches: 42, Stack: []string{"__mutex_lock", "do_work", "kthread"}, Lock: "big_lock", Owner: "holder (4)"}
+	check("first", want)
+	reads := g.reads
+	look()
+	if first, second := reads, g.reads-reads; second >= first {
+		t.Errorf("%d reads for the second look, %d up to the first", second, first)
+	}
+	g.u64(lock, g.taskAt(6)|1)
+	want.Owner = "work (6)"
+	check("another owner", want)
+	g.write(phys(g.put(6, "comm")), []byte("play\x00"))
+	want.Owner = "play (6)"
+	check("a new name", want)
+	// It goes on and waits for something else, at the same place.
+	g.u64(sp+8*8, 0)
+	g.u64(sp+6*8, text+0x7105+g.slide)
+	g.u64(lock, 0)
+	check("it has not run", detect.Waiting{PID: 3, Comm: "waiter", Switches: 42, Stack: want.Stack, Lock: "big_lock"})
+	g.u64(g.put(3, "nvcsw"), 41)
+	want = detect.Waiting{PID: 3, Comm: "waiter", Switches: 43, Stack: []string{"rwsem_down_write_slowpath", "do_work", "kthread"}}
+	check("it has run", want)
+	// The same structure is another thread's.
+	g.u64(sp+6*8, text+0x4105+g.slide)
+	g.u32(g.put(3, "pid"), 33)
+	want.PID, want.Stack = 33, []string{"__mutex_lock", "do_work", "kthread"}
+	check("another thread", want)
+	// A lock that is no proof yet is looked for again.
+	g.u64(lock, g.taskAt(4))
+	want.Lock, want.Owner = "big_lock", "holder (4)"
+	check("owner met", want)
+	g.u64(lock, g.taskAt(4)|1)
+	g.u64(sp+5*8, direct+0x6000)
+	g.u64(direct+0x6000, g.taskAt(1))
+	want.Lock, want.Owner = "mutex at 0xffff888000006000", "init (1)"
+	check("another lock's owner met", want)
+	// Threads that have ended are nobody.
+	g.chain(0, 1, 2, 3, 5)
+	g.u32(fakeSymbols["nr_threads"], 6)
+	g.u64(direct+0x6000, g.taskAt(4))
+	if got := look(); got.Walked != 6 || len(got.Waiting) != 1 || got.Waiting[0].Owner != "" {
+		t.Errorf("the owner has ended: %+v", got)
+	}
+}
+
+// TestLookForgets: what is kept of threads and names stays bounded.
+func TestLookForgets(t *testing.T) {
+	g := newFakeGuest(slid)
+	k := mustOpen(t, g)
+	var out detect.Kernel
+	for i := range 2 * maxNames {
+		g.write(phys(g.put(6, "comm")), fmt.Appendf(nil, "name%d\x00", i))
+		k.Look(&out)
+		if out.Walked != 7 || len(out.Waiting) != 1 || out.Waiting[0].Owner != "holder (4)" {
+			t.Fatalf("look %d: %+v", i, out)
+		}
+		if len(k.groups) > maxNames+7 || len(k.names) != len(k.groups) || len(k.known) != len(k.tasks) {
+			t.Fatalf("look %d: %d groups, %d names, %d threads", i, len(k.groups), len(k.names), len(k.tasks))
+		}
+	}
+	g.u64(percpu(0)+fakeSymbols["runqueues"]+0x18, g.taskAt(6))
+	for i := range 2 * maxNames {
+		want := fmt.Sprintf("other%d", i)
+		g.write(phys(g.put(6, "comm")), []byte(want+"\x00"))
+		var q detect.RunQueue
+		if !k.RunQueue(0, &q) || q.Comm != want {
+			t.Fatalf("run queue: %+v", q)
+		}
+	}
+	if len(k.groups) > maxNames+7 {
+		t.Errorf("%d names from run queues", len(k.groups))
+	}
+}
+
+// TestDirectMap: it is used only if the kernel's page tables agree, and without
+// it the same is read.
+func TestDirectMap(t *testing.T) {
+	var want detect.Kernel
+	g := newFakeGuest(slid)
+	k := mustOpen(t, g)
+	if k.direct != direct || k.directLen != fakeRAM {
+		t.Errorf("%#x bytes from %#x on, want %#x from %#x on", k.directLen, k.direct, fakeRAM, uint64(direct))
+	}
+	k.Look(&want)
+	for name, change := range map[string]func(g *fakeGuest){
+		"moved":            func(g *fakeGuest) { g.u64(fakeSymbols["page_offset_base"], direct+1<<30) },
+		"not aligned":      func(g *fakeGuest) { g.u64(fakeSymbols["page_offset_base"], direct+1<<21) },
+		"in user space":    func(g *fakeGuest) { g.u64(fakeSymbols["page_offset_base"], 1<<40) },
+		"no memory":        func(g *fakeGuest) { g.u64(fakeSymbols["max_pfn"], 0) },
+		"too much memory":  func(g *fakeGuest) { g.u64(fakeSymbols["max_pfn"], math.MaxUint64) },
+		"root outside":     func(g *fakeGuest) { g.u64(fakeSymbols["max_pfn"], 1) },
+		"cannot be read":   func(g *fakeGuest) { g.gone[phys(fakeSymbols["page_offset_base"])>>12] = true },
+		"no such variable": func(g *fakeGuest) {},
+	} {
+		g := newFakeGuest(slid)
+		change(g)
+		without := "boot_cpu_data"
+		if name == "no such variable" {
+			without = "max_pfn"
+		}
+		k, err := g.open(without)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if k.directLen != 0 {
+			t.Errorf("%s: believed, %#x bytes from %#x on", name, k.directLen, k.direct)
+		}
+		var got detect.Kernel
+		if k.Look(&got); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %+v\nwant %+v", name, got, want)
+		}
+	}
+}
+
 // endlessGuest has in its upper half 8 bytes that are the address of the next 16
 // ones, whatever is read.
 type endlessGuest struct{ *fakeGuest }
@@ -519,8 +649,61 @@ func FuzzKernel(f *testing.F) {
 	})
 }
 
+// flatGuest is a guest's memory as one piece, which costs little to read.
+type flatGuest []byte
+
+func (f flatGuest) ReadPhysical(gpa uint64, b []byte) error {
+	if gpa > uint64(len(f)-len(b)) {
+		return errGone
+	}
+	copy(b, f[gpa:])
+	return nil
+}
+
+// newCrowd is a guest with as many threads as a small one has, one a process.
+func newCrowd(t interface {
+	Helper()
+	Fatal(...any)
+}, threads int) *Kernel {
+	t.Helper()
+	g := newFakeGuest(slid)
+	all := []int{0}
+	for i := 1; i <= threads; i++ {
+		all = append(all, i)
+		g.write(phys(g.put(i, "comm")), append([]byte("thread/"), byte('a'+i%26), 0))
+		g.u32(g.put(i, "pid"), uint32(i))
+		g.u32(g.put(i, "__state"), 1)
+		g.u64(g.put(i, "signal"), direct+signalPhys+uint64(i)*0x100)
+		g.threads(i)
+	}
+	g.chain(all...)
+	g.u32(fakeSymbols["nr_threads"], uint32(threads))
+	flat := make(flatGuest, fakeRAM)
+	for frame, b := range g.frames {
+		copy(flat[frame<<12:], b)
+	}
+	k, err := Open(flat, fakeLayout{nil, fakeBanner}, g.registers(true), g.registers(false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+// TestLookAllocates: a look that meets nothing new allocates nothing.
+func TestLookAllocates(t *testing.T) {
+	k := newCrowd(t, 62)
+	var out detect.Kernel
+	k.Look(&out)
+	if out.Walked != 62 || len(out.Unreadable) != 0 || out.WaitingTotal != 0 || out.LargestCount != 3 {
+		t.Fatalf("%+v", out)
+	}
+	if n := testing.AllocsPerRun(20, func() { k.Look(&out) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
 func BenchmarkRunQueue(b *testing.B) {
-	k := mustOpen(b, newFakeGuest(slid))
+	k := newCrowd(b, 62)
 	var q detect.RunQueue
 	b.ReportAllocs()
 	for b.Loop() {
@@ -529,7 +712,7 @@ func BenchmarkRunQueue(b *testing.B) {
 }
 
 func BenchmarkLook(b *testing.B) {
-	k := mustOpen(b, newFakeGuest(slid))
+	k := newCrowd(b, 62)
 	var out detect.Kernel
 	b.ReportAllocs()
 	for b.Loop() {

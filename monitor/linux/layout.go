@@ -204,7 +204,7 @@ func (k *Kernel) lookUpFields() error {
 		}
 	}
 	o.span = min(o.tasks, o.signal, o.node, o.pid, o.comm)
-	o.spanLen = max(o.tasks+8, o.signal+8, o.node+8, o.pid+4, o.comm+16) - o.span
+	o.spanLen = max(o.tasks+8, o.signal+8, o.node+16, o.pid+4, o.comm+16) - o.span
 	if o.spanLen > maxSpan {
 		return fmt.Errorf("%w: the fields of a task lie %d bytes apart", errLayout, o.spanLen)
 	}

@@ -25,22 +25,26 @@ const (
 	taskNoLoad          = 0x400
 )
 
-// walked is what the walk of the task list leaves behind, kept so that the next
-// walk need not allocate it.
+// walked is what the walks of the task list leave behind. Most threads are there
+// the next time again.
 type walked struct {
-	tasks   []task
-	index   map[uint64]int // address of a task to its place in tasks
-	groups  map[string]int
-	waiting []uint64 // addresses of the first threads in state D
+	looks   uint64           // looks so far
+	tasks   []task           // threads met in any of them
+	known   map[uint64]int32 // address of a thread to its place in tasks
+	met     int              // threads met in this one
+	waiting []int32          // the first of them in state D, their places in tasks
+	total   int              // of threads in state D
 	began   time.Time
 	span    [maxSpan]byte // of the task read last
-	total   int           // of threads in state D
 }
 
 type task struct {
-	addr uint64
-	pid  int32
-	comm string
+	addr  uint64
+	look  uint64 // the look that met it last
+	pid   int32
+	group int32    // of threads of this name, -1 before it is known
+	comm  [16]byte // the name as it stands in memory
+	wait  *wait    // what was found when it was in state D
 }
 
 // lookSymbols are addresses of variables, slid; 0 for those that this kernel
@@ -201,9 +205,16 @@ func (k *Kernel) memory(out *detect.Kernel, number func(string, uint64) uint64, 
 // threadsOf walks the task list: all processes, and of each all threads.
 func (k *Kernel) threadsOf(out *detect.Kernel, lost func(string, error)) {
 	w := &k.walked
-	w.tasks, w.waiting, w.total = w.tasks[:0], w.waiting[:0], 0
-	clear(w.index)
-	clear(w.groups)
+	w.looks++
+	w.waiting, w.met, w.total = w.waiting[:0], 0, 0
+	if len(w.tasks) > 2*maxThreads || len(k.groups) > maxNames {
+		clear(w.known)
+		clear(w.tasks) // they hold pointers
+		w.tasks = w.tasks[:0]
+		clear(k.names)
+		clear(k.groups)
+		k.groups = k.groups[:0]
+	}
 	w.began = time.Now()
 	if k.initTask == 0 {
 		lost("the task list", errAbsent)
@@ -215,19 +226,19 @@ func (k *Kernel) threadsOf(out *detect.Kernel, lost func(string, error)) {
 	if err := k.walkProcesses(); err != nil {
 		lost("the task list", err)
 	}
-	out.Walked, out.WaitingTotal = len(w.tasks), w.total
-	for comm, n := range w.groups {
-		// A group of one is none; among equals the first name, to be repeatable.
-		if n > out.LargestCount || n == out.LargestCount && comm < out.LargestComm {
-			out.LargestComm, out.LargestCount = comm, n
+	out.Walked, out.WaitingTotal = w.met, w.total
+	for i := range k.groups {
+		// Among equals the first name, to be repeatable.
+		if g := &k.groups[i]; g.look == w.looks && (g.size > out.LargestCount || g.size == out.LargestCount && g.comm < out.LargestComm) {
+			out.LargestComm, out.LargestCount = g.comm, g.size
 		}
 	}
 	// Tasks come and go during the walk; more than a few missing is another thing.
 	if off := int64(out.Threads) - int64(out.Walked); off > 4+int64(out.Threads)/8 || -off > 4+int64(out.Threads)/8 {
 		lost("the task list", layoutError("met "+strconv.Itoa(out.Walked)+" threads, nr_threads says "+strconv.FormatUint(out.Threads, 10)))
 	}
-	for _, addr := range w.waiting {
-		wt, err := k.waits(addr)
+	for _, i := range w.waiting {
+		wt, err := k.waits(&w.tasks[i])
 		if err != nil {
 			lost(fmt.Sprintf("a waiting thread, %s (%d)", wt.Comm, wt.PID), err)
 		}
@@ -293,7 +304,7 @@ func (k *Kernel) walkProcesses() error {
 			return 0, err
 		}
 		next, signal := k.field(k.off.tasks), k.field(k.off.signal)
-		before := len(k.tasks)
+		before := k.met
 		err := k.walkThreads(leader, signal, &threads)
 		if err != nil {
 			note(err)
@@ -302,7 +313,7 @@ func (k *Kernel) walkProcesses() error {
 			}
 		}
 		// The leader at least; a process that ends has no threads left.
-		if err != nil && len(k.tasks) == before {
+		if err != nil && k.met == before {
 			if err := k.readTask(leader); err != nil {
 				return 0, err
 			}
@@ -322,6 +333,11 @@ func (k *Kernel) walkThreads(leader, signal uint64, budget *int) error {
 		return fmt.Errorf("%#x stands where a process' signals should be", signal)
 	}
 	head := signal + k.off.head
+	if k.field(k.off.node) == head && k.field(k.off.node+8) == head {
+		// The list is the head and the leader: most processes have one thread.
+		*budget--
+		return k.meet(leader)
+	}
 	start, err := k.u64(head)
 	if err != nil {
 		return err
@@ -349,19 +365,42 @@ func (k *Kernel) field(off uint64) uint64 {
 	return binary.LittleEndian.Uint64(k.span[off-k.off.span:])
 }
 
+// thread returns a thread that this look has met.
+func (k *Kernel) thread(addr uint64) (*task, bool) {
+	i, ok := k.known[addr]
+	if !ok || k.tasks[i].look != k.looks {
+		return nil, false
+	}
+	return &k.tasks[i], true
+}
+
 // meet takes note of the thread read last.
 func (k *Kernel) meet(addr uint64) error {
-	if _, again := k.index[addr]; again {
+	i, ok := k.known[addr]
+	if !ok {
+		i = int32(len(k.tasks))
+		k.known[addr] = i
+		k.tasks = append(k.tasks, task{addr: addr, group: -1})
+	}
+	t := &k.tasks[i]
+	if t.look == k.looks {
 		return errLoop
 	}
 	pid := binary.LittleEndian.Uint32(k.span[k.off.pid-k.off.span:])
 	if pid > maxPID {
 		return fmt.Errorf("a thread with the PID %d", pid)
 	}
-	comm := k.name(k.span[k.off.comm-k.off.span:][:16])
-	k.index[addr] = len(k.tasks)
-	k.tasks = append(k.tasks, task{addr, int32(pid), comm})
-	k.groups[comm]++
+	// TASK_COMM_LEN is 16 and the last byte 0.
+	if comm := [16]byte(k.span[k.off.comm-k.off.span:]); t.group < 0 || comm != t.comm {
+		t.comm, t.group = comm, k.groupOf(k.span[k.off.comm-k.off.span:][:16])
+	}
+	t.look, t.pid = k.looks, int32(pid)
+	k.met++
+	g := &k.groups[t.group]
+	if g.look != k.looks {
+		g.look, g.size = k.looks, 0
+	}
+	g.size++
 	if !k.off.state.ok {
 		return nil
 	}
@@ -371,7 +410,7 @@ func (k *Kernel) meet(addr uint64) error {
 	}
 	if state&taskUninterruptible != 0 && state&taskNoLoad == 0 {
 		if k.total++; len(k.waiting) < detect.MaxWaiting {
-			k.waiting = append(k.waiting, addr)
+			k.waiting = append(k.waiting, i)
 		}
 	}
 	return nil

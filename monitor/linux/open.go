@@ -31,6 +31,11 @@ type Kernel struct {
 // cpu is where a CPU's own variables lie, 0 for those the kernel does not have.
 type cpu struct {
 	rq, preempt, timers, highRes, irqs, events uint64
+
+	// The name of the task that was seen last, as it stands in its structure and as
+	// a string.
+	comm [16]byte
+	name string
 }
 
 // kernelHalf is the first address of the kernel's half of the address space,
@@ -191,10 +196,10 @@ func (k *Kernel) prepare(cpus int) error {
 	k.needResched = 1 << tifNeedResched(k.layout.Banner())
 	k.textLo, _ = k.Symbol("_stext")
 	k.textHi, _ = k.Symbol("_etext")
-	k.walked.index = make(map[uint64]int)
-	k.walked.groups = make(map[string]int)
-	k.names = make(map[string]string)
+	k.known = make(map[uint64]int32)
+	k.names = make(map[string]int32)
 	k.findSymbols()
+	k.findDirect()
 	offsets, err := k.Symbol("__per_cpu_offset")
 	if err != nil {
 		return err
@@ -235,6 +240,37 @@ func (k *Kernel) prepare(cpus int) error {
 		k.cpus = append(k.cpus, c)
 	}
 	return nil
+}
+
+// maxDirect bounds the direct map: with four levels of page tables it has 64 TiB
+// (Documentation/arch/x86/x86_64/mm.rst).
+const maxDirect = 1 << 46
+
+// findDirect finds the direct map of all memory: the address of physical address
+// 0 is in page_offset_base, which does not change after boot, and max_pfn is one
+// more than the last frame. That the kernel's page tables agree about the place
+// of their own root is the proof. Memory that is added to the guest later lies
+// outside and is found in the page tables, as all is without a direct map.
+func (k *Kernel) findDirect() {
+	read := func(name string) uint64 {
+		va, err := k.Symbol(name)
+		if err != nil {
+			return 0
+		}
+		v, err := k.u64(va)
+		if err != nil {
+			return 0
+		}
+		return v
+	}
+	base, frames := read("page_offset_base"), read("max_pfn")
+	// KASLR moves it by what an entry of level 3 maps.
+	if base < kernelHalf || base%(1<<30) != 0 || frames > maxDirect>>12 || k.space.root >= frames<<12 {
+		return
+	}
+	if gpa, err := k.space.Translate(base + k.space.root); err == nil && gpa == k.space.root {
+		k.direct, k.directLen = base, frames<<12
+	}
 }
 
 // tifNeedResched is the bit of TIF_NEED_RESCHED in thread_info.flags: 3 in

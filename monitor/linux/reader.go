@@ -5,17 +5,30 @@ import (
 	"fmt"
 )
 
-// reader reads kernel memory without allocating, and remembers translations by
-// large pages: Linux maps all memory so, and never elsewhere later. They are
-// dropped with every Look all the same, as vmalloc has large pages too.
+// reader reads kernel memory without allocating. Addresses of the direct map it
+// translates by subtraction, and of the others it remembers translations by large
+// pages. Those are dropped with every Look, as vmalloc has large pages too.
 type reader struct {
 	space   *Space
 	scratch [8]byte
 	buf     [16]byte
 	irqs    [maxIRQs]byte
 	large   [256]largePage
+	// The direct map: directLen bytes from direct on are all physical memory, from
+	// address 0 on; none if it could not be found.
+	direct, directLen uint64
 
-	names map[string]string // task names met, so that they are made once
+	// Task names met, so that they are made once: groups has the strings, and names
+	// where in groups they are.
+	names  map[string]int32
+	groups []group
+}
+
+// group is the threads of one name.
+type group struct {
+	comm string
+	look uint64 // the look that met it last
+	size int    // then
 }
 
 type largePage struct {
@@ -29,6 +42,9 @@ const largeBits = 21
 func (r *reader) forget() { clear(r.large[:]) }
 
 func (r *reader) translate(va uint64) (uint64, error) {
+	if off := va - r.direct; off < r.directLen {
+		return off, nil
+	}
 	tag := va>>largeBits<<largeBits | 1
 	e := &r.large[va>>largeBits%uint64(len(r.large))]
 	if e.tag == tag {
@@ -46,7 +62,7 @@ func (r *reader) translate(va uint64) (uint64, error) {
 
 // read fills b, which must belong to the heap for not to be moved there.
 func (r *reader) read(va uint64, b []byte) error {
-	for len(b) > 0 {
+	for {
 		gpa, err := r.translate(va)
 		if err != nil {
 			return err
@@ -55,9 +71,10 @@ func (r *reader) read(va uint64, b []byte) error {
 		if err := r.space.mem.ReadPhysical(gpa, b[:n]); err != nil {
 			return fmt.Errorf("read guest memory at %#x: %w", va, err)
 		}
-		b, va = b[n:], va+uint64(n)
+		if b, va = b[n:], va+uint64(n); len(b) == 0 {
+			return nil
+		}
 	}
-	return nil
 }
 
 func (r *reader) u64(va uint64) (uint64, error) {
@@ -70,33 +87,42 @@ func (r *reader) u32(va uint64) (uint32, error) {
 	return binary.LittleEndian.Uint32(r.buf[:4]), err
 }
 
-// maxNames bounds the task names that are kept.
+// maxNames bounds the task names that are kept from one look to the next.
 const maxNames = 4096
 
-// comm reads a task's name: TASK_COMM_LEN is 16 and the last byte 0.
-func (r *reader) comm(va uint64) (string, error) {
-	b := r.buf[:16]
-	if err := r.read(va, b); err != nil {
-		return "", err
+// nameOf is the string in b up to its first 0, made once for each name.
+func (r *reader) nameOf(b []byte) string {
+	b = trim(b)
+	if i, ok := r.names[string(b)]; ok {
+		return r.groups[i].comm
 	}
-	return r.name(b), nil
+	if len(r.groups) >= maxNames {
+		return string(b)
+	}
+	return r.groups[r.addGroup(b)].comm
 }
 
-// name is the string in b up to its first 0, made once for each name.
-func (r *reader) name(b []byte) string {
+// groupOf is the place in groups of the name in b.
+func (r *reader) groupOf(b []byte) int32 {
+	b = trim(b)
+	if i, ok := r.names[string(b)]; ok {
+		return i
+	}
+	return r.addGroup(b)
+}
+
+func (r *reader) addGroup(b []byte) int32 {
+	s, i := string(b), int32(len(r.groups))
+	r.names[s] = i
+	r.groups = append(r.groups, group{comm: s})
+	return i
+}
+
+func trim(b []byte) []byte {
 	for i, c := range b {
 		if c == 0 {
-			b = b[:i]
-			break
+			return b[:i]
 		}
 	}
-	if s, ok := r.names[string(b)]; ok {
-		return s
-	}
-	if len(r.names) >= maxNames {
-		clear(r.names)
-	}
-	s := string(b)
-	r.names[s] = s
-	return s
+	return b
 }

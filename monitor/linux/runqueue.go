@@ -45,9 +45,14 @@ func (k *Kernel) RunQueue(cpu int, q *detect.RunQueue) bool {
 		return false
 	}
 	q.PID = int32(pid)
-	if q.Comm, err = k.comm(curr + k.off.comm); err != nil {
+	// TASK_COMM_LEN is 16 and the last byte 0.
+	if err := k.read(curr+k.off.comm, k.buf[:16]); err != nil {
 		return false
 	}
+	if k.buf != c.comm || c.name == "" {
+		c.comm, c.name = k.buf, k.nameOf(k.buf[:16])
+	}
+	q.Comm = c.name
 	// A CPU asks another one to schedule by the task's flag and an interrupt, and
 	// only that interrupt's handler clears the bit in the count.
 	if k.off.flags.ok {

@@ -3,6 +3,7 @@ package linux
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strings"
 
 	"hangbench/monitor/detect"
@@ -26,11 +27,22 @@ const (
 	maxHops = 64
 )
 
+// wait is what was found of a thread in uninterruptible sleep. A thread that has
+// not run since, which its counts of switches tell, has the same stack and waits
+// for the same lock.
+type wait struct {
+	pid          int32
+	switches, sp uint64
+	stack        []string
+	lock         uint64 // 0 if none was proven
+	kind         *lockKind
+}
+
 // waits describes a thread in uninterruptible sleep. What it has when an error
 // comes is right.
-func (k *Kernel) waits(addr uint64) (detect.Waiting, error) {
-	t := k.tasks[k.index[addr]]
-	w := detect.Waiting{PID: t.pid, Comm: t.comm}
+func (k *Kernel) waits(t *task) (detect.Waiting, error) {
+	addr := t.addr
+	w := detect.Waiting{PID: t.pid, Comm: k.groups[t.group].comm}
 	voluntary, err := k.u64(addr + k.off.nvcsw)
 	if err != nil {
 		return w, err
@@ -58,12 +70,40 @@ func (k *Kernel) waits(addr uint64) (detect.Waiting, error) {
 	if stack < kernelHalf || sp < stack || sp-stack >= stackSize || sp&7 != 0 {
 		return w, fmt.Errorf("its stack pointer %#x is not in its stack at %#x", sp, stack)
 	}
-	words, err := k.words(sp, int(stackSize-(sp-stack)))
+	end := stack + stackSize
+	seen := t.wait
+	if seen != nil && seen.pid == t.pid && seen.switches == w.Switches && seen.sp == sp {
+		w.Stack = seen.stack
+		if seen.lock != 0 {
+			k.describe(&w, seen.lock, seen.kind)
+			return w, nil
+		}
+	} else {
+		seen, t.wait = nil, nil
+	}
+	size := end - sp
+	if seen != nil {
+		size = min(size, 8*lockSpan)
+	}
+	words, err := k.words(sp, int(size))
 	if err != nil {
 		return w, err
 	}
-	w.Stack = k.named(nil, words, maxNamed)
-	k.lockOf(&w, addr, sp, words)
+	if seen == nil {
+		// Without room to append to: it is given out again.
+		w.Stack = slices.Clip(k.named(nil, words, maxNamed))
+		seen = &wait{pid: t.pid, switches: w.Switches, sp: sp, stack: w.Stack}
+		if 8*uint64(len(words)) == size && len(w.Stack) > 0 {
+			t.wait = seen
+		}
+	}
+	lock, kind, proven := k.lockOf(w.Stack, t.addr, sp, end, words)
+	if kind != nil {
+		k.describe(&w, lock, kind)
+	}
+	if proven {
+		seen.lock, seen.kind = lock, kind
+	}
 	return w, nil
 }
 
@@ -183,10 +223,10 @@ func (k *Kernel) Callers(names []string, rsp uint64) []string {
 // the stack as well. All three together are proof. If the queue is cut short or
 // torn, a lock whose owner was met on the walk will do, if its function is on
 // the stack.
-func (k *Kernel) lockOf(w *detect.Waiting, self, sp uint64, words []uint64) {
-	end := sp + 8*uint64(len(words))
+func (k *Kernel) lockOf(stack []string, self, sp, end uint64, words []uint64) (lock uint64, kind *lockKind, proven bool) {
 	words = words[:min(len(words), lockSpan)]
-	for _, kind := range k.off.locks {
+	for i := range k.off.locks {
+		kind := &k.off.locks[i]
 		tries := maxWaiters
 		for i, v := range words {
 			at := sp + 8*uint64(i)
@@ -198,13 +238,13 @@ func (k *Kernel) lockOf(w *detect.Waiting, self, sp uint64, words []uint64) {
 			}
 			node := at - kind.waitTask + kind.waitList
 			if lock, ok := k.headOf(node, kind, sp, end, words); ok {
-				k.describe(w, lock, kind)
-				return
+				return lock, kind, true
 			}
 		}
 	}
-	for _, kind := range k.off.locks {
-		if !kind.owner.ok || !onStack(w.Stack, kind.name) {
+	for i := range k.off.locks {
+		kind := &k.off.locks[i]
+		if !kind.owner.ok || !onStack(stack, kind.name) {
 			continue
 		}
 		for _, v := range words {
@@ -215,12 +255,12 @@ func (k *Kernel) lockOf(w *detect.Waiting, self, sp uint64, words []uint64) {
 			if err != nil || owner&^7 == self {
 				continue
 			}
-			if _, met := k.index[owner&^7]; met {
-				k.describe(w, v, kind)
-				return
+			if _, met := k.thread(owner &^ 7); met {
+				return v, kind, false
 			}
 		}
 	}
+	return 0, nil, false
 }
 
 // onStack reports whether a function of the lock's kind is on the stack.
@@ -236,7 +276,7 @@ func onStack(stack []string, kind string) bool {
 
 // headOf follows a queue from an element on the stack to the head, which is the
 // element for which the lock that would hold it is on the stack.
-func (k *Kernel) headOf(node uint64, kind lockKind, sp, end uint64, words []uint64) (lock uint64, ok bool) {
+func (k *Kernel) headOf(node uint64, kind *lockKind, sp, end uint64, words []uint64) (lock uint64, ok bool) {
 	next := node
 	for range maxHops {
 		var err error
@@ -257,7 +297,7 @@ func (k *Kernel) headOf(node uint64, kind lockKind, sp, end uint64, words []uint
 
 // describe names the lock and who holds it. The low three bits of the owner are
 // flags (kernel/locking/mutex.c and rwsem.c).
-func (k *Kernel) describe(w *detect.Waiting, lock uint64, kind lockKind) {
+func (k *Kernel) describe(w *detect.Waiting, lock uint64, kind *lockKind) {
 	var ok bool
 	if w.Lock, ok = k.Data(lock); !ok {
 		w.Lock = fmt.Sprintf("%s at %#x", kind.name, lock)
@@ -269,8 +309,8 @@ func (k *Kernel) describe(w *detect.Waiting, lock uint64, kind lockKind) {
 	if err != nil || owner&^7 == 0 {
 		return
 	}
-	if i, met := k.index[owner&^7]; met {
-		w.Owner = fmt.Sprintf("%s (%d)", k.tasks[i].comm, k.tasks[i].pid)
+	if t, met := k.thread(owner &^ 7); met {
+		w.Owner = fmt.Sprintf("%s (%d)", k.groups[t.group].comm, t.pid)
 	} else {
 		w.Owner = fmt.Sprintf("no thread that exists (%#x)", owner&^7)
 	}
