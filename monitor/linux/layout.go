@@ -98,24 +98,22 @@ type place struct {
 
 // offsets are the places of the fields, looked up once.
 type offsets struct {
-	// Of a task, the walk reads spanLen bytes from span on: tasks, signal, node, pid
-	// and comm.
-	span, spanLen uint64
+	// What is read at once: of a task by the walk (tasks, signal, node, pid and comm)
+	// and for a run queue (pid and comm), of a run queue in two parts, and of the
+	// timers.
+	walk, who, counts, current, timer span
 
 	pid, comm, tasks, signal, node, stack, sp, nvcsw, nivcsw, head uint64
 	switches, running, clock, curr                                 uint64
 
-	state            place
-	ioWait           place
-	ioWaitBit        byte // mask
-	flags            place
-	expires, highRes place
-	highResBit       byte // mask
-	// Of the interrupt counters, irqsLen bytes from irqs on are read; irq are the
-	// offsets in them, of 4 bytes each.
-	irqs                       place
-	irqsLen                    uint64
-	irq                        []uint64
+	state                      place
+	ioWait                     place
+	ioWaitBit                  byte // mask
+	flags                      place
+	expires, highRes           place
+	highResBit                 byte     // mask
+	irqs                       span     // the interrupt counters
+	irq                        []uint64 // their offsets, of 4 bytes each
 	base, xtime, shift, keeper place
 	locks                      []lockKind
 }
@@ -131,7 +129,20 @@ type lockKind struct {
 // maxIRQs bounds the size of irq_cpustat_t, which has some twenty counters.
 const maxIRQs = 256
 
-// maxSpan bounds what of a task is read at once; its fields lie within 1 KiB.
+// span is a piece of a structure that is read at once.
+type span struct{ off, len uint64 }
+
+// cover is the span of fields, given as offsets and sizes in turn.
+func cover(fields ...uint64) span {
+	lo, hi := fields[0], fields[0]+fields[1]
+	for i := 2; i < len(fields); i += 2 {
+		lo, hi = min(lo, fields[i]), max(hi, fields[i]+fields[i+1])
+	}
+	return span{lo, hi - lo}
+}
+
+// maxSpan bounds what of a structure is read at once; most fields that are lie
+// within 1 KiB.
 const maxSpan = 4 << 10
 
 var errLayout = errors.New("the kernel's layout has not all that is needed to read it")
@@ -197,16 +208,19 @@ func (k *Kernel) lookUpFields() error {
 		}
 	}
 	if len(o.irq) > 0 {
-		lo, hi := slices.Min(o.irq), slices.Max(o.irq)+4
-		o.irqs, o.irqsLen = place{lo, true}, hi-lo
-		for i := range o.irq {
-			o.irq[i] -= lo
-		}
+		first := slices.Min(o.irq)
+		o.irqs = span{first, slices.Max(o.irq) + 4 - first}
 	}
-	o.span = min(o.tasks, o.signal, o.node, o.pid, o.comm)
-	o.spanLen = max(o.tasks+8, o.signal+8, o.node+16, o.pid+4, o.comm+16) - o.span
-	if o.spanLen > maxSpan {
-		return fmt.Errorf("%w: the fields of a task lie %d bytes apart", errLayout, o.spanLen)
+	o.walk = cover(o.tasks, 8, o.signal, 8, o.node, 16, o.pid, 4, o.comm, 16)
+	o.who = cover(o.pid, 4, o.comm, 16)
+	o.counts, o.current = cover(o.switches, 8, o.running, 4), cover(o.clock, 8, o.curr, 8)
+	if o.highRes.ok {
+		o.timer = cover(o.expires.off, 8, o.highRes.off, 1)
+	}
+	for _, s := range []span{o.walk, o.who, o.counts, o.current, o.timer} {
+		if s.len > maxSpan {
+			return fmt.Errorf("%w: fields of one structure lie %d bytes apart", errLayout, s.len)
+		}
 	}
 	return nil
 }

@@ -32,10 +32,10 @@ type walked struct {
 	tasks   []task           // threads met in any of them
 	known   map[uint64]int32 // address of a thread to its place in tasks
 	met     int              // threads met in this one
+	next    int32            // where in tasks the next thread was, if nothing has changed
 	waiting []int32          // the first of them in state D, their places in tasks
 	total   int              // of threads in state D
 	began   time.Time
-	span    [maxSpan]byte // of the task read last
 }
 
 type task struct {
@@ -53,6 +53,7 @@ type lookSymbols struct {
 	initTask, threads, forks, panicCPU, timekeeping uint64
 	totalRAM, zones, nodes                          uint64
 	eventSums                                       [5][]uint64 // offsets in vm_event_states, in the order of events
+	eventSpan                                       span        // that holds them all
 	refaults                                        []uint64    // offsets in vm_node_stat
 	free                                            place       // in vm_zone_stat
 }
@@ -66,10 +67,10 @@ func (k *Kernel) findSymbols() {
 		}
 		return 0
 	}
-	// An array of the kernel's counters has well under a thousand.
+	// An array of the kernel's counters has some hundred, and fits in maxSpan.
 	counters := func(names []string) (offs []uint64) {
 		for _, name := range names {
-			if v, ok := k.layout.Constant(name); ok && v >= 0 && v < 1024 {
+			if v, ok := k.layout.Constant(name); ok && v >= 0 && v < maxSpan/8 {
 				offs = append(offs, 8*uint64(v))
 			}
 		}
@@ -82,6 +83,12 @@ func (k *Kernel) findSymbols() {
 	}
 	for i, names := range [...][]string{events.scanned, events.stolen, events.major, events.stalls, events.oom} {
 		k.eventSums[i] = counters(names)
+		for _, off := range k.eventSums[i] {
+			if k.eventSpan.len == 0 {
+				k.eventSpan = span{off, 8}
+			}
+			k.eventSpan = cover(k.eventSpan.off, k.eventSpan.len, off, 8)
+		}
 	}
 	if c := counters([]string{"NR_FREE_PAGES"}); len(c) == 1 {
 		k.free = place{c[0], true}
@@ -186,17 +193,28 @@ func (k *Kernel) memory(out *detect.Kernel, number func(string, uint64) uint64, 
 			m.Refaults += uint64(max(0, int64(number("vm_node_stat", k.nodes+off))))
 		}
 	}
-	for i, to := range [...]*uint64{&m.Scanned, &m.Stolen, &m.MajorFault, &m.Stalls, &m.OOMKills} {
+	sums := [...]*uint64{&m.Scanned, &m.Stolen, &m.MajorFault, &m.Stalls, &m.OOMKills}
+	for i := range sums {
 		if len(k.eventSums[i]) == 0 {
 			lost("counters of "+[...]string{"scanned pages", "reclaimed pages", "major faults", "stalled allocations", "OOM kills"}[i], errAbsent)
 		}
-		for _, off := range k.eventSums[i] {
-			for c := range k.cpus {
-				if at := k.cpus[c].events; at != 0 {
-					*to += number("vm_event_states", at+off)
-				} else if c == 0 {
-					lost("vm_event_states", errAbsent)
-				}
+	}
+	for c := range k.cpus {
+		at := k.cpus[c].events
+		if at == 0 && c == 0 {
+			lost("vm_event_states", errAbsent)
+		}
+		if at == 0 || k.eventSpan.len == 0 {
+			continue
+		}
+		b := k.span[:k.eventSpan.len]
+		if err := k.read(at+k.eventSpan.off, b); err != nil {
+			lost("vm_event_states", err)
+			continue
+		}
+		for i, to := range sums {
+			for _, off := range k.eventSums[i] {
+				*to += binary.LittleEndian.Uint64(b[off-k.eventSpan.off:])
 			}
 		}
 	}
@@ -206,7 +224,7 @@ func (k *Kernel) memory(out *detect.Kernel, number func(string, uint64) uint64, 
 func (k *Kernel) threadsOf(out *detect.Kernel, lost func(string, error)) {
 	w := &k.walked
 	w.looks++
-	w.waiting, w.met, w.total = w.waiting[:0], 0, 0
+	w.waiting, w.met, w.total, w.next = w.waiting[:0], 0, 0, 0
 	if len(w.tasks) > 2*maxThreads || len(k.groups) > maxNames {
 		clear(w.known)
 		clear(w.tasks) // they hold pointers
@@ -357,12 +375,12 @@ func (k *Kernel) walkThreads(leader, signal uint64, budget *int) error {
 
 // readTask reads what the walk needs of a task at once.
 func (k *Kernel) readTask(addr uint64) error {
-	return k.read(addr+k.off.span, k.span[:k.off.spanLen])
+	return k.read(addr+k.off.walk.off, k.span[:k.off.walk.len])
 }
 
 // field returns 8 bytes of the task read last.
 func (k *Kernel) field(off uint64) uint64 {
-	return binary.LittleEndian.Uint64(k.span[off-k.off.span:])
+	return binary.LittleEndian.Uint64(k.span[off-k.off.walk.off:])
 }
 
 // thread returns a thread that this look has met.
@@ -376,23 +394,27 @@ func (k *Kernel) thread(addr uint64) (*task, bool) {
 
 // meet takes note of the thread read last.
 func (k *Kernel) meet(addr uint64) error {
-	i, ok := k.known[addr]
-	if !ok {
-		i = int32(len(k.tasks))
-		k.known[addr] = i
-		k.tasks = append(k.tasks, task{addr: addr, group: -1})
+	i := k.next
+	if int(i) >= len(k.tasks) || k.tasks[i].addr != addr {
+		var ok bool
+		if i, ok = k.known[addr]; !ok {
+			i = int32(len(k.tasks))
+			k.known[addr] = i
+			k.tasks = append(k.tasks, task{addr: addr, group: -1})
+		}
 	}
+	k.next = i + 1
 	t := &k.tasks[i]
 	if t.look == k.looks {
 		return errLoop
 	}
-	pid := binary.LittleEndian.Uint32(k.span[k.off.pid-k.off.span:])
+	pid := binary.LittleEndian.Uint32(k.span[k.off.pid-k.off.walk.off:])
 	if pid > maxPID {
 		return fmt.Errorf("a thread with the PID %d", pid)
 	}
 	// TASK_COMM_LEN is 16 and the last byte 0.
-	if comm := [16]byte(k.span[k.off.comm-k.off.span:]); t.group < 0 || comm != t.comm {
-		t.comm, t.group = comm, k.groupOf(k.span[k.off.comm-k.off.span:][:16])
+	if comm := k.span[k.off.comm-k.off.walk.off:][:16]; t.group < 0 || [16]byte(comm) != t.comm {
+		t.comm, t.group = [16]byte(comm), k.groupOf(comm)
 	}
 	t.look, t.pid = k.looks, int32(pid)
 	k.met++

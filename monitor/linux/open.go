@@ -30,7 +30,7 @@ type Kernel struct {
 
 // cpu is where a CPU's own variables lie, 0 for those the kernel does not have.
 type cpu struct {
-	rq, preempt, timers, highRes, irqs, events uint64
+	rq, preempt, timers, irqs, events uint64
 
 	// The name of the task that was seen last, as it stands in its structure and as
 	// a string.
@@ -226,8 +226,8 @@ func (k *Kernel) prepare(cpus int) error {
 			return addr
 		}
 		c := cpu{
-			rq: at("runqueues", place{0, true}), timers: at("hrtimer_bases", k.off.expires), highRes: at("hrtimer_bases", k.off.highRes),
-			irqs: at("irq_stat", k.off.irqs), events: at("vm_event_states", place{0, true}),
+			rq: at("runqueues", place{0, true}), timers: at("hrtimer_bases", place{0, k.off.timer.len > 0}),
+			irqs: at("irq_stat", place{0, k.off.irqs.len > 0}), events: at("vm_event_states", place{0, true}),
 		}
 		if f, ok := k.layout.Field("pcpu_hot", "preempt_count"); ok { // 6.2 to 6.14
 			c.preempt = at("pcpu_hot", place{uint64(f.Offset), true})

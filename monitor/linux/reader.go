@@ -12,7 +12,7 @@ type reader struct {
 	space   *Space
 	scratch [8]byte
 	buf     [16]byte
-	irqs    [maxIRQs]byte
+	span    [maxSpan]byte // what was read last of a structure
 	large   [256]largePage
 	// The direct map: directLen bytes from direct on are all physical memory, from
 	// address 0 on; none if it could not be found.

@@ -26,37 +26,36 @@ func (k *Kernel) RunQueue(cpu int, q *detect.RunQueue) bool {
 		return false
 	}
 	c := &k.cpus[cpu]
-	var err error
-	if q.Switches, err = k.u64(c.rq + k.off.switches); err != nil {
+	o, le := &k.off, binary.LittleEndian
+	b := k.span[:o.counts.len]
+	if k.read(c.rq+o.counts.off, b) != nil {
 		return false
 	}
-	if q.Running, err = k.u32(c.rq + k.off.running); err != nil || q.Running > maxRunning {
+	q.Switches, q.Running = le.Uint64(b[o.switches-o.counts.off:]), le.Uint32(b[o.running-o.counts.off:])
+	b = k.span[:o.current.len]
+	if q.Running > maxRunning || k.read(c.rq+o.current.off, b) != nil {
 		return false
 	}
-	if q.ClockNS, err = k.u64(c.rq + k.off.clock); err != nil {
+	q.ClockNS = le.Uint64(b[o.clock-o.current.off:])
+	curr := le.Uint64(b[o.curr-o.current.off:])
+	b = k.span[:o.who.len]
+	if curr < kernelHalf || k.read(curr+o.who.off, b) != nil {
 		return false
 	}
-	curr, err := k.u64(c.rq + k.off.curr)
-	if err != nil || curr < kernelHalf {
-		return false
-	}
-	pid, err := k.u32(curr + k.off.pid)
-	if err != nil || pid > maxPID {
+	pid := le.Uint32(b[o.pid-o.who.off:])
+	if pid > maxPID {
 		return false
 	}
 	q.PID = int32(pid)
 	// TASK_COMM_LEN is 16 and the last byte 0.
-	if err := k.read(curr+k.off.comm, k.buf[:16]); err != nil {
-		return false
-	}
-	if k.buf != c.comm || c.name == "" {
-		c.comm, c.name = k.buf, k.nameOf(k.buf[:16])
+	if comm := b[o.comm-o.who.off:][:16]; [16]byte(comm) != c.comm || c.name == "" {
+		c.comm, c.name = [16]byte(comm), k.nameOf(comm)
 	}
 	q.Comm = c.name
 	// A CPU asks another one to schedule by the task's flag and an interrupt, and
 	// only that interrupt's handler clears the bit in the count.
-	if k.off.flags.ok {
-		flags, err := k.u32(curr + k.off.flags.off)
+	if o.flags.ok {
+		flags, err := k.u32(curr + o.flags.off)
 		q.NeedResched = err == nil && flags&k.needResched != 0
 	}
 	if c.preempt != 0 {
@@ -65,18 +64,20 @@ func (k *Kernel) RunQueue(cpu int, q *detect.RunQueue) bool {
 			q.NeedResched = q.NeedResched || n&preemptResched == 0
 		}
 	}
-	if c.timers != 0 && c.highRes != 0 {
-		if err := k.read(c.highRes, k.buf[:1]); err == nil && k.buf[0]&k.off.highResBit != 0 {
+	if c.timers != 0 {
+		b := k.span[:o.timer.len]
+		if k.read(c.timers+o.timer.off, b) == nil && b[o.highRes.off-o.timer.off]&o.highResBit != 0 {
 			// KTIME_MAX: there is no timer.
-			if t, err := k.u64(c.timers); err == nil && t < math.MaxInt64 {
+			if t := le.Uint64(b[o.expires.off-o.timer.off:]); t < math.MaxInt64 {
 				q.TimerNS = int64(t)
 			}
 		}
 	}
 	if c.irqs != 0 {
-		if b := k.irqs[:k.off.irqsLen]; k.read(c.irqs, b) == nil {
-			for _, off := range k.off.irq {
-				q.Interrupts += uint64(binary.LittleEndian.Uint32(b[off:]))
+		b := k.span[:o.irqs.len]
+		if k.read(c.irqs+o.irqs.off, b) == nil {
+			for _, off := range o.irq {
+				q.Interrupts += uint64(le.Uint32(b[off-o.irqs.off:]))
 			}
 		}
 	}
