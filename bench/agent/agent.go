@@ -126,12 +126,21 @@ func (a *agent) do(ctx context.Context, job Job) error {
 		if a.guest.Spec != job.Trial.Guest {
 			return fmt.Errorf("trial %d wants guest %+v, the lab has %+v", job.Trial.Index, job.Trial.Guest, a.guest.Spec)
 		}
-		rec, err := a.guest.Run(ctx, *job.Trial)
+		var taken *dom0.Recording
+		if job.Record {
+			taken = &dom0.Recording{}
+		}
+		rec, err := a.guest.Run(ctx, *job.Trial, taken)
 		if err != nil {
 			return err
 		}
 		if err := a.out.Send(wire.KindRecord, rec); err != nil {
 			return err
+		}
+		if taken != nil {
+			if err := a.out.Send(wire.KindStream, taken); err != nil {
+				return err
+			}
 		}
 		return a.out.Send(wire.KindDone, Progress{Stage: "done", UpNS: upNS()})
 	case job.Look:

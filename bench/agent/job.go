@@ -21,12 +21,16 @@ const (
 	XenBin = "/usr/lib/xen/bin"
 )
 
-// Job is what the harness asks for: exactly one of its fields is set.
+// Job is what the harness asks for: exactly one of its fields is set, and Record
+// only beside Trial.
 type Job struct {
 	// Guest makes a guest and keeps it. The agent is ready again when it beats.
 	Guest *suites.Guest `json:"guest,omitempty"`
 	// Trial runs one trial on the guest made before.
 	Trial *plan.Trial `json:"trial,omitempty"`
+	// Record asks for what the trial's monitor observed, in a message of its own
+	// (wire.KindStream) behind the record: a dom0.Recording.
+	Record bool `json:"record,omitempty"`
 	// Look reads the kernel of the guest made before. The answer is a dom0.Sight.
 	Look bool `json:"look,omitempty"`
 	// Exec runs a program in dom0.

@@ -19,6 +19,7 @@ func benchCommand(ctx context.Context, env *Env, args []string) error {
 	return dispatch(ctx, env, "hangbench bench", []command{
 		{"lab", "", "measure boot, restore, memory and disk of the lab", labBench},
 		{"event", "", "measure the price of an event", benchEvent},
+		{"misses", "", "count the task switches that each mechanism misses", benchMisses},
 		{"kill", "", "kill monitors and see whether the guest is recovered", benchKill},
 	}, args)
 }

@@ -74,6 +74,7 @@ func TestHelp(t *testing.T) {
 		{"run", "--help"}, {"resume", "-h"}, {"check", "--help"}, {"list", "--help"}, {"report", "--help"}, {"doctor", "--help"},
 		{"lab", "build", "--help"}, {"lab", "up", "-h"}, {"lab", "run", "--help"}, {"lab", "console", "--help"},
 		{"lab", "down", "--help"}, {"lab", "status", "--help"}, {"lab", "bench", "--help"}, {"bench", "lab", "--help"}, {"bench", "event", "--help"},
+		{"bench", "misses", "--help"},
 	} {
 		t.Run(strings.Join(args, " "), func(t *testing.T) {
 			status, stdout, stderr := hangbench(t, args...)
@@ -175,6 +176,15 @@ thresholds: {spin: 3}
 		{[]string{"bench", "event", "--mechanism", "exec-magic"}, []string{"exec-magic", "exec-altp2m-fast"}},
 		{[]string{"bench", "event", "--out", dir}, []string{"--out is for --breakdown"}},
 		{[]string{"bench", "event", "guest"}, []string{"1 arguments, want 0"}},
+		{[]string{"bench", "misses", "--host", "moon"}, []string{"--host moon", "lab and xen"}},
+		{[]string{"bench", "misses", "--host", "xen"}, []string{"--domain"}},
+		{[]string{"bench", "misses", "--domain", "guest"}, []string{"--domain is for --host xen"}},
+		{[]string{"bench", "misses", "--vcpus", "9"}, []string{"--vcpus 9", "1 to 8"}},
+		{[]string{"bench", "misses", "--window", "1ms"}, []string{"--window 1ms", "200ms to 1m"}},
+		{[]string{"bench", "misses", "--sample", "1ms"}, []string{"--sample 1ms", "10ms to 1s"}},
+		{[]string{"bench", "misses", "--window", "300ms", "--sample", "400ms"}, []string{"not longer than the window"}},
+		{[]string{"bench", "misses", "--mechanism", "poll"}, []string{"--mechanism poll", "exec-altp2m"}},
+		{[]string{"bench", "misses", "guest"}, []string{"1 arguments, want 0"}},
 		{[]string{"lab", "run", "--guest", "--name", "x", "--cache", dir, "xl", "list"}, []string{"--guest starts a lab of its own"}},
 		{[]string{"lab", "run"}, []string{"0 arguments, want at least 1"}},
 		{[]string{"lab", "up", "--name", "../evil"}, []string{`--name "../evil"`}},

@@ -282,8 +282,9 @@ func (g *Guest) trap() (monitor.Trap, []monitor.Place, error) {
 	return monitor.Trap{Symbol: SwitchFunction, VA: va, GFN: gpa >> 12}, counters, nil
 }
 
-// Run runs one trial on the guest.
-func (g *Guest) Run(ctx context.Context, p plan.Trial) (results.Trial, error) {
+// Run runs one trial on the guest. What its monitor observes is added to taken,
+// unless that is nil.
+func (g *Guest) Run(ctx context.Context, p plan.Trial, taken *Recording) (results.Trial, error) {
 	if p.Driver != g.driver.Name() {
 		return results.Trial{}, fmt.Errorf("driver %q is not in this build; xenctrl is", p.Driver)
 	}
@@ -291,10 +292,15 @@ func (g *Guest) Run(ctx context.Context, p plan.Trial) (results.Trial, error) {
 	if err != nil {
 		return results.Trial{}, err
 	}
+	var record func(*detect.Observation)
+	injected := func(int64) {}
+	if taken != nil {
+		record, injected = taken.add, func(t0 int64) { taken.T0NS = t0 }
+	}
 	return trial.Run(ctx, p, trial.Env{
 		Host: g.host.Kind, Release: g.Release, Page: g.page, CPUs: g.cpus, Target: g, Ended: g.ended,
 		Attach: func(m monitor.Mechanism, t detect.Thresholds, sample time.Duration) (trial.Watcher, error) {
-			s, err := g.attach(m, t, sample, nil)
+			s, err := g.attach(m, t, sample, record)
 			if err != nil {
 				return nil, err
 			}
@@ -314,6 +320,7 @@ func (g *Guest) Run(ctx context.Context, p plan.Trial) (results.Trial, error) {
 			}
 			return startTrace(g.host.xen, g.Domid, traps, xcdriver.Access(m.Traced), m.Views)
 		},
+		Injected: injected,
 		Now:      now,
 		Sleep:    sleep,
 		Progress: g.host.Progress,

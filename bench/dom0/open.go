@@ -98,18 +98,22 @@ func (s *journaled) Detach() (monitor.Counters, error) {
 
 // attach attaches a monitor, with a journal of what it changes.
 func (g *Guest) attach(m monitor.Mechanism, t detect.Thresholds, sample time.Duration, record func(*detect.Observation)) (*journaled, error) {
+	return g.attachAs(monitor.Config{Mechanism: m, Thresholds: t, Sample: sample, Record: record})
+}
+
+// attachAs attaches a monitor as c says, whose ways to guest, clock and journal
+// are filled in here.
+func (g *Guest) attachAs(c monitor.Config) (*journaled, error) {
 	trap, counters, err := g.trap()
 	if err != nil {
 		return nil, err
 	}
-	j, err := g.host.beginJournal(g.Domid, m.Name)
+	j, err := g.host.beginJournal(g.Domid, c.Mechanism.Name)
 	if err != nil {
 		return nil, err
 	}
-	s, err := monitor.Attach(monitor.Config{
-		Driver: g.driver, Mechanism: m, Trap: trap, Counters: counters, Symbols: g.kern, Kernel: g.kern,
-		Thresholds: t, Sample: sample, Now: now, Journal: j, Record: record,
-	})
+	c.Driver, c.Trap, c.Counters, c.Symbols, c.Kernel, c.Now, c.Journal = g.driver, trap, counters, g.kern, g.kern, now, j
+	s, err := monitor.Attach(c)
 	if err != nil {
 		// Busy: somebody else has the ring, and nothing was done to the guest.
 		return nil, errors.Join(err, j.end(j.inOrder || errors.Is(err, xc.ErrBusy)))

@@ -14,6 +14,7 @@ import (
 
 	"hangbench/bench/event"
 	"hangbench/bench/event/tsc"
+	"hangbench/bench/misses"
 	xc "hangbench/cgo/xenctrl"
 	"hangbench/guests/beat"
 	"hangbench/guests/kernel"
@@ -68,7 +69,7 @@ func findProfile(guests, release string) (*kernel.Profile, error) {
 	return nil, fmt.Errorf("no guest kernel below %s has the release %s that the guest runs", guests, release)
 }
 
-// Price is a guest as bench/event measures it.
+// Price is a guest as bench/event and bench/misses measure it.
 type Price struct {
 	g        *Guest
 	trap     monitor.Trap
@@ -173,6 +174,20 @@ func (p *Price) Poll(_ context.Context, every time.Duration) (event.Loop, error)
 		return nil, err
 	}
 	return session{s}, nil
+}
+
+// Watch attaches a monitor as trials have it, for bench/misses, with so many
+// passes.
+func (p *Price) Watch(mechanism string, passes int, sample time.Duration) (misses.Watcher, error) {
+	m, err := monitor.FindMechanism(mechanism)
+	if err != nil {
+		return nil, err
+	}
+	s, err := p.g.attachAs(monitor.Config{Mechanism: m, Thresholds: detect.DefaultThresholds(), Sample: sample, Passes: passes})
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // yardstickLimit ends a C loop whose parent died.

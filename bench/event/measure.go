@@ -194,7 +194,7 @@ func Measure(ctx context.Context, h Host, mechanism string, c Config) (Series, e
 		}
 	}
 	var err error
-	s.Alive, err = alive(ctx, h)
+	s.Alive, err = Alive(ctx, h)
 	return s, err
 }
 
@@ -217,8 +217,11 @@ func newSide(all []Instant, lost uint64, nsPerCycle float64) *Side {
 	return side
 }
 
-// alive waits for the heart to beat, on dom0's clock for a few seconds.
-func alive(ctx context.Context, h Host) (bool, error) {
+// Alive waits for the heart to beat, on dom0's clock for a few seconds.
+func Alive(ctx context.Context, h interface {
+	Look() (Account, error)
+	Sleep(ctx context.Context, d time.Duration) error
+}) (bool, error) {
 	first, err := h.Look()
 	if err != nil {
 		return false, err

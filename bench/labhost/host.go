@@ -202,9 +202,22 @@ func (h *Host) snapshot(ctx context.Context, name string, from *bochs.Snapshot, 
 // Run runs one trial in a machine of its own. A snapshot that turns out to be
 // damaged is made anew, from power-on, with a warning.
 func (h *Host) Run(ctx context.Context, t plan.Trial, progress func(stage string)) (results.Trial, error) {
-	rec, err := h.runOnce(ctx, t, progress)
+	return h.run(ctx, t, progress, nil)
+}
+
+// Record runs one trial like Run and returns with its record what its monitor
+// observed. Writing that down takes time in dom0: the record need not be the one
+// that Run returns.
+func (h *Host) Record(ctx context.Context, t plan.Trial, progress func(stage string)) (results.Trial, dom0.Recording, error) {
+	var taken dom0.Recording
+	rec, err := h.run(ctx, t, progress, &taken)
+	return rec, taken, err
+}
+
+func (h *Host) run(ctx context.Context, t plan.Trial, progress func(stage string), taken *dom0.Recording) (results.Trial, error) {
+	rec, err := h.runOnce(ctx, t, progress, taken)
 	if h.mend(ctx, err, "guest-"+guestName(t.Guest), "dom0") {
-		rec, err = h.runOnce(ctx, t, progress)
+		rec, err = h.runOnce(ctx, t, progress, taken)
 	}
 	return rec, err
 }
@@ -226,7 +239,7 @@ func (h *Host) mend(ctx context.Context, err error, names ...string) bool {
 	return true
 }
 
-func (h *Host) runOnce(ctx context.Context, t plan.Trial, progress func(stage string)) (results.Trial, error) {
+func (h *Host) runOnce(ctx context.Context, t plan.Trial, progress func(stage string), taken *dom0.Recording) (results.Trial, error) {
 	var rec results.Trial
 	snap, err := h.Guest(ctx, t.Guest)
 	if err != nil {
@@ -234,7 +247,7 @@ func (h *Host) runOnce(ctx context.Context, t plan.Trial, progress func(stage st
 	}
 	progress("restore")
 	start := time.Now()
-	m, err := h.start(ctx, snap, &agent.Job{Trial: &t})
+	m, err := h.start(ctx, snap, &agent.Job{Trial: &t, Record: taken != nil})
 	if err != nil {
 		return rec, err
 	}
@@ -255,6 +268,10 @@ func (h *Host) runOnce(ctx context.Context, t plan.Trial, progress func(stage st
 	}
 	if rec.Trial != t.Index || rec.Seed != t.Seed {
 		return rec, fmt.Errorf("the lab answered trial %d with the record of trial %d", t.Index, rec.Trial)
+	}
+	if taken != nil {
+		*taken = dom0.Recording{}
+		return rec, m.expect(wire.KindStream, taken, nil)
 	}
 	return rec, nil
 }

@@ -82,6 +82,8 @@ type world struct {
 	done              chan struct{}
 	ended             bool
 	stages            []string
+	toldT0            []int64
+	injectedAt        []int64 // when the lock was taken
 }
 
 func newWorld(t *testing.T) *world {
@@ -122,8 +124,9 @@ func (w *world) env() Env {
 			w.call("trace")
 			return tracer{w}, w.traceErr
 		},
-		Now:   func() int64 { return w.now },
-		Sleep: w.sleep,
+		Injected: func(t0 int64) { w.toldT0 = append(w.toldT0, t0) },
+		Now:      func() int64 { return w.now },
+		Sleep:    w.sleep,
 		Progress: func(stage string) {
 			w.stages = append(w.stages, stage)
 		},
@@ -315,6 +318,7 @@ func (w *world) WritePhysical(gpa uint64, b []byte) error {
 	} else {
 		w.call("hold")
 		w.faulted = w.now
+		w.injectedAt = append(w.injectedAt, w.now)
 	}
 	w.lock = b[0]
 	return nil

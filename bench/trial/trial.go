@@ -57,6 +57,8 @@ type Env struct {
 	Attach func(monitor.Mechanism, detect.Thresholds, time.Duration) (Watcher, error)
 	// Trace starts to count EPT violations of the guest.
 	Trace func() (Tracer, error)
+	// Injected is told when the fault landed (T0), on the clock of Now.
+	Injected func(t0 int64)
 	// Now is dom0's monotonic clock in nanoseconds.
 	Now func() int64
 	// Sleep waits on that clock, or until ctx ends.
@@ -219,6 +221,7 @@ func (r *run) all() (err error) {
 		if fault.Asked {
 			t0 = r.env.Now()
 		}
+		r.env.Injected(t0)
 		if err := r.awaitVerdict(t0, during); err != nil {
 			return err
 		}

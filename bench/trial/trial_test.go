@@ -156,6 +156,9 @@ func TestRun(t *testing.T) {
 			if w.lock != 0 || w.paused != 0 || w.watching {
 				t.Errorf("left behind: lock %#x, %d pauses, monitor attached: %v", w.lock, w.paused, w.watching)
 			}
+			if len(w.toldT0) != len(w.injectedAt) || len(w.toldT0) == 1 && w.toldT0[0] != w.injectedAt[0] {
+				t.Errorf("told that the fault landed at %v, it was %v", w.toldT0, w.injectedAt)
+			}
 			// What the record repeats of its plan.
 			check("plan", []any{rec.Schema, rec.Suite, rec.Trial, rec.Block, rec.Scenario, rec.Mechanism, rec.Driver, rec.Host, rec.GuestKernel, rec.GuestBoot, rec.VCPUs, rec.MemoryMiB, rec.Seed},
 				[]any{results.Schema, "test", 3, 1, tc.scenario, tc.mechanism, "xenctrl", "lab", "6.12-test", suites.Distro, 1, 160, p.Seed})

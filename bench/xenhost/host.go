@@ -66,7 +66,7 @@ func (h *Host) Run(ctx context.Context, t plan.Trial, progress func(stage string
 		return rec, err
 	}
 	defer func() { err = errors.Join(err, g.Destroy(context.WithoutCancel(ctx))) }()
-	return g.Run(ctx, t)
+	return g.Run(ctx, t, nil)
 }
 
 // Price opens a guest that is up, by its name, for bench/event. Close it when

@@ -67,6 +67,10 @@ func TestStreams(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if len(files) == 0 {
+		t.Fatal("no stream was found")
+	}
+	classes := map[Class]int{}
 	for _, name := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(name), ".jsonl"), func(t *testing.T) {
 			f, err := os.Open(name)
@@ -81,7 +85,26 @@ func TestStreams(t *testing.T) {
 			if err := replay(h, stream); err != nil {
 				t.Error(err)
 			}
+			classes[h.Class]++
+			for _, other := range append(List(), Info{}) {
+				if other.Class == h.Class {
+					continue
+				}
+				// The same stream said to be of another class, or of none.
+				wrong := h
+				if wrong.Class = other.Class; wrong.Class == "" {
+					wrong.Scope = ""
+				}
+				if replay(wrong, stream) == nil {
+					t.Errorf("it passes for %q too", other.Class)
+				}
+			}
 		})
+	}
+	for _, i := range append(List(), Info{}) {
+		if classes[i.Class] == 0 {
+			t.Errorf("no stream is of class %q", i.Class)
+		}
 	}
 }
 

@@ -26,6 +26,8 @@ const (
 	KindProgress Kind = "progress"
 	// KindRecord carries one result.
 	KindRecord Kind = "record"
+	// KindStream carries what a trial's monitor observed, behind its record.
+	KindStream Kind = "stream"
 	// KindLog carries a line meant for a person.
 	KindLog Kind = "log"
 	// KindError says why a job failed.
@@ -39,7 +41,7 @@ const (
 // Valid reports whether k is one of the kinds above.
 func (k Kind) Valid() bool {
 	switch k {
-	case KindReady, KindJob, KindProgress, KindRecord, KindLog, KindError, KindDone, KindBye:
+	case KindReady, KindJob, KindProgress, KindRecord, KindStream, KindLog, KindError, KindDone, KindBye:
 		return true
 	}
 	return false

@@ -1,0 +1,94 @@
+package misses
+
+import (
+	"fmt"
+
+	"hangbench/analysis/table"
+)
+
+// Schema is the version of the report's form.
+const Schema = 1
+
+// Row is one session of one mechanism.
+type Row struct {
+	Mechanism string `json:"mechanism"`
+	Passes    int    `json:"passes"`
+	Signals   uint64 `json:"signals"`
+	Switches  uint64 `json:"switches"`
+	// Missed is switches minus signals; below zero, by no more than the edge, where
+	// nothing was missed.
+	Missed int64 `json:"missed"`
+	// Share is Missed of Switches; 0 if there were none.
+	Share  float64 `json:"missed_share"`
+	Events uint64  `json:"events"`
+	// Progress is the guest's work with the monitor over its work without.
+	Progress  float64 `json:"progress_ratio"`
+	BackedOut string  `json:"backed_out,omitempty"`
+	Alive     bool    `json:"guest_alive"`
+}
+
+// Report is what hangbench bench misses prints.
+type Report struct {
+	Schema      int      `json:"schema"`
+	Host        string   `json:"host"` // lab or xen
+	Xen         string   `json:"xen"`
+	GuestKernel string   `json:"guest_kernel"`
+	VCPUs       int      `json:"vcpus"`
+	WindowMS    int64    `json:"window_ms"`
+	SampleMS    int64    `json:"sample_ms"`
+	Edge        int64    `json:"edge"` // by which missed may be off
+	Rows        []Row    `json:"rows"`
+	Series      []Series `json:"series"` // what the rows were computed from
+}
+
+// Compute fills Rows from what was measured.
+func (r *Report) Compute() {
+	r.Schema, r.Edge, r.Rows = Schema, Edge(r.VCPUs), []Row{}
+	for _, s := range r.Series {
+		for _, c := range s.Counts {
+			row := Row{Mechanism: s.Mechanism, Passes: c.Passes, Signals: c.Signals, Switches: c.Switches,
+				Missed: int64(c.Switches) - int64(c.Signals), Events: c.Events, BackedOut: c.BackedOut, Alive: s.Alive}
+			if c.Switches > 0 {
+				row.Share = float64(row.Missed) / float64(c.Switches)
+			}
+			if c.NS > 0 && s.BaseWork > 0 {
+				row.Progress = float64(c.Work) / float64(c.NS) * float64(s.BaseNS) / float64(s.BaseWork)
+			}
+			r.Rows = append(r.Rows, row)
+		}
+	}
+}
+
+// Table renders the rows for a reader.
+func (r *Report) Table() *table.Table {
+	t := &table.Table{
+		Title:   fmt.Sprintf("Switches missed, busy guest, Xen %s, guest %s, %d vCPU", r.Xen, r.GuestKernel, r.VCPUs),
+		Head:    []string{"", "mechanism", "passes", "switches", "signals", "missed", "share", "events", "progress", "guest"},
+		Numeric: []bool{false, false, true, true, true, true, true, true, true, false},
+		Notes: []string{
+			"passes: how often in " + fmt.Sprint(r.SampleMS) + " ms the trap may stop a vCPU before it lets go until the next sample.",
+			"switches: the run queues' own count, 0 where it cannot be read; signals: the monitor's, over the same window of " + fmt.Sprint(r.WindowMS) + " ms.",
+			fmt.Sprintf("missed: the difference; up to %d either way come of the edges of the window.", r.Edge),
+			"progress: the guest's work with the monitor over its work without.",
+		},
+	}
+	if r.Host == "lab" {
+		t.Notes = append(t.Notes, "lab: virtual time, one physical CPU: vCPUs take turns and never run at once.")
+	}
+	for _, w := range r.Rows {
+		guest := "beats"
+		switch {
+		case !w.Alive:
+			guest = "STANDS STILL"
+		case w.BackedOut != "":
+			guest = "beats; the monitor let go: " + w.BackedOut
+		}
+		missed, share := fmt.Sprint(w.Missed), fmt.Sprintf("%.1f%%", 100*w.Share)
+		if w.BackedOut != "" || w.Switches == 0 {
+			missed, share = "–", "–"
+		}
+		t.Rows = append(t.Rows, []string{"host " + r.Host, w.Mechanism, Passes(w.Passes), fmt.Sprint(w.Switches), fmt.Sprint(w.Signals),
+			missed, share, fmt.Sprint(w.Events), fmt.Sprintf("%.3f", w.Progress), guest})
+	}
+	return t
+}
