@@ -16,6 +16,7 @@ import (
 // switch sees every switch that the guest counts. No mechanism sees more than
 // there are. How many the others miss is an outcome and not asserted.
 func TestMisses(t *testing.T) {
+	long(t)
 	ctx, h, _ := openLab(t)
 	const vcpus = 2
 	m, err := h.UpGuest(ctx, suites.Guest{Kernel: lab.GuestKernels()[0], VCPUs: vcpus, MemoryMiB: 160})

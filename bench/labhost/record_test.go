@@ -192,6 +192,7 @@ func TestRecordStreams(t *testing.T) {
 // TestRecordTwice: recording the same trial twice gives the same bytes, with the
 // observations of before and after the fault.
 func TestRecordTwice(t *testing.T) {
+	long(t)
 	ctx, h, _ := openLab(t)
 	one, err := record(ctx, h, "spinlock-deadlock", 1, detect.Full, func(string) {})
 	if err != nil {
