@@ -1,14 +1,15 @@
 package dom0
 
 import (
+	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 )
 
-// slackNS is how late a thread's sleep may end, in nanoseconds. Samples are
-// dithered by more than that.
-const slackNS = 1_000_000
+// slackNS is how late sysmon's sleeps may end, in nanoseconds.
+const slackNS = 50_000_000
 
 // calm makes the Go runtime a quiet neighbour. Its thread sysmon looks every
 // 20 us whether something has to be done as long as any goroutine runs or is in
@@ -18,18 +19,26 @@ const slackNS = 1_000_000
 //
 //   - A second P: with one, sysmon takes it away from a thread that is in a C call
 //     for 20 us and wakes another thread for it; with an idle one it waits 10 ms.
-//   - Timer slack: sysmon's sleeps of 20 us then end a millisecond late, or with
-//     the next thing to do.
+//   - Timer slack for sysmon: its sleeps of 20 us end with the next interrupt of
+//     any timer, or 50 ms late, and no longer wake the CPU by themselves.
 //
-// It is no mistake if the kernel has no timer slack to set: it only costs.
+// Sysmon is the runtime's first thread beside the main one (runtime.main starts
+// it before anything else). If that should change, another thread's sleeps are
+// late, which a sampling period of 100 ms with its dither bears. A kernel without
+// timer slack costs more, and that is all.
 func calm() {
 	runtime.GOMAXPROCS(max(2, runtime.GOMAXPROCS(0)))
 	threads, err := os.ReadDir("/proc/self/task")
 	if err != nil {
 		return
 	}
-	// Threads made later inherit it from these.
+	var tids []int
 	for _, t := range threads {
-		os.WriteFile("/proc/"+t.Name()+"/timerslack_ns", []byte(strconv.Itoa(slackNS)), 0)
+		if tid, err := strconv.Atoi(t.Name()); err == nil {
+			tids = append(tids, tid)
+		}
+	}
+	if slices.Sort(tids); len(tids) > 1 {
+		os.WriteFile(fmt.Sprintf("/proc/%d/timerslack_ns", tids[1]), []byte(strconv.Itoa(slackNS)), 0)
 	}
 }
