@@ -31,6 +31,9 @@ func vocabulary() suites.Vocabulary {
 		if s.MinVCPUs > 1 {
 			v.MinVCPUs[s.ID] = s.MinVCPUs
 		}
+		if s.Superpages {
+			v.Superpages = append(v.Superpages, s.ID)
+		}
 	}
 	for _, m := range monitor.Mechanisms() {
 		v.Mechanisms = append(v.Mechanisms, m.Name)
@@ -151,6 +154,9 @@ func checkCommand(ctx context.Context, env *Env, args []string) error {
 		boot := ""
 		if t.Guest.Boot != "" {
 			boot = " " + t.Guest.Boot
+		}
+		if t.Guest.Superpages {
+			boot += " superpages"
 		}
 		fmt.Fprintf(env.Stdout, "%4d  block %-3d %-20s %-12s %s %d vCPU %d MiB%s  seed %s\n", t.Index, t.Block, t.Scenario, t.Mechanism,
 			t.Guest.Kernel, t.Guest.VCPUs, t.Guest.MemoryMiB, boot, strings.ToLower(fmt.Sprintf("%016X", t.Seed)))

@@ -101,6 +101,9 @@ func (p *parser) suite(n *yaml.Node, s *Suite) {
 			if need := p.v.MinVCPUs[name]; g.VCPUs < need {
 				p.errorf(n, "scenario %q needs a guest with %d vCPUs and one of the guests has %d: put the two in suites of their own", name, need, g.VCPUs)
 			}
+			if slices.Contains(p.v.Superpages, name) && !g.Superpages {
+				p.errorf(n, "scenario %q needs a guest with superpages and one of the guests has none: set superpages: true, or put the two in suites of their own", name)
+			}
 		}
 	}
 }
@@ -125,6 +128,7 @@ func (p *parser) guests(n *yaml.Node) []Guest {
 					p.known(n, "boot", g.Boot, []string{Plain, Distro})
 				}
 			}},
+			{"superpages", false, func(n *yaml.Node) { p.boolean(n, "superpages", &g.Superpages) }},
 		})
 		if len(p.problems) > before {
 			return
@@ -273,6 +277,12 @@ func (p *parser) text(n *yaml.Node, what string, to *string) bool {
 	}
 	*to = n.Value
 	return true
+}
+
+func (p *parser) boolean(n *yaml.Node, what string, to *bool) {
+	if n.Kind != yaml.ScalarNode || n.Tag != "!!bool" || n.Decode(to) != nil {
+		p.errorf(n, "%s is %s: write true or false", what, describe(n))
+	}
 }
 
 func (p *parser) integer(n *yaml.Node, what string, r span, to *int64) {
