@@ -56,8 +56,6 @@ type Scenario struct {
 	Final bool
 	// MinVCPUs is how many vCPUs the guest must have; 0 means one.
 	MinVCPUs int
-	// Superpages says that the guest must have superpages.
-	Superpages bool
 	// Disturb does something to the guest of a control that is no hang, however
 	// much it looks like one, for so long as Disturbed says.
 	Disturb   func(inject.Target) (*inject.Injection, error)

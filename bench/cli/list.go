@@ -31,9 +31,6 @@ func vocabulary() suites.Vocabulary {
 		if s.MinVCPUs > 1 {
 			v.MinVCPUs[s.ID] = s.MinVCPUs
 		}
-		if s.Superpages {
-			v.Superpages = append(v.Superpages, s.ID)
-		}
 	}
 	for _, m := range monitor.Mechanisms() {
 		v.Mechanisms = append(v.Mechanisms, m.Name)

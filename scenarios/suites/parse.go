@@ -101,9 +101,6 @@ func (p *parser) suite(n *yaml.Node, s *Suite) {
 			if need := p.v.MinVCPUs[name]; g.VCPUs < need {
 				p.errorf(n, "scenario %q needs a guest with %d vCPUs and one of the guests has %d: put the two in suites of their own", name, need, g.VCPUs)
 			}
-			if slices.Contains(p.v.Superpages, name) && !g.Superpages {
-				p.errorf(n, "scenario %q needs a guest with superpages and one of the guests has none: set superpages: true, or put the two in suites of their own", name)
-			}
 		}
 	}
 }

@@ -79,8 +79,6 @@ type Vocabulary struct {
 	// MinVCPUs says how many vCPUs a scenario needs, of those that need more than
 	// one.
 	MinVCPUs map[string]int
-	// Superpages are the scenarios that need a guest with superpages.
-	Superpages []string
 }
 
 // Threshold is a detector threshold that a suite may set, both ends included.

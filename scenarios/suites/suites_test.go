@@ -12,13 +12,12 @@ import (
 )
 
 var vocabulary = Vocabulary{
-	Scenarios:  []string{"spinlock-deadlock", "control-idle", "control-busy", "two-needed", "large-needed"},
+	Scenarios:  []string{"spinlock-deadlock", "control-idle", "control-busy", "two-needed"},
 	Mechanisms: []string{"none", "exec-step", "exec-altp2m"},
 	Drivers:    []string{"xenctrl", "libvmi"},
 	Kernels:    []string{"cloud-6.12"},
 	Thresholds: []Threshold{{"spin_ms", 1, 600_000}, {"soft_ms", 1, 600_000}, {"forkstorm_threads", 10, 1000}},
 	MinVCPUs:   map[string]int{"two-needed": 2},
-	Superpages: []string{"large-needed"},
 }
 
 func TestBuiltin(t *testing.T) {
@@ -26,13 +25,10 @@ func TestBuiltin(t *testing.T) {
 		t.Fatalf("built-in suites %q, want %q", got, want)
 	}
 	v := vocabulary
-	v.Scenarios, v.MinVCPUs, v.Superpages = nil, map[string]int{}, nil
+	v.Scenarios, v.MinVCPUs = nil, map[string]int{}
 	for _, s := range scenarios.All() {
 		v.Scenarios = append(v.Scenarios, s.ID)
 		v.MinVCPUs[s.ID] = s.MinVCPUs
-		if s.Superpages {
-			v.Superpages = append(v.Superpages, s.ID)
-		}
 	}
 	for _, name := range Builtin() {
 		s, err := Load(name, v)
@@ -111,8 +107,7 @@ func TestBoot(t *testing.T) {
 	}
 }
 
-// TestSuperpages: a guest with superpages is another guest, and the only one for
-// scenarios that need them.
+// TestSuperpages: a guest with superpages is another guest.
 func TestSuperpages(t *testing.T) {
 	text := strings.Replace(minimal, "repetitions", "  - {kernel: cloud-6.12, vcpus: 1, memory_mib: 160, superpages: true}\nrepetitions", 1)
 	s, err := Parse("x.yaml", []byte(text), vocabulary)
@@ -122,10 +117,6 @@ func TestSuperpages(t *testing.T) {
 	want := []Guest{{Kernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 160}, {Kernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 160, Superpages: true}}
 	if !reflect.DeepEqual(s.Guests, want) {
 		t.Errorf("guests %+v, want %+v", s.Guests, want)
-	}
-	alone := strings.Replace(strings.Replace(minimal, "control-idle", "large-needed", 1), "vcpus: 1", "vcpus: 1\n    superpages: true", 1)
-	if _, err := Parse("x.yaml", []byte(alone), vocabulary); err != nil {
-		t.Error(err)
 	}
 }
 
@@ -150,7 +141,7 @@ func TestParseErrors(t *testing.T) {
 		{"far key", minimal + "colour: red\n", []string{`x.yaml:9: the suite has no key "colour": valid keys are`}},
 		{"key twice", minimal + "name: y\n", []string{`x.yaml:9: key "name" stands in line 1 already: remove one of them`}},
 		{"key missing", edit("repetitions: 1\n", ""), []string{"x.yaml:1: the suite has no repetitions: add the key"}},
-		{"scenario", edit("control-idle", "control-idel"), []string{`x.yaml:2: scenario "control-idel" is unknown (did you mean "control-idle"?): valid are control-busy, control-idle, large-needed, spinlock-deadlock, two-needed`}},
+		{"scenario", edit("control-idle", "control-idel"), []string{`x.yaml:2: scenario "control-idel" is unknown (did you mean "control-idle"?): valid are control-busy, control-idle, spinlock-deadlock, two-needed`}},
 		{"scenario prefix", edit("control-idle", "spinlock"), []string{`did you mean "spinlock-deadlock"?`}},
 		{"mechanism", edit("[none]", "[exec_altp2m]"), []string{`x.yaml:3: mechanism "exec_altp2m" is unknown (did you mean "exec-altp2m"?)`}},
 		{"driver", minimal + "drivers: [libvirt]\n", []string{`x.yaml:9: driver "libvirt" is unknown (did you mean "libvmi"?): valid are libvmi, xenctrl`}},
@@ -174,7 +165,6 @@ func TestParseErrors(t *testing.T) {
 		{"vcpus", edit("vcpus: 1", "vcpus: 9"), []string{`x.yaml:6: vcpus is 9, out of range: use 1 to 8`}},
 		{"guest key", edit("vcpus: 1", "vcpu: 1"), []string{`x.yaml:5: a guest has no vcpus: add the key`, `x.yaml:6: a guest has no key "vcpu" (did you mean "vcpus"?)`}},
 		{"few vcpus", edit("[control-idle]", "[two-needed]"), []string{`x.yaml:1: scenario "two-needed" needs a guest with 2 vCPUs and one of the guests has 1`}},
-		{"small pages", edit("[control-idle]", "[large-needed]"), []string{`x.yaml:1: scenario "large-needed" needs a guest with superpages and one of the guests has none`}},
 		{"superpages", edit("vcpus: 1", "vcpus: 1\n    superpages: 2"), []string{`x.yaml:7: superpages is the number 2: write true or false`}},
 		{"guest twice", strings.Replace(minimal, "repetitions", "  - {kernel: cloud-6.12, vcpus: 1, memory_mib: 160}\nrepetitions", 1), []string{`x.yaml:8: the same guest stands in line 5`}},
 		{"timing key", minimal + "timing: {deadline: 5000}\n", []string{`x.yaml:9: timing has no key "deadline" (did you mean "deadline_ms"?)`}},
