@@ -151,6 +151,9 @@ func keyOf(t *results.Trial) Key {
 	if t.GuestBoot != "" {
 		kernel += ", " + t.GuestBoot // another kernel to all intents: never averaged with the plain one
 	}
+	if t.Superpages {
+		kernel += ", superpages" // another machine, as far as views go
+	}
 	return Key{t.Scenario, t.Mechanism, t.Driver, kernel, t.VCPUs, t.MemoryMiB}
 }
 

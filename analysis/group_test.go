@@ -81,7 +81,7 @@ func TestGroupNeverPools(t *testing.T) {
 	}
 }
 
-// TestGroupBoot: a kernel with KASLR and mitigations is never averaged with one
+// TestGroupBoot: a guest with KASLR and mitigations, or with superpages, is never averaged with one
 // without.
 func TestGroupBoot(t *testing.T) {
 	trials := madeup.Trials(1)
@@ -89,16 +89,16 @@ func TestGroupBoot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	other := madeup.Trials(1)
-	for i := range other {
-		other[i].GuestBoot = "distro"
+	boot, pages := madeup.Trials(1), madeup.Trials(1)
+	for i := range boot {
+		boot[i].GuestBoot, pages[i].Superpages = "distro", true
 	}
-	both, err := Group(append(trials, other...))
+	both, err := Group(slices.Concat(trials, boot, pages))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(both.Cells) != 2*len(plain.Cells) {
-		t.Errorf("%d cells, want twice %d", len(both.Cells), len(plain.Cells))
+	if len(both.Cells) != 3*len(plain.Cells) {
+		t.Errorf("%d cells, want three times %d", len(both.Cells), len(plain.Cells))
 	}
 }
 

@@ -487,8 +487,10 @@ func (s *Session) sampleVCPU(i int, now int64, live bool) error {
 		if err := s.watchdog.sample(s, i, now, st.CPUTimeNS, &r); err != nil {
 			return err
 		}
-	} else {
+	} else if live && st.Online {
 		s.watchdog.alive(i)
+	} else if err := s.watchdog.gone(s, i); err != nil {
+		return err
 	}
 	s.lastSignals[i] = o.Signals
 	return nil

@@ -12,7 +12,13 @@ import (
 // runs all the time and retires nothing, so all of its registers stand still.
 // That is also what a guest's own one-instruction loop looks like. The watchdog
 // tells them apart by trying: it puts the vCPUs in the host view, where nothing
-// of the monitor's is in their way. If the registers move then, it was the view.
+// of the monitor's is in their way. If the registers move on then, it was the view.
+//
+// One look is not enough: with interrupts on, a guest's own loop shows other
+// registers whenever the look falls into the handler of its timer tick, and the
+// loop's again afterwards. Who was held up by the view does not come back to
+// where it was, to the last register. A guest's own loop that ends by itself
+// within those few samples cannot be told from a livelock.
 type watchdog struct {
 	vcpus []watched
 }
@@ -23,19 +29,30 @@ type watched struct {
 	sinceNS int64 // when the registers were first seen as they are
 	still   int   // samples in a row with the same registers while it ran
 	probing bool  // it is in the host view to see whether it moves
-	cleared bool  // it did not: the guest does it itself; not tried again while it lasts
-	moved   bool  // it did
+	away    int   // samples of the probe with other registers
+	moved   bool  // it did move on
 	note    string
+
+	// The guest's own loop, once one was found: not tried again before the vCPU
+	// gives a sign of life.
+	own   Registers
+	loops bool
 }
 
-// still is how many samples in a row must show the same registers: with the
-// usual sampling period of 100 ms, three more samples than the first are a third
-// of a second, and a probe is one more.
-const stillSamples = 3
+const (
+	// stillSamples is how many samples in a row must show the same registers as
+	// the first: with the usual sampling period of 100 ms, a third of a second.
+	stillSamples = 3
+	// awaySamples is how many samples in a row must show other registers in the
+	// host view. Together with stillSamples and the time before the first sample
+	// that is less than a second at the usual period, dither included.
+	awaySamples = 3
+)
 
 func newWatchdog(n int) watchdog { return watchdog{vcpus: make([]watched, n)} }
 
-// alive takes note that a vCPU got somewhere.
+// alive takes note that a vCPU got somewhere: it made an event, switched tasks
+// or halted.
 func (w *watchdog) alive(i int) {
 	v := &w.vcpus[i]
 	if v.probing {
@@ -45,30 +62,71 @@ func (w *watchdog) alive(i int) {
 	*v = watched{}
 }
 
+// gone takes note that a vCPU is not to run now, because it is offline or its
+// domain is paused: what it did before says nothing any more.
+func (w *watchdog) gone(s *Session, i int) error {
+	v := &w.vcpus[i]
+	probing := v.probing
+	*v = watched{}
+	if probing {
+		return w.endProbe(s)
+	}
+	return nil
+}
+
 // sample compares the registers of a vCPU that gave no signal with those before.
 func (w *watchdog) sample(s *Session, i int, now int64, cpuNS uint64, r *Registers) error {
 	v := &w.vcpus[i]
-	switch {
-	case v.probing && *r != v.regs:
-		v.moved = true
-	case v.probing:
-		// It stands still in the host view too: the guest's own doing.
-		v.probing, v.cleared, v.still = false, true, 0
-		return s.probe(false)
-	case *r != v.regs:
-		*v = watched{regs: *r, cpuNS: cpuNS, sinceNS: now}
-	case cpuNS == v.cpuNS: // it did not run: that says nothing
-	case v.cleared:
-	default:
-		v.still++
+	if v.probing {
+		if cpuNS == v.cpuNS { // it did not run: that says nothing
+			return nil
+		}
 		v.cpuNS = cpuNS
-		if v.still >= stillSamples && s.cfg.Mechanism.Views && s.count.BackedOut == "" {
-			v.probing = true
-			v.note = fmt.Sprintf("vCPU %d: all registers stood still for %d ms at RIP %#x in the monitor's view while it ran, and moved on in view 0", i, (now-v.sinceNS)/1e6, r.RIP)
-			return s.probe(true)
+		if *r != v.regs {
+			v.away++
+			v.moved = v.away >= awaySamples
+			return nil
+		}
+		// It stands still in the host view too: the guest's own doing.
+		*v = watched{regs: *r, cpuNS: cpuNS, sinceNS: v.sinceNS, own: *r, loops: true}
+		return w.endProbe(s)
+	}
+	if *r != v.regs {
+		*v = watched{regs: *r, cpuNS: cpuNS, sinceNS: now, own: v.own, loops: v.loops}
+		return nil
+	}
+	if cpuNS == v.cpuNS || v.loops && *r == v.own {
+		return nil
+	}
+	v.cpuNS = cpuNS
+	if v.still++; v.still < stillSamples || !s.cfg.Mechanism.Views || s.count.BackedOut != "" {
+		return nil
+	}
+	v.note = fmt.Sprintf("vCPU %d: all registers stood still for %d ms at RIP %#x in the monitor's view while it ran, and moved on in view 0", i, (now-v.sinceNS)/1e6, r.RIP)
+	first := !w.probing()
+	v.probing = true
+	if !first {
+		return nil // all vCPUs are in the host view already
+	}
+	return s.probe(true)
+}
+
+// probing reports whether some vCPU is being tried.
+func (w *watchdog) probing() bool {
+	for i := range w.vcpus {
+		if w.vcpus[i].probing {
+			return true
 		}
 	}
-	return nil
+	return false
+}
+
+// endProbe puts the vCPUs back into the view when none is being tried any more.
+func (w *watchdog) endProbe(s *Session) error {
+	if w.probing() {
+		return nil
+	}
+	return s.probe(false)
 }
 
 // livelock reports a livelock that was proven.
@@ -78,12 +136,12 @@ func (w *watchdog) livelock() (detect.Verdict, bool) {
 		if w.vcpus[i].moved {
 			v.VCPUs = append(v.VCPUs, i)
 			v.Evidence = append(v.Evidence, w.vcpus[i].note)
-			w.vcpus[i] = watched{}
 		}
 	}
 	if len(v.VCPUs) == 0 {
 		return v, false
 	}
+	clear(w.vcpus)
 	v.Class, v.Scope = detect.ClassMonitor, detect.Partial
 	if len(v.VCPUs) == len(w.vcpus) {
 		v.Scope = detect.Full

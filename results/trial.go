@@ -80,9 +80,11 @@ type Trial struct {
 	// GuestBoot is distro for a kernel with KASLR and its default mitigations,
 	// absent for one without both.
 	GuestBoot string `json:"guest_boot,omitempty"`
-	VCPUs     int    `json:"vcpus"`
-	MemoryMiB int    `json:"memory_mib"`
-	Seed      uint64 `json:"seed"`
+	// Superpages says that the hypervisor gave the guest large pages.
+	Superpages bool   `json:"superpages,omitempty"`
+	VCPUs      int    `json:"vcpus"`
+	MemoryMiB  int    `json:"memory_mib"`
+	Seed       uint64 `json:"seed"`
 
 	Outcome  Outcome  `json:"outcome"`
 	Reason   string   `json:"reason,omitempty"` // why the outcome is invalid, in one sentence

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 
+	"hangbench/bench/dom0"
 	"hangbench/cgo/xenctrl"
 	"hangbench/guests/lab"
 )
@@ -117,15 +118,22 @@ func examineXen() []finding {
 	}
 	found = append(found, x, program("xl", "install xen-utils"))
 	altp2m := finding{what: "altp2m", detail: "unknown: Xen cannot be asked", needed: false, remedy: "put altp2m=1 hap_2mb=0 hap_1gb=0 on Xen's command line"}
+	pages := finding{what: "small pages", detail: "unknown: Xen cannot be asked", needed: false,
+		remedy: "put hap_2mb=0 hap_1gb=0 on Xen's command line: altp2m views are not reliable on guests with superpages"}
 	if xen, err := xenctrl.Open(); err == nil {
 		defer xen.Close()
 		if v, err := xen.Version(); err == nil {
 			found = append(found, finding{what: "Xen", ok: true, detail: v.String()})
 			altp2m.ok = strings.Contains(" "+v.CommandLine+" ", " altp2m=1 ") || strings.Contains(" "+v.CommandLine+" ", " altp2m ")
 			altp2m.detail = "Xen's command line: " + v.CommandLine
+			if pages.ok = !dom0.Superpages(v.CommandLine); pages.ok {
+				pages.detail = "Xen gives guests no superpages"
+			} else {
+				pages.detail = "Xen gives guests superpages"
+			}
 		}
 	}
-	return append(found, altp2m)
+	return append(found, altp2m, pages)
 }
 
 func examineLibVMI(ctx context.Context) []finding {

@@ -39,7 +39,8 @@ func (l *labFlags) open(env *Env) (lab.Cache, error) {
 	return c, nil
 }
 
-func (l *labFlags) build(ctx context.Context, env *Env, p *progress) (*lab.Lab, error) {
+// build builds the lab, or the one whose guests have superpages.
+func (l *labFlags) build(ctx context.Context, env *Env, p *progress, superpages bool) (*lab.Lab, error) {
 	c, err := l.open(env)
 	if err != nil {
 		return nil, err
@@ -53,7 +54,7 @@ func (l *labFlags) build(ctx context.Context, env *Env, p *progress) (*lab.Lab, 
 		mirror = env.Getenv(mirrorEnv)
 	}
 	built, err := lab.Build(ctx, lab.Options{
-		Cache: c, Source: src, Mirror: mirror, Fields: dom0.Fields(),
+		Cache: c, Source: src, Mirror: mirror, Fields: dom0.Fields(), Superpages: superpages,
 		Layout: lab.Layout{ModuleDir: agent.ModuleDir, GuestDir: agent.GuestDir, BlockScript: agent.BlockScript,
 			KernelFile: dom0.KernelFile, ProfileFile: dom0.ProfileFile, RelocsFile: dom0.RelocsFile, Mark: dom0.LabMark, Yardstick: dom0.Yardstick},
 		Progress: func(step string, done, total int64) { p.bytes("lab: "+step, done, total) },
@@ -112,13 +113,14 @@ func labCommand(ctx context.Context, env *Env, args []string) error {
 
 func labBuild(ctx context.Context, env *Env, args []string) error {
 	f := flags(env, "lab build", "", "Fetch the lab's packages and build its disc, unless the cache has it.")
+	superpages := f.Bool("superpages", false, "build the lab whose guests have superpages, for scenarios that need them")
 	var lf labFlags
 	lf.add(f)
 	if err := parse(f, args, 0, 0); err != nil {
 		return err
 	}
 	p := newProgress(env, 0)
-	l, err := lf.build(ctx, env, p)
+	l, err := lf.build(ctx, env, p, *superpages)
 	p.end()
 	if err != nil {
 		return err
@@ -132,13 +134,24 @@ func labBuild(ctx context.Context, env *Env, args []string) error {
 	return nil
 }
 
-// openLab builds the lab and opens it as a host.
+// host builds the lab and opens it as a host.
 func (l *labFlags) host(ctx context.Context, env *Env, p *progress) (*labhost.Host, error) {
-	built, err := l.build(ctx, env, p)
+	built, err := l.build(ctx, env, p, false)
 	if err != nil {
 		return nil, err
 	}
-	return labhost.New(ctx, built, func(w string) { p.clear(); env.warn("%s", w) }, p.step)
+	return l.hostOf(ctx, env, p, built, func(w string) { p.clear(); env.warn("%s", w) })
+}
+
+// hostOf opens a lab that is built as a host, which builds the one with
+// superpages when it is needed.
+func (l *labFlags) hostOf(ctx context.Context, env *Env, p *progress, built *lab.Lab, warn func(string)) (*labhost.Host, error) {
+	h, err := labhost.New(ctx, built, warn, p.step)
+	if err != nil {
+		return nil, err
+	}
+	h.Superpages = func(ctx context.Context) (*lab.Lab, error) { return l.build(ctx, env, p, true) }
+	return h, nil
 }
 
 // labEnv prints what builds and runs Xen programs on this machine, by the lab's
@@ -151,7 +164,7 @@ func labEnv(ctx context.Context, env *Env, args []string) error {
 		return err
 	}
 	p := newProgress(env, 0)
-	l, err := lf.build(ctx, env, p)
+	l, err := lf.build(ctx, env, p, false)
 	p.end()
 	if err != nil {
 		return err

@@ -152,6 +152,9 @@ func checkCommand(ctx context.Context, env *Env, args []string) error {
 		if t.Guest.Boot != "" {
 			boot = " " + t.Guest.Boot
 		}
+		if t.Guest.Superpages {
+			boot += " superpages"
+		}
 		fmt.Fprintf(env.Stdout, "%4d  block %-3d %-20s %-12s %s %d vCPU %d MiB%s  seed %s\n", t.Index, t.Block, t.Scenario, t.Mechanism,
 			t.Guest.Kernel, t.Guest.VCPUs, t.Guest.MemoryMiB, boot, strings.ToLower(fmt.Sprintf("%016X", t.Seed)))
 	}

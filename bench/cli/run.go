@@ -12,7 +12,6 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"hangbench/bench/labhost"
 	"hangbench/bench/plan"
 	"hangbench/bench/run"
 	"hangbench/bench/xenhost"
@@ -79,6 +78,12 @@ func (h *hostFlags) open(ctx context.Context, env *Env, p *progress, s *suites.S
 			x.Close()
 			return nil, err
 		}
+		for _, g := range s.Guests {
+			if err := x.CheckGuest(g); err != nil {
+				x.Close()
+				return nil, missingError{err}
+			}
+		}
 		name, _ := os.Hostname()
 		return &opened{
 			Host:     x,
@@ -89,11 +94,11 @@ func (h *hostFlags) open(ctx context.Context, env *Env, p *progress, s *suites.S
 			close:    x.Close,
 		}, nil
 	}
-	l, err := h.lab.build(ctx, env, p)
+	l, err := h.lab.build(ctx, env, p, false)
 	if err != nil {
 		return nil, err
 	}
-	host, err := labhost.New(ctx, l, warn, p.step)
+	host, err := h.lab.hostOf(ctx, env, p, l, warn)
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +125,7 @@ func (h *hostFlags) open(ctx context.Context, env *Env, p *progress, s *suites.S
 			return nil
 		},
 		bench: func() map[string]float64 { return figures(host.Times()) },
-		close: l.Close,
+		close: func() error { return errors.Join(host.Close(), l.Close()) },
 	}, nil
 }
 

@@ -138,6 +138,9 @@ const (
 // its kernel is booted as a distribution boots it, moved in memory and with all
 // mitigations that it chooses itself.
 func (h *Host) NewGuest(ctx context.Context, name string, spec suites.Guest) (_ *Guest, err error) {
+	if err := h.CheckGuest(spec); err != nil {
+		return nil, err
+	}
 	dir := filepath.Join(h.Guests, spec.Kernel)
 	raw, err := os.ReadFile(filepath.Join(dir, ProfileFile))
 	if err != nil {

@@ -33,6 +33,11 @@ type Host struct {
 	Warn func(string)
 	// Progress is told of the making of snapshots.
 	Progress func(stage string)
+	// Superpages builds the lab whose guests have superpages, when the first such
+	// guest is asked for. Without it there are none.
+	Superpages func(context.Context) (*lab.Lab, error)
+
+	variant variant
 
 	mu    sync.Mutex // held while a snapshot is made
 	times Times
@@ -53,6 +58,44 @@ func New(ctx context.Context, l *lab.Lab, warn, progress func(string)) (*Host, e
 		return nil, fmt.Errorf("build the emulator's preload library: %w", err)
 	}
 	return &Host{Lab: l, Shim: shim, Warn: warn, Progress: progress}, nil
+}
+
+// variant is the host of the lab with superpages, once somebody needs it.
+type variant struct {
+	mu sync.Mutex
+	h  *Host
+}
+
+// of returns the host on which such guests run: h, or that of the lab with
+// superpages, which is built if nobody has asked for it before.
+func (h *Host) of(ctx context.Context, g suites.Guest) (*Host, error) {
+	if !g.Superpages {
+		return h, nil
+	}
+	if h.Superpages == nil {
+		return nil, errors.New("this lab has no guests with superpages")
+	}
+	h.variant.mu.Lock()
+	defer h.variant.mu.Unlock()
+	if h.variant.h == nil {
+		l, err := h.Superpages(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("build the lab with superpages: %w", err)
+		}
+		h.variant.h = &Host{Lab: l, Shim: h.Shim, Warn: h.Warn, Progress: h.Progress}
+	}
+	return h.variant.h, nil
+}
+
+// Close lets go of the lab with superpages, if there is one. The lab the host was
+// made of is its maker's to close.
+func (h *Host) Close() error {
+	h.variant.mu.Lock()
+	defer h.variant.mu.Unlock()
+	if h.variant.h == nil {
+		return nil
+	}
+	return h.variant.h.Lab.Close()
 }
 
 // Times returns what was measured so far.
@@ -92,6 +135,15 @@ func (h *Host) base(ctx context.Context) (*bochs.Snapshot, error) {
 
 // Guest returns the snapshot of dom0 with a guest up.
 func (h *Host) Guest(ctx context.Context, g suites.Guest) (*bochs.Snapshot, error) {
+	h, err := h.of(ctx, g)
+	if err != nil {
+		return nil, err
+	}
+	return h.guest(ctx, g)
+}
+
+// guest is Guest on the host that of has chosen.
+func (h *Host) guest(ctx context.Context, g suites.Guest) (*bochs.Snapshot, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	name := "guest-" + guestName(g)
@@ -215,6 +267,10 @@ func (h *Host) Record(ctx context.Context, t plan.Trial, progress func(stage str
 }
 
 func (h *Host) run(ctx context.Context, t plan.Trial, progress func(stage string), taken *dom0.Recording) (results.Trial, error) {
+	h, err := h.of(ctx, t.Guest)
+	if err != nil {
+		return results.Trial{}, err
+	}
 	rec, err := h.runOnce(ctx, t, progress, taken)
 	if h.mend(ctx, err, "guest-"+guestName(t.Guest), "dom0") {
 		rec, err = h.runOnce(ctx, t, progress, taken)
@@ -241,7 +297,7 @@ func (h *Host) mend(ctx context.Context, err error, names ...string) bool {
 
 func (h *Host) runOnce(ctx context.Context, t plan.Trial, progress func(stage string), taken *dom0.Recording) (results.Trial, error) {
 	var rec results.Trial
-	snap, err := h.Guest(ctx, t.Guest)
+	snap, err := h.guest(ctx, t.Guest)
 	if err != nil {
 		return rec, err
 	}
@@ -279,7 +335,11 @@ func (h *Host) runOnce(ctx context.Context, t plan.Trial, progress func(stage st
 // Look reads the kernel of a guest that has just come up.
 func (h *Host) Look(ctx context.Context, g suites.Guest) (dom0.Sight, error) {
 	var s dom0.Sight
-	snap, err := h.Guest(ctx, g)
+	h, err := h.of(ctx, g)
+	if err != nil {
+		return s, err
+	}
+	snap, err := h.guest(ctx, g)
 	if err != nil {
 		return s, err
 	}
@@ -310,8 +370,12 @@ func (h *Host) upOnce(ctx context.Context) (*Machine, error) {
 
 // UpGuest starts a machine with dom0 and a guest that is up, for Exec.
 func (h *Host) UpGuest(ctx context.Context, g suites.Guest) (*Machine, error) {
+	h, err := h.of(ctx, g)
+	if err != nil {
+		return nil, err
+	}
 	up := func() (*Machine, error) {
-		snap, err := h.Guest(ctx, g)
+		snap, err := h.guest(ctx, g)
 		if err != nil {
 			return nil, err
 		}

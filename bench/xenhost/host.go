@@ -16,6 +16,7 @@ import (
 	"hangbench/bench/dom0"
 	"hangbench/bench/plan"
 	"hangbench/results"
+	"hangbench/scenarios/suites"
 )
 
 // Host is this machine as a Xen host.
@@ -52,6 +53,9 @@ func (h *Host) Kind() string { return h.d.Kind }
 
 // Version returns what Xen this is.
 func (h *Host) Version() (string, error) { return h.d.Version() }
+
+// CheckGuest says why such a guest cannot run here.
+func (h *Host) CheckGuest(g suites.Guest) error { return h.d.CheckGuest(g) }
 
 // Close closes the host.
 func (h *Host) Close() error { return h.d.Close() }

@@ -30,6 +30,9 @@ type Options struct {
 	// Fields are the structure fields a guest kernel's profile must have
 	// (guests/kernel, Kernel.Profile).
 	Fields []string
+	// Superpages leaves Xen's large pages for guests on. altp2m views are not safe
+	// with them: the lab is then one to provoke that in.
+	Superpages bool
 	// Layout names the places in dom0 that the agent looks at.
 	Layout Layout
 	// Progress is told of every step; done and total are bytes or 0.
@@ -60,13 +63,24 @@ type Lab struct {
 // Close lets go of the lab, which another build may then remove from the cache.
 func (l *Lab) Close() error { return l.use.Close() }
 
-// Xen's command line. Superpages off: with them an altp2m view livelocks sooner
-// or later on Xen 4.20 (one guest page-table page faults again and again).
-// Access/dirty bits, XPTI, speculation guards, SMAP and SMEP cost the emulator
+// Xen's command line, without what superpages has to say. Access/dirty bits, XPTI, speculation guards, SMAP and SMEP cost the emulator
 // time and have no bearing on what is measured. Scrubbing free memory in the
 // background would cost each restored machine time and memory anew.
 const xenArgs = "console=com1 com1=115200,8n1 loglvl=error guest_loglvl=error noreboot bootscrub=0 sched_ratelimit_us=0 " +
-	"dom0_mem=512M,max:512M dom0_max_vcpus=1 altp2m=1 hap_1gb=0 hap_2mb=0 ept=ad=0 xpti=0 spec-ctrl=no smap=0 smep=0"
+	"dom0_mem=512M,max:512M dom0_max_vcpus=1 altp2m=1 ept=ad=0 xpti=0 spec-ctrl=no smap=0 smep=0"
+
+// noSuperpages adds to it that guests get small pages only. With large ones an
+// altp2m view livelocks sooner or later on Xen 4.20 (one guest page-table page
+// faults again and again).
+const noSuperpages = " hap_1gb=0 hap_2mb=0"
+
+// xenLine is Xen's whole command line.
+func (o *Options) xenLine() string {
+	if o.Superpages {
+		return xenArgs
+	}
+	return xenArgs + noSuperpages
+}
 
 // dom0's command line: quiet, because every character on the emulated serial
 // port costs virtual time; without rodata because that is a sixth of its boot;
@@ -134,7 +148,7 @@ func Build(ctx context.Context, o Options) (*Lab, error) {
 	}
 	m := Manifest{
 		Schema: schema, Packages: lock.Packages, Programs: programs, Go: goVersion,
-		XenArgs: xenArgs, Dom0Args: dom0Args + " " + o.Layout.Mark, Machine: bochs.DefaultMachine(),
+		XenArgs: o.xenLine(), Dom0Args: dom0Args + " " + o.Layout.Mark, Machine: bochs.DefaultMachine(),
 		Guests: map[string]string{}, Dom0: kernels.dom0,
 	}
 	for name, release := range kernels.guests {
@@ -152,7 +166,7 @@ func Build(ctx context.Context, o Options) (*Lab, error) {
 			l.Close()
 			return nil, err
 		}
-		o.Cache.prune(m.Key())
+		o.Cache.prune(&m)
 	}
 	return l, nil
 }

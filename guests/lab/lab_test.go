@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -263,4 +264,60 @@ func TestComplete(t *testing.T) {
 		t.Fatal(err)
 	}
 	want(false, "manifest without disc")
+}
+
+// TestSuperpages: the lab with superpages is another lab, and differs in nothing
+// but Xen's command line.
+func TestSuperpages(t *testing.T) {
+	small, large := (&Options{}).xenLine(), (&Options{Superpages: true}).xenLine()
+	if !strings.Contains(small, " hap_1gb=0 hap_2mb=0") || strings.Contains(large, "hap_") {
+		t.Errorf("Xen's command lines are %q and %q", small, large)
+	}
+	if strings.ReplaceAll(small, noSuperpages, "") != large {
+		t.Errorf("%q and %q differ in more than superpages", small, large)
+	}
+	a, b := testManifest(), testManifest()
+	a.XenArgs, b.XenArgs = small, large
+	if a.Key() == b.Key() {
+		t.Error("both labs have the same name")
+	}
+}
+
+// TestPrune: labs of the same source stay, others go unless somebody uses them.
+func TestPrune(t *testing.T) {
+	c := Cache(t.TempDir())
+	add := func(m Manifest, whole bool) string {
+		dir := filepath.Join(c.labs(), m.Key())
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if whole {
+			l := &Lab{Manifest: m, Cache: c, Dir: dir}
+			if err := errors.Join(os.WriteFile(l.Disc(), nil, 0o600), l.writeManifest()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return dir
+	}
+	keep := testManifest()
+	variant := testManifest()
+	variant.XenArgs += " x"
+	old := testManifest()
+	old.Programs = map[string]string{"agent": "old", "init": "dd"}
+	used := testManifest()
+	used.Programs = map[string]string{"agent": "used", "init": "dd"}
+	half := testManifest()
+	half.Dom0 = "half built"
+	dirs := map[string]bool{add(keep, true): true, add(variant, true): true, add(old, true): false, add(used, true): true, add(half, false): false}
+	f, err := lockFile(filepath.Join(c.labs(), used.Key(), lockName), false, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	c.prune(&keep)
+	for dir, want := range dirs {
+		if _, err := os.Stat(dir); (err == nil) != want {
+			t.Errorf("%s: kept %v, want %v", dir, err == nil, want)
+		}
+	}
 }

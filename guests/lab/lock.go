@@ -1,7 +1,9 @@
 package lab
 
 import (
+	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"sort"
@@ -41,12 +43,13 @@ func lockFile(path string, exclusive, wait bool) (*os.File, error) {
 
 const lockName = "lock"
 
-// prune removes labs that nobody uses, but for the one named keep: each is over
-// half a GiB, and every change of the source makes another.
-func (c Cache) prune(keep string) {
+// prune removes labs that nobody uses, but for keep and those that were built of
+// the same source, such as the one with superpages: each is over half a GiB, and
+// every change of the source makes another.
+func (c Cache) prune(keep *Manifest) {
 	dirs, _ := filepath.Glob(filepath.Join(c.labs(), "*"))
 	for _, d := range dirs {
-		if filepath.Base(d) != keep {
+		if filepath.Base(d) != keep.Key() && !sameSource(d, keep) {
 			removeUnused(d)
 		}
 	}
@@ -55,6 +58,16 @@ func (c Cache) prune(keep string) {
 	for _, d := range left {
 		os.RemoveAll(d)
 	}
+}
+
+// sameSource reports whether the lab in dir is whole and has the same programs.
+func sameSource(dir string, m *Manifest) bool {
+	b, err := os.ReadFile(filepath.Join(dir, ManifestFile))
+	if err != nil {
+		return false
+	}
+	var other built
+	return json.Unmarshal(b, &other) == nil && other.Schema == m.Schema && len(m.Programs) > 0 && maps.Equal(other.Programs, m.Programs)
 }
 
 // removeUnused removes a folder unless its lock is held.

@@ -125,6 +125,7 @@ func (p *parser) guests(n *yaml.Node) []Guest {
 					p.known(n, "boot", g.Boot, []string{Plain, Distro})
 				}
 			}},
+			{"superpages", false, func(n *yaml.Node) { p.boolean(n, "superpages", &g.Superpages) }},
 		})
 		if len(p.problems) > before {
 			return
@@ -273,6 +274,12 @@ func (p *parser) text(n *yaml.Node, what string, to *string) bool {
 	}
 	*to = n.Value
 	return true
+}
+
+func (p *parser) boolean(n *yaml.Node, what string, to *bool) {
+	if n.Kind != yaml.ScalarNode || n.Tag != "!!bool" || n.Decode(to) != nil {
+		p.errorf(n, "%s is %s: write true or false", what, describe(n))
+	}
 }
 
 func (p *parser) integer(n *yaml.Node, what string, r span, to *int64) {

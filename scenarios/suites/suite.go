@@ -26,6 +26,9 @@ type Guest struct {
 	MemoryMiB int    `json:"memory_mib"` // 128 to 4096
 	// Boot is Plain or Distro; empty, as in a suite that does not say, is Plain.
 	Boot string `json:"boot,omitempty"`
+	// Superpages gives the guest large pages, which altp2m views do not get along
+	// with. It is a setting of the whole hypervisor: the host must have it too.
+	Superpages bool `json:"superpages,omitempty"`
 }
 
 // How a guest's kernel is booted.

@@ -107,6 +107,19 @@ func TestBoot(t *testing.T) {
 	}
 }
 
+// TestSuperpages: a guest with superpages is another guest.
+func TestSuperpages(t *testing.T) {
+	text := strings.Replace(minimal, "repetitions", "  - {kernel: cloud-6.12, vcpus: 1, memory_mib: 160, superpages: true}\nrepetitions", 1)
+	s, err := Parse("x.yaml", []byte(text), vocabulary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Guest{{Kernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 160}, {Kernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 160, Superpages: true}}
+	if !reflect.DeepEqual(s.Guests, want) {
+		t.Errorf("guests %+v, want %+v", s.Guests, want)
+	}
+}
+
 func TestParseErrors(t *testing.T) {
 	edit := func(old, new string) string {
 		s := strings.Replace(minimal, old, new, 1)
@@ -152,6 +165,7 @@ func TestParseErrors(t *testing.T) {
 		{"vcpus", edit("vcpus: 1", "vcpus: 9"), []string{`x.yaml:6: vcpus is 9, out of range: use 1 to 8`}},
 		{"guest key", edit("vcpus: 1", "vcpu: 1"), []string{`x.yaml:5: a guest has no vcpus: add the key`, `x.yaml:6: a guest has no key "vcpu" (did you mean "vcpus"?)`}},
 		{"few vcpus", edit("[control-idle]", "[two-needed]"), []string{`x.yaml:1: scenario "two-needed" needs a guest with 2 vCPUs and one of the guests has 1`}},
+		{"superpages", edit("vcpus: 1", "vcpus: 1\n    superpages: 2"), []string{`x.yaml:7: superpages is the number 2: write true or false`}},
 		{"guest twice", strings.Replace(minimal, "repetitions", "  - {kernel: cloud-6.12, vcpus: 1, memory_mib: 160}\nrepetitions", 1), []string{`x.yaml:8: the same guest stands in line 5`}},
 		{"timing key", minimal + "timing: {deadline: 5000}\n", []string{`x.yaml:9: timing has no key "deadline" (did you mean "deadline_ms"?)`}},
 		{"timing value", minimal + "timing:\n  sample_ms: 10ms\n", []string{`x.yaml:10: sample_ms is the text "10ms": write a whole number from 1 to 1000 without a unit`}},

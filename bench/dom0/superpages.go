@@ -1,0 +1,42 @@
+package dom0
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"hangbench/scenarios/suites"
+)
+
+// Superpages reports whether a Xen booted with that command line gives guests
+// large pages, which it does unless it is told not to. As in Xen the last word
+// counts.
+func Superpages(commandLine string) bool {
+	on := true
+	for word := range strings.FieldsSeq(commandLine) {
+		name, value, given := strings.Cut(word, "=")
+		switch {
+		case name == "no-hap_2mb" && !given:
+			on = false
+		case name == "hap_2mb":
+			on = !slices.Contains([]string{"0", "no", "off", "false", "disable"}, value)
+		}
+	}
+	return on
+}
+
+// CheckGuest says why such a guest cannot be had here. A guest that asks for no
+// superpages may run where Xen has them: that is the doctor's to warn of.
+func (h *Host) CheckGuest(spec suites.Guest) error {
+	if !spec.Superpages {
+		return nil
+	}
+	v, err := h.xen.Version()
+	if err != nil {
+		return fmt.Errorf("see whether guests have superpages: %w", err)
+	}
+	if !Superpages(v.CommandLine) {
+		return fmt.Errorf("the guest is to have superpages and Xen was booted without: take hap_2mb=0 and hap_1gb=0 off its command line (%s)", v.CommandLine)
+	}
+	return nil
+}

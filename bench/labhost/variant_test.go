@@ -1,0 +1,56 @@
+package labhost
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"hangbench/guests/lab"
+	"hangbench/scenarios/suites"
+)
+
+// TestVariant: guests with superpages run in a lab of their own, which is built
+// once, when the first of them is asked for.
+func TestVariant(t *testing.T) {
+	small := suites.Guest{Kernel: "k", VCPUs: 1, MemoryMiB: 160}
+	large := small
+	large.Superpages = true
+	if guestName(small) == guestName(large) {
+		t.Error("a snapshot of one kind of guest passes for the other")
+	}
+	h := &Host{Lab: &lab.Lab{Dir: "small"}, Shim: "shim"}
+	if got, err := h.of(t.Context(), small); err != nil || got != h {
+		t.Errorf("a guest without superpages runs on %v (%v), want the host itself", got, err)
+	}
+	if _, err := h.of(t.Context(), large); err == nil || !strings.Contains(err.Error(), "no guests with superpages") {
+		t.Errorf("without a lab for it: %v", err)
+	}
+	built := 0
+	failure := errors.New("disk full")
+	h.Superpages = func(context.Context) (*lab.Lab, error) {
+		if built++; built == 1 {
+			return nil, failure
+		}
+		return &lab.Lab{Dir: "large"}, nil
+	}
+	if _, err := h.of(t.Context(), large); !errors.Is(err, failure) {
+		t.Errorf("a lab that cannot be built: %v", err)
+	}
+	first, err := h.of(t.Context(), large)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := h.of(t.Context(), large)
+	if err != nil || again != first || built != 2 {
+		t.Errorf("the lab was built %d times, want 2 (%v)", built, err)
+	}
+	if want := filepath.Join("large", "snapshots", "x"); first.snapshotDir("x") != want || first.Shim != h.Shim {
+		t.Errorf("snapshots go to %s, want %s", first.snapshotDir("x"), want)
+	}
+	if _, err := os.Stat("large"); err == nil {
+		t.Error("choosing a host made files")
+	}
+}
