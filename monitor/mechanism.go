@@ -126,7 +126,7 @@ func Mechanisms() []Mechanism {
 		{
 			Name:   "write-altp2m",
 			Traps:  "writes to the page of each run queue's counters, in a view of its own; Xen steps each in view 0",
-			Miss:   missPasses + "; other fields of the page cost as many events and tell nothing",
+			Miss:   missPasses + ", which are most: the scheduler writes hundreds of other fields of the page for each switch of a busy guest, and each is an event",
 			Needs:  needsMTF + " with fast single-step; the guest kernel's types" + needsAltp2m,
 			Traced: AccessRX,
 			Views:  true,
