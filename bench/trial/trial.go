@@ -74,6 +74,8 @@ const (
 	// silent is how many heartbeats in a row must be missing before the guest is
 	// taken to hang, at the pace it had before the fault.
 	silent = 6
+	// sayEvery is how often a long window tells how far it is.
+	sayEvery = 20 * time.Second
 	// phase is the span over which a trial's seed moves its injection: two
 	// heartbeats, so that every phase of the guest's own period is hit.
 	phase = 2 * beat.Period
@@ -283,8 +285,13 @@ func (r *run) startWorkload() error {
 // window lets time pass and returns what the guest did meanwhile. It ends early
 // on a verdict.
 func (r *run) window(d time.Duration) (beat.Count, error) {
-	start, end := r.count(), r.env.Now()+int64(d)
-	for now := r.env.Now(); now < end && r.verdict == nil; now = r.env.Now() {
+	began := r.env.Now()
+	start, end, said := r.count(), began+int64(d), began
+	for now := began; now < end && r.verdict == nil; now = r.env.Now() {
+		if now-said >= int64(sayEvery) { // silence would be taken for a lab that is stuck
+			said = now
+			r.env.Progress(fmt.Sprintf("%d of %d s", (now-began)/1e9, d/time.Second))
+		}
 		if err := r.env.Sleep(r.ctx, min(poll, time.Duration(end-now))); err != nil {
 			return beat.Count{}, err
 		}
