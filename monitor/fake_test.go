@@ -18,6 +18,7 @@ type fakeGuest struct {
 	pc       int
 	stride   int // instructions it executes at most before it looks at the time; 0 for any number
 	paused   int
+	busy     bool // runs until the moment of a pause, not only while it is waited for
 	ring     bool
 	stepOn   bool // single-step events enabled
 	stepping bool
@@ -191,7 +192,16 @@ func (g *fakeGuest) Registers(_ int, r *Registers) error {
 	r.RIP = offPage + uint64(g.pc)
 	return nil
 }
-func (g *fakeGuest) Pause() error   { defer g.lock()(); g.paused++; return g.op("pause") }
+
+// Pause stops the guest. If it ran until now, it may have an event open.
+func (g *fakeGuest) Pause() error {
+	defer g.lock()()
+	if g.busy {
+		g.advance()
+	}
+	g.paused++
+	return g.op("pause")
+}
 func (g *fakeGuest) Unpause() error { defer g.lock()(); g.paused--; return g.op("unpause") }
 
 func (g *fakeGuest) page(gpa uint64, n int) ([]byte, error) {

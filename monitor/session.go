@@ -234,10 +234,12 @@ func (s *Session) run(ready chan<- error) {
 }
 
 // arm sets the trap while the guest is paused, so that no vCPU meets it half set.
-func (s *Session) arm() error {
+func (s *Session) arm() (err error) {
 	if err := s.cfg.Driver.Pause(); err != nil {
 		return err
 	}
+	// Deferred, so that a panic does not leave the guest paused either.
+	defer func() { err = errors.Join(err, s.cfg.Driver.Unpause()) }()
 	changes, err := s.mech.plan()
 	if err == nil && s.cfg.Journal != nil {
 		changes.Mechanism = s.cfg.Mechanism.Name
@@ -252,7 +254,7 @@ func (s *Session) arm() error {
 		err = s.mech.armed()
 	}
 	s.readSwitches(s.firstSwitch)
-	return errors.Join(err, s.cfg.Driver.Unpause())
+	return err
 }
 
 // polls reports whether the signal is the run queues' own count.
@@ -586,10 +588,13 @@ func (s *Session) checkView(v View, gfn uint64, want Access) error {
 	return errors.Join(errs...)
 }
 
+// stopSteps ends the steps of all vCPUs. An event that is answered afterwards must
+// not toggle them on again.
 func (s *Session) stopSteps() error {
 	var errs []error
 	for i := range s.signals {
 		errs = append(errs, s.ring.StopStep(i))
+		s.stepping[i] = false
 	}
 	return errors.Join(append(errs, s.ring.EnableStep(false))...)
 }

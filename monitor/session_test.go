@@ -145,6 +145,9 @@ func TestDetachAnywhere(t *testing.T) {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Duration(i*37) * time.Microsecond)
+			g.mu.Lock()
+			g.busy = true // an event may be open when it is let go
+			g.mu.Unlock()
 			if _, err := s.Detach(); err != nil {
 				t.Fatal(err)
 			}

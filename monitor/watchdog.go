@@ -164,10 +164,7 @@ func (s *Session) probe(host bool) error {
 // backOut lets go of the guest and goes on without traps, by polling.
 func (s *Session) backOut(why string) error {
 	s.count.BackedOut = why
-	if err := s.cfg.Driver.Pause(); err != nil {
-		return err
-	}
-	err := errors.Join(s.mech.disarm(), s.drain(), s.cfg.Driver.Unpause())
+	err := s.letGo()
 	s.mech = &poll{s: s}
 	if err == nil && s.cfg.Kernel == nil {
 		err = errors.New("there is nothing to go on with: the guest's kernel cannot be read")
@@ -176,4 +173,13 @@ func (s *Session) backOut(why string) error {
 		return fmt.Errorf("let go of the guest, which the monitor held up: %w", err)
 	}
 	return nil
+}
+
+// letGo takes the trap back and answers what is open. The ring stays.
+func (s *Session) letGo() (err error) {
+	if err := s.cfg.Driver.Pause(); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.cfg.Driver.Unpause()) }()
+	return errors.Join(s.mech.disarm(), s.drain())
 }
