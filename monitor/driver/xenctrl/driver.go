@@ -6,6 +6,7 @@
 package xenctrl
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -137,13 +138,14 @@ func (d *Driver) Listen() (monitor.Ring, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &ring{m: m, dom: d.dom}, nil
+	return &ring{m: m, dom: d.dom, mem: d.mem}, nil
 }
 
 // ring implements monitor.Ring.
 type ring struct {
 	m    *xc.Monitor
 	dom  xc.Domain
+	mem  *memory
 	ev   xc.Event
 	resp xc.Response
 }
@@ -260,8 +262,17 @@ func (r *ring) CurrentView(vcpu int) (monitor.View, error) {
 	return monitor.View(v), err
 }
 
-func (r *ring) AddFrame() (uint64, error)    { return r.dom.AddFrame() }
-func (r *ring) RemoveFrame(gfn uint64) error { return r.dom.RemoveFrame(gfn) }
+// Frames that come and go here must not be remembered as they were.
+
+func (r *ring) AddFrame() (uint64, error) {
+	gfn, err := r.dom.AddFrame()
+	return gfn, errors.Join(err, r.mem.close())
+}
+
+func (r *ring) RemoveFrame(gfn uint64) error {
+	return errors.Join(r.mem.close(), r.dom.RemoveFrame(gfn))
+}
+
 func (r *ring) Remap(v monitor.View, from, to uint64) error {
 	return r.dom.ChangeGFN(xc.View(v), from, to)
 }
