@@ -29,12 +29,12 @@ func (l layout) Function(addr uint64) (string, uint64, bool) {
 	return s.Name, off, true
 }
 
-func (l layout) Data(addr uint64) (string, bool) {
+func (l layout) Data(addr uint64) (string, uint64, bool) {
 	s, off, ok := l.p.Symbols.Find(addr)
-	if !ok || off != 0 || s.Text || s.PerCPU {
-		return "", false
+	if !ok || s.Text || s.PerCPU {
+		return "", 0, false
 	}
-	return s.Name, true
+	return s.Name, off, true
 }
 
 func (l layout) Field(typ, path string) (linux.Field, bool) {

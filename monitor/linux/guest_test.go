@@ -80,13 +80,14 @@ func (l fakeLayout) Function(addr uint64) (string, uint64, bool) {
 	return name, addr & 0xfff, ok
 }
 
-func (l fakeLayout) Data(addr uint64) (string, bool) {
+// Data: variables are 0x100 bytes long.
+func (l fakeLayout) Data(addr uint64) (string, uint64, bool) {
 	for name, a := range fakeSymbols {
-		if a == addr && a >= text+0x200000 {
-			return name, true
+		if a >= text+0x200000 && addr-a < 0x100 && (a == addr || a > fakeSymbols["vm_node_stat"]) {
+			return name, addr - a, true
 		}
 	}
-	return "", false
+	return "", 0, false
 }
 
 func (l fakeLayout) Field(typ, path string) (Field, bool) {

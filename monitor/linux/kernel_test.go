@@ -266,6 +266,11 @@ func TestLookOwner(t *testing.T) {
 			g.u64(sp(g)+8*8, 0)
 			g.u64(sp(g)+6*8, 0)
 		}, "", ""},
+		{"lock in a variable", func(g *fakeGuest) {
+			g.u64(sp(g)+5*8, lock+g.slide+0x40)
+			g.u64(sp(g)+8*8, lock+g.slide+0x50)
+			g.u64(lock+0x40, g.taskAt(4))
+		}, "big_lock+0x40", "holder (4)"},
 		{"lock without a name", func(g *fakeGuest) {
 			g.u64(sp(g)+5*8, direct+0x6000)
 			g.u64(sp(g)+8*8, direct+0x6000+16)

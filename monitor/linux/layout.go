@@ -17,8 +17,8 @@ type Layout interface {
 	Lookup(name string) (addr uint64, perCPU, ok bool)
 	// Function returns the function that holds an address as linked.
 	Function(addr uint64) (name string, offset uint64, ok bool)
-	// Data returns the name of the variable that starts at an address as linked.
-	Data(addr uint64) (name string, ok bool)
+	// Data returns the variable, not a per-CPU one, that holds an address as linked.
+	Data(addr uint64) (name string, offset uint64, ok bool)
 	// Field returns the place of a field in a structure.
 	Field(typ, path string) (Field, bool)
 	// SizeOf returns the size of a type in bytes.

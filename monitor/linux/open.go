@@ -326,7 +326,11 @@ func (k *Kernel) Data(addr uint64) (name string, ok bool) {
 	if addr < kernelHalf {
 		return "", false
 	}
-	return k.layout.Data(addr - k.slide)
+	name, off, ok := k.layout.Data(addr - k.slide)
+	if !ok || off != 0 {
+		return "", false
+	}
+	return name, true
 }
 
 // Isolated reports whether the kernel runs with page-table isolation:

@@ -298,9 +298,13 @@ func (k *Kernel) headOf(node uint64, kind *lockKind, sp, end uint64, words []uin
 // describe names the lock and who holds it. The low three bits of the owner are
 // flags (kernel/locking/mutex.c and rwsem.c).
 func (k *Kernel) describe(w *detect.Waiting, lock uint64, kind *lockKind) {
-	var ok bool
-	if w.Lock, ok = k.Data(lock); !ok {
+	switch name, off, ok := k.layout.Data(lock - k.slide); {
+	case !ok || lock < kernelHalf:
 		w.Lock = fmt.Sprintf("%s at %#x", kind.name, lock)
+	case off == 0:
+		w.Lock = name
+	default: // part of something larger
+		w.Lock = fmt.Sprintf("%s+%#x", name, off)
 	}
 	if !kind.owner.ok {
 		return
