@@ -164,9 +164,11 @@ type Ring interface {
 	SwitchAll(v View) error
 	// CurrentView returns the view a vCPU is in.
 	CurrentView(vcpu int) (View, error)
-	// AddFrame gives the guest a new frame of memory that it does not know of,
-	// and RemoveFrame takes it away again.
-	AddFrame() (gfn uint64, err error)
+	// SpareFrame returns the number of a frame that the guest does not have.
+	// AddFrame gives it memory there, of which it does not know, and RemoveFrame
+	// takes it away again.
+	SpareFrame() (gfn uint64, err error)
+	AddFrame(gfn uint64) error
 	RemoveFrame(gfn uint64) error
 	// Remap lets frame from show the memory of frame to in the view; NoFrame as to
 	// undoes it.

@@ -380,13 +380,15 @@ func (g *fakeGuest) SwitchAll(v View) error {
 	return nil
 }
 
-func (g *fakeGuest) AddFrame() (uint64, error) {
+func (g *fakeGuest) SpareFrame() (uint64, error) { defer g.lock()(); return 0x9000, g.op("spare") }
+
+func (g *fakeGuest) AddFrame(gfn uint64) error {
 	defer g.lock()()
 	if err := g.op("add"); err != nil {
-		return 0, err
+		return err
 	}
-	g.frames[0x9000], g.added[0x9000] = &[4096]byte{}, true
-	return 0x9000, nil
+	g.frames[gfn], g.added[gfn] = &[4096]byte{}, true
+	return nil
 }
 
 func (g *fakeGuest) RemoveFrame(gfn uint64) error {

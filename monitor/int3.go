@@ -140,7 +140,8 @@ func (m *int3Step) disarm() error {
 type int3Altp2m struct {
 	views
 	int3
-	shadow uint64 // frame number of the copy, 0 if there is none
+	shadow uint64 // frame number of the copy
+	added  bool   // there is memory behind it
 	page   [4096]byte
 }
 
@@ -148,10 +149,9 @@ func (m *int3Altp2m) plan() (Changes, error) {
 	if err := m.look(); err != nil {
 		return Changes{}, err
 	}
-	// The frame is added here already: what is to be undone has to be known first.
-	gfn, err := m.int3.s.ring.AddFrame()
+	gfn, err := m.int3.s.ring.SpareFrame()
 	if err != nil {
-		return Changes{}, fmt.Errorf("add a frame for the shadow page: %w", err)
+		return Changes{}, fmt.Errorf("find a frame for the shadow page: %w", err)
 	}
 	m.shadow = gfn
 	return Changes{Added: []uint64{gfn}}, nil
@@ -172,6 +172,10 @@ func (m *int3Altp2m) copyPage() error {
 
 func (m *int3Altp2m) arm() error {
 	s := m.int3.s
+	if err := s.ring.AddFrame(m.shadow); err != nil {
+		return fmt.Errorf("add a frame for the shadow page: %w", err)
+	}
+	m.added = true
 	if err := m.copyPage(); err != nil {
 		return err
 	}
@@ -231,9 +235,9 @@ func (m *int3Altp2m) disarm() error {
 	s := m.int3.s
 	err := m.views.disarm()
 	err = errors.Join(err, s.ring.EnableBreakpoints(false))
-	if m.shadow != 0 {
+	if m.added {
 		err = errors.Join(err, s.ring.RemoveFrame(m.shadow))
-		m.shadow = 0
+		m.added = false
 	}
 	return err
 }

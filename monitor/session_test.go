@@ -167,7 +167,7 @@ func TestAttachFails(t *testing.T) {
 		"exec-altp2m":      {"listen", "views", "create", "step", "access", "switch"},
 		"exec-altp2m-fast": {"listen", "views", "create", "step", "access", "switch"},
 		"int3-step":        {"listen", "step", "int3", "write"},
-		"int3-altp2m":      {"listen", "add", "write", "int3", "views", "create", "step", "remap", "access", "switch"},
+		"int3-altp2m":      {"listen", "spare", "add", "write", "int3", "views", "create", "step", "remap", "access", "switch"},
 		"write-altp2m":     {"listen", "views", "create", "step", "access", "switch"},
 	} {
 		for _, op := range ops {

@@ -93,26 +93,28 @@ func sameLen(gfns []uint64, access []Access) error {
 	return nil
 }
 
-// AddFrame gives the domain a frame of memory at a guest frame number above all
-// that it has, and returns the number. The guest does not know of it. The
-// domain's limit of memory grows by the frame.
-// (xc_domain_maximum_gpfn, xc_domain_setmaxmem, xc_domain_populate_physmap_exact)
-func (d Domain) AddFrame() (uint64, error) {
+// SpareFrame returns a guest frame number above all that the domain has.
+// (xc_domain_maximum_gpfn)
+func (d Domain) SpareFrame() (uint64, error) {
+	top, err := d.MaxGFN()
+	return top + 1, err
+}
+
+// AddFrame gives the domain a frame of memory at a number that SpareFrame
+// returned. The guest does not know of it. The domain's limit of memory grows by
+// the frame. (xc_domain_setmaxmem, xc_domain_populate_physmap_exact)
+func (d Domain) AddFrame(gfn uint64) error {
 	info, err := d.Info()
 	if err != nil {
-		return 0, err
-	}
-	top, err := d.MaxGFN()
-	if err != nil {
-		return 0, err
+		return err
 	}
 	// The limit is only raised as far as the domain has used it up.
 	if info.Pages+1 > info.MaxPages {
 		if err := d.x.hv.setMaxMem(d.id, (info.Pages+1)*(PageSize/1024)); err != nil {
-			return 0, err
+			return err
 		}
 	}
-	return top + 1, d.x.hv.populate(d.id, top+1)
+	return d.x.hv.populate(d.id, gfn)
 }
 
 // RemoveFrame takes a frame of memory from the domain.

@@ -269,13 +269,11 @@ func (r *ring) CurrentView(vcpu int) (monitor.View, error) {
 }
 
 // AddFrame also forgets what was known of the frame: that it was not there.
-func (r *ring) AddFrame() (uint64, error) {
-	gfn, err := r.dom.AddFrame()
-	if err == nil {
-		err = r.mem.forget(gfn)
-	}
-	return gfn, err
+func (r *ring) AddFrame(gfn uint64) error {
+	return errors.Join(r.dom.AddFrame(gfn), r.mem.forget(gfn))
 }
+
+func (r *ring) SpareFrame() (uint64, error) { return r.dom.SpareFrame() }
 
 // RemoveFrame unmaps the frame here too, as Xen keeps what is mapped.
 func (r *ring) RemoveFrame(gfn uint64) error {
