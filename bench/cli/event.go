@@ -6,46 +6,38 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
-	"strings"
 	"time"
 
 	"hangbench/analysis/figure"
 	"hangbench/analysis/table"
-	"hangbench/bench/agent"
 	"hangbench/bench/dom0"
 	"hangbench/bench/event"
-	"hangbench/bench/labhost"
-	"hangbench/bench/xenhost"
 )
 
 // pollMechanism is measured too where nothing else is asked for; it has no events.
 const pollMechanism = "poll"
 
+// eventMechanisms are all that can be measured.
+func eventMechanisms() []string { return append(event.Mechanisms(), pollMechanism) }
+
 // eventFlags say what hangbench bench event measures.
 type eventFlags struct {
-	host, domain, guests, yardstick, out string
-	mechanisms                           []string
-	blocks                               int
-	window                               time.Duration
-	breakdown, asJSON                    bool
-	lab                                  labFlags
+	guestBench
+	yardstick, out string
+	blocks         int
+	window         time.Duration
+	breakdown      bool
 }
 
 func benchEvent(ctx context.Context, env *Env, args []string) error {
 	f := flags(env, "bench event", "", "Measure the price of an event: the monitor's loop beside a minimal C loop on the same busy guest, in alternation, with windows without a monitor; and the price of polling. Guests are stopped often and hard meanwhile.")
 	var e eventFlags
-	f.StringVar(&e.host, "host", "lab", "`KIND` is lab (emulated; a guest is made) or xen (this machine is dom0; name the guest with --domain)")
-	f.StringVar(&e.domain, "domain", "", "`name` of a guest made by hangbench, for --host xen")
-	f.StringVar(&e.guests, "guests", agent.GuestDir, "`folder` of guest kernels, for --host xen")
 	f.StringVar(&e.yardstick, "yardstick", dom0.Yardstick, "`path` of the C loop, for --host xen (make build-xen makes bin/eventloop)")
-	f.StringSliceVar(&e.mechanisms, "mechanism", append(event.Mechanisms(), pollMechanism), "`names` of the mechanisms to measure")
 	f.IntVar(&e.blocks, "blocks", 3, "`number` of blocks of six windows for each mechanism, 1 to 100")
 	f.DurationVar(&e.window, "window", 500*time.Millisecond, "`length` of a window on dom0's clock, 50ms to 1m")
 	f.BoolVar(&e.breakdown, "breakdown", false, "print one event by who spends it, from the hypervisor's trace")
 	f.StringVar(&e.out, "out", "", "with --breakdown: write breakdown.csv, .png, .svg and .txt to this `folder`")
-	f.BoolVar(&e.asJSON, "json", false, "print JSON")
-	e.lab.add(f)
+	e.add(f, eventMechanisms())
 	if err := parse(f, args, 0, 0); err != nil {
 		return err
 	}
@@ -69,27 +61,16 @@ func benchEvent(ctx context.Context, env *Env, args []string) error {
 }
 
 func (e *eventFlags) check() error {
+	if err := e.guestBench.check(eventMechanisms()); err != nil {
+		return err
+	}
 	switch {
-	case e.host != "lab" && e.host != "xen":
-		return usagef("--host %s: there are lab and xen", e.host)
-	case e.host == "xen" && e.domain == "":
-		return usagef("--host xen needs --domain: the name of a guest that hangbench made and that is up")
-	case e.host == "lab" && e.domain != "":
-		return usagef("--domain is for --host xen: in the lab a guest is made")
 	case e.blocks < 1 || e.blocks > 100:
 		return usagef("--blocks %d: want 1 to 100", e.blocks)
 	case e.window < 50*time.Millisecond || e.window > time.Minute:
 		return usagef("--window %v: want 50ms to 1m", e.window)
 	case e.out != "" && !e.breakdown:
 		return usagef("--out is for --breakdown")
-	case len(e.mechanisms) == 0:
-		return usagef("--mechanism: name at least one")
-	}
-	known := append(event.Mechanisms(), pollMechanism)
-	for _, m := range e.mechanisms {
-		if !slices.Contains(known, m) {
-			return usagef("--mechanism %s: there are %s", m, strings.Join(known, ", "))
-		}
 	}
 	return nil
 }
@@ -103,10 +84,7 @@ const pollWindows = 4
 
 // xen measures on this dom0.
 func (e *eventFlags) xen(ctx context.Context, p *progress) (_ *event.Report, err error) {
-	x, err := xenhost.Open(e.guests)
-	if errors.Is(err, xenhost.ErrNoGuests) {
-		return nil, usageError{err}
-	}
+	x, err := e.openXen()
 	if err != nil {
 		return nil, err
 	}
@@ -164,7 +142,7 @@ func (e *eventFlags) inLab(ctx context.Context, env *Env, p *progress) (_ *event
 	var all *event.Report
 	for _, mech := range e.mechanisms {
 		p.step(mech)
-		r, err := e.exec(m, mech)
+		r, err := measureIn[event.Report](m, "event", "--mechanism", mech, "--blocks", fmt.Sprint(e.blocks), "--window", e.window.String())
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", mech, err)
 		}
@@ -180,24 +158,6 @@ func (e *eventFlags) inLab(ctx context.Context, env *Env, p *progress) (_ *event
 	all.PerSecond = float64(h.Lab.Manifest.Machine.IPS)
 	all.Compute()
 	return all, nil
-}
-
-func (e *eventFlags) exec(m *labhost.Machine, mechanism string) (*event.Report, error) {
-	out, err := m.Exec([]string{"/init", "bench", "event", "--host", "xen", "--domain", agent.GuestName, "--json",
-		"--mechanism", mechanism, "--blocks", fmt.Sprint(e.blocks), "--window", e.window.String()})
-	if err != nil {
-		return nil, err
-	}
-	// Output and errors come together; the report begins with the first brace.
-	text := out.Text
-	if i := strings.IndexByte(text, '{'); i >= 0 && (out.Status == ExitDone || out.Status == ExitFailed) {
-		var r event.Report
-		if err := json.NewDecoder(strings.NewReader(text[i:])).Decode(&r); err != nil {
-			return nil, fmt.Errorf("read what dom0 measured: %w", err)
-		}
-		return &r, nil
-	}
-	return nil, fmt.Errorf("it ended with status %d in dom0: %s", out.Status, strings.TrimSpace(text))
 }
 
 // show prints the report. A guest that no longer beats makes it a failure.

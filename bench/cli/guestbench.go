@@ -1,0 +1,80 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"hangbench/bench/agent"
+	"hangbench/bench/labhost"
+	"hangbench/bench/xenhost"
+)
+
+// guestBench is what the measurements on one guest have in common: they run in
+// a dom0, be it this machine or that of a lab, which runs the same program.
+type guestBench struct {
+	host, domain, guests string
+	mechanisms           []string
+	asJSON               bool
+	lab                  labFlags
+}
+
+// add adds the flags; known are the mechanisms that can be measured.
+func (g *guestBench) add(f *pflag.FlagSet, known []string) {
+	f.StringVar(&g.host, "host", "lab", "`KIND` is lab (emulated; a guest is made) or xen (this machine is dom0; name the guest with --domain)")
+	f.StringVar(&g.domain, "domain", "", "`name` of a guest made by hangbench, for --host xen")
+	f.StringVar(&g.guests, "guests", agent.GuestDir, "`folder` of guest kernels, for --host xen")
+	f.StringSliceVar(&g.mechanisms, "mechanism", known, "`names` of the mechanisms to measure")
+	f.BoolVar(&g.asJSON, "json", false, "print JSON")
+	g.lab.add(f)
+}
+
+func (g *guestBench) check(known []string) error {
+	switch {
+	case g.host != "lab" && g.host != "xen":
+		return usagef("--host %s: there are lab and xen", g.host)
+	case g.host == "xen" && g.domain == "":
+		return usagef("--host xen needs --domain: the name of a guest that hangbench made and that is up")
+	case g.host == "lab" && g.domain != "":
+		return usagef("--domain is for --host xen: in the lab a guest is made")
+	case len(g.mechanisms) == 0:
+		return usagef("--mechanism: name at least one")
+	}
+	for _, m := range g.mechanisms {
+		if !slices.Contains(known, m) {
+			return usagef("--mechanism %s: there are %s", m, strings.Join(known, ", "))
+		}
+	}
+	return nil
+}
+
+// openXen opens this dom0.
+func (g *guestBench) openXen() (*xenhost.Host, error) {
+	x, err := xenhost.Open(g.guests)
+	if errors.Is(err, xenhost.ErrNoGuests) {
+		return nil, usageError{err}
+	}
+	return x, err
+}
+
+// measureIn runs "hangbench bench ..." in the dom0 of a lab and returns the report
+// that it prints.
+func measureIn[Report any](m *labhost.Machine, args ...string) (*Report, error) {
+	out, err := m.Exec(append([]string{"/init", "bench", args[0], "--host", "xen", "--domain", agent.GuestName, "--json"}, args[1:]...))
+	if err != nil {
+		return nil, err
+	}
+	// Output and errors come together; the report begins with the first brace.
+	if i := strings.IndexByte(out.Text, '{'); i >= 0 && (out.Status == ExitDone || out.Status == ExitFailed) {
+		var r Report
+		if err := json.NewDecoder(strings.NewReader(out.Text[i:])).Decode(&r); err != nil {
+			return nil, fmt.Errorf("read what dom0 measured: %w", err)
+		}
+		return &r, nil
+	}
+	return nil, fmt.Errorf("it ended with status %d in dom0: %s", out.Status, strings.TrimSpace(out.Text))
+}
