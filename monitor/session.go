@@ -469,9 +469,10 @@ func (s *Session) sampleVCPU(i int, now int64, live bool) error {
 	}
 	o.Signals = s.signals[i]
 	s.heard[i] = st.Blocked || !st.Online
-	// A vCPU that waits for a paravirtual spinlock halts, in a task's context.
-	waits := st.Blocked && (o.Queue == nil || o.Queue.PID == 0)
-	if live && st.Online && !waits && o.Signals == s.lastSignals[i] {
+	// A vCPU that waits for a paravirtual spinlock halts: in a task's context, or in
+	// an interrupt of the idle task, and then its timer becomes overdue.
+	idle := st.Blocked && (o.Queue == nil || o.Queue.PID == 0) && !s.detector.Doubts(i)
+	if live && st.Online && !idle && o.Signals == s.lastSignals[i] {
 		var r Registers
 		if err := s.cfg.Driver.Registers(i, &r); err != nil {
 			return err

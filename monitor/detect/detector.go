@@ -301,6 +301,18 @@ func (d *Detector) Hang() (Verdict, bool) { return d.hang, d.hang.Class != "" }
 // still goes on.
 func (d *Detector) Recovered() (Recovery, bool) { return d.recovery, d.recovery.Class != "" }
 
+// Doubts reports whether the last observation showed the vCPU halted though it had
+// something to do. Its registers tell whether it is stopped, or halts because it
+// waits for a paravirtualised lock.
+func (d *Detector) Doubts(vcpu int) bool {
+	for _, r := range d.rules {
+		if r, ok := r.(*stoppedRule); ok && vcpu < len(r.rows) {
+			return r.rows[vcpu].overdue.samples > 0 || r.rows[vcpu].waiting.samples > 0
+		}
+	}
+	return false
+}
+
 // Undecided says why there is no verdict: for each vCPU and rule what the last
 // observation made of it, and what could not be read. It is the evidence of a
 // miss.

@@ -9,8 +9,10 @@ import (
 //
 // Early: the number of threads has grown by ForkstormThreads within some seconds,
 // for as long as Forkstorm and still does, and either most of the growth is of
-// one name and the run queues are long, or there are four times as many. A
-// service that starts its workers is done in less, and they sleep.
+// one name and the run queues are long, or there are four times as many. Half of
+// ForkstormThreads will do if as many as have come are runnable: a guest that its
+// load or its monitor slows down forks slowly. A service that starts its workers
+// is done in less, and they sleep.
 //
 // At a limit nothing grows: then a large group of one name, long run queues and
 // forks that go on, for as long as Forkstorm. Where every fork fails there are no
@@ -107,7 +109,9 @@ func (r *forkstormRule) growth(long bool) bool {
 	}
 	r.grown, r.overNS, r.forks = now.threads-low.threads, now.t-low.t, now.forks-low.forks
 	want := uint64(r.t.ForkstormThreads)
-	if r.grown < want || r.overNS < int64(r.t.Forkstorm) {
+	ofOne := long && r.group >= r.grown/2
+	crowd := ofOne && r.running >= r.grown && 2*r.grown >= want
+	if !crowd && r.grown < want || r.overNS < int64(r.t.Forkstorm) {
 		return false
 	}
 	// It must not have been one burst: a quarter of it came in the second half. Where
@@ -121,7 +125,7 @@ func (r *forkstormRule) growth(long bool) bool {
 	if now.threads < half.threads || now.threads-half.threads < r.grown/4 {
 		return false
 	}
-	return r.grown >= 4*want || long && r.group >= r.grown/2
+	return r.grown >= 4*want || ofOne
 }
 
 func (r *forkstormRule) verdict(s *step) Verdict {

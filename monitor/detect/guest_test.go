@@ -17,7 +17,8 @@ type guest struct {
 	o      Observation
 	queues []RunQueue
 	kernel Kernel
-	still  []bool // by vCPU: it does not wake from its nap
+	still  []bool              // by vCPU: it does not wake from its nap
+	doubts func(vcpu int) bool // the detector's: whether a halted vCPU is sampled
 }
 
 const ms = int64(time.Millisecond)
@@ -121,6 +122,7 @@ func (sc scene) run(t *testing.T) {
 		sc.set(&th)
 	}
 	g, d := newGuest(max(sc.vcpus, 1)), NewDetector(th)
+	g.doubts = d.Doubts
 	n := sc.n
 	if n == 0 {
 		n = 100

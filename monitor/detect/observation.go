@@ -30,8 +30,9 @@ type VCPU struct {
 
 	// Registers are read only when the vCPU is not blocked and gave no signal
 	// since the last sample: reading them stops it for a moment. A vCPU that is
-	// blocked though the task in its run queue is not the idle task may be read too:
-	// it polls for a paravirtualised lock, which only its stack can tell.
+	// blocked though the task in its run queue is not the idle task is read too, and
+	// so is one of which Detector.Doubts says that it should not be blocked: it may
+	// poll for a paravirtualised lock, which only its stack can tell.
 	Sampled      bool   `json:"sampled,omitempty"`
 	UserMode     bool   `json:"user_mode,omitempty"`
 	RIP          uint64 `json:"rip,omitempty"`
@@ -111,6 +112,8 @@ type Waiting struct {
 	// the thread that holds it: "kworker/0:1 (17)".
 	Lock  string `json:"lock,omitempty"`
 	Owner string `json:"owner,omitempty"`
+	// OwnerRunnable says that the owner can run, or does: it need not be stuck.
+	OwnerRunnable bool `json:"owner_runnable,omitempty"`
 }
 
 // Memory is the guest's memory management in pages and events since boot.

@@ -115,6 +115,12 @@ func TestStopped(t *testing.T) {
 		{name: "halted past its timer", each: func(g *guest, i int) {
 			g.still[0] = i >= 50
 		}, n: 200, class: ClassStopped, scope: Full, at: [2]int{87, 91}, evidence: "overdue by"},
+		{name: "halted past its timer, for a paravirtualised lock", each: func(g *guest, i int) {
+			g.still[0] = i >= 50
+			if v := &g.o.VCPUs[0]; g.doubts(0) {
+				v.Sampled, v.Symbol, v.RIP, v.Callers = true, "xen_hypercall_hvm", 0xffffffff81000000, []string{"xen_poll_irq_timeout", "xen_qlock_wait"}
+			}
+		}, n: 200, class: ClassHard, scope: Full, at: [2]int{86, 89}, evidence: "polled for the lock"},
 		{name: "one of two", vcpus: 2, each: func(g *guest, i int) {
 			g.still[1] = i >= 50
 		}, n: 200, class: ClassStopped, scope: Partial, at: [2]int{87, 91}, evidence: "vCPU 1"},
@@ -207,6 +213,12 @@ func TestTasks(t *testing.T) {
 	disk := Waiting{PID: 400, Comm: "dd", Switches: 9, Stack: []string{"io_schedule", "folio_wait_bit_common"}, IOWait: true}
 	runScenes(t, []scene{
 		{name: "mutex", each: stuck(mutex), class: ClassBlocked, scope: Partial, at: [2]int{75, 76}, evidence: "ip (300) has not run for 2500 ms: in uninterruptible sleep in __mutex_lock.constprop.0, waits for lock rtnl_mutex held by kworker/0:1 (17)"},
+		{name: "its owner is runnable", each: stuck(Waiting{PID: 300, Comm: "ip", Lock: "rtnl_mutex", Owner: "make (17)", OwnerRunnable: true}), n: 300},
+		{name: "its owner is runnable now and then", each: after(func(g *guest, i int) {
+			w := mutex
+			w.OwnerRunnable = i%20 == 0
+			g.wait(w)
+		}), class: ClassBlocked, scope: Partial, at: [2]int{75, 76}, evidence: "rtnl_mutex"},
 		{name: "lock known, stack not", each: stuck(Waiting{PID: 300, Comm: "ip", Lock: "rtnl_mutex"}), class: ClassBlocked, scope: Partial, at: [2]int{75, 76}, evidence: "rtnl_mutex"},
 		{name: "no name, quiet disk", each: stuck(Waiting{PID: 300, Comm: "ip", Stack: []string{"schedule_preempt_disabled", "rwsem_down_read_slowpath"}}), class: ClassBlocked, scope: Partial, at: [2]int{75, 76}, evidence: "rwsem_down_read_slowpath"},
 		{name: "disk", each: stuck(disk), class: ClassIO, scope: Partial, at: [2]int{75, 76}, evidence: "dd (400)"},
@@ -332,8 +344,13 @@ func TestForkstorm(t *testing.T) {
 			class: ClassForkstorm, scope: Full, at: [2]int{65, 70}, evidence: "forks go on"},
 		{name: "at a limit, every fork fails", each: after(func(g *guest, i int) { g.bomb(min(300, 60*(i-49)), 0) }), n: 200,
 			class: ClassForkstorm, scope: Full, at: [2]int{110, 116}, evidence: "threads had multiplied"},
-		{name: "below the number", each: after(func(g *guest, i int) { g.bomb(min(199, 10*(i-49)), 30) }), n: 600},
-		{name: "threshold", each: after(func(g *guest, i int) { g.bomb(min(199, 10*(i-49)), 30) }), n: 600, set: func(t *Thresholds) { t.ForkstormThreads = 100 },
+		{name: "slow, but whoever comes is runnable", each: after(func(g *guest, i int) { g.bomb(4*(i-49), 4) }), class: ClassForkstorm, scope: Full, at: [2]int{73, 75}, evidence: "has grown by"},
+		{name: "slow, and one in eight sleeps", each: after(func(g *guest, i int) {
+			g.bomb(min(199, 4*(i-49)), 4)
+			g.queues[0].Running -= g.queues[0].Running / 8
+		}), n: 600},
+		{name: "below half the number", each: after(func(g *guest, i int) { g.bomb(min(99, 10*(i-49)), 30) }), n: 600},
+		{name: "threshold", each: after(func(g *guest, i int) { g.bomb(min(99, 5*(i-49)), 30) }), n: 600, set: func(t *Thresholds) { t.ForkstormThreads = 100 },
 			class: ClassForkstorm, scope: Full, at: [2]int{64, 66}, evidence: "named"},
 		{name: "short queues", each: after(func(g *guest, i int) {
 			g.bomb(min(700, 20*(i-49)), 20)

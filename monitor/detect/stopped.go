@@ -90,6 +90,9 @@ func (r *stoppedRule) observe(s *step) level {
 		}
 		row.starved.extend(s, still && now.Online && !now.Blocked && !now.Running && now.CPUTimeNS == was.CPUTimeNS)
 		row.hangs = row.overdue.lasts(s.t, r.t.Stopped) || row.waiting.lasts(s.t, r.t.Stopped) || row.starved.lasts(s.t, r.t.Starved)
+		if _, polls := lockWait(now); polls {
+			row.hangs = false // it waits for a lock: spinRule's
+		}
 		switch {
 		case row.hangs:
 			s.affected[i] = true

@@ -13,7 +13,8 @@ import (
 // says that things go on. While other waits for I/O end, the device is alive and
 // perhaps slow. While others get the lock, it is contended. While the owner of
 // the lock waits for I/O, or the lock has no name and there is I/O about, it is
-// the disk that is slow.
+// the disk that is slow. While the owner is runnable, it waits for its turn on a
+// CPU; if it never lets go, rules about vCPUs see that.
 //
 // Late, on silence: whatever it waits for. Threads that sleep so for as long as
 // they like are left out: the parent in vfork, and kernel threads not yet started.
@@ -42,6 +43,7 @@ type wait struct {
 	benign      bool
 	function    string // that tells the kind, or the innermost
 	lock, owner string
+	ownerRuns   bool  // at the last look
 	movedNS     int64 // last time that a wait for the same lock was over
 	hangs       bool
 	late        bool
@@ -137,6 +139,7 @@ func (r *taskRule) meet(t int64, k *Waiting) {
 		if k.Owner != "" {
 			w.owner = k.Owner
 		}
+		w.ownerRuns = k.OwnerRunnable
 		return
 	}
 	if w != nil {
@@ -148,7 +151,7 @@ func (r *taskRule) meet(t int64, k *Waiting) {
 		r.waits = r.waits[:len(r.waits)+1]
 		w = &r.waits[len(r.waits)-1]
 	}
-	*w = wait{pid: k.PID, comm: k.Comm, switches: k.Switches, sinceNS: t, lastNS: t, looks: 1, lock: k.Lock, owner: k.Owner}
+	*w = wait{pid: k.PID, comm: k.Comm, switches: k.Switches, sinceNS: t, lastNS: t, looks: 1, lock: k.Lock, owner: k.Owner, ownerRuns: k.OwnerRunnable}
 	w.kind, w.function, w.benign = reasonOf(k)
 	if w.kind == ClassIO {
 		r.ioNS = t
@@ -218,7 +221,7 @@ func (r *taskRule) stuck(w *wait, t int64, held bool) (stuck, late bool) {
 		return false, false // the I/O will be judged first
 	case w.movedNS != 0 && t-w.movedNS < int64(r.t.Blocked):
 		return false, false
-	case r.waitsForIO(w.owner):
+	case w.ownerRuns, r.waitsForIO(w.owner):
 		return false, false
 	case w.lock == "" && r.ioNS != 0 && t-r.ioNS < int64(r.t.Blocked):
 		return false, false

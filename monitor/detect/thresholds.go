@@ -117,7 +117,7 @@ func (t *Thresholds) knobs() []knob {
 		ms(&t.IO, "io_ms", 2500, "a thread waits for I/O, and none completes"),
 		ms(&t.Waiting, "waiting_ms", 30_000, "a thread is in uninterruptible sleep for any reason"),
 		ms(&t.Forkstorm, "forkstorm_ms", 1500, "threads multiply"),
-		number(&t.ForkstormThreads, "forkstorm_threads", 200, 10, 1_000_000, "threads that came, or are of one name"),
+		number(&t.ForkstormThreads, "forkstorm_threads", 200, 10, 1_000_000, "threads that came, or are of one name; half if all that came are runnable"),
 		number(&t.ForkstormRunning, "forkstorm_running", 20, 2, 100_000, "runnable threads per vCPU that are many"),
 		ms(&t.Thrash, "thrash_ms", 2000, "memory thrashes"),
 		number(&t.ThrashFree, "thrash_free_percent", 10, 1, 50, "free memory is low below this"),

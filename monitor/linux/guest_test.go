@@ -307,6 +307,7 @@ func (g *fakeGuest) waits(waiter, owner int) {
 	sp := g.stackAt(waiter) + stackSize - 0x200
 	node := sp + 8*8
 	g.u32(g.put(waiter, "__state"), taskUninterruptible)
+	g.u32(g.put(owner, "__state"), taskUninterruptible|taskNoLoad)
 	for i, v := range []uint64{0, 0, 0, text + 0x3105 + g.slide, text + 0x3108 + g.slide /* behind no call */, lock + g.slide, text + 0x4105 + g.slide, 0,
 		lock + g.slide + 16, lock + g.slide + 16, g.taskAt(waiter), 0, text + 0x5105 + g.slide, text + 0x6105 + g.slide} {
 		g.u64(sp+8*uint64(i), v)

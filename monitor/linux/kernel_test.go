@@ -385,7 +385,7 @@ func TestLookAgain(t *testing.T) {
 		t.Errorf("%d reads for the second look, %d up to the first", second, first)
 	}
 	g.u64(lock, g.taskAt(6)|1)
-	want.Owner = "work (6)"
+	want.Owner, want.OwnerRunnable = "work (6)", true
 	check("another owner", want)
 	g.write(phys(g.put(6, "comm")), []byte("play\x00"))
 	want.Owner = "play (6)"
@@ -410,7 +410,7 @@ func TestLookAgain(t *testing.T) {
 	g.u64(lock, g.taskAt(4)|1)
 	g.u64(sp+5*8, direct+0x6000)
 	g.u64(direct+0x6000, g.taskAt(1))
-	want.Lock, want.Owner = "mutex at 0xffff888000006000", "init (1)"
+	want.Lock, want.Owner, want.OwnerRunnable = "mutex at 0xffff888000006000", "init (1)", true
 	check("another lock's owner met", want)
 	// Threads that have ended are nobody.
 	g.chain(0, 1, 2, 3, 5)

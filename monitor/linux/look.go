@@ -21,6 +21,7 @@ const (
 	maxUnreadable = 16
 
 	// Bits of a task's state (include/linux/sched.h).
+	taskRunning         = 0x000
 	taskUninterruptible = 0x002
 	taskNoLoad          = 0x400
 )
@@ -44,6 +45,7 @@ type task struct {
 	pid   int32
 	group int32    // of threads of this name, -1 before it is known
 	comm  [16]byte // the name as it stands in memory
+	runs  bool     // it is runnable, or was running
 	wait  *wait    // what was found when it was in state D
 }
 
@@ -416,7 +418,7 @@ func (k *Kernel) meet(addr uint64) error {
 	if comm := k.span[k.off.comm-k.off.walk.off:][:16]; t.group < 0 || [16]byte(comm) != t.comm {
 		t.comm, t.group = [16]byte(comm), k.groupOf(comm)
 	}
-	t.look, t.pid = k.looks, int32(pid)
+	t.look, t.pid, t.runs = k.looks, int32(pid), false
 	k.met++
 	g := &k.groups[t.group]
 	if g.look != k.looks {
@@ -430,6 +432,7 @@ func (k *Kernel) meet(addr uint64) error {
 	if err != nil {
 		return err
 	}
+	t.runs = state == taskRunning
 	if state&taskUninterruptible != 0 && state&taskNoLoad == 0 {
 		if k.total++; len(k.waiting) < detect.MaxWaiting {
 			k.waiting = append(k.waiting, i)

@@ -314,7 +314,7 @@ func (k *Kernel) describe(w *detect.Waiting, lock uint64, kind *lockKind) {
 		return
 	}
 	if t, met := k.thread(owner &^ 7); met {
-		w.Owner = fmt.Sprintf("%s (%d)", k.groups[t.group].comm, t.pid)
+		w.Owner, w.OwnerRunnable = fmt.Sprintf("%s (%d)", k.groups[t.group].comm, t.pid), t.runs
 	} else {
 		w.Owner = fmt.Sprintf("no thread that exists (%#x)", owner&^7)
 	}
