@@ -21,11 +21,12 @@ var vocabulary = Vocabulary{
 }
 
 func TestBuiltin(t *testing.T) {
-	if got, want := Builtin(), []string{"ci", "classes-smp", "classes", "controls", "quick", "soak"}; !reflect.DeepEqual(got, want) {
+	if got, want := Builtin(), []string{"ci", "classes-distro", "classes-smp", "classes", "controls", "coverage", "quick", "soak"}; !reflect.DeepEqual(got, want) {
 		t.Fatalf("built-in suites %q, want %q", got, want)
 	}
 	v := vocabulary
 	v.Scenarios, v.MinVCPUs = nil, map[string]int{}
+	v.Mechanisms = []string{"none", "poll", "cr3", "exec-step", "exec-emulate", "exec-altp2m", "exec-altp2m-fast", "int3-step", "int3-altp2m", "write-altp2m"}
 	for _, s := range scenarios.All() {
 		v.Scenarios = append(v.Scenarios, s.ID)
 		v.MinVCPUs[s.ID] = s.MinVCPUs
@@ -207,7 +208,7 @@ func TestLoadFile(t *testing.T) {
 		t.Errorf("suite %+v, error %v", s, err)
 	}
 	_, err := Load("quik", vocabulary)
-	if err == nil || !strings.Contains(err.Error(), `suite "quik" is not built in (did you mean "quick"?): give one of ci, classes-smp, classes, controls, quick, soak`) {
+	if err == nil || !strings.Contains(err.Error(), `suite "quik" is not built in (did you mean "quick"?): give one of ci, classes-distro, classes-smp, classes, controls, coverage, quick, soak`) {
 		t.Errorf("unknown name: %v", err)
 	}
 }
