@@ -302,12 +302,14 @@ func (d *Detector) Hang() (Verdict, bool) { return d.hang, d.hang.Class != "" }
 func (d *Detector) Recovered() (Recovery, bool) { return d.recovery, d.recovery.Class != "" }
 
 // Doubts reports whether the last observation showed the vCPU halted though it had
-// something to do. Its registers tell whether it is stopped, or halts because it
-// waits for a paravirtualised lock.
+// something to do, or without a timer that will wake it: a healthy CPU hardly ever
+// sleeps so, but its timer interrupt's handler takes the timer out first. Its
+// registers tell whether it is idle, stopped, or waits for a paravirtualised lock.
 func (d *Detector) Doubts(vcpu int) bool {
 	for _, r := range d.rules {
 		if r, ok := r.(*stoppedRule); ok && vcpu < len(r.rows) {
-			return r.rows[vcpu].overdue.samples > 0 || r.rows[vcpu].waiting.samples > 0
+			row := &r.rows[vcpu]
+			return row.overdue.samples > 0 || row.waiting.samples > 0 || row.timerless
 		}
 	}
 	return false

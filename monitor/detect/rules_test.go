@@ -121,6 +121,13 @@ func TestStopped(t *testing.T) {
 				v.Sampled, v.Symbol, v.RIP, v.Callers = true, "xen_hypercall_hvm", 0xffffffff81000000, []string{"xen_poll_irq_timeout", "xen_qlock_wait"}
 			}
 		}, n: 200, class: ClassHard, scope: Full, at: [2]int{86, 89}, evidence: "polled for the lock"},
+		{name: "halted in its timer's handler, for a paravirtualised lock", each: after(func(g *guest, i int) {
+			g.still[0] = true
+			g.queues[0].TimerNS = math.MaxInt64
+			if v := &g.o.VCPUs[0]; g.doubts(0) {
+				v.Sampled, v.Symbol, v.RIP, v.Callers = true, "xen_hypercall_hvm", 0xffffffff81000000, []string{"xen_poll_irq_timeout", "xen_qlock_wait"}
+			}
+		}), class: ClassHard, scope: Full, at: [2]int{55, 57}, evidence: "polled for the lock"},
 		{name: "one of two", vcpus: 2, each: func(g *guest, i int) {
 			g.still[1] = i >= 50
 		}, n: 200, class: ClassStopped, scope: Partial, at: [2]int{87, 91}, evidence: "vCPU 1"},

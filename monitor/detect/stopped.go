@@ -24,6 +24,7 @@ type stoppedRule struct {
 type stoppedRow struct {
 	overdue, waiting, starved span
 	timerNS                   int64 // that overdue is about
+	timerless                 bool  // halted, and no timer is set
 	queue                     RunQueue
 	wasOnline                 bool
 	hangs                     bool
@@ -74,10 +75,11 @@ func (r *stoppedRule) observe(s *step) level {
 		still := row.wasOnline && switched(now, was) == 0
 		q := now.Queue
 		if q == nil {
-			row.overdue, row.waiting = span{}, span{}
+			row.overdue, row.waiting, row.timerless = span{}, span{}, false
 		} else {
 			row.queue = *q
 			timer := now.Online && q.TimerNS > 0 && q.TimerNS != math.MaxInt64
+			row.timerless = halted && now.Online && !timer
 			guest, known := r.clock.atLeast(s.t)
 			if q.TimerNS != row.timerNS {
 				row.overdue, row.timerNS = span{}, q.TimerNS
