@@ -208,6 +208,11 @@ func All() []Scenario {
 			Workload: beat.Busy,
 		},
 		{
+			ID:       "control-uneven",
+			Summary:  "no fault; the last vCPU computes and switches tasks without a pause, the others are idle",
+			Workload: beat.Uneven,
+		},
+		{
 			ID:       "control-syscalls",
 			Summary:  "no fault; a task of every vCPU makes system calls without a pause",
 			Workload: beat.Syscalls,

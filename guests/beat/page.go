@@ -52,11 +52,12 @@ const (
 	Memory                   // on every vCPU: memory allocated, touched and given back
 	Disk                     // on every vCPU: blocks read from and written to the guest's disk, past the page cache
 	Pages                    // on every vCPU: a few megabytes of memory gone round, with swap on the guest's disk
+	Uneven                   // on the last vCPU only: the work of Busy
 	Sleeper                  // on every vCPU: a nap of a Period, by a task that can be stopped
 	workloads
 )
 
-var workloadNames = [workloads]string{"idle", "busy", "mutex", "files", "forks", "syscalls", "memory", "disk", "pages", "sleeper"}
+var workloadNames = [workloads]string{"idle", "busy", "mutex", "files", "forks", "syscalls", "memory", "disk", "pages", "uneven", "sleeper"}
 
 // String names the workload, as scenarios do.
 func (w Workload) String() string {

@@ -44,6 +44,7 @@ var parts = map[string]func(page *beat.Page, cpu int) error{
 	beat.Memory.String():   allocator,
 	beat.Disk.String():     diskProber,
 	beat.Pages.String():    pager,
+	beat.Uneven.String():   worker,
 	beat.Sleeper.String():  sleeper,
 	"pass":                 passMutex,
 }
@@ -174,7 +175,7 @@ func (s *supervisor) work(want beat.Workload) error {
 	first := 0
 	var err error
 	switch want {
-	case beat.Files:
+	case beat.Files, beat.Uneven:
 		first = s.cpus - 1
 	case beat.Disk:
 		err = s.needDisk()
