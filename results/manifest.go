@@ -53,13 +53,16 @@ type Versions struct {
 // Manifest is what a run knows about itself beyond its trials: everything
 // that may differ between two runs whose trials are equal to the byte.
 type Manifest struct {
-	Schema   int       `json:"schema"`
-	RunID    string    `json:"run_id"`
-	Suite    SuiteInfo `json:"suite"`
-	Seed     uint64    `json:"seed"`
-	Planned  int       `json:"planned"` // number of trials in the plan
-	Host     HostInfo  `json:"host"`
-	Versions Versions  `json:"versions"`
+	Schema  int       `json:"schema"`
+	RunID   string    `json:"run_id"`
+	Suite   SuiteInfo `json:"suite"`
+	Seed    uint64    `json:"seed"`
+	Planned int       `json:"planned"` // number of trials in the plan
+	// PlanHash is the SHA-256 of the plan in hexadecimal digits: the same suite and
+	// seed may be expanded otherwise by another version. Empty if not known.
+	PlanHash string   `json:"plan_sha256,omitempty"`
+	Host     HostInfo `json:"host"`
+	Versions Versions `json:"versions"`
 
 	Started     time.Time `json:"started"` // wall clock of the machine that ran hangbench
 	Ended       time.Time `json:"ended,omitzero"`

@@ -168,6 +168,10 @@ func runCommand(ctx context.Context, env *Env, args []string) error {
 		return err
 	}
 	trials := plan.Expand(s, *seed)
+	hash, err := plan.Hash(trials)
+	if err != nil {
+		return err
+	}
 	p := newProgress(env, len(trials))
 	var early []string // warnings from before there is a manifest
 	host, err := h.open(ctx, env, p, s, func(w string) { p.clear(); env.warn("%s", w); early = append(early, w) })
@@ -179,7 +183,7 @@ func runCommand(ctx context.Context, env *Env, args []string) error {
 	start := env.Now()
 	store, err := results.Create(*out, results.Manifest{
 		RunID: results.RunID(s.Name, *seed, start), Suite: results.NewSuiteInfo(s.Name, s.Text), Seed: *seed,
-		Planned: len(trials), Host: host.info, Started: start, Warnings: early,
+		Planned: len(trials), PlanHash: hash, Host: host.info, Started: start, Warnings: early,
 		Versions: results.Versions{Hangbench: revision(), Go: runtime.Version(), Packages: host.versions},
 	})
 	if err != nil {
@@ -215,6 +219,13 @@ func resumeCommand(ctx context.Context, env *Env, args []string) error {
 		return usageError{fmt.Errorf("resume: the suite in %s: %w", results.ManifestFile, err)}
 	}
 	trials := plan.Expand(s, old.Manifest.Seed)
+	hash, err := plan.Hash(trials)
+	if err != nil {
+		return err
+	}
+	if was := old.Manifest.PlanHash; was != "" && was != hash {
+		return usagef("resume: %s has another plan than this version makes of its suite; run the suite anew", f.Arg(0))
+	}
 	p := newProgress(env, len(trials))
 	host, err := h.open(ctx, env, p, s, func(w string) { p.clear(); env.warn("%s", w) })
 	if err != nil {

@@ -171,6 +171,7 @@ func TestResumeRefuses(t *testing.T) {
 		{"another host", string(manifest), []string{"--host", "xen"}, []string{"ran on host lab and cannot go on on xen"}},
 		{"no such host", string(manifest), []string{"--host", "mars"}, []string{"--host mars"}},
 		{"a suite of another program", strings.ReplaceAll(string(manifest), "[none, exec-step]", "[none, exec-magic]"), nil, []string{"the suite in manifest.json", "made-up.yaml:3:", "exec-magic"}},
+		{"another plan", strings.Replace(string(manifest), `"planned":`, `"plan_sha256": "00", "planned":`, 1), nil, []string{"has another plan"}},
 		{"a manifest cut short", string(manifest[:50]), nil, []string{"manifest.json", "not a manifest"}},
 		{"a manifest of another program", strings.Replace(string(manifest), `"schema": 1`, `"schema": 99`, 1), nil, []string{"manifest.json", "unknown schema 99"}},
 	} {

@@ -238,6 +238,12 @@ func (h *Host) snapshot(ctx context.Context, name string, from *bochs.Snapshot, 
 	w.Close()
 	<-watched
 	run.end(err != nil && parent.Err() == nil)
+	if errors.Is(err, os.ErrExist) {
+		// Another process made it between the look above and Save's own.
+		if won, openErr := bochs.OpenSnapshot(dir, h.Lab.Manifest.Machine, key); openErr == nil {
+			return won, nil
+		}
+	}
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			var ae *AgentError

@@ -173,8 +173,9 @@ func (s *Snapshot) layOut(dir string, m Machine, mapped bool) error {
 
 // SaveRequest says when and where to save a machine's state.
 type SaveRequest struct {
-	// Dir becomes the snapshot's folder. It must not be there yet; it appears when
-	// the snapshot is complete.
+	// Dir becomes the snapshot's folder. It must not be there yet, or the error is
+	// fs.ErrExist; it appears when the snapshot is complete. If another process
+	// has saved the same there meanwhile, its snapshot is returned.
 	Dir string
 	// After is how the line on com2 begins behind which the state is saved, at the
 	// next full virtual millisecond. See wire.FirstLine.
@@ -200,7 +201,7 @@ func Save(ctx context.Context, l Launch, r SaveRequest) (*Snapshot, error) {
 		return nil, fmt.Errorf("save the machine's state: %w", err)
 	}
 	if _, err := os.Lstat(dir); err == nil {
-		return nil, fmt.Errorf("save the machine's state: %s is there already: remove it first", dir)
+		return nil, fmt.Errorf("save the machine's state: %s is there already: remove it first: %w", dir, fs.ErrExist)
 	}
 	if err := os.MkdirAll(filepath.Dir(dir), 0o777); err != nil {
 		return nil, fmt.Errorf("save the machine's state: %w", err)
@@ -245,6 +246,13 @@ func Save(ctx context.Context, l Launch, r SaveRequest) (*Snapshot, error) {
 		return nil, fmt.Errorf("save the machine's state: %w", err)
 	}
 	if err := os.Rename(tmp, dir); err != nil {
+		// Another process was faster: what it made of the same disc and machine is
+		// as good. A folder that is no such snapshot is left alone.
+		if errors.Is(err, fs.ErrExist) {
+			if won, openErr := OpenSnapshot(dir, l.Machine, r.Key); openErr == nil {
+				return won, nil
+			}
+		}
 		return nil, fmt.Errorf("save the machine's state: %w", err)
 	}
 	s.Dir = dir

@@ -1,0 +1,53 @@
+package bochs
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+)
+
+// writerFunc is a function as an io.Writer.
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+// TestSaveTwice: who saves the same snapshot later than another gets the other's,
+// and what is not the same is refused and left alone.
+func TestSaveTwice(t *testing.T) {
+	for _, tc := range []struct {
+		key string // of the faster one
+		ok  bool
+	}{{"disc 1", true}, {"disc 2", false}} {
+		l := fakePrefix(t)
+		l.Dir = t.TempDir()
+		dir := filepath.Join(t.TempDir(), "snap")
+		fast := l
+		fast.Dir = filepath.Join(t.TempDir(), "fast")
+		var once sync.Once
+		var first *Snapshot
+		var firstErr error
+		r := SaveRequest{Dir: dir, After: "@ready ", Key: "disc 1"}
+		r.Output = writerFunc(func(p []byte) (int, error) {
+			once.Do(func() {
+				first, firstErr = Save(t.Context(), fast, SaveRequest{Dir: dir, After: "@ready ", Key: tc.key})
+			})
+			return len(p), nil
+		})
+		s, err := Save(t.Context(), l, r)
+		if firstErr != nil || first == nil {
+			t.Fatalf("the faster one: %v; the other: %v", firstErr, err)
+		}
+		if tc.ok && (err != nil || s.Dir != first.Dir) || !tc.ok && !errors.Is(err, fs.ErrExist) {
+			t.Errorf("behind one of %q: %v, %v", tc.key, s, err)
+		}
+		if _, err := OpenSnapshot(dir, l.Machine, tc.key); err != nil {
+			t.Errorf("the faster one's: %v", err)
+		}
+		if left, err := os.ReadDir(filepath.Dir(dir)); err != nil || len(left) != 1 {
+			t.Errorf("beside the snapshot: %v, %v", left, err)
+		}
+	}
+}
