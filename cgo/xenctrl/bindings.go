@@ -291,11 +291,12 @@ func (x *xenHandle) monitorSwitch(d DomID, s monitorSwitch, enable, opt bool) er
 
 // xenChannel waits in the Go runtime's poller and not in C: a thread that sleeps
 // in a C call keeps the runtime's sysmon awake for 10 ms (some fifty wake-ups of
-// a thread), one that sleeps in the poller does not.
+// a thread), one that sleeps in the poller does not. Before it goes there it naps.
 type xenChannel struct {
 	c       *C.hb_chan
 	d       DomID
 	file    *os.File       // /dev/xen/evtchn: reads are ports that were masked, writes unmask
+	napper  napper         // on the same descriptor
 	port    [4]byte        // as the device has it
 	buf     [4]byte        // for reading
 	reqProd *atomic.Uint32 // on the ring's page
@@ -324,6 +325,7 @@ func (x *xenHandle) openChannel(d DomID, port uint32, page []byte) (channel, err
 		return nil, fmt.Errorf("open the event channel of domain %d: %w", d, err)
 	}
 	ch.file = os.NewFile(uintptr(fd), "/dev/xen/evtchn")
+	ch.napper.fd = fd
 	return ch, nil
 }
 
@@ -352,7 +354,7 @@ func (c *xenChannel) wait(reqCons uint32, notify bool, timeout time.Duration) (W
 	// the interrupts and wake-ups nobody waits for. An event between the unmasking
 	// and the read makes the device readable.
 	if c.masked {
-		if _, err := c.file.Write(c.port[:]); err != nil {
+		if err := c.napper.write(&c.port); err != nil {
 			return 0, false, fmt.Errorf("unmask the event channel of domain %d: %w", c.d, err)
 		}
 		c.masked = false
@@ -362,6 +364,20 @@ func (c *xenChannel) wait(reqCons uint32, notify bool, timeout time.Duration) (W
 	}
 	if timeout == 0 {
 		return 0, false, nil
+	}
+	switch ready, napped, err := c.napper.nap(timeout, &c.buf); {
+	case err != nil:
+		return 0, true, fmt.Errorf("wait for the event channel of domain %d: %w", c.d, err)
+	case ready:
+		c.masked = true
+		if c.have(reqCons) {
+			return WakeEvents, true, nil
+		}
+		return 0, true, nil
+	case napped && timeout > 0 && timeout <= maxNap:
+		return 0, true, nil
+	case napped && timeout > 0:
+		timeout -= maxNap
 	}
 	var until time.Time
 	if timeout > 0 {
