@@ -200,8 +200,14 @@ func (s *Session) Detach() (Counters, error) {
 // run is the session's goroutine.
 func (s *Session) run(ready chan<- error) {
 	defer close(s.done)
-	s.ring = newNoRing()
-	if !s.polls() {
+	if s.polls() {
+		ring, err := newNoRing()
+		if err != nil {
+			ready <- err
+			return
+		}
+		s.ring = ring
+	} else {
 		ring, err := s.cfg.Driver.Listen()
 		if err != nil {
 			ready <- err

@@ -9,7 +9,7 @@ import (
 )
 
 // slackNS is how late sysmon's sleeps may end, in nanoseconds.
-const slackNS = 50_000_000
+const slackNS = 1_000_000_000
 
 // calm makes the Go runtime a quiet neighbour. Its thread sysmon looks every
 // 20 us whether something has to be done as long as any goroutine runs or is in
@@ -20,7 +20,9 @@ const slackNS = 50_000_000
 //   - A second P: with one, sysmon takes it away from a thread that is in a C call
 //     for 20 us and wakes another thread for it; with an idle one it waits 10 ms.
 //   - Timer slack for sysmon: its sleeps of 20 us end with the next interrupt of
-//     any timer, or 50 ms late, and no longer wake the CPU by themselves.
+//     any timer, or a second late, and no longer wake the CPU by themselves. What
+//     sysmon does late then, taking a P from a long system call and having a
+//     goroutine yield, matters little: there are two, and none computes for long.
 //
 // Sysmon is the runtime's first thread beside the main one (runtime.main starts
 // it before anything else). If that should change, another thread's sleeps are
