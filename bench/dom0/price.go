@@ -22,6 +22,7 @@ import (
 	"hangbench/guests/kernel"
 	"hangbench/monitor"
 	"hangbench/monitor/detect"
+	xcdriver "hangbench/monitor/driver/xenctrl"
 )
 
 // FindGuest opens a guest that is up already, by its name.
@@ -204,18 +205,13 @@ func since(part *atomic.Uint64, start uint64) { part.Add(tsc.Read() - start) }
 
 // pricedDriver takes the time of what a sample asks Xen.
 type pricedDriver struct {
-	monitor.Driver
+	*xcdriver.Driver
 	s *sampler
 }
 
-func (d pricedDriver) Domain() (monitor.DomainState, error) {
+func (d pricedDriver) State(vcpus []monitor.VCPUState) (monitor.DomainState, error) {
 	defer since(&d.s.state, tsc.Read())
-	return d.Driver.Domain()
-}
-
-func (d pricedDriver) VCPU(i int) (monitor.VCPUState, error) {
-	defer since(&d.s.state, tsc.Read())
-	return d.Driver.VCPU(i)
+	return d.Driver.State(vcpus)
 }
 
 func (d pricedDriver) Registers(i int, r *monitor.Registers) error {
