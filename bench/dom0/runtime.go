@@ -27,9 +27,9 @@ const slackNS = 1_000_000_000
 //     goroutine yield, matters little: there is an idle one, and nothing computes for long.
 //
 // Sysmon is the runtime's first thread beside the main one (runtime.main starts
-// it before anything else). If that should change, another thread's sleeps are
-// late, which a sampling period of 100 ms with its dither bears. A kernel without
-// timer slack costs more, and that is all.
+// it before anything else). If that should change, another thread's sleeps would
+// be late by up to a second, the monitor's samples perhaps: their times in the
+// records would show it. A kernel without timer slack costs more, and that is all.
 func calm() {
 	runtime.GOMAXPROCS(max(3, runtime.GOMAXPROCS(0)))
 	threads, err := os.ReadDir("/proc/self/task")
