@@ -107,6 +107,7 @@ type Session struct {
 	stepping    []bool // as the hypervisor has it
 	queues      []detect.RunQueue
 	firstSwitch []uint64 // the run queues' counts when the trap was set
+	states      []VCPUState
 
 	mu       sync.Mutex // guards detector against Undecided
 	detector *detect.Detector
@@ -136,7 +137,7 @@ func Attach(cfg Config) (*Session, error) {
 		cfg: cfg, trap: cfg.Trap,
 		signals: make([]uint64, n), lastSignals: make([]uint64, n),
 		spent: make([]int, n), rest: make([]int, n), heard: make([]bool, n), stepping: make([]bool, n),
-		queues: make([]detect.RunQueue, n), firstSwitch: make([]uint64, n),
+		queues: make([]detect.RunQueue, n), firstSwitch: make([]uint64, n), states: make([]VCPUState, n),
 		watchdog: newWatchdog(n),
 		detector: detect.NewDetector(cfg.Thresholds),
 		dither:   rand.New(rand.NewPCG(0, 0)),
@@ -200,8 +201,14 @@ func (s *Session) Detach() (Counters, error) {
 // run is the session's goroutine.
 func (s *Session) run(ready chan<- error) {
 	defer close(s.done)
-	s.ring = newNoRing()
-	if !s.polls() {
+	if s.polls() {
+		ring, err := newNoRing()
+		if err != nil {
+			ready <- err
+			return
+		}
+		s.ring = ring
+	} else {
 		ring, err := s.cfg.Driver.Listen()
 		if err != nil {
 			ready <- err
@@ -401,7 +408,7 @@ func (s *Session) period() int64 {
 func (s *Session) sample(now int64) error {
 	s.count.Samples++
 	s.obs.TimeNS = now
-	dom, err := s.cfg.Driver.Domain()
+	dom, err := s.state()
 	if err != nil {
 		return fmt.Errorf("observe the guest: %w", err)
 	}
@@ -454,11 +461,31 @@ func (s *Session) deliver(v detect.Verdict) {
 	}
 }
 
-func (s *Session) sampleVCPU(i int, now int64, live bool) error {
-	st, err := s.cfg.Driver.VCPU(i)
-	if err != nil {
-		return err
+// stater is a Driver that can tell the state of guest and vCPUs with fewer calls
+// of the hypervisor than one for each. vcpus has room for all.
+type stater interface {
+	State(vcpus []VCPUState) (DomainState, error)
+}
+
+// state fills states and returns the state of the guest as a whole.
+func (s *Session) state() (DomainState, error) {
+	if d, ok := s.cfg.Driver.(stater); ok {
+		return d.State(s.states)
 	}
+	dom, err := s.cfg.Driver.Domain()
+	if err != nil {
+		return dom, err
+	}
+	for i := range s.states {
+		if s.states[i], err = s.cfg.Driver.VCPU(i); err != nil {
+			return dom, fmt.Errorf("vCPU %d: %w", i, err)
+		}
+	}
+	return dom, nil
+}
+
+func (s *Session) sampleVCPU(i int, now int64, live bool) error {
+	st := s.states[i]
 	o := &s.obs.VCPUs[i]
 	*o = detect.VCPU{Online: st.Online, Blocked: st.Blocked, Running: st.Running, CPUTimeNS: st.CPUTimeNS, Callers: o.Callers[:0]}
 	if s.cfg.Kernel != nil && s.cfg.Kernel.RunQueue(i, &s.queues[i]) {

@@ -108,11 +108,17 @@ func (g *Guest) attachAs(c monitor.Config) (*journaled, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.Driver, c.Trap, c.Counters, c.Symbols, c.Kernel, c.Now = g.driver, trap, counters, g.kern, g.kern, now
+	return g.attachWith(c)
+}
+
+// attachWith attaches a monitor as c says, with a journal.
+func (g *Guest) attachWith(c monitor.Config) (*journaled, error) {
 	j, err := g.host.beginJournal(g.Domid, c.Mechanism.Name)
 	if err != nil {
 		return nil, err
 	}
-	c.Driver, c.Trap, c.Counters, c.Symbols, c.Kernel, c.Now, c.Journal = g.driver, trap, counters, g.kern, g.kern, now, j
+	c.Journal = j
 	s, err := monitor.Attach(c)
 	if err != nil {
 		// Busy: somebody else has the ring, and nothing was done to the guest.

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"hangbench/bench/event"
@@ -20,6 +22,7 @@ import (
 	"hangbench/guests/kernel"
 	"hangbench/monitor"
 	"hangbench/monitor/detect"
+	xcdriver "hangbench/monitor/driver/xenctrl"
 )
 
 // FindGuest opens a guest that is up already, by its name.
@@ -141,7 +144,7 @@ func (p *Price) config(m monitor.Mechanism, d monitor.Driver) monitor.Config {
 	}
 }
 
-type session struct{ s *monitor.Session }
+type session struct{ s *journaled }
 
 func (s session) Stop() (event.Counts, error) {
 	c, err := s.s.Detach()
@@ -150,11 +153,15 @@ func (s session) Stop() (event.Counts, error) {
 
 // Ours attaches the project's own loop.
 func (p *Price) Ours(_ context.Context, mechanism string) (event.Loop, error) {
+	return p.ours(mechanism, p.g.driver)
+}
+
+func (p *Price) ours(mechanism string, d monitor.Driver) (event.Loop, error) {
 	m, err := monitor.FindMechanism(mechanism)
 	if err != nil {
 		return nil, err
 	}
-	s, err := monitor.Attach(p.config(m, p.g.driver))
+	s, err := p.g.attachWith(p.config(m, d))
 	if err != nil {
 		return nil, err
 	}
@@ -162,18 +169,75 @@ func (p *Price) Ours(_ context.Context, mechanism string) (event.Loop, error) {
 }
 
 // Poll attaches a monitor that samples.
-func (p *Price) Poll(_ context.Context, every time.Duration) (event.Loop, error) {
+func (p *Price) Poll(_ context.Context, every time.Duration) (event.Sampler, error) {
 	m, err := monitor.FindMechanism("poll")
 	if err != nil {
 		return nil, err
 	}
-	c := p.config(m, p.g.driver)
-	c.Sample, c.Kernel = every, p.g.kern
-	s, err := monitor.Attach(c)
-	if err != nil {
+	s := &sampler{}
+	c := p.config(m, pricedDriver{p.g.driver, s})
+	c.Sample, c.Kernel = every, pricedKernel{p.g.kern, s}
+	c.Record = func(*detect.Observation) { s.samples.Add(1) }
+	if s.s, err = p.g.attachWith(c); err != nil {
 		return nil, err
 	}
-	return session{s}, nil
+	return s, nil
+}
+
+// sampler is a session that samples, and what its parts took.
+type sampler struct {
+	session
+	samples                              atomic.Uint64
+	state, registers, queue, look, stack atomic.Uint64
+}
+
+func (s *sampler) Samples() uint64 { return s.samples.Load() }
+
+func (s *sampler) Spent() map[string]uint64 {
+	return map[string]uint64{
+		"domain and vCPU state": s.state.Load(), "registers": s.registers.Load(),
+		"run queues": s.queue.Load(), "task list": s.look.Load(), "stacks": s.stack.Load(),
+	}
+}
+
+// since adds the cycles since start to a part.
+func since(part *atomic.Uint64, start uint64) { part.Add(tsc.Read() - start) }
+
+// pricedDriver takes the time of what a sample asks Xen.
+type pricedDriver struct {
+	*xcdriver.Driver
+	s *sampler
+}
+
+func (d pricedDriver) State(vcpus []monitor.VCPUState) (monitor.DomainState, error) {
+	defer since(&d.s.state, tsc.Read())
+	return d.Driver.State(vcpus)
+}
+
+func (d pricedDriver) Registers(i int, r *monitor.Registers) error {
+	defer since(&d.s.registers, tsc.Read())
+	return d.Driver.Registers(i, r)
+}
+
+// pricedKernel takes the time of what a sample reads in the guest.
+type pricedKernel struct {
+	monitor.Kernel
+	s *sampler
+}
+
+func (k pricedKernel) RunQueue(cpu int, q *detect.RunQueue) bool {
+	defer since(&k.s.queue, tsc.Read())
+	return k.Kernel.RunQueue(cpu, q)
+}
+
+func (k pricedKernel) Look(out *detect.Kernel) {
+	defer since(&k.s.look, tsc.Read())
+	k.Kernel.Look(out)
+}
+
+func (k pricedKernel) Callers(names []string, rsp uint64) []string {
+	defer since(&k.s.stack, tsc.Read())
+	return k.Kernel.Callers(names, rsp)
 }
 
 // Watch attaches a monitor as trials have it, for bench/misses, with so many
@@ -213,6 +277,8 @@ func (p *Price) c(ctx context.Context, mechanism string, stamps int) (*process, 
 		strconv.FormatUint(p.trap.VA>>12, 16), strconv.Itoa(yardstickLimit), strconv.Itoa(stamps))
 	// Not killed: it has to let go of the guest.
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	// It has no journal: it lets go of the guest itself when this process is killed.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	stderr := &strings.Builder{}
 	cmd.Stderr = stderr
 	pipe, err := cmd.StdoutPipe()
@@ -303,15 +369,9 @@ func (p *Price) Timed(ctx context.Context, mechanism string, ours bool, d time.D
 	var l event.Loop
 	var q *process
 	if ours {
-		m, err := monitor.FindMechanism(mechanism)
-		if err != nil {
+		if l, err = p.ours(mechanism, stampedDriver{p.g.driver, &stamps}); err != nil {
 			return nil, 0, err
 		}
-		s, err := monitor.Attach(p.config(m, stampedDriver{p.g.driver, &stamps}))
-		if err != nil {
-			return nil, 0, err
-		}
-		l = session{s}
 	} else {
 		if q, err = p.c(ctx, mechanism, maxStamps/4); err != nil {
 			return nil, 0, err

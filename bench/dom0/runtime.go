@@ -9,7 +9,7 @@ import (
 )
 
 // slackNS is how late sysmon's sleeps may end, in nanoseconds.
-const slackNS = 50_000_000
+const slackNS = 1_000_000_000
 
 // calm makes the Go runtime a quiet neighbour. Its thread sysmon looks every
 // 20 us whether something has to be done as long as any goroutine runs or is in
@@ -17,17 +17,21 @@ const slackNS = 50_000_000
 // wake-up that costs more than most of what the monitor does: without the
 // following, an event cost twice and a sample several times as much.
 //
-//   - A second P: with one, sysmon takes it away from a thread that is in a C call
-//     for 20 us and wakes another thread for it; with an idle one it waits 10 ms.
+//   - Three Ps: the monitor keeps one while it sleeps, and another may belong to
+//     a thread that is in a call. Whatever becomes ready meanwhile needs one that
+//     is idle; and without an idle one sysmon takes a P away from a thread that is
+//     in a C call for 20 us and wakes another thread for it.
 //   - Timer slack for sysmon: its sleeps of 20 us end with the next interrupt of
-//     any timer, or 50 ms late, and no longer wake the CPU by themselves.
+//     any timer, or a second late, and no longer wake the CPU by themselves. What
+//     sysmon does late then, taking a P from a long system call and having a
+//     goroutine yield, matters little: there is an idle one, and nothing computes for long.
 //
 // Sysmon is the runtime's first thread beside the main one (runtime.main starts
-// it before anything else). If that should change, another thread's sleeps are
-// late, which a sampling period of 100 ms with its dither bears. A kernel without
-// timer slack costs more, and that is all.
+// it before anything else). If that should change, another thread's sleeps would
+// be late by up to a second, the monitor's samples perhaps: their times in the
+// records would show it. A kernel without timer slack costs more, and that is all.
 func calm() {
-	runtime.GOMAXPROCS(max(2, runtime.GOMAXPROCS(0)))
+	runtime.GOMAXPROCS(max(3, runtime.GOMAXPROCS(0)))
 	threads, err := os.ReadDir("/proc/self/task")
 	if err != nil {
 		return

@@ -43,6 +43,8 @@ type fakeHost struct {
 	attached  string
 	perEvent  map[string]int64 // ns, by loop
 	events    uint64
+	samples   uint64 // since a sampler was attached
+	spent     uint64 // cycles on its samples
 	busy      bool
 	dead      bool   // the heart does not beat
 	backedOut string // of ours
@@ -54,9 +56,9 @@ func (h *fakeHost) Look() (Account, error) { return h.now, nil }
 
 func (h *fakeHost) SetBusy(_ context.Context, busy bool) error { h.busy = busy; return nil }
 
-func (h *fakeHost) start(loop string) (Loop, error) {
+func (h *fakeHost) start(loop string) (fakeLoop, error) {
 	if h.attached != "" {
-		return nil, errors.New("two loops at once")
+		return fakeLoop{}, errors.New("two loops at once")
 	}
 	h.attached, h.events = loop, 0
 	h.order = append(h.order, loop)
@@ -65,9 +67,18 @@ func (h *fakeHost) start(loop string) (Loop, error) {
 
 func (h *fakeHost) Ours(context.Context, string) (Loop, error) { return h.start("ours") }
 func (h *fakeHost) C(context.Context, string) (Loop, error)    { return h.start("c") }
-func (h *fakeHost) Poll(context.Context, time.Duration) (Loop, error) {
+
+// attachNS is what attaching a monitor that samples takes of dom0.
+const attachNS = 7_000_000
+
+func (h *fakeHost) Poll(context.Context, time.Duration) (Sampler, error) {
+	h.now.Dom0NS += attachNS
+	h.samples, h.spent = 0, 0
 	return h.start("poll")
 }
+
+func (l fakeLoop) Samples() uint64          { return l.h.samples }
+func (l fakeLoop) Spent() map[string]uint64 { return map[string]uint64{"task list": l.h.spent} }
 
 func (h *fakeHost) Timed(_ context.Context, _ string, _ bool, _ time.Duration) ([]Instant, uint64, error) {
 	return oneEvent(0), 3, nil
@@ -97,6 +108,8 @@ func (h *fakeHost) Sleep(_ context.Context, d time.Duration) error {
 	case "poll":
 		h.now.Work += uint64(ns / unit)
 		h.now.Dom0NS += ns / 1000
+		h.samples += uint64(ns / int64(PollEvery))
+		h.spent += 250 * uint64(ns/int64(PollEvery))
 	default:
 		each := h.perEvent[h.attached]
 		h.now.Work += uint64(ns / 2 / unit)
@@ -152,7 +165,8 @@ func TestMeasure(t *testing.T) {
 		}
 	}
 	for _, p := range r.Poll {
-		if p.Samples != 20 || p.NS != 100_000 || p.Share != 0.001 || p.Instr != 10_000 {
+		if p.Samples != 20 || p.NS != 100_000 || p.Share != 0.001 || p.Instr != 10_000 ||
+			p.AttachNS != attachNS || p.AttachInstr != attachNS/10 || p.Parts["task list"] != 250 {
 			t.Errorf("%+v", p)
 		}
 	}

@@ -35,6 +35,17 @@ type Loop interface {
 	Stop() (Counts, error)
 }
 
+// Sampler is a loop that samples. Both methods may be called while it runs.
+type Sampler interface {
+	Loop
+	// Samples is how many it has made.
+	Samples() uint64
+	// Spent is what they took so far, by part, in cycles of the time-stamp counter:
+	// the time from begin to end of a part, in which a guest that shares the CPU
+	// may have run too.
+	Spent() map[string]uint64
+}
+
 // Host is where it runs: one guest, seen from dom0.
 type Host interface {
 	// Look reads the accounts.
@@ -45,7 +56,7 @@ type Host interface {
 	Ours(ctx context.Context, mechanism string) (Loop, error)
 	C(ctx context.Context, mechanism string) (Loop, error)
 	// Poll attaches a monitor that samples and traps nothing.
-	Poll(ctx context.Context, every time.Duration) (Loop, error)
+	Poll(ctx context.Context, every time.Duration) (Sampler, error)
 	// Timed runs one of the two loops with everything on that takes times, and
 	// returns the instants and how many trace records were lost.
 	Timed(ctx context.Context, mechanism string, ours bool, d time.Duration) ([]Instant, uint64, error)
@@ -139,10 +150,9 @@ func window(ctx context.Context, h Host, d time.Duration, start func() (Loop, er
 	if err == nil && c.BackedOut != "" {
 		err = fmt.Errorf("the monitor let go by itself: %s", c.BackedOut)
 	}
-	return Window{
-		NS: after.NS - before.NS, Cycles: after.Cycles - before.Cycles, Dom0NS: after.Dom0NS - before.Dom0NS,
-		Work: after.Work - before.Work, Events: c.Events,
-	}, c, err
+	w = between(before, after)
+	w.Events = c.Events
+	return w, c, err
 }
 
 // Measure compares the two loops with one mechanism.
@@ -246,12 +256,22 @@ func Alive(ctx context.Context, h interface {
 // PollEvery is the pace at which polling is priced: ten samples a second.
 const PollEvery = 100 * time.Millisecond
 
+// pollSettle is how long a monitor that was just attached is left alone before
+// its steady price is taken: it maps what it reads at its first looks.
+const pollSettle = 2 * time.Second
+
 // Polling is the price of the mechanism that traps nothing.
 type Polling struct {
 	Workload string `json:"workload"`
 	Base     Window `json:"base"`
-	With     Window `json:"with"`
-	Samples  uint64 `json:"samples"`
+	// Attach is from before attaching until everything is mapped, and
+	// AttachSamples are the samples in it.
+	Attach        Window `json:"attach"`
+	AttachSamples uint64 `json:"attach_samples"`
+	With          Window `json:"with"`
+	Samples       uint64 `json:"samples"`
+	// Parts is what the samples of With took from begin to end, by part, in cycles.
+	Parts map[string]uint64 `json:"parts_cycles"`
 }
 
 // MeasurePoll measures polling on an idle and on a busy guest, with windows
@@ -266,20 +286,72 @@ func MeasurePoll(ctx context.Context, h Host, d time.Duration, progress func(str
 			return nil, fmt.Errorf("poll, workload: %w", err)
 		}
 		progress("poll: " + w.name)
-		p := Polling{Workload: w.name}
-		for _, start := range []func() (Loop, error){nil, func() (Loop, error) { return h.Poll(ctx, PollEvery) }, nil} {
-			win, c, err := window(ctx, h, d, start)
+		p := Polling{Workload: w.name, Parts: map[string]uint64{}}
+		for _, with := range []bool{false, true, false} {
+			var err error
+			if with {
+				err = p.sampled(ctx, h, d)
+			} else {
+				var win Window
+				win, _, err = window(ctx, h, d, nil)
+				p.Base.add(win)
+			}
 			if err != nil {
 				return nil, fmt.Errorf("poll, %s: %w", w.name, err)
-			}
-			if start == nil {
-				p.Base.add(win)
-			} else {
-				p.With.add(win)
-				p.Samples += c.Samples
 			}
 		}
 		all = append(all, p)
 	}
 	return all, nil
+}
+
+// sampled attaches a monitor that samples, lets it settle and takes its price.
+func (p *Polling) sampled(ctx context.Context, h Host, d time.Duration) (err error) {
+	start, err := h.Look()
+	if err != nil {
+		return err
+	}
+	l, err := h.Poll(ctx, PollEvery)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		c, serr := l.Stop()
+		if serr == nil && c.BackedOut != "" {
+			serr = fmt.Errorf("the monitor let go by itself: %s", c.BackedOut)
+		}
+		err = errors.Join(err, serr)
+	}()
+	if err := h.Sleep(ctx, pollSettle); err != nil {
+		return err
+	}
+	before, err := h.Look()
+	if err != nil {
+		return err
+	}
+	samples, spent := l.Samples(), l.Spent()
+	if err := h.Sleep(ctx, d); err != nil {
+		return err
+	}
+	after, err := h.Look()
+	if err != nil {
+		return err
+	}
+	p.Attach.add(between(start, before))
+	p.AttachSamples += samples
+	p.With.add(between(before, after))
+	p.Samples += l.Samples() - samples
+	for part, n := range l.Spent() {
+		p.Parts[part] += n - spent[part]
+	}
+	return nil
+}
+
+// between is what passed from one look at the accounts to the next, but for
+// events.
+func between(before, after Account) Window {
+	return Window{
+		NS: after.NS - before.NS, Cycles: after.Cycles - before.Cycles, Dom0NS: after.Dom0NS - before.Dom0NS,
+		Work: after.Work - before.Work,
+	}
 }

@@ -12,9 +12,7 @@ import "C"
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -289,18 +287,15 @@ func (x *xenHandle) monitorSwitch(d DomID, s monitorSwitch, enable, opt bool) er
 	return on(switchOps[s], d, C.hb_monitor_switch(x.h, C.uint32_t(d), C.int(s), C.bool(enable), C.bool(opt)))
 }
 
-// xenChannel waits in the Go runtime's poller and not in C: a thread that sleeps
-// in a C call keeps the runtime's sysmon awake for 10 ms (some fifty wake-ups of
-// a thread), one that sleeps in the poller does not.
+// xenChannel waits by napping, see napper.
 type xenChannel struct {
 	c       *C.hb_chan
 	d       DomID
-	file    *os.File       // /dev/xen/evtchn: reads are ports that were masked, writes unmask
+	napper  *napper        // on /dev/xen/evtchn: reads are ports that were masked, writes unmask
 	port    [4]byte        // as the device has it
 	buf     [4]byte        // for reading
 	reqProd *atomic.Uint32 // on the ring's page
-	masked  bool           // read from file and not written since
-	poked   atomic.Bool    // interrupt was called
+	masked  bool           // read from the device and not written since
 }
 
 func (x *xenHandle) openChannel(d DomID, port uint32, page []byte) (channel, error) {
@@ -311,19 +306,15 @@ func (x *xenHandle) openChannel(d DomID, port uint32, page []byte) (channel, err
 	}
 	ch := &xenChannel{c: c, d: d, reqProd: (*atomic.Uint32)(unsafe.Pointer(&page[ringReqProd]))}
 	binary.NativeEndian.PutUint32(ch.port[:], uint32(C.hb_chan_port(c)))
-	// A descriptor of its own, because os.File closes what it has.
-	fd, err := syscall.Dup(int(C.hb_chan_fd(c)))
+	fd := int(C.hb_chan_fd(c))
+	err := syscall.SetNonblock(fd, true)
 	if err == nil {
-		syscall.CloseOnExec(fd)
-		if err = syscall.SetNonblock(fd, true); err != nil {
-			syscall.Close(fd)
-		}
+		ch.napper, err = newNapper(fd)
 	}
 	if err != nil {
 		C.hb_chan_close(c)
 		return nil, fmt.Errorf("open the event channel of domain %d: %w", d, err)
 	}
-	ch.file = os.NewFile(uintptr(fd), "/dev/xen/evtchn")
 	return ch, nil
 }
 
@@ -352,7 +343,7 @@ func (c *xenChannel) wait(reqCons uint32, notify bool, timeout time.Duration) (W
 	// the interrupts and wake-ups nobody waits for. An event between the unmasking
 	// and the read makes the device readable.
 	if c.masked {
-		if _, err := c.file.Write(c.port[:]); err != nil {
+		if err := c.napper.write(&c.port); err != nil {
 			return 0, false, fmt.Errorf("unmask the event channel of domain %d: %w", c.d, err)
 		}
 		c.masked = false
@@ -363,27 +354,14 @@ func (c *xenChannel) wait(reqCons uint32, notify bool, timeout time.Duration) (W
 	if timeout == 0 {
 		return 0, false, nil
 	}
-	var until time.Time
-	if timeout > 0 {
-		until = time.Now().Add(timeout)
-	}
-	if err := c.file.SetReadDeadline(until); err != nil {
-		return 0, false, fmt.Errorf("wait for the event channel of domain %d: %w", c.d, err)
-	}
-	var w Wake
-	// Looked at after the deadline is set: interrupt sets it the other way round.
-	if c.poked.Swap(false) {
-		return WakeInterrupt, false, nil
-	}
-	switch _, err := c.file.Read(c.buf[:]); {
-	case err == nil:
-		c.masked = true
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		if c.poked.Swap(false) {
-			w = WakeInterrupt
-		}
-	default:
+	ready, woken, err := c.napper.nap(timeout, &c.buf)
+	if err != nil {
 		return 0, true, fmt.Errorf("wait for the event channel of domain %d: %w", c.d, err)
+	}
+	c.masked = ready
+	var w Wake
+	if woken {
+		w = WakeInterrupt
 	}
 	if c.have(reqCons) {
 		w |= WakeEvents
@@ -395,16 +373,13 @@ func (c *xenChannel) notify() error {
 	return c.result("xenevtchn_notify", C.hb_chan_notify(c.c))
 }
 
-func (c *xenChannel) interrupt() error {
-	c.poked.Store(true)
-	return c.file.SetReadDeadline(time.Unix(1, 0))
-}
+func (c *xenChannel) interrupt() error { return c.napper.wake() }
 
 func (c *xenChannel) close() error {
-	err := c.file.Close()
+	c.napper.close()
 	C.hb_chan_close(c.c)
 	c.c = nil
-	return err
+	return nil
 }
 
 func (x *xenHandle) altp2mState(d DomID) (bool, error) {

@@ -59,11 +59,41 @@ func (d *Driver) Domain() (monitor.DomainState, error) {
 	if err != nil {
 		return monitor.DomainState{}, err
 	}
+	return domainState(&info), nil
+}
+
+func domainState(info *xc.DomainInfo) monitor.DomainState {
 	st := monitor.DomainState{Paused: info.Paused}
 	if info.Shutdown {
 		st.Shutdown = info.ShutdownReason.String()
 	}
-	return st, nil
+	return st
+}
+
+// State fills vcpus with the states of the first vCPUs and returns the guest's.
+// Of a guest with one vCPU Xen tells both at once.
+func (d *Driver) State(vcpus []monitor.VCPUState) (monitor.DomainState, error) {
+	info, err := d.dom.Info()
+	if err != nil {
+		return monitor.DomainState{}, err
+	}
+	if d.vcpus == 1 && len(vcpus) == 1 {
+		vcpus[0] = onlyVCPU(&info)
+		return domainState(&info), nil
+	}
+	for i := range vcpus {
+		if vcpus[i], err = d.VCPU(i); err != nil {
+			return monitor.DomainState{}, fmt.Errorf("vCPU %d: %w", i, err)
+		}
+	}
+	return domainState(&info), nil
+}
+
+// onlyVCPU is the state of the vCPU of a guest that has one. Xen calls a guest
+// blocked if all vCPUs that are online are.
+func onlyVCPU(info *xc.DomainInfo) monitor.VCPUState {
+	online := info.VCPUs == 1
+	return monitor.VCPUState{Online: online, Blocked: online && info.Blocked, Running: info.Running, CPUTimeNS: info.CPUTime_ns}
 }
 
 // VCPU returns the scheduling state of a vCPU.
