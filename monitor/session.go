@@ -202,12 +202,7 @@ func (s *Session) Detach() (Counters, error) {
 func (s *Session) run(ready chan<- error) {
 	defer close(s.done)
 	if s.polls() {
-		ring, err := newNoRing()
-		if err != nil {
-			ready <- err
-			return
-		}
-		s.ring = ring
+		s.ring = &noRing{}
 	} else {
 		ring, err := s.cfg.Driver.Listen()
 		if err != nil {
@@ -317,6 +312,9 @@ func (s *Session) loop() error {
 			// A sample that came late does not make the next ones come faster.
 			now = s.cfg.Now()
 			next = max(next+s.period(), now)
+			// Not with every event, though the runtime would like it: it hands the
+			// goroutine to another thread meanwhile.
+			runtime.Gosched()
 			continue
 		}
 		// Wait sends the answers of the last round.
@@ -342,10 +340,6 @@ func (s *Session) loop() error {
 		}
 		if round++; events == 0 || round == rounds {
 			now, round = s.cfg.Now(), 0
-			// A goroutine that never yields is preempted by the runtime's sysmon every
-			// 10 ms, and sysmon, having had something to do, comes back every 20 us for
-			// a while. That costs more than the events.
-			runtime.Gosched()
 		}
 	}
 }
