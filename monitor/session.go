@@ -425,7 +425,6 @@ func (s *Session) sample(now int64) error {
 	}
 	s.total.Store(total)
 	if v, stuck := s.watchdog.livelock(); stuck {
-		v.TimeNS = now
 		if err := s.backOut(v.Evidence[0]); err != nil {
 			return err
 		}
@@ -447,8 +446,10 @@ func (s *Session) sample(now int64) error {
 	return nil
 }
 
-// deliver passes a verdict on; only the first counts.
+// deliver passes a verdict on, as of now: the guest may have run while it was
+// observed. Only the first counts.
 func (s *Session) deliver(v detect.Verdict) {
+	v.TimeNS = s.cfg.Now()
 	select {
 	case s.verdict <- v:
 	default:
