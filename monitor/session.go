@@ -101,10 +101,11 @@ type Session struct {
 	count       Counters
 	signals     []uint64 // by vCPU, like all below
 	lastSignals []uint64
-	spent       []int  // passes in this sampling period
-	rest        []int  // stops since the last pass began
-	heard       []bool // whether there was a signal in this sampling period, or the vCPU had none to give
-	stepping    []bool // as the hypervisor has it
+	spent       []int     // passes in this sampling period
+	passes      []onePass // the last ones
+	maxPass     int       // bound of what a pass may grow to, in stops
+	heard       []bool    // whether there was a signal in this sampling period, or the vCPU had none to give
+	stepping    []bool    // as the hypervisor has it
 	queues      []detect.RunQueue
 	firstSwitch []uint64 // the run queues' counts when the trap was set
 	states      []VCPUState
@@ -136,7 +137,7 @@ func Attach(cfg Config) (*Session, error) {
 	s := &Session{
 		cfg: cfg, trap: cfg.Trap,
 		signals: make([]uint64, n), lastSignals: make([]uint64, n),
-		spent: make([]int, n), rest: make([]int, n), heard: make([]bool, n), stepping: make([]bool, n),
+		spent: make([]int, n), passes: make([]onePass, n), heard: make([]bool, n), stepping: make([]bool, n),
 		queues: make([]detect.RunQueue, n), firstSwitch: make([]uint64, n), states: make([]VCPUState, n),
 		watchdog: newWatchdog(n),
 		detector: detect.NewDetector(cfg.Thresholds),
@@ -145,6 +146,10 @@ func Attach(cfg Config) (*Session, error) {
 		verdict:  make(chan detect.Verdict, 1),
 		stop:     make(chan struct{}),
 		done:     make(chan struct{}),
+		maxPass:  2 * longPass,
+	}
+	for i := range s.passes {
+		s.passes[i].limit = longPass
 	}
 	if s.cfg.Passes == 0 {
 		s.cfg.Passes = DefaultPasses
@@ -544,14 +549,28 @@ func (s *Session) atTrap(ev *Event) bool { return ev.RIP == s.trap.VA }
 
 // spend takes note that the trap has stopped a vCPU, and reports whether it may
 // do so again in this sampling period. start says that the stop begins a pass;
-// others belong to the pass before, unless they become too many.
+// others belong to the pass before, unless they become too many: then that was all
+// for this period. The next time twice as many may come, up to maxPass, until a
+// pass begins: or a vCPU that always does something long before it gets to that
+// would never be seen to.
 func (s *Session) spend(vcpu int, start bool) bool {
-	s.rest[vcpu]++
-	if start || s.rest[vcpu] >= longPass {
-		s.rest[vcpu] = 0
+	p := &s.passes[vcpu]
+	p.stops++
+	switch {
+	case start:
+		p.stops, p.limit = 0, longPass
 		s.spent[vcpu]++
+	case p.stops >= p.limit:
+		p.stops, p.limit = 0, min(2*p.limit, s.maxPass)
+		s.spent[vcpu] = max(s.spent[vcpu], s.cfg.Passes)
 	}
 	return s.cfg.Passes < 0 || s.spent[vcpu] < s.cfg.Passes
+}
+
+// onePass is the pass that a vCPU is in.
+type onePass struct {
+	stops int // since it began
+	limit int // stops of it at most
 }
 
 // longPass is how many stops a pass may have that are not its first: the switch

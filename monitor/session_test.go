@@ -130,6 +130,40 @@ func TestPasses(t *testing.T) {
 	}
 }
 
+// TestLongPass: stops that begin no pass use a sampling period up, the later the
+// more often that has happened; what begins one starts over.
+func TestLongPass(t *testing.T) {
+	s := &Session{cfg: Config{Passes: 2}, passes: []onePass{{limit: longPass}}, spent: []int{0}, maxPass: 4 * longPass}
+	// stops until the period is used up
+	period := func() (n int) {
+		s.spent[0] = 0
+		for n = 1; s.spend(0, false); n++ {
+			if n > 100*longPass {
+				t.Fatal("no end")
+			}
+		}
+		return n
+	}
+	for i, want := range []int{longPass, 2 * longPass, 4 * longPass, 4 * longPass} {
+		if n := period(); n != want {
+			t.Errorf("period %d ends after %d stops, want %d", i, n, want)
+		}
+	}
+	s.spent[0] = 0
+	if !s.spend(0, true) || s.spend(0, true) {
+		t.Error("a period has not two passes")
+	}
+	if n := period(); n != longPass {
+		t.Errorf("after a pass began: %d stops, want %d", n, longPass)
+	}
+	s.cfg.Passes = -1
+	for range 10 * longPass {
+		if !s.spend(0, false) {
+			t.Fatal("unlimited passes were used up")
+		}
+	}
+}
+
 // TestDetachAnywhere: detached at any instant of an endless loop over all traps,
 // a guest is always let go whole.
 func TestDetachAnywhere(t *testing.T) {
