@@ -121,7 +121,7 @@ func Group(trials []results.Trial) (*Set, error) {
 		if t.Host != s.Host {
 			return nil, fmt.Errorf("trials of hosts %q and %q do not mix: their clocks differ, summarise them apart", s.Host, t.Host)
 		}
-		k := keyOf(&t)
+		k := KeyOf(&t)
 		c := cells[k]
 		if c == nil {
 			c = &Cell{Key: k}
@@ -146,7 +146,8 @@ func Group(trials []results.Trial) (*Set, error) {
 	return s, nil
 }
 
-func keyOf(t *results.Trial) Key {
+// KeyOf is the key of the trial's cell.
+func KeyOf(t *results.Trial) Key {
 	kernel := t.GuestKernel
 	if t.GuestBoot != "" {
 		kernel += ", " + t.GuestBoot // another kernel to all intents: never averaged with the plain one
@@ -158,7 +159,7 @@ func keyOf(t *results.Trial) Key {
 }
 
 // Label is the label of the trial's cell.
-func (s *Set) Label(t *results.Trial) string { return s.label(keyOf(t)) }
+func (s *Set) Label(t *results.Trial) string { return s.label(KeyOf(t)) }
 
 func (s *Set) label(k Key) string {
 	label := k.Mechanism

@@ -62,6 +62,14 @@ var (
 		return float64(t.EPT.Total) / float64(t.Events.Delivered), true
 	}
 
+	// StepsPerEvent is single steps per delivered event.
+	StepsPerEvent Measure = func(t *results.Trial) (float64, bool) {
+		if t.Events.Delivered == 0 {
+			return 0, false
+		}
+		return float64(t.Events.Steps) / float64(t.Events.Delivered), true
+	}
+
 	// Progress is the guest's progress rate with the monitor over the rate
 	// without.
 	Progress Measure = func(t *results.Trial) (float64, bool) {

@@ -265,3 +265,18 @@ func TestQoS(t *testing.T) {
 		}
 	}
 }
+
+func TestSign(t *testing.T) {
+	for _, tc := range []struct {
+		up, down int
+		want     float64
+	}{{0, 0, 1}, {1, 0, 1}, {6, 0, 2.0 / 64}, {0, 6, 2.0 / 64}, {8, 2, 2 * 56.0 / 1024}, {3, 3, 1}} {
+		p, err := Sign(tc.up, tc.down)
+		if err != nil || !near(p, tc.want, 1e-9) {
+			t.Errorf("Sign(%d, %d) = %g, %v; want %g", tc.up, tc.down, p, err, tc.want)
+		}
+	}
+	if _, err := Sign(-1, 2); err == nil {
+		t.Error("-1 up has a test")
+	}
+}

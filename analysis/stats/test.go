@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/perf/benchmath"
 	"gonum.org/v1/gonum/stat/combin"
+	"gonum.org/v1/gonum/stat/distuv"
 )
 
 // MannWhitney returns the p-value of the hypothesis that two samples are of one
@@ -72,4 +73,15 @@ func Holm(ps []float64) []float64 {
 		adjusted[i] = worst
 	}
 	return adjusted
+}
+
+// Sign returns the two-sided p-value of the hypothesis that a pair is as likely
+// up as down, of which so many were each (the sign test; ties count as neither).
+// Without any it is 1. It is an error when a count is negative.
+func Sign(up, down int) (float64, error) {
+	if up < 0 || down < 0 {
+		return 0, fmt.Errorf("%d up and %d down are no counts", up, down)
+	}
+	coin := distuv.Binomial{N: float64(up + down), P: 0.5}
+	return min(1, 2*coin.CDF(float64(min(up, down)))), nil
 }

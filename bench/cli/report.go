@@ -17,7 +17,7 @@ const figureName = "overview"
 
 func reportCommand(ctx context.Context, env *Env, args []string) error {
 	f := flags(env, "report", "RUN", "Print a run's tables, draw its figures and write its report; RUN is its folder.")
-	format := f.String("format", "text", "`FORMAT` of the tables: text, md or csv; only text draws figures too")
+	format := f.String("format", "text", "`FORMAT` of the tables: text, md, csv or latex; only text draws figures too")
 	if err := parse(f, args, 1, 1); err != nil {
 		return err
 	}
@@ -25,15 +25,9 @@ func reportCommand(ctx context.Context, env *Env, args []string) error {
 	if err != nil {
 		return usageError{err}
 	}
-	r, err := results.ReadRun(f.Arg(0))
+	r, err := readRun(env, f.Arg(0))
 	if err != nil {
-		return usageError{err}
-	}
-	for _, bad := range r.Bad {
-		env.warn("%v; left out", bad)
-	}
-	if len(r.Trials) == 0 {
-		return usagef("report: %s has no trials yet", f.Arg(0))
+		return err
 	}
 	if tf != table.Terminal {
 		return table.Summary(env.Stdout, r.Trials, tf)
