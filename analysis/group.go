@@ -22,7 +22,13 @@ type Key struct {
 
 // Guest describes the cell's guest in a few words.
 func (k Key) Guest() string {
-	return fmt.Sprintf("%s, %d vCPU, %d MiB", k.Kernel, k.VCPUs, k.MemoryMiB)
+	parts := k.guestParts()
+	return strings.Join(parts[:], ", ")
+}
+
+// guestParts are the words of Guest one by one.
+func (k Key) guestParts() [3]string {
+	return [3]string{k.Kernel, fmt.Sprintf("%d vCPU", k.VCPUs), fmt.Sprintf("%d MiB", k.MemoryMiB)}
 }
 
 // Cell is the trials of one key, in plan order.
@@ -104,8 +110,9 @@ type Set struct {
 	Host  string
 	Cells []*Cell
 
-	suites, drivers, guests []string
-	trials                  int
+	suites, drivers []string
+	guests          [3][]string // kernels, vCPUs, memory sizes: see guestParts
+	trials          int
 }
 
 // Group makes cells of trials. It refuses an empty list, and trials of several
@@ -132,7 +139,9 @@ func Group(trials []results.Trial) (*Set, error) {
 		c.Counts.add(&t)
 		s.suites = addName(s.suites, t.Suite)
 		s.drivers = addName(s.drivers, t.Driver)
-		s.guests = addName(s.guests, k.Guest())
+		for i, part := range k.guestParts() {
+			s.guests[i] = addName(s.guests[i], part)
+		}
 		if t.Expected != "" || t.DeadlineNS > 0 || t.Outcome == results.Detected || t.Outcome == results.Missed {
 			fault[t.Scenario] = true
 		}
@@ -166,8 +175,14 @@ func (s *Set) label(k Key) string {
 	if len(s.drivers) > 1 {
 		label += "/" + k.Driver
 	}
-	if len(s.guests) > 1 {
-		label += fmt.Sprintf(" (%s)", k.Guest())
+	var differ []string
+	for i, part := range k.guestParts() {
+		if len(s.guests[i]) > 1 {
+			differ = append(differ, part)
+		}
+	}
+	if len(differ) > 0 {
+		label += fmt.Sprintf(" (%s)", strings.Join(differ, ", "))
 	}
 	return label
 }
@@ -239,8 +254,14 @@ func (s *Set) Caption() string {
 	if len(s.drivers) == 1 {
 		parts = append(parts, "driver: "+s.drivers[0])
 	}
-	if len(s.guests) == 1 {
-		parts = append(parts, "guest: "+s.guests[0])
+	var guest []string // what all guests have in common
+	for _, names := range s.guests {
+		if len(names) == 1 {
+			guest = append(guest, names[0])
+		}
+	}
+	if len(guest) > 0 {
+		parts = append(parts, "guest: "+strings.Join(guest, ", "))
 	}
 	noun := "trials"
 	if s.trials == 1 {

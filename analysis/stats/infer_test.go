@@ -208,7 +208,7 @@ func TestPairedRatio(t *testing.T) {
 		pairs = append(pairs, Pair{float64(i), float64(i) * (1 + float64(i)/100)})
 	}
 	e, err := PairedRatio(pairs, 0.95)
-	if err != nil || e.N != 7 || !near(e.Value, 1.04, 1e-12) || e.CI == nil || !near(e.CI.Lo, 1.01, 1e-12) || !near(e.CI.Hi, 1.07, 1e-12) {
+	if err != nil || e.N != 7 || !near(e.Median, 1.04, 1e-12) || e.CI == nil || !near(e.CI.Lo, 1.01, 1e-12) || !near(e.CI.Hi, 1.07, 1e-12) {
 		t.Errorf("%+v, %v", e, err)
 	}
 	if len(e.Warnings) != 1 || !strings.Contains(e.Warnings[0], "1 of 8 pairs") {

@@ -8,11 +8,10 @@ import (
 // Pair is one thing measured twice under conditions that are equal but for one.
 type Pair struct{ Base, Next float64 }
 
-// PairedRatio estimates the median of Next over Base of the pairs, with the
-// order-statistic interval of Summarize. What is common to a pair (its seed, its
+// PairedRatio summarises Next over Base of the pairs as Summarize does. What is common to a pair (its seed, its
 // phase, its guest) cancels. A pair without a ratio, as its base is 0 or less,
 // is left out with a warning; it is an error when no pair is left.
-func PairedRatio(pairs []Pair, level float64) (*Estimate, error) {
+func PairedRatio(pairs []Pair, level float64) (*Summary, error) {
 	if err := checkLevel(level); err != nil {
 		return nil, err
 	}
@@ -26,9 +25,8 @@ func PairedRatio(pairs []Pair, level float64) (*Estimate, error) {
 	if s == nil {
 		return nil, errors.New("no pair has a ratio")
 	}
-	e := &Estimate{N: s.N, Value: s.Median, CI: s.CI, Warnings: s.Warnings}
 	if left := len(pairs) - len(ratios); left > 0 {
-		e.Warnings = append(e.Warnings, fmt.Sprintf("%d of %d pairs have no ratio, as their base is 0", left, len(pairs)))
+		s.Warnings = append(s.Warnings, fmt.Sprintf("%d of %d pairs have no ratio, as their base is 0", left, len(pairs)))
 	}
-	return e, nil
+	return s, nil
 }

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"hangbench/analysis"
 	"hangbench/analysis/figure"
 	"hangbench/analysis/report"
 	"hangbench/analysis/table"
@@ -18,6 +19,7 @@ const figureName = "overview"
 func reportCommand(ctx context.Context, env *Env, args []string) error {
 	f := flags(env, "report", "RUN", "Print a run's tables, draw its figures and write its report; RUN is its folder.")
 	format := f.String("format", "text", "`FORMAT` of the tables: text, md, csv or latex; only text draws figures too")
+	tables := f.String("tables", "", "`LIST` of the tables to print instead of the usual two, and nothing else: all, or some of "+tableNames())
 	if err := parse(f, args, 1, 1); err != nil {
 		return err
 	}
@@ -28,6 +30,9 @@ func reportCommand(ctx context.Context, env *Env, args []string) error {
 	r, err := readRun(env, f.Arg(0))
 	if err != nil {
 		return err
+	}
+	if *tables != "" {
+		return showTables(env, r, *tables, tf)
 	}
 	if tf != table.Terminal {
 		return table.Summary(env.Stdout, r.Trials, tf)
@@ -61,4 +66,39 @@ func show(env *Env, r *results.Run) error {
 	}
 	fmt.Fprintf(env.Stdout, "\n%s: %s, %s, %s\n", r.Dir, results.TrialsFile, results.ManifestFile, strings.Join(names, ", "))
 	return nil
+}
+
+func tableNames() string {
+	var names []string
+	for _, k := range table.Kinds() {
+		names = append(names, k.Name)
+	}
+	return strings.Join(names, ", ")
+}
+
+// showTables prints the tables named in a list.
+func showTables(env *Env, r *results.Run, list string, f table.Format) error {
+	kinds, err := table.Parse(list)
+	if err != nil {
+		return usageError{fmt.Errorf("report: %w", err)}
+	}
+	if f == table.CSV && len(kinds) != 1 {
+		return usagef("report: one CSV is one table, --tables %s are %d", list, len(kinds))
+	}
+	set, err := analysis.Group(r.Trials)
+	if err != nil {
+		return err
+	}
+	var tables []*table.Table
+	for _, k := range kinds {
+		t, err := k.Make(set)
+		if err != nil {
+			return fmt.Errorf("table %s: %w", k.Name, err)
+		}
+		tables = append(tables, t)
+	}
+	if f == table.CSV {
+		return tables[0].WriteCSV(env.Stdout, [2]string{"host", set.Host})
+	}
+	return table.WriteAll(env.Stdout, set.Caption(), tables, f)
 }
