@@ -75,9 +75,13 @@ func (c *Cell) Valid() []results.Trial {
 
 // Values returns the measure's value of every valid trial that has one.
 func (c *Cell) Values(m Measure) []float64 {
-	var xs []float64
-	for _, t := range c.Valid() {
-		if x, ok := m(&t); ok {
+	xs := make([]float64, 0, len(c.Trials))
+	for i := range c.Trials {
+		t := &c.Trials[i] // a Trial is large: no copies
+		if t.Outcome == results.Invalid {
+			continue
+		}
+		if x, ok := m(t); ok {
 			xs = append(xs, x)
 		}
 	}
@@ -88,8 +92,8 @@ func (c *Cell) Values(m Measure) []float64 {
 // there are several, as in "spin" or "hard 1, spin 2"; empty without a verdict.
 func (c *Cell) Classes() string {
 	count := make(map[string]int)
-	for _, t := range c.Valid() {
-		if t.Class != "" {
+	for i := range c.Trials {
+		if t := &c.Trials[i]; t.Outcome != results.Invalid && t.Class != "" {
 			count[t.Class]++
 		}
 	}

@@ -22,6 +22,7 @@ const (
 	foot      = vg.Length(16)
 	axisRoom  = vg.Length(36)
 	dpi       = 300
+	maxHeight = 6000 // pixels of a PNG, where 72 dots an inch allow it
 )
 
 // WritePNG draws the figure at 300 dots an inch.
@@ -32,6 +33,9 @@ func (o *Overview) writePNG(w io.Writer, dpi int) error {
 }
 
 func writePNG(w io.Writer, height vg.Length, dpi int, paint func(draw.Canvas)) error {
+	// A figure of hundreds of cells is many pages long. It is drawn coarser, not to
+	// fill memory with its pixels.
+	dpi = max(min(dpi, int(maxHeight/height.Dots(1))), 72)
 	c := vgimg.NewWith(vgimg.UseWH(width, height), vgimg.UseDPI(dpi), vgimg.UseBackgroundColor(white))
 	paint(draw.New(c))
 	if _, err := (vgimg.PngCanvas{Canvas: c}).WriteTo(w); err != nil {
