@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -53,6 +54,10 @@ func show(env *Env, r *results.Run) error {
 	if err != nil {
 		return fmt.Errorf("draw the figure: %w", err)
 	}
+	others, err := drawFigures(r)
+	if err != nil {
+		return fmt.Errorf("draw the figures: %w", err)
+	}
 	page, err := report.Write(r.Dir, r)
 	if err != nil {
 		return fmt.Errorf("write the report: %w", err)
@@ -61,11 +66,36 @@ func show(env *Env, r *results.Run) error {
 	for _, p := range append(paths, page) {
 		names = append(names, filepath.Base(p))
 	}
+	if others > 0 {
+		names = append(names, figuresDir)
+	}
 	if n := r.Missing(); n > 0 {
 		fmt.Fprintf(env.Stdout, "\n%d of %d trials are missing.\n", n, r.Manifest.Planned)
 	}
 	fmt.Fprintf(env.Stdout, "\n%s: %s, %s, %s\n", r.Dir, results.TrialsFile, results.ManifestFile, strings.Join(names, ", "))
 	return nil
+}
+
+// figuresDir is the folder in a run's folder that holds its other figures.
+const figuresDir = "figures"
+
+// drawFigures draws all figures the run has data for but the overview, and
+// returns how many.
+func drawFigures(r *results.Run) (int, error) {
+	figures, err := figure.All(r.Trials)
+	if err != nil || len(figures) == 0 {
+		return 0, err
+	}
+	dir := filepath.Join(r.Dir, figuresDir)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return 0, err
+	}
+	for _, f := range figures {
+		if _, err := f.Write(dir); err != nil {
+			return 0, err
+		}
+	}
+	return len(figures), nil
 }
 
 func tableNames() string {
