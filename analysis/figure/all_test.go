@@ -202,3 +202,21 @@ func TestShade(t *testing.T) {
 		last = light
 	}
 }
+
+func TestFewer(t *testing.T) {
+	for _, n := range []int{0, 1, 39, 40, 41, 80, 81, 1000} {
+		points := make([]point, n)
+		for i := range points {
+			points[i].trial = i
+		}
+		shown := fewer(points)
+		if len(shown) > dotsShown || n <= dotsShown && len(shown) != n || len(shown) < min(n, dotsShown/2) {
+			t.Errorf("%d of %d shown", len(shown), n)
+		}
+		for i := 1; i < len(shown); i++ {
+			if shown[i].trial-shown[i-1].trial != shown[1].trial-shown[0].trial {
+				t.Errorf("%d points: not evenly taken", n)
+			}
+		}
+	}
+}

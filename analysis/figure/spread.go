@@ -2,7 +2,6 @@ package figure
 
 import (
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 
@@ -16,6 +15,19 @@ import (
 
 // dotsShown is how many trials of a cell are drawn one by one.
 const dotsShown = 40
+
+// fewer returns at most dotsShown of the points, evenly taken.
+func fewer(points []point) []point {
+	step := (len(points) + dotsShown - 1) / dotsShown
+	if step <= 1 {
+		return points
+	}
+	var shown []point
+	for i := 0; i < len(points); i += step {
+		shown = append(shown, points[i])
+	}
+	return shown
+}
 
 // spreadRow is a median with its interval and its trials.
 type spreadRow struct {
@@ -253,11 +265,7 @@ func (s spreadPlotter) Plot(c draw.Canvas, p *plot.Plot) {
 			box(&c, classColor(part.class), x(from), middle-reach, x(to), middle+reach)
 			from = to
 		}
-		step := int(math.Ceil(float64(len(r.points)) / dotsShown))
-		var shown []point
-		for j := 0; j < len(r.points); j += step {
-			shown = append(shown, r.points[j])
-		}
+		shown := fewer(r.points)
 		for j, pt := range shown {
 			dot(&c, vg.Point{X: x(pt.value), Y: middle + fan(j, len(shown), reach*0.6)})
 		}
