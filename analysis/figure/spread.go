@@ -194,10 +194,25 @@ type axis struct {
 	mark  float64 // value with a line of its own; 0: none
 }
 
+// oneArm is the label that all rows share, or empty.
+func oneArm(rows []*spreadRow) string {
+	for _, r := range rows {
+		if r.cell.Label != rows[0].cell.Label {
+			return ""
+		}
+	}
+	return rows[0].cell.Label
+}
+
 func spreadLayout(rows []*spreadRow) *layout {
 	var l layout
+	one := oneArm(rows) != "" // named in the title: a line for each scenario
 	for _, r := range rows {
-		l.add(r.cell.Scenario, fmt.Sprintf("%s  n=%d", r.cell.Label, r.s.N))
+		name := r.cell.Label
+		if one {
+			name, l.titled = r.cell.Scenario, r.cell.Scenario
+		}
+		l.add(r.cell.Scenario, fmt.Sprintf("%s  n=%d", name, r.s.N))
 	}
 	return &l
 }
@@ -231,6 +246,9 @@ func drawSpread(c draw.Canvas, title string, rows []*spreadRow, a axis, keys []k
 	}
 	if few {
 		keys = append(keys, key{"range, n < 6", func(c *draw.Canvas, at vg.Point) { whisker(c, at.X-4, at.X+4, at.Y, rangeLine) }})
+	}
+	if one := oneArm(rows); one != "" {
+		title += ": " + one
 	}
 	panel(c, title, p, keys)
 }
