@@ -62,6 +62,23 @@ var (
 		return float64(t.EPT.Total) / float64(t.Events.Delivered), true
 	}
 
+	// StepsPerEvent is single steps per delivered event.
+	StepsPerEvent Measure = func(t *results.Trial) (float64, bool) {
+		if t.Events.Delivered == 0 {
+			return 0, false
+		}
+		return float64(t.Events.Steps) / float64(t.Events.Delivered), true
+	}
+
+	// Seen is the task switches that the mechanism saw over those that the guest's
+	// run queues counted.
+	Seen Measure = func(t *results.Trial) (float64, bool) {
+		if t.Mechanism == "none" || t.Events.Switches == 0 {
+			return 0, false
+		}
+		return float64(t.Events.Signals) / float64(t.Events.Switches), true
+	}
+
 	// Progress is the guest's progress rate with the monitor over the rate
 	// without.
 	Progress Measure = func(t *results.Trial) (float64, bool) {
@@ -75,4 +92,15 @@ var (
 // monitored is a measure that trials without a monitor do not have.
 func monitored(of func(t *results.Trial) float64) Measure {
 	return func(t *results.Trial) (float64, bool) { return of(t), t.Mechanism != "none" }
+}
+
+// PerSecond is the measure over the length of the monitored window in seconds.
+func PerSecond(m Measure) Measure {
+	return func(t *results.Trial) (float64, bool) {
+		x, ok := m(t)
+		if !ok || t.WindowNS <= 0 {
+			return 0, false
+		}
+		return x / (float64(t.WindowNS) / 1e9), true
+	}
 }

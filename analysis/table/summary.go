@@ -19,19 +19,23 @@ const Level = 0.95
 // none stands where there is no value.
 const none = "–"
 
-// Table is a table as text. Every row has as many cells as the head. The first
-// two columns are scenario and mechanism; a terminal gets them folded into one.
+// Table is a table as text. Every row has as many cells as the head. Unless it
+// is flat, the first two columns are scenario and mechanism; a terminal gets them
+// folded into one.
 type Table struct {
 	Title   string
 	Head    []string
 	Rows    [][]string
 	Numeric []bool // by column: numbers, set to the right
 	Notes   []string
+	Flat    bool
+
+	csvHead []string
+	csvRows [][]string // the values of Rows
 }
 
-// Summary writes the tables of the trials in the format: for Terminal and
-// Markdown a caption, Detection and Violations; for CSV one row for each cell
-// with every column. It fails on an empty list and on trials of several hosts.
+// Summary writes the tables of the trials in the format: a caption, Detection and
+// Violations, or for CSV one row for each cell with every column. It fails on an empty list and on trials of several hosts.
 func Summary(w io.Writer, trials []results.Trial, f Format) error {
 	set, err := analysis.Group(trials)
 	if err != nil {
@@ -40,17 +44,29 @@ func Summary(w io.Writer, trials []results.Trial, f Format) error {
 	if f == CSV {
 		return writeCSV(w, set)
 	}
-	if _, err := fmt.Fprintf(w, "%s\n\n", set.Caption()); err != nil {
+	if err := WriteAll(w, set.Caption(), []*Table{Detection(set), Violations(set)}, f); err != nil {
 		return fmt.Errorf("summary: %w", err)
 	}
-	for i, t := range []*Table{Detection(set), Violations(set)} {
+	return nil
+}
+
+// WriteAll writes a caption and tables for reading: not as CSV, in which one file
+// has one table.
+func WriteAll(w io.Writer, caption string, tables []*Table, f Format) error {
+	if f == LaTeX {
+		caption = "% " + caption
+	}
+	if _, err := fmt.Fprintf(w, "%s\n\n", caption); err != nil {
+		return err
+	}
+	for i, t := range tables {
 		if i > 0 {
 			if _, err := io.WriteString(w, "\n"); err != nil {
-				return fmt.Errorf("summary: %w", err)
+				return err
 			}
 		}
 		if err := t.Write(w, f); err != nil {
-			return fmt.Errorf("summary: %w", err)
+			return err
 		}
 	}
 	return nil
