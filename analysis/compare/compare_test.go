@@ -68,8 +68,8 @@ func TestSameCommitSameSeed(t *testing.T) {
 // made-up runs are planted alike, the rest is drawn anew.
 func TestSameCommitOtherSeeds(t *testing.T) {
 	fails := 0
-	for seed := range uint64(40) {
-		old, next := run("a", 2*seed, madeup.Seeded(2*seed, 12)), run("b", 2*seed+1, madeup.Seeded(2*seed+1, 12))
+	for seed := range uint64(12) {
+		old, next := run("a", 2*seed, madeup.Seeded(2*seed, 8)), run("b", 2*seed+1, madeup.Seeded(2*seed+1, 8))
 		r := compareTrials(t, old, next, anyGate)
 		if r.Paired {
 			t.Fatal("runs of other seeds are paired")
@@ -78,8 +78,8 @@ func TestSameCommitOtherSeeds(t *testing.T) {
 			fails++
 		}
 	}
-	if fails > 2 { // 1 in 20 at most
-		t.Errorf("%d of 40 comparisons of one program fail", fails)
+	if fails > 2 { // 1 in 20 is what is promised, 3 of 12 have a chance of 2% then
+		t.Errorf("%d of 12 comparisons of one program fail", fails)
 	}
 }
 
@@ -172,6 +172,10 @@ func TestPlanted(t *testing.T) {
 			}
 			if rows := r.Table(false).Rows; len(rows) == 0 || !slices.Contains(rows[0], "WORSE") {
 				t.Errorf("the regression is not the first row of %v", rows)
+			}
+
+			if tc.seed != 1 {
+				return // the bootstrap takes its time, and the rest is the same for all
 			}
 
 			// The other way round it is better, and nothing fails.

@@ -42,7 +42,9 @@ func (o *Overview) writePNG(w io.Writer, dpi int) error {
 func writePNG(w io.Writer, width, height vg.Length, dpi int, paint func(draw.Canvas)) error {
 	// A figure of hundreds of cells is many pages long. It is drawn coarser, not to
 	// fill memory with its pixels.
-	dpi = max(min(dpi, int(maxHeight/height.Dots(1))), 72)
+	if most := int(maxHeight / height.Dots(1)); dpi > most {
+		dpi = max(most, 72)
+	}
 	c := vgimg.NewWith(vgimg.UseWH(width, height), vgimg.UseDPI(dpi), vgimg.UseBackgroundColor(white))
 	paint(draw.New(c))
 	if _, err := (vgimg.PngCanvas{Canvas: c}).WriteTo(w); err != nil {

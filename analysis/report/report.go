@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"hangbench/analysis"
+	"hangbench/analysis/claims"
 	"hangbench/analysis/figure"
 	"hangbench/analysis/table"
 	"hangbench/results"
@@ -111,13 +112,14 @@ func (p *page) fill(set *analysis.Set, trials []results.Trial) error {
 	if p.Answer, err = answer(set); err != nil {
 		return err
 	}
-	for i, k := range table.Kinds() {
+	kinds := append([]table.Kind{{Name: "claims", Make: claims.Table}}, table.Kinds()...)
+	for i, k := range kinds {
 		t, err := k.Make(set)
 		if err != nil {
 			return fmt.Errorf("table %s: %w", k.Name, err)
 		}
 		if len(t.Rows) > 0 {
-			p.Tables = append(p.Tables, shownTable{t, i == 0})
+			p.Tables = append(p.Tables, shownTable{t, i <= 1})
 		}
 	}
 	o, err := figure.NewOverview(trials)

@@ -284,14 +284,14 @@ func TestLaTeX(t *testing.T) {
 }
 
 func TestParse(t *testing.T) {
-	if all, err := Parse("all"); err != nil || len(all) != len(Kinds()) {
+	if all, err := Parse(Kinds(), "all"); err != nil || len(all) != len(Kinds()) {
 		t.Errorf("all: %d tables, %v", len(all), err)
 	}
-	if two, err := Parse("qos,latency"); err != nil || len(two) != 2 || two[0].Name != "qos" || two[1].Name != "latency" {
+	if two, err := Parse(Kinds(), "qos,latency"); err != nil || len(two) != 2 || two[0].Name != "qos" || two[1].Name != "latency" {
 		t.Errorf("two: %v, %v", two, err)
 	}
 	for _, bad := range []string{"", "speed", "qos,", "all,qos"} {
-		if _, err := Parse(bad); err == nil {
+		if _, err := Parse(Kinds(), bad); err == nil {
 			t.Errorf("%q is a list of tables", bad)
 		}
 	}

@@ -35,9 +35,9 @@ func Kinds() []Kind {
 	}
 }
 
-// Parse reads a list of tables as the command line has it: names of Kinds, or all.
-func Parse(list string) ([]Kind, error) {
-	all := Kinds()
+// Parse reads a list of tables as the command line has it: names among all, or
+// the word all.
+func Parse(all []Kind, list string) ([]Kind, error) {
 	if list == "all" {
 		return all, nil
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"hangbench/analysis"
+	"hangbench/analysis/claims"
 	"hangbench/analysis/figure"
 	"hangbench/analysis/report"
 	"hangbench/analysis/table"
@@ -100,15 +101,20 @@ func drawFigures(r *results.Run) (int, error) {
 
 func tableNames() string {
 	var names []string
-	for _, k := range table.Kinds() {
+	for _, k := range tableKinds() {
 		names = append(names, k.Name)
 	}
 	return strings.Join(names, ", ")
 }
 
+// tableKinds are all tables that can be printed.
+func tableKinds() []table.Kind {
+	return append(table.Kinds(), table.Kind{Name: "claims", Meaning: "what the run says about the claims of EXPERIMENTS.md", Make: claims.Table})
+}
+
 // showTables prints the tables named in a list.
 func showTables(env *Env, r *results.Run, list string, f table.Format) error {
-	kinds, err := table.Parse(list)
+	kinds, err := table.Parse(tableKinds(), list)
 	if err != nil {
 		return usageError{fmt.Errorf("report: %w", err)}
 	}
