@@ -14,8 +14,7 @@ import (
 // missesFlags say what hangbench bench misses measures.
 type missesFlags struct {
 	guestBench
-	vcpus, memory  int
-	superpages     bool
+	vcpus          int
 	window, sample time.Duration
 }
 
@@ -23,8 +22,6 @@ func benchMisses(ctx context.Context, env *Env, args []string) error {
 	f := flags(env, "bench misses", "", "Count the task switches that each mechanism misses on a busy guest: its signals beside the run queues' own count, stopping the guest at every switch and, beside it, with the passes that are the default. Guests are stopped often and hard meanwhile.")
 	var m missesFlags
 	f.IntVar(&m.vcpus, "vcpus", 2, "vCPUs of the lab's guest, 1 to 8")
-	f.IntVar(&m.memory, "memory", defaultGuest().MemoryMiB, "memory of the lab's guest in `MiB`, 128 to 512")
-	f.BoolVar(&m.superpages, "superpages", false, "measure in the lab whose guests have superpages")
 	f.DurationVar(&m.window, "window", 2*time.Second, "`length` of a window on dom0's clock, 200ms to 1m")
 	f.DurationVar(&m.sample, "sample", 100*time.Millisecond, "sampling `period`, 10ms to 1s and not longer than the window")
 	m.add(f, misses.Mechanisms())
@@ -57,8 +54,6 @@ func (m *missesFlags) check() error {
 	switch {
 	case m.vcpus < 1 || m.vcpus > 8:
 		return usagef("--vcpus %d: want 1 to 8", m.vcpus)
-	case m.memory < 128 || m.memory > 512:
-		return usagef("--memory %d: want 128 to 512", m.memory)
 	case m.window < 200*time.Millisecond || m.window > time.Minute:
 		return usagef("--window %v: want 200ms to 1m", m.window)
 	case m.sample < 10*time.Millisecond || m.sample > min(time.Second, m.window):
@@ -104,8 +99,8 @@ func (m *missesFlags) inLab(ctx context.Context, env *Env, p *progress) (_ *miss
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, h.Lab.Close()) }()
-	guest := defaultGuest()
-	guest.VCPUs, guest.MemoryMiB, guest.Superpages = m.vcpus, m.memory, m.superpages
+	guest := m.guest()
+	guest.VCPUs = m.vcpus
 	machine, err := h.UpGuest(ctx, guest)
 	if err != nil {
 		return nil, err
