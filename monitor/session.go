@@ -487,6 +487,7 @@ func (s *Session) sample(now int64) error {
 		s.withheld = &v
 	}
 	if s.withheld != nil && !s.watchdog.probing() {
+		s.withheld.TimeNS = now // nobody had it before
 		s.deliver(*s.withheld)
 		s.withheld = nil
 	}
