@@ -45,6 +45,14 @@ var (
 		}
 		return float64(*t.DetectNS) / 1e6, true
 	}
+	// BackOutMS is the time from when the guest stood still, of its monitor's doing,
+	// to when the monitor let go of it by itself, in milliseconds.
+	BackOutMS Measure = func(t *results.Trial) (float64, bool) {
+		if t.BackOutNS == nil {
+			return 0, false
+		}
+		return float64(*t.BackOutNS) / 1e6, true
+	}
 	// WindowMS is the length of the monitored window in milliseconds.
 	WindowMS Measure = func(t *results.Trial) (float64, bool) { return float64(t.WindowNS) / 1e6, true }
 

@@ -84,6 +84,9 @@ type Counters struct {
 	// BackedOut says why the monitor let go of the guest by itself and went on
 	// polling; empty if it did not.
 	BackedOut string
+	// BackOutNS is the time from when the guest was first seen to stand still to
+	// when it was let go, of a monitor that backed out.
+	BackOutNS int64
 }
 
 // Events is how many times a vCPU was stopped.
@@ -116,6 +119,10 @@ type Session struct {
 	look     detect.Kernel
 	nextLook int64
 	watchdog watchdog
+	echo     bool            // the event in hand shows the same stop as the one before
+	withheld *detect.Verdict // until it is known whether the monitor itself is at fault
+
+	mishandle atomic.Bool // see Mishandle
 
 	dither *rand.Rand    // of period; its seed is fixed, so that equal runs stay equal
 	total  atomic.Uint64 // signals up to the last observation
@@ -362,8 +369,35 @@ func (s *Session) answer(ev *Event, r *Response) error {
 		return s.ring.SetAccess(ev.View, ev.GFN, AccessRWX)
 	}
 	s.counted(ev)
-	s.watchdog.alive(ev.VCPU)
+	s.echo = s.watchdog.event(ev, s.cfg.Now)
+	if s.watchdog.probing() {
+		// The trap is lifted, and no answer may set it again.
+		s.mech.release(ev, r)
+		return nil
+	}
+	if s.mishandle.Load() && s.stopped(ev) {
+		return nil
+	}
 	return s.mech.handle(ev, r)
+}
+
+// Mishandle breaks the monitor on purpose, or mends it: it answers whoever meets
+// the trap without lifting the trap, so that the vCPU meets it again, for ever.
+// It is there to prove that the watchdog sees that, and nothing but a scenario
+// calls it. The error says that the mechanism has no trap of that kind. It may be
+// called at any time, from any goroutine.
+func (s *Session) Mishandle(on bool) error {
+	if on && !s.cfg.Mechanism.Lifts {
+		return fmt.Errorf("mechanism %s stops nobody who cannot go on by himself", s.cfg.Mechanism.Name)
+	}
+	s.mishandle.Store(on)
+	return nil
+}
+
+// stopped reports whether the vCPU stands at the trap and cannot go on before it
+// is lifted.
+func (s *Session) stopped(ev *Event) bool {
+	return ev.Kind == EventAccess || ev.Kind == EventBreakpoint && s.atTrap(ev)
 }
 
 // counted counts an event by its kind.
@@ -429,10 +463,12 @@ func (s *Session) sample(now int64) error {
 		total += n
 	}
 	s.total.Store(total)
-	if v, stuck := s.watchdog.livelock(); stuck {
-		if err := s.backOut(v.Evidence[0]); err != nil {
+	if v, since, stuck := s.watchdog.livelock(); stuck {
+		if err := s.backOut(v.Evidence[0], since); err != nil {
 			return err
 		}
+		v.Evidence = append(v.Evidence, fmt.Sprintf("the monitor let go of the guest %d ms after that set in, and polls", s.count.BackOutNS/1e6))
+		s.withheld = nil // whatever it looked like
 		s.deliver(v)
 	}
 	clear(s.spent)
@@ -446,7 +482,11 @@ func (s *Session) sample(now int64) error {
 	v, hung := s.detector.Observe(&s.obs)
 	s.mu.Unlock()
 	if hung {
-		s.deliver(v)
+		s.withheld = &v
+	}
+	if s.withheld != nil && !s.watchdog.probing() {
+		s.deliver(*s.withheld)
+		s.withheld = nil
 	}
 	return nil
 }
@@ -517,6 +557,15 @@ func (s *Session) sampleVCPU(i int, now int64, live bool) error {
 		if err := s.watchdog.sample(s, i, now, st.CPUTimeNS, &r); err != nil {
 			return err
 		}
+	} else if live && st.Online && !st.Blocked && s.watchdog.echoing(i) {
+		// It gave a signal, and then the same stop over and over.
+		var r Registers
+		if err := s.cfg.Driver.Registers(i, &r); err != nil {
+			return err
+		}
+		if err := s.watchdog.sample(s, i, now, st.CPUTimeNS, &r); err != nil {
+			return err
+		}
 	} else if live && st.Online {
 		s.watchdog.alive(i)
 	} else if err := s.watchdog.gone(s, i); err != nil {
@@ -537,8 +586,11 @@ func (s *Session) lockIn(r *Registers) string {
 	return ""
 }
 
-// signal counts a sign of life of a vCPU.
+// signal counts a sign of life of a vCPU. An echo is none.
 func (s *Session) signal(vcpu int) {
+	if s.echo {
+		return
+	}
 	s.signals[vcpu]++
 	s.heard[vcpu] = true
 }

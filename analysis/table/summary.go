@@ -34,7 +34,7 @@ type Table struct {
 	csvRows [][]string // the values of Rows
 }
 
-// Summary writes the tables of the trials in the format: a caption, Detection and
+// Summary writes the tables of the trials in the format: a caption, Detection, BackOuts if there were any, and
 // Violations, or for CSV one row for each cell with every column. It fails on an empty list and on trials of several hosts.
 func Summary(w io.Writer, trials []results.Trial, f Format) error {
 	set, err := analysis.Group(trials)
@@ -44,7 +44,11 @@ func Summary(w io.Writer, trials []results.Trial, f Format) error {
 	if f == CSV {
 		return writeCSV(w, set)
 	}
-	if err := WriteAll(w, set.Caption(), []*Table{Detection(set), Violations(set)}, f); err != nil {
+	tables := []*Table{Detection(set)}
+	if t := BackOuts(set); t != nil {
+		tables = append(tables, t)
+	}
+	if err := WriteAll(w, set.Caption(), append(tables, Violations(set)), f); err != nil {
 		return fmt.Errorf("summary: %w", err)
 	}
 	return nil
@@ -110,6 +114,28 @@ func Detection(set *analysis.Set) *Table {
 	}
 	if interval {
 		t.Notes = append(t.Notes, "a [b, c]: median and its order-statistic interval, of at least 95% confidence (the CSV has the actual one).")
+	}
+	return t
+}
+
+// BackOuts is the table of monitors that held the guest up, noticed, and let go
+// of it by themselves; nil if none did.
+func BackOuts(set *analysis.Set) *Table {
+	t := &Table{
+		Title:   "Monitor let go by itself",
+		Head:    []string{"scenario", "mechanism", "of", "n", "let go after (ms)"},
+		Numeric: []bool{false, false, true, true, true},
+		Notes:   []string{"let go after: from the first sign that the monitor itself held the guest up; median, or median [smallest..largest]."},
+	}
+	for _, c := range set.Cells {
+		s := stats.Summarize(c.Values(analysis.BackOutMS), Level)
+		if s == nil {
+			continue
+		}
+		t.Rows = append(t.Rows, []string{c.Scenario, c.Label, strconv.Itoa(c.Counts.Valid), strconv.Itoa(s.N), spread(s)})
+	}
+	if len(t.Rows) == 0 {
+		return nil
 	}
 	return t
 }

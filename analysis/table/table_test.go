@@ -81,6 +81,35 @@ func TestSummaryGolden(t *testing.T) {
 	}
 }
 
+// TestBackOuts: only trials whose monitor let go by itself are in its table, and
+// without one there is no table.
+func TestBackOuts(t *testing.T) {
+	trials := madeup.Trials(2)
+	set, err := analysis.Group(trials)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if BackOuts(set) != nil {
+		t.Error("a table of monitors that let go, and none did")
+	}
+	ns := int64(712_400_000)
+	trials[1].BackedOut, trials[1].BackOutNS = "made up", &ns
+	if set, err = analysis.Group(trials); err != nil {
+		t.Fatal(err)
+	}
+	got := BackOuts(set)
+	if got == nil || len(got.Rows) != 1 || got.Rows[0][0] != trials[1].Scenario || got.Rows[0][4] != "712.4" {
+		t.Fatalf("%+v, want one row of 712.4 ms", got)
+	}
+	var b bytes.Buffer
+	if err := Summary(&b, trials, Terminal); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(b.String(), got.Title) {
+		t.Errorf("the summary has no table of monitors that let go:\n%s", &b)
+	}
+}
+
 func TestSummaryRefuses(t *testing.T) {
 	mixed := madeup.Trials(1)
 	mixed[2].Host = "xen"

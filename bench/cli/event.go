@@ -134,7 +134,7 @@ func (e *eventFlags) inLab(ctx context.Context, env *Env, p *progress) (_ *event
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, h.Lab.Close()) }()
-	m, err := h.UpGuest(ctx, defaultGuest())
+	m, err := h.UpGuest(ctx, e.guest())
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"hangbench/bench/agent"
 	"hangbench/bench/labhost"
 	"hangbench/bench/xenhost"
+	"hangbench/scenarios/suites"
 )
 
 // guestBench is what the measurements on one guest have in common: they run in
@@ -19,7 +20,8 @@ import (
 type guestBench struct {
 	host, domain, guests string
 	mechanisms           []string
-	asJSON               bool
+	asJSON, superpages   bool
+	memory               int
 	lab                  labFlags
 }
 
@@ -29,8 +31,17 @@ func (g *guestBench) add(f *pflag.FlagSet, known []string) {
 	f.StringVar(&g.domain, "domain", "", "`name` of a guest made by hangbench, for --host xen")
 	f.StringVar(&g.guests, "guests", agent.GuestDir, "`folder` of guest kernels, for --host xen")
 	f.StringSliceVar(&g.mechanisms, "mechanism", known, "`names` of the mechanisms to measure")
+	f.IntVar(&g.memory, "memory", defaultGuest().MemoryMiB, "memory of the lab's guest in `MiB`, 128 to 512")
+	f.BoolVar(&g.superpages, "superpages", false, "measure in the lab whose guests have superpages")
 	f.BoolVar(&g.asJSON, "json", false, "print JSON")
 	g.lab.add(f)
+}
+
+// guest is the guest to make in the lab.
+func (g *guestBench) guest() suites.Guest {
+	guest := defaultGuest()
+	guest.MemoryMiB, guest.Superpages = g.memory, g.superpages
+	return guest
 }
 
 func (g *guestBench) check(known []string) error {
@@ -41,6 +52,10 @@ func (g *guestBench) check(known []string) error {
 		return usagef("--host xen needs --domain: the name of a guest that hangbench made and that is up")
 	case g.host == "lab" && g.domain != "":
 		return usagef("--domain is for --host xen: in the lab a guest is made")
+	case g.host == "xen" && g.superpages:
+		return usagef("--superpages is for the lab: a guest that is up has them or has not")
+	case g.memory < 128 || g.memory > 512:
+		return usagef("--memory %d: want 128 to 512", g.memory)
 	case len(g.mechanisms) == 0:
 		return usagef("--mechanism: name at least one")
 	}
