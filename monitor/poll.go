@@ -91,6 +91,7 @@ func (r *noRing) Wake() {
 }
 
 func (r *noRing) Next(*Event) (bool, error) { return false, nil }
+func (r *noRing) Respond(*Response) error   { return nil }
 func (r *noRing) Flush() error              { return nil }
 func (r *noRing) Full() uint64              { return 0 }
 

@@ -22,7 +22,6 @@ import (
 	"hangbench/guests/kernel"
 	"hangbench/monitor"
 	"hangbench/monitor/detect"
-	xcdriver "hangbench/monitor/driver/xenctrl"
 )
 
 // FindGuest opens a guest that is up already, by its name.
@@ -139,7 +138,7 @@ func (p *Price) Sleep(ctx context.Context, d time.Duration) error { return sleep
 // into the window; without a Kernel it looks at no task.
 func (p *Price) config(m monitor.Mechanism, d monitor.Driver) monitor.Config {
 	return monitor.Config{
-		Driver: d, Mechanism: m, Trap: p.trap, Counters: p.counters, Symbols: p.g.kern,
+		Driver: d, Mechanism: m, Trap: p.trap, Counters: p.counters, Symbols: p.g.watchedKern,
 		Thresholds: detect.DefaultThresholds(), Sample: 24 * time.Hour, Passes: -1, Now: now,
 	}
 }
@@ -153,7 +152,7 @@ func (s session) Stop() (event.Counts, error) {
 
 // Ours attaches the project's own loop.
 func (p *Price) Ours(_ context.Context, mechanism string) (event.Loop, error) {
-	return p.ours(mechanism, p.g.driver)
+	return p.ours(mechanism, p.g.watched)
 }
 
 func (p *Price) ours(mechanism string, d monitor.Driver) (event.Loop, error) {
@@ -175,8 +174,8 @@ func (p *Price) Poll(_ context.Context, every time.Duration) (event.Sampler, err
 		return nil, err
 	}
 	s := &sampler{}
-	c := p.config(m, pricedDriver{p.g.driver, s})
-	c.Sample, c.Kernel = every, pricedKernel{p.g.kern, s}
+	c := p.config(m, pricedDriver{p.g.watched, s})
+	c.Sample, c.Kernel = every, pricedKernel{p.g.watchedKern, s}
 	c.Record = func(*detect.Observation) { s.samples.Add(1) }
 	if s.s, err = p.g.attachWith(c); err != nil {
 		return nil, err
@@ -205,18 +204,18 @@ func since(part *atomic.Uint64, start uint64) { part.Add(tsc.Read() - start) }
 
 // pricedDriver takes the time of what a sample asks Xen.
 type pricedDriver struct {
-	*xcdriver.Driver
+	watched
 	s *sampler
 }
 
 func (d pricedDriver) State(vcpus []monitor.VCPUState) (monitor.DomainState, error) {
 	defer since(&d.s.state, tsc.Read())
-	return d.Driver.State(vcpus)
+	return d.watched.State(vcpus)
 }
 
 func (d pricedDriver) Registers(i int, r *monitor.Registers) error {
 	defer since(&d.s.registers, tsc.Read())
-	return d.Driver.Registers(i, r)
+	return d.watched.Registers(i, r)
 }
 
 // pricedKernel takes the time of what a sample reads in the guest.
@@ -325,11 +324,40 @@ func (r stampedRing) stamp(k event.InstantKind) {
 	}
 }
 
-func (r stampedRing) Wait(d time.Duration) error {
+// stampedPuller is a stampedRing out of which events are taken.
+type stampedPuller struct {
+	stampedRing
+	monitor.Puller
+}
+
+func (r stampedPuller) Wait(d time.Duration) error {
 	r.stamp(event.Sleeps)
-	err := r.Ring.Wait(d)
+	err := r.Puller.Wait(d)
 	r.stamp(event.Woke)
 	return err
+}
+
+// stampedServer is a stampedRing that calls back. It works from the first event
+// on.
+type stampedServer struct {
+	stampedRing
+	monitor.Server
+}
+
+func (r stampedServer) Serve(d time.Duration, handle func(*monitor.Event, *monitor.Response) error) (int, error) {
+	woke := false
+	wake := func() {
+		if !woke {
+			woke = true
+			r.stamp(event.Woke)
+		}
+	}
+	r.stamp(event.Sleeps)
+	defer wake()
+	return r.Server.Serve(d, func(ev *monitor.Event, resp *monitor.Response) error {
+		wake()
+		return handle(ev, resp)
+	})
 }
 
 func (r stampedRing) SetAccess(v monitor.View, gfn uint64, a monitor.Access) error {
@@ -339,10 +367,10 @@ func (r stampedRing) SetAccess(v monitor.View, gfn uint64, a monitor.Access) err
 }
 
 // Flush is a system call like Wait, which the loop begins with the answers.
-func (r stampedRing) Flush() error {
+func (r stampedPuller) Flush() error {
 	r.stamp(event.CallBegin)
 	defer r.stamp(event.CallEnd)
-	return r.Ring.Flush()
+	return r.Puller.Flush()
 }
 
 type stampedDriver struct {
@@ -351,8 +379,18 @@ type stampedDriver struct {
 }
 
 func (d stampedDriver) Listen() (monitor.Ring, error) {
-	r, err := d.Driver.Listen()
-	return stampedRing{r, d.stamps}, err
+	ring, err := d.Driver.Listen()
+	if err != nil {
+		return nil, err
+	}
+	r := stampedRing{ring, d.stamps}
+	switch x := ring.(type) {
+	case monitor.Puller:
+		return stampedPuller{r, x}, nil
+	case monitor.Server:
+		return stampedServer{r, x}, nil
+	}
+	return r, nil
 }
 
 // maxStamps bounds the instants taken in one timed pass.
@@ -369,7 +407,7 @@ func (p *Price) Timed(ctx context.Context, mechanism string, ours bool, d time.D
 	var l event.Loop
 	var q *process
 	if ours {
-		if l, err = p.ours(mechanism, stampedDriver{p.g.driver, &stamps}); err != nil {
+		if l, err = p.ours(mechanism, stampedDriver{p.g.watched, &stamps}); err != nil {
 			return nil, 0, err
 		}
 	} else {
