@@ -2,6 +2,7 @@
 
 GO      ?= go
 SEED    ?= 1
+TAGS    ?= xen
 RUNS    ?= results/runs
 BIN     := bin/hangbench
 
@@ -13,8 +14,8 @@ help: ## list the targets
 build: ## build bin/hangbench, without the Xen libraries: the lab needs no more
 	CGO_ENABLED=0 $(GO) build -buildvcs=auto -o $(BIN) ./bench/cmd/hangbench
 
-build-xen: ## build bin/hangbench for a real Xen dom0 (needs libxen-dev and a C compiler)
-	CGO_ENABLED=1 $(GO) build -buildvcs=auto -tags xen -o $(BIN) ./bench/cmd/hangbench
+build-xen: ## build bin/hangbench for a real Xen dom0 (needs libxen-dev and a C compiler; with LibVMI: TAGS=xen,libvmi)
+	CGO_ENABLED=1 $(GO) build -buildvcs=auto -tags $(TAGS) -o $(BIN) ./bench/cmd/hangbench
 	$(CC) -O2 -Wall -Wextra -D__XEN_TOOLS__ -o bin/eventloop bench/event/yardstick/eventloop.c -lxenctrl -lxenevtchn
 
 # The C parts are vetted and tested with the lab's own compiler and libraries,

@@ -142,7 +142,7 @@ func (e *eventFlags) inLab(ctx context.Context, env *Env, p *progress) (_ *event
 	var all *event.Report
 	for _, mech := range e.mechanisms {
 		p.step(mech)
-		r, err := measureIn[event.Report](m, "event", "--mechanism", mech, "--blocks", fmt.Sprint(e.blocks), "--window", e.window.String())
+		r, err := measureIn[event.Report](m, "event", "--driver", e.driver, "--mechanism", mech, "--blocks", fmt.Sprint(e.blocks), "--window", e.window.String())
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", mech, err)
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"hangbench/bench/agent"
+	"hangbench/bench/dom0"
 	"hangbench/bench/labhost"
 	"hangbench/bench/xenhost"
 )
@@ -18,6 +19,7 @@ import (
 // a dom0, be it this machine or that of a lab, which runs the same program.
 type guestBench struct {
 	host, domain, guests string
+	driver               string
 	mechanisms           []string
 	asJSON               bool
 	lab                  labFlags
@@ -29,11 +31,31 @@ func (g *guestBench) add(f *pflag.FlagSet, known []string) {
 	f.StringVar(&g.domain, "domain", "", "`name` of a guest made by hangbench, for --host xen")
 	f.StringVar(&g.guests, "guests", agent.GuestDir, "`folder` of guest kernels, for --host xen")
 	f.StringSliceVar(&g.mechanisms, "mechanism", known, "`names` of the mechanisms to measure")
+	addDriver(f, &g.driver)
 	f.BoolVar(&g.asJSON, "json", false, "print JSON")
 	g.lab.add(f)
 }
 
+// addDriver adds the flag that names what monitors watch through.
+func addDriver(f *pflag.FlagSet, driver *string) {
+	f.StringVar(driver, "driver", dom0.Drivers()[0], "`name` of the library underneath: "+strings.Join(dom0.Drivers(), " or "))
+}
+
+func checkDriver(driver string) error {
+	if !slices.Contains(dom0.Drivers(), driver) {
+		return usagef("--driver %s: there are %s", driver, strings.Join(dom0.Drivers(), ", "))
+	}
+	return nil
+}
+
+// needsLibVMI reports whether one of the drivers is LibVMI's.
+func needsLibVMI(drivers ...string) bool { return slices.Contains(drivers, "libvmi") }
+
 func (g *guestBench) check(known []string) error {
+	if err := checkDriver(g.driver); err != nil {
+		return err
+	}
+	g.lab.libvmi = needsLibVMI(g.driver)
 	switch {
 	case g.host != "lab" && g.host != "xen":
 		return usagef("--host %s: there are lab and xen", g.host)
@@ -57,6 +79,9 @@ func (g *guestBench) openXen() (*xenhost.Host, error) {
 	x, err := xenhost.Open(g.guests)
 	if errors.Is(err, xenhost.ErrNoGuests) {
 		return nil, usageError{err}
+	}
+	if err == nil {
+		x.SetDriver(g.driver)
 	}
 	return x, err
 }

@@ -10,7 +10,6 @@ import "C"
 
 import (
 	"fmt"
-	"runtime/cgo"
 	"sync"
 	"unsafe"
 )
@@ -210,7 +209,7 @@ func (r *real) freeGFN(gfn uint64) error {
 	return check("vmi_free_gfn", C.hbvmi_free_gfn(r.vmi, C.uint64_t(gfn)))
 }
 
-func (r *real) register(s *Spec, h cgo.Handle) (unsafe.Pointer, error) {
+func (r *real) register(s *Spec, h handle) (unsafe.Pointer, error) {
 	spec := C.hbvmi_spec{
 		gfn: C.uint64_t(s.GFN), reg: C.uint32_t(s.Reg), vcpus: C.uint32_t(s.VCPUs),
 		_type: C.uint16_t(s.Kind), view: C.uint16_t(s.View), access: C.uint8_t(s.Trap),

@@ -5,11 +5,9 @@ package libvmi
 // #include "shim.h"
 import "C"
 
-import "runtime/cgo"
-
 //export hbvmiGoEvent
-func hbvmiGoEvent(handle C.uintptr_t, ev *C.hbvmi_event, reply *C.hbvmi_reply) {
-	r := dispatch(cgo.Handle(handle), func(e *Event) {
+func hbvmiGoEvent(h C.uintptr_t, ev *C.hbvmi_event, reply *C.hbvmi_reply) {
+	r := dispatch(handle(h), func(e *Event) {
 		*e = Event{
 			Kind: Kind(ev._type), VCPU: int(ev.vcpu), View: View(ev.view),
 			GFN: uint64(ev.gfn), Offset: uint64(ev.offset), GLA: uint64(ev.gla), GLAValid: ev.gla_valid != 0, InPageWalk: ev.gptw != 0,
@@ -25,4 +23,4 @@ func hbvmiGoEvent(handle C.uintptr_t, ev *C.hbvmi_event, reply *C.hbvmi_reply) {
 }
 
 //export hbvmiGoCleared
-func hbvmiGoCleared(handle C.uintptr_t, ok C.int) { cleared(cgo.Handle(handle), ok != 0) }
+func hbvmiGoCleared(h C.uintptr_t, ok C.int) { cleared(handle(h), ok != 0) }

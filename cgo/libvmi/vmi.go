@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime/cgo"
 	"runtime/debug"
 	"syscall"
 	"time"
@@ -37,7 +36,7 @@ type instance interface {
 
 	// register makes the C event of s, whose callback calls dispatch with h. The
 	// caller frees it with free.
-	register(s *Spec, h cgo.Handle) (unsafe.Pointer, error)
+	register(s *Spec, h handle) (unsafe.Pointer, error)
 	// clear takes an event back. cleared is called with its handle, at once or, from
 	// a handler, before listen returns.
 	clear(raw unsafe.Pointer) error
@@ -378,7 +377,7 @@ type Registration struct {
 	v       *VMI
 	spec    Spec
 	handler Handler
-	handle  cgo.Handle
+	handle  handle
 	raw     unsafe.Pointer // vmi_event_t; nil once it is freed
 }
 
@@ -389,7 +388,7 @@ func (v *VMI) Register(s Spec, h Handler) (*Registration, error) {
 		return nil, err
 	}
 	r := &Registration{v: v, spec: s, handler: h}
-	r.handle = cgo.NewHandle(r)
+	r.handle = newHandle(r)
 	raw, err := v.lib.register(&s, r.handle)
 	if err != nil {
 		r.handle.Delete()
@@ -427,7 +426,7 @@ func (r *Registration) StopStep(vcpu int) error {
 }
 
 // cleared is called when LibVMI has let go of an event, or has failed to.
-func cleared(h cgo.Handle, ok bool) {
+func cleared(h handle, ok bool) {
 	if !ok {
 		return
 	}
@@ -447,7 +446,7 @@ func (r *Registration) end() {
 }
 
 // dispatch is called for each event. fill fills in the event.
-func dispatch(h cgo.Handle, fill func(*Event)) *Response {
+func dispatch(h handle, fill func(*Event)) *Response {
 	r := h.Value().(*Registration)
 	v := r.v
 	fill(&v.event)
