@@ -92,6 +92,8 @@ const (
 type watched interface {
 	monitor.Driver
 	State(vcpus []monitor.VCPUState) (monitor.DomainState, error)
+	// Forget lets go of all pages: the next read maps its own again.
+	Forget() error
 	Close() error
 }
 

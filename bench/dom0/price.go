@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -237,6 +238,33 @@ func (k pricedKernel) Look(out *detect.Kernel) {
 func (k pricedKernel) Callers(names []string, rsp uint64) []string {
 	defer since(&k.s.stack, tsc.Read())
 	return k.Kernel.Callers(names, rsp)
+}
+
+// Reads measures reading guest memory.
+func (p *Price) Reads() (*event.Reads, error) {
+	const each = 101
+	gpa := p.trap.GFN << 12
+	var b [8]byte
+	var all [2][]uint64
+	for i := range 2 * each {
+		if i%2 == 1 {
+			if err := p.g.watched.Forget(); err != nil {
+				return nil, err
+			}
+		}
+		start := tsc.Read()
+		if err := p.g.watched.ReadPhysical(gpa, b[:]); err != nil {
+			return nil, err
+		}
+		// The read before an even one has mapped the page.
+		if n := tsc.Read() - start; i > 1 {
+			all[i%2] = append(all[i%2], n)
+		}
+	}
+	for i := range all {
+		slices.Sort(all[i])
+	}
+	return &event.Reads{Mapped: all[0][len(all[0])/2], Unmapped: all[1][len(all[1])/2]}, nil
 }
 
 // Watch attaches a monitor as trials have it, for bench/misses, with so many

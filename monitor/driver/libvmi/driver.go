@@ -65,6 +65,14 @@ func (d *Driver) Close() error {
 	return errors.Join(d.mem.Close(), d.state.Close())
 }
 
+// Forget unmaps the guest's memory, to be mapped anew as it is read.
+func (d *Driver) Forget() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.flush(d.now())
+	return nil
+}
+
 // Name returns "libvmi".
 func (d *Driver) Name() string { return "libvmi" }
 

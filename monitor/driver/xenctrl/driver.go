@@ -47,6 +47,9 @@ func New(xen *xc.Xen, domid int) (*Driver, error) {
 // driver may be used again after.
 func (d *Driver) Close() error { return d.mem.close() }
 
+// Forget unmaps the guest's memory, to be mapped anew as it is read.
+func (d *Driver) Forget() error { return d.mem.close() }
+
 // Name returns "xenctrl".
 func (d *Driver) Name() string { return "xenctrl" }
 
