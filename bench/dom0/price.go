@@ -264,7 +264,95 @@ func (p *Price) Reads() (*event.Reads, error) {
 	for i := range all {
 		slices.Sort(all[i])
 	}
-	return &event.Reads{Mapped: all[0][len(all[0])/2], Unmapped: all[1][len(all[1])/2]}, nil
+	stale, err := p.stale()
+	return &event.Reads{Mapped: all[0][len(all[0])/2], Unmapped: all[1][len(all[1])/2], Stale: stale}, err
+}
+
+// hole returns the number of a frame that the guest does not have, with frames
+// above it: LibVMI reads nothing above those that were there when it opened the
+// guest.
+func hole(dom xc.Domain) (uint64, error) {
+	top, err := dom.MaxGFN()
+	if err != nil {
+		return 0, err
+	}
+	const tries = 4096
+	for gfn := top; gfn > 0 && top-gfn < tries; gfn-- {
+		m, err := dom.Map([]uint64{gfn}, xc.ReadOnly)
+		if err != nil {
+			return gfn, nil // nothing there
+		}
+		there := m.Page(0) != nil
+		if err := m.Close(); err != nil {
+			return 0, err
+		}
+		if !there {
+			return gfn, nil
+		}
+	}
+	return 0, fmt.Errorf("none of the %d frames below %#x is a hole", tries, top)
+}
+
+// stale gives the guest a frame, takes it away and gives it another one in its
+// place, of which the guest knows nothing, and sees what the driver reads there
+// before and after it lets go of its pages.
+func (p *Price) stale() (stale bool, err error) {
+	dom := p.g.host.xen.Domain(xc.DomID(p.g.Domid))
+	gfn, err := hole(dom)
+	if err != nil {
+		return false, err
+	}
+	there := false
+	defer func() {
+		if there {
+			err = errors.Join(err, p.g.watched.Forget(), dom.RemoveFrame(gfn))
+		}
+	}()
+	var b [8]byte
+	for i, text := range []string{"the old ", "the new "} {
+		if i > 0 {
+			if err := dom.RemoveFrame(gfn); err != nil {
+				return false, fmt.Errorf("take a frame from the guest: %w", err)
+			}
+			there = false
+		}
+		if err := dom.AddFrame(gfn); err != nil {
+			return false, fmt.Errorf("give the guest a frame: %w", err)
+		}
+		there = true
+		m, err := dom.Map([]uint64{gfn}, xc.ReadWrite)
+		if err != nil {
+			return false, err
+		}
+		copy(m.Bytes(), text)
+		if err := m.Close(); err != nil {
+			return false, err
+		}
+		if i == 0 {
+			// From here on the driver may take it that this frame exists.
+			if err := p.g.watched.Forget(); err != nil {
+				return false, err
+			}
+		}
+		if err := p.g.watched.ReadPhysical(gfn<<12, b[:]); err != nil {
+			return false, fmt.Errorf("read a frame that was given to the guest: %w", err)
+		}
+		if got := string(b[:]); i == 0 && got != text {
+			return false, fmt.Errorf("a frame that was given to the guest shows %q, not %q", got, text)
+		} else if i == 1 {
+			stale = got != text
+		}
+	}
+	if err := p.g.watched.Forget(); err != nil {
+		return stale, err
+	}
+	if err := p.g.watched.ReadPhysical(gfn<<12, b[:]); err != nil {
+		return stale, err
+	}
+	if got := string(b[:]); got != "the new " {
+		return stale, fmt.Errorf("the driver let go of its pages and still shows %q where the guest has \"the new \"", got)
+	}
+	return stale, nil
 }
 
 // Watch attaches a monitor as trials have it, for bench/misses, with so many

@@ -279,6 +279,10 @@ type Polling struct {
 type Reads struct {
 	Mapped   uint64 `json:"mapped_cycles"`
 	Unmapped uint64 `json:"unmapped_cycles"`
+	// Stale says that a frame which the guest gave back, and got anew with other
+	// memory, still showed what the old memory holds until the driver let go of it.
+	// After that it shows what is there, else measuring fails.
+	Stale bool `json:"stale"`
 }
 
 // MeasurePoll measures polling on an idle and on a busy guest, with windows

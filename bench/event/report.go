@@ -231,9 +231,10 @@ func (r *Report) Tables() []*table.Table {
 	}
 	if r.Reads != nil {
 		all = append(all, &table.Table{
-			Title: "Reading eight bytes of guest memory", Head: []string{"", "page at hand, " + u, "page to be mapped, " + u}, Numeric: []bool{false, true, true},
-			Notes: []string{"The median of a hundred; the driver xenctrl maps sixteen pages at once."},
-			Rows:  [][]string{{host, fmt.Sprint(r.Reads.Mapped), fmt.Sprint(r.Reads.Unmapped)}},
+			Title: "Reading eight bytes of guest memory", Head: []string{"", "page at hand, " + u, "page to be mapped, " + u, "exchanged frame"}, Numeric: []bool{false, true, true, false},
+			Notes: []string{"The median of a hundred; the driver xenctrl maps sixteen pages at once.",
+				"stale: a frame that was exchanged for another shows the old one's memory, until the driver lets go of its pages (at least every 30 s)."},
+			Rows: [][]string{{host, fmt.Sprint(r.Reads.Mapped), fmt.Sprint(r.Reads.Unmapped), map[bool]string{true: "stale", false: "fresh"}[r.Reads.Stale]}},
 		})
 	}
 	return all
