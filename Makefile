@@ -6,7 +6,7 @@ TAGS    ?= xen
 RUNS    ?= results/runs
 BIN     := bin/hangbench
 
-.PHONY: help build build-xen test lint reproduce-quick clean
+.PHONY: help build build-xen test test-libvmi lint reproduce-quick clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -29,6 +29,11 @@ test: build ## install what the tests need (into the cache) and run all tests, t
 		$(GO) test -race -tags xen -exec "$$HANGBENCH_EXEC" ./cgo/...
 	export HANGBENCH_TEST_LAB=1 $$($(BIN) lab env 2>/dev/null | sed -n "s/^export \(HANGBENCH_PREFIX\)='\(.*\)'/\1=\2/p") && \
 		$(GO) test $(RACE) -timeout 40m ./...
+
+test-libvmi: ## vet and test the binding with the LibVMI that pkg-config finds
+	$(GO) vet -tags libvmi ./cgo/libvmi
+	LD_LIBRARY_PATH=$$(pkg-config --variable=libdir libvmi) $(GO) test -race -tags libvmi ./cgo/libvmi
+	LD_LIBRARY_PATH=$$(pkg-config --variable=libdir libvmi) $(GO) test -asan -tags libvmi ./cgo/libvmi
 
 lint: ## gofmt, vet with and without Xen and cgo
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }
