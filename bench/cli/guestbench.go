@@ -34,6 +34,7 @@ func (g *guestBench) add(f *pflag.FlagSet, known []string) {
 	addDriver(f, &g.driver)
 	f.BoolVar(&g.asJSON, "json", false, "print JSON")
 	g.lab.add(f)
+	g.lab.addLibVMI(f) // for the driver xenctrl beside the other, in one lab
 }
 
 // addDriver adds the flag that names what monitors watch through.
@@ -55,7 +56,7 @@ func (g *guestBench) check(known []string) error {
 	if err := checkDriver(g.driver); err != nil {
 		return err
 	}
-	g.lab.libvmi = needsLibVMI(g.driver)
+	g.lab.libvmi = g.lab.libvmi || needsLibVMI(g.driver)
 	switch {
 	case g.host != "lab" && g.host != "xen":
 		return usagef("--host %s: there are lab and xen", g.host)
