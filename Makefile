@@ -2,10 +2,11 @@
 
 GO      ?= go
 SEED    ?= 1
+TAGS    ?= xen
 RUNS    ?= results/runs
 BIN     := bin/hangbench
 
-.PHONY: help build build-xen test lint reproduce-quick figures clean
+.PHONY: help build build-xen test test-libvmi lint reproduce-quick figures clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -13,8 +14,8 @@ help: ## list the targets
 build: ## build bin/hangbench, without the Xen libraries: the lab needs no more
 	CGO_ENABLED=0 $(GO) build -buildvcs=auto -o $(BIN) ./bench/cmd/hangbench
 
-build-xen: ## build bin/hangbench for a real Xen dom0 (needs libxen-dev and a C compiler)
-	CGO_ENABLED=1 $(GO) build -buildvcs=auto -tags xen -o $(BIN) ./bench/cmd/hangbench
+build-xen: ## build bin/hangbench for a real Xen dom0 (needs libxen-dev and a C compiler; with LibVMI: TAGS=xen,libvmi)
+	CGO_ENABLED=1 $(GO) build -buildvcs=auto -tags $(TAGS) -o $(BIN) ./bench/cmd/hangbench
 	$(CC) -O2 -Wall -Wextra -D__XEN_TOOLS__ -o bin/eventloop bench/event/yardstick/eventloop.c -lxenctrl -lxenevtchn
 
 # The C parts are vetted and tested with the lab's own compiler and libraries,
@@ -28,6 +29,11 @@ test: build ## install what the tests need (into the cache) and run all tests, t
 		$(GO) test -race -tags xen -exec "$$HANGBENCH_EXEC" ./cgo/...
 	export HANGBENCH_TEST_LAB=1 $$($(BIN) lab env 2>/dev/null | sed -n "s/^export \(HANGBENCH_PREFIX\)='\(.*\)'/\1=\2/p") && \
 		$(GO) test $(RACE) -timeout 40m ./...
+
+test-libvmi: ## vet and test the binding with the LibVMI that pkg-config finds
+	$(GO) vet -tags libvmi ./cgo/libvmi
+	LD_LIBRARY_PATH=$$(pkg-config --variable=libdir libvmi) $(GO) test -race -tags libvmi ./cgo/libvmi
+	LD_LIBRARY_PATH=$$(pkg-config --variable=libdir libvmi) $(GO) test -asan -tags libvmi ./cgo/libvmi
 
 lint: ## gofmt, vet with and without Xen and cgo
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }

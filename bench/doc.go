@@ -13,5 +13,6 @@
 //
 // The rules: cgo/* imports the standard library only; monitor and guests never
 // each other; analysis only results and libraries; cgo/xenctrl is for the
-// driver, for dom0, and for the commands that say what a host lacks.
+// drivers, for dom0, and for the commands that say what a host lacks, and
+// cgo/libvmi for its driver and the latter.
 package bench

@@ -136,7 +136,7 @@ func TestImports(t *testing.T) {
 // TestXenctrlImporters: who may call Xen directly.
 func TestXenctrlImporters(t *testing.T) {
 	const xenctrl = module + "cgo/xenctrl"
-	want := []string{module + "bench/cli", module + "bench/dom0", module + "monitor/driver/xenctrl"}
+	want := []string{module + "bench/cli", module + "bench/dom0", module + "monitor/driver/libvmi", module + "monitor/driver/xenctrl"}
 	for _, b := range builds {
 		var got []string
 		for path, p := range list(t, b) {
@@ -147,6 +147,24 @@ func TestXenctrlImporters(t *testing.T) {
 		slices.Sort(got)
 		if !slices.Equal(got, want) {
 			t.Errorf("%s: %s is imported by %v, want %v", b.name, xenctrl, got, want)
+		}
+	}
+}
+
+// TestLibVMIImporters: who may call LibVMI directly.
+func TestLibVMIImporters(t *testing.T) {
+	const libvmi = module + "cgo/libvmi"
+	want := []string{module + "bench/cli", module + "monitor/driver/libvmi"}
+	for _, b := range builds {
+		var got []string
+		for path, p := range list(t, b) {
+			if path != libvmi && slices.Contains(slices.Concat(p.Imports, p.TestImports, p.XTestImports), libvmi) {
+				got = append(got, path)
+			}
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %s is imported by %v, want %v", b.name, libvmi, got, want)
 		}
 	}
 }

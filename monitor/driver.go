@@ -121,23 +121,43 @@ type Driver interface {
 	Listen() (Ring, error)
 }
 
-// Ring is the event ring of a guest together with the controls that make
-// events. All of it belongs to the goroutine that called Driver.Listen.
+// Ring is the event ring of a guest: the controls that make events. Events come
+// out of it as out of a Puller or a Server, one of which it is too. All of it
+// belongs to the goroutine that called Driver.Listen.
 type Ring interface {
+	Controls
+	// Wake makes Wait or Serve return. It alone may be called from any goroutine.
+	Wake()
+	// Full is how often the ring was seen without a free slot, as far as the library
+	// tells.
+	Full() uint64
+	// Close turns events off and frees the ring. vCPUs that wait for an answer go on.
+	Close() error
+}
+
+// Puller is a Ring out of which events are taken one by one.
+type Puller interface {
 	// Wait sends the answers given so far and blocks until an event is there, Wake
 	// is called, or d is over.
 	Wait(d time.Duration) error
-	// Wake makes Wait return. It alone may be called from any goroutine.
-	Wake()
 	// Next fills ev with the next event and reports whether there was one.
 	Next(ev *Event) (bool, error)
 	// Respond answers the event that Next returned last.
 	Respond(r *Response) error
 	// Flush tells the hypervisor of the answers.
 	Flush() error
-	// Full is how often the ring was seen without a free slot.
-	Full() uint64
+}
 
+// Server is a Ring of a library that calls back for each event.
+type Server interface {
+	// Serve waits for events for up to d, or until Wake is called, and has handle
+	// answer them; with 0 those that are there. After an error of handle the others
+	// are answered without it. It returns how many events handle was called for.
+	Serve(d time.Duration, handle func(*Event, *Response) error) (int, error)
+}
+
+// Controls make events.
+type Controls interface {
 	// SetAccess sets what the guest may do with a frame, in one view.
 	SetAccess(v View, gfn uint64, a Access) error
 	// Access returns what the guest may do with a frame, in one view.
@@ -174,9 +194,6 @@ type Ring interface {
 	// Remap lets frame from show the memory of frame to in the view; NoFrame as to
 	// undoes it.
 	Remap(v View, from, to uint64) error
-
-	// Close turns events off and frees the ring. vCPUs that wait for an answer go on.
-	Close() error
 }
 
 // NoFrame is no guest frame number.

@@ -61,6 +61,7 @@ func (r *noRing) Wait(d time.Duration) error {
 func (r *noRing) Wake() { r.woken.Store(true) }
 
 func (r *noRing) Next(*Event) (bool, error) { return false, nil }
+func (r *noRing) Respond(*Response) error   { return nil }
 func (r *noRing) Flush() error              { return nil }
 func (r *noRing) Full() uint64              { return 0 }
 func (r *noRing) Close() error              { return nil }

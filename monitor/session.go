@@ -101,6 +101,9 @@ type Session struct {
 	mech mechanism
 	trap Trap
 
+	event       Event // of a pulled ring, reused, with its response
+	response    Response
+	answers     func(*Event, *Response) error // answer, made once
 	count       Counters
 	signals     []uint64 // by vCPU, like all below
 	lastSignals []uint64
@@ -164,6 +167,7 @@ func Attach(cfg Config) (*Session, error) {
 	if s.cfg.Look == 0 {
 		s.cfg.Look = DefaultLook
 	}
+	s.answers = s.answer
 	s.mech = cfg.Mechanism.new(s)
 	ready := make(chan error)
 	go s.run(ready)
@@ -222,6 +226,11 @@ func (s *Session) run(ready chan<- error) {
 			return
 		}
 		s.ring = ring
+		_, pulls := ring.(Puller)
+		if _, serves := ring.(Server); !pulls && !serves {
+			ready <- errors.Join(fmt.Errorf("driver %s: no events can be had of its ring", s.cfg.Driver.Name()), ring.Close())
+			return
+		}
 	}
 	// Whatever happens from here on, the guest is let go: also when a rule panics.
 	defer func() {
@@ -303,11 +312,8 @@ const (
 // loop answers events and makes an observation every sampling period.
 func (s *Session) loop() error {
 	var (
-		ev   Event
-		resp Response
-		now  = s.cfg.Now()
-		next = now
-
+		now   = s.cfg.Now()
+		next  = now
 		round int
 	)
 	s.nextLook = now
@@ -329,31 +335,45 @@ func (s *Session) loop() error {
 			runtime.Gosched()
 			continue
 		}
-		// Wait sends the answers of the last round.
-		if err := s.ring.Wait(time.Duration(next - now)); err != nil {
+		events, err := s.serve(time.Duration(next-now), s.answers)
+		if err != nil {
 			return err
-		}
-		events := 0
-		for ; events < batch; events++ {
-			ok, err := s.ring.Next(&ev)
-			if err != nil {
-				return err
-			}
-			if !ok {
-				break
-			}
-			resp = Response{}
-			if err := s.answer(&ev, &resp); err != nil {
-				return err
-			}
-			if err := s.ring.Respond(&resp); err != nil {
-				return err
-			}
 		}
 		if round++; events == 0 || round == rounds {
 			now, round = s.cfg.Now(), 0
 		}
 	}
+}
+
+// serve waits for events for up to d and has answer decide on their responses. It
+// returns how many there were. A pulled ring sends the answers with its next Wait.
+func (s *Session) serve(d time.Duration, answer func(*Event, *Response) error) (int, error) {
+	if r, ok := s.ring.(Server); ok {
+		return r.Serve(d, answer)
+	}
+	r := s.ring.(Puller)
+	if err := r.Wait(d); err != nil {
+		return 0, err
+	}
+	return s.pull(r, batch, answer)
+}
+
+// pull answers up to n events that are there.
+func (s *Session) pull(r Puller, n int, answer func(*Event, *Response) error) (int, error) {
+	for i := range n {
+		ok, err := r.Next(&s.event)
+		if err != nil || !ok {
+			return i, err
+		}
+		s.response = Response{}
+		if err := answer(&s.event, &s.response); err != nil {
+			return i, err
+		}
+		if err := r.Respond(&s.response); err != nil {
+			return i, err
+		}
+	}
+	return n, nil
 }
 
 // answer decides on the response to an event.
@@ -734,28 +754,21 @@ func (s *Session) release() error {
 
 // drain answers all open events so that the guest leaves step and view.
 func (s *Session) drain() error {
-	var ev Event
-	answered := false
-	for range 4 * max(len(s.signals), 16) {
-		ok, err := s.ring.Next(&ev)
-		if err != nil {
-			return err
-		}
-		if !ok {
-			break
-		}
-		var r Response
+	answer := func(ev *Event, r *Response) error {
 		if ev.Kind != EventOther && ev.VCPU >= 0 && ev.VCPU < len(s.signals) {
-			s.counted(&ev)
-			s.mech.release(&ev, &r)
+			s.counted(ev)
+			s.mech.release(ev, r)
 		}
-		if err := s.ring.Respond(&r); err != nil {
-			return err
-		}
-		answered = true
+		return nil
 	}
-	if answered {
-		return s.ring.Flush()
+	if r, ok := s.ring.(Server); ok {
+		_, err := r.Serve(0, answer)
+		return err
 	}
-	return nil
+	r := s.ring.(Puller)
+	n, err := s.pull(r, 4*max(len(s.signals), 16), answer)
+	if err != nil || n == 0 {
+		return err
+	}
+	return r.Flush()
 }

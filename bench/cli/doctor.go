@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"hangbench/bench/dom0"
+	"hangbench/cgo/libvmi"
 	"hangbench/cgo/xenctrl"
 	"hangbench/guests/lab"
 )
@@ -137,14 +138,15 @@ func examineXen() []finding {
 }
 
 func examineLibVMI(ctx context.Context) []finding {
-	out, err := exec.CommandContext(ctx, "pkg-config", "--modversion", "libvmi").Output()
-	x := finding{what: "LibVMI", ok: err == nil, detail: strings.TrimSpace(string(out)),
-		remedy: "this version of hangbench has the driver xenctrl only and does not need it"}
-	switch {
-	case errors.Is(err, exec.ErrNotFound):
-		x.detail = "not looked for: there is no pkg-config"
-	case err != nil:
-		x.detail = "not found by pkg-config (Debian has no package of it)"
+	x := finding{what: "LibVMI", remedy: "only the driver libvmi needs it; the driver xenctrl does without"}
+	if v, err := lab.FindLibVMI(ctx); err != nil {
+		x.detail = err.Error()
+	} else {
+		x.ok, x.detail = true, v.Version+", "+v.Library()
 	}
-	return []finding{x}
+	built := finding{what: "this program", ok: libvmi.Built, detail: "built with LibVMI", remedy: "in the lab: hangbench lab build --with-libvmi; in a dom0: make build-xen TAGS=xen,libvmi"}
+	if !built.ok {
+		built.detail = "built without LibVMI"
+	}
+	return []finding{x, built}
 }

@@ -98,7 +98,7 @@ func (e *eventFlags) xen(ctx context.Context, p *progress) (_ *event.Report, err
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, price.Close()) }()
-	r := &event.Report{Host: x.Kind(), Xen: v, GuestKernel: price.Release(), VCPUs: price.VCPUs(), WindowMS: e.window.Milliseconds()}
+	r := &event.Report{Host: x.Kind(), Driver: e.driver, Xen: v, GuestKernel: price.Release(), VCPUs: price.VCPUs(), WindowMS: e.window.Milliseconds()}
 	first, err := price.Look()
 	if err != nil {
 		return nil, err
@@ -106,6 +106,9 @@ func (e *eventFlags) xen(ctx context.Context, p *progress) (_ *event.Report, err
 	for _, m := range e.mechanisms {
 		if m == pollMechanism {
 			if r.Polling, err = event.MeasurePoll(ctx, price, pollWindows*e.window, p.step); err != nil {
+				return nil, err
+			}
+			if r.Reads, err = price.Reads(); err != nil {
 				return nil, err
 			}
 			continue
@@ -142,7 +145,7 @@ func (e *eventFlags) inLab(ctx context.Context, env *Env, p *progress) (_ *event
 	var all *event.Report
 	for _, mech := range e.mechanisms {
 		p.step(mech)
-		r, err := measureIn[event.Report](m, "event", "--mechanism", mech, "--blocks", fmt.Sprint(e.blocks), "--window", e.window.String())
+		r, err := measureIn[event.Report](m, "event", "--driver", e.driver, "--mechanism", mech, "--blocks", fmt.Sprint(e.blocks), "--window", e.window.String())
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", mech, err)
 		}
@@ -152,8 +155,11 @@ func (e *eventFlags) inLab(ctx context.Context, env *Env, p *progress) (_ *event
 		}
 		all.Series = append(all.Series, r.Series...)
 		all.Polling = append(all.Polling, r.Polling...)
+		if r.Reads != nil {
+			all.Reads = r.Reads
+		}
 	}
-	all.Host = "lab"
+	all.Host, all.Driver = "lab", e.driver
 	all.Xen = h.Lab.Manifest.Version("xen-hypervisor-4.20-amd64")
 	all.PerSecond = float64(h.Lab.Manifest.Machine.IPS)
 	all.Compute()

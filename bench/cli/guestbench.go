@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"hangbench/bench/agent"
+	"hangbench/bench/dom0"
 	"hangbench/bench/labhost"
 	"hangbench/bench/xenhost"
 	"hangbench/scenarios/suites"
@@ -19,6 +20,7 @@ import (
 // a dom0, be it this machine or that of a lab, which runs the same program.
 type guestBench struct {
 	host, domain, guests string
+	driver               string
 	mechanisms           []string
 	asJSON, superpages   bool
 	memory               int
@@ -33,8 +35,10 @@ func (g *guestBench) add(f *pflag.FlagSet, known []string) {
 	f.StringSliceVar(&g.mechanisms, "mechanism", known, "`names` of the mechanisms to measure")
 	f.IntVar(&g.memory, "memory", defaultGuest().MemoryMiB, "memory of the lab's guest in `MiB`, 128 to 512")
 	f.BoolVar(&g.superpages, "superpages", false, "measure in the lab whose guests have superpages")
+	addDriver(f, &g.driver)
 	f.BoolVar(&g.asJSON, "json", false, "print JSON")
 	g.lab.add(f)
+	g.lab.addLibVMI(f) // for the driver xenctrl beside the other, in one lab
 }
 
 // guest is the guest to make in the lab.
@@ -44,7 +48,26 @@ func (g *guestBench) guest() suites.Guest {
 	return guest
 }
 
+// addDriver adds the flag that names what monitors watch through.
+func addDriver(f *pflag.FlagSet, driver *string) {
+	f.StringVar(driver, "driver", dom0.Drivers()[0], "`name` of the library underneath: "+strings.Join(dom0.Drivers(), " or "))
+}
+
+func checkDriver(driver string) error {
+	if !slices.Contains(dom0.Drivers(), driver) {
+		return usagef("--driver %s: there are %s", driver, strings.Join(dom0.Drivers(), ", "))
+	}
+	return nil
+}
+
+// needsLibVMI reports whether one of the drivers is LibVMI's.
+func needsLibVMI(drivers ...string) bool { return slices.Contains(drivers, "libvmi") }
+
 func (g *guestBench) check(known []string) error {
+	if err := checkDriver(g.driver); err != nil {
+		return err
+	}
+	g.lab.libvmi = g.lab.libvmi || needsLibVMI(g.driver)
 	switch {
 	case g.host != "lab" && g.host != "xen":
 		return usagef("--host %s: there are lab and xen", g.host)
@@ -72,6 +95,9 @@ func (g *guestBench) openXen() (*xenhost.Host, error) {
 	x, err := xenhost.Open(g.guests)
 	if errors.Is(err, xenhost.ErrNoGuests) {
 		return nil, usageError{err}
+	}
+	if err == nil {
+		x.SetDriver(g.driver)
 	}
 	return x, err
 }

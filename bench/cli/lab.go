@@ -20,6 +20,7 @@ import (
 // labFlags say where the lab is kept and what it is made of.
 type labFlags struct {
 	cache, source, mirror string
+	libvmi                bool // the lab with this machine's LibVMI
 }
 
 // mirrorEnv overrides the mirror of Debian's packages.
@@ -29,6 +30,12 @@ func (l *labFlags) add(f *pflag.FlagSet) {
 	f.StringVar(&l.cache, "cache", "", "`folder` for packages, images and snapshots (default: $"+lab.CacheEnv+", else hangbench in the user's cache folder)")
 	f.StringVar(&l.source, "source", "", "`root` of this project's source (default: found from the current folder and the program's)")
 	f.StringVar(&l.mirror, "mirror", "", "base `URL` of a Debian mirror (default: $"+mirrorEnv+", else Debian's own)")
+}
+
+// addLibVMI adds the flag for commands that do not know by themselves what driver
+// they need.
+func (l *labFlags) addLibVMI(f *pflag.FlagSet) {
+	f.BoolVar(&l.libvmi, "with-libvmi", false, "the lab whose dom0 has the LibVMI of this machine, as pkg-config finds it")
 }
 
 func (l *labFlags) open(env *Env) (lab.Cache, error) {
@@ -53,8 +60,14 @@ func (l *labFlags) build(ctx context.Context, env *Env, p *progress, superpages 
 	if mirror == "" {
 		mirror = env.Getenv(mirrorEnv)
 	}
+	var vmi *lab.LibVMI
+	if l.libvmi {
+		if vmi, err = lab.FindLibVMI(ctx); err != nil {
+			return nil, missingError{err}
+		}
+	}
 	built, err := lab.Build(ctx, lab.Options{
-		Cache: c, Source: src, Mirror: mirror, Fields: dom0.Fields(), Superpages: superpages,
+		Cache: c, Source: src, LibVMI: vmi, Mirror: mirror, Fields: dom0.Fields(), Superpages: superpages,
 		Layout: lab.Layout{ModuleDir: agent.ModuleDir, GuestDir: agent.GuestDir, BlockScript: agent.BlockScript,
 			KernelFile: dom0.KernelFile, ProfileFile: dom0.ProfileFile, RelocsFile: dom0.RelocsFile, Mark: dom0.LabMark, Yardstick: dom0.Yardstick},
 		Progress: func(step string, done, total int64) { p.bytes("lab: "+step, done, total) },
@@ -116,6 +129,7 @@ func labBuild(ctx context.Context, env *Env, args []string) error {
 	superpages := f.Bool("superpages", false, "build the lab whose guests have superpages, for scenarios that need them")
 	var lf labFlags
 	lf.add(f)
+	lf.addLibVMI(f)
 	if err := parse(f, args, 0, 0); err != nil {
 		return err
 	}
@@ -128,6 +142,9 @@ func labBuild(ctx context.Context, env *Env, args []string) error {
 	m := l.Manifest
 	fmt.Fprintf(env.Stdout, "lab %s\n  disc      %s\n  manifest  %s\n  xen       %s\n  dom0      Linux %s\n", m.Key(), l.Disc(),
 		filepath.Join(l.Dir, lab.ManifestFile), m.Version("xen-hypervisor-4.20-amd64"), m.Dom0)
+	if m.LibVMI != "" {
+		fmt.Fprintf(env.Stdout, "  libvmi    %s\n", m.LibVMI)
+	}
 	for name, release := range m.Guests {
 		fmt.Fprintf(env.Stdout, "  guest     %s: Linux %s\n", name, release)
 	}

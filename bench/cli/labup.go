@@ -52,6 +52,7 @@ type namedLab struct {
 func (n *namedLab) add(f *pflag.FlagSet) {
 	f.StringVar(&n.name, "name", "lab", "`name` of the running lab, when there are several")
 	n.labFlags.add(f)
+	n.labFlags.addLibVMI(f)
 }
 
 // parse parses the arguments and finds the cache.

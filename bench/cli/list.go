@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"hangbench/bench/dom0"
 	"hangbench/bench/plan"
 	"hangbench/guests/lab"
 	"hangbench/monitor"
@@ -19,7 +20,7 @@ import (
 // vocabulary is every name that a suite may use.
 func vocabulary() suites.Vocabulary {
 	v := suites.Vocabulary{
-		Drivers:  []string{"xenctrl"},
+		Drivers:  dom0.Drivers(),
 		Kernels:  lab.GuestKernels(),
 		MinVCPUs: map[string]int{},
 		Only:     map[string][]string{},

@@ -109,7 +109,7 @@ func (m *missesFlags) inLab(ctx context.Context, env *Env, p *progress) (_ *miss
 	var all *misses.Report
 	for _, name := range m.mechanisms {
 		p.step(name)
-		r, err := measureIn[misses.Report](machine, "misses", "--mechanism", name, "--window", m.window.String(), "--sample", m.sample.String())
+		r, err := measureIn[misses.Report](machine, "misses", "--driver", m.driver, "--mechanism", name, "--window", m.window.String(), "--sample", m.sample.String())
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}

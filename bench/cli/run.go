@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -94,6 +95,7 @@ func (h *hostFlags) open(ctx context.Context, env *Env, p *progress, s *suites.S
 			close:    x.Close,
 		}, nil
 	}
+	h.lab.libvmi = needsLibVMI(s.Drivers...)
 	l, err := h.lab.build(ctx, env, p, false)
 	if err != nil {
 		return nil, err
@@ -106,6 +108,9 @@ func (h *hostFlags) open(ctx context.Context, env *Env, p *progress, s *suites.S
 	versions := map[string]string{"lab": m.Key(), "dom0-kernel": m.Dom0}
 	for what, pkg := range map[string]string{"bochs": "bochs", "xen": "xen-hypervisor-4.20-amd64", "seabios": "bochsbios"} {
 		versions[what] = m.Version(pkg)
+	}
+	if m.LibVMI != "" {
+		versions["libvmi"] = m.LibVMI
 	}
 	for name, release := range m.Guests {
 		versions["guest-"+name] = release
@@ -156,6 +161,7 @@ func runCommand(ctx context.Context, env *Env, args []string) error {
 	seed := f.Uint64("seed", 1, "`seed` of the plan; equal seeds give equal trials.jsonl in the lab")
 	out := f.String("out", filepath.Join("results", "runs"), "`folder` for the run's own folder")
 	asJSON := f.Bool("json", false, "print the records and the run's folder as JSON instead of tables")
+	drivers := f.StringSlice("driver", nil, "`names` of the libraries underneath, xenctrl or libvmi or both, for a suite that names none")
 	h.add(f)
 	if err := parse(f, args, 1, 1); err != nil {
 		return err
@@ -164,6 +170,13 @@ func runCommand(ctx context.Context, env *Env, args []string) error {
 		return err
 	}
 	s, err := loadSuite(f.Arg(0))
+	if err == nil && len(*drivers) > 0 {
+		// Into its text, which is kept: the run can be resumed.
+		text := string(s.Text) + "\ndrivers: [" + strings.Join(*drivers, ", ") + "]\n"
+		if s, err = suites.Parse(s.Name+".yaml", []byte(text), vocabulary()); err != nil {
+			err = usagef("--driver: %w", err)
+		}
+	}
 	if err != nil {
 		return err
 	}

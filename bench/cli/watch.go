@@ -120,7 +120,12 @@ func watchCommand(ctx context.Context, env *Env, args []string) error {
 	sample := f.Int64("sample-ms", 100, "time between two samples, 10 to 10000 `ms`")
 	duration := f.Duration("duration", 0, "let go of the guest after this `time`, as 90s or 1h (default: when interrupted)")
 	asJSON := f.Bool("json", false, "print JSON, one object a line")
+	var driver string
+	addDriver(f, &driver)
 	if err := parse(f, args, 1, 1); err != nil {
+		return err
+	}
+	if err := checkDriver(driver); err != nil {
 		return err
 	}
 	m, err := monitor.FindMechanism(*mech)
@@ -141,6 +146,7 @@ func watchCommand(ctx context.Context, env *Env, args []string) error {
 		return err
 	}
 	defer h.Close()
+	h.Driver = driver
 	id, err := find(h, f.Arg(0))
 	if err != nil {
 		return err

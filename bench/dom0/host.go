@@ -19,6 +19,7 @@ import (
 	"hangbench/guests/xl"
 	"hangbench/monitor"
 	"hangbench/monitor/detect"
+	vmidriver "hangbench/monitor/driver/libvmi"
 	xcdriver "hangbench/monitor/driver/xenctrl"
 	"hangbench/monitor/linux"
 	"hangbench/results"
@@ -60,6 +61,9 @@ type Host struct {
 	Work string
 	// Progress is told what happens.
 	Progress func(stage string)
+	// Driver is what monitors of guests watch through, one of Drivers; empty means
+	// xenctrl. A trial says so itself.
+	Driver string
 
 	xen   *xc.Xen
 	store *xc.Store
@@ -105,6 +109,12 @@ type Guest struct {
 	cpus    int
 	driver  *xcdriver.Driver
 	kern    *linux.Kernel
+
+	vmi     *vmidriver.Driver // nil unless it was asked for
+	vmiKern *linux.Kernel
+	// What monitors use: driver and kern, or vmi and vmiKern.
+	watched     watched
+	watchedKern *linux.Kernel
 }
 
 // now is dom0's monotonic clock.
@@ -257,10 +267,7 @@ func (g *Guest) Destroy(ctx context.Context) error {
 	if g.mapping != nil {
 		err = g.mapping.Close()
 	}
-	if g.driver != nil {
-		err = errors.Join(err, g.driver.Close())
-	}
-	return errors.Join(err, g.host.tools.Destroy(ctx, g.Domid), g.closeDisk(ctx))
+	return errors.Join(err, g.closeDrivers(), g.host.tools.Destroy(ctx, g.Domid), g.closeDisk(ctx))
 }
 
 // trap finds what the mechanisms trap: the scheduler's switch function and, by
@@ -288,8 +295,8 @@ func (g *Guest) trap() (monitor.Trap, []monitor.Place, error) {
 // Run runs one trial on the guest. What its monitor observes is added to taken,
 // unless that is nil.
 func (g *Guest) Run(ctx context.Context, p plan.Trial, taken *Recording) (results.Trial, error) {
-	if p.Driver != g.driver.Name() {
-		return results.Trial{}, fmt.Errorf("driver %q is not in this build; xenctrl is", p.Driver)
+	if err := g.use(p.Driver); err != nil {
+		return results.Trial{}, err
 	}
 	trap, counters, err := g.trap()
 	if err != nil {

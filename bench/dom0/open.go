@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	xc "hangbench/cgo/xenctrl"
 	"hangbench/guests/kernel"
 	"hangbench/monitor"
 	"hangbench/monitor/detect"
+	vmidriver "hangbench/monitor/driver/libvmi"
 	xcdriver "hangbench/monitor/driver/xenctrl"
 	"hangbench/monitor/linux"
 )
@@ -63,10 +65,64 @@ func (g *Guest) Close() error {
 	if g.mapping != nil {
 		err = g.mapping.Close()
 	}
+	return errors.Join(err, g.closeDrivers())
+}
+
+func (g *Guest) closeDrivers() error {
+	var err error
+	if g.vmi != nil {
+		err = g.vmi.Close()
+		g.vmi = nil
+	}
 	if g.driver != nil {
 		err = errors.Join(err, g.driver.Close())
 	}
 	return err
+}
+
+// Drivers are the names of what a monitor can watch through.
+func Drivers() []string { return []string{xenctrl, libvmi} }
+
+const (
+	xenctrl = "xenctrl"
+	libvmi  = "libvmi"
+)
+
+// watched is a driver that a monitor watches through.
+type watched interface {
+	monitor.Driver
+	State(vcpus []monitor.VCPUState) (monitor.DomainState, error)
+	// Forget lets go of all pages: the next read maps its own again.
+	Forget() error
+	Close() error
+}
+
+// use has monitors watch through a driver, and read the kernel through it too. A
+// fault is always injected through libxenctrl.
+func (g *Guest) use(name string) error {
+	switch {
+	case name == xenctrl || name == "":
+		g.watched, g.watchedKern = g.driver, g.kern
+		return nil
+	case name != libvmi:
+		return fmt.Errorf("there is no driver %q; there are %s", name, strings.Join(Drivers(), ", "))
+	}
+	if g.vmi == nil {
+		d, err := vmidriver.New(g.host.xen, g.Domid)
+		if err != nil {
+			return fmt.Errorf("driver libvmi: %w", err)
+		}
+		regs, err := g.registers()
+		if err == nil {
+			g.vmiKern, err = linux.Open(d, layout{g.profile}, regs...)
+		}
+		if err != nil {
+			return errors.Join(fmt.Errorf("driver libvmi: %w", err), d.Close())
+		}
+		g.vmi = d
+	}
+	g.watched, g.watchedKern = g.vmi, g.vmiKern
+	return nil
 }
 
 // open opens driver and kernel of a domain that exists.
@@ -79,8 +135,10 @@ func (g *Guest) open(l linux.Layout) error {
 	if err != nil {
 		return err
 	}
-	g.kern, err = linux.Open(g.driver, l, regs...)
-	return err
+	if g.kern, err = linux.Open(g.driver, l, regs...); err != nil {
+		return err
+	}
+	return g.use(g.host.Driver)
 }
 
 // journaled is an attached monitor with its journal.
@@ -108,7 +166,7 @@ func (g *Guest) attachAs(c monitor.Config) (*journaled, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.Driver, c.Trap, c.Counters, c.Symbols, c.Kernel, c.Now = g.driver, trap, counters, g.kern, g.kern, now
+	c.Driver, c.Trap, c.Counters, c.Symbols, c.Kernel, c.Now = g.watched, trap, counters, g.watchedKern, g.watchedKern, now
 	return g.attachWith(c)
 }
 

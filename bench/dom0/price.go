@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -22,7 +23,6 @@ import (
 	"hangbench/guests/kernel"
 	"hangbench/monitor"
 	"hangbench/monitor/detect"
-	xcdriver "hangbench/monitor/driver/xenctrl"
 )
 
 // FindGuest opens a guest that is up already, by its name.
@@ -139,7 +139,7 @@ func (p *Price) Sleep(ctx context.Context, d time.Duration) error { return sleep
 // into the window; without a Kernel it looks at no task.
 func (p *Price) config(m monitor.Mechanism, d monitor.Driver) monitor.Config {
 	return monitor.Config{
-		Driver: d, Mechanism: m, Trap: p.trap, Counters: p.counters, Symbols: p.g.kern,
+		Driver: d, Mechanism: m, Trap: p.trap, Counters: p.counters, Symbols: p.g.watchedKern,
 		Thresholds: detect.DefaultThresholds(), Sample: 24 * time.Hour, Passes: -1, Now: now,
 	}
 }
@@ -153,7 +153,7 @@ func (s session) Stop() (event.Counts, error) {
 
 // Ours attaches the project's own loop.
 func (p *Price) Ours(_ context.Context, mechanism string) (event.Loop, error) {
-	return p.ours(mechanism, p.g.driver)
+	return p.ours(mechanism, p.g.watched)
 }
 
 func (p *Price) ours(mechanism string, d monitor.Driver) (event.Loop, error) {
@@ -175,8 +175,8 @@ func (p *Price) Poll(_ context.Context, every time.Duration) (event.Sampler, err
 		return nil, err
 	}
 	s := &sampler{}
-	c := p.config(m, pricedDriver{p.g.driver, s})
-	c.Sample, c.Kernel = every, pricedKernel{p.g.kern, s}
+	c := p.config(m, pricedDriver{p.g.watched, s})
+	c.Sample, c.Kernel = every, pricedKernel{p.g.watchedKern, s}
 	c.Record = func(*detect.Observation) { s.samples.Add(1) }
 	if s.s, err = p.g.attachWith(c); err != nil {
 		return nil, err
@@ -205,18 +205,18 @@ func since(part *atomic.Uint64, start uint64) { part.Add(tsc.Read() - start) }
 
 // pricedDriver takes the time of what a sample asks Xen.
 type pricedDriver struct {
-	*xcdriver.Driver
+	watched
 	s *sampler
 }
 
 func (d pricedDriver) State(vcpus []monitor.VCPUState) (monitor.DomainState, error) {
 	defer since(&d.s.state, tsc.Read())
-	return d.Driver.State(vcpus)
+	return d.watched.State(vcpus)
 }
 
 func (d pricedDriver) Registers(i int, r *monitor.Registers) error {
 	defer since(&d.s.registers, tsc.Read())
-	return d.Driver.Registers(i, r)
+	return d.watched.Registers(i, r)
 }
 
 // pricedKernel takes the time of what a sample reads in the guest.
@@ -238,6 +238,121 @@ func (k pricedKernel) Look(out *detect.Kernel) {
 func (k pricedKernel) Callers(names []string, rsp uint64) []string {
 	defer since(&k.s.stack, tsc.Read())
 	return k.Kernel.Callers(names, rsp)
+}
+
+// Reads measures reading guest memory.
+func (p *Price) Reads() (*event.Reads, error) {
+	const each = 101
+	gpa := p.trap.GFN << 12
+	var b [8]byte
+	var all [2][]uint64
+	for i := range 2 * each {
+		if i%2 == 1 {
+			if err := p.g.watched.Forget(); err != nil {
+				return nil, err
+			}
+		}
+		start := tsc.Read()
+		if err := p.g.watched.ReadPhysical(gpa, b[:]); err != nil {
+			return nil, err
+		}
+		// The read before an even one has mapped the page.
+		if n := tsc.Read() - start; i > 1 {
+			all[i%2] = append(all[i%2], n)
+		}
+	}
+	for i := range all {
+		slices.Sort(all[i])
+	}
+	stale, err := p.stale()
+	return &event.Reads{Mapped: all[0][len(all[0])/2], Unmapped: all[1][len(all[1])/2], Stale: stale}, err
+}
+
+// hole returns the number of a frame that the guest does not have, with frames
+// above it: LibVMI reads nothing above those that were there when it opened the
+// guest.
+func hole(dom xc.Domain) (uint64, error) {
+	top, err := dom.MaxGFN()
+	if err != nil {
+		return 0, err
+	}
+	const tries = 4096
+	for gfn := top; gfn > 0 && top-gfn < tries; gfn-- {
+		m, err := dom.Map([]uint64{gfn}, xc.ReadOnly)
+		if err != nil {
+			return gfn, nil // nothing there
+		}
+		there := m.Page(0) != nil
+		if err := m.Close(); err != nil {
+			return 0, err
+		}
+		if !there {
+			return gfn, nil
+		}
+	}
+	return 0, fmt.Errorf("none of the %d frames below %#x is a hole", tries, top)
+}
+
+// stale gives the guest a frame, takes it away and gives it another one in its
+// place, of which the guest knows nothing, and sees what the driver reads there
+// before and after it lets go of its pages.
+func (p *Price) stale() (stale bool, err error) {
+	dom := p.g.host.xen.Domain(xc.DomID(p.g.Domid))
+	gfn, err := hole(dom)
+	if err != nil {
+		return false, err
+	}
+	there := false
+	defer func() {
+		if there {
+			err = errors.Join(err, p.g.watched.Forget(), dom.RemoveFrame(gfn))
+		}
+	}()
+	var b [8]byte
+	for i, text := range []string{"the old ", "the new "} {
+		if i > 0 {
+			if err := dom.RemoveFrame(gfn); err != nil {
+				return false, fmt.Errorf("take a frame from the guest: %w", err)
+			}
+			there = false
+		}
+		if err := dom.AddFrame(gfn); err != nil {
+			return false, fmt.Errorf("give the guest a frame: %w", err)
+		}
+		there = true
+		m, err := dom.Map([]uint64{gfn}, xc.ReadWrite)
+		if err != nil {
+			return false, err
+		}
+		copy(m.Bytes(), text)
+		if err := m.Close(); err != nil {
+			return false, err
+		}
+		if i == 0 {
+			// From here on the driver may take it that this frame exists.
+			if err := p.g.watched.Forget(); err != nil {
+				return false, err
+			}
+		}
+		if err := p.g.watched.ReadPhysical(gfn<<12, b[:]); err != nil {
+			return false, fmt.Errorf("read a frame that was given to the guest: %w", err)
+		}
+		if got := string(b[:]); i == 0 && got != text {
+			return false, fmt.Errorf("a frame that was given to the guest shows %q, not %q", got, text)
+		} else if i == 1 {
+			stale = got != text
+		}
+	}
+	if err := p.g.watched.Forget(); err != nil {
+		return stale, err
+	}
+	if err := p.g.watched.ReadPhysical(gfn<<12, b[:]); err != nil {
+		return stale, err
+	}
+	if got := string(b[:]); got != "the new " {
+		return stale, fmt.Errorf("the driver let go of its pages and still shows %q where the guest has \"the new \"", got)
+	}
+	return stale, nil
 }
 
 // Watch attaches a monitor as trials have it, for bench/misses, with so many
@@ -325,11 +440,40 @@ func (r stampedRing) stamp(k event.InstantKind) {
 	}
 }
 
-func (r stampedRing) Wait(d time.Duration) error {
+// stampedPuller is a stampedRing out of which events are taken.
+type stampedPuller struct {
+	stampedRing
+	monitor.Puller
+}
+
+func (r stampedPuller) Wait(d time.Duration) error {
 	r.stamp(event.Sleeps)
-	err := r.Ring.Wait(d)
+	err := r.Puller.Wait(d)
 	r.stamp(event.Woke)
 	return err
+}
+
+// stampedServer is a stampedRing that calls back. It works from the first event
+// on.
+type stampedServer struct {
+	stampedRing
+	monitor.Server
+}
+
+func (r stampedServer) Serve(d time.Duration, handle func(*monitor.Event, *monitor.Response) error) (int, error) {
+	woke := false
+	wake := func() {
+		if !woke {
+			woke = true
+			r.stamp(event.Woke)
+		}
+	}
+	r.stamp(event.Sleeps)
+	defer wake()
+	return r.Server.Serve(d, func(ev *monitor.Event, resp *monitor.Response) error {
+		wake()
+		return handle(ev, resp)
+	})
 }
 
 func (r stampedRing) SetAccess(v monitor.View, gfn uint64, a monitor.Access) error {
@@ -339,10 +483,10 @@ func (r stampedRing) SetAccess(v monitor.View, gfn uint64, a monitor.Access) err
 }
 
 // Flush is a system call like Wait, which the loop begins with the answers.
-func (r stampedRing) Flush() error {
+func (r stampedPuller) Flush() error {
 	r.stamp(event.CallBegin)
 	defer r.stamp(event.CallEnd)
-	return r.Ring.Flush()
+	return r.Puller.Flush()
 }
 
 type stampedDriver struct {
@@ -351,8 +495,18 @@ type stampedDriver struct {
 }
 
 func (d stampedDriver) Listen() (monitor.Ring, error) {
-	r, err := d.Driver.Listen()
-	return stampedRing{r, d.stamps}, err
+	ring, err := d.Driver.Listen()
+	if err != nil {
+		return nil, err
+	}
+	r := stampedRing{ring, d.stamps}
+	switch x := ring.(type) {
+	case monitor.Puller:
+		return stampedPuller{r, x}, nil
+	case monitor.Server:
+		return stampedServer{r, x}, nil
+	}
+	return r, nil
 }
 
 // maxStamps bounds the instants taken in one timed pass.
@@ -369,7 +523,7 @@ func (p *Price) Timed(ctx context.Context, mechanism string, ours bool, d time.D
 	var l event.Loop
 	var q *process
 	if ours {
-		if l, err = p.ours(mechanism, stampedDriver{p.g.driver, &stamps}); err != nil {
+		if l, err = p.ours(mechanism, stampedDriver{p.g.watched, &stamps}); err != nil {
 			return nil, 0, err
 		}
 	} else {

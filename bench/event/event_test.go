@@ -138,7 +138,7 @@ func measured(t *testing.T) *Report {
 	t.Helper()
 	h := newFake()
 	c := Config{Blocks: 2, Window: time.Second, Timed: time.Second, Progress: func(string) {}}
-	r := &Report{Host: "lab", Xen: "4.20", GuestKernel: "6.12-test", VCPUs: 1, WindowMS: 1000, PerSecond: 1e8}
+	r := &Report{Host: "lab", Driver: "xenctrl", Xen: "4.20", GuestKernel: "6.12-test", VCPUs: 1, WindowMS: 1000, PerSecond: 1e8}
 	for _, m := range []string{"exec-step", "cr3"} {
 		s, err := Measure(t.Context(), h, m, c)
 		if err != nil {
@@ -150,6 +150,7 @@ func measured(t *testing.T) *Report {
 	if r.Polling, err = MeasurePoll(t.Context(), h, 2*time.Second, func(string) {}); err != nil {
 		t.Fatal(err)
 	}
+	r.Reads = &Reads{Mapped: 300, Unmapped: 40_000}
 	r.Compute()
 	return r
 }

@@ -274,6 +274,17 @@ type Polling struct {
 	Parts map[string]uint64 `json:"parts_cycles"`
 }
 
+// Reads is what reading eight bytes of guest memory takes, in cycles, by the median
+// of many: of a page that the library has at hand, and of one that it has to map.
+type Reads struct {
+	Mapped   uint64 `json:"mapped_cycles"`
+	Unmapped uint64 `json:"unmapped_cycles"`
+	// Stale says that a frame which the guest gave back, and got anew with other
+	// memory, still showed what the old memory holds until the driver let go of it.
+	// After that it shows what is there, else measuring fails.
+	Stale bool `json:"stale"`
+}
+
 // MeasurePoll measures polling on an idle and on a busy guest, with windows
 // without a monitor before and after.
 func MeasurePoll(ctx context.Context, h Host, d time.Duration, progress func(string)) ([]Polling, error) {

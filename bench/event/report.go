@@ -62,7 +62,8 @@ type PollRow struct {
 // Report is what hangbench bench event prints.
 type Report struct {
 	Schema      int       `json:"schema"`
-	Host        string    `json:"host"` // lab or xen
+	Host        string    `json:"host"`   // lab or xen
+	Driver      string    `json:"driver"` // the library that the monitor is on
 	Xen         string    `json:"xen"`
 	GuestKernel string    `json:"guest_kernel"`
 	VCPUs       int       `json:"vcpus"`
@@ -73,6 +74,7 @@ type Report struct {
 	// What the rows were computed from.
 	Series  []Series  `json:"series"`
 	Polling []Polling `json:"polling"`
+	Reads   *Reads    `json:"reads,omitempty"` // measured with polling
 }
 
 // Compute fills Rows and Poll from what was measured.
@@ -199,7 +201,7 @@ func (r *Report) Tables() []*table.Table {
 		}
 		return fmt.Sprintf("%.1f", ns/1e3)
 	}
-	host := "host " + r.Host
+	host := "host " + r.Host + ", " + r.Driver
 	for _, w := range r.Rows {
 		alive := "beats"
 		if !w.Alive {
@@ -226,6 +228,14 @@ func (r *Report) Tables() []*table.Table {
 			poll.Rows = append(poll.Rows, []string{host, p.Workload, fmt.Sprint(p.Samples), num(p.Instr), fmt.Sprintf("%.3f%%", 100*p.Share), num(p.AttachInstr)})
 		}
 		all = append(all, poll)
+	}
+	if r.Reads != nil {
+		all = append(all, &table.Table{
+			Title: "Reading eight bytes of guest memory", Head: []string{"", "page at hand, " + u, "page to be mapped, " + u, "exchanged frame"}, Numeric: []bool{false, true, true, false},
+			Notes: []string{"The median of a hundred; the driver xenctrl maps sixteen pages at once.",
+				"stale: a frame that was exchanged for another shows the old one's memory, until the driver lets go of its pages (at least every 30 s)."},
+			Rows: [][]string{{host, fmt.Sprint(r.Reads.Mapped), fmt.Sprint(r.Reads.Unmapped), map[bool]string{true: "stale", false: "fresh"}[r.Reads.Stale]}},
+		})
 	}
 	return all
 }

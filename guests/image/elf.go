@@ -21,6 +21,8 @@ type Libraries struct {
 	// "usr/lib/x86_64-linux-gnu" and, for Xen's own, the ones below
 	// "usr/lib/xen-4.20/lib".
 	Dirs []string
+	// Extra is a folder of the host that is searched after them; empty for none.
+	Extra string
 }
 
 // libDir is where Tree puts libraries: the first folder of Debian's loader.
@@ -83,8 +85,14 @@ func (libs Libraries) find(name string) (string, error) {
 	if name != path.Base(name) {
 		return "", errors.New("not the name of a library")
 	}
+	var files []string
 	for _, d := range libs.Dirs {
-		file := filepath.Join(libs.Prefix, d, name)
+		files = append(files, filepath.Join(libs.Prefix, d, name))
+	}
+	if libs.Extra != "" {
+		files = append(files, filepath.Join(libs.Extra, name))
+	}
+	for _, file := range files {
 		if _, err := os.Stat(file); err == nil {
 			return file, nil
 		} else if !errors.Is(err, fs.ErrNotExist) {
@@ -122,6 +130,20 @@ func dynamic(file string) (interp string, needed []string, err error) {
 		return "", nil, fmt.Errorf("read ELF file %s: %w", file, err)
 	}
 	return interp, needed, nil
+}
+
+// Soname returns the name by which a shared library is loaded.
+func Soname(file string) (string, error) {
+	f, err := elf.Open(file)
+	if err != nil {
+		return "", fmt.Errorf("read ELF file %s: %w", file, err)
+	}
+	defer f.Close()
+	names, err := f.DynString(elf.DT_SONAME)
+	if err != nil || len(names) != 1 {
+		return "", fmt.Errorf("read ELF file %s: it has no name to be loaded by", file)
+	}
+	return names[0], nil
 }
 
 // Program adds the ELF program of the host's file path under name (mode 0755),

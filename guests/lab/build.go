@@ -33,6 +33,8 @@ type Options struct {
 	// Superpages leaves Xen's large pages for guests on. altp2m views are not safe
 	// with them: the lab is then one to provoke that in.
 	Superpages bool
+	// LibVMI, if set, is put into dom0, and the agent is built on it.
+	LibVMI *LibVMI
 	// Layout names the places in dom0 that the agent looks at.
 	Layout Layout
 	// Progress is told of every step; done and total are bytes or 0.
@@ -116,6 +118,15 @@ func Build(ctx context.Context, o Options) (*Lab, error) {
 	}
 	defer os.RemoveAll(work)
 
+	tags, vmi := "xen", &staged{}
+	env := toolchain.GoEnv(cc)
+	if o.LibVMI != nil {
+		if vmi, err = o.LibVMI.stage(filepath.Join(work, "libvmi"), prefix); err != nil {
+			return nil, fmt.Errorf("take LibVMI: %w", err)
+		}
+		tags = "xen,libvmi"
+		env = append(env, vmi.env()...)
+	}
 	o.Progress("compile", 0, 0)
 	programs := map[string]string{}
 	goVersion, err := o.goVersion(ctx)
@@ -124,8 +135,8 @@ func Build(ctx context.Context, o Options) (*Lab, error) {
 	}
 	for name, build := range map[string]func(context.Context, string) error{
 		"agent": func(ctx context.Context, out string) error {
-			args := append(append([]string{"build"}, toolchain.GoFlags()...), "-tags", "xen", "-o", out, "./bench/cmd/hangbench")
-			return o.golang(ctx, toolchain.GoEnv(cc), args...)
+			args := append(append([]string{"build"}, toolchain.GoFlags()...), "-tags", tags, "-o", out, "./bench/cmd/hangbench")
+			return o.golang(ctx, env, args...)
 		},
 		"init": func(ctx context.Context, out string) error {
 			return o.golang(ctx, []string{"CGO_ENABLED=0"}, "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid=", "-o", out, "./guests/init")
@@ -154,6 +165,9 @@ func Build(ctx context.Context, o Options) (*Lab, error) {
 	for name, release := range kernels.guests {
 		m.Guests[name] = release
 	}
+	if o.LibVMI != nil {
+		m.LibVMI = o.LibVMI.Version + " " + vmi.sum
+	}
 	l := &Lab{Manifest: m, Cache: o.Cache, Prefix: prefix, Dir: filepath.Join(o.Cache.labs(), m.Key()), CC: cc}
 	if err := os.MkdirAll(l.Dir, 0o755); err != nil {
 		return nil, fmt.Errorf("build the lab: %w", err)
@@ -162,7 +176,7 @@ func Build(ctx context.Context, o Options) (*Lab, error) {
 		return nil, fmt.Errorf("build the lab: %w", err)
 	}
 	if !l.complete() {
-		if err := o.assemble(l, kernels, work); err != nil {
+		if err := o.assemble(l, kernels, work, vmi.dir); err != nil {
 			l.Close()
 			return nil, err
 		}
@@ -350,8 +364,8 @@ func (o *Options) extract(file, dir string, guest bool) error {
 	return os.WriteFile(filepath.Join(dir, o.Layout.RelocsFile), relocs, 0o644)
 }
 
-// assemble makes initramfs and disc.
-func (o *Options) assemble(l *Lab, kernels *kernelSet, work string) error {
+// assemble makes initramfs and disc. vmi is where LibVMI is staged, if at all.
+func (o *Options) assemble(l *Lab, kernels *kernelSet, work, vmi string) error {
 	if err := o.extractAll(kernels); err != nil {
 		return err
 	}
@@ -375,7 +389,7 @@ func (o *Options) assemble(l *Lab, kernels *kernelSet, work string) error {
 		return fmt.Errorf("build the guest's initramfs: %w", err)
 	}
 	dom0RD := filepath.Join(work, "dom0.cpio")
-	if err := o.dom0Tree(l.Prefix, kernels, work, guestRD, dom0RD); err != nil {
+	if err := o.dom0Tree(l.Prefix, kernels, work, vmi, guestRD, dom0RD); err != nil {
 		return fmt.Errorf("build dom0's initramfs: %w", err)
 	}
 	disc := image.Disc{
@@ -414,9 +428,9 @@ func (l *Lab) writeManifest() error {
 	return writeFile(filepath.Join(l.Dir, ManifestFile), append(b, '\n'))
 }
 
-func (o *Options) dom0Tree(prefix string, kernels *kernelSet, work, guestRD, out string) error {
+func (o *Options) dom0Tree(prefix string, kernels *kernelSet, work, vmi, guestRD, out string) error {
 	const xen = "usr/lib/xen-4.20"
-	libs := image.Libraries{Prefix: prefix, Dirs: []string{"usr/lib/x86_64-linux-gnu", xen + "/lib/x86_64-linux-gnu", xen + "/lib"}}
+	libs := image.Libraries{Prefix: prefix, Dirs: []string{"usr/lib/x86_64-linux-gnu", xen + "/lib/x86_64-linux-gnu", xen + "/lib"}, Extra: vmi}
 	var t image.Tree
 	var errs []error
 	do := func(err error) { errs = append(errs, err) }
@@ -427,6 +441,11 @@ func (o *Options) dom0Tree(prefix string, kernels *kernelSet, work, guestRD, out
 	}
 	do(t.Symlink("usr/lib/xen", "xen-4.20"))
 	do(t.Library("libgcc_s.so.1", libs)) // pthread_cancel opens it
+	if vmi != "" {
+		// LibVMI opens these two, by the names that only the -dev package has.
+		do(t.Symlink("lib/x86_64-linux-gnu/libxenctrl.so", "libxenctrl.so.4.20"))
+		do(t.Symlink("lib/x86_64-linux-gnu/libxenstore.so", "libxenstore.so.4"))
+	}
 	do(t.File("etc/xen/xl.conf", 0o644, nil))
 	// xl runs this when a guest gets a disk; the agent plays that part too.
 	do(t.Symlink(o.Layout.BlockScript, "/init"))

@@ -44,7 +44,8 @@ func lockFile(path string, exclusive, wait bool) (*os.File, error) {
 const lockName = "lock"
 
 // prune removes labs that nobody uses, but for keep and those that were built of
-// the same source, such as the one with superpages: each is over half a GiB, and
+// the same source, such as the one with superpages, and one kind of those with
+// and without LibVMI, which have other programs: each is over half a GiB, and
 // every change of the source makes another.
 func (c Cache) prune(keep *Manifest) {
 	dirs, _ := filepath.Glob(filepath.Join(c.labs(), "*"))
@@ -60,14 +61,18 @@ func (c Cache) prune(keep *Manifest) {
 	}
 }
 
-// sameSource reports whether the lab in dir is whole and has the same programs.
+// sameSource reports whether the lab in dir is whole and has the same programs,
+// or is of the other kind, with or without LibVMI.
 func sameSource(dir string, m *Manifest) bool {
 	b, err := os.ReadFile(filepath.Join(dir, ManifestFile))
 	if err != nil {
 		return false
 	}
 	var other built
-	return json.Unmarshal(b, &other) == nil && other.Schema == m.Schema && len(m.Programs) > 0 && maps.Equal(other.Programs, m.Programs)
+	if json.Unmarshal(b, &other) != nil || other.Schema != m.Schema || len(m.Programs) == 0 {
+		return false
+	}
+	return (other.LibVMI == "") != (m.LibVMI == "") || maps.Equal(other.Programs, m.Programs)
 }
 
 // removeUnused removes a folder unless its lock is held.

@@ -32,6 +32,9 @@ type Manifest struct {
 	Machine  bochs.Machine     `json:"machine"`
 	Guests   map[string]string `json:"guests"` // guest kernel's name and release
 	Dom0     string            `json:"dom0"`   // release of dom0's kernel
+	// LibVMI is the version of this machine's LibVMI, with a hash of its libraries;
+	// empty without.
+	LibVMI string `json:"libvmi,omitempty"`
 }
 
 // Key is the lab's name: a hash of the manifest.

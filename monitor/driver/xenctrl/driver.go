@@ -47,6 +47,9 @@ func New(xen *xc.Xen, domid int) (*Driver, error) {
 // driver may be used again after.
 func (d *Driver) Close() error { return d.mem.close() }
 
+// Forget unmaps the guest's memory, to be mapped anew as it is read.
+func (d *Driver) Forget() error { return d.mem.close() }
+
 // Name returns "xenctrl".
 func (d *Driver) Name() string { return "xenctrl" }
 
@@ -255,12 +258,17 @@ func (r *ring) SetAccess(v monitor.View, gfn uint64, a monitor.Access) error {
 }
 
 func (r *ring) Access(v monitor.View, gfn uint64) (monitor.Access, error) {
+	return ReadAccess(r.dom, v, gfn)
+}
+
+// ReadAccess returns what the guest may do with a frame in a view.
+func ReadAccess(dom xc.Domain, v monitor.View, gfn uint64) (monitor.Access, error) {
 	var a xc.Access
 	var err error
 	if v == monitor.HostView {
-		a, err = r.dom.MemAccess(gfn)
+		a, err = dom.MemAccess(gfn)
 	} else {
-		a, err = r.dom.ViewAccess(xc.View(v), gfn)
+		a, err = dom.ViewAccess(xc.View(v), gfn)
 	}
 	if err != nil {
 		return 0, err

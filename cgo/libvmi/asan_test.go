@@ -1,0 +1,6 @@
+//go:build asan
+
+package libvmi
+
+// asan: allocations are counted otherwise.
+const asan = true

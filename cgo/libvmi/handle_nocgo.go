@@ -1,0 +1,44 @@
+//go:build !cgo
+
+package libvmi
+
+import "sync"
+
+// handle stands for cgo.Handle in a build without cgo, for tests: a program
+// cannot have runtime/cgo then.
+type handle uintptr
+
+var handles struct {
+	sync.Mutex
+	last handle
+	m    map[handle]*Registration
+}
+
+func newHandle(r *Registration) handle {
+	handles.Lock()
+	defer handles.Unlock()
+	if handles.m == nil {
+		handles.m = map[handle]*Registration{}
+	}
+	handles.last++
+	handles.m[handles.last] = r
+	return handles.last
+}
+
+// Value panics after Delete, as cgo.Handle's does.
+func (h handle) Value() any {
+	handles.Lock()
+	defer handles.Unlock()
+	r, ok := handles.m[h]
+	if !ok {
+		panic("misuse of a handle that was deleted")
+	}
+	return r
+}
+
+// Delete forgets the handle.
+func (h handle) Delete() {
+	handles.Lock()
+	defer handles.Unlock()
+	delete(handles.m, h)
+}

@@ -1,0 +1,5 @@
+//go:build !asan
+
+package libvmi
+
+const asan = false

@@ -1,0 +1,378 @@
+package libvmi
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	vmi "hangbench/cgo/libvmi"
+	xc "hangbench/cgo/xenctrl"
+	"hangbench/monitor"
+	xcdriver "hangbench/monitor/driver/xenctrl"
+)
+
+// guest is what the driver uses of a *vmi.VMI.
+type guest interface {
+	Close() error
+	Pause() error
+	Resume() error
+	Registers(vcpu int, r *vmi.Registers) error
+	ReadPhysical(pa uint64, b []byte) error
+	WritePhysical(pa uint64, b []byte) error
+	FlushPages()
+	SpareFrame() (uint64, error)
+	AddFrame(gfn uint64) error
+	RemoveFrame(gfn uint64) error
+}
+
+// Driver is one guest through LibVMI. It implements monitor.Driver.
+type Driver struct {
+	open  func(events bool) (*vmi.VMI, error)
+	state *xcdriver.Driver
+	dom   xc.Domain
+	now   func() time.Time
+
+	mu      sync.Mutex
+	mem     guest
+	reads   int
+	flushed time.Time
+	regs    vmi.Registers // reused
+}
+
+// New opens a domain. xen stays the caller's, who keeps it open while the driver
+// is used.
+func New(xen *xc.Xen, domid int) (*Driver, error) {
+	state, err := xcdriver.New(xen, domid)
+	if err != nil {
+		return nil, err
+	}
+	open := func(events bool) (*vmi.VMI, error) {
+		return vmi.Open(vmi.ByID(uint64(domid)), vmi.Config{Events: events})
+	}
+	mem, err := open(false)
+	if err != nil {
+		return nil, err
+	}
+	return &Driver{open: open, state: state, dom: xen.Domain(xc.DomID(domid)), now: time.Now, mem: mem, flushed: time.Now()}, nil
+}
+
+// Close lets go of the guest's memory.
+func (d *Driver) Close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return errors.Join(d.mem.Close(), d.state.Close())
+}
+
+// Forget unmaps the guest's memory, to be mapped anew as it is read.
+func (d *Driver) Forget() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.flush(d.now())
+	return nil
+}
+
+// Name returns "libvmi".
+func (d *Driver) Name() string { return "libvmi" }
+
+// VCPUs returns the number of vCPUs, online or not.
+func (d *Driver) VCPUs() int { return d.state.VCPUs() }
+
+// Domain returns the state of the guest as a whole. (libxenctrl: LibVMI does not
+// say why a guest ended)
+func (d *Driver) Domain() (monitor.DomainState, error) { return d.state.Domain() }
+
+// VCPU returns the scheduling state of a vCPU. (libxenctrl: LibVMI has none)
+func (d *Driver) VCPU(i int) (monitor.VCPUState, error) { return d.state.VCPU(i) }
+
+// State returns both at once. (libxenctrl)
+func (d *Driver) State(vcpus []monitor.VCPUState) (monitor.DomainState, error) {
+	return d.state.State(vcpus)
+}
+
+// Registers reads the registers of a vCPU.
+func (d *Driver) Registers(i int, r *monitor.Registers) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.mem.Registers(i, &d.regs); err != nil {
+		return err
+	}
+	x := &d.regs
+	*r = monitor.Registers{RIP: x.RIP, RSP: x.RSP, RFLAGS: x.RFLAGS, CR3: x.CR3, CR4: x.CR4,
+		LSTAR: x.LSTAR, IDTBase: x.IDTBase, GSBase: x.GSBase, UserMode: x.CPL == 3,
+		General: [15]uint64{x.RAX, x.RBX, x.RCX, x.RDX, x.RSI, x.RDI, x.RBP, x.R8, x.R9, x.R10, x.R11, x.R12, x.R13, x.R14, x.R15}}
+	return nil
+}
+
+// Pause stops the guest.
+func (d *Driver) Pause() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.mem.Pause()
+}
+
+// Unpause takes one Pause back.
+func (d *Driver) Unpause() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.mem.Resume()
+}
+
+const (
+	// maxAge is how long LibVMI may keep pages mapped, as long as anything is read.
+	// Xen keeps a frame that the guest gives back as long as it is mapped, and LibVMI
+	// never looks whether what it has mapped still is the guest's.
+	maxAge = 30 * time.Second
+	// ageReads is after how many reads the age is looked at.
+	ageReads = 256
+)
+
+// ReadPhysical copies guest memory at the guest-physical address gpa into b. It
+// may be called from any goroutine.
+func (d *Driver) ReadPhysical(gpa uint64, b []byte) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.reads++; d.reads >= ageReads {
+		d.reads = 0
+		if now := d.now(); now.Sub(d.flushed) > maxAge {
+			d.flush(now)
+		}
+	}
+	err := d.mem.ReadPhysical(gpa, b)
+	if err == nil {
+		return nil
+	}
+	// LibVMI also keeps that a page could not be mapped.
+	d.flush(d.now())
+	return d.mem.ReadPhysical(gpa, b)
+}
+
+func (d *Driver) flush(now time.Time) {
+	d.mem.FlushPages()
+	d.flushed = now
+}
+
+// WritePhysical copies b into guest memory at the guest-physical address gpa.
+func (d *Driver) WritePhysical(gpa uint64, b []byte) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.mem.WritePhysical(gpa, b)
+}
+
+// maxWait bounds a wait: LibVMI's cannot be ended from outside.
+const maxWait = 50 * time.Millisecond
+
+// Listen opens the guest's event ring.
+func (d *Driver) Listen() (monitor.Ring, error) {
+	v, err := d.open(true)
+	if err != nil {
+		return nil, err
+	}
+	r := &ring{d: d, v: v}
+	if _, err := v.Register(vmi.GenericMemoryEvent(vmi.TrapAll), r.event); err != nil {
+		return nil, errors.Join(err, v.Close())
+	}
+	return r, nil
+}
+
+// ring implements monitor.Ring and monitor.Server. What makes events is turned
+// off where the monitor says so, but the handlers stay until Close: LibVMI leaves
+// a vCPU waiting for good whose event it has no handler for, and the monitor
+// answers open events last.
+type ring struct {
+	d *Driver
+	v *vmi.VMI
+
+	woken atomic.Bool
+
+	steps, breakpoints, unemulated, cr3 *vmi.Registration
+
+	handle func(*monitor.Event, *monitor.Response) error
+	events int
+	err    error
+	ev     monitor.Event
+	resp   monitor.Response
+	panic  any
+}
+
+// Wake makes Serve return within maxWait.
+func (r *ring) Wake() { r.woken.Store(true) }
+
+// Serve waits for events for up to d, rounded up to milliseconds, and has handle
+// answer them.
+func (r *ring) Serve(d time.Duration, handle func(*monitor.Event, *monitor.Response) error) (int, error) {
+	if r.woken.Swap(false) {
+		d = 0
+	}
+	r.handle, r.events, r.err, r.panic = handle, 0, nil, nil
+	err := r.v.Listen(min(d, maxWait))
+	r.handle = nil
+	if r.panic != nil {
+		// Where the caller can deal with it: it did not go through C.
+		panic(r.panic)
+	}
+	return r.events, errors.Join(r.err, err)
+}
+
+// event is the handler of all events.
+func (r *ring) event(e *vmi.Event) (out vmi.Response) {
+	if r.handle == nil || r.err != nil || r.panic != nil {
+		return out
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			r.panic, out = p, vmi.Response{}
+		}
+	}()
+	r.events++
+	fromVMI(e, &r.ev)
+	r.resp = monitor.Response{}
+	if r.err = r.handle(&r.ev, &r.resp); r.err != nil {
+		return out
+	}
+	return toVMI(&r.resp)
+}
+
+func fromVMI(e *vmi.Event, ev *monitor.Event) {
+	*ev = monitor.Event{VCPU: e.VCPU, View: monitor.View(e.View), GFN: e.GFN, Offset: e.Offset, RIP: e.RIP, RFLAGS: e.RFLAGS, CR3: e.CR3}
+	switch e.Kind {
+	case vmi.KindMemory:
+		ev.Kind = monitor.EventAccess
+		ev.Write, ev.Execute = e.Access&vmi.TrapWrite != 0, e.Access&vmi.TrapExec != 0
+	case vmi.KindSingleStep:
+		ev.Kind = monitor.EventStep
+	case vmi.KindBreakpoint:
+		ev.Kind = monitor.EventBreakpoint
+	case vmi.KindFailedEmulation:
+		ev.Kind = monitor.EventUnemulated
+	case vmi.KindRegister:
+		if e.Reg == vmi.CR3 {
+			ev.Kind, ev.CR3 = monitor.EventCR3, e.Value
+		}
+	}
+}
+
+func toVMI(r *monitor.Response) vmi.Response {
+	return vmi.Response{
+		ToggleStep: r.ToggleStep, SetView: r.SwitchView, View: vmi.View(r.View),
+		FastStep: r.FastStep, NextView: vmi.View(r.StepView), Emulate: r.Emulate, Reinject: r.Reinject,
+	}
+}
+
+// Full is 0: LibVMI does not tell.
+func (r *ring) Full() uint64 { return 0 }
+
+// traps is indexed by monitor.Access: what traps, where LibVMI is asked.
+var traps = [...]vmi.Trap{monitor.AccessRWX: vmi.TrapNone, monitor.AccessRW: vmi.TrapExec, monitor.AccessRX: vmi.TrapWrite, monitor.AccessX: vmi.TrapRead | vmi.TrapWrite}
+
+func (r *ring) SetAccess(v monitor.View, gfn uint64, a monitor.Access) error {
+	return r.v.SetTrap(gfn, traps[a], vmi.View(v))
+}
+
+// Access asks libxenctrl: LibVMI cannot tell.
+func (r *ring) Access(v monitor.View, gfn uint64) (monitor.Access, error) {
+	return xcdriver.ReadAccess(r.d.dom, v, gfn)
+}
+
+// enable makes a registration, unless it is there.
+func (r *ring) enable(reg **vmi.Registration, on bool, s vmi.Spec) error {
+	if !on || *reg != nil {
+		return nil
+	}
+	x, err := r.v.Register(s, r.event)
+	*reg = x
+	return err
+}
+
+func (r *ring) EnableStep(on bool) error {
+	return r.enable(&r.steps, on, vmi.SingleStepEvent(uint32(uint64(1)<<min(r.d.VCPUs(), 32)-1)))
+}
+
+// StopStep does nothing if there never were steps.
+func (r *ring) StopStep(vcpu int) error {
+	if r.steps == nil {
+		return nil
+	}
+	return r.steps.StopStep(vcpu)
+}
+
+func (r *ring) EnableUnemulated(on bool) error {
+	return r.enable(&r.unemulated, on, vmi.FailedEmulationEvent())
+}
+
+// Until Close a breakpoint of the guest's own is reported, and given back by the
+// mechanism.
+func (r *ring) EnableBreakpoints(on bool) error {
+	return r.enable(&r.breakpoints, on, vmi.BreakpointEvent())
+}
+
+func (r *ring) EnableCR3(on bool, ignore uint64) error {
+	if on == (r.cr3 != nil) {
+		return nil
+	}
+	if on {
+		s := vmi.RegisterEvent(vmi.CR3)
+		s.Ignore = ignore
+		x, err := r.v.Register(s, r.event)
+		r.cr3 = x
+		return err
+	}
+	x := r.cr3
+	r.cr3 = nil
+	if r.handle != nil { // LibVMI clears it when the ring is empty
+		return x.Clear()
+	}
+	if err := r.d.Pause(); err != nil {
+		return err
+	}
+	err := r.v.Settle()
+	if err == nil {
+		err = x.Clear()
+	}
+	return errors.Join(err, r.d.Unpause())
+}
+
+func (r *ring) EnableViews(on bool) error        { return r.v.EnableViews(on) }
+func (r *ring) DestroyView(v monitor.View) error { return r.v.DestroyView(vmi.View(v)) }
+func (r *ring) SwitchAll(v monitor.View) error   { return r.v.SwitchView(vmi.View(v)) }
+
+func (r *ring) CreateView() (monitor.View, error) {
+	v, err := r.v.CreateView()
+	return monitor.View(v), err
+}
+
+// CurrentView asks libxenctrl: LibVMI cannot tell.
+func (r *ring) CurrentView(vcpu int) (monitor.View, error) {
+	v, err := r.d.dom.VCPUView(vcpu)
+	return monitor.View(v), err
+}
+
+// Frames are the memory instance's: it reads and writes them.
+
+func (r *ring) SpareFrame() (uint64, error) {
+	r.d.mu.Lock()
+	defer r.d.mu.Unlock()
+	return r.d.mem.SpareFrame()
+}
+
+func (r *ring) AddFrame(gfn uint64) error {
+	r.d.mu.Lock()
+	defer r.d.mu.Unlock()
+	return r.d.mem.AddFrame(gfn)
+}
+
+func (r *ring) RemoveFrame(gfn uint64) error {
+	r.d.mu.Lock()
+	defer r.d.mu.Unlock()
+	return r.d.mem.RemoveFrame(gfn)
+}
+
+func (r *ring) Remap(v monitor.View, from, to uint64) error {
+	if err := r.v.ChangeGFN(vmi.View(v), from, to); err != nil {
+		return fmt.Errorf("show frame %#x as %#x: %w", to, from, err)
+	}
+	return nil
+}
+
+func (r *ring) Close() error { return r.v.Close() }
