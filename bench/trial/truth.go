@@ -220,10 +220,14 @@ func (t *truth) look(now int64) (shown bool, since int64, err error) {
 	return shown, since, nil
 }
 
-// heldGap is how long a guest must be without work to have been held up: the time
-// in which it finished so many units before.
+// heldUnits is how many units of work in a row must be missing for a guest to have
+// been held up. The monitor lets go within a second, and with two vCPUs a unit
+// takes some 150 ms under the slowest mechanisms.
+const heldUnits = 3
+
+// heldGap is how long a guest must be without work to have been held up.
 func (t *truth) heldGap() int64 {
-	return silent * max(t.r.p.Timing.BaselineMS*1e6/int64(max(t.during.Work, 1)), int64(poll))
+	return max(heldUnits*t.r.p.Timing.BaselineMS*1e6/int64(max(t.during.Work, 1)), silent*int64(poll))
 }
 
 // pace is the work a nanosecond that the guest did before the fault.
