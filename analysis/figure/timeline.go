@@ -97,7 +97,7 @@ func (t *Timeline) Figure() (*Figure, error) {
 	}
 	n := len(t.Samples[0].VCPUs)
 	f := &Figure{
-		Name: "timeline", Title: "One trial as its monitor saw it", width: width, height: 2.45*vg.Inch + vg.Length(n)*24,
+		Name: "timeline", Title: "One trial as its monitor saw it", width: width, height: 2.55*vg.Inch + vg.Length(n)*24,
 		rows: [][]string{{"host", "scenario", "mechanism", "from_s", "to_s", "switches_per_s", "signals_per_s"}},
 	}
 	for j := range n {
@@ -189,7 +189,7 @@ func (t *Timeline) draw(c draw.Canvas, intervals []interval) {
 	}
 	keys = append(keys, key{"vCPU runs", func(c *draw.Canvas, at vg.Point) { box(c, green, at.X-4, at.Y-3, at.X+4, at.Y+3) }})
 	drawLegend(c, keys)
-	upper := draw.Crop(c, 0, 0, foot+lanes, -head)
+	upper := draw.Crop(c, 0, 0, foot+lanes, -head-9) // room for the names of the marks
 	lower := draw.Crop(c, 0, 0, foot, 0)
 	lower.Max.Y = lower.Min.Y + lanes
 	// Both have their data in the same columns.

@@ -168,7 +168,7 @@ func timeline(h *detect.Header, stream []detect.Observation) (*figure.Timeline, 
 	// The comment says where the stream is from, beginning with the host.
 	t.Guest = h.Comment
 	if rest, ok := strings.CutPrefix(h.Comment, "host lab, "); ok {
-		t.Host, t.Guest = "lab", rest
+		t.Host, t.Guest = "lab", strings.Replace(rest, "guest kernel ", "", 1)
 	}
 	from := h.FromNS
 	if from == 0 {
