@@ -119,7 +119,7 @@ func (t *timelineFlags) record(ctx context.Context, env *Env, scenario string) (
 	if rec.Class != "" {
 		fmt.Fprintf(env.Stdout, " as %s", rec.Class)
 	}
-	fmt.Fprintf(env.Stdout, "\n")
+	fmt.Fprintf(env.Stdout, "\n%s\n", filepath.Join(t.out, streamFile))
 	return t.draw(env, line)
 }
 
