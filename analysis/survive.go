@@ -99,7 +99,7 @@ type Accuracy struct {
 	// Early counts alarms of faults before their fault, whose time on watch is not
 	// recorded: they are not among Alarms.
 	Early int
-	QoS   *stats.QoS // over the controls, in seconds; nil without one
+	QoS   *stats.QoS // over the controls, in seconds; nil if none was watched
 }
 
 // Accuracies returns the accuracy of every monitored arm, in the order of the
@@ -137,7 +137,7 @@ func (s *Set) Accuracies(level float64) ([]Accuracy, error) {
 	var all []Accuracy
 	for _, label := range order {
 		a := by[label]
-		if a.Controls > 0 {
+		if slices.ContainsFunc(watches[label], func(w stats.Watch) bool { return w.Length > 0 }) {
 			q, err := stats.NewQoS(watches[label], level)
 			if err != nil {
 				return nil, err

@@ -71,6 +71,9 @@ func TestReadTrialsBadLines(t *testing.T) {
 		{"early", edit(`"detect_ns":150000000,`, `"detect_ns":-7,`), "false alarm"},
 		{"no reason", edit(`"detected"`, `"invalid"`), "without a reason"},
 		{"sum", edit(`"total":1400`, `"total":1401`), "add up to 1400"},
+		{"negative window", edit(`"window_ns":1200000000`, `"window_ns":-1`), "window_ns -1"},
+		{"negative deadline", edit(`"deadline_ns":3000000000`, `"deadline_ns":-3`), "deadline_ns -3"},
+		{"negative progress", edit(`"progress_ratio":0.8125`, `"progress_ratio":-0.5`), "progress_ratio -0.5"},
 		{"overlong", `{"schema":1,"suite":"` + strings.Repeat("x", maxLine) + "\"}\n", "longer than"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

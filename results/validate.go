@@ -24,6 +24,14 @@ func (t *Trial) Validate() error {
 	if t.Trial < 0 {
 		return fmt.Errorf("trial index %d is negative", t.Trial)
 	}
+	switch {
+	case t.WindowNS < 0:
+		return fmt.Errorf("trial %d: window_ns %d is negative", t.Trial, t.WindowNS)
+	case t.DeadlineNS < 0:
+		return fmt.Errorf("trial %d: deadline_ns %d is negative", t.Trial, t.DeadlineNS)
+	case t.Guest.ProgressRatio != nil && !(*t.Guest.ProgressRatio >= 0):
+		return fmt.Errorf("trial %d: progress_ratio %g is negative", t.Trial, *t.Guest.ProgressRatio)
+	}
 	switch t.Outcome {
 	case Detected:
 		if t.DetectNS == nil {

@@ -3,10 +3,12 @@ package figure
 import (
 	"bytes"
 	"encoding/csv"
+	"fmt"
 	"image/png"
 	"math"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -229,6 +231,90 @@ func TestFewer(t *testing.T) {
 			if shown[i].trial-shown[i-1].trial != shown[1].trial-shown[0].trial {
 				t.Errorf("%d points: not evenly taken", n)
 			}
+		}
+	}
+}
+
+// twoSizes is a made-up run with one and two vCPUs, on which everything takes
+// twice as long; one scenario was tried with one vCPU only.
+func twoSizes(repetitions int) []results.Trial {
+	var all []results.Trial
+	for _, tr := range madeup.Trials(repetitions) {
+		all = append(all, tr)
+		if tr.Scenario == "control-busy" {
+			continue
+		}
+		tr.VCPUs = 2
+		tr.EPT.Permission, tr.EPT.MMIO, tr.EPT.Suppressed = 2*tr.EPT.Permission, 2*tr.EPT.MMIO, 2*tr.EPT.Suppressed
+		tr.EPT.Lazy, tr.EPT.Residual, tr.EPT.Total = 2*tr.EPT.Lazy, 2*tr.EPT.Residual, 2*tr.EPT.Total
+		if tr.DetectNS != nil {
+			tr.DetectNS = new(2 * *tr.DetectNS)
+		}
+		all = append(all, tr)
+	}
+	for i := range all {
+		all[i].Trial = i
+	}
+	return all
+}
+
+func TestScaling(t *testing.T) {
+	for _, repetitions := range []int{2, 8} {
+		all, err := All(twoSizes(repetitions))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := find(t, all, "scaling")
+		medians := make(map[string]float64)
+		for _, row := range f.rows[1:] {
+			if medians[row[1]+" "+row[3]+" "+row[4]], err = strconv.ParseFloat(row[6], 64); err != nil {
+				t.Fatal(err)
+			}
+			if (row[7] != "") != (repetitions == 8) {
+				t.Errorf("%d repetitions: interval %q", repetitions, row[7])
+			}
+		}
+		for _, what := range []string{"Detection time (median)", "EPT violations a second (median)"} {
+			for _, arm := range []string{"exec-step", "exec-altp2m"} {
+				arm += "/xenctrl, cloud-6.12, 160 MiB"
+				if one, two := medians[what+" "+arm+" 1"], medians[what+" "+arm+" 2"]; one <= 0 || math.Abs(two/one-2) > 1e-6 {
+					t.Errorf("%s of %s: %g and %g", what, arm, one, two)
+				}
+			}
+		}
+		if strings.Contains(f.Caption(), "control-busy") {
+			t.Error("a scenario that was tried with one size only is compared")
+		}
+		again, err := All(twoSizes(repetitions))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sameAgain(t, f, find(t, again, "scaling"), 72)
+		var out bytes.Buffer
+		if err := writePNG(&out, f.width, f.height, 72, f.paint); err != nil {
+			t.Fatal(err)
+		}
+		img, err := png.Decode(&out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkMargin(t, img, 72)
+		if *keep != "" {
+			f.Name = fmt.Sprintf("scaling-%d", repetitions)
+			if _, err := f.Write(*keep); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for name, trials := range map[string][]results.Trial{"one size": madeup.Trials(3), "nothing in common": only(twoSizes(2), func(tr results.Trial) bool {
+		return (tr.VCPUs == 2) == (tr.Scenario == "control-idle")
+	})} {
+		all, err := All(trials)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if slices.ContainsFunc(all, func(f *Figure) bool { return f.Name == "scaling" }) {
+			t.Errorf("%s: a figure of scaling", name)
 		}
 	}
 }

@@ -36,7 +36,7 @@ func All(trials []results.Trial) ([]*Figure, error) {
 		return nil, fmt.Errorf("figure: %w", err)
 	}
 	var figures []*Figure
-	for _, make := range []func(*analysis.Set) (*Figure, error){survival, coverage, violations, overhead} {
+	for _, make := range []func(*analysis.Set) (*Figure, error){survival, coverage, violations, overhead, scaling} {
 		f, err := make(set)
 		if err != nil {
 			return nil, err

@@ -71,6 +71,7 @@ func commands() []command {
 		{"report", "RUN", "print a run's tables and draw its figures again", reportCommand},
 		{"compare", "OLD NEW", "compare two runs: what got better, what worse, how sure it is", compareCommand},
 		{"export", "RUN", "print a run in the Go benchmark format, for benchstat", exportCommand},
+		{"timeline", "SCENARIO|STREAM", "draw one trial as its monitor saw it", timelineCommand},
 		{"lab", "build|env|up|run|console|down|status|bench", "make and use the emulated Xen host", labCommand},
 		{"watch", "DOMAIN", "monitor a guest that runs on this Xen host", watchCommand},
 		{"recover", "DOMAIN | --all", "bring a guest back whose monitor was killed", recoverCommand},

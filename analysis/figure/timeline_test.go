@@ -1,0 +1,145 @@
+package figure
+
+import (
+	"bytes"
+	"image/png"
+	"math"
+	"strings"
+	"testing"
+)
+
+// madeUpTimeline is a made-up trial: a busy guest, a fault at 0 after which vCPU 0
+// spins and switches no more.
+func madeUpTimeline(vcpus int) *Timeline {
+	t := &Timeline{Host: "lab", Scenario: "spinlock-deadlock", Mechanism: "exec-step", Guest: "made up", Fault: true, Verdict: "spin", VerdictNS: 650e6}
+	count := make([]TimelineVCPU, vcpus)
+	for i := range 25 {
+		ns := int64(i-12)*100e6 + int64(i%3)*1e6
+		s := TimelineSample{NS: ns}
+		for j := range count {
+			v := &count[j]
+			v.Task = []string{"", "init", "kworker/0:1"}[(i/4+j)%3]
+			if ns > 0 && j == 0 {
+				v.RunNS, v.Task = v.RunNS+99e6, "init"
+			} else {
+				v.RunNS += 20e6 + uint64(i%5)*1e6
+				v.Switches += 5 + uint64(i%4)
+				v.Signals += 2
+			}
+			s.VCPUs = append(s.VCPUs, *v)
+		}
+		t.Samples = append(t.Samples, s)
+	}
+	return t
+}
+
+func TestTimeline(t *testing.T) {
+	control := madeUpTimeline(2)
+	control.Fault, control.Verdict = false, ""
+	alarm := madeUpTimeline(1)
+	alarm.Fault = false
+	blind := madeUpTimeline(1) // a mechanism without signals, run queues that cannot be read
+	for i := range blind.Samples {
+		for j := range blind.Samples[i].VCPUs {
+			blind.Samples[i].VCPUs[j].Switches, blind.Samples[i].VCPUs[j].Signals = 0, 0
+		}
+	}
+	quick := madeUpTimeline(1)
+	quick.VerdictNS = 10e6
+	missed := madeUpTimeline(8)
+	missed.Verdict = ""
+	for name, line := range map[string]*Timeline{"one": madeUpTimeline(1), "two": madeUpTimeline(2), "control": control, "alarm": alarm, "blind": blind, "quick": quick, "missed": missed} {
+		t.Run(name, func(t *testing.T) {
+			f, err := line.Figure()
+			if err != nil {
+				t.Fatal(err)
+			}
+			again, err := line.Figure()
+			if err != nil {
+				t.Fatal(err)
+			}
+			const dpi = 72
+			sameAgain(t, f, again, dpi)
+			var out, svg bytes.Buffer
+			if err := writePNG(&out, f.width, f.height, dpi, f.paint); err != nil {
+				t.Fatal(err)
+			}
+			img, err := png.Decode(&out)
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkMargin(t, img, dpi)
+			if err := f.WriteSVG(&svg); err != nil {
+				t.Fatal(err)
+			}
+			text := svg.String()
+			if err := wellFormed(&svg); err != nil {
+				t.Error(err)
+			}
+			if strings.Contains(text, ">fault<") != line.Fault || strings.Contains(text, "verdict: spin") != (line.Verdict != "") || !strings.Contains(text, "host: lab (emulated; virtual time)") {
+				t.Error("the marks are not those of the trial")
+			}
+			if *keep != "" {
+				f.Name = "timeline-" + name
+				if _, err := f.Write(*keep); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var csv bytes.Buffer
+			if err := f.WriteCSV(&csv); err != nil {
+				t.Fatal(err)
+			}
+			if name == "two" || name == "blind" {
+				golden(t, "timeline-"+name+".csv", csv.Bytes())
+				golden(t, "timeline-"+name+".txt", []byte(f.Caption()))
+			}
+		})
+	}
+}
+
+func TestTimelineRefuses(t *testing.T) {
+	spoiled := func(spoil func(*Timeline)) *Timeline {
+		line := madeUpTimeline(2)
+		spoil(line)
+		return line
+	}
+	for name, line := range map[string]*Timeline{
+		"empty":          {},
+		"one sample":     spoiled(func(l *Timeline) { l.Samples = l.Samples[:1] }),
+		"no vCPU":        {Samples: make([]TimelineSample, 2)},
+		"a vCPU is gone": spoiled(func(l *Timeline) { l.Samples[5].VCPUs = l.Samples[5].VCPUs[:1] }),
+		"a vCPU is new":  spoiled(func(l *Timeline) { l.Samples[0].VCPUs = l.Samples[0].VCPUs[:1] }),
+		"backwards":      spoiled(func(l *Timeline) { l.Samples[5].NS = l.Samples[4].NS - 1 }),
+		"twice":          spoiled(func(l *Timeline) { l.Samples[5].NS = l.Samples[4].NS }),
+		"too many":       {Samples: make([]TimelineSample, maxSamples+1)},
+	} {
+		if _, err := line.Figure(); err == nil {
+			t.Errorf("%s: a figure", name)
+		}
+	}
+}
+
+// TestTimelineHostile: counters that go back or jump are no rate below 0 and no
+// share above 1.
+func TestTimelineHostile(t *testing.T) {
+	line := madeUpTimeline(1)
+	line.Samples[3].VCPUs[0] = TimelineVCPU{RunNS: math.MaxUint64, Switches: 1, Signals: math.MaxUint64, Task: "</text><script>"}
+	line.Samples[7].VCPUs[0] = TimelineVCPU{RunNS: 0, Switches: math.MaxUint64, Signals: 0}
+	all, err := line.intervals()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range all {
+		if v.run[0] < 0 || v.run[0] > 1 || v.signals < 0 || v.switches < -1 || math.IsNaN(v.switches) {
+			t.Errorf("%+v", v)
+		}
+	}
+	f, err := line.Figure()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var svg bytes.Buffer
+	if err := f.WriteSVG(&svg); err != nil || strings.Contains(svg.String(), "<script") {
+		t.Errorf("a task's name became markup (%v)", err)
+	}
+}
