@@ -6,7 +6,7 @@ TAGS    ?= xen
 RUNS    ?= results/runs
 BIN     := bin/hangbench
 
-.PHONY: help build build-xen test test-libvmi lint reproduce-quick clean
+.PHONY: help build build-xen test test-libvmi lint reproduce-quick figures clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -41,6 +41,9 @@ lint: ## gofmt, vet with and without Xen and cgo
 
 reproduce-quick: build ## fetch, build, run the quick suite in the lab, print tables and draw figures
 	$(BIN) run quick --seed $(SEED) --out $(RUNS)
+
+figures: build ## draw all figures of the reference run, without Xen, in seconds
+	$(BIN) report results/reference/quick
 
 clean: ## remove the program; the cache and the results stay
 	rm -rf bin

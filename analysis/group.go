@@ -22,7 +22,13 @@ type Key struct {
 
 // Guest describes the cell's guest in a few words.
 func (k Key) Guest() string {
-	return fmt.Sprintf("%s, %d vCPU, %d MiB", k.Kernel, k.VCPUs, k.MemoryMiB)
+	parts := k.guestParts()
+	return strings.Join(parts[:], ", ")
+}
+
+// guestParts are the words of Guest one by one.
+func (k Key) guestParts() [3]string {
+	return [3]string{k.Kernel, fmt.Sprintf("%d vCPU", k.VCPUs), fmt.Sprintf("%d MiB", k.MemoryMiB)}
 }
 
 // Cell is the trials of one key, in plan order.
@@ -69,9 +75,13 @@ func (c *Cell) Valid() []results.Trial {
 
 // Values returns the measure's value of every valid trial that has one.
 func (c *Cell) Values(m Measure) []float64 {
-	var xs []float64
-	for _, t := range c.Valid() {
-		if x, ok := m(&t); ok {
+	xs := make([]float64, 0, len(c.Trials))
+	for i := range c.Trials {
+		t := &c.Trials[i] // a Trial is large: no copies
+		if t.Outcome == results.Invalid {
+			continue
+		}
+		if x, ok := m(t); ok {
 			xs = append(xs, x)
 		}
 	}
@@ -82,8 +92,8 @@ func (c *Cell) Values(m Measure) []float64 {
 // there are several, as in "spin" or "hard 1, spin 2"; empty without a verdict.
 func (c *Cell) Classes() string {
 	count := make(map[string]int)
-	for _, t := range c.Valid() {
-		if t.Class != "" {
+	for i := range c.Trials {
+		if t := &c.Trials[i]; t.Outcome != results.Invalid && t.Class != "" {
 			count[t.Class]++
 		}
 	}
@@ -104,8 +114,9 @@ type Set struct {
 	Host  string
 	Cells []*Cell
 
-	suites, drivers, guests []string
-	trials                  int
+	suites, drivers []string
+	guests          [3][]string // kernels, vCPUs, memory sizes: see guestParts
+	trials          int
 }
 
 // Group makes cells of trials. It refuses an empty list, and trials of several
@@ -121,7 +132,7 @@ func Group(trials []results.Trial) (*Set, error) {
 		if t.Host != s.Host {
 			return nil, fmt.Errorf("trials of hosts %q and %q do not mix: their clocks differ, summarise them apart", s.Host, t.Host)
 		}
-		k := keyOf(&t)
+		k := KeyOf(&t)
 		c := cells[k]
 		if c == nil {
 			c = &Cell{Key: k}
@@ -132,7 +143,9 @@ func Group(trials []results.Trial) (*Set, error) {
 		c.Counts.add(&t)
 		s.suites = addName(s.suites, t.Suite)
 		s.drivers = addName(s.drivers, t.Driver)
-		s.guests = addName(s.guests, k.Guest())
+		for i, part := range k.guestParts() {
+			s.guests[i] = addName(s.guests[i], part)
+		}
 		if t.Expected != "" || t.DeadlineNS > 0 || t.Outcome == results.Detected || t.Outcome == results.Missed {
 			fault[t.Scenario] = true
 		}
@@ -146,7 +159,8 @@ func Group(trials []results.Trial) (*Set, error) {
 	return s, nil
 }
 
-func keyOf(t *results.Trial) Key {
+// KeyOf is the key of the trial's cell.
+func KeyOf(t *results.Trial) Key {
 	kernel := t.GuestKernel
 	if t.GuestBoot != "" {
 		kernel += ", " + t.GuestBoot // another kernel to all intents: never averaged with the plain one
@@ -158,15 +172,21 @@ func keyOf(t *results.Trial) Key {
 }
 
 // Label is the label of the trial's cell.
-func (s *Set) Label(t *results.Trial) string { return s.label(keyOf(t)) }
+func (s *Set) Label(t *results.Trial) string { return s.label(KeyOf(t)) }
 
 func (s *Set) label(k Key) string {
 	label := k.Mechanism
 	if len(s.drivers) > 1 {
 		label += "/" + k.Driver
 	}
-	if len(s.guests) > 1 {
-		label += fmt.Sprintf(" (%s)", k.Guest())
+	var differ []string
+	for i, part := range k.guestParts() {
+		if len(s.guests[i]) > 1 {
+			differ = append(differ, part)
+		}
+	}
+	if len(differ) > 0 {
+		label += fmt.Sprintf(" (%s)", strings.Join(differ, ", "))
 	}
 	return label
 }
@@ -238,8 +258,14 @@ func (s *Set) Caption() string {
 	if len(s.drivers) == 1 {
 		parts = append(parts, "driver: "+s.drivers[0])
 	}
-	if len(s.guests) == 1 {
-		parts = append(parts, "guest: "+s.guests[0])
+	var guest []string // what all guests have in common
+	for _, names := range s.guests {
+		if len(names) == 1 {
+			guest = append(guest, names[0])
+		}
+	}
+	if len(guest) > 0 {
+		parts = append(parts, "guest: "+strings.Join(guest, ", "))
 	}
 	noun := "trials"
 	if s.trials == 1 {

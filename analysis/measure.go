@@ -45,6 +45,14 @@ var (
 		}
 		return float64(*t.DetectNS) / 1e6, true
 	}
+	// BackOutMS is the time from when the guest stood still, of its monitor's doing,
+	// to when the monitor let go of it by itself, in milliseconds.
+	BackOutMS Measure = func(t *results.Trial) (float64, bool) {
+		if t.BackOutNS == nil {
+			return 0, false
+		}
+		return float64(*t.BackOutNS) / 1e6, true
+	}
 	// WindowMS is the length of the monitored window in milliseconds.
 	WindowMS Measure = func(t *results.Trial) (float64, bool) { return float64(t.WindowNS) / 1e6, true }
 
@@ -62,6 +70,23 @@ var (
 		return float64(t.EPT.Total) / float64(t.Events.Delivered), true
 	}
 
+	// StepsPerEvent is single steps per delivered event.
+	StepsPerEvent Measure = func(t *results.Trial) (float64, bool) {
+		if t.Events.Delivered == 0 {
+			return 0, false
+		}
+		return float64(t.Events.Steps) / float64(t.Events.Delivered), true
+	}
+
+	// Seen is the task switches that the mechanism saw over those that the guest's
+	// run queues counted.
+	Seen Measure = func(t *results.Trial) (float64, bool) {
+		if t.Mechanism == "none" || t.Events.Switches == 0 {
+			return 0, false
+		}
+		return float64(t.Events.Signals) / float64(t.Events.Switches), true
+	}
+
 	// Progress is the guest's progress rate with the monitor over the rate
 	// without.
 	Progress Measure = func(t *results.Trial) (float64, bool) {
@@ -75,4 +100,15 @@ var (
 // monitored is a measure that trials without a monitor do not have.
 func monitored(of func(t *results.Trial) float64) Measure {
 	return func(t *results.Trial) (float64, bool) { return of(t), t.Mechanism != "none" }
+}
+
+// PerSecond is the measure over the length of the monitored window in seconds.
+func PerSecond(m Measure) Measure {
+	return func(t *results.Trial) (float64, bool) {
+		x, ok := m(t)
+		if !ok || t.WindowNS <= 0 {
+			return 0, false
+		}
+		return x / (float64(t.WindowNS) / 1e9), true
+	}
 }

@@ -78,6 +78,7 @@ type Event struct {
 	Write   bool   // EventAccess only: it was a write
 	Execute bool   // EventAccess only: it was an instruction fetch
 	RIP     uint64
+	RSP     uint64
 	RFLAGS  uint64
 	CR3     uint64
 }

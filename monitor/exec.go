@@ -60,7 +60,7 @@ func (m *execStep) handle(ev *Event, r *Response) error {
 
 // stepped ends the steps of a vCPU, and closes the page if it was the last.
 func (m *execStep) stepped(ev *Event, r *Response) error {
-	if m.s.stepping[ev.VCPU] {
+	if m.s.stepping[ev.VCPU] && m.steppers > 0 { // none after a probe
 		m.steppers--
 	}
 	m.s.step(ev.VCPU, false, r)
@@ -77,6 +77,15 @@ func (m *execStep) rearm() error {
 	m.open = false
 	if m.steppers > 0 {
 		return nil // the last of them closes it
+	}
+	return m.close()
+}
+
+// probe opens the page for the time until the next sample, or closes it.
+func (m *execStep) probe(host bool) error {
+	m.open, m.steppers = false, 0
+	if host {
+		return m.s.ring.SetAccess(HostView, m.s.trap.GFN, AccessRWX)
 	}
 	return m.close()
 }

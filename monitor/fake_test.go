@@ -16,6 +16,7 @@ type fakeGuest struct {
 	mu       sync.Mutex
 	script   []uint64 // RIPs to execute, then it halts
 	pc       int
+	runs     int // how often the script was begun anew
 	stride   int // instructions it executes at most before it looks at the time; 0 for any number
 	paused   int
 	busy     bool // runs until the moment of a pause, not only while it is waited for
@@ -45,6 +46,7 @@ type fakeGuest struct {
 	shutdown string
 	switches uint64 // what its run queue counts
 	freeze   bool   // runs and gets nowhere while it is in a view other than the host's
+	spins    bool   // the switch function's first instruction jumps to itself
 	cpuNS    uint64
 }
 
@@ -95,7 +97,7 @@ func (g *fakeGuest) may(gfn uint64) Access { return g.access[frameIn{g.view, gfn
 
 // event has the vCPU wait for an answer.
 func (g *fakeGuest) event(ev Event) {
-	ev.View = g.view
+	ev.View, ev.RSP = g.view, uint64(g.runs<<16+g.pc) // a stack of its own for each place in the script
 	g.pending, g.taken = &ev, false
 }
 
@@ -159,7 +161,9 @@ func (g *fakeGuest) execute(rip uint64) bool {
 	if rip == trapVA {
 		g.switches++
 	}
-	g.pc++
+	if !g.spins || rip != trapVA {
+		g.pc++
+	}
 	if g.fast {
 		g.fast = false
 		g.view = g.fastView

@@ -97,7 +97,7 @@ func (m *int3Step) handle(ev *Event, r *Response) error {
 		}
 		return m.write(m.gpa, m.original)
 	case EventStep:
-		if m.s.stepping[ev.VCPU] {
+		if m.s.stepping[ev.VCPU] && m.steppers > 0 { // none after a probe
 			m.steppers--
 		}
 		m.s.step(ev.VCPU, false, r)
@@ -120,8 +120,17 @@ func (m *int3Step) rearm() error {
 	return m.write(m.gpa, breakpoint)
 }
 
+// probe takes the breakpoint out for the time until the next sample, or puts it in.
+func (m *int3Step) probe(host bool) error {
+	m.open, m.steppers = false, 0
+	if host {
+		return m.write(m.gpa, m.original)
+	}
+	return m.write(m.gpa, breakpoint)
+}
+
 // The original byte is back when release is called (disarm comes first for
-// breakpoints), so a vCPU that stands at ours executes the original.
+// breakpoints, and so does probe), so a vCPU that stands at ours executes the original.
 func (m *int3Step) release(ev *Event, r *Response) {
 	if ev.Kind == EventBreakpoint {
 		m.ours(ev, r)

@@ -13,6 +13,9 @@ type Mechanism struct {
 	Miss  string // what it can miss
 	Needs string // what it needs of host and guest
 	Views bool   // uses altp2m
+	// Lifts says that a vCPU which meets the trap cannot go on before the answer
+	// lifts it: an answer that does not leaves the guest in a livelock.
+	Lifts bool
 	// Traced is what the hypervisor's trace shows of it: frames whose violations
 	// are the trap's.
 	Traced Access // permission left on the trapped frames; AccessRWX if no frame is trapped
@@ -79,6 +82,7 @@ func Mechanisms() []Mechanism {
 			Miss:   "switches of other vCPUs during a step; " + missPasses,
 			Needs:  needsMTF,
 			Traced: AccessRW,
+			Lifts:  true,
 			new:    func(s *Session) mechanism { return &execStep{s: s} },
 		},
 		{
@@ -87,6 +91,7 @@ func Mechanisms() []Mechanism {
 			Miss:   "switches during the step of an instruction that Xen cannot emulate; " + missPasses,
 			Needs:  needsMTF,
 			Traced: AccessRW,
+			Lifts:  true,
 			new:    func(s *Session) mechanism { return &execEmulate{execStep{s: s}} },
 		},
 		{
@@ -96,6 +101,7 @@ func Mechanisms() []Mechanism {
 			Needs:  needsMTF + needsAltp2m,
 			Traced: AccessRW,
 			Views:  true,
+			Lifts:  true,
 			new:    func(s *Session) mechanism { return &execAltp2m{views: views{s: s}} },
 		},
 		{
@@ -105,6 +111,7 @@ func Mechanisms() []Mechanism {
 			Needs:  needsMTF + " with fast single-step (Xen 4.14)" + needsAltp2m,
 			Traced: AccessRW,
 			Views:  true,
+			Lifts:  true,
 			new:    func(s *Session) mechanism { return &execAltp2mFast{views{s: s}} },
 		},
 		{
@@ -112,6 +119,7 @@ func Mechanisms() []Mechanism {
 			Traps: "a breakpoint at the switch function's first byte, taken out for all vCPUs while one of them steps over it",
 			Miss:  "switches of other vCPUs during a step; " + missPasses,
 			Needs: "Intel VMX, monitor trap flag; the guest can see the breakpoint",
+			Lifts: true,
 			new:   func(s *Session) mechanism { return &int3Step{int3: int3{s: s}} },
 		},
 		{
@@ -121,6 +129,7 @@ func Mechanisms() []Mechanism {
 			Needs:  needsMTF + " with fast single-step, execute-only EPT, a frame of memory beside the guest's" + needsAltp2m,
 			Traced: AccessX,
 			Views:  true,
+			Lifts:  true,
 			new:    func(s *Session) mechanism { return &int3Altp2m{views: views{s: s}, int3: int3{s: s}} },
 		},
 		{
@@ -130,6 +139,7 @@ func Mechanisms() []Mechanism {
 			Needs:  needsMTF + " with fast single-step; the guest kernel's types" + needsAltp2m,
 			Traced: AccessRX,
 			Views:  true,
+			Lifts:  true,
 			new:    func(s *Session) mechanism { return &writeAltp2m{views: views{s: s}} },
 		},
 	}

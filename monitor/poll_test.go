@@ -5,22 +5,17 @@ import (
 	"time"
 )
 
-// TestNoRing: a wait ends by its time, by Wake before or meanwhile, and Wake
-// may come after Close.
+// TestNoRing: a wait ends by its time, and by Wake before or meanwhile.
 func TestNoRing(t *testing.T) {
-	r, err := newNoRing()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := r.Wait(time.Millisecond); err != nil {
-		t.Error(err)
-	}
-	if err := r.Wait(-time.Second); err != nil {
-		t.Error(err)
+	var r noRing
+	for _, d := range []time.Duration{time.Millisecond, 0, -time.Second} {
+		if err := r.Wait(d); err != nil {
+			t.Error(err)
+		}
 	}
 	r.Wake()
-	if err := r.Wait(time.Hour); err != nil {
-		t.Error(err)
+	if err := r.Wait(time.Hour); err != nil || r.woken.Load() {
+		t.Errorf("%v, woken still %v", err, r.woken.Load())
 	}
 	go r.Wake()
 	if err := r.Wait(time.Hour); err != nil {
@@ -28,12 +23,5 @@ func TestNoRing(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(20, func() { r.Wait(0) }); n != 0 {
 		t.Errorf("%v allocations a wait", n)
-	}
-	if err := r.Close(); err != nil {
-		t.Error(err)
-	}
-	r.Wake()
-	if err := r.Close(); err != nil {
-		t.Errorf("closed twice: %v", err)
 	}
 }

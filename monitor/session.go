@@ -84,6 +84,9 @@ type Counters struct {
 	// BackedOut says why the monitor let go of the guest by itself and went on
 	// polling; empty if it did not.
 	BackedOut string
+	// BackOutNS is the time from when the guest was first seen to stand still to
+	// when it was let go, of a monitor that backed out.
+	BackOutNS int64
 }
 
 // Events is how many times a vCPU was stopped.
@@ -104,10 +107,11 @@ type Session struct {
 	count       Counters
 	signals     []uint64 // by vCPU, like all below
 	lastSignals []uint64
-	spent       []int  // passes in this sampling period
-	rest        []int  // stops since the last pass began
-	heard       []bool // whether there was a signal in this sampling period, or the vCPU had none to give
-	stepping    []bool // as the hypervisor has it
+	spent       []int     // passes in this sampling period
+	passes      []onePass // the last ones
+	maxPass     int       // bound of what a pass may grow to, in stops
+	heard       []bool    // whether there was a signal in this sampling period, or the vCPU had none to give
+	stepping    []bool    // as the hypervisor has it
 	queues      []detect.RunQueue
 	firstSwitch []uint64 // the run queues' counts when the trap was set
 	states      []VCPUState
@@ -118,6 +122,10 @@ type Session struct {
 	look     detect.Kernel
 	nextLook int64
 	watchdog watchdog
+	echo     bool            // the event in hand shows the same stop as the one before
+	withheld *detect.Verdict // until it is known whether the monitor itself is at fault
+
+	mishandle atomic.Bool // see Mishandle
 
 	dither *rand.Rand    // of period; its seed is fixed, so that equal runs stay equal
 	total  atomic.Uint64 // signals up to the last observation
@@ -139,7 +147,7 @@ func Attach(cfg Config) (*Session, error) {
 	s := &Session{
 		cfg: cfg, trap: cfg.Trap,
 		signals: make([]uint64, n), lastSignals: make([]uint64, n),
-		spent: make([]int, n), rest: make([]int, n), heard: make([]bool, n), stepping: make([]bool, n),
+		spent: make([]int, n), passes: make([]onePass, n), heard: make([]bool, n), stepping: make([]bool, n),
 		queues: make([]detect.RunQueue, n), firstSwitch: make([]uint64, n), states: make([]VCPUState, n),
 		watchdog: newWatchdog(n),
 		detector: detect.NewDetector(cfg.Thresholds),
@@ -148,6 +156,10 @@ func Attach(cfg Config) (*Session, error) {
 		verdict:  make(chan detect.Verdict, 1),
 		stop:     make(chan struct{}),
 		done:     make(chan struct{}),
+		maxPass:  2 * longPass,
+	}
+	for i := range s.passes {
+		s.passes[i].limit = longPass
 	}
 	if s.cfg.Passes == 0 {
 		s.cfg.Passes = DefaultPasses
@@ -206,12 +218,7 @@ func (s *Session) Detach() (Counters, error) {
 func (s *Session) run(ready chan<- error) {
 	defer close(s.done)
 	if s.polls() {
-		ring, err := newNoRing()
-		if err != nil {
-			ready <- err
-			return
-		}
-		s.ring = ring
+		s.ring = &noRing{}
 	} else {
 		ring, err := s.cfg.Driver.Listen()
 		if err != nil {
@@ -323,6 +330,9 @@ func (s *Session) loop() error {
 			// A sample that came late does not make the next ones come faster.
 			now = s.cfg.Now()
 			next = max(next+s.period(), now)
+			// Not with every event, though the runtime would like it: it hands the
+			// goroutine to another thread meanwhile.
+			runtime.Gosched()
 			continue
 		}
 		events, err := s.serve(time.Duration(next-now), s.answers)
@@ -331,10 +341,6 @@ func (s *Session) loop() error {
 		}
 		if round++; events == 0 || round == rounds {
 			now, round = s.cfg.Now(), 0
-			// A goroutine that never yields is preempted by the runtime's sysmon every
-			// 10 ms, and sysmon, having had something to do, comes back every 20 us for
-			// a while. That costs more than the events.
-			runtime.Gosched()
 		}
 	}
 }
@@ -383,8 +389,35 @@ func (s *Session) answer(ev *Event, r *Response) error {
 		return s.ring.SetAccess(ev.View, ev.GFN, AccessRWX)
 	}
 	s.counted(ev)
-	s.watchdog.alive(ev.VCPU)
+	s.echo = s.watchdog.event(ev, s.cfg.Now)
+	if s.watchdog.probing() {
+		// The trap is lifted, and no answer may set it again.
+		s.mech.release(ev, r)
+		return nil
+	}
+	if s.mishandle.Load() && s.stopped(ev) {
+		return nil
+	}
 	return s.mech.handle(ev, r)
+}
+
+// Mishandle breaks the monitor on purpose, or mends it: it answers whoever meets
+// the trap without lifting the trap, so that the vCPU meets it again, for ever.
+// It is there to prove that the watchdog sees that, and nothing but a scenario
+// calls it. The error says that the mechanism has no trap of that kind. It may be
+// called at any time, from any goroutine.
+func (s *Session) Mishandle(on bool) error {
+	if on && !s.cfg.Mechanism.Lifts {
+		return fmt.Errorf("mechanism %s stops nobody who cannot go on by himself", s.cfg.Mechanism.Name)
+	}
+	s.mishandle.Store(on)
+	return nil
+}
+
+// stopped reports whether the vCPU stands at the trap and cannot go on before it
+// is lifted.
+func (s *Session) stopped(ev *Event) bool {
+	return ev.Kind == EventAccess || ev.Kind == EventBreakpoint && s.atTrap(ev)
 }
 
 // counted counts an event by its kind.
@@ -450,11 +483,12 @@ func (s *Session) sample(now int64) error {
 		total += n
 	}
 	s.total.Store(total)
-	if v, stuck := s.watchdog.livelock(); stuck {
-		v.TimeNS = now
-		if err := s.backOut(v.Evidence[0]); err != nil {
+	if v, since, stuck := s.watchdog.livelock(); stuck {
+		if err := s.backOut(v.Evidence[0], since); err != nil {
 			return err
 		}
+		v.Evidence = append(v.Evidence, fmt.Sprintf("the monitor let go of the guest %d ms after that set in, and polls", s.count.BackOutNS/1e6))
+		s.withheld = nil // whatever it looked like
 		s.deliver(v)
 	}
 	clear(s.spent)
@@ -468,13 +502,19 @@ func (s *Session) sample(now int64) error {
 	v, hung := s.detector.Observe(&s.obs)
 	s.mu.Unlock()
 	if hung {
-		s.deliver(v)
+		s.withheld = &v
+	}
+	if s.withheld != nil && !s.watchdog.probing() {
+		s.deliver(*s.withheld)
+		s.withheld = nil
 	}
 	return nil
 }
 
-// deliver passes a verdict on; only the first counts.
+// deliver passes a verdict on, as of now: the guest may have run while it was
+// observed. Only the first counts.
 func (s *Session) deliver(v detect.Verdict) {
+	v.TimeNS = s.cfg.Now()
 	select {
 	case s.verdict <- v:
 	default:
@@ -537,6 +577,15 @@ func (s *Session) sampleVCPU(i int, now int64, live bool) error {
 		if err := s.watchdog.sample(s, i, now, st.CPUTimeNS, &r); err != nil {
 			return err
 		}
+	} else if live && st.Online && !st.Blocked && s.watchdog.echoing(i) {
+		// It gave a signal, and then the same stop over and over.
+		var r Registers
+		if err := s.cfg.Driver.Registers(i, &r); err != nil {
+			return err
+		}
+		if err := s.watchdog.sample(s, i, now, st.CPUTimeNS, &r); err != nil {
+			return err
+		}
 	} else if live && st.Online {
 		s.watchdog.alive(i)
 	} else if err := s.watchdog.gone(s, i); err != nil {
@@ -557,8 +606,11 @@ func (s *Session) lockIn(r *Registers) string {
 	return ""
 }
 
-// signal counts a sign of life of a vCPU.
+// signal counts a sign of life of a vCPU. An echo is none.
 func (s *Session) signal(vcpu int) {
+	if s.echo {
+		return
+	}
 	s.signals[vcpu]++
 	s.heard[vcpu] = true
 }
@@ -569,14 +621,28 @@ func (s *Session) atTrap(ev *Event) bool { return ev.RIP == s.trap.VA }
 
 // spend takes note that the trap has stopped a vCPU, and reports whether it may
 // do so again in this sampling period. start says that the stop begins a pass;
-// others belong to the pass before, unless they become too many.
+// others belong to the pass before, unless they become too many: then that was all
+// for this period. The next time twice as many may come, up to maxPass, until a
+// pass begins: or a vCPU that always does something long before it gets to that
+// would never be seen to.
 func (s *Session) spend(vcpu int, start bool) bool {
-	s.rest[vcpu]++
-	if start || s.rest[vcpu] >= longPass {
-		s.rest[vcpu] = 0
+	p := &s.passes[vcpu]
+	p.stops++
+	switch {
+	case start:
+		p.stops, p.limit = 0, longPass
 		s.spent[vcpu]++
+	case p.stops >= p.limit:
+		p.stops, p.limit = 0, min(2*p.limit, s.maxPass)
+		s.spent[vcpu] = max(s.spent[vcpu], s.cfg.Passes)
 	}
 	return s.cfg.Passes < 0 || s.spent[vcpu] < s.cfg.Passes
+}
+
+// onePass is the pass that a vCPU is in.
+type onePass struct {
+	stops int // since it began
+	limit int // stops of it at most
 }
 
 // longPass is how many stops a pass may have that are not its first: the switch

@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -39,6 +40,13 @@ func (g *fakeGuest) finish(t *testing.T) {
 			t.Fatalf("the guest stands still at instruction %d of %d", pc, len(g.script))
 		}
 	}
+}
+
+// again has the guest execute its script anew.
+func (g *fakeGuest) again() {
+	defer g.lock()()
+	g.pc = 0
+	g.runs++
 }
 
 // watching are all mechanisms that attach something.
@@ -126,6 +134,40 @@ func TestPasses(t *testing.T) {
 			if stops := c.Accesses + c.Breakpoints + c.CR3; stops > (c.Samples+1)*uint64(3*passes+1) || mech != "poll" && c.Signals < c.Samples/2 {
 				t.Errorf("%s, %d passes: %+v", mech, passes, c)
 			}
+		}
+	}
+}
+
+// TestLongPass: stops that begin no pass use a sampling period up, the later the
+// more often that has happened; what begins one starts over.
+func TestLongPass(t *testing.T) {
+	s := &Session{cfg: Config{Passes: 2}, passes: []onePass{{limit: longPass}}, spent: []int{0}, maxPass: 4 * longPass}
+	// stops until the period is used up
+	period := func() (n int) {
+		s.spent[0] = 0
+		for n = 1; s.spend(0, false); n++ {
+			if n > 100*longPass {
+				t.Fatal("no end")
+			}
+		}
+		return n
+	}
+	for i, want := range []int{longPass, 2 * longPass, 4 * longPass, 4 * longPass} {
+		if n := period(); n != want {
+			t.Errorf("period %d ends after %d stops, want %d", i, n, want)
+		}
+	}
+	s.spent[0] = 0
+	if !s.spend(0, true) || s.spend(0, true) {
+		t.Error("a period has not two passes")
+	}
+	if n := period(); n != longPass {
+		t.Errorf("after a pass began: %d stops, want %d", n, longPass)
+	}
+	s.cfg.Passes = -1
+	for range 10 * longPass {
+		if !s.spend(0, false) {
+			t.Fatal("unlimited passes were used up")
 		}
 	}
 }
@@ -246,9 +288,7 @@ func TestLivelock(t *testing.T) {
 	}
 	select {
 	case v := <-s.Verdict():
-		if v.Class != detect.ClassMonitor || v.Scope != detect.Full || len(v.Evidence) != 1 {
-			t.Errorf("verdict %+v", v)
-		}
+		checkLivelock(t, v)
 	case <-time.After(10 * time.Second):
 		t.Fatal("the livelock was not noticed")
 	}
@@ -257,11 +297,134 @@ func TestLivelock(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.BackedOut == "" {
-		t.Error("the counters do not say that the monitor backed out")
+	if c.BackedOut == "" || c.BackOutNS <= 0 {
+		t.Errorf("the counters do not say that the monitor backed out, and how soon: %+v", c)
 	}
 	if err := g.clean(); err != nil {
 		t.Error(err)
+	}
+}
+
+func checkLivelock(t *testing.T, v detect.Verdict) {
+	t.Helper()
+	if v.Class != detect.ClassMonitor || v.Scope != detect.Full || len(v.Evidence) != 2 || !strings.Contains(v.Evidence[1], "let go") {
+		t.Errorf("verdict %+v", v)
+	}
+}
+
+// lifting are all mechanisms whose answers must lift the trap.
+func lifting() []string {
+	var names []string
+	for _, m := range Mechanisms() {
+		if m.Lifts {
+			names = append(names, m.Name)
+		}
+	}
+	return names
+}
+
+// TestMishandle: a monitor that answers everybody at its trap and lets nobody
+// pass is noticed by the watchdog, which lets go and says so, and the guest goes
+// on; the answers count as no sign of life.
+func TestMishandle(t *testing.T) {
+	if got := len(lifting()); got != 7 {
+		t.Errorf("%d mechanisms have a trap that an answer must lift, want 7: %v", got, lifting())
+	}
+	for _, name := range lifting() {
+		t.Run(name, func(t *testing.T) {
+			g := newFakeGuest(slices.Concat([]uint64{userVA}, pass, pass, pass)...)
+			s, err := attachTo(g, name, -1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			g.finish(t)
+			if err := s.Mishandle(true); err != nil {
+				t.Fatal(err)
+			}
+			g.again()
+			select {
+			case v := <-s.Verdict():
+				checkLivelock(t, v)
+			case <-time.After(10 * time.Second):
+				t.Fatal("the livelock was not noticed")
+			}
+			g.finish(t)
+			c, err := s.Detach()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.BackedOut == "" || c.Signals > 6 {
+				t.Errorf("%+v, want a monitor that backed out, and a signal for each of 6 passes at most", c)
+			}
+			if err := g.clean(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for _, name := range []string{"cr3", "poll"} {
+		s, err := attachTo(newFakeGuest(), name, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Mishandle(true); err == nil {
+			t.Errorf("%s: nobody says that it cannot hold a guest up", name)
+		}
+		if _, err := s.Detach(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestOwnLoopAtTrap: a guest that loops in one instruction at the very trap makes
+// the same event over and over, and that is not the monitor's doing. When the loop
+// ends the trap is still there.
+func TestOwnLoopAtTrap(t *testing.T) {
+	for _, name := range lifting() {
+		if name == "write-altp2m" { // traps no execution
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			m, err := FindMechanism(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			g := newFakeGuest(pass...)
+			g.spins, g.stride = true, 10
+			start := time.Now()
+			samples := make(chan struct{}, 1000)
+			s, err := Attach(Config{Driver: g, Mechanism: m, Trap: Trap{Symbol: "__switch_to_asm", VA: trapVA, GFN: trapGFN},
+				Kernel: g, Symbols: noNames{}, Thresholds: detect.DefaultThresholds(), Sample: 5 * time.Millisecond, Passes: -1,
+				Now: func() int64 { return int64(time.Since(start)) },
+				Record: func(*detect.Observation) {
+					select {
+					case samples <- struct{}{}:
+					default:
+					}
+				}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 10 * (stillSamples + awaySamples) {
+				<-samples
+			}
+			g.mu.Lock()
+			g.spins = false
+			g.mu.Unlock()
+			g.finish(t)
+			before := s.Signals()
+			g.again()
+			g.finish(t)
+			c, err := s.Detach()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.BackedOut != "" || c.Signals <= before {
+				t.Errorf("%d signals before the next pass, %+v", before, c)
+			}
+			if err := g.clean(); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 

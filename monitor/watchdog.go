@@ -19,8 +19,14 @@ import (
 // loop's again afterwards. Who was held up by the view does not come back to
 // where it was, to the last register. A guest's own loop that ends by itself
 // within those few samples cannot be told from a livelock.
+//
+// Or it faults with an event each time, is answered, and faults again at the same
+// instruction: then the monitor is busy, the vCPU runs, and the guest gets nowhere
+// either. Such events are echoes. They are no sign of life, in every mechanism in
+// which an answer must lift the trap; the watchdog tries those as it tries a view.
 type watchdog struct {
-	vcpus []watched
+	vcpus  []watched
+	echoes []echo
 }
 
 type watched struct {
@@ -28,6 +34,7 @@ type watched struct {
 	cpuNS   uint64
 	sinceNS int64 // when the registers were first seen as they are
 	still   int   // samples in a row with the same registers while it ran
+	fed     int   // of these, how many had echoes since the one before
 	probing bool  // it is in the host view to see whether it moves
 	away    int   // samples of the probe with other registers
 	moved   bool  // it did move on
@@ -49,10 +56,41 @@ const (
 	awaySamples = 3
 )
 
-func newWatchdog(n int) watchdog { return watchdog{vcpus: make([]watched, n)} }
+// echo is where a vCPU was at its last event, and how often it has been there
+// since it was anywhere else.
+type echo struct {
+	rip, rsp, cr3 uint64
+	some          bool
+	n             int
+	told          int   // n at the last sample
+	sinceNS       int64 // when the first of the n came
+}
 
-// alive takes note that a vCPU got somewhere: it made an event, switched tasks
-// or halted.
+func newWatchdog(n int) watchdog { return watchdog{vcpus: make([]watched, n), echoes: make([]echo, n)} }
+
+// event takes note of an event and reports whether it is an echo of the one
+// before. Two passes of the switch function in a row are on two tasks' stacks, and
+// any instruction that was executed leaves RIP elsewhere, unless it jumps to
+// itself or repeats. A write of CR3 is over when it is told of.
+func (w *watchdog) event(ev *Event, now func() int64) bool {
+	e := &w.echoes[ev.VCPU]
+	at := echo{rip: ev.RIP, rsp: ev.RSP, cr3: ev.CR3, some: true}
+	if ev.Kind == EventCR3 || !e.some || at.rip != e.rip || at.rsp != e.rsp || at.cr3 != e.cr3 {
+		*e = at
+		w.alive(ev.VCPU)
+		return false
+	}
+	if e.n++; e.n == 1 {
+		e.sinceNS = now()
+	}
+	return true
+}
+
+// echoing reports whether there were echoes since the last sample.
+func (w *watchdog) echoing(i int) bool { return w.echoes[i].n > w.echoes[i].told }
+
+// alive takes note that a vCPU got somewhere: it made an event that is no echo,
+// switched tasks or halted.
 func (w *watchdog) alive(i int) {
 	v := &w.vcpus[i]
 	if v.probing {
@@ -76,7 +114,9 @@ func (w *watchdog) gone(s *Session, i int) error {
 
 // sample compares the registers of a vCPU that gave no signal with those before.
 func (w *watchdog) sample(s *Session, i int, now int64, cpuNS uint64, r *Registers) error {
-	v := &w.vcpus[i]
+	v, e := &w.vcpus[i], &w.echoes[i]
+	fed := w.echoing(i)
+	e.told = e.n
 	if v.probing {
 		if cpuNS == v.cpuNS { // it did not run: that says nothing
 			return nil
@@ -99,10 +139,21 @@ func (w *watchdog) sample(s *Session, i int, now int64, cpuNS uint64, r *Registe
 		return nil
 	}
 	v.cpuNS = cpuNS
-	if v.still++; v.still < stillSamples || !s.cfg.Mechanism.Views || s.count.BackedOut != "" {
+	v.still++
+	if fed {
+		v.fed++
+	}
+	switch {
+	case v.still < stillSamples || s.count.BackedOut != "":
+		return nil
+	case v.fed >= stillSamples:
+		v.sinceNS = e.sinceNS
+		v.note = fmt.Sprintf("vCPU %d: all registers stood still for %d ms at RIP %#x while the monitor answered %d events of that one instruction, and moved on once the trap was lifted", i, (now-v.sinceNS)/1e6, r.RIP, e.n+1)
+	case s.cfg.Mechanism.Views:
+		v.note = fmt.Sprintf("vCPU %d: all registers stood still for %d ms at RIP %#x in the monitor's view while it ran, and moved on in view 0", i, (now-v.sinceNS)/1e6, r.RIP)
+	default:
 		return nil
 	}
-	v.note = fmt.Sprintf("vCPU %d: all registers stood still for %d ms at RIP %#x in the monitor's view while it ran, and moved on in view 0", i, (now-v.sinceNS)/1e6, r.RIP)
 	first := !w.probing()
 	v.probing = true
 	if !first {
@@ -129,42 +180,49 @@ func (w *watchdog) endProbe(s *Session) error {
 	return s.probe(false)
 }
 
-// livelock reports a livelock that was proven.
-func (w *watchdog) livelock() (detect.Verdict, bool) {
-	var v detect.Verdict
+// livelock reports a livelock that was proven, and since when the first of its
+// vCPUs was seen to stand still.
+func (w *watchdog) livelock() (v detect.Verdict, sinceNS int64, stuck bool) {
 	for i := range w.vcpus {
 		if w.vcpus[i].moved {
+			if len(v.VCPUs) == 0 || w.vcpus[i].sinceNS < sinceNS {
+				sinceNS = w.vcpus[i].sinceNS
+			}
 			v.VCPUs = append(v.VCPUs, i)
 			v.Evidence = append(v.Evidence, w.vcpus[i].note)
 		}
 	}
 	if len(v.VCPUs) == 0 {
-		return v, false
+		return v, 0, false
 	}
 	clear(w.vcpus)
+	clear(w.echoes)
 	v.Class, v.Scope = detect.ClassMonitor, detect.Partial
 	if len(v.VCPUs) == len(w.vcpus) {
 		v.Scope = detect.Full
 	}
-	return v, true
+	return v, sinceNS, true
 }
 
-// probe puts all vCPUs in the host view, or back.
+// probe lifts the trap for all vCPUs, with views by putting them in the host
+// view, or sets it again.
 func (s *Session) probe(host bool) error {
 	m, ok := s.mech.(interface{ probe(host bool) error })
 	if !ok {
 		return nil
 	}
 	if err := m.probe(host); err != nil {
-		return fmt.Errorf("see whether the monitor's view holds the guest up: %w", err)
+		return fmt.Errorf("see whether the monitor's trap holds the guest up: %w", err)
 	}
 	return nil
 }
 
-// backOut lets go of the guest and goes on without traps, by polling.
-func (s *Session) backOut(why string) error {
+// backOut lets go of the guest, which stood still since then, and goes on without
+// traps, by polling.
+func (s *Session) backOut(why string, sinceNS int64) error {
 	s.count.BackedOut = why
 	err := s.letGo()
+	s.count.BackOutNS = s.cfg.Now() - sinceNS
 	s.mech = &poll{s: s}
 	if err == nil && s.cfg.Kernel == nil {
 		err = errors.New("there is nothing to go on with: the guest's kernel cannot be read")

@@ -23,6 +23,8 @@ const (
 	waits          // does not run
 	signals        // gives a sign of life
 	paused         // is not to run
+	echoes         // runs, keeps its registers, and meets the trap over and over
+	repeats        // meets it over and over too, and is seen with other registers
 )
 
 // TestWatchdog follows one vCPU from sample to sample, in the fake's place and
@@ -76,7 +78,7 @@ func TestWatchdog(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				v, stuck := s.watchdog.livelock()
+				v, _, stuck := s.watchdog.livelock()
 				found = found || stuck
 				if stuck && (v.Class != detect.ClassMonitor || v.Scope != detect.Full || len(v.Evidence) != 1) {
 					t.Errorf("verdict %+v", v)
@@ -86,6 +88,83 @@ func TestWatchdog(t *testing.T) {
 				t.Errorf("verdict %v, host view %v; want %v, %v", found, m.calls, tc.verdict, tc.host)
 			}
 		})
+	}
+}
+
+// TestWatchdogEchoes: events at which nothing has moved are no sign of life, and
+// are the monitor's doing only if the vCPU moves on once the trap is lifted.
+func TestWatchdogEchoes(t *testing.T) {
+	rep := func(n int, what int) []int { return slices.Repeat([]int{what}, n) }
+	stuck := rep(1+stillSamples, echoes)
+	gone := rep(awaySamples, handler)
+	for _, tc := range []struct {
+		name    string
+		does    [][]int
+		views   bool
+		verdict bool
+		lifted  []bool
+	}{
+		{"livelock", [][]int{stuck, gone}, false, true, []bool{true}},
+		{"livelock in a view", [][]int{stuck, gone}, true, true, []bool{true}},
+		{"still at it with the trap lifted", [][]int{stuck, rep(1, echoes), gone}, false, false, []bool{true, false}},
+		{"an event elsewhere between", [][]int{stuck[1:], rep(1, signals), stuck[1:]}, false, false, nil},
+		{"echoes end before it is long enough", [][]int{stuck[1:], rep(20, stays)}, false, false, nil},
+		{"an instruction that repeats", [][]int{rep(20, repeats)}, false, false, nil},
+		{"no event and no view: not the monitor's", [][]int{rep(20, stays)}, false, false, nil},
+		{"own loop at the trap", [][]int{stuck, rep(1, stays), rep(20, echoes)}, false, false, []bool{true, false}},
+		{"own loop at the trap, sampled in its timer tick", [][]int{stuck, rep(2, handler), rep(1, stays)}, false, false, []bool{true, false}},
+		{"paused while it is tried", [][]int{stuck, rep(1, paused), gone}, false, false, []bool{true, false}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			m := &probed{}
+			s := &Session{cfg: Config{Mechanism: Mechanism{Views: tc.views}}, mech: m, watchdog: newWatchdog(1)}
+			var cpu uint64
+			var now int64
+			clock := func() int64 { return now }
+			found := false
+			for n, what := range slices.Concat(tc.does...) {
+				now = int64(n+1) * 1e8
+				cpu++
+				r := Registers{RIP: trapVA}
+				var err error
+				switch what {
+				case paused:
+					err = s.watchdog.gone(s, 0)
+				case signals:
+					if s.watchdog.event(&Event{Kind: EventAccess, RIP: offPage, RSP: 8}, clock) {
+						t.Error("an event elsewhere is taken for an echo")
+					}
+				default:
+					if what == handler || what == repeats {
+						r.General[3] = uint64(n) + 1
+					}
+					if what == echoes || what == repeats {
+						for range 3 {
+							s.watchdog.event(&Event{Kind: EventAccess, RIP: trapVA, RSP: 16}, clock)
+						}
+					}
+					err = s.watchdog.sample(s, 0, now, cpu, &r)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				v, since, stuck := s.watchdog.livelock()
+				found = found || stuck
+				if stuck && (v.Class != detect.ClassMonitor || len(v.Evidence) != 1 || since != 1e8) {
+					t.Errorf("verdict %+v, stuck since %d; want since the first echo", v, since)
+				}
+			}
+			if found != tc.verdict || fmt.Sprint(m.calls) != fmt.Sprint(tc.lifted) {
+				t.Errorf("verdict %v, trap lifted %v; want %v, %v", found, m.calls, tc.verdict, tc.lifted)
+			}
+		})
+	}
+	// The writes of CR3 of two threads look alike, and are over when they are told of.
+	w := newWatchdog(1)
+	for range 3 {
+		if w.event(&Event{Kind: EventCR3, RIP: cr3VA}, nil) {
+			t.Error("a write of CR3 is taken for an echo")
+		}
 	}
 }
 
@@ -113,7 +192,7 @@ func TestWatchdogVCPUs(t *testing.T) {
 	for n := range awaySamples {
 		look(1, 100+uint64(n))
 	}
-	v, found := s.watchdog.livelock()
+	v, _, found := s.watchdog.livelock()
 	if !found || !slices.Equal(v.VCPUs, []int{1}) || v.Scope != detect.Partial {
 		t.Errorf("verdict %v: %+v, want one about vCPU 1", found, v)
 	}

@@ -20,6 +20,8 @@ func (m *writeAltp2m) plan() (Changes, error) {
 	if len(m.s.cfg.Counters) < len(m.s.signals) {
 		return Changes{}, fmt.Errorf("the counters of %d of %d run queues are known: the guest's kernel cannot be read", len(m.s.cfg.Counters), len(m.s.signals))
 	}
+	// A vCPU that was idle writes much else on its way to the first switch.
+	m.s.maxPass = 4 * longPass
 	return Changes{}, nil
 }
 

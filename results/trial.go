@@ -99,6 +99,9 @@ type Trial struct {
 	WindowNS   int64  `json:"window_ns"`             // length of the monitored window, attach to detach
 	Recovered  *bool  `json:"recovered,omitempty"`   // the guest went on after the fault was lifted; absent if there is no way back
 	BackedOut  string `json:"backed_out,omitempty"`  // why the monitor let go of the guest by itself before the end
+	// BackOutNS is the time from when the guest was first seen to stand still, of the
+	// monitor's doing, to when it was let go; absent if the monitor did not back out.
+	BackOutNS *int64 `json:"back_out_ns,omitempty"`
 
 	EPT    EPT    `json:"ept"`
 	Events Events `json:"events"`

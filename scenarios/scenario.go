@@ -24,6 +24,9 @@ const (
 	Slow Sign = "slow"
 	// Ended: the guest ends itself, and its heartbeat with it.
 	Ended Sign = "ended"
+	// Held: the workload's work stands still for a while and goes on by itself: the
+	// monitor that held the guest up has let go of it.
+	Held Sign = "held"
 )
 
 // VCPUs says which vCPUs a fault is to stop.
@@ -54,6 +57,9 @@ type Scenario struct {
 	VCPUs VCPUs
 	// Final says that there is no way back from the fault.
 	Final bool
+	// OfMonitor says that the fault is the monitor's own. Only a mechanism whose
+	// answers must lift its trap (monitor.Mechanism.Lifts) can have it.
+	OfMonitor bool
 	// MinVCPUs is how many vCPUs the guest must have; 0 means one.
 	MinVCPUs int
 	// Disturb does something to the guest of a control that is no hang, however
@@ -196,6 +202,14 @@ func All() []Scenario {
 			Class:    "panic",
 			Fault:    func(t inject.Target) (*inject.Injection, error) { return inject.CrashIn(t, "kernel_wait4") },
 			Sign:     Ended, Final: true,
+		},
+		{
+			ID:       "monitor-livelock",
+			Summary:  "the monitor answers whoever meets its trap and does not lift the trap: the guest meets it again and again until the monitor notices",
+			Workload: beat.Busy,
+			Class:    "monitor-livelock",
+			Fault:    inject.Mishandled,
+			Sign:     Held, OfMonitor: true,
 		},
 		{
 			ID:       "control-idle",

@@ -62,8 +62,9 @@ func (b barPlotter) Plot(c draw.Canvas, p *plot.Plot) {
 			box(&c, classColor(part.class), x(from), y(line-barReach), x(to), y(line+barReach))
 			from = to
 		}
-		for j, pt := range bar.points {
-			dot(&c, vg.Point{X: x(pt.value), Y: y(line) + fan(j, len(bar.points), (y(line+barReach)-y(line))*0.65)})
+		shown := fewer(bar.points)
+		for j, pt := range shown {
+			dot(&c, vg.Point{X: x(pt.value), Y: y(line) + fan(j, len(shown), (y(line+barReach)-y(line))*0.65)})
 		}
 	}
 }

@@ -125,10 +125,13 @@ func (b *Breakdown) WriteCSV(w io.Writer) error {
 }
 
 // WritePNG draws the figure at 300 dots an inch.
-func (b *Breakdown) WritePNG(w io.Writer) error { return writePNG(w, b.height(), dpi, b.draw) }
+func (b *Breakdown) WritePNG(w io.Writer) error { return writePNG(w, width, b.height(), dpi, b.draw) }
 
 // WriteSVG draws the figure as SVG, as Overview.WriteSVG does.
-func (b *Breakdown) WriteSVG(w io.Writer) error { return writeSVG(w, b.height(), b.draw) }
+func (b *Breakdown) WriteSVG(w io.Writer) error { return writeSVG(w, width, b.height(), b.draw) }
+
+// WritePDF draws the figure as PDF, as Overview.WritePDF does.
+func (b *Breakdown) WritePDF(w io.Writer) error { return writePDF(w, width, b.height(), b.draw) }
 
 // Write writes the figure into dir as Overview.Write does.
 func (b *Breakdown) Write(dir, name string) ([]string, error) { return write(b, dir, name) }

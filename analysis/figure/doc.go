@@ -1,12 +1,13 @@
-// Package figure draws what a run came to: one figure of two panels, EPT
-// violations by class and detection times, as PNG and SVG, with a caption and
-// a table of exactly the values drawn.
+// Package figure draws what a run came to, as PNG, SVG and PDF, each figure with
+// a caption and a table of exactly the values drawn: an overview of two panels,
+// and one figure each of detection over time, coverage, EPT violations and
+// overhead.
 //
-// A figure is made in two steps. The model (Overview) takes the numbers from
-// the trials and is what the golden tests compare; drawing adds no number.
-// Equal trials give equal bytes in every file.
+// A figure is made in two steps. The model takes the numbers from the trials and
+// is what the golden tests compare; drawing adds no number. Equal trials give
+// equal bytes in every file.
 //
-// gonum.org/v1/plot draws the axes, plotters of this package the data:
-// horizontal stacked bars with raw points, and dot rows with censored marks.
-// Colours, markers and type are in style.go and nowhere else.
+// gonum.org/v1/plot draws the axes, plotters of this package the data: stacked
+// bars and rows with raw points and whiskers, survival curves with censored
+// marks, a heat map. Colours, markers and type are in style.go and nowhere else.
 package figure

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"regexp"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/font"
@@ -12,6 +13,7 @@ import (
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 	"gonum.org/v1/plot/vg/vgimg"
+	"gonum.org/v1/plot/vg/vgpdf"
 	"gonum.org/v1/plot/vg/vgsvg"
 )
 
@@ -22,16 +24,27 @@ const (
 	foot      = vg.Length(16)
 	axisRoom  = vg.Length(36)
 	dpi       = 300
+	maxHeight = 6000 // pixels of a PNG, where 72 dots an inch allow it
 )
+
+// Write writes the figure into dir as <name>.png, .svg and .pdf, with its
+// caption in <name>.txt and the values drawn in <name>.csv, and returns the five
+// paths.
+func (o *Overview) Write(dir, name string) ([]string, error) { return write(o, dir, name) }
 
 // WritePNG draws the figure at 300 dots an inch.
 func (o *Overview) WritePNG(w io.Writer) error { return o.writePNG(w, dpi) }
 
 func (o *Overview) writePNG(w io.Writer, dpi int) error {
-	return writePNG(w, o.height(), dpi, o.draw)
+	return writePNG(w, width, o.height(), dpi, o.draw)
 }
 
-func writePNG(w io.Writer, height vg.Length, dpi int, paint func(draw.Canvas)) error {
+func writePNG(w io.Writer, width, height vg.Length, dpi int, paint func(draw.Canvas)) error {
+	// A figure of hundreds of cells is many pages long. It is drawn coarser, not to
+	// fill memory with its pixels.
+	if most := int(maxHeight / height.Dots(1)); dpi > most {
+		dpi = max(most, 72)
+	}
 	c := vgimg.NewWith(vgimg.UseWH(width, height), vgimg.UseDPI(dpi), vgimg.UseBackgroundColor(white))
 	paint(draw.New(c))
 	if _, err := (vgimg.PngCanvas{Canvas: c}).WriteTo(w); err != nil {
@@ -43,9 +56,9 @@ func writePNG(w io.Writer, height vg.Length, dpi int, paint func(draw.Canvas)) e
 // WriteSVG draws the figure as SVG. Its fonts are not embedded, which would
 // make it twenty times as large. Every text carries the length it was laid out
 // with instead, so that a reader's other font is squeezed into its place.
-func (o *Overview) WriteSVG(w io.Writer) error { return writeSVG(w, o.height(), o.draw) }
+func (o *Overview) WriteSVG(w io.Writer) error { return writeSVG(w, width, o.height(), o.draw) }
 
-func writeSVG(w io.Writer, height vg.Length, paint func(draw.Canvas)) error {
+func writeSVG(w io.Writer, width, height vg.Length, paint func(draw.Canvas)) error {
 	c := &svgCanvas{Canvas: vgsvg.New(width, height)}
 	dc := draw.New(c)
 	dc.SetColor(white)
@@ -68,6 +81,30 @@ func writeSVG(w io.Writer, height vg.Length, paint func(draw.Canvas)) error {
 	out := bytes.ReplaceAll(svg.Bytes(), []byte("font-family:Liberation Sans;"), []byte("font-family:Liberation Sans,Arial,Helvetica,sans-serif;"))
 	if _, err := w.Write(out); err != nil {
 		return fmt.Errorf("figure: write svg: %w", err)
+	}
+	return nil
+}
+
+// WritePDF draws the figure as PDF, with its font in it.
+func (o *Overview) WritePDF(w io.Writer) error { return writePDF(w, width, o.height(), o.draw) }
+
+// madeAt are the dates that the library puts into a PDF, and what stands there
+// instead, so that equal figures are equal files. It is of the same length, as
+// the file has an index of positions.
+var (
+	madeAt = regexp.MustCompile(`/(CreationDate|ModDate) \(D:[0-9]{14}\)`)
+	notAt  = []byte("/$1 (D:20000101000000)")
+)
+
+func writePDF(w io.Writer, width, height vg.Length, paint func(draw.Canvas)) error {
+	c := vgpdf.New(width, height)
+	paint(draw.New(c))
+	var buf bytes.Buffer
+	if _, err := c.WriteTo(&buf); err != nil {
+		return fmt.Errorf("figure: write pdf: %w", err)
+	}
+	if _, err := w.Write(madeAt.ReplaceAll(buf.Bytes(), notAt)); err != nil {
+		return fmt.Errorf("figure: write pdf: %w", err)
 	}
 	return nil
 }

@@ -247,13 +247,13 @@ func TestWrite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, ext := range []string{".png", ".svg", ".txt", ".csv"} {
+	for _, ext := range []string{".png", ".svg", ".pdf", ".txt", ".csv"} {
 		info, err := os.Stat(filepath.Join(dir, "overview"+ext))
 		if err != nil || info.Size() == 0 {
 			t.Errorf("overview%s: %v", ext, err)
 		}
 	}
-	if len(paths) != 4 {
+	if len(paths) != 5 {
 		t.Errorf("paths %q", paths)
 	}
 	f, err := os.Open(filepath.Join(dir, "overview.png"))

@@ -151,6 +151,12 @@ func (o *Overview) Caption() string {
 	if len(o.rows) == 0 {
 		b.WriteString("  There is no valid trial of a fault with a monitor.\n")
 	}
+	for _, x := range o.bars {
+		if len(x.points) > dotsShown {
+			fmt.Fprintf(&b, "\nOf more than %d trials not every one is drawn; the CSV has all.\n", dotsShown)
+			break
+		}
+	}
 	fmt.Fprintf(&b, "\nInvalid trials, left out: %d.\n", o.invalid)
 	return b.String()
 }

@@ -106,19 +106,20 @@ func (r rowPlotter) Plot(c draw.Canvas, p *plot.Plot) {
 	for i, row := range r.rows {
 		line := r.lines[i].Value
 		middle, reach := y(line), y(line+rowReach)-y(line)
-		for j, pt := range row.seen {
-			seenDot(&c, vg.Point{X: x(pt.value), Y: middle + fan(j, len(row.seen), reach)})
+		seen, missed := fewer(row.seen), fewer(row.missed)
+		for j, pt := range seen {
+			seenDot(&c, vg.Point{X: x(pt.value), Y: middle + fan(j, len(seen), reach)})
 		}
 		if len(row.seen) > 0 {
-			half := fan(0, len(row.seen), reach) + 2*markSize
+			half := fan(0, len(seen), reach) + 2*markSize
 			c.StrokeLine2(medianLine, x(row.median), middle-half, x(row.median), middle+half)
 		}
-		for j, pt := range row.missed {
+		for j, pt := range missed {
 			at := pt.value
 			if r.broken {
 				at = r.strip
 			}
-			c.DrawGlyph(missMark, vg.Point{X: x(at), Y: middle + fan(j, len(row.missed), reach)})
+			c.DrawGlyph(missMark, vg.Point{X: x(at), Y: middle + fan(j, len(missed), reach)})
 		}
 	}
 }

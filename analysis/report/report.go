@@ -11,9 +11,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"hangbench/analysis"
+	"hangbench/analysis/claims"
 	"hangbench/analysis/figure"
 	"hangbench/analysis/table"
 	"hangbench/results"
@@ -53,12 +55,8 @@ func Render(w io.Writer, run *results.Run) error {
 			return fmt.Errorf("report: %w", err)
 		}
 		p.Caption = set.Caption()
-		p.Tables = []*table.Table{table.Detection(set), table.Violations(set)}
-		if p.Figure, p.FigureText, err = drawing(run.Trials); err != nil {
+		if err := p.fill(set, run.Trials); err != nil {
 			return fmt.Errorf("report: %w", err)
-		}
-		for i := range run.Trials {
-			p.Trials = append(p.Trials, newTrialRow(set, &run.Trials[i]))
 		}
 	}
 	t, err := template.New("page").Parse(pageText)
@@ -76,15 +74,110 @@ type page struct {
 	Title      string
 	Caption    string
 	Notices    []string
-	Tables     []*table.Table
-	Figure     template.HTML
-	FigureText string
-	Trials     []trialRow
+	Answer     []fact
+	Figures    []inlined
+	Tables     []shownTable
+	Groups     []*group
 	Provenance []pair
 	Suite      string
 }
 
+// inlined is a figure as an element of the page.
+type inlined struct {
+	Title, Text string
+	SVG         template.HTML
+}
+
+type shownTable struct {
+	*table.Table
+	Open bool // without being asked to
+}
+
+// group is the trials of a scenario.
+type group struct {
+	Scenario string
+	Fault    bool
+	Summary  string
+	Open     bool
+	Trials   []trialRow
+}
+
+// openTrials is how many trials a page shows without being asked: a browser on a
+// phone has trouble with more.
+const openTrials = 100
+
+// fill takes everything that comes from trials out of them.
+func (p *page) fill(set *analysis.Set, trials []results.Trial) error {
+	var err error
+	if p.Answer, err = answer(set); err != nil {
+		return err
+	}
+	kinds := append([]table.Kind{{Name: "claims", Make: claims.Table}}, table.Kinds()...)
+	for i, k := range kinds {
+		t, err := k.Make(set)
+		if err != nil {
+			return fmt.Errorf("table %s: %w", k.Name, err)
+		}
+		if len(t.Rows) > 0 {
+			p.Tables = append(p.Tables, shownTable{t, i <= 1})
+		}
+	}
+	o, err := figure.NewOverview(trials)
+	if err != nil {
+		return err
+	}
+	if err := p.inline("EPT violations and detection times", o); err != nil {
+		return err
+	}
+	figures, err := figure.All(trials)
+	if err != nil {
+		return err
+	}
+	for _, f := range figures {
+		if err := p.inline(f.Title, f); err != nil {
+			return err
+		}
+	}
+	p.group(set, trials)
+	return nil
+}
+
+// group sorts the trials by scenario, in the order of the set.
+func (p *page) group(set *analysis.Set, trials []results.Trial) {
+	by := make(map[string]*group)
+	for _, c := range set.Cells {
+		g := by[c.Scenario]
+		if g == nil {
+			g = &group{Scenario: c.Scenario, Fault: c.Fault, Open: len(trials) <= openTrials}
+			by[c.Scenario] = g
+			p.Groups = append(p.Groups, g)
+		}
+	}
+	counts := make(map[string]map[results.Outcome]int)
+	for i := range trials {
+		t := &trials[i]
+		g := by[t.Scenario]
+		g.Trials = append(g.Trials, newTrialRow(set, t))
+		if counts[t.Scenario] == nil {
+			counts[t.Scenario] = make(map[results.Outcome]int)
+		}
+		counts[t.Scenario][t.Outcome]++
+	}
+	for _, g := range p.Groups {
+		var parts []string
+		for _, o := range []results.Outcome{results.Detected, results.Missed, results.Clean, results.FalseAlarm, results.Invalid} {
+			if n := counts[g.Scenario][o]; n > 0 {
+				parts = append(parts, fmt.Sprintf("%d %s", n, strings.ReplaceAll(string(o), "_", " ")))
+			}
+		}
+		g.Summary = strings.Join(parts, ", ")
+	}
+}
+
 type pair struct{ Name, Value string }
+
+// badShown is how many damaged records are named one by one.
+const badShown = 20
 
 // notices is what a reader must know before believing a number.
 func notices(run *results.Run) []string {
@@ -102,36 +195,73 @@ func notices(run *results.Run) []string {
 	if invalid > 0 {
 		ns = append(ns, fmt.Sprintf("%d of %d trials are invalid: their ground truth was not confirmed. They are listed below and enter no number.", invalid, len(run.Trials)))
 	}
-	for _, bad := range run.Bad {
+	for i, bad := range run.Bad {
+		if i == badShown {
+			ns = append(ns, fmt.Sprintf("Left out: %d more records.", len(run.Bad)-i))
+			break
+		}
 		ns = append(ns, "Left out: "+bad.Error())
 	}
 	return append(ns, m.Warnings...)
 }
 
-// drawing is the figure as an element to put into the page.
-func drawing(trials []results.Trial) (template.HTML, string, error) {
-	o, err := figure.NewOverview(trials)
-	if err != nil {
-		return "", "", err
+// svg is a figure that can be drawn into the page.
+type svg interface {
+	WriteSVG(w io.Writer) error
+	Caption() string
+}
+
+// inline appends the figure as an element of the page. Identifiers that several
+// drawings have in common are not in them.
+func (p *page) inline(title string, f svg) error {
+	var out bytes.Buffer
+	if err := f.WriteSVG(&out); err != nil {
+		return err
 	}
-	var svg bytes.Buffer
-	if err := o.WriteSVG(&svg); err != nil {
-		return "", "", err
-	}
-	_, element, ok := bytes.Cut(svg.Bytes(), []byte("<svg "))
+	_, element, ok := bytes.Cut(out.Bytes(), []byte("<svg "))
 	if !ok {
-		return "", "", fmt.Errorf("the figure is no SVG")
+		return fmt.Errorf("the figure %q is no SVG", title)
 	}
 	// Text in it is escaped by the drawing library, and the test with a
 	// hostile record checks it.
-	return template.HTML(`<svg role="img" aria-label="EPT violations and detection times; the values are in the tables" ` + string(element)), o.Caption(), nil
+	p.Figures = append(p.Figures, inlined{
+		Title: title, Text: f.Caption(),
+		SVG: template.HTML(`<svg role="img" aria-label="` + template.HTMLEscapeString(title) + `; the values are in the tables" ` + string(element)),
+	})
+	return nil
+}
+
+// life is a trial from the fault to its deadline, in hundredths of that time.
+type life struct {
+	Hang    string // last sign of life; empty if not known
+	Verdict string // empty if there was none
+	Says    string
+}
+
+func newLife(t *results.Trial) *life {
+	if t.DeadlineNS <= 0 || t.Outcome == results.Invalid || t.Outcome == results.FalseAlarm {
+		return nil
+	}
+	at := func(ns int64) string {
+		return strconv.FormatFloat(min(100, max(0.5, 100*float64(ns)/float64(t.DeadlineNS))), 'f', 1, 64)
+	}
+	l := &life{Says: fmt.Sprintf("no verdict by the deadline of %.1f s", float64(t.DeadlineNS)/1e9)}
+	if t.DetectNS != nil {
+		l.Verdict = at(*t.DetectNS)
+		l.Says = fmt.Sprintf("verdict after %.3f s of at most %.1f s", float64(*t.DetectNS)/1e9, float64(t.DeadlineNS)/1e9)
+	}
+	if t.HangNS != nil {
+		l.Hang = at(*t.HangNS)
+		l.Says += fmt.Sprintf("; last sign of life after %.3f s", float64(*t.HangNS)/1e9)
+	}
+	return l
 }
 
 // trialRow is one trial as text.
 type trialRow struct {
 	Trial, Block int
-	Scenario     string
 	Mechanism    string
+	Life         *life // nil for a control
 	Outcome      string
 	Style        string // class of the style sheet
 	Class        string
@@ -148,7 +278,7 @@ type trialRow struct {
 func newTrialRow(set *analysis.Set, t *results.Trial) trialRow {
 	const none = "–"
 	r := trialRow{
-		Trial: t.Trial, Block: t.Block, Scenario: t.Scenario, Mechanism: set.Label(t), Outcome: string(t.Outcome), Style: string(t.Outcome),
+		Trial: t.Trial, Block: t.Block, Mechanism: set.Label(t), Life: newLife(t), Outcome: string(t.Outcome), Style: string(t.Outcome),
 		Class: none, Detect: none, Events: none, Progress: none, Recovered: none,
 		Violations: t.EPT.Total, Seed: t.Seed, Reason: t.Reason, Evidence: t.Evidence,
 	}

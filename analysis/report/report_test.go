@@ -5,9 +5,11 @@ import (
 	"encoding/xml"
 	"errors"
 	"flag"
+	"image/png"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -169,4 +171,24 @@ func TestWrite(t *testing.T) {
 	if _, err := Write(filepath.Join(dir, "missing"), testRun(1)); err == nil {
 		t.Error("writing into a missing folder succeeds")
 	}
+}
+
+// paper is how bright most of a screenshot is, 0 to 255: the median of its
+// pixels.
+func paper(t *testing.T, shot []byte) int {
+	t.Helper()
+	img, err := png.Decode(bytes.NewReader(shot))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var grey []int
+	b := img.Bounds()
+	for y := b.Min.Y; y < b.Max.Y; y += 4 {
+		for x := b.Min.X; x < b.Max.X; x += 4 {
+			r, g, bl, _ := img.At(x, y).RGBA()
+			grey = append(grey, int(r+g+bl)/3>>8)
+		}
+	}
+	slices.Sort(grey)
+	return grey[len(grey)/2]
 }

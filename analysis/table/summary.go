@@ -19,19 +19,23 @@ const Level = 0.95
 // none stands where there is no value.
 const none = "–"
 
-// Table is a table as text. Every row has as many cells as the head. The first
-// two columns are scenario and mechanism; a terminal gets them folded into one.
+// Table is a table as text. Every row has as many cells as the head. Unless it
+// is flat, the first two columns are scenario and mechanism; a terminal gets them
+// folded into one.
 type Table struct {
 	Title   string
 	Head    []string
 	Rows    [][]string
 	Numeric []bool // by column: numbers, set to the right
 	Notes   []string
+	Flat    bool
+
+	csvHead []string
+	csvRows [][]string // the values of Rows
 }
 
-// Summary writes the tables of the trials in the format: for Terminal and
-// Markdown a caption, Detection and Violations; for CSV one row for each cell
-// with every column. It fails on an empty list and on trials of several hosts.
+// Summary writes the tables of the trials in the format: a caption, Detection, BackOuts if there were any, and
+// Violations, or for CSV one row for each cell with every column. It fails on an empty list and on trials of several hosts.
 func Summary(w io.Writer, trials []results.Trial, f Format) error {
 	set, err := analysis.Group(trials)
 	if err != nil {
@@ -40,17 +44,33 @@ func Summary(w io.Writer, trials []results.Trial, f Format) error {
 	if f == CSV {
 		return writeCSV(w, set)
 	}
-	if _, err := fmt.Fprintf(w, "%s\n\n", set.Caption()); err != nil {
+	tables := []*Table{Detection(set)}
+	if t := BackOuts(set); t != nil {
+		tables = append(tables, t)
+	}
+	if err := WriteAll(w, set.Caption(), append(tables, Violations(set)), f); err != nil {
 		return fmt.Errorf("summary: %w", err)
 	}
-	for i, t := range []*Table{Detection(set), Violations(set)} {
+	return nil
+}
+
+// WriteAll writes a caption and tables for reading: not as CSV, in which one file
+// has one table.
+func WriteAll(w io.Writer, caption string, tables []*Table, f Format) error {
+	if f == LaTeX {
+		caption = "% " + caption
+	}
+	if _, err := fmt.Fprintf(w, "%s\n\n", caption); err != nil {
+		return err
+	}
+	for i, t := range tables {
 		if i > 0 {
 			if _, err := io.WriteString(w, "\n"); err != nil {
-				return fmt.Errorf("summary: %w", err)
+				return err
 			}
 		}
 		if err := t.Write(w, f); err != nil {
-			return fmt.Errorf("summary: %w", err)
+			return err
 		}
 	}
 	return nil
@@ -94,6 +114,28 @@ func Detection(set *analysis.Set) *Table {
 	}
 	if interval {
 		t.Notes = append(t.Notes, "a [b, c]: median and its order-statistic interval, of at least 95% confidence (the CSV has the actual one).")
+	}
+	return t
+}
+
+// BackOuts is the table of monitors that held the guest up, noticed, and let go
+// of it by themselves; nil if none did.
+func BackOuts(set *analysis.Set) *Table {
+	t := &Table{
+		Title:   "Monitor let go by itself",
+		Head:    []string{"scenario", "mechanism", "of", "n", "let go after (ms)"},
+		Numeric: []bool{false, false, true, true, true},
+		Notes:   []string{"let go after: from the first sign that the monitor itself held the guest up; median, or median [smallest..largest]."},
+	}
+	for _, c := range set.Cells {
+		s := stats.Summarize(c.Values(analysis.BackOutMS), Level)
+		if s == nil {
+			continue
+		}
+		t.Rows = append(t.Rows, []string{c.Scenario, c.Label, strconv.Itoa(c.Counts.Valid), strconv.Itoa(s.N), spread(s)})
+	}
+	if len(t.Rows) == 0 {
+		return nil
 	}
 	return t
 }

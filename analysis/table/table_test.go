@@ -81,6 +81,35 @@ func TestSummaryGolden(t *testing.T) {
 	}
 }
 
+// TestBackOuts: only trials whose monitor let go by itself are in its table, and
+// without one there is no table.
+func TestBackOuts(t *testing.T) {
+	trials := madeup.Trials(2)
+	set, err := analysis.Group(trials)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if BackOuts(set) != nil {
+		t.Error("a table of monitors that let go, and none did")
+	}
+	ns := int64(712_400_000)
+	trials[1].BackedOut, trials[1].BackOutNS = "made up", &ns
+	if set, err = analysis.Group(trials); err != nil {
+		t.Fatal(err)
+	}
+	got := BackOuts(set)
+	if got == nil || len(got.Rows) != 1 || got.Rows[0][0] != trials[1].Scenario || got.Rows[0][4] != "712.4" {
+		t.Fatalf("%+v, want one row of 712.4 ms", got)
+	}
+	var b bytes.Buffer
+	if err := Summary(&b, trials, Terminal); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(b.String(), got.Title) {
+		t.Errorf("the summary has no table of monitors that let go:\n%s", &b)
+	}
+}
+
 func TestSummaryRefuses(t *testing.T) {
 	mixed := madeup.Trials(1)
 	mixed[2].Host = "xen"
@@ -199,5 +228,109 @@ func TestParseFormat(t *testing.T) {
 	}
 	if _, err := ParseFormat("xml"); err == nil {
 		t.Error("xml is a format")
+	}
+}
+
+// TestTablesGolden prints every table in every format.
+func TestTablesGolden(t *testing.T) {
+	set, err := analysis.Group(madeup.Trials(8))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range Kinds()[1:] {
+		tab, err := k.Make(set)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if k.Name == "violations" {
+			continue // in the summary
+		}
+		for ext, f := range map[string]Format{"txt": Terminal, "md": Markdown, "tex": LaTeX} {
+			var out bytes.Buffer
+			if err := tab.Write(&out, f); err != nil {
+				t.Fatal(err)
+			}
+			golden(t, k.Name+"."+ext, out.Bytes())
+		}
+		var out bytes.Buffer
+		if err := tab.WriteCSV(&out, [2]string{"host", set.Host}); err != nil {
+			t.Fatal(err)
+		}
+		golden(t, k.Name+".csv", out.Bytes())
+		rows, err := csv.NewReader(&out).ReadAll() // refuses ragged rows
+		if err != nil || len(rows) != len(tab.Rows)+1 || rows[1][0] != "lab" {
+			t.Errorf("%s: %d rows of CSV for %d, %v", k.Name, len(rows), len(tab.Rows), err)
+		}
+	}
+}
+
+// TestTablesOfAnything: no set breaks a table, and none has a cell that is no
+// number.
+func TestTablesOfAnything(t *testing.T) {
+	one := madeup.Trials(3)
+	for i := range one {
+		set, err := analysis.Group(one[i : i+1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, k := range Kinds() {
+			tab, err := k.Make(set)
+			if err != nil {
+				t.Fatalf("%s of trial %d: %v", k.Name, i, err)
+			}
+			for _, f := range []Format{Terminal, Markdown, CSV, LaTeX} {
+				var out bytes.Buffer
+				if err := tab.Write(&out, f); err != nil {
+					t.Errorf("%s of trial %d: %v", k.Name, i, err)
+				}
+				for _, never := range []string{"NaN", "Inf", "%!"} {
+					if strings.Contains(out.String(), never) {
+						t.Errorf("%s of trial %d says %s:\n%s", k.Name, i, never, out.String())
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestLaTeX(t *testing.T) {
+	tab := New(`100% of {a_b} & $x^2$`, TextColumn("scenario", "s"), TextColumn("mechanism", "m"), NumberColumn("# [b]", "n"))
+	tab.Add(Text(`a\b`), Text("<x>"), Int(1))
+	tab.Add(Text(`a\b`), Text(""), Int(2))
+	tab.Add(Text("c"), Text("~"), Int(3))
+	var out bytes.Buffer
+	if err := tab.Write(&out, LaTeX); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`\caption{100\% of \{a\_b\} \& \$x\textasciicircum{}2\$}`, `\begin{tabular}{llr}`, `scenario & mechanism & \# {[}b{]} \\`,
+		`a\textbackslash{}b & \textless{}x\textgreater{} & 1 \\`, "\n & -- & 2 \\\\\n\\addlinespace\nc & \\textasciitilde{} & 3",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the table lacks %q:\n%s", want, out.String())
+		}
+	}
+}
+
+func TestParse(t *testing.T) {
+	if all, err := Parse(Kinds(), "all"); err != nil || len(all) != len(Kinds()) {
+		t.Errorf("all: %d tables, %v", len(all), err)
+	}
+	if two, err := Parse(Kinds(), "qos,latency"); err != nil || len(two) != 2 || two[0].Name != "qos" || two[1].Name != "latency" {
+		t.Errorf("two: %v, %v", two, err)
+	}
+	for _, bad := range []string{"", "speed", "qos,", "all,qos"} {
+		if _, err := Parse(Kinds(), bad); err == nil {
+			t.Errorf("%q is a list of tables", bad)
+		}
+	}
+}
+
+// TestCSVRagged: a row with a value missing is refused.
+func TestCSVRagged(t *testing.T) {
+	tab := New("x", TextColumn("a", "a"), IntervalColumn("b", "b"))
+	tab.Add(Text("1"), Cell{"2", []string{"2"}})
+	if err := tab.WriteCSV(&bytes.Buffer{}); err == nil || !strings.Contains(err.Error(), "row 0 has 2 values, the head has 4") {
+		t.Errorf("ragged values: %v", err)
 	}
 }

@@ -18,6 +18,7 @@ const (
 	Terminal Format = iota
 	Markdown
 	CSV
+	LaTeX
 )
 
 // ParseFormat reads the name of a format as a flag has it.
@@ -29,15 +30,26 @@ func ParseFormat(name string) (Format, error) {
 		return Markdown, nil
 	case "csv":
 		return CSV, nil
+	case "latex":
+		return LaTeX, nil
 	}
-	return 0, fmt.Errorf("format %q is unknown: give one of text, md, csv", name)
+	return 0, fmt.Errorf("format %q is unknown: give one of text, md, csv, latex", name)
 }
 
-// Write writes the table with its title and notes for a terminal or as
-// Markdown.
+// Write writes the table with its title and notes for a terminal, as Markdown or
+// as LaTeX; as CSV it writes the values alone.
 func (t *Table) Write(w io.Writer, f Format) error {
 	if err := t.check(); err != nil {
 		return err
+	}
+	switch f {
+	case CSV:
+		return t.WriteCSV(w)
+	case LaTeX:
+		if err := t.writeLaTeX(w); err != nil {
+			return fmt.Errorf("table %q: %w", t.Title, err)
+		}
+		return nil
 	}
 	title, note := "%s\n", "  %s\n"
 	if f == Markdown {
@@ -80,7 +92,8 @@ func (t *Table) check() error {
 
 func (t *Table) render(w io.Writer, f Format) error {
 	numeric := t.Numeric
-	if f == Terminal {
+	folded := f == Terminal && !t.Flat
+	if folded {
 		numeric = numeric[1:] // folded, see below
 	}
 	align := make([]tw.Align, len(numeric))
@@ -114,7 +127,7 @@ func (t *Table) render(w io.Writer, f Format) error {
 		tablewriter.WithRenderer(r),
 	)
 	head, rows := t.Head, t.Rows
-	if f == Terminal {
+	if folded {
 		head, rows = fold(head, rows)
 	}
 	table.Header(cellsOf(head, f)...)

@@ -188,7 +188,7 @@ func (a *agent) exec(ctx context.Context, argv []string) error {
 	stop, silent := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(silent)
-		tick := time.NewTicker(30 * time.Second)
+		tick := time.NewTicker(10 * time.Second)
 		defer tick.Stop()
 		for {
 			select {

@@ -69,6 +69,8 @@ func commands() []command {
 		{"check", "SUITE", "read a suite and print its plan without running it", checkCommand},
 		{"list", "[scenarios|mechanisms|detectors|suites]", "list what can be run", listCommand},
 		{"report", "RUN", "print a run's tables and draw its figures again", reportCommand},
+		{"compare", "OLD NEW", "compare two runs: what got better, what worse, how sure it is", compareCommand},
+		{"export", "RUN", "print a run in the Go benchmark format, for benchstat", exportCommand},
 		{"lab", "build|env|up|run|console|down|status|bench", "make and use the emulated Xen host", labCommand},
 		{"watch", "DOMAIN", "monitor a guest that runs on this Xen host", watchCommand},
 		{"recover", "DOMAIN | --all", "bring a guest back whose monitor was killed", recoverCommand},

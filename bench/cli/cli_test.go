@@ -71,7 +71,7 @@ func TestHelp(t *testing.T) {
 	for _, args := range [][]string{
 		{"help"}, {"-h"}, {"--help"},
 		{"lab", "help"}, {"lab", "--help"}, {"bench", "-h"},
-		{"run", "--help"}, {"resume", "-h"}, {"check", "--help"}, {"list", "--help"}, {"report", "--help"}, {"doctor", "--help"},
+		{"run", "--help"}, {"resume", "-h"}, {"check", "--help"}, {"list", "--help"}, {"report", "--help"}, {"compare", "--help"}, {"export", "-h"}, {"doctor", "--help"},
 		{"lab", "build", "--help"}, {"lab", "up", "-h"}, {"lab", "run", "--help"}, {"lab", "console", "--help"},
 		{"lab", "down", "--help"}, {"lab", "status", "--help"}, {"lab", "bench", "--help"}, {"bench", "lab", "--help"}, {"bench", "event", "--help"},
 		{"bench", "misses", "--help"},
@@ -123,7 +123,7 @@ thresholds: {spin: 3}
 		args []string
 		want []string // each in the message
 	}{
-		{[]string{"frobnicate"}, []string{`no command "frobnicate"`, "run, resume, check, list, report, lab, watch, recover, bench, doctor"}},
+		{[]string{"frobnicate"}, []string{`no command "frobnicate"`, "run, resume, check, list, report, compare, export, lab, watch, recover, bench, doctor"}},
 		{[]string{"lab", "frobnicate"}, []string{`hangbench lab has no command "frobnicate"`, "build, env, up, run, console, down, status, bench"}},
 		{[]string{"bench", "frobnicate"}, []string{`hangbench bench has no command "frobnicate"`}},
 

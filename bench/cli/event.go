@@ -36,7 +36,7 @@ func benchEvent(ctx context.Context, env *Env, args []string) error {
 	f.IntVar(&e.blocks, "blocks", 3, "`number` of blocks of six windows for each mechanism, 1 to 100")
 	f.DurationVar(&e.window, "window", 500*time.Millisecond, "`length` of a window on dom0's clock, 50ms to 1m")
 	f.BoolVar(&e.breakdown, "breakdown", false, "print one event by who spends it, from the hypervisor's trace")
-	f.StringVar(&e.out, "out", "", "with --breakdown: write breakdown.csv, .png, .svg and .txt to this `folder`")
+	f.StringVar(&e.out, "out", "", "with --breakdown: write breakdown.csv, .png, .svg, .pdf and .txt to this `folder`")
 	e.add(f, eventMechanisms())
 	if err := parse(f, args, 0, 0); err != nil {
 		return err
@@ -137,7 +137,7 @@ func (e *eventFlags) inLab(ctx context.Context, env *Env, p *progress) (_ *event
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, h.Lab.Close()) }()
-	m, err := h.UpGuest(ctx, defaultGuest())
+	m, err := h.UpGuest(ctx, e.guest())
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"hangbench/bench/dom0"
 	"hangbench/bench/labhost"
 	"hangbench/bench/xenhost"
+	"hangbench/scenarios/suites"
 )
 
 // guestBench is what the measurements on one guest have in common: they run in
@@ -21,7 +22,8 @@ type guestBench struct {
 	host, domain, guests string
 	driver               string
 	mechanisms           []string
-	asJSON               bool
+	asJSON, superpages   bool
+	memory               int
 	lab                  labFlags
 }
 
@@ -32,6 +34,8 @@ func (g *guestBench) add(f *pflag.FlagSet, known []string) {
 	f.StringVar(&g.guests, "guests", agent.GuestDir, "`folder` of guest kernels, for --host xen")
 	f.StringSliceVar(&g.mechanisms, "mechanism", known, "`names` of the mechanisms to measure")
 	addDriver(f, &g.driver)
+	f.IntVar(&g.memory, "memory", defaultGuest().MemoryMiB, "memory of the lab's guest in `MiB`, 128 to 512")
+	f.BoolVar(&g.superpages, "superpages", false, "measure in the lab whose guests have superpages")
 	f.BoolVar(&g.asJSON, "json", false, "print JSON")
 	g.lab.add(f)
 	g.lab.addLibVMI(f) // for the driver xenctrl beside the other, in one lab
@@ -52,6 +56,13 @@ func checkDriver(driver string) error {
 // needsLibVMI reports whether one of the drivers is LibVMI's.
 func needsLibVMI(drivers ...string) bool { return slices.Contains(drivers, "libvmi") }
 
+// guest is the guest to make in the lab.
+func (g *guestBench) guest() suites.Guest {
+	guest := defaultGuest()
+	guest.MemoryMiB, guest.Superpages = g.memory, g.superpages
+	return guest
+}
+
 func (g *guestBench) check(known []string) error {
 	if err := checkDriver(g.driver); err != nil {
 		return err
@@ -64,6 +75,10 @@ func (g *guestBench) check(known []string) error {
 		return usagef("--host xen needs --domain: the name of a guest that hangbench made and that is up")
 	case g.host == "lab" && g.domain != "":
 		return usagef("--domain is for --host xen: in the lab a guest is made")
+	case g.host == "xen" && g.superpages:
+		return usagef("--superpages is for the lab: a guest that is up has them or has not")
+	case g.memory < 128 || g.memory > 512:
+		return usagef("--memory %d: want 128 to 512", g.memory)
 	case len(g.mechanisms) == 0:
 		return usagef("--mechanism: name at least one")
 	}

@@ -23,6 +23,7 @@ func vocabulary() suites.Vocabulary {
 		Drivers:  dom0.Drivers(),
 		Kernels:  lab.GuestKernels(),
 		MinVCPUs: map[string]int{},
+		Only:     map[string][]string{},
 	}
 	for _, t := range detect.ListThresholds() {
 		v.Thresholds = append(v.Thresholds, suites.Threshold{Name: t.Name, Min: t.Min, Max: t.Max})
@@ -32,11 +33,25 @@ func vocabulary() suites.Vocabulary {
 		if s.MinVCPUs > 1 {
 			v.MinVCPUs[s.ID] = s.MinVCPUs
 		}
+		if s.OfMonitor {
+			v.Only[s.ID] = lifting()
+		}
 	}
 	for _, m := range monitor.Mechanisms() {
 		v.Mechanisms = append(v.Mechanisms, m.Name)
 	}
 	return v
+}
+
+// lifting are the mechanisms whose answers must lift their trap.
+func lifting() []string {
+	var names []string
+	for _, m := range monitor.Mechanisms() {
+		if m.Lifts {
+			names = append(names, m.Name)
+		}
+	}
+	return names
 }
 
 func loadSuite(name string) (*suites.Suite, error) {

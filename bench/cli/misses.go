@@ -99,7 +99,7 @@ func (m *missesFlags) inLab(ctx context.Context, env *Env, p *progress) (_ *miss
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, h.Lab.Close()) }()
-	guest := defaultGuest()
+	guest := m.guest()
 	guest.VCPUs = m.vcpus
 	machine, err := h.UpGuest(ctx, guest)
 	if err != nil {

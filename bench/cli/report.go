@@ -3,9 +3,12 @@ package cli
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
+	"hangbench/analysis"
+	"hangbench/analysis/claims"
 	"hangbench/analysis/figure"
 	"hangbench/analysis/report"
 	"hangbench/analysis/table"
@@ -17,7 +20,8 @@ const figureName = "overview"
 
 func reportCommand(ctx context.Context, env *Env, args []string) error {
 	f := flags(env, "report", "RUN", "Print a run's tables, draw its figures and write its report; RUN is its folder.")
-	format := f.String("format", "text", "`FORMAT` of the tables: text, md or csv; only text draws figures too")
+	format := f.String("format", "text", "`FORMAT` of the tables: text, md, csv or latex; only text draws figures too")
+	tables := f.String("tables", "", "`LIST` of the tables to print instead of the usual two, and nothing else: all, or some of "+tableNames())
 	if err := parse(f, args, 1, 1); err != nil {
 		return err
 	}
@@ -25,15 +29,12 @@ func reportCommand(ctx context.Context, env *Env, args []string) error {
 	if err != nil {
 		return usageError{err}
 	}
-	r, err := results.ReadRun(f.Arg(0))
+	r, err := readRun(env, f.Arg(0))
 	if err != nil {
-		return usageError{err}
+		return err
 	}
-	for _, bad := range r.Bad {
-		env.warn("%v; left out", bad)
-	}
-	if len(r.Trials) == 0 {
-		return usagef("report: %s has no trials yet", f.Arg(0))
+	if *tables != "" {
+		return showTables(env, r, *tables, tf)
 	}
 	if tf != table.Terminal {
 		return table.Summary(env.Stdout, r.Trials, tf)
@@ -54,6 +55,10 @@ func show(env *Env, r *results.Run) error {
 	if err != nil {
 		return fmt.Errorf("draw the figure: %w", err)
 	}
+	others, err := drawFigures(r)
+	if err != nil {
+		return fmt.Errorf("draw the figures: %w", err)
+	}
 	page, err := report.Write(r.Dir, r)
 	if err != nil {
 		return fmt.Errorf("write the report: %w", err)
@@ -62,9 +67,74 @@ func show(env *Env, r *results.Run) error {
 	for _, p := range append(paths, page) {
 		names = append(names, filepath.Base(p))
 	}
+	if others > 0 {
+		names = append(names, figuresDir)
+	}
 	if n := r.Missing(); n > 0 {
 		fmt.Fprintf(env.Stdout, "\n%d of %d trials are missing.\n", n, r.Manifest.Planned)
 	}
 	fmt.Fprintf(env.Stdout, "\n%s: %s, %s, %s\n", r.Dir, results.TrialsFile, results.ManifestFile, strings.Join(names, ", "))
 	return nil
+}
+
+// figuresDir is the folder in a run's folder that holds its other figures.
+const figuresDir = "figures"
+
+// drawFigures draws all figures the run has data for but the overview, and
+// returns how many.
+func drawFigures(r *results.Run) (int, error) {
+	figures, err := figure.All(r.Trials)
+	if err != nil || len(figures) == 0 {
+		return 0, err
+	}
+	dir := filepath.Join(r.Dir, figuresDir)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return 0, err
+	}
+	for _, f := range figures {
+		if _, err := f.Write(dir); err != nil {
+			return 0, err
+		}
+	}
+	return len(figures), nil
+}
+
+func tableNames() string {
+	var names []string
+	for _, k := range tableKinds() {
+		names = append(names, k.Name)
+	}
+	return strings.Join(names, ", ")
+}
+
+// tableKinds are all tables that can be printed.
+func tableKinds() []table.Kind {
+	return append(table.Kinds(), table.Kind{Name: "claims", Meaning: "what the run says about the claims of EXPERIMENTS.md", Make: claims.Table})
+}
+
+// showTables prints the tables named in a list.
+func showTables(env *Env, r *results.Run, list string, f table.Format) error {
+	kinds, err := table.Parse(tableKinds(), list)
+	if err != nil {
+		return usageError{fmt.Errorf("report: %w", err)}
+	}
+	if f == table.CSV && len(kinds) != 1 {
+		return usagef("report: one CSV is one table, --tables %s are %d", list, len(kinds))
+	}
+	set, err := analysis.Group(r.Trials)
+	if err != nil {
+		return err
+	}
+	var tables []*table.Table
+	for _, k := range kinds {
+		t, err := k.Make(set)
+		if err != nil {
+			return fmt.Errorf("table %s: %w", k.Name, err)
+		}
+		tables = append(tables, t)
+	}
+	if f == table.CSV {
+		return tables[0].WriteCSV(env.Stdout, [2]string{"host", set.Host})
+	}
+	return table.WriteAll(env.Stdout, set.Caption(), tables, f)
 }

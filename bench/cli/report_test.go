@@ -199,3 +199,29 @@ func TestReportUnfinished(t *testing.T) {
 		t.Errorf("none of eight: status %d, stdout %q, stderr %q", status, stdout, stderr)
 	}
 }
+
+func TestReportTables(t *testing.T) {
+	dir := madeUpRun(t, 8)
+	before := names(t, dir)
+	_, all, stderr := hangbench(t, "report", dir, "--tables", "all")
+	for _, want := range []string{"Detection\n", "Coverage", "censored", "by class", "Overhead", "Cost of events", "quality of service"} {
+		if !strings.Contains(all, want) {
+			t.Errorf("all tables lack %q (%s):\n%s", want, stderr, all)
+		}
+	}
+	if _, latex, _ := hangbench(t, "report", dir, "--tables", "qos,events", "--format", "latex"); strings.Count(latex, `\begin{table}`) != 2 || !strings.HasPrefix(latex, "% host: lab") {
+		t.Errorf("two tables for LaTeX:\n%s", latex)
+	}
+	_, text, _ := hangbench(t, "report", dir, "--tables", "latency", "--format", "csv")
+	if rows, err := csv.NewReader(strings.NewReader(text)).ReadAll(); err != nil || len(rows) != 2 || rows[0][0] != "host" || rows[1][0] != "lab" {
+		t.Errorf("%q, %v", rows, err)
+	}
+	for _, bad := range [][]string{{"--tables", "speed"}, {"--tables", "all", "--format", "csv"}} {
+		if status, stdout, _ := hangbench(t, append([]string{"report", dir}, bad...)...); status != ExitUsage || stdout != "" {
+			t.Errorf("%q: status %d, stdout %q", bad, status, stdout)
+		}
+	}
+	if after := names(t, dir); !slices.Equal(before, after) {
+		t.Errorf("files were %q and are %q", before, after)
+	}
+}

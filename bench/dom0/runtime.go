@@ -17,10 +17,9 @@ const slackNS = 1_000_000_000
 // wake-up that costs more than most of what the monitor does: without the
 // following, an event cost twice and a sample several times as much.
 //
-//   - Three Ps: the monitor keeps one while it sleeps, and another may belong to
-//     a thread that is in a call. Whatever becomes ready meanwhile needs one that
-//     is idle; and without an idle one sysmon takes a P away from a thread that is
-//     in a C call for 20 us and wakes another thread for it.
+//   - Two Ps: the monitor keeps one while it sleeps, and what becomes ready
+//     meanwhile needs another; without an idle one sysmon takes a P away from a
+//     thread that is in a C call for 20 us and wakes another thread for it.
 //   - Timer slack for sysmon: its sleeps of 20 us end with the next interrupt of
 //     any timer, or a second late, and no longer wake the CPU by themselves. What
 //     sysmon does late then, taking a P from a long system call and having a
@@ -31,7 +30,7 @@ const slackNS = 1_000_000_000
 // be late by up to a second, the monitor's samples perhaps: their times in the
 // records would show it. A kernel without timer slack costs more, and that is all.
 func calm() {
-	runtime.GOMAXPROCS(max(3, runtime.GOMAXPROCS(0)))
+	runtime.GOMAXPROCS(max(2, runtime.GOMAXPROCS(0)))
 	threads, err := os.ReadDir("/proc/self/task")
 	if err != nil {
 		return

@@ -67,6 +67,11 @@ func (w *warnings) add(s string) { w.all = append(w.all, s) }
 
 func ciPlan(t *testing.T) (*suites.Suite, []plan.Trial) {
 	t.Helper()
+	return suitePlan(t, "ci")
+}
+
+func suitePlan(t *testing.T, name string) (*suites.Suite, []plan.Trial) {
+	t.Helper()
 	v := suites.Vocabulary{Drivers: []string{"xenctrl"}, Kernels: lab.GuestKernels(), Thresholds: []suites.Threshold{{Name: "spin_ms", Min: 1, Max: 600_000}}}
 	for _, s := range scenarios.All() {
 		v.Scenarios = append(v.Scenarios, s.ID)
@@ -74,7 +79,7 @@ func ciPlan(t *testing.T) (*suites.Suite, []plan.Trial) {
 	for _, m := range monitor.Mechanisms() {
 		v.Mechanisms = append(v.Mechanisms, m.Name)
 	}
-	s, err := suites.Load("ci", v)
+	s, err := suites.Load(name, v)
 	if err != nil {
 		t.Fatal(err)
 	}

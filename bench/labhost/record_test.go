@@ -43,6 +43,12 @@ var recorded = []struct {
 	{"memory-thrash", 1, detect.Full},
 	{"lost-timer", 1, detect.Full},
 	{"panic", 1, detect.Full},
+	{"spinlock-irqoff", 2, detect.Partial},
+	{"soft-lockup-partial", 2, detect.Partial},
+	{"mutex-deadlock", 2, detect.Partial},
+	{"fork-bomb", 2, detect.Full},
+	{"lost-timer", 2, detect.Full},
+	{"control-uneven", 2, ""},
 	{"control-idle", 1, ""},
 	{"control-idle", 2, ""},
 	{"control-busy", 1, ""},
@@ -63,7 +69,7 @@ var patient = map[string]int64{
 
 // Limits of what is committed, in bytes.
 const (
-	streamBytes  = 40 << 10
+	streamBytes  = 48 << 10
 	streamsBytes = 600 << 10
 )
 

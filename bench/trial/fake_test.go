@@ -52,6 +52,8 @@ type world struct {
 	idleHands bool    // the fault stops work and no heartbeat
 	pace      float64 // factor of the work's period while a storm rages
 	numb      bool    // does not take errands up
+	heldUp    bool    // by its monitor
+	backs     bool    // the monitor backs out when it gives its verdict
 
 	ram   []byte // from ramPA on
 	storm bool
@@ -140,6 +142,8 @@ func (w *world) hung() bool {
 	switch {
 	case w.still:
 		return true
+	case w.heldUp:
+		return !w.immune
 	case w.faulted == 0 || w.immune || w.now <= w.faulted+int64(w.linger):
 		return false
 	}
@@ -214,6 +218,10 @@ func (w *world) watch() {
 	if due(w.faulted, w.alarmAfterFault) {
 		alarm(w.faulted + int64(w.alarmAfterFault))
 		w.alarmAfterFault = never
+		if w.backs {
+			w.heldUp = false
+			w.counters.BackedOut, w.counters.BackOutNS = "made up", w.now-w.faulted
+		}
 	}
 	if due(w.attached, w.endAfterAttach) {
 		w.end()
@@ -233,6 +241,15 @@ func (w *world) Verdict() <-chan detect.Verdict { return w.verdict }
 func (w *world) Done() <-chan struct{}          { return w.done }
 func (w *world) Signals() uint64                { return w.signals }
 func (w *world) Undecided() []string            { return []string{"vCPU 0: undecided"} }
+
+func (w *world) Mishandle(on bool) error {
+	w.call("mishandle %v", on)
+	if on {
+		w.faulted = w.now
+	}
+	w.heldUp = on
+	return nil
+}
 
 func (w *world) Detach() (monitor.Counters, error) {
 	w.call("detach")

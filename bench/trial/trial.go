@@ -25,6 +25,8 @@ type Watcher interface {
 	Signals() uint64
 	// Undecided says why there is no verdict yet.
 	Undecided() []string
+	// Mishandle breaks the monitor on purpose, or mends it.
+	Mishandle(on bool) error
 	Detach() (monitor.Counters, error)
 }
 
@@ -362,6 +364,9 @@ func (r *run) detach() (monitor.Counters, error) {
 		Signals: c.Signals, Switches: c.Switches, Samples: c.Samples, Looks: c.Looks, Strange: c.Strange,
 	}
 	r.rec.BackedOut = c.BackedOut
+	if c.BackedOut != "" {
+		r.rec.BackOutNS = &c.BackOutNS
+	}
 	perm := min(n.Trapped, c.Accesses)
 	r.rec.EPT = results.EPT{
 		Permission: perm, Suppressed: n.Trapped - perm,

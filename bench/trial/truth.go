@@ -2,6 +2,7 @@ package trial
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -44,6 +45,14 @@ func (t target) Ask(e beat.Errand) error {
 		}
 	}
 	return nil
+}
+
+// Mishandle breaks or mends the monitor of the trial.
+func (t target) Mishandle(on bool) error {
+	if t.r.watcher == nil {
+		return errors.New("no monitor is attached")
+	}
+	return t.r.watcher.Mishandle(on)
 }
 
 // disturb does to a control what its scenario says, and takes it back. The
@@ -134,6 +143,8 @@ type truth struct {
 	slowAt     int64 // where the first of the slow windows in a row began, or 0
 
 	endedAt int64
+
+	heldAt, heldNS int64 // when the longest time without work began, and how long it was
 }
 
 func (r *run) newTruth(t0 int64, during beat.Count) *truth {
@@ -188,6 +199,12 @@ func (t *truth) look(now int64) (shown bool, since int64, err error) {
 			t.windowAt, t.windowWork = now, t.pulse.work
 		}
 		shown, since = t.slowAt != 0, t.slowAt
+	case scenarios.Held:
+		// The monitor may let go at any moment: the longest time counts.
+		if still := now - max(t.pulse.workAt, t.t0); still > t.heldNS {
+			t.heldAt, t.heldNS = max(t.pulse.workAt, t.t0), still
+		}
+		shown, since = t.heldNS >= t.heldGap(), t.heldAt
 	case scenarios.Ended:
 		if t.endedAt == 0 {
 			how, err := t.r.env.Ended()
@@ -203,6 +220,12 @@ func (t *truth) look(now int64) (shown bool, since int64, err error) {
 	return shown, since, nil
 }
 
+// heldGap is how long a guest must be without work to have been held up: the time
+// in which it finished so many units before.
+func (t *truth) heldGap() int64 {
+	return silent * max(t.r.p.Timing.BaselineMS*1e6/int64(max(t.during.Work, 1)), int64(poll))
+}
+
 // pace is the work a nanosecond that the guest did before the fault.
 func (t *truth) pace() float64 {
 	return float64(t.during.Work) / (1e6 * float64(t.r.p.Timing.BaselineMS))
@@ -212,6 +235,8 @@ func (t *truth) pace() float64 {
 func (t *truth) refuted(now int64) invalid {
 	after := (now - t.t0) / 1e6
 	switch t.r.sc.Sign {
+	case scenarios.Held:
+		return invalid(fmt.Sprintf("the guest's work went on: it stood still for %d ms at most, and %d are needed to tell", t.heldNS/1e6, t.heldGap()/1e6))
 	case scenarios.Stuck, scenarios.Slow:
 		return invalid(fmt.Sprintf("the guest's work went on after the fault: %d units in %d ms", t.pulse.work-t.start.Work, after))
 	case scenarios.Ended:
@@ -292,7 +317,7 @@ func (r *run) beatsWithin(n uint64, d time.Duration) (bool, error) {
 func (r *run) recovers(during beat.Count) (bool, error) {
 	limit := ms(r.p.Timing.RecoveryMS)
 	switch r.sc.Sign {
-	case scenarios.Stuck:
+	case scenarios.Stuck, scenarios.Held:
 		start := r.count().Work
 		return r.within(limit, func() bool { return r.count().Work-start >= 2 })
 	case scenarios.Slow:

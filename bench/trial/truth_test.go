@@ -18,6 +18,7 @@ func TestTruth(t *testing.T) {
 		partial = "spinlock-deadlock-partial"
 		blocked = "mutex-deadlock"
 		bomb    = "fork-bomb"
+		monitor = "monitor-livelock"
 		end     = "panic"
 	)
 	two := func(w *world) { w.cpus, w.spared = 2, []int{0} }
@@ -55,6 +56,14 @@ func TestTruth(t *testing.T) {
 			results.Invalid, "work went on", nil, false, []beat.Errand{beat.Bomb, beat.Kill}},
 		{"no bomb", bomb, "none", func(w *world) { w.numb = true },
 			results.Invalid, "could not be injected: the guest did not take up errand", nil, false, nil},
+
+		{"held up, and let go", monitor, "exec-step", func(w *world) { w.backs, w.alarmAfterFault = true, 500*time.Millisecond },
+			results.Detected, "", nil, true, nil},
+		{"held up, and nobody sees it", monitor, "exec-step", nil, results.Missed, "", []int{0}, true, nil},
+		{"let go too soon to tell", monitor, "exec-step", func(w *world) { w.backs, w.alarmAfterFault = true, 100*time.Millisecond },
+			results.Invalid, "stood still for", nil, false, nil},
+		{"held up by nobody", monitor, "exec-step", func(w *world) { w.immune = true }, results.Invalid, "stood still for", nil, false, nil},
+		{"no monitor to hold it up", monitor, "none", nil, results.Invalid, "no monitor is attached", nil, false, nil},
 
 		{"the end", end, "none", nil, results.Missed, "", []int{0}, false, nil},
 		{"the end, seen", end, "exec-step", func(w *world) { w.alarmAfterFault = time.Second }, results.Detected, "", []int{0}, false, nil},

@@ -291,7 +291,7 @@ func (x *xenHandle) monitorSwitch(d DomID, s monitorSwitch, enable, opt bool) er
 type xenChannel struct {
 	c       *C.hb_chan
 	d       DomID
-	napper  *napper        // on /dev/xen/evtchn: reads are ports that were masked, writes unmask
+	napper  napper         // on /dev/xen/evtchn: reads are ports that were masked, writes unmask
 	port    [4]byte        // as the device has it
 	buf     [4]byte        // for reading
 	reqProd *atomic.Uint32 // on the ring's page
@@ -309,7 +309,7 @@ func (x *xenHandle) openChannel(d DomID, port uint32, page []byte) (channel, err
 	fd := int(C.hb_chan_fd(c))
 	err := syscall.SetNonblock(fd, true)
 	if err == nil {
-		ch.napper, err = newNapper(fd)
+		ch.napper.fd = fd
 	}
 	if err != nil {
 		C.hb_chan_close(c)
@@ -373,10 +373,12 @@ func (c *xenChannel) notify() error {
 	return c.result("xenevtchn_notify", C.hb_chan_notify(c.c))
 }
 
-func (c *xenChannel) interrupt() error { return c.napper.wake() }
+func (c *xenChannel) interrupt() error {
+	c.napper.wake()
+	return nil
+}
 
 func (c *xenChannel) close() error {
-	c.napper.close()
 	C.hb_chan_close(c.c)
 	c.c = nil
 	return nil

@@ -16,12 +16,8 @@ func pipeNapper(t *testing.T) (n, w *napper) {
 	if err := syscall.Pipe2(p[:], syscall.O_NONBLOCK|syscall.O_CLOEXEC); err != nil {
 		t.Fatal(err)
 	}
-	n, err := newNapper(p[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { n.close(); syscall.Close(p[0]); syscall.Close(p[1]) })
-	return n, &napper{fd: p[1]}
+	t.Cleanup(func() { syscall.Close(p[0]); syscall.Close(p[1]) })
+	return &napper{fd: p[0]}, &napper{fd: p[1]}
 }
 
 func TestNap(t *testing.T) {
@@ -58,9 +54,7 @@ func TestNapWoken(t *testing.T) {
 		t.Errorf("woken: %v %v %v", ready, woken, err)
 	}
 	// Before the nap, and with something to read as well.
-	if err := n.wake(); err != nil {
-		t.Fatal(err)
-	}
+	n.wake()
 	if err := w.write(&b); err != nil {
 		t.Fatal(err)
 	}
@@ -69,11 +63,6 @@ func TestNapWoken(t *testing.T) {
 	}
 	if ready, woken, err := n.nap(0, &b); ready || woken || err != nil {
 		t.Errorf("woken once, the next nap: %v %v %v", ready, woken, err)
-	}
-	for range 1 << 17 { // more than a pipe holds
-		if err := n.wake(); err != nil {
-			t.Fatal(err)
-		}
 	}
 }
 
@@ -88,11 +77,7 @@ func TestNapFails(t *testing.T) {
 	}
 	syscall.Close(p[1])
 	defer syscall.Close(p[0])
-	n, err := newNapper(p[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer n.close()
+	n = &napper{fd: p[0]}
 	if ready, _, err := n.nap(-1, &b); ready || err != syscall.EIO {
 		t.Errorf("the other end is closed: %v %v", ready, err)
 	}

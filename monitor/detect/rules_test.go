@@ -115,6 +115,19 @@ func TestStopped(t *testing.T) {
 		{name: "halted past its timer", each: func(g *guest, i int) {
 			g.still[0] = i >= 50
 		}, n: 200, class: ClassStopped, scope: Full, at: [2]int{87, 91}, evidence: "overdue by"},
+		{name: "halted past its timer, and paused when that was lost", each: func(g *guest, i int) {
+			g.still[0] = i >= 50
+			g.o.Domain.Paused = i >= 77 && i < 79
+		}, n: 200, class: ClassStopped, scope: Full, at: [2]int{89, 93}, evidence: "overdue by"},
+		{name: "paused for two seconds of its nap, with its clock standing still", each: func(g *guest, i int) {
+			g.o.Domain.Paused = i >= 60 && i < 80
+			g.still[0] = i >= 60
+			if i >= 100 && (i-100)%nap == 0 { // so much later than it was to be
+				g.wake(0)
+				g.kernel.MonotonicNS -= 2000 * ms
+				g.queues[0].TimerNS -= 2000 * ms
+			}
+		}, n: 1000},
 		{name: "halted past its timer, for a paravirtualised lock", each: func(g *guest, i int) {
 			g.still[0] = i >= 50
 			if v := &g.o.VCPUs[0]; g.doubts(0) {

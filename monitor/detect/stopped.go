@@ -58,12 +58,10 @@ func (r *stoppedRule) restart(vcpus int) {
 	for i := range r.rows {
 		r.rows[i] = stoppedRow{wasOnline: r.rows[i].wasOnline}
 	}
-	// The guest's clock may have stood still meanwhile, or jumped.
-	r.clock = guestClock{}
 }
 
 func (r *stoppedRule) observe(s *step) level {
-	r.clock.step(s.dt)
+	r.clock.step(s.t, s.dt)
 	if s.look != nil {
 		r.clock.observe(s.t, s.look.MonotonicNS)
 	}
@@ -154,7 +152,11 @@ func (r *stoppedRule) notes(to []string) []string {
 // clock is the best one. Both clocks drift (a guest's is slewed by up to 500 ppm,
 // which is NTP's limit), so only the last minute counts: two halves, of which the
 // older is dropped in turn.
+//
+// It may stand still while the guest is paused or not observed, whether or not it
+// catches up later: so much is taken off what is known.
 type guestClock struct {
+	atNS      int64 // dom0's time of the last observation
 	lastNS    int64 // what the guest last wrote
 	looks     int
 	cur, prev int64 // largest difference in the halves
@@ -191,7 +193,16 @@ func (c *guestClock) observe(t, monotonicNS int64) {
 	c.cur = max(c.cur, diff)
 }
 
-func (c *guestClock) step(dt int64) { c.curStep = max(c.curStep, dt) }
+// step takes note of an observation at dom0's time t, dt after one that may have
+// come after a time without.
+func (c *guestClock) step(t, dt int64) {
+	if c.atNS != 0 {
+		c.cur -= t - dt - c.atNS
+		c.prev -= t - dt - c.atNS
+	}
+	c.atNS = t
+	c.curStep = max(c.curStep, dt)
+}
 
 // atLeast returns what the guest's clock shows at the least at dom0's time t. Had
 // dom0's clock run on while the guest's stood still, then by no more than the

@@ -48,7 +48,7 @@ var fakeFields = map[string]Field{
 	"task_struct.pid": {Offset: 0x120, Size: 4}, "task_struct.signal": {Offset: 0x128, Size: 8}, "task_struct.thread_node": {Offset: 0x130, Size: 16},
 	"task_struct.comm": {Offset: 0x150, Size: 16}, "task_struct.nvcsw": {Offset: 0x160, Size: 8}, "task_struct.nivcsw": {Offset: 0x168, Size: 8},
 	"task_struct.thread.sp": {Offset: 0x1000, Size: 8}, "signal_struct.thread_head": {Offset: 16, Size: 16},
-	"rq.nr_switches": {Offset: 0x10, Size: 8}, "rq.nr_running": {Offset: 4, Size: 4}, "rq.clock": {Offset: 0x20, Size: 8}, "rq.curr": {Offset: 0x18, Size: 8},
+	"rq.nr_switches": {Offset: 0x10, Size: 8}, "rq.nr_running": {Offset: 4, Size: 4}, "rq.nr_uninterruptible": {Offset: 0x2c, Size: 4}, "rq.clock": {Offset: 0x20, Size: 8}, "rq.curr": {Offset: 0x18, Size: 8},
 	"pcpu_hot.preempt_count": {Offset: 8, Size: 4}, "hrtimer_cpu_base.expires_next": {Offset: 0x28, Size: 8}, "hrtimer_cpu_base.hres_active": {Offset: 0x10, Size: 1, BitOffset: 2, BitSize: 1},
 	"irq_cpustat_t.apic_timer_irqs": {Offset: 8, Size: 4}, "irq_cpustat_t.irq_call_count": {Offset: 0x30, Size: 4}, "irq_cpustat_t.irq_hv_callback_count": {Offset: 0x44, Size: 4},
 	"mutex.owner": {Offset: 0, Size: 8}, "mutex.wait_list": {Offset: 16, Size: 16}, "mutex_waiter.list": {Offset: 0, Size: 16}, "mutex_waiter.task": {Offset: 16, Size: 8},

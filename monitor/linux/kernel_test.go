@@ -421,6 +421,72 @@ func TestLookAgain(t *testing.T) {
 	}
 }
 
+// TestLookReuse: the task list is walked again when something says that it has
+// changed, when nothing can say so, and after maxReuse looks.
+func TestLookReuse(t *testing.T) {
+	uninterruptible := func(g *fakeGuest, cpu int, n uint32) {
+		g.u32(percpu(cpu)+fakeSymbols["runqueues"]+uint64(fakeFields["rq.nr_uninterruptible"].Offset), n)
+	}
+	for _, tt := range []struct {
+		name    string
+		change  func(g *fakeGuest)
+		without string
+		walks   bool
+	}{
+		{"nothing", func(g *fakeGuest) {}, "", false},
+		{"asleep on one CPU, woken on the other", func(g *fakeGuest) { uninterruptible(g, 0, 1); uninterruptible(g, 1, math.MaxUint32) }, "", false},
+		{"one in state D", func(g *fakeGuest) { uninterruptible(g, 1, 1) }, "", true},
+		{"a fork", func(g *fakeGuest) { g.u64(fakeSymbols["total_forks"], 78) }, "", true},
+		{"another number of threads", func(g *fakeGuest) { g.u32(fakeSymbols["nr_threads"], 8) }, "", true},
+		{"counts gone", func(g *fakeGuest) { g.gone[phys(percpu(1)+fakeSymbols["runqueues"])>>12] = true }, "", true},
+		{"forks gone", func(g *fakeGuest) { g.gone[phys(fakeSymbols["total_forks"])>>12] = true }, "", true},
+		{"no such count", func(g *fakeGuest) {}, "rq.nr_uninterruptible", true},
+	} {
+		g := newFakeGuest(slid)
+		g.u32(g.put(3, "__state"), taskRunning)
+		k := mustOpen(t, g)
+		if tt.without != "" {
+			k = mustOpen(t, g, tt.without)
+		}
+		var first, second detect.Kernel
+		k.Look(&first)
+		tt.change(g)
+		before := k.looks
+		k.Look(&second)
+		if walked := k.looks != before; walked != tt.walks {
+			t.Errorf("%s: walked %v, want %v", tt.name, walked, tt.walks)
+		}
+		if !tt.walks && !reflect.DeepEqual(first, second) {
+			t.Errorf("%s: %+v\nthen %+v", tt.name, first, second)
+		}
+		if second.Walked != 7 || second.LargestCount == 0 {
+			t.Errorf("%s: %+v", tt.name, second)
+		}
+	}
+	g := newFakeGuest(slid)
+	k := mustOpen(t, g)
+	var out detect.Kernel
+	for i := range 3 {
+		if k.Look(&out); k.looks != uint64(i+1) || len(out.Waiting) != 1 {
+			t.Errorf("a thread waits, look %d: %d walks, %+v", i, k.looks, out)
+		}
+	}
+	g.u32(g.put(3, "__state"), taskRunning)
+	for range 3 * maxReuse {
+		k.Look(&out)
+	}
+	if k.looks != 3+3 {
+		t.Errorf("%d walks for %d looks, want 3", k.looks-3, 3*maxReuse)
+	}
+	g.gone[phys(g.put(5, "pid"))>>12] = true
+	for range 2 * maxReuse {
+		k.Look(&out)
+	}
+	if len(out.Unreadable) == 0 || k.looks < 6+maxReuse {
+		t.Errorf("a list that cannot be walked: %d walks in %d looks, %v", k.looks-6, 2*maxReuse, out.Unreadable)
+	}
+}
+
 // TestLookForgets: what is kept of threads and names stays bounded.
 func TestLookForgets(t *testing.T) {
 	g := newFakeGuest(slid)

@@ -70,7 +70,7 @@ func Fields() []string {
 		"task_struct.stack", "task_struct.thread.sp", "task_struct.nvcsw", "task_struct.nivcsw",
 		"task_struct.__state?", "task_struct.state?", "task_struct.in_iowait?", "task_struct.thread_info.flags?",
 		"signal_struct.thread_head",
-		"rq.nr_switches", "rq.nr_running", "rq.clock", "rq.curr",
+		"rq.nr_switches", "rq.nr_running", "rq.clock", "rq.curr", "rq.nr_uninterruptible?",
 		"pcpu_hot.preempt_count?", "hrtimer_cpu_base.expires_next?", "hrtimer_cpu_base.hres_active?",
 		"mutex.owner?", "mutex.wait_list?", "mutex_waiter.list?", "mutex_waiter.task?",
 		"rw_semaphore.owner?", "rw_semaphore.wait_list?", "rwsem_waiter.list?", "rwsem_waiter.task?",
@@ -115,6 +115,7 @@ type offsets struct {
 	irqs                       span     // the interrupt counters
 	irq                        []uint64 // their offsets, of 4 bytes each
 	base, xtime, shift, keeper place
+	uninterruptible            place
 	locks                      []lockKind
 }
 
@@ -170,7 +171,7 @@ func (k *Kernel) lookUpFields() error {
 		state: may("task_struct", "__state"), flags: may("task_struct", "thread_info.flags"),
 		expires: may("hrtimer_cpu_base", "expires_next"),
 		base:    may("timekeeper", "tkr_mono.base"), xtime: may("timekeeper", "tkr_mono.xtime_nsec"), shift: may("timekeeper", "tkr_mono.shift"),
-		keeper: may("tk_data", "timekeeper"),
+		keeper: may("tk_data", "timekeeper"), uninterruptible: may("rq", "nr_uninterruptible"),
 	}
 	if !o.state.ok { // before 5.14
 		o.state = may("task_struct", "state")

@@ -20,6 +20,9 @@ const (
 	// maxUnreadable bounds detect.Kernel.Unreadable.
 	maxUnreadable = 16
 
+	// maxReuse is how many looks may make use of one walk of the task list.
+	maxReuse = 10
+
 	// Bits of a task's state (include/linux/sched.h).
 	taskRunning         = 0x000
 	taskUninterruptible = 0x002
@@ -37,6 +40,11 @@ type walked struct {
 	waiting []int32          // the first of them in state D, their places in tasks
 	total   int              // of threads in state D
 	began   time.Time
+
+	// What the counters said at the last walk, and how often it has been made use
+	// of since; maxReuse if it may not be.
+	thenForks, thenThreads uint64
+	reused                 int
 }
 
 type task struct {
@@ -223,9 +231,56 @@ func (k *Kernel) memory(out *detect.Kernel, number func(string, uint64) uint64, 
 }
 
 // threadsOf walks the task list: all processes, and of each all threads.
+// unchanged reports whether a walk of the task list would come to what the last
+// one came to: no thread was in state D then and none is now, and as many have
+// been born and are alive as then. Each CPU counts how many went to sleep in
+// state D there less how many were woken from it there, whence sums alone mean
+// something; they are read while the guest runs, whence the list is walked again
+// soon in any case.
+func (k *Kernel) unchanged(out *detect.Kernel) bool {
+	w := &k.walked
+	if !k.off.uninterruptible.ok || w.reused >= maxReuse-1 || out.Forks == 0 || out.Threads == 0 || out.Forks != w.thenForks || out.Threads != w.thenThreads {
+		return false
+	}
+	var sum uint32
+	for i := range k.cpus {
+		n, err := k.u32(k.cpus[i].rq + k.off.uninterruptible.off)
+		if err != nil {
+			return false
+		}
+		sum += n
+	}
+	return sum == 0
+}
+
 func (k *Kernel) threadsOf(out *detect.Kernel, lost func(string, error)) {
 	w := &k.walked
+	if k.unchanged(out) {
+		w.reused++
+	} else {
+		k.walk(out, lost)
+	}
+	out.Walked, out.WaitingTotal = w.met, w.total
+	for i := range k.groups {
+		// Among equals the first name, to be repeatable.
+		if g := &k.groups[i]; g.look == w.looks && (g.size > out.LargestCount || g.size == out.LargestCount && g.comm < out.LargestComm) {
+			out.LargestComm, out.LargestCount = g.comm, g.size
+		}
+	}
+	for _, i := range w.waiting {
+		wt, err := k.waits(&w.tasks[i])
+		if err != nil {
+			lost(fmt.Sprintf("a waiting thread, %s (%d)", wt.Comm, wt.PID), err)
+		}
+		out.Waiting = append(out.Waiting, wt)
+	}
+}
+
+// walk goes through the task list.
+func (k *Kernel) walk(out *detect.Kernel, lost func(string, error)) {
+	w := &k.walked
 	w.looks++
+	w.reused = maxReuse // unless all is well
 	w.waiting, w.met, w.total, w.next = w.waiting[:0], 0, 0, 0
 	if len(w.tasks) > 2*maxThreads || len(k.groups) > maxNames {
 		clear(w.known)
@@ -243,26 +298,15 @@ func (k *Kernel) threadsOf(out *detect.Kernel, lost func(string, error)) {
 	if !k.off.state.ok {
 		lost("task states", errAbsent)
 	}
-	if err := k.walkProcesses(); err != nil {
+	err := k.walkProcesses()
+	if err != nil {
 		lost("the task list", err)
 	}
-	out.Walked, out.WaitingTotal = w.met, w.total
-	for i := range k.groups {
-		// Among equals the first name, to be repeatable.
-		if g := &k.groups[i]; g.look == w.looks && (g.size > out.LargestCount || g.size == out.LargestCount && g.comm < out.LargestComm) {
-			out.LargestComm, out.LargestCount = g.comm, g.size
-		}
-	}
 	// Tasks come and go during the walk; more than a few missing is another thing.
-	if off := int64(out.Threads) - int64(out.Walked); off > 4+int64(out.Threads)/8 || -off > 4+int64(out.Threads)/8 {
-		lost("the task list", layoutError("met "+strconv.Itoa(out.Walked)+" threads, nr_threads says "+strconv.FormatUint(out.Threads, 10)))
-	}
-	for _, i := range w.waiting {
-		wt, err := k.waits(&w.tasks[i])
-		if err != nil {
-			lost(fmt.Sprintf("a waiting thread, %s (%d)", wt.Comm, wt.PID), err)
-		}
-		out.Waiting = append(out.Waiting, wt)
+	if off := int64(out.Threads) - int64(w.met); off > 4+int64(out.Threads)/8 || -off > 4+int64(out.Threads)/8 {
+		lost("the task list", layoutError("met "+strconv.Itoa(w.met)+" threads, nr_threads says "+strconv.FormatUint(out.Threads, 10)))
+	} else if err == nil && w.total == 0 && k.off.state.ok {
+		w.thenForks, w.thenThreads, w.reused = out.Forks, out.Threads, 0
 	}
 }
 

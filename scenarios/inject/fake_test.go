@@ -37,12 +37,14 @@ type fakeGuest struct {
 	rip     [2]uint64
 	masked  int // looks at which interrupts are off
 	stalled bool
-	stay    bool // vCPUs loop
-	busy    int  // reads at which a lock looks held
-	paused  int
-	wild    int // writes of a fault while the guest ran
-	nmis    []int
-	asked   []beat.Errand
+
+	unwatched, mishandled bool // the monitor
+	stay                  bool // vCPUs loop
+	busy                  int  // reads at which a lock looks held
+	paused                int
+	wild                  int // writes of a fault while the guest ran
+	nmis                  []int
+	asked                 []beat.Errand
 
 	noSymbols, unmapped, stuck, noGo, noStop bool
 }
@@ -152,6 +154,13 @@ func (g *fakeGuest) Where(vcpu int) (uint64, bool, error) {
 
 func (g *fakeGuest) StallDisk(stall bool) error {
 	g.stalled = stall
+	return nil
+}
+func (g *fakeGuest) Mishandle(on bool) error {
+	if g.unwatched {
+		return errors.New("no monitor is attached")
+	}
+	g.mishandled = on
 	return nil
 }
 func (g *fakeGuest) NMI(vcpu int) error      { g.nmis = append(g.nmis, vcpu); return nil }

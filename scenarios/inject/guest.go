@@ -18,6 +18,15 @@ func StallDisk(t Target) (*Injection, error) {
 	return &Injection{What: "disk stalled", lift: func() error { return t.StallDisk(false) }}, nil
 }
 
+// Mishandled makes the monitor itself the guest's fault: every vCPU that meets its
+// trap meets it again, for ever.
+func Mishandled(t Target) (*Injection, error) {
+	if err := t.Mishandle(true); err != nil {
+		return nil, err
+	}
+	return &Injection{What: "trap answered and not lifted", lift: func() error { return t.Mishandle(false) }}, nil
+}
+
 // Paused pauses the whole guest from outside.
 func Paused(t Target) (*Injection, error) {
 	if err := t.Pause(); err != nil {

@@ -204,6 +204,16 @@ func TestAskedAndPaused(t *testing.T) {
 	if err := in.Lift(); err != nil || g.stalled {
 		t.Errorf("lifted, and stalled: %v, %v", g.stalled, err)
 	}
+	if in, err = Mishandled(g); err != nil || !g.mishandled {
+		t.Fatalf("mishandled: %v, %v", g.mishandled, err)
+	}
+	if err := in.Lift(); err != nil || g.mishandled {
+		t.Errorf("mended, and still mishandled: %v, %v", g.mishandled, err)
+	}
+	g.unwatched = true
+	if _, err = Mishandled(g); err == nil {
+		t.Error("a monitor that is not there is mishandled")
+	}
 	if in, err = Paused(g); err != nil || g.paused != 1 {
 		t.Fatalf("%d pauses, %v", g.paused, err)
 	}

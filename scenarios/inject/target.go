@@ -40,6 +40,10 @@ type Target interface {
 	Machine
 	// Ask has the guest's PID 1 do an errand, and returns when it has taken it up.
 	Ask(e beat.Errand) error
+	// Mishandle has the monitor that watches the guest answer whoever meets its trap
+	// without lifting the trap, until it is called with false. It is an error if
+	// there is no monitor, or none with such a trap.
+	Mishandle(on bool) error
 }
 
 // Injection is a fault in place.

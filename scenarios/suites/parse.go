@@ -97,6 +97,13 @@ func (p *parser) suite(n *yaml.Node, s *Suite) {
 		{"thresholds", false, func(n *yaml.Node) { s.Thresholds = p.thresholds(n) }},
 	})
 	for _, name := range s.Scenarios {
+		if only, ok := p.v.Only[name]; ok {
+			for _, m := range s.Mechanisms {
+				if !slices.Contains(only, m) {
+					p.errorf(n, "scenario %q cannot be tried with mechanism %q, only with %s: put the two in suites of their own", name, m, strings.Join(only, ", "))
+				}
+			}
+		}
 		for _, g := range s.Guests {
 			if need := p.v.MinVCPUs[name]; g.VCPUs < need {
 				p.errorf(n, "scenario %q needs a guest with %d vCPUs and one of the guests has %d: put the two in suites of their own", name, need, g.VCPUs)

@@ -79,6 +79,9 @@ type Vocabulary struct {
 	// MinVCPUs says how many vCPUs a scenario needs, of those that need more than
 	// one.
 	MinVCPUs map[string]int
+	// Only says with which mechanisms a scenario can be tried, of those that cannot
+	// be with every one.
+	Only map[string][]string
 }
 
 // Threshold is a detector threshold that a suite may set, both ends included.

@@ -12,16 +12,17 @@ import (
 )
 
 var vocabulary = Vocabulary{
-	Scenarios:  []string{"spinlock-deadlock", "control-idle", "control-busy", "two-needed"},
+	Scenarios:  []string{"spinlock-deadlock", "control-idle", "control-busy", "two-needed", "trap-needed"},
 	Mechanisms: []string{"none", "exec-step", "exec-altp2m"},
 	Drivers:    []string{"xenctrl", "libvmi"},
 	Kernels:    []string{"cloud-6.12"},
 	Thresholds: []Threshold{{"spin_ms", 1, 600_000}, {"soft_ms", 1, 600_000}, {"forkstorm_threads", 10, 1000}},
 	MinVCPUs:   map[string]int{"two-needed": 2},
+	Only:       map[string][]string{"trap-needed": {"exec-step", "exec-altp2m"}},
 }
 
 func TestBuiltin(t *testing.T) {
-	if got, want := Builtin(), []string{"ci", "classes-distro", "classes-smp", "classes", "controls", "coverage", "quick", "soak"}; !reflect.DeepEqual(got, want) {
+	if got, want := Builtin(), []string{"ci", "classes-distro", "classes-smp", "classes", "controls", "coverage", "livelock", "quick", "soak"}; !reflect.DeepEqual(got, want) {
 		t.Fatalf("built-in suites %q, want %q", got, want)
 	}
 	v := vocabulary
@@ -142,7 +143,7 @@ func TestParseErrors(t *testing.T) {
 		{"far key", minimal + "colour: red\n", []string{`x.yaml:9: the suite has no key "colour": valid keys are`}},
 		{"key twice", minimal + "name: y\n", []string{`x.yaml:9: key "name" stands in line 1 already: remove one of them`}},
 		{"key missing", edit("repetitions: 1\n", ""), []string{"x.yaml:1: the suite has no repetitions: add the key"}},
-		{"scenario", edit("control-idle", "control-idel"), []string{`x.yaml:2: scenario "control-idel" is unknown (did you mean "control-idle"?): valid are control-busy, control-idle, spinlock-deadlock, two-needed`}},
+		{"scenario", edit("control-idle", "control-idel"), []string{`x.yaml:2: scenario "control-idel" is unknown (did you mean "control-idle"?): valid are control-busy, control-idle, spinlock-deadlock, trap-needed, two-needed`}},
 		{"scenario prefix", edit("control-idle", "spinlock"), []string{`did you mean "spinlock-deadlock"?`}},
 		{"mechanism", edit("[none]", "[exec_altp2m]"), []string{`x.yaml:3: mechanism "exec_altp2m" is unknown (did you mean "exec-altp2m"?)`}},
 		{"driver", minimal + "drivers: [libvirt]\n", []string{`x.yaml:9: driver "libvirt" is unknown (did you mean "libvmi"?): valid are libvmi, xenctrl`}},
@@ -166,6 +167,7 @@ func TestParseErrors(t *testing.T) {
 		{"vcpus", edit("vcpus: 1", "vcpus: 9"), []string{`x.yaml:6: vcpus is 9, out of range: use 1 to 8`}},
 		{"guest key", edit("vcpus: 1", "vcpu: 1"), []string{`x.yaml:5: a guest has no vcpus: add the key`, `x.yaml:6: a guest has no key "vcpu" (did you mean "vcpus"?)`}},
 		{"few vcpus", edit("[control-idle]", "[two-needed]"), []string{`x.yaml:1: scenario "two-needed" needs a guest with 2 vCPUs and one of the guests has 1`}},
+		{"no trap", edit("[control-idle]", "[trap-needed]"), []string{`x.yaml:1: scenario "trap-needed" cannot be tried with mechanism "none", only with exec-step, exec-altp2m: put the two in suites of their own`}},
 		{"superpages", edit("vcpus: 1", "vcpus: 1\n    superpages: 2"), []string{`x.yaml:7: superpages is the number 2: write true or false`}},
 		{"guest twice", strings.Replace(minimal, "repetitions", "  - {kernel: cloud-6.12, vcpus: 1, memory_mib: 160}\nrepetitions", 1), []string{`x.yaml:8: the same guest stands in line 5`}},
 		{"timing key", minimal + "timing: {deadline: 5000}\n", []string{`x.yaml:9: timing has no key "deadline" (did you mean "deadline_ms"?)`}},
@@ -208,7 +210,7 @@ func TestLoadFile(t *testing.T) {
 		t.Errorf("suite %+v, error %v", s, err)
 	}
 	_, err := Load("quik", vocabulary)
-	if err == nil || !strings.Contains(err.Error(), `suite "quik" is not built in (did you mean "quick"?): give one of ci, classes-distro, classes-smp, classes, controls, coverage, quick, soak`) {
+	if err == nil || !strings.Contains(err.Error(), `suite "quik" is not built in (did you mean "quick"?): give one of ci, classes-distro, classes-smp, classes, controls, coverage, livelock, quick, soak`) {
 		t.Errorf("unknown name: %v", err)
 	}
 }

@@ -14,15 +14,18 @@ const Suite = "made-up"
 
 // Trials returns repetitions of two scenarios and a control by three arms. It
 // has a miss, a false alarm and an invalid trial from three repetitions on.
-func Trials(repetitions int) []results.Trial {
-	rng := rand.New(rand.NewPCG(1, 2))
+func Trials(repetitions int) []results.Trial { return Seeded(1, repetitions) }
+
+// Seeded is Trials with other numbers and seeds: another run of the same.
+func Seeded(seed uint64, repetitions int) []results.Trial {
+	rng := rand.New(rand.NewPCG(seed, 2))
 	var trials []results.Trial
 	for block := range repetitions {
 		for _, scenario := range []string{"spinlock-deadlock", "control-idle", "control-busy"} {
 			for _, mechanism := range []string{"exec-step", "none", "exec-altp2m"} {
 				t := trial(rng, scenario, mechanism)
 				t.Trial, t.Block = len(trials), block
-				t.Seed = uint64(t.Trial) + 1<<60
+				t.Seed = uint64(t.Trial) + seed<<60
 				trials = append(trials, t)
 			}
 		}

@@ -194,7 +194,7 @@ func (r *ring) Next(ev *monitor.Event) (bool, error) {
 	if !r.m.Next(&r.ev) {
 		return false, r.m.Err()
 	}
-	*ev = monitor.Event{VCPU: r.ev.VCPU, GFN: r.ev.GFN, Offset: r.ev.Offset, RIP: r.ev.Regs.RIP, RFLAGS: r.ev.Regs.RFLAGS, CR3: r.ev.Regs.CR3}
+	*ev = monitor.Event{VCPU: r.ev.VCPU, GFN: r.ev.GFN, Offset: r.ev.Offset, RIP: r.ev.Regs.RIP, RSP: r.ev.Regs.RSP, RFLAGS: r.ev.Regs.RFLAGS, CR3: r.ev.Regs.CR3}
 	if r.ev.Flags&xc.FlagAlternateP2M != 0 {
 		ev.View = monitor.View(r.ev.View)
 	}

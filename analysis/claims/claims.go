@@ -1,0 +1,179 @@
+package claims
+
+import (
+	"fmt"
+	"slices"
+
+	"hangbench/analysis"
+	"hangbench/analysis/stats"
+	"hangbench/analysis/table"
+	"hangbench/results"
+)
+
+// Claim is one claim with what the run says about it.
+type Claim struct {
+	ID    string // C1 to C5
+	Says  string
+	Holds bool
+	By    string // the numbers
+}
+
+// InTime is the time in milliseconds within which a hang must be detected for C1.
+const InTime = 1000
+
+// Of returns the claims that the trials bear on, in order.
+func Of(set *analysis.Set) ([]Claim, error) {
+	var all []Claim
+	for _, f := range []func(*analysis.Set) (*Claim, error){realTime, violationsOccur, altp2mMinimises, noFalseAlarm, survives} {
+		c, err := f(set)
+		if err != nil {
+			return nil, err
+		}
+		if c != nil {
+			all = append(all, *c)
+		}
+	}
+	return all, nil
+}
+
+// Verdict is the claim's verdict with its numbers in one phrase.
+func (c *Claim) Verdict() string {
+	if c.Holds {
+		return "holds: " + c.By
+	}
+	return "does not hold: " + c.By
+}
+
+// Table is the claims as a table.
+func Table(set *analysis.Set) (*table.Table, error) {
+	all, err := Of(set)
+	if err != nil {
+		return nil, err
+	}
+	t := table.New("Claims", table.TextColumn("claim", "claim"), table.TextColumn("says", "says"), table.TextColumn("this run", "verdict"))
+	t.Flat = true
+	for _, c := range all {
+		t.Add(table.Text(c.ID), table.Text(c.Says), table.Text(c.Verdict()))
+	}
+	t.Notes = append(t.Notes, "What counts as holding is in EXPERIMENTS.md. Few trials say little: see the intervals.")
+	return t, nil
+}
+
+// valid yields the valid trials of the cells that pick selects.
+func valid(set *analysis.Set, pick func(*analysis.Cell) bool, each func(*results.Trial)) {
+	for _, c := range set.Cells {
+		if !pick(c) {
+			continue
+		}
+		for i := range c.Trials {
+			if c.Trials[i].Outcome != results.Invalid {
+				each(&c.Trials[i])
+			}
+		}
+	}
+}
+
+func monitored(c *analysis.Cell) bool { return c.Mechanism != "none" }
+
+// realTime is C1: every fault with a monitor is detected, within InTime.
+func realTime(set *analysis.Set) (*Claim, error) {
+	n, k := 0, 0
+	last := 0.0
+	valid(set, func(c *analysis.Cell) bool { return c.Fault && monitored(c) }, func(t *results.Trial) {
+		n++
+		if ms, ok := analysis.DetectMS(t); ok {
+			k++
+			last = max(last, ms)
+		}
+	})
+	if n == 0 {
+		return nil, nil
+	}
+	by := fmt.Sprintf("%d of %d detected", k, n)
+	if k > 0 {
+		by += fmt.Sprintf(", the last after %.0f ms", last)
+	}
+	return &Claim{"C1", "hangs are detected from outside, in real time", k == n && last < InTime, by}, nil
+}
+
+// violationsOccur is C2: traps of pages make violations, each of them accounted
+// for. Mechanisms that trap no page have nothing to say.
+func violationsOccur(set *analysis.Set) (*Claim, error) {
+	var events, permission, residual, lost uint64
+	n := 0
+	valid(set, func(c *analysis.Cell) bool { return pageTraps(c.Mechanism) }, func(t *results.Trial) {
+		n++
+		events += t.Events.Delivered
+		permission += t.EPT.Permission
+		residual += t.EPT.Residual
+		lost += t.EPT.TraceLost
+	})
+	if n == 0 {
+		return nil, nil
+	}
+	return &Claim{"C2", "EPT violations occur while monitoring", permission > 0 && events == permission && residual == 0 && lost == 0,
+		fmt.Sprintf("%d events, %d violations on trapped pages, %d unexplained, %d lost", events, permission, residual, lost)}, nil
+}
+
+// pageTraps says whether every event of the mechanism is an EPT violation on a
+// trapped page.
+func pageTraps(mechanism string) bool {
+	return slices.Contains([]string{"exec-step", "exec-emulate", "exec-altp2m", "exec-altp2m-fast"}, mechanism)
+}
+
+// altp2mMinimises is C3: with altp2m there are fewer violations of all classes
+// than with the same trap in the host view, pair by pair.
+func altp2mMinimises(set *analysis.Set) (*Claim, error) {
+	var pairs []stats.Pair
+	for _, c := range set.Cells {
+		if c.Mechanism != "exec-altp2m" {
+			continue
+		}
+		want := c.Key
+		want.Mechanism = "exec-step"
+		if i := slices.IndexFunc(set.Cells, func(c *analysis.Cell) bool { return c.Key == want }); i >= 0 {
+			pairs = append(pairs, c.Pairs(set.Cells[i], analysis.EPTTotal)...)
+		}
+	}
+	s, err := stats.PairedRatio(pairs, table.Level)
+	if err != nil {
+		return nil, nil // no pair: the run says nothing
+	}
+	by := fmt.Sprintf("%.1f times as many with exec-altp2m as with exec-step, %.1f to %.1f in %d pairs", s.Median, s.Min, s.Max, s.N)
+	return &Claim{"C3", "altp2m minimises EPT violations", s.Max < 1, by}, nil
+}
+
+// noFalseAlarm is C4: no control is called hung.
+func noFalseAlarm(set *analysis.Set) (*Claim, error) {
+	n, k := 0, 0
+	valid(set, func(c *analysis.Cell) bool { return !c.Fault && monitored(c) }, func(t *results.Trial) {
+		n++
+		if t.Outcome == results.FalseAlarm {
+			k++
+		}
+	})
+	if n == 0 {
+		return nil, nil
+	}
+	iv, err := stats.Wilson(k, n, table.Level)
+	if err != nil {
+		return nil, err
+	}
+	return &Claim{"C4", "an idle or busy guest is not called hung", k == 0, fmt.Sprintf("%d of %d (Wilson 95%%: up to %.0f%%)", k, n, 100*iv.Hi)}, nil
+}
+
+// survives is C5: every guest goes on when the fault is lifted and the monitor
+// gone.
+func survives(set *analysis.Set) (*Claim, error) {
+	tried, recovered, invalid, all := 0, 0, 0, 0
+	for _, c := range set.Cells {
+		all += len(c.Trials)
+		invalid += c.Counts.Invalid
+		if monitored(c) {
+			tried += c.Counts.RecoveredOf
+			recovered += c.Counts.Recovered
+		}
+	}
+	return &Claim{"C5", "the guest survives the monitor", recovered == tried && invalid == 0,
+		fmt.Sprintf("%d of %d recovered, %d of %d trials invalid", recovered, tried, invalid, all)}, nil
+}

@@ -1,0 +1,139 @@
+package claims
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+	"testing"
+
+	"hangbench/analysis"
+	"hangbench/analysis/internal/madeup"
+	"hangbench/analysis/table"
+	"hangbench/results"
+)
+
+func of(t *testing.T, trials []results.Trial) map[string]Claim {
+	t.Helper()
+	set, err := analysis.Group(trials)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := Of(set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	by := make(map[string]Claim)
+	for _, c := range all {
+		by[c.ID] = c
+	}
+	return by
+}
+
+// good is a made-up run about which every claim holds.
+func good() []results.Trial {
+	trials := madeup.Trials(2)
+	for i := range trials {
+		e := &trials[i].EPT
+		e.Residual, e.Lazy = 0, 0
+		if trials[i].Mechanism == "exec-altp2m" {
+			e.Permission, e.MMIO = e.Permission/2, 0
+			trials[i].Events.Delivered = e.Permission
+		}
+		e.Total = e.Permission + e.MMIO + e.Suppressed
+	}
+	return trials
+}
+
+func TestHolds(t *testing.T) {
+	by := of(t, good())
+	for _, id := range []string{"C1", "C2", "C3", "C4", "C5"} {
+		if c, ok := by[id]; !ok || !c.Holds || !strings.HasPrefix(c.Verdict(), "holds: ") {
+			t.Errorf("%s: %+v", id, by[id])
+		}
+	}
+	for id, want := range map[string]string{
+		"C1": "4 of 4 detected, the last after 1", "C2": " 0 unexplained, 0 lost", "C3": "0.5 times as many", "C4": "0 of 8 (Wilson 95%: up to 32%)", "C5": "4 of 4 recovered, 0 of 18 trials invalid",
+	} {
+		if c := by[id]; !strings.Contains(c.By, want) {
+			t.Errorf("%s by %q, want %q", id, c.By, want)
+		}
+	}
+}
+
+// TestDoesNotHold: each claim fails for its own reason and for no other.
+func TestDoesNotHold(t *testing.T) {
+	first := func(trials []results.Trial, scenario, mechanism string) *results.Trial {
+		i := slices.IndexFunc(trials, func(tr results.Trial) bool { return tr.Scenario == scenario && tr.Mechanism == mechanism })
+		return &trials[i]
+	}
+	for _, tc := range []struct {
+		id, name string
+		spoil    func([]results.Trial)
+	}{
+		{"C1", "missed", func(ts []results.Trial) {
+			tr := first(ts, "spinlock-deadlock", "exec-step")
+			tr.Outcome, tr.DetectNS = results.Missed, nil
+		}},
+		{"C1", "late", func(ts []results.Trial) {
+			ns := int64(1e9)
+			first(ts, "spinlock-deadlock", "exec-step").DetectNS = &ns
+		}},
+		{"C2", "an event without violation", func(ts []results.Trial) { first(ts, "control-idle", "exec-step").Events.Delivered++ }},
+		{"C2", "unexplained", func(ts []results.Trial) { first(ts, "control-idle", "exec-step").EPT.Residual++ }},
+		{"C2", "lost", func(ts []results.Trial) { first(ts, "control-idle", "exec-step").EPT.TraceLost++ }},
+		{"C3", "one pair with more", func(ts []results.Trial) { first(ts, "control-idle", "exec-altp2m").EPT.Total = 1e4 }},
+		{"C4", "alarm", func(ts []results.Trial) { first(ts, "control-idle", "exec-step").Outcome = results.FalseAlarm }},
+		{"C5", "not recovered", func(ts []results.Trial) { first(ts, "spinlock-deadlock", "exec-step").Recovered = new(false) }},
+		{"C5", "invalid", func(ts []results.Trial) { first(ts, "control-busy", "none").Outcome = results.Invalid }},
+	} {
+		trials := good()
+		tc.spoil(trials)
+		for id, c := range of(t, trials) {
+			if c.Holds == (id == tc.id) {
+				t.Errorf("%s: %s %+v", tc.name, id, c)
+			}
+		}
+	}
+}
+
+// TestSilent: a run says nothing about what it did not try.
+func TestSilent(t *testing.T) {
+	only := func(keep func(*results.Trial) bool) []results.Trial {
+		return slices.DeleteFunc(good(), func(tr results.Trial) bool { return !keep(&tr) })
+	}
+	for _, tc := range []struct {
+		name   string
+		trials []results.Trial
+		want   string
+	}{
+		{"no monitor", only(func(t *results.Trial) bool { return t.Mechanism == "none" }), "C5"},
+		{"one mechanism", only(func(t *results.Trial) bool { return t.Mechanism == "exec-step" }), "C1 C2 C4 C5"},
+		{"controls", only(func(t *results.Trial) bool { return t.DeadlineNS == 0 }), "C2 C3 C4 C5"},
+	} {
+		var ids []string
+		for id := range of(t, tc.trials) {
+			ids = append(ids, id)
+		}
+		slices.Sort(ids)
+		if got := strings.Join(ids, " "); got != tc.want {
+			t.Errorf("%s: %s, want %s", tc.name, got, tc.want)
+		}
+	}
+}
+
+func TestTable(t *testing.T) {
+	set, err := analysis.Group(good())
+	if err != nil {
+		t.Fatal(err)
+	}
+	tab, err := Table(set)
+	if err != nil || len(tab.Rows) != 5 {
+		t.Fatalf("%v, %v", tab, err)
+	}
+	for _, f := range []table.Format{table.Terminal, table.Markdown, table.CSV, table.LaTeX} {
+		var out bytes.Buffer
+		if err := tab.Write(&out, f); err != nil || !strings.Contains(out.String(), "C5") {
+			t.Errorf("%v: %v\n%s", f, err, out.String())
+		}
+	}
+}

@@ -1,0 +1,536 @@
+package compare
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+
+	"hangbench/analysis"
+	"hangbench/analysis/stats"
+	"hangbench/results"
+)
+
+// Level is the confidence level of the intervals; 1 - Level is the chance of a
+// wrong verdict that Holm's adjustment keeps.
+const Level = 0.95
+
+// Verdict is what became of a metric.
+type Verdict string
+
+const (
+	Better  Verdict = "better"  // surely, and by more than the tolerance
+	Same    Verdict = "same"    // surely within the tolerance
+	Worse   Verdict = "worse"   // surely, and by more than the tolerance
+	Unclear Verdict = "unclear" // the trials do not decide it
+)
+
+// Options say what may be compared and how.
+type Options struct {
+	Gate Gate
+	Seed uint64 // of the bootstrap
+	// MixHosts, MixKernels and MixSuites allow runs that differ in these.
+	MixHosts, MixKernels, MixSuites bool
+}
+
+// Row is one metric of one cell.
+type Row struct {
+	Scenario, Arm string
+	Metric, Unit  string
+	OldN, NewN    int
+	Old, New      float64 // medians; for shares of trials the share
+	// Change is New relative to Old less 1, for shares New less Old: 0.05 is 5%
+	// more or five more in a hundred. It is infinite where Old is 0.
+	Change float64
+	CI     *stats.Interval // of Change; nil if there is none
+	// P is the p-value of no change, adjusted for all rows that have one; NaN
+	// where the change is exact.
+	P       float64
+	Method  string // pairs, exact pairs or samples
+	Verdict Verdict
+	// Fails says that the row is a regression that counts.
+	Fails    bool
+	Warnings []string
+
+	metric metric
+}
+
+// Report is the comparison.
+type Report struct {
+	Old, New []string // ids of the runs
+	Caption  string
+	Paired   bool
+	Rows     []Row
+	Warnings []string
+}
+
+// Failed says whether a regression counts.
+func (r *Report) Failed() bool {
+	return slices.ContainsFunc(r.Rows, func(row Row) bool { return row.Fails })
+}
+
+// MixError refuses to compare what was not measured alike.
+type MixError struct {
+	What     string // hosts, kernels or suites
+	Old, New string
+}
+
+func (e *MixError) Error() string {
+	return fmt.Sprintf("the %s differ, %s and %s: say --mix %s if that is what is to be compared", e.What, e.Old, e.New, e.What)
+}
+
+// Runs compares the old runs with the new ones. Several runs of a side are
+// several boots of one experiment. It fails with a *MixError when they were not
+// measured alike, and when a side has no run or no trial.
+func Runs(old, next []*results.Run, o Options) (*Report, error) {
+	r := &Report{}
+	a, err := newSide(old)
+	if err != nil {
+		return nil, fmt.Errorf("old: %w", err)
+	}
+	b, err := newSide(next)
+	if err != nil {
+		return nil, fmt.Errorf("new: %w", err)
+	}
+	r.Old, r.New = a.ids, b.ids
+	r.Warnings = append(a.warnings, b.warnings...)
+	for _, m := range []struct {
+		what     string
+		allowed  bool
+		old, new string
+	}{
+		{"hosts", o.MixHosts, a.host, b.host},
+		{"suites", o.MixSuites, a.suite, b.suite},
+		{"kernels", o.MixKernels, a.kernels, b.kernels},
+	} {
+		if m.old == m.new {
+			continue
+		}
+		if !m.allowed {
+			return nil, &MixError{m.what, m.old, m.new}
+		}
+		r.Warnings = append(r.Warnings, fmt.Sprintf("the %s differ: %s and %s", m.what, m.old, m.new))
+	}
+	r.Caption = fmt.Sprintf("old: %s; new: %s; host: %s", strings.Join(a.ids, ", "), strings.Join(b.ids, ", "), strings.Join(slices.Compact([]string{a.kind, b.kind}), " and "))
+	if a.kind == "lab" || b.kind == "lab" {
+		r.Caption += " (emulated; virtual time)"
+	}
+	r.Paired = a.host == b.host && pairable(old, next)
+
+	oneKernel := a.kernels != b.kernels && !strings.Contains(a.kernels, " + ") && !strings.Contains(b.kernels, " + ")
+	name := func(k analysis.Key) analysis.Key {
+		if oneKernel {
+			k.Kernel = ""
+		}
+		return k
+	}
+	inNew := make(map[analysis.Key]*cell)
+	for _, c := range b.cells {
+		inNew[name(c.key)] = c
+	}
+	for _, c := range a.cells {
+		n := inNew[name(c.key)]
+		if n == nil {
+			r.Warnings = append(r.Warnings, fmt.Sprintf("%s, %s: only in the old run", c.key.Scenario, c.label))
+			continue
+		}
+		delete(inNew, name(c.key))
+		for _, m := range metrics() {
+			row, ok, err := compareCell(c, n, m, r.Paired, a.kind == "lab" && b.kind == "lab", o)
+			if err != nil {
+				return nil, fmt.Errorf("%s, %s, %s: %w", c.key.Scenario, c.label, m.name, err)
+			}
+			if ok {
+				r.Rows = append(r.Rows, row)
+			}
+		}
+	}
+	for _, c := range b.cells {
+		if inNew[name(c.key)] == c {
+			r.Warnings = append(r.Warnings, fmt.Sprintf("%s, %s: only in the new run", c.key.Scenario, c.label))
+		}
+	}
+	if len(r.Rows) == 0 {
+		return nil, errors.New("the runs have no cell in common: nothing can be compared")
+	}
+	r.judge(o.Gate)
+	return r, nil
+}
+
+// side is the runs of one side, cell by cell.
+type side struct {
+	ids                        []string
+	kind, host, suite, kernels string
+	cells                      []*cell
+	warnings                   []string
+}
+
+// cell is the trials of one key, by boot.
+type cell struct {
+	key   analysis.Key
+	label string
+	boots [][]results.Trial
+}
+
+func newSide(runs []*results.Run) (*side, error) {
+	if len(runs) == 0 {
+		return nil, errors.New("no run")
+	}
+	s := &side{}
+	var all []results.Trial
+	hosts, kernels, suites := map[string]bool{}, map[string]bool{}, map[string]bool{}
+	for _, r := range runs {
+		m := &r.Manifest
+		s.ids = append(s.ids, m.RunID)
+		hosts[m.Host.Kind+", "+m.Host.Description] = true
+		suites[fmt.Sprintf("%s (%.8s)", m.Suite.Name, m.Suite.SHA256)] = true
+		if n := r.Missing(); n > 0 {
+			s.warnings = append(s.warnings, fmt.Sprintf("%s: %d of %d trials are missing", m.RunID, n, m.Planned))
+		}
+		if n := len(r.Bad); n > 0 {
+			s.warnings = append(s.warnings, fmt.Sprintf("%s: %d damaged records left out", m.RunID, n))
+		}
+		all = append(all, r.Trials...)
+	}
+	if len(hosts) > 1 || len(suites) > 1 {
+		return nil, fmt.Errorf("runs of one side are boots of one experiment, these are of %s, %s", list(hosts), list(suites))
+	}
+	set, err := analysis.Group(all)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range set.Cells {
+		kernels[c.Kernel] = true
+		n := &cell{key: c.Key, label: c.Label}
+		s.cells = append(s.cells, n)
+	}
+	byKey := make(map[analysis.Key]*cell)
+	for _, c := range s.cells {
+		byKey[c.key] = c
+	}
+	for i, r := range runs {
+		for j := range r.Trials {
+			c := byKey[analysis.KeyOf(&r.Trials[j])]
+			for len(c.boots) <= i {
+				c.boots = append(c.boots, nil)
+			}
+			c.boots[i] = append(c.boots[i], r.Trials[j])
+		}
+	}
+	s.kind, s.host, s.suite, s.kernels = runs[0].Manifest.Host.Kind, list(hosts), list(suites), list(kernels)
+	return s, nil
+}
+
+func list(set map[string]bool) string { return strings.Join(slices.Sorted(maps.Keys(set)), " + ") }
+
+// pairable says whether the runs have one plan: trial i of the one is then
+// trial i of the other, with the same seed.
+func pairable(old, next []*results.Run) bool {
+	if len(old) != 1 || len(next) != 1 {
+		return false
+	}
+	a, b := &old[0].Manifest, &next[0].Manifest
+	return a.Suite.SHA256 == b.Suite.SHA256 && a.Seed == b.Seed && a.Planned == b.Planned && a.PlanHash == b.PlanHash
+}
+
+// compareCell compares one metric, and returns false where neither side has it.
+func compareCell(old, next *cell, m metric, paired, lab bool, o Options) (Row, bool, error) {
+	row := Row{
+		Scenario: old.key.Scenario, Arm: old.label, Metric: m.name, Unit: m.unit,
+		P: math.NaN(), Change: math.NaN(), Verdict: Unclear, metric: m,
+	}
+	a, b := values(old, m), values(next, m)
+	flatA, flatB := slices.Concat(a...), slices.Concat(b...)
+	row.OldN, row.NewN = len(flatA), len(flatB)
+	switch {
+	case row.OldN == 0 && row.NewN == 0:
+		return row, false, nil
+	case row.OldN == 0 || row.NewN == 0:
+		row.Method = "none"
+		row.Old, row.New = centre(m, flatA), centre(m, flatB)
+		row.Warnings = append(row.Warnings, "only one side has a value")
+		return row, true, nil
+	}
+	row.Old, row.New = centre(m, flatA), centre(m, flatB)
+	if !m.rate && allZero(flatA) && allZero(flatB) {
+		return row, false, nil // a class of violations that does not occur
+	}
+	var err error
+	switch pairs := pairsOf(old, next, m); {
+	case m.rate && paired && lab && len(pairs) > 0:
+		row.exactRate(pairs)
+	case m.rate:
+		err = row.rates(flatA, flatB)
+	case paired && len(pairs) > 0:
+		err = row.pairs(pairs, lab && m.exact)
+	default:
+		err = row.samples(a, b, o)
+	}
+	return row, true, err
+}
+
+func values(c *cell, m metric) [][]float64 {
+	var boots [][]float64
+	for _, trials := range c.boots {
+		var xs []float64
+		for i := range trials {
+			if x, ok := m.value(&trials[i]); ok {
+				xs = append(xs, x)
+			}
+		}
+		boots = append(boots, xs)
+	}
+	return boots
+}
+
+// pairsOf pairs trials of equal index and seed that both have a value.
+func pairsOf(old, next *cell, m metric) []stats.Pair {
+	type id struct {
+		trial int
+		seed  uint64
+	}
+	base := make(map[id]float64)
+	for _, trials := range old.boots {
+		for i := range trials {
+			if x, ok := m.value(&trials[i]); ok {
+				base[id{trials[i].Trial, trials[i].Seed}] = x
+			}
+		}
+	}
+	var pairs []stats.Pair
+	for _, trials := range next.boots {
+		for i := range trials {
+			x, ok := m.value(&trials[i])
+			if was, both := base[id{trials[i].Trial, trials[i].Seed}]; ok && both {
+				pairs = append(pairs, stats.Pair{Base: was, Next: x})
+			}
+		}
+	}
+	return pairs
+}
+
+func centre(m metric, xs []float64) float64 {
+	if len(xs) == 0 {
+		return math.NaN()
+	}
+	if m.rate {
+		return sum(xs) / float64(len(xs))
+	}
+	return stats.MedianOf(slices.Clone(xs))
+}
+
+func sum(xs []float64) float64 {
+	s := 0.0
+	for _, x := range xs {
+		s += x
+	}
+	return s
+}
+
+func allZero(xs []float64) bool {
+	return !slices.ContainsFunc(xs, func(x float64) bool { return x != 0 })
+}
+
+// exactRate compares outcomes that the lab repeats: what changed is due to the
+// program.
+func (r *Row) exactRate(pairs []stats.Pair) {
+	r.Method = "exact pairs"
+	var up, down int
+	for _, p := range pairs {
+		switch {
+		case p.Next > p.Base:
+			up++
+		case p.Next < p.Base:
+			down++
+		}
+	}
+	r.Change = float64(up-down) / float64(len(pairs))
+	r.CI = &stats.Interval{Lo: r.Change, Hi: r.Change, Confidence: 1}
+	if up > 0 && down > 0 {
+		r.Warnings = append(r.Warnings, fmt.Sprintf("of %d trials %d changed one way and %d the other", len(pairs), up, down))
+	}
+}
+
+func (r *Row) rates(a, b []float64) error {
+	r.Method = "samples"
+	ka, kb := int(sum(a)), int(sum(b))
+	d, iv, err := stats.RateDifference(ka, len(a), kb, len(b), Level)
+	if err != nil {
+		return err
+	}
+	r.Change, r.CI = d, &iv
+	r.P, err = stats.Fisher(ka, len(a), kb, len(b))
+	return err
+}
+
+func (r *Row) pairs(pairs []stats.Pair, exact bool) error {
+	r.Method = "pairs"
+	if exact {
+		r.Method = "exact pairs"
+	}
+	var ratios []float64
+	up, down := 0, 0
+	for _, p := range pairs {
+		switch {
+		case p.Next > p.Base:
+			up++
+		case p.Next < p.Base:
+			down++
+		}
+		if p.Next == p.Base {
+			ratios = append(ratios, 1) // 0 to 0 too
+		} else {
+			ratios = append(ratios, p.Next/p.Base) // infinite over 0
+		}
+	}
+	r.Change = stats.MedianOf(slices.Clone(ratios)) - 1
+	s := stats.Summarize(ratios, Level)
+	r.CI = s.CI
+	same := up == 0 && down == 0
+	switch {
+	case r.CI == nil && (exact || same):
+		// All that there is, not a sample of it: equal seeds, equal counts.
+		r.CI = &stats.Interval{Lo: s.Min, Hi: s.Max, Confidence: 1}
+	case r.CI == nil:
+		r.Warnings = append(r.Warnings, s.Warnings...)
+	}
+	if r.CI != nil {
+		r.CI = &stats.Interval{Lo: r.CI.Lo - 1, Hi: r.CI.Hi - 1, Confidence: r.CI.Confidence}
+	}
+	if !exact && !same {
+		// The sign test goes with the order-statistic interval: both count
+		// pairs above and below.
+		p, err := stats.Sign(up, down)
+		if err != nil {
+			return err
+		}
+		r.P = p
+	}
+	return nil
+}
+
+func (r *Row) samples(a, b [][]float64, o Options) error {
+	r.Method = "samples"
+	var err error
+	var ws []string
+	if r.P, ws, err = stats.MannWhitney(slices.Concat(a...), slices.Concat(b...), 1-Level); err != nil {
+		return err
+	}
+	r.Warnings = append(r.Warnings, ws...)
+	if r.Old == 0 {
+		r.Change = math.Inf(1)
+		if r.New == 0 {
+			r.Change = 0
+		}
+		r.Warnings = append(r.Warnings, "the old median is 0: there is no ratio")
+		return nil
+	}
+	boot := stats.Bootstrap{Resamples: stats.MinResamples, Seed: o.Seed, Level: Level}
+	e, err := boot.Ratio(a, b, stats.MedianOf)
+	if err != nil {
+		return err
+	}
+	r.Change = e.Value - 1
+	r.Warnings = append(r.Warnings, e.Warnings...)
+	if e.CI != nil {
+		r.CI = &stats.Interval{Lo: e.CI.Lo - 1, Hi: e.CI.Hi - 1, Confidence: e.CI.Confidence}
+	}
+	return nil
+}
+
+// judge adjusts the p-values of the rows that count, and of the others apart,
+// and comes to the verdicts.
+func (r *Report) judge(g Gate) {
+	for _, counts := range []bool{true, false} {
+		var ps []float64
+		var at []int
+		for i := range r.Rows {
+			if g.counts(r.Rows[i].Metric) == counts && !math.IsNaN(r.Rows[i].P) {
+				ps = append(ps, r.Rows[i].P)
+				at = append(at, i)
+			}
+		}
+		for i, p := range stats.Holm(ps) {
+			r.Rows[at[i]].P = p
+		}
+	}
+	for i := range r.Rows {
+		row := &r.Rows[i]
+		row.Verdict = row.verdict(g.tolerance(row.Metric))
+		row.Fails = row.Verdict == Worse && g.counts(row.Metric)
+	}
+}
+
+// verdict decides by the interval, the p-value if there is one, and the
+// tolerance.
+func (r *Row) verdict(tolerance float64) Verdict {
+	if math.IsNaN(r.Change) {
+		return Unclear
+	}
+	sure := math.IsNaN(r.P) || r.P < 1-Level
+	if r.CI == nil {
+		if math.IsInf(r.Change, 1) && sure && !math.IsNaN(r.P) {
+			return r.direction(1)
+		}
+		return Unclear
+	}
+	lo, hi := r.CI.Lo, r.CI.Hi
+	// What is gained or lost of a ratio is symmetric by its logarithm: twice as
+	// much is as far as half.
+	up, down := tolerance, -tolerance
+	if !r.metric.rate {
+		down = 1/(1+tolerance) - 1
+	}
+	nearer, farther := 0.0, 0.0
+	if r.CI.Confidence == 1 {
+		nearer, farther = up, down // a range, not an interval: all of it must be beyond
+	}
+	switch {
+	case lo > nearer && r.Change > up && sure:
+		return r.direction(1)
+	case hi < farther && r.Change < down && sure:
+		return r.direction(-1)
+	case lo >= down && hi <= up:
+		return Same
+	}
+	return Unclear
+}
+
+func (r *Row) direction(sign int) Verdict {
+	if (sign > 0) == r.metric.higher {
+		return Better
+	}
+	return Worse
+}
+
+// Count returns how many rows have the verdict.
+func (r *Report) Count(v Verdict) int {
+	n := 0
+	for _, row := range r.Rows {
+		if row.Verdict == v {
+			n++
+		}
+	}
+	return n
+}
+
+// worstFirst orders verdicts for reading.
+func worstFirst(a, b Row) int {
+	rank := func(r Row) int {
+		switch {
+		case r.Fails:
+			return 0
+		case r.Verdict == Worse:
+			return 1
+		case r.Verdict == Better:
+			return 2
+		case r.Verdict == Unclear:
+			return 3
+		}
+		return 4
+	}
+	return cmp.Compare(rank(a), rank(b))
+}

@@ -1,0 +1,152 @@
+package export
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"golang.org/x/perf/benchfmt"
+
+	"hangbench/analysis"
+	"hangbench/results"
+)
+
+// unit is one value of a trial in the benchmark format.
+type unit struct {
+	name   string
+	better string // higher, lower, or empty: neither
+	value  analysis.Measure
+}
+
+// units returns the values of a result line in their order.
+func units() []unit {
+	one := func(is bool) float64 {
+		if is {
+			return 1
+		}
+		return 0
+	}
+	us := []unit{
+		{"detect-sec", "lower", func(t *results.Trial) (float64, bool) {
+			if _, ok := analysis.DetectMS(t); !ok {
+				return 0, false
+			}
+			return float64(*t.DetectNS) / 1e9, true
+		}},
+		// A miss has no time: without this it would vanish from the statistics.
+		{"detected/trial", "higher", func(t *results.Trial) (float64, bool) {
+			return one(t.Outcome == results.Detected), t.Mechanism != "none" && (t.Outcome == results.Detected || t.Outcome == results.Missed)
+		}},
+		{"false-alarms/trial", "lower", func(t *results.Trial) (float64, bool) {
+			return one(t.Outcome == results.FalseAlarm), t.Mechanism != "none"
+		}},
+		{"progress", "higher", analysis.Progress},
+		{"EPT-violations/trial", "lower", analysis.EPTTotal},
+	}
+	for _, c := range analysis.EPTClasses() {
+		us = append(us, unit{"EPT-" + c.Name + "/trial", "lower", c.Measure()})
+	}
+	return append(us,
+		unit{"EPT-violations/event", "lower", analysis.PerEvent},
+		unit{"steps/event", "lower", analysis.StepsPerEvent},
+		unit{"events/trial", "", analysis.Delivered},
+	)
+}
+
+// Write writes the run's valid trials in plan order. What tells the run from
+// another of the same experiment is in lines that begin with "#", which readers
+// of the format skip: as configuration it would keep benchstat from comparing
+// the two. Invalid trials are counted there, as are damaged records and missing
+// trials.
+func Write(w io.Writer, run *results.Run) error {
+	invalid := 0
+	for i := range run.Trials {
+		if run.Trials[i].Outcome == results.Invalid {
+			invalid++
+		}
+	}
+	m := &run.Manifest
+	if _, err := fmt.Fprintf(w, "# run %s; seed %d; hangbench %s\n# left out: %d invalid trials, %d missing, %d damaged records\n",
+		oneLine(m.RunID), m.Seed, oneLine(m.Versions.Hangbench), invalid, run.Missing(), len(run.Bad)); err != nil {
+		return fmt.Errorf("export: %w", err)
+	}
+	out := benchfmt.NewWriter(w)
+	us := units()
+	for _, u := range us {
+		if u.better == "" {
+			continue
+		}
+		m := &benchfmt.UnitMetadata{UnitMetadataKey: benchfmt.UnitMetadataKey{Unit: u.name, Key: "better"}, OrigUnit: u.name, Value: u.better}
+		if err := out.Write(m); err != nil {
+			return fmt.Errorf("export: %w", err)
+		}
+	}
+	config := configuration(m)
+	for i := range run.Trials {
+		t := &run.Trials[i]
+		if t.Outcome == results.Invalid {
+			continue
+		}
+		r := &benchfmt.Result{Config: config, Name: benchfmt.Name(name(t)), Iters: 1}
+		for _, u := range us {
+			if x, ok := u.value(t); ok {
+				r.Values = append(r.Values, benchfmt.Value{Value: x, Unit: u.name})
+			}
+		}
+		if err := out.Write(r); err != nil {
+			return fmt.Errorf("export: trial %d: %w", t.Trial, err)
+		}
+	}
+	return nil
+}
+
+// configuration is what must be equal for results to be compared.
+func configuration(m *results.Manifest) []benchfmt.Config {
+	var config []benchfmt.Config
+	for _, c := range [][2]string{
+		{"pkg", "hangbench"},
+		{"host", m.Host.Kind},
+		{"machine", m.Host.Description},
+		{"suite", m.Suite.Name},
+		{"suite-sha256", m.Suite.SHA256},
+	} {
+		if value := oneLine(c[1]); value != "" {
+			config = append(config, benchfmt.Config{Key: c[0], Value: []byte(value), File: true})
+		}
+	}
+	return config
+}
+
+// name is the benchmark's name after the word Benchmark.
+func name(t *results.Trial) string {
+	k := analysis.KeyOf(t)
+	return fmt.Sprintf("Trial/scenario=%s/mechanism=%s/driver=%s/kernel=%s/vcpus=%d/memory=%dMiB",
+		word(k.Scenario), word(k.Mechanism), word(k.Driver), word(k.Kernel), k.VCPUs, k.MemoryMiB)
+}
+
+// word makes a part of a name of text that may be anything: no space, which ends
+// the name, and no slash, which begins the next part. A final "-1" would be read
+// as the number of CPUs, but a name never ends in such text.
+func word(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == ',':
+			return '+'
+		case r == ' ':
+			return -1
+		case r == '/' || r <= ' ' || r == 0x7f || r > '~':
+			return '_'
+		}
+		return r
+	}, s)
+}
+
+// oneLine keeps text from ending its line early.
+func oneLine(s string) string {
+	return strings.TrimSpace(strings.Map(func(r rune) rune {
+		if r < ' ' {
+			return ' '
+		}
+		return r
+	}, s))
+}

@@ -1,0 +1,87 @@
+package stats
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"golang.org/x/perf/benchmath"
+	"gonum.org/v1/gonum/stat/combin"
+	"gonum.org/v1/gonum/stat/distuv"
+)
+
+// MannWhitney returns the p-value of the hypothesis that two samples are of one
+// distribution (exact without ties in small samples; by
+// golang.org/x/perf/benchmath), and warnings where the samples are too few for
+// any difference to show at the level alpha. It is an error if one is empty.
+func MannWhitney(a, b []float64, alpha float64) (p float64, warnings []string, err error) {
+	if len(a) == 0 || len(b) == 0 {
+		return 0, nil, errors.New("a test needs values on both sides")
+	}
+	t := benchmath.DefaultThresholds
+	t.CompareAlpha = alpha
+	c := benchmath.AssumeNothing.Compare(benchmath.NewSample(slices.Clone(a), &t), benchmath.NewSample(slices.Clone(b), &t))
+	for _, w := range c.Warnings {
+		warnings = append(warnings, w.Error())
+	}
+	return min(1, c.P), warnings, nil
+}
+
+// Fisher returns the two-sided p-value of the hypothesis that ka of na and kb of
+// nb are of one rate: the probability of all tables with the same sums that are
+// no more probable than this one (Fisher's exact test). The conditions are
+// those of Wilson.
+func Fisher(ka, na, kb, nb int) (float64, error) {
+	if na <= 0 || nb <= 0 || ka < 0 || kb < 0 || ka > na || kb > nb {
+		return 0, fmt.Errorf("rates of %d in %d and %d in %d are none", ka, na, kb, nb)
+	}
+	k := ka + kb
+	choose := func(n, k int) float64 { return combin.LogGeneralizedBinomial(float64(n), float64(k)) }
+	log := func(x int) float64 { return choose(na, x) + choose(nb, k-x) - choose(na+nb, k) }
+	seen := log(ka)
+	p := 0.0
+	for x := max(0, k-nb); x <= min(k, na); x++ {
+		if l := log(x); l <= seen+1e-9 { // equal but for rounding
+			p += math.Exp(l)
+		}
+	}
+	return min(1, p), nil
+}
+
+// Holm returns the p-values adjusted for being several (Holm, Scandinavian
+// Journal of Statistics 6, 1979), in the order given: to reject those below
+// alpha keeps the chance of a single wrong rejection among all below alpha.
+func Holm(ps []float64) []float64 {
+	order := make([]int, len(ps))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int {
+		switch {
+		case ps[a] < ps[b]:
+			return -1
+		case ps[a] > ps[b]:
+			return 1
+		}
+		return 0
+	})
+	adjusted := make([]float64, len(ps))
+	worst := 0.0
+	for rank, i := range order {
+		worst = max(worst, min(1, float64(len(ps)-rank)*ps[i]))
+		adjusted[i] = worst
+	}
+	return adjusted
+}
+
+// Sign returns the two-sided p-value of the hypothesis that a pair is as likely
+// up as down, of which so many were each (the sign test; ties count as neither).
+// Without any it is 1. It is an error when a count is negative.
+func Sign(up, down int) (float64, error) {
+	if up < 0 || down < 0 {
+		return 0, fmt.Errorf("%d up and %d down are no counts", up, down)
+	}
+	coin := distuv.Binomial{N: float64(up + down), P: 0.5}
+	return min(1, 2*coin.CDF(float64(min(up, down)))), nil
+}

@@ -1,0 +1,150 @@
+package analysis
+
+import (
+	"slices"
+
+	"hangbench/analysis/stats"
+	"hangbench/results"
+)
+
+// Lifetimes are the lives of the cell's hangs in milliseconds: from the fault to
+// the verdict, or to the deadline, at which a miss is censored. Alarms before the
+// fault are no detection of it and no miss, and are not among them.
+func (c *Cell) Lifetimes() []stats.Lifetime {
+	var lives []stats.Lifetime
+	for i := range c.Trials {
+		t := &c.Trials[i]
+		switch {
+		case t.Outcome == results.Detected && t.DetectNS != nil:
+			lives = append(lives, stats.Lifetime{Time: float64(*t.DetectNS) / 1e6})
+		case t.Outcome == results.Missed && t.DeadlineNS > 0:
+			lives = append(lives, stats.Lifetime{Time: float64(t.DeadlineNS) / 1e6, Censored: true})
+		}
+	}
+	return lives
+}
+
+// Right counts the detected trials whose class is the expected one.
+func (c *Cell) Right() int {
+	n := 0
+	for i := range c.Trials {
+		if t := &c.Trials[i]; t.Outcome == results.Detected && t.Class == t.Expected {
+			n++
+		}
+	}
+	return n
+}
+
+// Expected is the class that is right for the cell's fault; empty for a control.
+func (c *Cell) Expected() string {
+	for i := range c.Trials {
+		if c.Trials[i].Expected != "" {
+			return c.Trials[i].Expected
+		}
+	}
+	return ""
+}
+
+// Seconds is how long the monitors of the cell's valid trials watched, in
+// seconds.
+func (c *Cell) Seconds() float64 {
+	sum := 0.0
+	for i := range c.Trials {
+		if c.Trials[i].Outcome != results.Invalid {
+			sum += float64(c.Trials[i].WindowNS) / 1e9
+		}
+	}
+	return sum
+}
+
+// Baseline is the cell of the same scenario, driver and guest without a monitor,
+// or nil.
+func (s *Set) Baseline(c *Cell) *Cell {
+	want := c.Key
+	want.Mechanism = "none"
+	i := slices.IndexFunc(s.Cells, func(c *Cell) bool { return c.Key == want })
+	if i < 0 || s.Cells[i] == c {
+		return nil
+	}
+	return s.Cells[i]
+}
+
+// Pairs pairs the measure of the cell's valid trials with that of base's trials
+// of the same block.
+func (c *Cell) Pairs(base *Cell, m Measure) []stats.Pair {
+	if base == nil {
+		return nil
+	}
+	of := make(map[int]float64)
+	for _, t := range base.Valid() {
+		if x, ok := m(&t); ok {
+			of[t.Block] = x
+		}
+	}
+	var pairs []stats.Pair
+	for _, t := range c.Valid() {
+		x, ok := m(&t)
+		if b, both := of[t.Block]; ok && both {
+			pairs = append(pairs, stats.Pair{Base: b, Next: x})
+		}
+	}
+	return pairs
+}
+
+// Accuracy is how a monitor did while nothing was wrong: the controls of one arm.
+type Accuracy struct {
+	Label    string
+	Controls int // valid trials of controls
+	Alarms   int // of these with a verdict
+	// Early counts alarms of faults before their fault, whose time on watch is not
+	// recorded: they are not among Alarms.
+	Early int
+	QoS   *stats.QoS // over the controls, in seconds; nil without one
+}
+
+// Accuracies returns the accuracy of every monitored arm, in the order of the
+// set's labels.
+func (s *Set) Accuracies(level float64) ([]Accuracy, error) {
+	var order []string
+	by := make(map[string]*Accuracy)
+	watches := make(map[string][]stats.Watch)
+	for _, c := range s.Cells {
+		if c.Mechanism == "none" {
+			continue
+		}
+		a := by[c.Label]
+		if a == nil {
+			a = &Accuracy{Label: c.Label}
+			by[c.Label] = a
+			order = append(order, c.Label)
+		}
+		if c.Fault {
+			a.Early += c.Counts.FalseAlarms
+			continue
+		}
+		for _, t := range c.Valid() {
+			w := stats.Watch{Length: float64(t.WindowNS) / 1e9}
+			if t.Outcome == results.FalseAlarm {
+				// A verdict ends the trial, and is not taken back in it.
+				w.Mistakes = []stats.Mistake{{Start: w.Length, End: w.Length}}
+				a.Alarms++
+			}
+			a.Controls++
+			watches[c.Label] = append(watches[c.Label], w)
+		}
+	}
+	slices.Sort(order)
+	var all []Accuracy
+	for _, label := range order {
+		a := by[label]
+		if a.Controls > 0 {
+			q, err := stats.NewQoS(watches[label], level)
+			if err != nil {
+				return nil, err
+			}
+			a.QoS = q
+		}
+		all = append(all, *a)
+	}
+	return all, nil
+}

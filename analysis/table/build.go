@@ -1,0 +1,134 @@
+package table
+
+import (
+	"encoding/csv"
+	"fmt"
+	"io"
+	"strconv"
+
+	"hangbench/analysis/stats"
+)
+
+// Column is a column of a table that is built cell by cell.
+type Column struct {
+	Head    string
+	Numeric bool
+	CSV     []string // names of its columns in CSV, each with its unit at its end
+}
+
+// Cell is a cell as a person reads it and as a program does.
+type Cell struct {
+	Text string
+	CSV  []string // one for each name of its column
+}
+
+// New returns a table without rows.
+func New(title string, columns ...Column) *Table {
+	t := &Table{Title: title}
+	for _, c := range columns {
+		t.Head = append(t.Head, c.Head)
+		t.Numeric = append(t.Numeric, c.Numeric)
+		t.csvHead = append(t.csvHead, c.CSV...)
+	}
+	return t
+}
+
+// Add appends a row.
+func (t *Table) Add(cells ...Cell) {
+	var text, values []string
+	for _, c := range cells {
+		text = append(text, c.Text)
+		values = append(values, c.CSV...)
+	}
+	t.Rows = append(t.Rows, text)
+	t.csvRows = append(t.csvRows, values)
+}
+
+// TextColumn is a column of words, set to the left.
+func TextColumn(head, name string) Column { return Column{head, false, []string{name}} }
+
+// NumberColumn is a column of numbers without an interval.
+func NumberColumn(head, name string) Column { return Column{head, true, []string{name}} }
+
+// SpreadColumn is a column of medians with their intervals.
+func SpreadColumn(head, name string) Column {
+	c := Column{head, true, nil}
+	for _, part := range []string{"_n", "_median", "_min", "_max", "_ci_lo", "_ci_hi", "_ci_confidence"} {
+		c.CSV = append(c.CSV, name+part)
+	}
+	return c
+}
+
+// IntervalColumn is a column of estimates with their intervals.
+func IntervalColumn(head, name string) Column {
+	return Column{head, true, []string{name, name + "_ci_lo", name + "_ci_hi"}}
+}
+
+// RateColumn is a column of k of n with an interval.
+func RateColumn(head, name string) Column {
+	return Column{head, false, []string{name, name + "_of", name + "_ci_lo", name + "_ci_hi"}}
+}
+
+// Text is a cell of words; empty ones are shown as a dash.
+func Text(s string) Cell { return Cell{orNone(s), []string{s}} }
+
+// Int is a cell of a count.
+func Int(n int) Cell { s := strconv.Itoa(n); return Cell{s, []string{s}} }
+
+// Number is a cell of a number, or a dash where ok is false.
+func Number(x float64, ok bool, text func(float64) string) Cell {
+	if !ok {
+		return Cell{none, []string{""}}
+	}
+	return Cell{text(x), []string{number(x)}}
+}
+
+// Spread is a cell of a median; nil is a dash.
+func Spread(s *stats.Summary) Cell {
+	if s == nil {
+		return Cell{none, []string{"0", "", "", "", "", "", ""}}
+	}
+	c := Cell{spread(s), []string{strconv.Itoa(s.N), number(s.Median), number(s.Min), number(s.Max), "", "", ""}}
+	if s.CI != nil {
+		copy(c.CSV[4:], []string{number(s.CI.Lo), number(s.CI.Hi), number(s.CI.Confidence)})
+	}
+	return c
+}
+
+// Rate is a cell of k of n with the interval given; a dash for n = 0.
+func Rate(k, n int, interval func(k, n int, level float64) (stats.Interval, error)) Cell {
+	iv, err := interval(k, n, Level)
+	if err != nil {
+		return Cell{none, []string{strconv.Itoa(k), strconv.Itoa(n), "", ""}}
+	}
+	return Cell{
+		fmt.Sprintf("%d/%d [%.0f%%, %.0f%%]", k, n, 100*iv.Lo, 100*iv.Hi),
+		[]string{strconv.Itoa(k), strconv.Itoa(n), number(iv.Lo), number(iv.Hi)},
+	}
+}
+
+// WriteCSV writes the table's values with full precision, one row for each of
+// its rows. What all rows have in common, as the host, is put in front.
+func (t *Table) WriteCSV(w io.Writer, common ...[2]string) error {
+	var names, values []string
+	for _, c := range common {
+		names, values = append(names, c[0]), append(values, c[1])
+	}
+	cw := csv.NewWriter(w)
+	if err := cw.Write(append(names, t.csvHead...)); err != nil {
+		return fmt.Errorf("write csv: %w", err)
+	}
+	for i, row := range t.csvRows {
+		if len(row) != len(t.csvHead) {
+			return fmt.Errorf("table %q: row %d has %d values, the head has %d", t.Title, i, len(row), len(t.csvHead))
+		}
+		if err := cw.Write(append(values[:len(values):len(values)], row...)); err != nil {
+			return fmt.Errorf("write csv: %w", err)
+		}
+	}
+	cw.Flush()
+	if err := cw.Error(); err != nil {
+		return fmt.Errorf("write csv: %w", err)
+	}
+	return nil
+}

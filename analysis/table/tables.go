@@ -1,0 +1,300 @@
+package table
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"hangbench/analysis"
+	"hangbench/analysis/stats"
+)
+
+// Kind is a table that can be made of a set.
+type Kind struct {
+	Name    string
+	Meaning string
+	Make    func(*analysis.Set) (*Table, error)
+}
+
+// Kinds returns all tables in the order in which a report has them.
+func Kinds() []Kind {
+	plain := func(f func(*analysis.Set) *Table) func(*analysis.Set) (*Table, error) {
+		return func(s *analysis.Set) (*Table, error) { return f(s), nil }
+	}
+	return []Kind{
+		{"detection", "verdicts, detection times and progress in short", plain(Detection)},
+		{"coverage", "what was detected and called rightly, with exact intervals", plain(Coverage)},
+		{"latency", "detection times with misses censored", Latency},
+		{"violations", "EPT violations by class, medians", plain(Violations)},
+		{"classes", "EPT violations by class, each with its interval and rate", plain(Classes)},
+		{"overhead", "progress of the guest beside that without a monitor", plain(Overhead)},
+		{"events", "what an event costs", plain(Events)},
+		{"qos", "quality of the detector: detection time and false alarms", QoS},
+	}
+}
+
+// Parse reads a list of tables as the command line has it: names among all, or
+// the word all.
+func Parse(all []Kind, list string) ([]Kind, error) {
+	if list == "all" {
+		return all, nil
+	}
+	var names []string
+	for _, k := range all {
+		names = append(names, k.Name)
+	}
+	var kinds []Kind
+	for name := range strings.SplitSeq(list, ",") {
+		i := slices.Index(names, name)
+		if i < 0 {
+			return nil, fmt.Errorf("there is no table %q: give all, or some of %s", name, strings.Join(names, ", "))
+		}
+		kinds = append(kinds, all[i])
+	}
+	return kinds, nil
+}
+
+func scenarioColumns() []Column {
+	return []Column{TextColumn("scenario", "scenario"), TextColumn("mechanism", "mechanism")}
+}
+
+func table(title string, columns ...Column) *Table {
+	return New(title, append(scenarioColumns(), columns...)...)
+}
+
+// Coverage is the table of what was detected, and called by its right name.
+func Coverage(set *analysis.Set) *Table {
+	t := table("Coverage: faults detected and called by their class",
+		TextColumn("right class", "expected_class"), NumberColumn("n", "n"), NumberColumn("invalid", "invalid"),
+		RateColumn("detected [95% CI]", "detected"), RateColumn("class right [95% CI]", "right"),
+		TextColumn("called", "classes"), NumberColumn("alarms before", "early_alarms"),
+	)
+	for _, c := range set.Cells {
+		if !c.Fault || !c.Watched() {
+			continue
+		}
+		n := c.Counts
+		t.Add(Text(c.Scenario), Text(c.Label), Text(c.Expected()), Int(n.Valid), Int(n.Invalid),
+			Rate(n.Detected, n.Valid, stats.ClopperPearson), Rate(c.Right(), n.Valid, stats.ClopperPearson), Text(c.Classes()), Int(n.FalseAlarms))
+	}
+	t.Notes = append(t.Notes,
+		"of n valid trials, with the exact interval of Clopper and Pearson; class right: detected, and called by the class of its fault.",
+		"alarms before: verdicts before the fault, which are neither detection nor miss.",
+	)
+	return t
+}
+
+// Latency is the table of detection times, misses censored.
+func Latency(set *analysis.Set) (*Table, error) {
+	t := table("Detection time T_D, misses censored at the deadline",
+		NumberColumn("n", "n"), NumberColumn("detected", "detected"), NumberColumn("censored", "censored"),
+		IntervalColumn("half by (ms) [95% CI]", "t50_ms"), IntervalColumn("90% by (ms) [95% CI]", "t90_ms"),
+		NumberColumn("first (ms)", "first_ms"), NumberColumn("last (ms)", "last_ms"), NumberColumn("deadline (ms)", "deadline_ms"),
+	)
+	var warnings []string
+	for _, c := range set.Cells {
+		lives := c.Lifetimes()
+		if !c.Watched() || len(lives) == 0 {
+			continue
+		}
+		s, err := stats.KaplanMeier(lives, Level)
+		if err != nil {
+			return nil, fmt.Errorf("%s, %s: %w", c.Scenario, c.Label, err)
+		}
+		first, last, deadline := math.NaN(), math.NaN(), math.NaN()
+		if n := len(s.Steps); n > 0 {
+			first, last = s.Steps[0].Time, s.Steps[n-1].Time
+		}
+		for _, tr := range c.Trials {
+			if tr.DeadlineNS > 0 {
+				deadline = float64(tr.DeadlineNS) / 1e6
+			}
+		}
+		num := func(x float64) Cell { return Number(x, !math.IsNaN(x), tenths) }
+		t.Add(Text(c.Scenario), Text(c.Label), Int(s.N), Int(s.Events), Int(s.N-s.Events),
+			quantile(s, 0.5), quantile(s, 0.9), num(first), num(last), num(deadline))
+		if len(s.Warnings) > 0 {
+			warnings = append(warnings, s.Warnings...)
+		}
+	}
+	t.Notes = append(t.Notes,
+		"by Kaplan and Meier over all faults, detected or not; the interval is Brookmeyer and Crowley's by Greenwood's formula.",
+		"–: fewer were detected; ∞: the trials do not bound it.",
+	)
+	if len(warnings) > 0 {
+		t.Notes = append(t.Notes, fmt.Sprintf("In %d of these rows few faults were detected, and the interval is rough (as in %s).", len(warnings), warnings[0]))
+	}
+	return t, nil
+}
+
+// quantile is a cell of a quantile of a survival curve.
+func quantile(s *stats.Survival, p float64) Cell {
+	q, ok := s.Quantile(p)
+	if !ok {
+		return Cell{none, []string{"", number(q.Lo), ""}}
+	}
+	c := Cell{fmt.Sprintf("%s [%s, %s]", tenths(q.Time), tenths(q.Lo), "∞"), []string{number(q.Time), number(q.Lo), ""}}
+	if !math.IsInf(q.Hi, 1) {
+		c.Text = fmt.Sprintf("%s [%s, %s]", tenths(q.Time), tenths(q.Lo), tenths(q.Hi))
+		c.CSV[2] = number(q.Hi)
+	}
+	return c
+}
+
+func tenths(x float64) string { return strconv.FormatFloat(x, 'f', 1, 64) }
+
+// Classes is the table of EPT violations by class, one row each.
+func Classes(set *analysis.Set) *Table {
+	t := table("EPT violations by class, attach to detach",
+		TextColumn("class", "class"), SpreadColumn("per trial", "violations"), SpreadColumn("per second", "violations_per_s"),
+		NumberColumn("n", "n"), NumberColumn("share", "share"),
+	)
+	for _, c := range set.Cells {
+		var all float64
+		for _, x := range c.Values(analysis.EPTTotal) {
+			all += x
+		}
+		for _, class := range append(analysis.EPTClasses(), analysis.EPTClass{Name: "total", Count: nil}) {
+			m := analysis.EPTTotal
+			if class.Count != nil {
+				m = class.Measure()
+			}
+			xs := c.Values(m)
+			var of float64
+			for _, x := range xs {
+				of += x
+			}
+			if of == 0 && class.Count != nil {
+				continue
+			}
+			t.Add(Text(c.Scenario), Text(c.Label), Text(class.Name), Spread(stats.Summarize(xs, Level)),
+				Spread(stats.Summarize(c.Values(analysis.PerSecond(m)), Level)), Int(len(xs)),
+				Number(of/all, all > 0, func(x float64) string { return fmt.Sprintf("%.1f%%", 100*x) }))
+		}
+	}
+	t.Notes = spreadNotes(t.Notes)
+	t.Notes = append(t.Notes, "Classes that do not occur in a cell are left out; share: of the violations of all its trials. A second is one of dom0's clock.")
+	return t
+}
+
+// spreadNotes says what a [b, c] and a [b..c] are.
+func spreadNotes(notes []string) []string {
+	return append(notes,
+		"a [b, c]: median and its order-statistic interval, of at least 95% confidence.",
+		"a [b..c]: median, smallest and largest; too few trials for an interval (6 are needed).")
+}
+
+// Overhead is the table of what the monitor takes from the guest's work.
+func Overhead(set *analysis.Set) *Table {
+	t := table("Overhead: progress of the guest's work",
+		NumberColumn("n", "n"), SpreadColumn("with / before", "progress"),
+		SpreadColumn("with / without monitor", "ratio"),
+	)
+	for _, c := range set.Cells {
+		s := stats.Summarize(c.Values(analysis.Progress), Level)
+		if s == nil {
+			continue
+		}
+		// Without a pair there is no ratio, which is a dash.
+		ratio, _ := stats.PairedRatio(c.Pairs(set.Baseline(c), analysis.Progress), Level)
+		t.Add(Text(c.Scenario), Text(c.Label), Int(s.N), Spread(s), Spread(ratio))
+	}
+	t.Notes = append(t.Notes,
+		"with / before: progress rate in the window with the monitor over that in the window before; for none, the price of the trace alone.",
+		"with / without monitor: that ratio over the one of mechanism none in the same block; 1 is no cost.",
+	)
+	t.Notes = spreadNotes(t.Notes)
+	return t
+}
+
+// Events is the table of what an event costs in counts.
+func Events(set *analysis.Set) *Table {
+	t := table("Cost of events, attach to detach",
+		NumberColumn("n", "n"), SpreadColumn("events", "events"), SpreadColumn("events / s", "events_per_s"),
+		SpreadColumn("violations / event", "violations_per_event"), SpreadColumn("steps / event", "steps_per_event"),
+		SpreadColumn("switches seen", "signals_share"), NumberColumn("ring full", "ring_full"), NumberColumn("trace lost", "trace_lost"),
+	)
+	for _, c := range set.Cells {
+		events := stats.Summarize(c.Values(analysis.Delivered), Level)
+		if events == nil {
+			continue
+		}
+		total := func(m analysis.Measure) Cell {
+			sum := 0.0
+			for _, x := range c.Values(m) {
+				sum += x
+			}
+			return Number(sum, true, whole)
+		}
+		t.Add(Text(c.Scenario), Text(c.Label), Int(events.N), Spread(events),
+			Spread(stats.Summarize(c.Values(analysis.PerSecond(analysis.Delivered)), Level)),
+			Spread(stats.Summarize(c.Values(analysis.PerEvent), Level)),
+			Spread(stats.Summarize(c.Values(analysis.StepsPerEvent), Level)),
+			Spread(stats.Summarize(c.Values(analysis.Seen), Level)), total(analysis.RingFull), total(analysis.TraceLost))
+	}
+	t.Notes = append(t.Notes,
+		"switches seen: task switches the mechanism saw over those the guest counted itself; passes are limited on purpose.",
+		"ring full: times the event ring had no free slot; trace lost: records the hypervisor dropped; both in all trials together.",
+	)
+	t.Notes = spreadNotes(t.Notes)
+	return t
+}
+
+// QoS is the table of the detector's quality in the words of Chen, Toueg and
+// Aguilera, a row for each monitored arm.
+func QoS(set *analysis.Set) (*Table, error) {
+	t := New("Detector quality of service",
+		TextColumn("mechanism", "mechanism"), NumberColumn("faults", "faults"), IntervalColumn("T_D half by (ms) [95% CI]", "t_d_ms"),
+		NumberColumn("controls", "controls"), NumberColumn("watched (s)", "exposure_s"), NumberColumn("mistakes", "mistakes"),
+		IntervalColumn("lambda_M (1/h) [95% CI]", "lambda_m_per_h"), NumberColumn("below (1/h)", "lambda_m_bound_per_h"),
+		NumberColumn("T_MR above (s)", "t_mr_bound_s"), NumberColumn("P_A", "p_a"), NumberColumn("early", "early"),
+	)
+	t.Flat = true
+	all, err := set.Accuracies(Level)
+	if err != nil {
+		return nil, err
+	}
+	early, alarms := 0, 0
+	for _, a := range all {
+		var lives []stats.Lifetime
+		for _, c := range set.Cells {
+			if c.Label == a.Label && c.Fault {
+				lives = append(lives, c.Lifetimes()...)
+			}
+		}
+		td := Cell{none, []string{"", "", ""}}
+		if len(lives) > 0 {
+			s, err := stats.KaplanMeier(lives, Level)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", a.Label, err)
+			}
+			td = quantile(s, 0.5)
+		}
+		early, alarms = early+a.Early, alarms+a.Alarms
+		row := []Cell{Text(a.Label), Int(len(lives)), td, Int(a.Controls)}
+		if q := a.QoS; q != nil {
+			const hour = 3600
+			row = append(row, Number(q.Exposure, true, tenths), Int(q.Mistakes),
+				Cell{
+					fmt.Sprintf("%.3g [%.3g, %.3g]", hour*q.Rate, hour*q.RateCI.Lo, hour*q.RateCI.Hi),
+					[]string{number(hour * q.Rate), number(hour * q.RateCI.Lo), number(hour * q.RateCI.Hi)},
+				},
+				Number(hour*q.Upper, true, func(x float64) string { return fmt.Sprintf("%.3g", x) }),
+				Number(1/q.Upper, true, tenths), Number(q.Accuracy, q.Mistakes == 0, fixed))
+		} else {
+			row = append(row, Text(""), Text(""), Cell{none, []string{"", "", ""}}, Text(""), Text(""), Text(""))
+		}
+		t.Add(append(row, Int(a.Early))...)
+	}
+	t.Notes = append(t.Notes,
+		"T_D: from fault to verdict, over all faults, misses censored. Mistakes: false alarms of controls, in the time watched there.",
+		"lambda_M: mistakes an hour, exact Poisson interval; below: its one-sided 95% bound; T_MR, the time from one mistake to the next, is above the inverse of that.",
+		"A verdict ends a trial, so T_M (how long a mistake lasts) and T_G (good time after it) are not observed, and P_A (share of time without mistake) only where there was none.",
+	)
+	if early > 0 {
+		t.Notes = append(t.Notes, "early: false alarms of faults before the fault; the time watched there is not recorded and not counted.")
+	}
+	return t, nil
+}
