@@ -167,13 +167,26 @@ const maxWait = 50 * time.Millisecond
 func (d *Driver) Listen() (monitor.Ring, error) {
 	v, err := d.open(true)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, d.busy())
 	}
 	r := &ring{d: d, v: v}
 	if _, err := v.Register(vmi.GenericMemoryEvent(vmi.TrapAll), r.event); err != nil {
 		return nil, errors.Join(err, v.Close())
 	}
 	return r, nil
+}
+
+// busy returns xenctrl.ErrBusy if somebody has the guest's ring, which LibVMI does
+// not tell from other failures.
+func (d *Driver) busy() error {
+	m, err := d.dom.EnableMonitor()
+	if err == nil {
+		return m.Disable()
+	}
+	if errors.Is(err, xc.ErrBusy) {
+		return err
+	}
+	return nil
 }
 
 // ring implements monitor.Ring and monitor.Server. What makes events is turned
