@@ -185,6 +185,7 @@ func TestDetachAnywhere(t *testing.T) {
 	for _, mech := range watching() {
 		for i := range 30 {
 			g := newFakeGuest(script...)
+			g.serves = i%4 < 2
 			s, err := attachTo(g, mech, 2*(i%2)-1)
 			if err != nil {
 				t.Fatal(err)
