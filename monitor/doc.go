@@ -1,6 +1,6 @@
 // Package monitor watches one guest from outside and says when it hangs.
 //
-// A Session attaches to a guest through a Driver (monitor/driver/xenctrl, later
+// A Session attaches to a guest through a Driver (monitor/driver/xenctrl or
 // libvmi), arms one Mechanism, and runs an event loop in one goroutine:
 //
 //	Driver ──events──▶ Session ──Observation──▶ Detector ──▶ Verdict

@@ -13,6 +13,8 @@ import (
 // fakeGuest is a one-vCPU guest with a hypervisor that is strict about what a
 // monitor may leave behind. It executes a script of instruction addresses.
 type fakeGuest struct {
+	serves bool // its ring calls back
+
 	mu       sync.Mutex
 	script   []uint64 // RIPs to execute, then it halts
 	pc       int
@@ -233,12 +235,46 @@ func (g *fakeGuest) WritePhysical(gpa uint64, b []byte) error {
 	return err
 }
 
+// served is a guest's ring that calls back.
+type served struct {
+	Ring
+	pull Puller
+}
+
+func (r served) Serve(d time.Duration, handle func(*Event, *Response) error) (int, error) {
+	if d > 0 {
+		if err := r.pull.Wait(d); err != nil {
+			return 0, err
+		}
+	}
+	var failed error
+	n := 0
+	for {
+		var ev Event
+		ok, err := r.pull.Next(&ev)
+		if err != nil || !ok {
+			return n, errors.Join(failed, err, r.pull.Flush())
+		}
+		var resp Response
+		if failed == nil {
+			n++
+			failed = handle(&ev, &resp)
+		}
+		if err := r.pull.Respond(&resp); err != nil {
+			return n, err
+		}
+	}
+}
+
 func (g *fakeGuest) Listen() (Ring, error) {
 	defer g.lock()()
 	if err := g.op("listen"); err != nil {
 		return nil, err
 	}
 	g.ring = true
+	if g.serves {
+		return served{g, g}, nil
+	}
 	return g, nil
 }
 

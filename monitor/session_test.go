@@ -78,27 +78,30 @@ func TestSession(t *testing.T) {
 		"int3-altp2m":      {Breakpoints: 2},
 		"write-altp2m":     {Accesses: 4},
 	} {
-		g := newFakeGuest(append(append([]uint64{userVA}, pass...), pass...)...)
-		s, err := attachTo(g, mech, -1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if mech == "poll" {
-			g.mu.Lock()
-			g.advance()
-			g.mu.Unlock()
-		}
-		g.finish(t)
-		c, err := s.Detach()
-		if err != nil {
-			t.Fatal(err)
-		}
-		want.Signals, want.Switches, want.Samples, want.Looks = 2, 2, c.Samples, c.Looks
-		if c != want {
-			t.Errorf("%s: %+v, want %+v", mech, c, want)
-		}
-		if err := g.clean(); err != nil {
-			t.Errorf("%s: %v", mech, err)
+		for _, serves := range []bool{false, true} {
+			g := newFakeGuest(append(append([]uint64{userVA}, pass...), pass...)...)
+			g.serves = serves
+			s, err := attachTo(g, mech, -1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if mech == "poll" {
+				g.mu.Lock()
+				g.advance()
+				g.mu.Unlock()
+			}
+			g.finish(t)
+			c, err := s.Detach()
+			if err != nil {
+				t.Fatal(err)
+			}
+			want.Signals, want.Switches, want.Samples, want.Looks = 2, 2, c.Samples, c.Looks
+			if c != want {
+				t.Errorf("%s, called back %v: %+v, want %+v", mech, serves, c, want)
+			}
+			if err := g.clean(); err != nil {
+				t.Errorf("%s, called back %v: %v", mech, serves, err)
+			}
 		}
 	}
 	if n := len(watching()); n != 9 {
@@ -182,6 +185,7 @@ func TestDetachAnywhere(t *testing.T) {
 	for _, mech := range watching() {
 		for i := range 30 {
 			g := newFakeGuest(script...)
+			g.serves = i%4 < 2
 			s, err := attachTo(g, mech, 2*(i%2)-1)
 			if err != nil {
 				t.Fatal(err)

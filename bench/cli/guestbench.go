@@ -33,19 +33,12 @@ func (g *guestBench) add(f *pflag.FlagSet, known []string) {
 	f.StringVar(&g.domain, "domain", "", "`name` of a guest made by hangbench, for --host xen")
 	f.StringVar(&g.guests, "guests", agent.GuestDir, "`folder` of guest kernels, for --host xen")
 	f.StringSliceVar(&g.mechanisms, "mechanism", known, "`names` of the mechanisms to measure")
+	addDriver(f, &g.driver)
 	f.IntVar(&g.memory, "memory", defaultGuest().MemoryMiB, "memory of the lab's guest in `MiB`, 128 to 512")
 	f.BoolVar(&g.superpages, "superpages", false, "measure in the lab whose guests have superpages")
-	addDriver(f, &g.driver)
 	f.BoolVar(&g.asJSON, "json", false, "print JSON")
 	g.lab.add(f)
 	g.lab.addLibVMI(f) // for the driver xenctrl beside the other, in one lab
-}
-
-// guest is the guest to make in the lab.
-func (g *guestBench) guest() suites.Guest {
-	guest := defaultGuest()
-	guest.MemoryMiB, guest.Superpages = g.memory, g.superpages
-	return guest
 }
 
 // addDriver adds the flag that names what monitors watch through.
@@ -62,6 +55,13 @@ func checkDriver(driver string) error {
 
 // needsLibVMI reports whether one of the drivers is LibVMI's.
 func needsLibVMI(drivers ...string) bool { return slices.Contains(drivers, "libvmi") }
+
+// guest is the guest to make in the lab.
+func (g *guestBench) guest() suites.Guest {
+	guest := defaultGuest()
+	guest.MemoryMiB, guest.Superpages = g.memory, g.superpages
+	return guest
+}
 
 func (g *guestBench) check(known []string) error {
 	if err := checkDriver(g.driver); err != nil {

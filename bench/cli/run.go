@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -161,7 +162,7 @@ func runCommand(ctx context.Context, env *Env, args []string) error {
 	seed := f.Uint64("seed", 1, "`seed` of the plan; equal seeds give equal trials.jsonl in the lab")
 	out := f.String("out", filepath.Join("results", "runs"), "`folder` for the run's own folder")
 	asJSON := f.Bool("json", false, "print the records and the run's folder as JSON instead of tables")
-	drivers := f.StringSlice("driver", nil, "`names` of the libraries underneath, xenctrl or libvmi or both, for a suite that names none")
+	drivers := f.StringSlice("driver", nil, "`names` of the libraries underneath, xenctrl or libvmi or both, in place of the suite's")
 	h.add(f)
 	if err := parse(f, args, 1, 1); err != nil {
 		return err
@@ -172,7 +173,7 @@ func runCommand(ctx context.Context, env *Env, args []string) error {
 	s, err := loadSuite(f.Arg(0))
 	if err == nil && len(*drivers) > 0 {
 		// Into its text, which is kept: the run can be resumed.
-		text := string(s.Text) + "\ndrivers: [" + strings.Join(*drivers, ", ") + "]\n"
+		text := withDrivers(string(s.Text), *drivers)
 		if s, err = suites.Parse(s.Name+".yaml", []byte(text), vocabulary()); err != nil {
 			err = usagef("--driver: %w", err)
 		}
@@ -204,6 +205,15 @@ func runCommand(ctx context.Context, env *Env, args []string) error {
 		return err
 	}
 	return execute(ctx, env, p, host, h.jobs, trials, store, *asJSON)
+}
+
+// ownDrivers is what a suite says of drivers: a line, and its list where that is
+// not on the line.
+var ownDrivers = regexp.MustCompile(`(?m)^drivers:.*\n?(?:[ \t-].*\n?)*`)
+
+// withDrivers is the text of a suite with other drivers.
+func withDrivers(text string, drivers []string) string {
+	return ownDrivers.ReplaceAllString(text, "") + "\ndrivers: [" + strings.Join(drivers, ", ") + "]\n"
 }
 
 func resumeCommand(ctx context.Context, env *Env, args []string) error {

@@ -12,6 +12,7 @@ import (
 
 	"hangbench/bench/plan"
 	"hangbench/results"
+	"hangbench/scenarios/suites"
 )
 
 // hostFunc is a host made of a function.
@@ -190,5 +191,20 @@ func TestResumeRefuses(t *testing.T) {
 				t.Errorf("the manifest was changed (%v)", err)
 			}
 		})
+	}
+}
+
+// TestWithDrivers: whatever way a suite names its drivers, the others replace them.
+func TestWithDrivers(t *testing.T) {
+	const head, tail = "name: x\ndescription: d\nscenarios: [control-idle]\nmechanisms: [poll]\n", "guests:\n  - {kernel: cloud-6.12, vcpus: 1, memory_mib: 160}\nrepetitions: 1\n"
+	for _, own := range []string{"", "drivers: [xenctrl]\n", "drivers: [xenctrl] # that one\n", "drivers:\n  - xenctrl\n", "drivers:\n- xenctrl\n", "drivers:\n  [xenctrl,\n   libvmi]\n"} {
+		for _, text := range []string{head + own + tail, head + tail + own} {
+			s, err := suites.Parse("x.yaml", []byte(withDrivers(text, []string{"libvmi"})), vocabulary())
+			if err != nil {
+				t.Errorf("%q: %v", text, err)
+			} else if len(s.Drivers) != 1 || s.Drivers[0] != "libvmi" {
+				t.Errorf("%q: drivers %v", text, s.Drivers)
+			}
+		}
 	}
 }

@@ -101,6 +101,7 @@ type Guest struct {
 	Domid   int
 	Release string
 
+	name    string // if it was found by its name
 	host    *Host
 	profile *kernel.Profile
 	mapping *xc.Mapping

@@ -23,6 +23,7 @@ import (
 	"hangbench/guests/kernel"
 	"hangbench/monitor"
 	"hangbench/monitor/detect"
+	vmidriver "hangbench/monitor/driver/libvmi"
 )
 
 // FindGuest opens a guest that is up already, by its name.
@@ -31,7 +32,7 @@ func (h *Host) FindGuest(ctx context.Context, name string) (*Guest, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Guest{Domid: domid, host: h}
+	g := &Guest{Domid: domid, name: name, host: h}
 	text, err := h.store.Read(xc.DomainPath(xc.DomID(domid)) + "/" + beat.Node)
 	if err != nil {
 		return nil, fmt.Errorf("guest %s has not announced itself: %w", name, err)
@@ -240,8 +241,13 @@ func (k pricedKernel) Callers(names []string, rsp uint64) []string {
 	return k.Kernel.Callers(names, rsp)
 }
 
-// Reads measures reading guest memory.
+// Reads measures reading guest memory, and checks that LibVMI reads what we do.
 func (p *Price) Reads() (*event.Reads, error) {
+	if p.g.watched.Name() == libvmi {
+		if err := vmidriver.Check(p.g.name, layout{p.g.profile}, p.g.kern); err != nil {
+			return nil, fmt.Errorf("LibVMI with a configuration in memory: %w", err)
+		}
+	}
 	const each = 101
 	gpa := p.trap.GFN << 12
 	var b [8]byte

@@ -8,6 +8,7 @@
 struct hbvmi_registered {
 	vmi_event_t ev;
 	uintptr_t handle;
+	uint16_t view; /* of a memory event: the one it was registered in */
 };
 
 static int live;
@@ -163,7 +164,9 @@ static event_response_t called(vmi_instance_t vmi, vmi_event_t *ev)
 		break;
 	}
 	hbvmiGoEvent(e->handle, &x, &reply);
-	ev->slat_id = reply.view;
+	/* LibVMI takes a memory event back in the view that stands here, over which
+	   it has written the vCPU's. */
+	ev->slat_id = reply.flags & VMI_EVENT_RESPONSE_SLAT_ID ? reply.view : e->view;
 	ev->next_slat_id = reply.next_view;
 	if (ev->type == VMI_EVENT_INTERRUPT)
 		ev->interrupt_event.reinject = reply.reinject;
@@ -188,7 +191,7 @@ status_t hbvmi_register(vmi_instance_t vmi, const hbvmi_spec *s, uintptr_t handl
 	e->ev.callback = called;
 	switch (s->type) {
 	case VMI_EVENT_MEMORY:
-		e->ev.slat_id = s->view;
+		e->ev.slat_id = e->view = s->view;
 		e->ev.mem_event.gfn = s->generic ? ~0ULL : s->gfn;
 		e->ev.mem_event.in_access = s->access;
 		e->ev.mem_event.generic = s->generic;
@@ -218,6 +221,7 @@ status_t hbvmi_register(vmi_instance_t vmi, const hbvmi_spec *s, uintptr_t handl
 
 status_t hbvmi_clear(vmi_instance_t vmi, hbvmi_registered *e)
 {
+	e->ev.slat_id = e->view;
 	return vmi_clear_event(vmi, &e->ev, cleared);
 }
 

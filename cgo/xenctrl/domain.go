@@ -117,6 +117,12 @@ func (d Domain) AddFrame(gfn uint64) error {
 	return d.x.hv.populate(d.id, gfn)
 }
 
+// SetMaxPages limits the domain's memory to so many page frames (Info.MaxPages).
+// (xc_domain_setmaxmem)
+func (d Domain) SetMaxPages(pages uint64) error {
+	return d.x.hv.setMaxMem(d.id, pages*(PageSize/1024))
+}
+
 // RemoveFrame takes a frame of memory from the domain.
 // (xc_domain_decrease_reservation_exact)
 func (d Domain) RemoveFrame(gfn uint64) error { return d.x.hv.depopulate(d.id, gfn) }

@@ -22,7 +22,7 @@ var vocabulary = Vocabulary{
 }
 
 func TestBuiltin(t *testing.T) {
-	if got, want := Builtin(), []string{"ci", "classes-distro", "classes-smp", "classes", "controls", "coverage", "livelock", "quick", "soak"}; !reflect.DeepEqual(got, want) {
+	if got, want := Builtin(), []string{"ci", "classes-distro", "classes-smp", "classes", "controls", "coverage", "drivers", "livelock", "quick", "soak"}; !reflect.DeepEqual(got, want) {
 		t.Fatalf("built-in suites %q, want %q", got, want)
 	}
 	v := vocabulary
@@ -210,7 +210,7 @@ func TestLoadFile(t *testing.T) {
 		t.Errorf("suite %+v, error %v", s, err)
 	}
 	_, err := Load("quik", vocabulary)
-	if err == nil || !strings.Contains(err.Error(), `suite "quik" is not built in (did you mean "quick"?): give one of ci, classes-distro, classes-smp, classes, controls, coverage, livelock, quick, soak`) {
+	if err == nil || !strings.Contains(err.Error(), `suite "quik" is not built in (did you mean "quick"?): give one of ci, classes-distro, classes-smp, classes, controls, coverage, drivers, livelock, quick, soak`) {
 		t.Errorf("unknown name: %v", err)
 	}
 }

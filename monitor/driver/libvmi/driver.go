@@ -30,6 +30,7 @@ type guest interface {
 // Driver is one guest through LibVMI. It implements monitor.Driver.
 type Driver struct {
 	open  func(events bool) (*vmi.VMI, error)
+	limit func() error // sets the guest's limit of memory as it was
 	state *xcdriver.Driver
 	dom   xc.Domain
 	now   func() time.Time
@@ -48,21 +49,29 @@ func New(xen *xc.Xen, domid int) (*Driver, error) {
 	if err != nil {
 		return nil, err
 	}
+	dom := xen.Domain(xc.DomID(domid))
+	info, err := dom.Info()
+	if err != nil {
+		return nil, fmt.Errorf("look at domain %d: %w", domid, err)
+	}
+	// vmi_init lifts the guest's limit of memory, and vmi_destroy sets one that has
+	// nothing to do with it.
+	limit := func() error { return dom.SetMaxPages(info.MaxPages) }
 	open := func(events bool) (*vmi.VMI, error) {
 		return vmi.Open(vmi.ByID(uint64(domid)), vmi.Config{Events: events})
 	}
 	mem, err := open(false)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, limit())
 	}
-	return &Driver{open: open, state: state, dom: xen.Domain(xc.DomID(domid)), now: time.Now, mem: mem, flushed: time.Now()}, nil
+	return &Driver{open: open, limit: limit, state: state, dom: dom, now: time.Now, mem: mem, flushed: time.Now()}, nil
 }
 
-// Close lets go of the guest's memory.
+// Close lets go of the guest's memory. The ring must be closed before.
 func (d *Driver) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return errors.Join(d.mem.Close(), d.state.Close())
+	return errors.Join(d.mem.Close(), d.limit(), d.state.Close())
 }
 
 // Forget unmaps the guest's memory, to be mapped anew as it is read.
@@ -167,13 +176,26 @@ const maxWait = 50 * time.Millisecond
 func (d *Driver) Listen() (monitor.Ring, error) {
 	v, err := d.open(true)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, d.busy())
 	}
 	r := &ring{d: d, v: v}
 	if _, err := v.Register(vmi.GenericMemoryEvent(vmi.TrapAll), r.event); err != nil {
 		return nil, errors.Join(err, v.Close())
 	}
 	return r, nil
+}
+
+// busy returns xenctrl.ErrBusy if somebody has the guest's ring, which LibVMI does
+// not tell from other failures.
+func (d *Driver) busy() error {
+	m, err := d.dom.EnableMonitor()
+	if err == nil {
+		return m.Disable()
+	}
+	if errors.Is(err, xc.ErrBusy) {
+		return err
+	}
+	return nil
 }
 
 // ring implements monitor.Ring and monitor.Server. What makes events is turned
