@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"hangbench/guests/watchdog"
 )
 
 // Parse reads a suite. The file name is used in messages only. The error, if
@@ -95,6 +97,7 @@ func (p *parser) suite(n *yaml.Node, s *Suite) {
 		}},
 		{"timing", false, func(n *yaml.Node) { p.timing(n, &s.Timing) }},
 		{"thresholds", false, func(n *yaml.Node) { s.Thresholds = p.thresholds(n) }},
+		{"baselines", false, func(n *yaml.Node) { p.baselines(n, &s.Baselines) }},
 	})
 	for _, name := range s.Scenarios {
 		for _, g := range s.Guests {
@@ -164,6 +167,25 @@ func (p *parser) timing(n *yaml.Node, t *Timing) {
 	}
 	if t.SampleMS > t.BaselineMS {
 		p.errorf(n, "sample_ms %d is longer than baseline_ms %d: no sample would fall into the window, lower sample_ms", t.SampleMS, t.BaselineMS)
+	}
+}
+
+// baselines reads a truth value or a setting; true is the default one.
+func (p *parser) baselines(n *yaml.Node, to *watchdog.Setting) {
+	if n.Kind == yaml.ScalarNode && n.Tag == "!!bool" {
+		var on bool
+		if p.boolean(n, "baselines", &on); on {
+			*to = watchdog.Default
+		}
+		return
+	}
+	var names []string
+	for _, s := range watchdog.Settings() {
+		names = append(names, string(s))
+	}
+	var name string
+	if p.text(n, "baselines", &name) && p.known(n, "baselines", name, names) {
+		*to = watchdog.Setting(name)
 	}
 }
 

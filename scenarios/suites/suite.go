@@ -1,5 +1,7 @@
 package suites
 
+import "hangbench/guests/watchdog"
+
 // Suite is a parsed suite, defaults filled in.
 type Suite struct {
 	Name        string
@@ -14,6 +16,10 @@ type Suite struct {
 	// says: milliseconds for _ms, a share for _percent, else a number.
 	// A name that is absent keeps the detector's own default.
 	Thresholds map[string]int64
+	// Baselines is how the watchdogs of Linux and Xen are set, whose reports are
+	// recorded beside the monitor's verdict. With any but watchdog.Off a fault
+	// stays until they have had their time, whatever the monitor says.
+	Baselines watchdog.Setting
 
 	// Text is the file the suite was read from, for the run's manifest.
 	Text []byte
