@@ -53,7 +53,7 @@ func Render(w io.Writer, run *results.Run) error {
 			return fmt.Errorf("report: %w", err)
 		}
 		p.Caption = set.Caption()
-		p.Tables = []*table.Table{table.Detection(set), table.Violations(set)}
+		p.Tables = table.Tables(set)
 		if p.Figure, p.FigureText, err = drawing(run.Trials); err != nil {
 			return fmt.Errorf("report: %w", err)
 		}

@@ -30,7 +30,7 @@ type Table struct {
 }
 
 // Summary writes the tables of the trials in the format: for Terminal and
-// Markdown a caption, Detection and Violations; for CSV one row for each cell
+// Markdown a caption and Tables; for CSV one row for each cell
 // with every column. It fails on an empty list and on trials of several hosts.
 func Summary(w io.Writer, trials []results.Trial, f Format) error {
 	set, err := analysis.Group(trials)
@@ -43,7 +43,7 @@ func Summary(w io.Writer, trials []results.Trial, f Format) error {
 	if _, err := fmt.Fprintf(w, "%s\n\n", set.Caption()); err != nil {
 		return fmt.Errorf("summary: %w", err)
 	}
-	for i, t := range []*Table{Detection(set), Violations(set)} {
+	for i, t := range Tables(set) {
 		if i > 0 {
 			if _, err := io.WriteString(w, "\n"); err != nil {
 				return fmt.Errorf("summary: %w", err)
@@ -54,6 +54,16 @@ func Summary(w io.Writer, trials []results.Trial, f Format) error {
 		}
 	}
 	return nil
+}
+
+// Tables returns the tables of the set: Detection, Baselines if it has them, and
+// Violations.
+func Tables(set *analysis.Set) []*Table {
+	all := []*Table{Detection(set)}
+	if b := Baselines(set); b != nil {
+		all = append(all, b)
+	}
+	return append(all, Violations(set))
 }
 
 // Detection is the table of verdicts: what was seen, how fast, at what price
