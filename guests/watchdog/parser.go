@@ -88,7 +88,7 @@ var reports = []struct {
 }
 
 // stallVCPU is a line of an RCU stall that names a vCPU, as in "rcu: 	1-...!:".
-var stallVCPU = regexp.MustCompile(`^(?:rcu: )?[ \t]+(\d+)-[-.?!OoN]{3,4}:`)
+var stallVCPU = regexp.MustCompile(`^(?:rcu: )?[ \t]+(\d+)-[-.?!OoN0-9]{3,8}:`)
 
 func (p *Parser) one(line string, arrival int64) {
 	line = strings.TrimRight(line, "\r")
