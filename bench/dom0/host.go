@@ -303,7 +303,7 @@ func (g *Guest) Run(ctx context.Context, p plan.Trial, taken *Recording) (result
 		record, injected = taken.add, func(t0 int64) { taken.T0NS = t0 }
 	}
 	listen := func() ([]byte, error) { return nil, nil }
-	if p.Baselines != watchdog.Off {
+	if p.Baselines != string(watchdog.Off) {
 		c, err := openConsole(g.name)
 		if err != nil {
 			return results.Trial{}, err

@@ -4,7 +4,6 @@ import (
 	"math/bits"
 	"math/rand/v2"
 
-	"hangbench/guests/watchdog"
 	"hangbench/scenarios/suites"
 )
 
@@ -20,9 +19,9 @@ type Trial struct {
 	Guest      suites.Guest     `json:"guest"`
 	Timing     suites.Timing    `json:"timing"`
 	Thresholds map[string]int64 `json:"thresholds,omitempty"` // by name, in the unit that the name says; absent names keep the detector's default
-	// Baselines is how the watchdogs of guest and Xen are set; empty if nobody looks
-	// at them.
-	Baselines watchdog.Setting `json:"baselines,omitempty"`
+	// Baselines is a watchdog.Setting: how the watchdogs of guest and Xen are set;
+	// empty if nobody listens to them.
+	Baselines string `json:"baselines,omitempty"`
 	// Seed moves the instant of the injection. Trials of one block, guest and
 	// scenario have it in common, whatever their mechanism and driver.
 	Seed uint64 `json:"seed"`

@@ -49,7 +49,7 @@ func errand(s watchdog.Setting) (beat.Errand, error) {
 
 // listen has PID 1 arm the watchdogs, and waits until it says so on the console.
 func (r *run) listen() error {
-	e, err := errand(r.p.Baselines)
+	e, err := errand(watchdog.Setting(r.p.Baselines))
 	if err != nil {
 		return err
 	}
@@ -213,7 +213,7 @@ func (r *run) writeBaselines() {
 	if l.armed == nil {
 		return
 	}
-	out := &results.Baselines{Setting: string(r.p.Baselines)}
+	out := &results.Baselines{Setting: r.p.Baselines}
 	until := l.until
 	if until == 0 {
 		until = r.env.Now()
@@ -224,7 +224,7 @@ func (r *run) writeBaselines() {
 	}
 	out.WatchedNS = until - start
 	for _, d := range watchdog.All() {
-		if d == watchdog.Xen && r.p.Baselines != watchdog.XenDefault {
+		if d == watchdog.Xen && r.p.Baselines != string(watchdog.XenDefault) {
 			continue
 		}
 		out.Detectors = append(out.Detectors, l.baseline(d, l.t0 != 0))

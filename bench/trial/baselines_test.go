@@ -89,7 +89,7 @@ func runBaselines(t *testing.T, scenario, mechanism string, s watchdog.Setting, 
 		set(w, k)
 	}
 	p := job(scenario, mechanism)
-	p.Baselines = s
+	p.Baselines = string(s)
 	env := w.env()
 	env.Console = k.read
 	rec, err := Run(t.Context(), p, env)

@@ -170,7 +170,7 @@ func (r *run) all() (err error) {
 	if err := r.startWorkload(); err != nil {
 		return err
 	}
-	if r.p.Baselines != watchdog.Off {
+	if r.p.Baselines != string(watchdog.Off) {
 		r.env.Progress("arm watchdogs")
 		if err := r.listen(); err != nil {
 			return err

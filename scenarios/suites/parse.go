@@ -13,8 +13,6 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
-
-	"hangbench/guests/watchdog"
 )
 
 // Parse reads a suite. The file name is used in messages only. The error, if
@@ -170,22 +168,17 @@ func (p *parser) timing(n *yaml.Node, t *Timing) {
 	}
 }
 
-// baselines reads a truth value or a setting; true is the default one.
-func (p *parser) baselines(n *yaml.Node, to *watchdog.Setting) {
-	if n.Kind == yaml.ScalarNode && n.Tag == "!!bool" {
+// baselines reads a setting or a truth value.
+func (p *parser) baselines(n *yaml.Node, to *string) {
+	if n.Kind == yaml.ScalarNode && n.Tag == "!!bool" && len(p.v.Baselines) > 0 {
 		var on bool
 		if p.boolean(n, "baselines", &on); on {
-			*to = watchdog.Default
+			*to = p.v.Baselines[0]
 		}
 		return
 	}
-	var names []string
-	for _, s := range watchdog.Settings() {
-		names = append(names, string(s))
-	}
-	var name string
-	if p.text(n, "baselines", &name) && p.known(n, "baselines", name, names) {
-		*to = watchdog.Setting(name)
+	if p.text(n, "baselines", to) {
+		p.known(n, "baselines", *to, p.v.Baselines)
 	}
 }
 

@@ -1,7 +1,5 @@
 package suites
 
-import "hangbench/guests/watchdog"
-
 // Suite is a parsed suite, defaults filled in.
 type Suite struct {
 	Name        string
@@ -17,9 +15,9 @@ type Suite struct {
 	// A name that is absent keeps the detector's own default.
 	Thresholds map[string]int64
 	// Baselines is how the watchdogs of Linux and Xen are set, whose reports are
-	// recorded beside the monitor's verdict. With any but watchdog.Off a fault
-	// stays until they have had their time, whatever the monitor says.
-	Baselines watchdog.Setting
+	// recorded beside the monitor's verdict. Unless it is empty a fault stays until
+	// they have had their time, whatever the monitor says.
+	Baselines string
 
 	// Text is the file the suite was read from, for the run's manifest.
 	Text []byte
@@ -82,6 +80,7 @@ type Vocabulary struct {
 	Drivers    []string
 	Kernels    []string
 	Thresholds []Threshold
+	Baselines  []string // the first one is what "true" stands for
 	// MinVCPUs says how many vCPUs a scenario needs, of those that need more than
 	// one.
 	MinVCPUs map[string]int

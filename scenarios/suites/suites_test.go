@@ -17,6 +17,7 @@ var vocabulary = Vocabulary{
 	Drivers:    []string{"xenctrl", "libvmi"},
 	Kernels:    []string{"cloud-6.12"},
 	Thresholds: []Threshold{{"spin_ms", 1, 600_000}, {"soft_ms", 1, 600_000}, {"forkstorm_threads", 10, 1000}},
+	Baselines:  []string{"default", "minimum", "xen"},
 	MinVCPUs:   map[string]int{"two-needed": 2},
 }
 
