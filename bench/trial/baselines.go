@@ -15,9 +15,8 @@ const (
 	armTime = 10 * time.Second
 	// armPoll is how often the console is looked at meanwhile. It is short because
 	// this line ties the clock of the guest's log to dom0's: how late it is seen is
-	// how late all reports seem. A millisecond is too short on a host with one CPU:
-	// nobody else gets it.
-	armPoll = 10 * time.Millisecond
+	// how late all reports seem.
+	armPoll = 2 * time.Millisecond
 	// afterEnd is how long the console is read after the guest has ended itself.
 	afterEnd = 2 * time.Second
 	// mostReads bounds how often the console is read in a row.

@@ -40,7 +40,7 @@ func (s *supervisor) armWatchdogs(set watchdog.Setting) error {
 	armed := watchdog.Armed{}
 	for _, k := range knobs {
 		if set == watchdog.Minimum {
-			if err := os.WriteFile(k.path, []byte(strconv.Itoa(k.least)), 0); err != nil && !os.IsNotExist(err) {
+			if err := writeNumber(k.path, k.least); err != nil && !os.IsNotExist(err) {
 				return fmt.Errorf("arm the watchdogs: %w", err)
 			}
 		}
@@ -77,6 +77,17 @@ func readNumber(path string) (int, error) {
 	return strconv.Atoi(strings.TrimSpace(string(b)))
 }
 
+// writeNumber does not try to make the file, which would be another error.
+func writeNumber(path string, n int) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = f.WriteString(strconv.Itoa(n))
+	return err
+}
+
 // kernelLog writes a line into the kernel's log, as an alert: a quiet console
 // shows it too.
 func kernelLog(line string) error {
@@ -85,7 +96,8 @@ func kernelLog(line string) error {
 		return fmt.Errorf("log: %w", err)
 	}
 	defer f.Close()
-	if _, err := f.WriteString("<1>" + line); err != nil {
+	// Without its end the line would be kept back until another one follows.
+	if _, err := f.WriteString("<1>" + line + "\n"); err != nil {
 		return fmt.Errorf("log: %w", err)
 	}
 	return nil
