@@ -73,9 +73,10 @@ const (
 	// slack is added to the end of each range: the report takes its time through
 	// timer tick, console and log.
 	slack = 500 * time.Millisecond
-	// grace is how long a grace period of RCU may have run already, or may take to
-	// begin, when the fault lands.
-	grace = 500 * time.Millisecond
+	// A grace period of RCU may have run for graceRun already when the fault lands,
+	// or begin up to graceStart later: an idle guest seldom asks for one.
+	graceRun   = 500 * time.Millisecond
+	graceStart = 5 * time.Second
 )
 
 // Window returns when the detector with that threshold fires, if it sees the
@@ -86,12 +87,14 @@ func Window(d Detector, threshold time.Duration) (r Range, ok bool) {
 	case SoftLockup:
 		// The threshold is half the time after which it fires. A timer looks five times
 		// in that time, and moves a mark each time that the vCPU schedules: the mark is
-		// up to one period old. Both are compared in whole units.
+		// up to one period old. Both are compared in whole units. If the vCPU has been
+		// idle since, the first look only begins the count anew
+		// (touch_softlockup_watchdog_sched, called on leaving idle): a period more.
 		period := 2 * threshold / 5
 		units := time.Duration(2*threshold/time.Second) * clockUnit
-		r = Range{ceil(units, period) - period, ceil(units+clockUnit, period)}
+		r = Range{ceil(units, period) - period, ceil(units+clockUnit, period) + period}
 	case RCUStall:
-		r = Range{threshold - grace, threshold + time.Second + grace}
+		r = Range{threshold - graceRun, threshold + graceStart}
 	case HungTask:
 		// A thread looks once in a threshold whether a task has run since the last time.
 		r = Range{threshold, 2 * threshold}
