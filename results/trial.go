@@ -106,4 +106,6 @@ type Trial struct {
 	EPT    EPT    `json:"ept"`
 	Events Events `json:"events"`
 	Guest  Guest  `json:"guest"`
+	// Baselines is what the watchdogs of Linux and Xen said, if anybody asked.
+	Baselines *Baselines `json:"baselines,omitempty"`
 }

@@ -48,6 +48,11 @@ func (t *Trial) Validate() error {
 	default:
 		return fmt.Errorf("trial %d: outcome %q is none of detected, missed, false_alarm, clean, invalid", t.Trial, t.Outcome)
 	}
+	if t.Baselines != nil {
+		if err := t.Baselines.validate(); err != nil {
+			return fmt.Errorf("trial %d: %w", t.Trial, err)
+		}
+	}
 	e := t.EPT
 	if sum := e.Permission + e.Lazy + e.MMIO + e.Superpage + e.Suppressed + e.Residual; e.Total != sum {
 		return fmt.Errorf("trial %d: ept.total is %d, its classes add up to %d", t.Trial, e.Total, sum)

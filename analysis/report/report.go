@@ -122,6 +122,11 @@ func (p *page) fill(set *analysis.Set, trials []results.Trial) error {
 			p.Tables = append(p.Tables, shownTable{t, i <= 1})
 		}
 	}
+	for _, t := range []*table.Table{table.BackOuts(set), table.Baselines(set)} {
+		if t != nil {
+			p.Tables = append(p.Tables, shownTable{t, true})
+		}
+	}
 	o, err := figure.NewOverview(trials)
 	if err != nil {
 		return err

@@ -34,7 +34,7 @@ type Table struct {
 	csvRows [][]string // the values of Rows
 }
 
-// Summary writes the tables of the trials in the format: a caption, Detection, BackOuts if there were any, and
+// Summary writes the tables of the trials in the format: a caption, Detection, BackOuts and Baselines if there were any, and
 // Violations, or for CSV one row for each cell with every column. It fails on an empty list and on trials of several hosts.
 func Summary(w io.Writer, trials []results.Trial, f Format) error {
 	set, err := analysis.Group(trials)
@@ -44,11 +44,7 @@ func Summary(w io.Writer, trials []results.Trial, f Format) error {
 	if f == CSV {
 		return writeCSV(w, set)
 	}
-	tables := []*Table{Detection(set)}
-	if t := BackOuts(set); t != nil {
-		tables = append(tables, t)
-	}
-	if err := WriteAll(w, set.Caption(), append(tables, Violations(set)), f); err != nil {
+	if err := WriteAll(w, set.Caption(), Tables(set), f); err != nil {
 		return fmt.Errorf("summary: %w", err)
 	}
 	return nil
@@ -74,6 +70,19 @@ func WriteAll(w io.Writer, caption string, tables []*Table, f Format) error {
 		}
 	}
 	return nil
+}
+
+// Tables returns the usual tables of the set: Detection, BackOuts and Baselines if
+// it has them, and Violations.
+func Tables(set *analysis.Set) []*Table {
+	all := []*Table{Detection(set)}
+	if t := BackOuts(set); t != nil {
+		all = append(all, t)
+	}
+	if b := Baselines(set); b != nil {
+		all = append(all, b)
+	}
+	return append(all, Violations(set))
 }
 
 // Detection is the table of verdicts: what was seen, how fast, at what price

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"hangbench/bench/dom0"
 )
 
 // setup makes a control domain of a freshly booted kernel.
@@ -63,7 +65,7 @@ func setup(ctx context.Context) error {
 }
 
 // consoles is where xenconsoled keeps the guests' consoles.
-const consoles = "/var/log/xen/console"
+const consoles = dom0.Consoles
 
 func mount(fs, dir, opts string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {

@@ -11,6 +11,7 @@ import (
 	"hangbench/bench/dom0"
 	"hangbench/bench/plan"
 	"hangbench/guests/lab"
+	"hangbench/guests/watchdog"
 	"hangbench/monitor"
 	"hangbench/monitor/detect"
 	"hangbench/scenarios"
@@ -24,6 +25,9 @@ func vocabulary() suites.Vocabulary {
 		Kernels:  lab.GuestKernels(),
 		MinVCPUs: map[string]int{},
 		Only:     map[string][]string{},
+	}
+	for _, b := range watchdog.Settings() {
+		v.Baselines = append(v.Baselines, string(b))
 	}
 	for _, t := range detect.ListThresholds() {
 		v.Thresholds = append(v.Thresholds, suites.Threshold{Name: t.Name, Min: t.Min, Max: t.Max})
@@ -163,6 +167,9 @@ func checkCommand(ctx context.Context, env *Env, args []string) error {
 	}
 	fmt.Fprintf(env.Stdout, "%s: %s\n%d scenarios x %d mechanisms x %d drivers x %d guests, %d times: %d trials\n", s.Name, s.Description,
 		len(s.Scenarios), len(s.Mechanisms), len(s.Drivers), len(s.Guests), s.Repetitions, len(trials))
+	if s.Baselines != "" {
+		fmt.Fprintf(env.Stdout, "baselines %s: a fault stays until the guest's own watchdogs have had their time\n", s.Baselines)
+	}
 	for _, t := range trials {
 		boot := ""
 		if t.Guest.Boot != "" {

@@ -16,6 +16,7 @@ import (
 	"hangbench/guests/beat"
 	"hangbench/guests/disk"
 	"hangbench/guests/kernel"
+	"hangbench/guests/watchdog"
 	"hangbench/guests/xl"
 	"hangbench/monitor"
 	"hangbench/monitor/detect"
@@ -101,7 +102,7 @@ type Guest struct {
 	Domid   int
 	Release string
 
-	name    string // if it was found by its name
+	name    string // of the domain; empty for a guest that others made
 	host    *Host
 	profile *kernel.Profile
 	mapping *xc.Mapping
@@ -157,7 +158,7 @@ func (h *Host) NewGuest(ctx context.Context, name string, spec suites.Guest) (_ 
 	if err != nil {
 		return nil, fmt.Errorf("guest kernel %s: %w", spec.Kernel, err)
 	}
-	g := &Guest{Spec: spec, host: h}
+	g := &Guest{Spec: spec, name: name, host: h}
 	if g.profile, err = kernel.ReadProfile(raw); err != nil {
 		return nil, fmt.Errorf("guest kernel %s: %w", spec.Kernel, err)
 	}
@@ -308,8 +309,25 @@ func (g *Guest) Run(ctx context.Context, p plan.Trial, taken *Recording) (result
 	if taken != nil {
 		record, injected = taken.add, func(t0 int64) { taken.T0NS = t0 }
 	}
+	listen := func() ([]byte, error) { return nil, nil }
+	if p.Baselines != string(watchdog.Off) {
+		c, err := openConsole(g.name)
+		if err != nil {
+			return results.Trial{}, err
+		}
+		defer c.close()
+		listen = c.read
+		if taken != nil {
+			listen = func() ([]byte, error) {
+				b, err := c.read()
+				taken.listen(b)
+				return b, err
+			}
+		}
+	}
 	return trial.Run(ctx, p, trial.Env{
-		Host: g.host.Kind, Release: g.Release, Page: g.page, CPUs: g.cpus, Target: g, Ended: g.ended,
+		Console: listen,
+		Host:    g.host.Kind, Release: g.Release, Page: g.page, CPUs: g.cpus, Target: g, Ended: g.ended,
 		Attach: func(m monitor.Mechanism, t detect.Thresholds, sample time.Duration) (trial.Watcher, error) {
 			s, err := g.attach(m, t, sample, record)
 			if err != nil {

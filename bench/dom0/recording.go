@@ -16,6 +16,9 @@ type Recording struct {
 	Observations []json.RawMessage `json:"observations"`
 	// Dropped is how many observations did not fit any more, or had no form in JSON.
 	Dropped int `json:"dropped,omitempty"`
+	// Console is what the guest's console said meanwhile, of a trial with baselines;
+	// maxConsole bytes of it at most.
+	Console []byte `json:"console,omitempty"`
 
 	bytes int // length of Observations
 }
@@ -36,6 +39,13 @@ func (r *Recording) add(o *detect.Observation) {
 		}
 	}
 	r.Dropped++
+}
+
+// maxConsole bounds what is kept of a console, in bytes.
+const maxConsole = 256 << 10
+
+func (r *Recording) listen(b []byte) {
+	r.Console = append(r.Console, b[:min(len(b), maxConsole-len(r.Console))]...)
 }
 
 // Stream returns the observations.

@@ -19,6 +19,9 @@ type Trial struct {
 	Guest      suites.Guest     `json:"guest"`
 	Timing     suites.Timing    `json:"timing"`
 	Thresholds map[string]int64 `json:"thresholds,omitempty"` // by name, in the unit that the name says; absent names keep the detector's default
+	// Baselines is a watchdog.Setting: how the watchdogs of guest and Xen are set;
+	// empty if nobody listens to them.
+	Baselines string `json:"baselines,omitempty"`
 	// Seed moves the instant of the injection. Trials of one block, guest and
 	// scenario have it in common, whatever their mechanism and driver.
 	Seed uint64 `json:"seed"`
@@ -35,7 +38,7 @@ func Expand(s *suites.Suite, seed uint64) []Trial {
 				for _, driver := range s.Drivers {
 					cells = append(cells, Trial{
 						Suite: s.Name, Scenario: scenario, Mechanism: mechanism, Driver: driver,
-						Guest: guest, Timing: s.Timing, Thresholds: s.Thresholds,
+						Guest: guest, Timing: s.Timing, Thresholds: s.Thresholds, Baselines: s.Baselines,
 					})
 					pairs = append(pairs, g*len(s.Scenarios)+sc)
 				}

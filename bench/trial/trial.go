@@ -10,6 +10,7 @@ import (
 
 	"hangbench/bench/plan"
 	"hangbench/guests/beat"
+	"hangbench/guests/watchdog"
 	"hangbench/monitor"
 	"hangbench/monitor/detect"
 	"hangbench/results"
@@ -55,6 +56,9 @@ type Env struct {
 	Target  inject.Machine
 	// Ended says how the guest has ended itself, and is empty while it lives.
 	Ended func() (string, error)
+	// Console returns what the guest's console has said since the last call, at
+	// most some kilobytes of it. It is called only in a trial with baselines.
+	Console func() ([]byte, error)
 	// Attach starts a monitor with the mechanism. It is not called for none.
 	Attach func(monitor.Mechanism, detect.Thresholds, time.Duration) (Watcher, error)
 	// Trace starts to count EPT violations of the guest.
@@ -153,6 +157,8 @@ type run struct {
 	traced  Tracer
 	armedAt int64
 	verdict *detect.Verdict
+
+	listener *listener // of a trial with baselines
 }
 
 func ms(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
@@ -165,6 +171,13 @@ func (r *run) all() (err error) {
 	r.env.Progress("workload")
 	if err := r.startWorkload(); err != nil {
 		return err
+	}
+	if r.p.Baselines != string(watchdog.Off) {
+		r.env.Progress("arm watchdogs")
+		if err := r.listen(); err != nil {
+			return err
+		}
+		defer r.writeBaselines() // of an invalid trial too
 	}
 	r.env.Progress("baseline")
 	before, err := r.window(ms(r.p.Timing.BaselineMS))
@@ -226,16 +239,25 @@ func (r *run) all() (err error) {
 			t0 = r.env.Now()
 		}
 		r.env.Injected(t0)
+		if r.listener != nil {
+			r.listener.t0 = t0
+		}
 		if err := r.awaitVerdict(t0, during); err != nil {
+			return err
+		}
+		if err := r.awaitBaselines(); err != nil {
 			return err
 		}
 		r.env.Progress("lift")
 		lift := fault
 		fault = nil
-		if err := lift.Lift(); err != nil {
-			return err
+		// A guest that Xen has ended does no errands, and has nothing to be lifted.
+		if !lift.Asked || !r.endedByXen() {
+			if err := lift.Lift(); err != nil {
+				return err
+			}
 		}
-		if !r.sc.Final {
+		if !r.final() {
 			recovered, err := r.recovers(during)
 			if err != nil {
 				return err
@@ -250,7 +272,7 @@ func (r *run) all() (err error) {
 		return err
 	}
 	// After a fault without a way back the guest is not asked for more.
-	if t0 == 0 || !r.sc.Final {
+	if t0 == 0 || !r.final() {
 		start := r.count().Beats
 		alive, err := r.beatsWithin(2, ms(r.p.Timing.RecoveryMS))
 		if err != nil {
@@ -298,6 +320,9 @@ func (r *run) window(d time.Duration) (beat.Count, error) {
 			return beat.Count{}, err
 		}
 		if err := r.look(); err != nil {
+			return beat.Count{}, err
+		}
+		if err := r.hear(); err != nil {
 			return beat.Count{}, err
 		}
 	}

@@ -267,6 +267,9 @@ func (r *run) awaitVerdict(t0 int64, during beat.Count) error {
 		if err := r.look(); err != nil {
 			return err
 		}
+		if err := r.hear(); err != nil {
+			return err
+		}
 		if shown && (r.verdict != nil || r.watcher == nil) || now >= deadline {
 			c, g := r.count(), &r.rec.Guest
 			g.BeatsHung, g.WorkHung = c.Beats-t.start.Beats, c.Work-t.start.Work

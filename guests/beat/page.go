@@ -92,6 +92,10 @@ const (
 	Continue                   // let them go on (SIGCONT)
 	Later                      // set the wall clock an hour forward
 	Earlier                    // and back
+
+	Watchdogs      // log how the kernel's watchdogs are armed
+	QuickWatchdogs // the same, with their smallest thresholds
+	XenWatchdog    // the same as Watchdogs, and pat Xen's domain watchdog from now on
 )
 
 // Page is a view of the shared page. All access is atomic: the two sides run

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -28,24 +27,9 @@ func (s *supervisor) needDisk() error {
 	if s.disk {
 		return nil
 	}
-	var uts unix.Utsname
-	if err := unix.Uname(&uts); err != nil {
-		return fmt.Errorf("uname: %w", err)
-	}
-	modules, err := filepath.Glob(filepath.Join("/lib/modules", unix.ByteSliceToString(uts.Release[:]), "*.ko"))
+	err := loadModules()
 	if err != nil {
 		return err
-	}
-	for _, m := range modules { // sorted, in the order in which they need each other
-		f, err := os.Open(m)
-		if err != nil {
-			return err
-		}
-		err = unix.FinitModule(int(f.Fd()), "", 0)
-		f.Close()
-		if err != nil && err != unix.EEXIST {
-			return fmt.Errorf("load %s: %w", m, err)
-		}
 	}
 	for end := time.Now().Add(diskTime); ; {
 		if _, err = os.Stat(diskPath); err == nil {

@@ -15,6 +15,7 @@
 //	init pass CPU     take and leave a mutex, once
 //	init bomb         a fork bomb
 //	init hog          a process that leaves the others too little memory
+//	init pat          a process that pats Xen's domain watchdog
 //
 // Parts are processes, not goroutines, pinned before they start: a vCPU that
 // hangs then takes only its own heartbeat with it, never another's by way of

@@ -73,6 +73,8 @@ func run(args []string) error {
 			return bomb()
 		case "hog":
 			return hog()
+		case "pat":
+			return pat()
 		}
 	}
 	if os.Getpid() != 1 {
@@ -163,6 +165,7 @@ type supervisor struct {
 	disk    bool // is there
 	swap    bool // is on
 	storm   int  // process group of Bomb or Thrash, 0 without one
+	patted  bool // somebody pats Xen's watchdog
 }
 
 // work makes one workload run instead of another.

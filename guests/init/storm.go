@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hangbench/guests/beat"
+	"hangbench/guests/watchdog"
 )
 
 // takePrecedence lets the calling goroutine run before everything else in the
@@ -69,6 +70,12 @@ func (s *supervisor) run(e beat.Errand) error {
 		return moveClock(jump)
 	case beat.Earlier:
 		return moveClock(-jump)
+	case beat.Watchdogs:
+		return s.armWatchdogs(watchdog.Default)
+	case beat.QuickWatchdogs:
+		return s.armWatchdogs(watchdog.Minimum)
+	case beat.XenWatchdog:
+		return s.armWatchdogs(watchdog.XenDefault)
 	default:
 		return fmt.Errorf("dom0 asks for errand %d, which is unknown", e)
 	}

@@ -93,8 +93,8 @@ const dom0Args = "console=hvc0 quiet loglevel=3 nokaslr mitigations=off cryptomg
 // The last three make disks for guests (guests/disk).
 var dom0Modules = []string{"xen-privcmd", "xenfs", "xen-evtchn", "xen-gntdev", "xen-gntalloc", "brd", "dm-mod", "xen-blkback"}
 
-// guestModules are for a guest that uses its disk.
-var guestModules = []string{"xen-blkfront"}
+// guestModules are for a guest that uses its disk or pats Xen's watchdog.
+var guestModules = []string{"xen-blkfront", "xen-privcmd"}
 
 // Build makes the lab, or finds the one in the cache that has the same inputs.
 func Build(ctx context.Context, o Options) (*Lab, error) {

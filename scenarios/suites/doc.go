@@ -10,7 +10,7 @@
 // scenarios and mechanisms, so this package knows none and imports nothing of
 // the project. bench/plan expands a Suite to trials.
 //
-// The format, with every key (drivers, timing and thresholds may be left out):
+// The format, with every key (drivers, timing, thresholds and baselines may be left out):
 //
 //	name: quick                  # a-z, 0-9 and dashes
 //	description: one sentence
@@ -28,4 +28,5 @@
 //	thresholds:                  # detector thresholds by name: "hangbench list detectors"
 //	  spin_ms: 50                # _ms: milliseconds
 //	  forkstorm_threads: 100     # without a unit: a number
+//	baselines: default           # listen to the guest's own watchdogs; or minimum, xen, false; true is default
 package suites

@@ -95,6 +95,7 @@ func (p *parser) suite(n *yaml.Node, s *Suite) {
 		}},
 		{"timing", false, func(n *yaml.Node) { p.timing(n, &s.Timing) }},
 		{"thresholds", false, func(n *yaml.Node) { s.Thresholds = p.thresholds(n) }},
+		{"baselines", false, func(n *yaml.Node) { p.baselines(n, &s.Baselines) }},
 	})
 	for _, name := range s.Scenarios {
 		if only, ok := p.v.Only[name]; ok {
@@ -171,6 +172,20 @@ func (p *parser) timing(n *yaml.Node, t *Timing) {
 	}
 	if t.SampleMS > t.BaselineMS {
 		p.errorf(n, "sample_ms %d is longer than baseline_ms %d: no sample would fall into the window, lower sample_ms", t.SampleMS, t.BaselineMS)
+	}
+}
+
+// baselines reads a setting or a truth value.
+func (p *parser) baselines(n *yaml.Node, to *string) {
+	if n.Kind == yaml.ScalarNode && n.Tag == "!!bool" && len(p.v.Baselines) > 0 {
+		var on bool
+		if p.boolean(n, "baselines", &on); on {
+			*to = p.v.Baselines[0]
+		}
+		return
+	}
+	if p.text(n, "baselines", to) {
+		p.known(n, "baselines", *to, p.v.Baselines)
 	}
 }
 

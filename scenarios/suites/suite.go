@@ -14,6 +14,10 @@ type Suite struct {
 	// says: milliseconds for _ms, a share for _percent, else a number.
 	// A name that is absent keeps the detector's own default.
 	Thresholds map[string]int64
+	// Baselines is how the watchdogs of Linux and Xen are set, whose reports are
+	// recorded beside the monitor's verdict. Unless it is empty a fault stays until
+	// they have had their time, whatever the monitor says.
+	Baselines string
 
 	// Text is the file the suite was read from, for the run's manifest.
 	Text []byte
@@ -76,6 +80,7 @@ type Vocabulary struct {
 	Drivers    []string
 	Kernels    []string
 	Thresholds []Threshold
+	Baselines  []string // the first one is what "true" stands for
 	// MinVCPUs says how many vCPUs a scenario needs, of those that need more than
 	// one.
 	MinVCPUs map[string]int

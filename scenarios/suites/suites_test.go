@@ -17,12 +17,13 @@ var vocabulary = Vocabulary{
 	Drivers:    []string{"xenctrl", "libvmi"},
 	Kernels:    []string{"cloud-6.12"},
 	Thresholds: []Threshold{{"spin_ms", 1, 600_000}, {"soft_ms", 1, 600_000}, {"forkstorm_threads", 10, 1000}},
+	Baselines:  []string{"default", "minimum", "xen"},
 	MinVCPUs:   map[string]int{"two-needed": 2},
 	Only:       map[string][]string{"trap-needed": {"exec-step", "exec-altp2m"}},
 }
 
 func TestBuiltin(t *testing.T) {
-	if got, want := Builtin(), []string{"ci", "classes-distro", "classes-smp", "classes", "controls", "coverage", "drivers", "livelock", "quick", "soak"}; !reflect.DeepEqual(got, want) {
+	if got, want := Builtin(), []string{"baselines-minimum", "baselines-smp", "baselines-xen", "baselines", "ci", "classes-distro", "classes-smp", "classes", "controls", "coverage", "drivers", "livelock", "quick", "soak"}; !reflect.DeepEqual(got, want) {
 		t.Fatalf("built-in suites %q, want %q", got, want)
 	}
 	v := vocabulary
@@ -139,7 +140,7 @@ func TestParseErrors(t *testing.T) {
 		{"not YAML", "name: x\n  bad: [\n", []string{"x.yaml:2: not valid YAML: "}},
 		{"scalar", "hello\n", []string{`x.yaml:1: the suite is the text "hello": write it as key: value lines`}},
 		{"two documents", minimal + "---\nname: y\n", []string{"x.yaml:9: a second document begins here"}},
-		{"unknown key", minimal + "repetition: 2\n", []string{`x.yaml:9: the suite has no key "repetition" (did you mean "repetitions"?): valid keys are description, drivers,`}},
+		{"unknown key", minimal + "repetition: 2\n", []string{`x.yaml:9: the suite has no key "repetition" (did you mean "repetitions"?): valid keys are baselines, description, drivers,`}},
 		{"far key", minimal + "colour: red\n", []string{`x.yaml:9: the suite has no key "colour": valid keys are`}},
 		{"key twice", minimal + "name: y\n", []string{`x.yaml:9: key "name" stands in line 1 already: remove one of them`}},
 		{"key missing", edit("repetitions: 1\n", ""), []string{"x.yaml:1: the suite has no repetitions: add the key"}},
@@ -210,7 +211,7 @@ func TestLoadFile(t *testing.T) {
 		t.Errorf("suite %+v, error %v", s, err)
 	}
 	_, err := Load("quik", vocabulary)
-	if err == nil || !strings.Contains(err.Error(), `suite "quik" is not built in (did you mean "quick"?): give one of ci, classes-distro, classes-smp, classes, controls, coverage, drivers, livelock, quick, soak`) {
+	if err == nil || !strings.Contains(err.Error(), `suite "quik" is not built in (did you mean "quick"?): give one of baselines-minimum, baselines-smp, baselines-xen, baselines, ci, classes-distro, classes-smp, classes, controls, coverage, drivers, livelock, quick, soak`) {
 		t.Errorf("unknown name: %v", err)
 	}
 }

@@ -1,0 +1,98 @@
+package labhost_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"hangbench/bench/labhost"
+	"hangbench/bench/plan"
+	"hangbench/guests/lab"
+	"hangbench/guests/watchdog"
+	"hangbench/results"
+	"hangbench/scenarios/suites"
+)
+
+// consoleDir is where guests/watchdog's TestConsoles looks.
+var consoleDir = filepath.Join("..", "..", "guests", "watchdog", "testdata", "consoles")
+
+// listened are trials whose watchdogs are listened to. must are those that see
+// the fault; each report has to come in the window predicted for it.
+var listened = []struct {
+	scenario string
+	vcpus    int
+	setting  watchdog.Setting
+	must     []watchdog.Detector
+}{
+	{"soft-lockup", 1, watchdog.Default, []watchdog.Detector{watchdog.SoftLockup}},
+	{"soft-lockup", 1, watchdog.Minimum, []watchdog.Detector{watchdog.SoftLockup}},
+	{"hard-lockup-partial", 2, watchdog.Default, []watchdog.Detector{watchdog.RCUStall}},
+	{"mutex-deadlock", 1, watchdog.Default, []watchdog.Detector{watchdog.HungTask}},
+	{"mutex-deadlock", 1, watchdog.Minimum, []watchdog.Detector{watchdog.HungTask}},
+	{"panic", 1, watchdog.Default, []watchdog.Detector{watchdog.Panic}},
+	{"soft-lockup", 1, watchdog.XenDefault, []watchdog.Detector{watchdog.Xen}},
+}
+
+// listen runs a trial with baselines and no monitor.
+func listen(ctx context.Context, h *labhost.Host, scenario string, vcpus int, s watchdog.Setting, progress func(string)) (results.Trial, []byte, error) {
+	p := plan.Trial{
+		Suite: "consoles", Scenario: scenario, Mechanism: "none", Driver: "xenctrl", Seed: 1, Baselines: string(s),
+		Guest:  suites.Guest{Kernel: lab.GuestKernels()[0], VCPUs: vcpus, MemoryMiB: 160},
+		Timing: suites.Timing{BaselineMS: 1000, ObserveMS: 1000, DeadlineMS: 30_000, RecoveryMS: 15_000, SampleMS: 100},
+	}
+	rec, taken, err := h.Record(ctx, p, progress)
+	return rec, taken.Console, err
+}
+
+// TestBaselineWindows: watchdogs that see a fault report it when their thresholds
+// and their source say. With -update what the console said is kept.
+func TestBaselineWindows(t *testing.T) {
+	if !*update {
+		long(t)
+	}
+	ctx, h, _ := openLab(t)
+	for _, l := range listened {
+		t.Run(fmt.Sprintf("%s-%d-%s", l.scenario, l.vcpus, l.setting), func(t *testing.T) {
+			rec, console, err := listen(ctx, h, l.scenario, l.vcpus, l.setting, func(string) {})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if rec.Baselines == nil || rec.Outcome == results.Invalid {
+				t.Fatalf("%s %s\n%s", rec.Outcome, rec.Reason, console)
+			}
+			got := make(map[watchdog.Detector]results.Baseline)
+			for _, b := range rec.Baselines.Detectors {
+				got[watchdog.Detector(b.Detector)] = b
+				if b.DetectNS == nil {
+					t.Logf("%s: armed %v with %v, no report", b.Detector, b.Armed, time.Duration(b.ThresholdNS))
+					continue
+				}
+				at := time.Duration(*b.DetectNS)
+				t.Logf("%s: %v, predicted %v to %v: %s", b.Detector, at, time.Duration(b.FromNS), time.Duration(b.ToNS), b.Text)
+				if w, ok := watchdog.Window(watchdog.Detector(b.Detector), time.Duration(b.ThresholdNS)); ok && !w.Holds(at) {
+					t.Errorf("%s reports after %v, predicted %v", b.Detector, at, w)
+				}
+			}
+			for _, d := range l.must {
+				if !got[d].Detected {
+					t.Errorf("%s does not report: %+v\n%s", d, got[d], console)
+				}
+			}
+			if got[watchdog.HardLockup].Armed {
+				t.Error("a guest without a performance counter has a hard-lockup detector")
+			}
+			if *update && !t.Failed() {
+				if err := os.MkdirAll(consoleDir, 0o755); err != nil {
+					t.Fatal(err)
+				}
+				name := fmt.Sprintf("%s-%d-%s.log", l.scenario, l.vcpus, l.setting)
+				if err := os.WriteFile(filepath.Join(consoleDir, name), console, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+}

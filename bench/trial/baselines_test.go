@@ -1,0 +1,249 @@
+package trial
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"hangbench/guests/beat"
+	"hangbench/guests/watchdog"
+	"hangbench/results"
+)
+
+// kernelLog is the console of the fake guest, whose log began before the trial's
+// clock.
+type kernelLog struct {
+	w    *world
+	text []byte
+	// armed is what PID 1 says when it is asked.
+	armed watchdog.Armed
+	mute  bool
+	err   error
+	// reports are written so long after the fault, or after arming in a guest that
+	// gets none.
+	quiet   bool
+	reports map[time.Duration]string
+	armedAt int64
+	endsAt  time.Duration // when Xen ends the guest, after the fault
+}
+
+const booted = -77_000_000_000 // when the guest's log began, on the trial's clock
+
+func (k *kernelLog) say(at int64, text string) {
+	since := at - booted
+	k.text = fmt.Appendf(k.text, "[%5d.%06d] %s\n", since/1e9, since%1e9/1e3, text)
+}
+
+// pass lets the guest speak. It is called after each sleep of the trial.
+func (k *kernelLog) pass() {
+	if len(k.w.asked) > 0 && k.armedAt == 0 {
+		k.armedAt = k.w.now
+		if !k.mute {
+			k.say(k.w.now, k.armed.String())
+		}
+	}
+	start := k.w.faulted
+	if k.quiet {
+		start = k.armedAt
+	}
+	for after, text := range k.reports {
+		if start != 0 && k.w.now >= start+int64(after) {
+			k.say(start+int64(after), text)
+			delete(k.reports, after)
+		}
+	}
+	if k.endsAt != 0 && k.w.faulted != 0 && k.w.now >= k.w.faulted+int64(k.endsAt) {
+		k.w.how, k.w.fatal = "watchdog", true
+	}
+}
+
+func (k *kernelLog) read() ([]byte, error) {
+	b := k.text
+	k.text = nil
+	return b, k.err
+}
+
+func newKernelLog(w *world) *kernelLog {
+	k := &kernelLog{w: w, reports: map[time.Duration]string{}, armed: watchdog.Armed{
+		watchdog.SoftLockup: 10 * time.Second, watchdog.RCUStall: 21 * time.Second, watchdog.HungTask: 120 * time.Second,
+	}}
+	w.onSleep = k.pass
+	return k
+}
+
+const (
+	softReport = "watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [init:77]"
+	rcuReport  = "rcu: INFO: rcu_sched self-detected stall on CPU"
+	hungReport = "INFO: task init:78 blocked for more than 120 seconds."
+)
+
+// runBaselines runs a trial of a scenario with the setting.
+func runBaselines(t *testing.T, scenario, mechanism string, s watchdog.Setting, set func(*world, *kernelLog)) (results.Trial, *world, error) {
+	t.Helper()
+	w := newWorld(t)
+	k := newKernelLog(w)
+	if set != nil {
+		set(w, k)
+	}
+	p := job(scenario, mechanism)
+	p.Baselines = string(s)
+	env := w.env()
+	env.Console = k.read
+	rec, err := Run(t.Context(), p, env)
+	if err == nil {
+		if err := rec.Validate(); err != nil {
+			t.Errorf("the record cannot be stored: %v", err)
+		}
+	}
+	return rec, w, err
+}
+
+// detector finds one in a record.
+func detector(t *testing.T, rec results.Trial, d watchdog.Detector) results.Baseline {
+	t.Helper()
+	if rec.Baselines == nil {
+		t.Fatalf("no baselines: %s %s", rec.Outcome, rec.Reason)
+	}
+	i := slices.IndexFunc(rec.Baselines.Detectors, func(b results.Baseline) bool { return b.Detector == string(d) })
+	if i < 0 {
+		t.Fatalf("no %s among %+v", d, rec.Baselines.Detectors)
+	}
+	return rec.Baselines.Detectors[i]
+}
+
+// TestBaselineReports: a report is brought to the trial's clock by the time in
+// the log, however late it is read.
+func TestBaselineReports(t *testing.T) {
+	rec, w, err := runBaselines(t, deadlock, "exec-step", watchdog.Default, func(w *world, k *kernelLog) {
+		w.alarmAfterFault = 600 * time.Millisecond
+		k.reports[21_300*time.Millisecond] = softReport
+		k.reports[23*time.Second] = strings.Replace(softReport, "22s", "26s", 1)
+	})
+	if err != nil || rec.Outcome != results.Detected || rec.DetectNS == nil || *rec.DetectNS > 1e9 {
+		t.Fatalf("outcome %s %q (%v)", rec.Outcome, rec.Reason, err)
+	}
+	soft := detector(t, rec, watchdog.SoftLockup)
+	// The log has microseconds, and the line by which the clocks were tied together
+	// was read within armPoll.
+	if !soft.Detected || soft.DetectNS == nil || *soft.DetectNS < 21_300e6-1e3 || *soft.DetectNS > 21_300e6+int64(armPoll) {
+		t.Errorf("soft lockup: %+v, want a report at 21.3 s", soft)
+	}
+	if soft.Reports != 2 || soft.Text != softReport || soft.Task != "init:77" || soft.VCPU == nil || *soft.VCPU != 0 || soft.ThresholdNS != 10e9 || soft.FromNS != 20e9 {
+		t.Errorf("soft lockup: %+v", soft)
+	}
+	if rcu := detector(t, rec, watchdog.RCUStall); rcu.Detected || !rcu.Armed || rcu.ThresholdNS != 21e9 {
+		t.Errorf("RCU stall: %+v, want none", rcu)
+	}
+	if hard := detector(t, rec, watchdog.HardLockup); hard.Armed || hard.Detected {
+		t.Errorf("hard lockup: %+v, want it absent", hard)
+	}
+	// It stayed for the one that did not report, and no longer.
+	window, _ := watchdog.Window(watchdog.SoftLockup, 10*time.Second)
+	if stay := time.Duration(w.liftedAt - w.faulted); stay < window.To || stay > window.To+2*poll {
+		t.Errorf("the fault was lifted after %v, want %v", stay, window.To)
+	}
+	if rec.Baselines.WatchedNS < int64(window.To) || rec.Baselines.Setting != "default" {
+		t.Errorf("baselines %+v", rec.Baselines)
+	}
+	if rec.Recovered == nil || !*rec.Recovered {
+		t.Errorf("recovered: %v", rec.Recovered)
+	}
+	if w.asked[0] != beat.Watchdogs {
+		t.Errorf("asked for %v", w.asked)
+	}
+}
+
+// TestBaselinesEnd: there is nothing to wait for when all have reported.
+func TestBaselinesEnd(t *testing.T) {
+	rec, w, err := runBaselines(t, deadlock, "none", watchdog.Minimum, func(w *world, k *kernelLog) {
+		k.reports[3*time.Second], k.reports[4*time.Second] = softReport, rcuReport
+	})
+	if err != nil || rec.Outcome != results.Missed {
+		t.Fatalf("outcome %s %q (%v)", rec.Outcome, rec.Reason, err)
+	}
+	if stay := time.Duration(w.liftedAt - w.faulted); stay < 4*time.Second || stay > 4*time.Second+2*poll {
+		t.Errorf("the fault was lifted after %v", stay)
+	}
+	if w.asked[0] != beat.QuickWatchdogs {
+		t.Errorf("asked for %v", w.asked)
+	}
+}
+
+// TestBaselinesOfSleepers: who puts tasks to sleep waits for the hung-task
+// detector.
+func TestBaselinesOfSleepers(t *testing.T) {
+	for _, at := range []time.Duration{0, 200 * time.Second} {
+		rec, w, err := runBaselines(t, "mutex-deadlock", "none", watchdog.Default, func(w *world, k *kernelLog) {
+			w.idleHands = true
+			if at != 0 {
+				k.reports[at] = hungReport
+			}
+		})
+		if err != nil || rec.Outcome != results.Missed {
+			t.Fatalf("outcome %s %q (%v)", rec.Outcome, rec.Reason, err)
+		}
+		hung := detector(t, rec, watchdog.HungTask)
+		if hung.Detected != (at != 0) || at != 0 && (*hung.DetectNS < int64(at)-1e3 || hung.Task != "init:78") {
+			t.Errorf("hung task: %+v", hung)
+		}
+		if stay := time.Duration(w.now - w.faulted); stay < 240*time.Second {
+			t.Errorf("the fault was lifted after %v", stay)
+		}
+	}
+}
+
+func TestBaselineFalseAlarms(t *testing.T) {
+	rec, _, err := runBaselines(t, idle, "exec-step", watchdog.Default, func(w *world, k *kernelLog) {
+		k.quiet, k.reports[time.Second] = true, rcuReport
+	})
+	if err != nil || rec.Outcome != results.Clean {
+		t.Fatalf("outcome %s %q (%v)", rec.Outcome, rec.Reason, err)
+	}
+	if rcu := detector(t, rec, watchdog.RCUStall); rcu.FalseAlarms != 1 || rcu.Detected || rcu.Reports != 0 {
+		t.Errorf("RCU stall: %+v, want one false alarm", rcu)
+	}
+	if rec.Baselines.WatchedNS < 2e9 {
+		t.Errorf("watched for %d ns", rec.Baselines.WatchedNS)
+	}
+}
+
+// TestXenEndsGuest: a guest that Xen has ended does not recover, and is asked for
+// nothing.
+func TestXenEndsGuest(t *testing.T) {
+	for _, mechanism := range []string{"none", "exec-step"} {
+		rec, w, err := runBaselines(t, deadlock, mechanism, watchdog.XenDefault, func(w *world, k *kernelLog) {
+			k.armed[watchdog.Xen], k.endsAt = watchdog.XenTimeout, 17*time.Second
+			w.alarmAfterFault = time.Second
+		})
+		if err != nil || rec.Outcome == results.Invalid {
+			t.Fatalf("%s: outcome %s %q (%v)", mechanism, rec.Outcome, rec.Reason, err)
+		}
+		x := detector(t, rec, watchdog.Xen)
+		if !x.Detected || *x.DetectNS < 17e9 || *x.DetectNS > 17e9+2*int64(poll) || x.ThresholdNS != 30e9 {
+			t.Errorf("%s: Xen's watchdog: %+v", mechanism, x)
+		}
+		if rec.Recovered != nil {
+			t.Errorf("%s: recovered %v of a guest that has ended", mechanism, *rec.Recovered)
+		}
+		if stay := time.Duration(w.liftedAt - w.faulted); stay > 18*time.Second {
+			t.Errorf("%s: waited for %v", mechanism, stay)
+		}
+	}
+}
+
+func TestWatchdogsUnknown(t *testing.T) {
+	rec, _, err := runBaselines(t, deadlock, "none", watchdog.Default, func(w *world, k *kernelLog) { k.mute = true })
+	if err != nil || rec.Outcome != results.Invalid || !strings.Contains(rec.Reason, "did not say on its console") {
+		t.Errorf("outcome %s %q (%v)", rec.Outcome, rec.Reason, err)
+	}
+	broken := errors.New("broken")
+	if rec, _, err := runBaselines(t, deadlock, "none", watchdog.Default, func(w *world, k *kernelLog) { k.err = broken }); !errors.Is(err, broken) {
+		t.Errorf("console that cannot be read: error %v, outcome %s", err, rec.Outcome)
+	}
+	if rec, _, err := runBaselines(t, deadlock, "none", "sometimes", nil); err == nil {
+		t.Errorf("unknown setting: outcome %s", rec.Outcome)
+	}
+}
