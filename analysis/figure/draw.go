@@ -24,7 +24,7 @@ const (
 	foot      = vg.Length(16)
 	axisRoom  = vg.Length(36)
 	dpi       = 300
-	maxHeight = 6000 // pixels of a PNG, where 72 dots an inch allow it
+	maxHeight = 4000 // pixels of a PNG, where 72 dots an inch allow it
 )
 
 // Write writes the figure into dir as <name>.png, .svg and .pdf, with its
