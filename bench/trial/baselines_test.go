@@ -142,7 +142,7 @@ func TestBaselineReports(t *testing.T) {
 	}
 	// It stayed for the one that did not report, and no longer.
 	window, _ := watchdog.Window(watchdog.SoftLockup, 10*time.Second)
-	if stay := time.Duration(w.liftedAt - w.faulted); stay < window.To || stay > window.To+2*poll {
+	if stay := time.Duration(w.liftedAt - w.faulted); stay < window.To || stay > window.To+2*slowPoll {
 		t.Errorf("the fault was lifted after %v, want %v", stay, window.To)
 	}
 	if rec.Baselines.WatchedNS < int64(window.To) || rec.Baselines.Setting != "default" {
@@ -164,7 +164,7 @@ func TestBaselinesEnd(t *testing.T) {
 	if err != nil || rec.Outcome != results.Missed {
 		t.Fatalf("outcome %s %q (%v)", rec.Outcome, rec.Reason, err)
 	}
-	if stay := time.Duration(w.liftedAt - w.faulted); stay < 4*time.Second || stay > 4*time.Second+2*poll {
+	if stay := time.Duration(w.liftedAt - w.faulted); stay < 4*time.Second || stay > 4*time.Second+2*slowPoll {
 		t.Errorf("the fault was lifted after %v", stay)
 	}
 	if w.asked[0] != beat.QuickWatchdogs {
@@ -222,7 +222,7 @@ func TestXenEndsGuest(t *testing.T) {
 			t.Fatalf("%s: outcome %s %q (%v)", mechanism, rec.Outcome, rec.Reason, err)
 		}
 		x := detector(t, rec, watchdog.Xen)
-		if !x.Detected || *x.DetectNS < 17e9 || *x.DetectNS > 17e9+2*int64(poll) || x.ThresholdNS != 30e9 {
+		if !x.Detected || *x.DetectNS < 17e9 || *x.DetectNS > 17e9+2*int64(slowPoll) || x.ThresholdNS != 30e9 {
 			t.Errorf("%s: Xen's watchdog: %+v", mechanism, x)
 		}
 		if rec.Recovered != nil {
