@@ -71,15 +71,15 @@ func (l *Lab) Close() error { return l.use.Close() }
 const xenArgs = "console=com1 com1=115200,8n1 loglvl=error guest_loglvl=error noreboot bootscrub=0 sched_ratelimit_us=0 " +
 	"dom0_mem=512M,max:512M dom0_max_vcpus=1 altp2m=1 ept=ad=0 xpti=0 spec-ctrl=no smap=0 smep=0"
 
-// noSuperpages adds to it that guests get small pages only. With large ones an
-// altp2m view livelocks sooner or later on Xen 4.20 (one guest page-table page
-// faults again and again).
+// noSuperpages adds to it that guests get small pages only.
 const noSuperpages = " hap_1gb=0 hap_2mb=0"
 
 // xenLine is Xen's whole command line.
 func (o *Options) xenLine() string {
 	if o.Superpages {
-		return xenArgs
+		// Without exec-sp Xen breaks up each large page that is executed, on models of
+		// CPU with an erratum (XSA-304), and next to none are left.
+		return strings.Replace(xenArgs, "ept=ad=0", "ept=ad=0,exec-sp", 1)
 	}
 	return xenArgs + noSuperpages
 }
