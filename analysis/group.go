@@ -18,6 +18,20 @@ type Key struct {
 	Kernel    string
 	VCPUs     int
 	MemoryMiB int
+	BoundedMS int64 // how long the fault lasts; 0 if until the verdict
+}
+
+// Title is the scenario, with the length of its fault if that is bounded.
+func (k Key) Title() string { return title(k.Scenario, k.BoundedMS) }
+
+// Title is the title of the trial's cell.
+func Title(t *results.Trial) string { return title(t.Scenario, t.BoundedMS) }
+
+func title(scenario string, boundedMS int64) string {
+	if boundedMS == 0 {
+		return scenario
+	}
+	return fmt.Sprintf("%s, %g s", scenario, float64(boundedMS)/1000)
 }
 
 // Guest describes the cell's guest in a few words.
@@ -43,6 +57,7 @@ type Counts struct {
 	Invalid     int
 	Detected    int
 	Missed      int
+	Undone      int // bounded faults that were over before any verdict
 	FalseAlarms int
 	Clean       int
 
@@ -133,7 +148,7 @@ func Group(trials []results.Trial) (*Set, error) {
 		s.suites = addName(s.suites, t.Suite)
 		s.drivers = addName(s.drivers, t.Driver)
 		s.guests = addName(s.guests, k.Guest())
-		if t.Expected != "" || t.DeadlineNS > 0 || t.Outcome == results.Detected || t.Outcome == results.Missed {
+		if t.Expected != "" || t.DeadlineNS > 0 || t.Outcome == results.Undone || t.Outcome == results.Detected || t.Outcome == results.Missed {
 			fault[t.Scenario] = true
 		}
 	}
@@ -154,7 +169,7 @@ func keyOf(t *results.Trial) Key {
 	if t.Superpages {
 		kernel += ", superpages" // another machine, as far as views go
 	}
-	return Key{t.Scenario, t.Mechanism, t.Driver, kernel, t.VCPUs, t.MemoryMiB}
+	return Key{t.Scenario, t.Mechanism, t.Driver, kernel, t.VCPUs, t.MemoryMiB, t.BoundedMS}
 }
 
 // Label is the label of the trial's cell.
@@ -182,6 +197,8 @@ func (n *Counts) add(t *results.Trial) {
 		n.Detected++
 	case results.Missed:
 		n.Missed++
+	case results.Undone:
+		n.Undone++
 	case results.FalseAlarm:
 		n.FalseAlarms++
 	case results.Clean:
@@ -205,6 +222,7 @@ func compareCells(a, b *Cell) int {
 	return cmp.Or(
 		cmp.Compare(first(a.Fault), first(b.Fault)),
 		cmp.Compare(a.Scenario, b.Scenario),
+		cmp.Compare(a.BoundedMS, b.BoundedMS),
 		cmp.Compare(first(a.Mechanism == "none"), first(b.Mechanism == "none")),
 		cmp.Compare(a.Mechanism, b.Mechanism),
 		cmp.Compare(a.Driver, b.Driver),

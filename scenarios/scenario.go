@@ -65,6 +65,18 @@ type Scenario struct {
 // Control reports whether the scenario has no fault.
 func (s Scenario) Control() bool { return s.Fault == nil }
 
+// Lasting says why the fault cannot be undone after a time of one's choice; it
+// is empty if it can.
+func (s Scenario) Lasting() string {
+	switch {
+	case s.Control():
+		return "has no fault"
+	case s.Final:
+		return "has no way back"
+	}
+	return ""
+}
+
 // Partial reports whether the fault leaves some vCPUs alone.
 func (s Scenario) Partial() bool { return s.VCPUs == OnlyLast }
 

@@ -148,7 +148,7 @@ type trialRow struct {
 func newTrialRow(set *analysis.Set, t *results.Trial) trialRow {
 	const none = "–"
 	r := trialRow{
-		Trial: t.Trial, Block: t.Block, Scenario: t.Scenario, Mechanism: set.Label(t), Outcome: string(t.Outcome), Style: string(t.Outcome),
+		Trial: t.Trial, Block: t.Block, Scenario: analysis.Title(t), Mechanism: set.Label(t), Outcome: string(t.Outcome), Style: string(t.Outcome),
 		Class: none, Detect: none, Events: none, Progress: none, Recovered: none,
 		Violations: t.EPT.Total, Seed: t.Seed, Reason: t.Reason, Evidence: t.Evidence,
 	}

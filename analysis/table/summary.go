@@ -76,7 +76,7 @@ func Detection(set *analysis.Set) *Table {
 		faults = faults || td != nil
 		miss = miss || c.Watched() && c.Counts.Missed > 0
 		t.Rows = append(t.Rows, []string{
-			c.Scenario, c.Label, strconv.Itoa(c.Counts.Valid), strconv.Itoa(c.Counts.Invalid),
+			c.Title(), c.Label, strconv.Itoa(c.Counts.Valid), strconv.Itoa(c.Counts.Invalid),
 			outcome(c), orNone(c.Classes()), spread(td), ratio(c.Counts.Recovered, c.Counts.RecoveredOf), spread(progress),
 		})
 	}
@@ -130,7 +130,7 @@ func Violations(set *analysis.Set) *Table {
 		t.Numeric = append(t.Numeric, true)
 	}
 	for _, c := range set.Cells {
-		row := []string{c.Scenario, c.Label, strconv.Itoa(c.Counts.Valid)}
+		row := []string{c.Title(), c.Label, strconv.Itoa(c.Counts.Valid)}
 		for _, col := range columns {
 			text := none
 			if m, ok := stats.Median(c.Values(col.m)); ok {
@@ -160,6 +160,9 @@ func outcome(c *analysis.Cell) string {
 		return "false alarm " + rate(n.FalseAlarms, n.Valid)
 	}
 	s := "detected " + rate(n.Detected, n.Valid)
+	if n.Undone > 0 {
+		s += fmt.Sprintf(", %d undone before", n.Undone)
+	}
 	if n.FalseAlarms > 0 {
 		s += fmt.Sprintf(", %d false alarm", n.FalseAlarms)
 	}

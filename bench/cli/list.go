@@ -22,12 +22,16 @@ func vocabulary() suites.Vocabulary {
 		Drivers:  []string{"xenctrl"},
 		Kernels:  lab.GuestKernels(),
 		MinVCPUs: map[string]int{},
+		Lasting:  map[string]string{},
 	}
 	for _, t := range detect.ListThresholds() {
 		v.Thresholds = append(v.Thresholds, suites.Threshold{Name: t.Name, Min: t.Min, Max: t.Max})
 	}
 	for _, s := range scenarios.All() {
 		v.Scenarios = append(v.Scenarios, s.ID)
+		if why := s.Lasting(); why != "" {
+			v.Lasting[s.ID] = why
+		}
 		if s.MinVCPUs > 1 {
 			v.MinVCPUs[s.ID] = s.MinVCPUs
 		}
@@ -145,8 +149,12 @@ func checkCommand(ctx context.Context, env *Env, args []string) error {
 			Trials []plan.Trial `json:"trials"`
 		}{1, s.Name, *seed, trials})
 	}
-	fmt.Fprintf(env.Stdout, "%s: %s\n%d scenarios x %d mechanisms x %d drivers x %d guests, %d times: %d trials\n", s.Name, s.Description,
-		len(s.Scenarios), len(s.Mechanisms), len(s.Drivers), len(s.Guests), s.Repetitions, len(trials))
+	lengths := ""
+	if n := len(s.BoundedMS); n > 0 {
+		lengths = fmt.Sprintf(" x %d lengths", n)
+	}
+	fmt.Fprintf(env.Stdout, "%s: %s\n%d scenarios x %d mechanisms x %d drivers x %d guests%s, %d times: %d trials\n", s.Name, s.Description,
+		len(s.Scenarios), len(s.Mechanisms), len(s.Drivers), len(s.Guests), lengths, s.Repetitions, len(trials))
 	for _, t := range trials {
 		boot := ""
 		if t.Guest.Boot != "" {
@@ -154,6 +162,9 @@ func checkCommand(ctx context.Context, env *Env, args []string) error {
 		}
 		if t.Guest.Superpages {
 			boot += " superpages"
+		}
+		if t.BoundedMS > 0 {
+			boot += fmt.Sprintf(" undone after %d ms", t.BoundedMS)
 		}
 		fmt.Fprintf(env.Stdout, "%4d  block %-3d %-20s %-12s %s %d vCPU %d MiB%s  seed %s\n", t.Index, t.Block, t.Scenario, t.Mechanism,
 			t.Guest.Kernel, t.Guest.VCPUs, t.Guest.MemoryMiB, boot, strings.ToLower(fmt.Sprintf("%016X", t.Seed)))
