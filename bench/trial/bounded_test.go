@@ -83,3 +83,20 @@ func TestUnbounded(t *testing.T) {
 		}
 	}
 }
+
+// TestSlowDisturbance: what only slows a control down must have slowed it down.
+func TestSlowDisturbance(t *testing.T) {
+	for _, id := range []string{"control-slow-disk", "control-limited-bomb"} {
+		for pace, want := range map[float64]results.Outcome{20: results.Clean, 1: results.Invalid} {
+			w := newWorld(t)
+			w.pace = pace
+			rec, err := Run(t.Context(), job(id, "exec-step"), w.env())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if rec.Outcome != want || want == results.Invalid && !strings.Contains(rec.Reason, "did not take") {
+				t.Errorf("%s, work %g times slower: %s (%s), want %s", id, pace, rec.Outcome, rec.Reason, want)
+			}
+		}
+	}
+}

@@ -204,7 +204,7 @@ func (r *run) all() (err error) {
 	r.rec.Guest.BeatsDuring, r.rec.Guest.WorkDuring = during.Beats, during.Work
 	r.progressRatio(before, during)
 	if r.sc.Disturb != nil && r.verdict == nil {
-		if err := r.disturb(&fault); err != nil {
+		if err := r.disturb(&fault, during); err != nil {
 			return err
 		}
 	}

@@ -48,7 +48,7 @@ func (t target) Ask(e beat.Errand) error {
 
 // disturb does to a control what its scenario says, and takes it back. The
 // injection in place is in *in for as long as it is to be taken back.
-func (r *run) disturb(in **inject.Injection) error {
+func (r *run) disturb(in **inject.Injection, during beat.Count) error {
 	r.env.Progress("disturb")
 	var err error
 	if *in, err = r.sc.Disturb(r.target()); err != nil {
@@ -73,6 +73,8 @@ func (r *run) disturb(in **inject.Injection) error {
 		return invalid(fmt.Sprintf("the disturbance did not take: %d beats meanwhile", c.Beats))
 	case r.sc.Sign == scenarios.Stuck && c.Work > most:
 		return invalid(fmt.Sprintf("the disturbance did not take: %d units of work meanwhile", c.Work))
+	case r.sc.Sign == scenarios.Slow && 2*c.Work*uint64(r.p.Timing.BaselineMS) >= during.Work*uint64(r.sc.Disturbed.Milliseconds()):
+		return invalid(fmt.Sprintf("the disturbance did not take: %d units of work in %v, and %d in %d ms before it", c.Work, r.sc.Disturbed, during.Work, r.p.Timing.BaselineMS))
 	}
 	return nil
 }

@@ -88,8 +88,8 @@ func (o *Options) xenLine() string {
 const dom0Args = "console=hvc0 quiet loglevel=3 nokaslr mitigations=off cryptomgr.notests rodata=off swiotlb=512 audit=0 init_on_free=1 random.trust_bootloader=on"
 
 // dom0Modules make a domain a control domain.
-// The last three make disks for guests (guests/disk).
-var dom0Modules = []string{"xen-privcmd", "xenfs", "xen-evtchn", "xen-gntdev", "xen-gntalloc", "brd", "dm-mod", "xen-blkback"}
+// The last four make disks for guests (guests/disk).
+var dom0Modules = []string{"xen-privcmd", "xenfs", "xen-evtchn", "xen-gntdev", "xen-gntalloc", "brd", "dm-mod", "dm-delay", "xen-blkback"}
 
 // guestModules are for a guest that uses its disk.
 var guestModules = []string{"xen-blkfront"}
