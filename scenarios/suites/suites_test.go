@@ -22,10 +22,11 @@ var vocabulary = Vocabulary{
 }
 
 func TestBuiltin(t *testing.T) {
-	if got, want := Builtin(), []string{"ci", "classes-distro", "classes-smp", "classes", "controls", "coverage", "near-misses", "quick", "soak"}; !reflect.DeepEqual(got, want) {
+	if got, want := Builtin(), []string{"ci", "classes-6-1", "classes-distro", "classes-smp", "classes", "controls", "coverage", "faults-smp", "faults", "near-controls", "near-misses", "quick", "soak"}; !reflect.DeepEqual(got, want) {
 		t.Fatalf("built-in suites %q, want %q", got, want)
 	}
 	v := vocabulary
+	v.Kernels = append([]string{"cloud-6.1"}, v.Kernels...)
 	v.Scenarios, v.MinVCPUs, v.Lasting = nil, map[string]int{}, map[string]string{}
 	v.Mechanisms = []string{"none", "poll", "cr3", "exec-step", "exec-emulate", "exec-altp2m", "exec-altp2m-fast", "int3-step", "int3-altp2m", "write-altp2m"}
 	for _, s := range scenarios.All() {
@@ -225,7 +226,7 @@ func TestLoadFile(t *testing.T) {
 		t.Errorf("suite %+v, error %v", s, err)
 	}
 	_, err := Load("quik", vocabulary)
-	if err == nil || !strings.Contains(err.Error(), `suite "quik" is not built in (did you mean "quick"?): give one of ci, classes-distro, classes-smp, classes, controls, coverage, near-misses, quick, soak`) {
+	if err == nil || !strings.Contains(err.Error(), `suite "quik" is not built in (did you mean "quick"?): give one of ci, classes-6-1, classes-distro, classes-smp, classes, controls, coverage, faults-smp, faults, near-controls, near-misses, quick, soak`) {
 		t.Errorf("unknown name: %v", err)
 	}
 }
