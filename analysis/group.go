@@ -18,6 +18,20 @@ type Key struct {
 	Kernel    string
 	VCPUs     int
 	MemoryMiB int
+	BoundedMS int64 // how long the fault lasts; 0 if until the verdict
+}
+
+// Title is the scenario, with the length of its fault if that is bounded.
+func (k Key) Title() string { return title(k.Scenario, k.BoundedMS) }
+
+// Title is the title of the trial's cell.
+func Title(t *results.Trial) string { return title(t.Scenario, t.BoundedMS) }
+
+func title(scenario string, boundedMS int64) string {
+	if boundedMS == 0 {
+		return scenario
+	}
+	return fmt.Sprintf("%s, %g s", scenario, float64(boundedMS)/1000)
 }
 
 // Guest describes the cell's guest in a few words.
@@ -49,6 +63,7 @@ type Counts struct {
 	Invalid     int
 	Detected    int
 	Missed      int
+	Undone      int // bounded faults that were over before any verdict
 	FalseAlarms int
 	Clean       int
 
@@ -146,7 +161,7 @@ func Group(trials []results.Trial) (*Set, error) {
 		for i, part := range k.guestParts() {
 			s.guests[i] = addName(s.guests[i], part)
 		}
-		if t.Expected != "" || t.DeadlineNS > 0 || t.Outcome == results.Detected || t.Outcome == results.Missed {
+		if t.Expected != "" || t.DeadlineNS > 0 || t.Outcome == results.Undone || t.Outcome == results.Detected || t.Outcome == results.Missed {
 			fault[t.Scenario] = true
 		}
 	}
@@ -168,7 +183,7 @@ func KeyOf(t *results.Trial) Key {
 	if t.Superpages {
 		kernel += ", superpages" // another machine, as far as views go
 	}
-	return Key{t.Scenario, t.Mechanism, t.Driver, kernel, t.VCPUs, t.MemoryMiB}
+	return Key{t.Scenario, t.Mechanism, t.Driver, kernel, t.VCPUs, t.MemoryMiB, t.BoundedMS}
 }
 
 // Label is the label of the trial's cell.
@@ -202,6 +217,8 @@ func (n *Counts) add(t *results.Trial) {
 		n.Detected++
 	case results.Missed:
 		n.Missed++
+	case results.Undone:
+		n.Undone++
 	case results.FalseAlarm:
 		n.FalseAlarms++
 	case results.Clean:
@@ -225,6 +242,7 @@ func compareCells(a, b *Cell) int {
 	return cmp.Or(
 		cmp.Compare(first(a.Fault), first(b.Fault)),
 		cmp.Compare(a.Scenario, b.Scenario),
+		cmp.Compare(a.BoundedMS, b.BoundedMS),
 		cmp.Compare(first(a.Mechanism == "none"), first(b.Mechanism == "none")),
 		cmp.Compare(a.Mechanism, b.Mechanism),
 		cmp.Compare(a.Driver, b.Driver),

@@ -11,6 +11,7 @@ const (
 	Detected   Outcome = "detected"    // a fault was injected and a verdict followed; Class tells whether it is the right one
 	Missed     Outcome = "missed"      // a fault was injected and no verdict followed before the deadline
 	FalseAlarm Outcome = "false_alarm" // a verdict without a fault, or before the fault
+	Undone     Outcome = "undone"      // a bounded fault was undone and the guest went on before any verdict
 	Clean      Outcome = "clean"       // no fault and no verdict
 	Invalid    Outcome = "invalid"     // the ground truth was not confirmed: counted and shown, never averaged
 )
@@ -96,9 +97,15 @@ type Trial struct {
 	DetectNS   *int64 `json:"detect_ns,omitempty"`   // T_D: verdict minus T0
 	DeadlineNS int64  `json:"deadline_ns,omitempty"` // time after T0 at which a miss is censored; 0 for controls
 	HangNS     *int64 `json:"hang_ns,omitempty"`     // last sign of life minus T0: the instant ground truth stopped
-	WindowNS   int64  `json:"window_ns"`             // length of the monitored window, attach to detach
-	Recovered  *bool  `json:"recovered,omitempty"`   // the guest went on after the fault was lifted; absent if there is no way back
-	BackedOut  string `json:"backed_out,omitempty"`  // why the monitor let go of the guest by itself before the end
+	BoundedMS  int64  `json:"bounded_ms,omitempty"`  // how long the fault was to last; absent if until the verdict or the deadline
+	// UndoneNS is when a bounded fault had been undone, and ResumedNS when the guest
+	// was first seen to go on after that, both from T0. The heartbeat tells: a guest
+	// that went on is seen a heartbeat and a look later. Absent if it never did.
+	UndoneNS  *int64 `json:"undone_ns,omitempty"`
+	ResumedNS *int64 `json:"resumed_ns,omitempty"`
+	WindowNS  int64  `json:"window_ns"`            // length of the monitored window, attach to detach
+	Recovered *bool  `json:"recovered,omitempty"`  // the guest went on after the fault was lifted; absent if there is no way back
+	BackedOut string `json:"backed_out,omitempty"` // why the monitor let go of the guest by itself before the end
 	// BackOutNS is the time from when the guest was first seen to stand still, of the
 	// monitor's doing, to when it was let go; absent if the monitor did not back out.
 	BackOutNS *int64 `json:"back_out_ns,omitempty"`

@@ -14,7 +14,7 @@ func schemaError(got, want int) error {
 }
 
 // Validate says whether the record can be believed on its own: the schema is
-// the one this program knows, the outcome is one of the five, and the fields
+// the one this program knows, the outcome is one of the six, and the fields
 // that outcome implies are there. The store refuses a record that fails, and
 // the reader reports one.
 func (t *Trial) Validate() error {
@@ -44,9 +44,13 @@ func (t *Trial) Validate() error {
 		if t.Reason == "" {
 			return fmt.Errorf("trial %d: outcome invalid without a reason", t.Trial)
 		}
+	case Undone:
+		if t.UndoneNS == nil || t.ResumedNS == nil {
+			return fmt.Errorf("trial %d: outcome undone without undone_ns and resumed_ns", t.Trial)
+		}
 	case Missed, FalseAlarm, Clean:
 	default:
-		return fmt.Errorf("trial %d: outcome %q is none of detected, missed, false_alarm, clean, invalid", t.Trial, t.Outcome)
+		return fmt.Errorf("trial %d: outcome %q is none of detected, missed, false_alarm, undone, clean, invalid", t.Trial, t.Outcome)
 	}
 	if t.Baselines != nil {
 		if err := t.Baselines.validate(); err != nil {

@@ -20,7 +20,8 @@ const (
 	// Stuck: no unit of the workload's work is finished any more. Heartbeats may
 	// go on.
 	Stuck Sign = "stuck"
-	// Slow: the workload's work falls below a tenth of what it was.
+	// Slow: the workload's work falls below a tenth of what it was; below half, of a
+	// disturbance or a bounded fault.
 	Slow Sign = "slow"
 	// Ended: the guest ends itself, and its heartbeat with it.
 	Ended Sign = "ended"
@@ -71,12 +72,32 @@ type Scenario struct {
 // Control reports whether the scenario has no fault.
 func (s Scenario) Control() bool { return s.Fault == nil }
 
+// Lasting says why the fault cannot be undone after a time of one's choice; it
+// is empty if it can.
+func (s Scenario) Lasting() string {
+	switch {
+	case s.Control():
+		return "has no fault"
+	case s.Final:
+		return "has no way back"
+	}
+	return ""
+}
+
 // Partial reports whether the fault leaves some vCPUs alone.
 func (s Scenario) Partial() bool { return s.VCPUs == OnlyLast }
 
 // disturbed is long enough for a detector to take it for a hang: a multiple of
 // every threshold and of the heartbeat.
 const disturbed = 4 * time.Second
+
+const (
+	// long is as much as the slowest of the rules about work and disks take, and
+	// more.
+	long = 10 * time.Second
+	// slowRequest is less than half of what a guest may wait for one request.
+	slowRequest = time.Second
+)
 
 // All returns every scenario, in the order in which tables list them.
 func All() []Scenario {
@@ -89,6 +110,14 @@ func All() []Scenario {
 	mask := func(function string) func(inject.Target) (*inject.Injection, error) {
 		return func(t inject.Target) (*inject.Injection, error) { return inject.MaskedLoopIn(t, function) }
 	}
+	forget := func(releases ...inject.Release) func(inject.Target) (*inject.Injection, error) {
+		return func(t inject.Target) (*inject.Injection, error) { return inject.ForgetUnlock(t, releases...) }
+	}
+	spin := func(lock string) func(inject.Target) (*inject.Injection, error) {
+		return func(t inject.Target) (*inject.Injection, error) { return inject.HoldSpinLock(t, lock) }
+	}
+	cdev := inject.Release{Lock: "cdev_lock", Function: "chrdev_open", Unlock: "_raw_spin_unlock"}
+	super := inject.Release{Lock: "sb_lock", Function: "user_get_super", Unlock: "_raw_spin_unlock"}
 	asked := func(what string, do, undo beat.Errand) func(inject.Target) (*inject.Injection, error) {
 		return func(t inject.Target) (*inject.Injection, error) { return inject.Asked(t, what, do, undo) }
 	}
@@ -108,6 +137,56 @@ func All() []Scenario {
 			Class:    "spin",
 			Fault:    hold("file_systems_lock"),
 			Sign:     Silent, VCPUs: OnlyLast, MinVCPUs: 2,
+		},
+		{
+			ID:       "spinlock-devices",
+			Summary:  "cdev_lock, a plain spinlock, is held for ever: who opens a device spins in the kernel with interrupts on",
+			Workload: beat.Devices,
+			Class:    "spin",
+			Fault:    spin("cdev_lock"),
+			Sign:     Silent, VCPUs: Every,
+		},
+		{
+			ID:       "spinlock-forks",
+			Summary:  "pidmap_lock is held for ever: who forks or exits spins in the kernel with interrupts off",
+			Workload: beat.Forks,
+			Class:    "hard",
+			Fault:    spin("pidmap_lock"),
+			Sign:     Silent, VCPUs: Every,
+		},
+		{
+			ID:       "spinlock-tick",
+			Summary:  "jiffies_lock is held for ever: the timer interrupt that advances the kernel's time spins",
+			Workload: beat.Idle,
+			Class:    "hard",
+			Fault:    spin("jiffies_lock"),
+			Sign:     Silent, VCPUs: First,
+		},
+		{
+			ID:       "spinlock-abba",
+			Summary:  "of two locks each vCPU took one, does not release it, and asks for the other",
+			Workload: beat.Crossed,
+			Class:    "spin",
+			Fault:    forget(cdev, super),
+			Sign:     Silent, VCPUs: Every, MinVCPUs: 2,
+		},
+		{
+			ID:       "missing-unlock",
+			Summary:  "opening a device once forgets to release cdev_lock: who opens one after that spins in the kernel",
+			Workload: beat.Devices,
+			Class:    "spin",
+			Fault:    forget(cdev),
+			Sign:     Silent, VCPUs: Every,
+		},
+		{
+			ID:       "irq-restore-lost",
+			Summary:  "the last vCPU's task computes in the kernel, with interrupts left off by a function it calls",
+			Workload: beat.Kernel,
+			Class:    "hard",
+			Fault: func(t inject.Target) (*inject.Injection, error) {
+				return inject.LoseInterrupts(t, "chacha_block_generic")
+			},
+			Sign: Silent, VCPUs: OnlyLast,
 		},
 		{
 			// With one vCPU the kernel has no paravirtual spinlocks, and the waiter spins
@@ -205,11 +284,21 @@ func All() []Scenario {
 		},
 		{
 			ID:       "monitor-livelock",
-			Summary:  "the monitor answers whoever meets its trap and does not lift the trap: the guest meets it again and again until the monitor notices",
+			Summary:  "the monitor answers who meets its trap and does not lift it: the guest meets it again and again, until that is noticed",
 			Workload: beat.Busy,
 			Class:    "monitor-livelock",
 			Fault:    inject.Mishandled,
 			Sign:     Held, OfMonitor: true,
+		},
+		{
+			ID:       "panic-loop",
+			Summary:  "the kernel panics, does not tell the hypervisor, and loops for ever; there is no way back",
+			Workload: beat.Idle,
+			Class:    "panic",
+			Fault: func(t inject.Target) (*inject.Injection, error) {
+				return inject.PanicLoop(t, "kernel_wait4", "xen_panic_event")
+			},
+			Sign: Silent, VCPUs: Every, Final: true,
 		},
 		{
 			ID:       "control-idle",
@@ -255,6 +344,27 @@ func All() []Scenario {
 			ID:       "control-mutex",
 			Summary:  "no fault; a task of every vCPU takes and leaves rtnl_mutex",
 			Workload: beat.Mutex,
+		},
+		{
+			ID:       "control-kernel-work",
+			Summary:  "no fault; the last vCPU's task computes in the kernel for a minute at a time, and lets others run",
+			Workload: beat.Kernel,
+		},
+		{
+			ID:        "control-slow-disk",
+			Summary:   "no fault; the disk takes a second for each request for a while",
+			Workload:  beat.Disk,
+			Disturb:   func(t inject.Target) (*inject.Injection, error) { return inject.SlowDisk(t, slowRequest) },
+			Sign:      Slow,
+			Disturbed: long,
+		},
+		{
+			ID:        "control-limited-bomb",
+			Summary:   "no fault; a fork bomb runs for a while in a control group that may have few processes",
+			Workload:  beat.Busy,
+			Disturb:   asked("limited fork bomb", beat.Limited, beat.Kill),
+			Sign:      Slow,
+			Disturbed: long,
 		},
 		{
 			ID:        "control-pause",

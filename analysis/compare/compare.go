@@ -134,14 +134,14 @@ func Runs(old, next []*results.Run, o Options) (*Report, error) {
 	for _, c := range a.cells {
 		n := inNew[name(c.key)]
 		if n == nil {
-			r.Warnings = append(r.Warnings, fmt.Sprintf("%s, %s: only in the old run", c.key.Scenario, c.label))
+			r.Warnings = append(r.Warnings, fmt.Sprintf("%s, %s: only in the old run", c.key.Title(), c.label))
 			continue
 		}
 		delete(inNew, name(c.key))
 		for _, m := range metrics() {
 			row, ok, err := compareCell(c, n, m, r.Paired, a.kind == "lab" && b.kind == "lab", o)
 			if err != nil {
-				return nil, fmt.Errorf("%s, %s, %s: %w", c.key.Scenario, c.label, m.name, err)
+				return nil, fmt.Errorf("%s, %s, %s: %w", c.key.Title(), c.label, m.name, err)
 			}
 			if ok {
 				r.Rows = append(r.Rows, row)
@@ -150,7 +150,7 @@ func Runs(old, next []*results.Run, o Options) (*Report, error) {
 	}
 	for _, c := range b.cells {
 		if inNew[name(c.key)] == c {
-			r.Warnings = append(r.Warnings, fmt.Sprintf("%s, %s: only in the new run", c.key.Scenario, c.label))
+			r.Warnings = append(r.Warnings, fmt.Sprintf("%s, %s: only in the new run", c.key.Title(), c.label))
 		}
 	}
 	if len(r.Rows) == 0 {
@@ -239,7 +239,7 @@ func pairable(old, next []*results.Run) bool {
 // compareCell compares one metric, and returns false where neither side has it.
 func compareCell(old, next *cell, m metric, paired, lab bool, o Options) (Row, bool, error) {
 	row := Row{
-		Scenario: old.key.Scenario, Arm: old.label, Metric: m.name, Unit: m.unit,
+		Scenario: old.key.Title(), Arm: old.label, Metric: m.name, Unit: m.unit,
 		P: math.NaN(), Change: math.NaN(), Verdict: Unclear, metric: m,
 	}
 	a, b := values(old, m), values(next, m)

@@ -11,7 +11,7 @@ const barReach = 0.38 // half a bar's breadth, in lines
 func layoutBars(bars []bar) *layout {
 	var l layout
 	for _, b := range bars {
-		l.add(b.cell.Scenario, b.cell.Label)
+		l.add(b.cell.Title(), b.cell.Label)
 	}
 	return &l
 }

@@ -32,16 +32,16 @@ func coverage(set *analysis.Set) (*Figure, error) {
 		if !c.Fault || !c.Watched() {
 			continue
 		}
-		if !slices.Contains(scenarios, c.Scenario) {
-			scenarios = append(scenarios, c.Scenario)
-			class[c.Scenario] = c.Expected()
+		if !slices.Contains(scenarios, c.Title()) {
+			scenarios = append(scenarios, c.Title())
+			class[c.Title()] = c.Expected()
 		}
 		if !slices.Contains(arms, c.Label) {
 			arms = append(arms, c.Label)
 		}
 		q := &square{c.Counts.Detected, c.Right(), c.Counts.Valid, c.Counts.Invalid}
-		squares[place{c.Scenario, c.Label}] = q
-		row := []string{set.Host, c.Scenario, c.Expected(), c.Label}
+		squares[place{c.Title(), c.Label}] = q
+		row := []string{set.Host, c.Title(), c.Expected(), c.Label}
 		for _, n := range []int{q.valid, q.invalid, q.detected, q.right} {
 			row = append(row, strconv.Itoa(n))
 		}

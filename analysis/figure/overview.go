@@ -146,7 +146,7 @@ func (o *Overview) Caption() string {
 	b.WriteString("\nRight: detection time T_D, from fault to verdict, of faults with a monitor. A dot is one detected trial, the line their median; " +
 		"k/n counts detected of valid trials. A cross is a miss: no verdict came before the deadline, so T_D is censored there and enters no median.\n")
 	for _, r := range o.rows {
-		fmt.Fprintf(&b, "  %s, %s: %s.\n", r.cell.Scenario, r.cell.Label, r.summary())
+		fmt.Fprintf(&b, "  %s, %s: %s.\n", r.cell.Title(), r.cell.Label, r.summary())
 	}
 	if len(o.rows) == 0 {
 		b.WriteString("  There is no valid trial of a fault with a monitor.\n")
@@ -168,6 +168,9 @@ func (r *row) summary() string {
 	if n.Missed > 0 {
 		s += fmt.Sprintf(", missed %d", n.Missed)
 	}
+	if n.Undone > 0 {
+		s += fmt.Sprintf(", undone before %d", n.Undone)
+	}
 	if n.FalseAlarms > 0 {
 		s += fmt.Sprintf(", alarms before the fault %d", n.FalseAlarms)
 	}
@@ -182,7 +185,7 @@ func (r *row) summary() string {
 func (o *Overview) WriteCSV(w io.Writer) error {
 	cw := csv.NewWriter(w)
 	rec := func(panel string, c *analysis.Cell, mark, trial, unit string, x float64) error {
-		return cw.Write([]string{o.set.Host, panel, c.Scenario, c.Label, mark, trial, strconv.FormatFloat(x, 'g', -1, 64), unit})
+		return cw.Write([]string{o.set.Host, panel, c.Title(), c.Label, mark, trial, strconv.FormatFloat(x, 'g', -1, 64), unit})
 	}
 	err := cw.Write([]string{"host", "panel", "scenario", "arm", "mark", "trial", "value", "unit"})
 	write := func(panel string, c *analysis.Cell, mark, trial, unit string, x float64) {

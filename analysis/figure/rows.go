@@ -18,14 +18,14 @@ func (o *Overview) drawRows(c draw.Canvas) {
 	p := newPlot()
 	var l layout
 	title := "Detection time"
-	if first, last := o.rows[0].cell.Scenario, o.rows[len(o.rows)-1].cell.Scenario; first == last {
+	if first, last := o.rows[0].cell.Title(), o.rows[len(o.rows)-1].cell.Title(); first == last {
 		title += " of " + first // no line of its own for the only one
 		l.titled = first
 	}
 	var most, deadline float64
 	misses := 0
 	for _, r := range o.rows {
-		l.add(r.cell.Scenario, fmt.Sprintf("%s  %d/%d", r.cell.Label, r.cell.Counts.Detected, r.cell.Counts.Valid))
+		l.add(r.cell.Title(), fmt.Sprintf("%s  %d/%d", r.cell.Label, r.cell.Counts.Detected, r.cell.Counts.Valid))
 		most = max(most, maxOf(r.seen))
 		deadline = max(deadline, maxOf(r.missed))
 		misses += len(r.missed)

@@ -114,10 +114,10 @@ func scale(cells []*analysis.Cell, p *scalePanel) (scaled, bool) {
 		if len(xs) == 0 {
 			continue
 		}
-		if values[c.Scenario] == nil {
-			values[c.Scenario] = make(map[int][]float64)
+		if values[c.Title()] == nil {
+			values[c.Title()] = make(map[int][]float64)
 		}
-		values[c.Scenario][c.VCPUs] = xs
+		values[c.Title()][c.VCPUs] = xs
 		if !slices.Contains(at, c.VCPUs) {
 			at = append(at, c.VCPUs)
 		}

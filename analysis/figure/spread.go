@@ -55,7 +55,7 @@ func summarise(c *analysis.Cell, m analysis.Measure) *spreadRow {
 
 // say is the row in words.
 func (r *spreadRow) say(unit string) string {
-	s := fmt.Sprintf("  %s, %s: n = %d, median %.4g%s", r.cell.Scenario, r.cell.Label, r.s.N, r.s.Median, unit)
+	s := fmt.Sprintf("  %s, %s: n = %d, median %.4g%s", r.cell.Title(), r.cell.Label, r.s.N, r.s.Median, unit)
 	switch {
 	case r.s.CI != nil:
 		s += fmt.Sprintf(" [%.4g, %.4g]", r.s.CI.Lo, r.s.CI.Hi)
@@ -68,7 +68,7 @@ func (r *spreadRow) say(unit string) string {
 // csv are the row's values.
 func (r *spreadRow) csv(host, unit string) [][]string {
 	row := func(mark, trial string, x float64) []string {
-		return []string{host, r.cell.Scenario, r.cell.Label, mark, trial, number(x), unit}
+		return []string{host, r.cell.Title(), r.cell.Label, mark, trial, number(x), unit}
 	}
 	rows := [][]string{row("median", "", r.s.Median)}
 	if r.s.CI != nil {
@@ -210,9 +210,9 @@ func spreadLayout(rows []*spreadRow) *layout {
 	for _, r := range rows {
 		name := r.cell.Label
 		if one {
-			name, l.titled = r.cell.Scenario, r.cell.Scenario
+			name, l.titled = r.cell.Title(), r.cell.Title()
 		}
-		l.add(r.cell.Scenario, fmt.Sprintf("%s  n=%d", name, r.s.N))
+		l.add(r.cell.Title(), fmt.Sprintf("%s  n=%d", name, r.s.N))
 	}
 	return &l
 }

@@ -63,8 +63,8 @@ func survival(set *analysis.Set) (*Figure, error) {
 		if len(lives) == 0 {
 			continue
 		}
-		if !slices.Contains(scenarios, c.Scenario) {
-			scenarios = append(scenarios, c.Scenario)
+		if !slices.Contains(scenarios, c.Title()) {
+			scenarios = append(scenarios, c.Title())
 		}
 		i := slices.IndexFunc(curves, func(x *curve) bool { return x.label == c.Label })
 		if i < 0 {

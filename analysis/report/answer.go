@@ -63,7 +63,7 @@ func detected(set *analysis.Set) (*fact, error) {
 			}
 			ki, ni, ri = ki+c.Counts.Detected, ni+c.Counts.Valid, ri+c.Right()
 			if c.Counts.Missed > 0 {
-				missed = append(missed, fmt.Sprintf("%s by %s (%d of %d)", c.Scenario, label, c.Counts.Missed, c.Counts.Valid))
+				missed = append(missed, fmt.Sprintf("%s by %s (%d of %d)", c.Title(), label, c.Counts.Missed, c.Counts.Valid))
 			}
 		}
 		iv, err := stats.ClopperPearson(ki, ni, table.Level)
@@ -211,7 +211,7 @@ func price(set *analysis.Set) (*fact, error) {
 			}
 			medians = append(medians, m)
 			if m < worst {
-				worst, at = m, c.Scenario+", "+label
+				worst, at = m, c.Title()+", "+label
 			}
 		}
 		lo, hi := slices.Min(medians), slices.Max(medians)

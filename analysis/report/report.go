@@ -151,26 +151,26 @@ func (p *page) fill(set *analysis.Set, trials []results.Trial) error {
 func (p *page) group(set *analysis.Set, trials []results.Trial) {
 	by := make(map[string]*group)
 	for _, c := range set.Cells {
-		g := by[c.Scenario]
+		g := by[c.Title()]
 		if g == nil {
-			g = &group{Scenario: c.Scenario, Fault: c.Fault, Open: len(trials) <= openTrials}
-			by[c.Scenario] = g
+			g = &group{Scenario: c.Title(), Fault: c.Fault, Open: len(trials) <= openTrials}
+			by[c.Title()] = g
 			p.Groups = append(p.Groups, g)
 		}
 	}
 	counts := make(map[string]map[results.Outcome]int)
 	for i := range trials {
 		t := &trials[i]
-		g := by[t.Scenario]
+		g := by[analysis.Title(t)]
 		g.Trials = append(g.Trials, newTrialRow(set, t))
-		if counts[t.Scenario] == nil {
-			counts[t.Scenario] = make(map[results.Outcome]int)
+		if counts[analysis.Title(t)] == nil {
+			counts[analysis.Title(t)] = make(map[results.Outcome]int)
 		}
-		counts[t.Scenario][t.Outcome]++
+		counts[analysis.Title(t)][t.Outcome]++
 	}
 	for _, g := range p.Groups {
 		var parts []string
-		for _, o := range []results.Outcome{results.Detected, results.Missed, results.Clean, results.FalseAlarm, results.Invalid} {
+		for _, o := range []results.Outcome{results.Detected, results.Undone, results.Missed, results.Clean, results.FalseAlarm, results.Invalid} {
 			if n := counts[g.Scenario][o]; n > 0 {
 				parts = append(parts, fmt.Sprintf("%d %s", n, strings.ReplaceAll(string(o), "_", " ")))
 			}

@@ -59,7 +59,7 @@ func Baselines(set *analysis.Set) *Table {
 				ours = append(ours, ms/1e3)
 			}
 		}
-		row := []string{c.Scenario, c.Label, strconv.Itoa(len(trials)), none}
+		row := []string{c.Title(), c.Label, strconv.Itoa(len(trials)), none}
 		if c.Watched() && c.Fault {
 			row[3] = "missed"
 			if len(ours) > 0 {

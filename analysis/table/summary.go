@@ -105,7 +105,7 @@ func Detection(set *analysis.Set) *Table {
 		faults = faults || td != nil
 		miss = miss || c.Watched() && c.Counts.Missed > 0
 		t.Rows = append(t.Rows, []string{
-			c.Scenario, c.Label, strconv.Itoa(c.Counts.Valid), strconv.Itoa(c.Counts.Invalid),
+			c.Title(), c.Label, strconv.Itoa(c.Counts.Valid), strconv.Itoa(c.Counts.Invalid),
 			outcome(c), orNone(c.Classes()), spread(td), ratio(c.Counts.Recovered, c.Counts.RecoveredOf), spread(progress),
 		})
 	}
@@ -141,7 +141,7 @@ func BackOuts(set *analysis.Set) *Table {
 		if s == nil {
 			continue
 		}
-		t.Rows = append(t.Rows, []string{c.Scenario, c.Label, strconv.Itoa(c.Counts.Valid), strconv.Itoa(s.N), spread(s)})
+		t.Rows = append(t.Rows, []string{c.Title(), c.Label, strconv.Itoa(c.Counts.Valid), strconv.Itoa(s.N), spread(s)})
 	}
 	if len(t.Rows) == 0 {
 		return nil
@@ -181,7 +181,7 @@ func Violations(set *analysis.Set) *Table {
 		t.Numeric = append(t.Numeric, true)
 	}
 	for _, c := range set.Cells {
-		row := []string{c.Scenario, c.Label, strconv.Itoa(c.Counts.Valid)}
+		row := []string{c.Title(), c.Label, strconv.Itoa(c.Counts.Valid)}
 		for _, col := range columns {
 			text := none
 			if m, ok := stats.Median(c.Values(col.m)); ok {
@@ -211,6 +211,9 @@ func outcome(c *analysis.Cell) string {
 		return "false alarm " + rate(n.FalseAlarms, n.Valid)
 	}
 	s := "detected " + rate(n.Detected, n.Valid)
+	if n.Undone > 0 {
+		s += fmt.Sprintf(", %d undone before", n.Undone)
+	}
 	if n.FalseAlarms > 0 {
 		s += fmt.Sprintf(", %d false alarm", n.FalseAlarms)
 	}

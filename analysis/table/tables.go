@@ -76,7 +76,7 @@ func Coverage(set *analysis.Set) *Table {
 			continue
 		}
 		n := c.Counts
-		t.Add(Text(c.Scenario), Text(c.Label), Text(c.Expected()), Int(n.Valid), Int(n.Invalid),
+		t.Add(Text(c.Title()), Text(c.Label), Text(c.Expected()), Int(n.Valid), Int(n.Invalid),
 			Rate(n.Detected, n.Valid, stats.ClopperPearson), Rate(c.Right(), n.Valid, stats.ClopperPearson), Text(c.Classes()), Int(n.FalseAlarms))
 	}
 	t.Notes = append(t.Notes,
@@ -101,7 +101,7 @@ func Latency(set *analysis.Set) (*Table, error) {
 		}
 		s, err := stats.KaplanMeier(lives, Level)
 		if err != nil {
-			return nil, fmt.Errorf("%s, %s: %w", c.Scenario, c.Label, err)
+			return nil, fmt.Errorf("%s, %s: %w", c.Title(), c.Label, err)
 		}
 		first, last, deadline := math.NaN(), math.NaN(), math.NaN()
 		if n := len(s.Steps); n > 0 {
@@ -113,7 +113,7 @@ func Latency(set *analysis.Set) (*Table, error) {
 			}
 		}
 		num := func(x float64) Cell { return Number(x, !math.IsNaN(x), tenths) }
-		t.Add(Text(c.Scenario), Text(c.Label), Int(s.N), Int(s.Events), Int(s.N-s.Events),
+		t.Add(Text(c.Title()), Text(c.Label), Int(s.N), Int(s.Events), Int(s.N-s.Events),
 			quantile(s, 0.5), quantile(s, 0.9), num(first), num(last), num(deadline))
 		if len(s.Warnings) > 0 {
 			warnings = append(warnings, s.Warnings...)
@@ -169,7 +169,7 @@ func Classes(set *analysis.Set) *Table {
 			if of == 0 && class.Count != nil {
 				continue
 			}
-			t.Add(Text(c.Scenario), Text(c.Label), Text(class.Name), Spread(stats.Summarize(xs, Level)),
+			t.Add(Text(c.Title()), Text(c.Label), Text(class.Name), Spread(stats.Summarize(xs, Level)),
 				Spread(stats.Summarize(c.Values(analysis.PerSecond(m)), Level)), Int(len(xs)),
 				Number(of/all, all > 0, func(x float64) string { return fmt.Sprintf("%.1f%%", 100*x) }))
 		}
@@ -199,7 +199,7 @@ func Overhead(set *analysis.Set) *Table {
 		}
 		// Without a pair there is no ratio, which is a dash.
 		ratio, _ := stats.PairedRatio(c.Pairs(set.Baseline(c), analysis.Progress), Level)
-		t.Add(Text(c.Scenario), Text(c.Label), Int(s.N), Spread(s), Spread(ratio))
+		t.Add(Text(c.Title()), Text(c.Label), Int(s.N), Spread(s), Spread(ratio))
 	}
 	t.Notes = append(t.Notes,
 		"with / before: progress rate in the window with the monitor over that in the window before; for none, the price of the trace alone.",
@@ -228,7 +228,7 @@ func Events(set *analysis.Set) *Table {
 			}
 			return Number(sum, true, whole)
 		}
-		t.Add(Text(c.Scenario), Text(c.Label), Int(events.N), Spread(events),
+		t.Add(Text(c.Title()), Text(c.Label), Int(events.N), Spread(events),
 			Spread(stats.Summarize(c.Values(analysis.PerSecond(analysis.Delivered)), Level)),
 			Spread(stats.Summarize(c.Values(analysis.PerEvent), Level)),
 			Spread(stats.Summarize(c.Values(analysis.StepsPerEvent), Level)),

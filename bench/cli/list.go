@@ -25,6 +25,7 @@ func vocabulary() suites.Vocabulary {
 		Kernels:  lab.GuestKernels(),
 		MinVCPUs: map[string]int{},
 		Only:     map[string][]string{},
+		Lasting:  map[string]string{},
 	}
 	for _, b := range watchdog.Settings() {
 		v.Baselines = append(v.Baselines, string(b))
@@ -34,6 +35,9 @@ func vocabulary() suites.Vocabulary {
 	}
 	for _, s := range scenarios.All() {
 		v.Scenarios = append(v.Scenarios, s.ID)
+		if why := s.Lasting(); why != "" {
+			v.Lasting[s.ID] = why
+		}
 		if s.MinVCPUs > 1 {
 			v.MinVCPUs[s.ID] = s.MinVCPUs
 		}
@@ -165,8 +169,12 @@ func checkCommand(ctx context.Context, env *Env, args []string) error {
 			Trials []plan.Trial `json:"trials"`
 		}{1, s.Name, *seed, trials})
 	}
-	fmt.Fprintf(env.Stdout, "%s: %s\n%d scenarios x %d mechanisms x %d drivers x %d guests, %d times: %d trials\n", s.Name, s.Description,
-		len(s.Scenarios), len(s.Mechanisms), len(s.Drivers), len(s.Guests), s.Repetitions, len(trials))
+	lengths := ""
+	if n := len(s.BoundedMS); n > 0 {
+		lengths = fmt.Sprintf(" x %d lengths", n)
+	}
+	fmt.Fprintf(env.Stdout, "%s: %s\n%d scenarios x %d mechanisms x %d drivers x %d guests%s, %d times: %d trials\n", s.Name, s.Description,
+		len(s.Scenarios), len(s.Mechanisms), len(s.Drivers), len(s.Guests), lengths, s.Repetitions, len(trials))
 	if s.Baselines != "" {
 		fmt.Fprintf(env.Stdout, "baselines %s: a fault stays until the guest's own watchdogs have had their time\n", s.Baselines)
 	}
@@ -177,6 +185,9 @@ func checkCommand(ctx context.Context, env *Env, args []string) error {
 		}
 		if t.Guest.Superpages {
 			boot += " superpages"
+		}
+		if t.BoundedMS > 0 {
+			boot += fmt.Sprintf(" undone after %d ms", t.BoundedMS)
 		}
 		fmt.Fprintf(env.Stdout, "%4d  block %-3d %-20s %-12s %s %d vCPU %d MiB%s  seed %s\n", t.Index, t.Block, t.Scenario, t.Mechanism,
 			t.Guest.Kernel, t.Guest.VCPUs, t.Guest.MemoryMiB, boot, strings.ToLower(fmt.Sprintf("%016X", t.Seed)))

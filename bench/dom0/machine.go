@@ -47,6 +47,24 @@ func (g *Guest) StallDisk(stall bool) error {
 	return g.disk.Resume()
 }
 
+// SlowDisk makes the guest's disk complete each request so much later, until it is
+// called with 0.
+func (g *Guest) SlowDisk(by time.Duration) error {
+	if g.disk == nil {
+		return fmt.Errorf("the guest has no disk: %w", disk.ErrNone)
+	}
+	return g.disk.Delay(by)
+}
+
+// Size returns the length of a kernel function in bytes.
+func (g *Guest) Size(function string) (uint64, error) {
+	s, ok := g.profile.Symbols.Lookup(function)
+	if !ok || s.Size == 0 {
+		return 0, fmt.Errorf("the guest's kernel has no function %s of a known size", function)
+	}
+	return s.Size, nil
+}
+
 // closeDisk removes the guest's disk. The backend lets go of it some time after
 // the guest is gone.
 func (g *Guest) closeDisk(ctx context.Context) error {

@@ -18,29 +18,36 @@ type Trial struct {
 	Driver     string           `json:"driver"`
 	Guest      suites.Guest     `json:"guest"`
 	Timing     suites.Timing    `json:"timing"`
+	BoundedMS  int64            `json:"bounded_ms,omitempty"` // how long the fault lasts; 0: until the verdict or the deadline
 	Thresholds map[string]int64 `json:"thresholds,omitempty"` // by name, in the unit that the name says; absent names keep the detector's default
 	// Baselines is a watchdog.Setting: how the watchdogs of guest and Xen are set;
 	// empty if nobody listens to them.
 	Baselines string `json:"baselines,omitempty"`
 	// Seed moves the instant of the injection. Trials of one block, guest and
-	// scenario have it in common, whatever their mechanism and driver.
+	// scenario have it in common, whatever their mechanism, driver and length.
 	Seed uint64 `json:"seed"`
 }
 
 // Expand returns the trials of the suite in the order they are to be run.
 // The seed is the run's.
 func Expand(s *suites.Suite, seed uint64) []Trial {
+	lengths := s.BoundedMS
+	if len(lengths) == 0 {
+		lengths = []int64{0}
+	}
 	var cells []Trial
 	var pairs []int // of each cell: which guest with which scenario
 	for g, guest := range s.Guests {
 		for sc, scenario := range s.Scenarios {
 			for _, mechanism := range s.Mechanisms {
 				for _, driver := range s.Drivers {
-					cells = append(cells, Trial{
-						Suite: s.Name, Scenario: scenario, Mechanism: mechanism, Driver: driver,
-						Guest: guest, Timing: s.Timing, Thresholds: s.Thresholds, Baselines: s.Baselines,
-					})
-					pairs = append(pairs, g*len(s.Scenarios)+sc)
+					for _, bounded := range lengths {
+						cells = append(cells, Trial{
+							Suite: s.Name, Scenario: scenario, Mechanism: mechanism, Driver: driver,
+							Guest: guest, Timing: s.Timing, BoundedMS: bounded, Thresholds: s.Thresholds, Baselines: s.Baselines,
+						})
+						pairs = append(pairs, g*len(s.Scenarios)+sc)
+					}
 				}
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"hangbench/scenarios/suites"
@@ -78,6 +79,38 @@ func TestExpandProperties(t *testing.T) {
 		if again := Expand(s, seed); !reflect.DeepEqual(again, trials) {
 			t.Fatal("equal seeds gave different plans")
 		}
+	}
+}
+
+// TestBounded: every length is a cell of its own, at one seed with the others;
+// and a suite without lengths has the plan, and the hash, that it had before
+// there were any.
+func TestBounded(t *testing.T) {
+	s := testSuite(2, 2, 1, 1, 2)
+	plain, err := json.Marshal(Expand(s, 7))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(plain), "bounded") {
+		t.Error("the plan of a suite without lengths speaks of them")
+	}
+	s.BoundedMS = []int64{500, 2000, 8000}
+	type arm struct {
+		block               int
+		scenario, mechanism string
+		bounded             int64
+	}
+	seen, seeds := map[arm]bool{}, map[string]uint64{}
+	for _, tr := range Expand(s, 7) {
+		seen[arm{tr.Block, tr.Scenario, tr.Mechanism, tr.BoundedMS}] = true
+		pair := fmt.Sprint(tr.Block, tr.Scenario)
+		if seed, ok := seeds[pair]; ok && seed != tr.Seed {
+			t.Errorf("%s has the seeds %d and %d", pair, seed, tr.Seed)
+		}
+		seeds[pair] = tr.Seed
+	}
+	if len(seen) != 2*2*2*3 {
+		t.Errorf("%d of 24 arms", len(seen))
 	}
 }
 

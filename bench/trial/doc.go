@@ -8,6 +8,9 @@
 //	  → inject (T0) → verdict or deadline → ground truth → lift → recovered?
 //	  → detach → does the guest still make progress? → record
 //
+// A bounded fault is lifted after its time, with or without a verdict, and the
+// trial goes on to watch for one that comes too late.
+//
 // A control takes the same way without the injection. Ground truth comes from
 // the guest's own heartbeat (guests/beat), never from the monitor. A trial whose
 // ground truth is not confirmed ends as invalid, with the reason in one

@@ -167,7 +167,7 @@ func (w *world) sleep(ctx context.Context, d time.Duration) error {
 		if e == beat.Bomb {
 			w.faulted = w.now
 		}
-		w.storm = e == beat.Bomb || e == beat.Stop
+		w.storm = e == beat.Bomb || e == beat.Stop || e == beat.Limited
 	}
 	slow, slowWork := 1.0, 1.0
 	if w.watching {
@@ -344,6 +344,12 @@ func (w *world) WritePhysical(gpa uint64, b []byte) error {
 func (w *world) VCPUs() int                           { return w.cpus }
 func (w *world) Where(vcpu int) (uint64, bool, error) { return 0, true, nil }
 func (w *world) StallDisk(stall bool) error           { return nil }
-func (w *world) NMI(vcpu int) error                   { return nil }
-func (w *world) Pause() error                         { w.paused++; return nil }
-func (w *world) Unpause() error                       { w.paused--; return nil }
+func (w *world) Size(function string) (uint64, error) { return 0, errors.New("no functions") }
+func (w *world) SlowDisk(by time.Duration) error {
+	w.call("slow %v", by)
+	w.storm = by != 0
+	return nil
+}
+func (w *world) NMI(vcpu int) error { return nil }
+func (w *world) Pause() error       { w.paused++; return nil }
+func (w *world) Unpause() error     { w.paused--; return nil }

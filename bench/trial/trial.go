@@ -133,6 +133,12 @@ func Run(ctx context.Context, p plan.Trial, env Env) (results.Trial, error) {
 	if !sc.Control() {
 		rec.DeadlineNS = p.Timing.DeadlineMS * 1e6
 	}
+	if p.BoundedMS > 0 {
+		if why := sc.Lasting(); why != "" {
+			return rec, fmt.Errorf("scenario %s %s and cannot be bounded", sc.ID, why)
+		}
+		rec.BoundedMS, rec.DeadlineNS = p.BoundedMS, p.BoundedMS*1e6
+	}
 	r := &run{ctx: ctx, p: p, env: env, sc: sc, mech: mech, rec: &rec}
 	if env.CPUs < sc.MinVCPUs {
 		return rec, fmt.Errorf("scenario %s needs a guest with %d vCPUs, this one has %d", sc.ID, sc.MinVCPUs, env.CPUs)
@@ -213,7 +219,7 @@ func (r *run) all() (err error) {
 	r.rec.Guest.BeatsDuring, r.rec.Guest.WorkDuring = during.Beats, during.Work
 	r.progressRatio(before, during)
 	if r.sc.Disturb != nil && r.verdict == nil {
-		if err := r.disturb(&fault); err != nil {
+		if err := r.disturb(&fault, during); err != nil {
 			return err
 		}
 	}
@@ -242,27 +248,13 @@ func (r *run) all() (err error) {
 		if r.listener != nil {
 			r.listener.t0 = t0
 		}
-		if err := r.awaitVerdict(t0, during); err != nil {
+		if r.p.BoundedMS > 0 {
+			err = r.bounded(t0, during, &fault)
+		} else {
+			err = r.endless(t0, during, &fault)
+		}
+		if err != nil {
 			return err
-		}
-		if err := r.awaitBaselines(); err != nil {
-			return err
-		}
-		r.env.Progress("lift")
-		lift := fault
-		fault = nil
-		// A guest that Xen has ended does no errands, and has nothing to be lifted.
-		if !lift.Asked || !r.endedByXen() {
-			if err := lift.Lift(); err != nil {
-				return err
-			}
-		}
-		if !r.final() {
-			recovered, err := r.recovers(during)
-			if err != nil {
-				return err
-			}
-			r.rec.Recovered = &recovered
 		}
 	}
 
@@ -284,6 +276,35 @@ func (r *run) all() (err error) {
 		}
 	}
 	r.conclude(t0)
+	return nil
+}
+
+// endless leaves the fault in place until the verdict or the deadline, takes it
+// back, and sees whether the guest goes on.
+func (r *run) endless(t0 int64, during beat.Count, in **inject.Injection) error {
+	if err := r.awaitVerdict(t0, during); err != nil {
+		return err
+	}
+	if err := r.awaitBaselines(); err != nil {
+		return err
+	}
+	r.env.Progress("lift")
+	lift := *in
+	*in = nil
+	// A guest that Xen has ended does no errands, and has nothing to be lifted.
+	if !lift.Asked || !r.endedByXen() {
+		if err := lift.Lift(); err != nil {
+			return err
+		}
+	}
+	if r.final() {
+		return nil
+	}
+	recovered, err := r.recovers(during)
+	if err != nil {
+		return err
+	}
+	r.rec.Recovered = &recovered
 	return nil
 }
 
@@ -426,7 +447,7 @@ func (r *run) conclude(t0 int64) {
 		r.rec.Class, r.rec.Scope, r.rec.Evidence = string(v.Class), string(v.Scope), v.Evidence
 	}
 	switch {
-	case r.verdict != nil && (r.sc.Control() || t0 == 0 || r.verdict.TimeNS < t0):
+	case r.verdict != nil && (r.sc.Control() || t0 == 0 || r.verdict.TimeNS < t0 || r.over(t0)):
 		r.rec.Outcome = results.FalseAlarm
 	case r.verdict != nil:
 		r.rec.Outcome = results.Detected
@@ -434,7 +455,15 @@ func (r *run) conclude(t0 int64) {
 		r.rec.DetectNS = &d
 	case r.sc.Control():
 		r.rec.Outcome = results.Clean
+	case r.rec.ResumedNS != nil:
+		r.rec.Outcome = results.Undone
 	default:
 		r.rec.Outcome = results.Missed
 	}
+}
+
+// over reports whether the verdict came when a bounded fault was undone and the
+// guest had gone on.
+func (r *run) over(t0 int64) bool {
+	return r.rec.ResumedNS != nil && r.verdict.TimeNS > t0+*r.rec.ResumedNS
 }

@@ -57,7 +57,7 @@ func (t target) Mishandle(on bool) error {
 
 // disturb does to a control what its scenario says, and takes it back. The
 // injection in place is in *in for as long as it is to be taken back.
-func (r *run) disturb(in **inject.Injection) error {
+func (r *run) disturb(in **inject.Injection, during beat.Count) error {
 	r.env.Progress("disturb")
 	var err error
 	if *in, err = r.sc.Disturb(r.target()); err != nil {
@@ -82,43 +82,68 @@ func (r *run) disturb(in **inject.Injection) error {
 		return invalid(fmt.Sprintf("the disturbance did not take: %d beats meanwhile", c.Beats))
 	case r.sc.Sign == scenarios.Stuck && c.Work > most:
 		return invalid(fmt.Sprintf("the disturbance did not take: %d units of work meanwhile", c.Work))
+	case r.sc.Sign == scenarios.Slow && 2*c.Work*uint64(r.p.Timing.BaselineMS) >= during.Work*uint64(r.sc.Disturbed.Milliseconds()):
+		return invalid(fmt.Sprintf("the disturbance did not take: %d units of work in %v, and %d in %d ms before it", c.Work, r.sc.Disturbed, during.Work, r.p.Timing.BaselineMS))
 	}
 	return nil
 }
 
-// pulse is when each counter of the guest last moved.
+// pause is when a counter of the guest last moved, and for how long it ever stood
+// still.
+type pause struct {
+	count         uint64
+	at            int64
+	from, longest int64
+}
+
+func (p *pause) look(n uint64, now int64) {
+	if n != p.count {
+		p.end(now)
+		p.count, p.at = n, now
+	}
+}
+
+// end takes a pause that goes on as one that ends now.
+func (p *pause) end(now int64) {
+	if now-p.at > p.longest {
+		p.from, p.longest = p.at, now-p.at
+	}
+}
+
+// pulse is the pauses of all counters of the guest.
 type pulse struct {
-	page   *beat.Page
-	beats  []uint64
-	beatAt []int64
-	work   uint64
-	workAt int64
+	page  *beat.Page
+	beats []pause // by vCPU
+	work  pause
 }
 
 func newPulse(page *beat.Page, cpus int, now int64) *pulse {
-	p := &pulse{page: page, beats: make([]uint64, cpus), beatAt: make([]int64, cpus), workAt: now}
+	p := &pulse{page: page, beats: make([]pause, cpus)}
 	for i := range cpus {
-		p.beats[i], p.beatAt[i] = page.Count(i).Beats, now
+		p.beats[i] = pause{count: page.Count(i).Beats, at: now}
 	}
-	p.work = page.Total(cpus).Work
+	p.work = pause{count: page.Total(cpus).Work, at: now}
 	return p
 }
 
 func (p *pulse) look(now int64) {
 	for i := range p.beats {
-		if n := p.page.Count(i).Beats; n != p.beats[i] {
-			p.beats[i], p.beatAt[i] = n, now
-		}
+		p.beats[i].look(p.page.Count(i).Beats, now)
 	}
-	if n := p.page.Total(len(p.beats)).Work; n != p.work {
-		p.work, p.workAt = n, now
+	p.work.look(p.page.Total(len(p.beats)).Work, now)
+}
+
+func (p *pulse) end(now int64) {
+	for i := range p.beats {
+		p.beats[i].end(now)
 	}
+	p.work.end(now)
 }
 
 // silent returns the vCPUs that have not beaten for d.
 func (p *pulse) silent(now, d int64) (vcpus []int) {
-	for i, at := range p.beatAt {
-		if now-at >= d {
+	for i := range p.beats {
+		if now-p.beats[i].at >= d {
 			vcpus = append(vcpus, i)
 		}
 	}
@@ -184,25 +209,25 @@ func (t *truth) look(now int64) (shown bool, since int64, err error) {
 		quiet := t.pulse.silent(now, t.beatGap)
 		for _, i := range t.concerned() {
 			shown = shown && slices.Contains(quiet, i)
-			since = max(since, t.pulse.beatAt[i])
+			since = max(since, t.pulse.beats[i].at)
 		}
 	case scenarios.Stuck:
-		shown, since = now-t.pulse.workAt >= t.workGap, t.pulse.workAt
+		shown, since = now-t.pulse.work.at >= t.workGap, t.pulse.work.at
 	case scenarios.Slow:
 		if now-t.windowAt >= int64(slowWindow) {
-			done := float64(t.pulse.work-t.windowWork) / float64(now-t.windowAt)
+			done := float64(t.pulse.work.count-t.windowWork) / float64(now-t.windowAt)
 			if slowFactor*done >= t.pace() {
 				t.slowAt = 0
 			} else if t.slowAt == 0 {
 				t.slowAt = t.windowAt
 			}
-			t.windowAt, t.windowWork = now, t.pulse.work
+			t.windowAt, t.windowWork = now, t.pulse.work.count
 		}
 		shown, since = t.slowAt != 0, t.slowAt
 	case scenarios.Held:
 		// The monitor may let go at any moment: the longest time counts.
-		if still := now - max(t.pulse.workAt, t.t0); still > t.heldNS {
-			t.heldAt, t.heldNS = max(t.pulse.workAt, t.t0), still
+		if still := now - max(t.pulse.work.at, t.t0); still > t.heldNS {
+			t.heldAt, t.heldNS = max(t.pulse.work.at, t.t0), still
 		}
 		shown, since = t.heldNS >= t.heldGap(), t.heldAt
 	case scenarios.Ended:
@@ -242,7 +267,7 @@ func (t *truth) refuted(now int64) invalid {
 	case scenarios.Held:
 		return invalid(fmt.Sprintf("the guest's work went on: it stood still for %d ms at most, and %d are needed to tell", t.heldNS/1e6, t.heldGap()/1e6))
 	case scenarios.Stuck, scenarios.Slow:
-		return invalid(fmt.Sprintf("the guest's work went on after the fault: %d units in %d ms", t.pulse.work-t.start.Work, after))
+		return invalid(fmt.Sprintf("the guest's work went on after the fault: %d units in %d ms", t.pulse.work.count-t.start.Work, after))
 	case scenarios.Ended:
 		return invalid(fmt.Sprintf("the guest had not ended %d ms after the fault", after))
 	}
@@ -308,29 +333,39 @@ func (r *run) within(d time.Duration, good func() bool) (bool, error) {
 
 // beatsWithin reports whether the heartbeat of every vCPU advances by n within d.
 func (r *run) beatsWithin(n uint64, d time.Duration) (bool, error) {
+	return r.within(d, r.beaten(n))
+}
+
+// beaten returns a function that reports whether the heartbeat of every vCPU has
+// advanced by n since.
+func (r *run) beaten(n uint64) func() bool {
 	start := newPulse(r.env.Page, r.env.CPUs, 0)
-	return r.within(d, func() bool {
+	return func() bool {
 		for i, b := range start.beats {
-			if r.env.Page.Count(i).Beats-b < n {
+			if r.env.Page.Count(i).Beats-b.count < n {
 				return false
 			}
 		}
 		return true
-	})
+	}
 }
 
-// recovers reports whether the guest goes on after the fault was lifted: what
-// the fault stopped goes on.
+// recovers reports whether the guest goes on after the fault was lifted.
 func (r *run) recovers(during beat.Count) (bool, error) {
-	limit := ms(r.p.Timing.RecoveryMS)
+	return r.within(ms(r.p.Timing.RecoveryMS), r.resumed(during))
+}
+
+// resumed returns a function that reports whether what the fault stopped has
+// gone on since.
+func (r *run) resumed(during beat.Count) func() bool {
 	switch r.sc.Sign {
 	case scenarios.Stuck, scenarios.Held:
 		start := r.count().Work
-		return r.within(limit, func() bool { return r.count().Work-start >= 2 })
+		return func() bool { return r.count().Work-start >= 2 }
 	case scenarios.Slow:
 		// At half the pace over a whole beat's time.
 		last, at := r.count().Work, r.env.Now()
-		return r.within(limit, func() bool {
+		return func() bool {
 			now := r.env.Now()
 			if now-at < int64(beat.Period) {
 				return false
@@ -339,7 +374,7 @@ func (r *run) recovers(during beat.Count) (bool, error) {
 			rate := float64(work-last) / float64(now-at)
 			last, at = work, now
 			return 2*rate >= float64(during.Work)/(1e6*float64(r.p.Timing.BaselineMS))
-		})
+		}
 	}
-	return r.beatsWithin(2, limit)
+	return r.beaten(2)
 }

@@ -54,10 +54,13 @@ const (
 	Pages                    // on every vCPU: a few megabytes of memory gone round, with swap on the guest's disk
 	Uneven                   // on the last vCPU only: the work of Busy
 	Sleeper                  // on every vCPU: a nap of a Period, by a task that can be stopped
+	Devices                  // on every vCPU: a character device opened and closed, under cdev_lock, once a Period
+	Crossed                  // on every vCPU: at one instant cdev_lock taken and left, at the next sb_lock, on odd vCPUs the other way round
+	Kernel                   // on the last vCPU only: one read of random bytes in the kernel that takes a minute
 	workloads
 )
 
-var workloadNames = [workloads]string{"idle", "busy", "mutex", "files", "forks", "syscalls", "memory", "disk", "pages", "uneven", "sleeper"}
+var workloadNames = [workloads]string{"idle", "busy", "mutex", "files", "forks", "syscalls", "memory", "disk", "pages", "uneven", "sleeper", "devices", "crossed", "kernel"}
 
 // String names the workload, as scenarios do.
 func (w Workload) String() string {
@@ -92,6 +95,7 @@ const (
 	Continue                   // let them go on (SIGCONT)
 	Later                      // set the wall clock an hour forward
 	Earlier                    // and back
+	Limited                    // start a fork bomb in a control group that may have few processes
 
 	Watchdogs      // log how the kernel's watchdogs are armed
 	QuickWatchdogs // the same, with their smallest thresholds

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -26,8 +27,10 @@ type Disk struct {
 	// Path is the device's file, as in /dev/dm-0.
 	Path string
 
-	name string
-	ctl  *os.File
+	name    string
+	ctl     *os.File
+	ram     uint64 // device number of the RAM disk
+	sectors uint64
 }
 
 // The device mapper's interface, include/uapi/linux/dm-ioctl.h: an ioctl takes a
@@ -82,14 +85,19 @@ func request(name string, flags uint32, targets ...[]byte) ([]byte, error) {
 	return append(b, body...), err
 }
 
-// linear renders a target that is another device from its start.
-func linear(major, minor uint32, sectors uint64) ([]byte, error) {
-	params := fmt.Appendf(nil, "%d:%d 0\x00", major, minor)
+// target renders a target that is another device from its start: linear, or delay
+// with a time in milliseconds for each request.
+func target(kind string, dev, sectors uint64, delayMS int64) ([]byte, error) {
+	params := fmt.Appendf(nil, "%d:%d 0", unix.Major(dev), unix.Minor(dev))
+	if kind == "delay" {
+		params = fmt.Appendf(params, " %d", delayMS)
+	}
+	params = append(params, 0)
 	for len(params)%8 != 0 {
 		params = append(params, 0)
 	}
 	s := spec{Length: sectors, Next: uint32(specSize + len(params))}
-	copy(s.Type[:], "linear")
+	copy(s.Type[:], kind)
 	b, err := binary.Append(nil, binary.LittleEndian, &s)
 	return append(b, params...), err
 }
@@ -132,23 +140,39 @@ func Make(name string) (_ *Disk, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("make disk %s: %w", name, err)
 	}
-	target, err := linear(unix.Major(st.Rdev), unix.Minor(st.Rdev), uint64(size)/512)
-	if err != nil {
-		return nil, fmt.Errorf("make disk %s: %w", name, err)
-	}
+	d.ram, d.sectors = st.Rdev, uint64(size)/512
 	dev, err := d.ioctl("make", cmdCreate, 0)
 	if err != nil {
 		return nil, err
 	}
 	d.Path = fmt.Sprintf("/dev/dm-%d", unix.Minor(dev))
-	if _, err = d.ioctl("load", cmdLoad, 0, target); err == nil {
-		err = d.Resume()
-	}
-	if err != nil {
+	if err = d.load("linear", 0); err != nil {
 		_, rerr := d.ioctl("remove", cmdRemove, 0)
 		return nil, errors.Join(err, rerr)
 	}
 	return d, nil
+}
+
+// load puts another table in place of the present one.
+func (d *Disk) load(kind string, delayMS int64) error {
+	t, err := target(kind, d.ram, d.sectors, delayMS)
+	if err != nil {
+		return fmt.Errorf("load disk %s: %w", d.name, err)
+	}
+	if _, err := d.ioctl("load", cmdLoad, 0, t); err != nil {
+		return err
+	}
+	return d.Resume()
+}
+
+// Delay makes the disk complete each request so much later, in whole
+// milliseconds; 0 makes it as fast as it was. It needs the kernel module
+// dm-delay.
+func (d *Disk) Delay(by time.Duration) error {
+	if by < time.Millisecond {
+		return d.load("linear", 0)
+	}
+	return d.load("delay", by.Milliseconds())
 }
 
 // Suspend makes the disk take requests and complete none.

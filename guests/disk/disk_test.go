@@ -7,12 +7,14 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestRequest checks the layout against the sizes and offsets that the kernel's
 // header gives on x86-64.
 func TestRequest(t *testing.T) {
-	target, err := linear(1, 0, 196608)
+	target, err := target("linear", unix.Mkdev(1, 0), 196608, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,5 +44,15 @@ func TestNone(t *testing.T) {
 	}
 	if _, err := Make("guest-1"); !errors.Is(err, ErrNone) {
 		t.Errorf("without a RAM disk: %v, want %v", err, ErrNone)
+	}
+}
+
+func TestDelay(t *testing.T) {
+	b, err := target("delay", unix.Mkdev(252, 3), 8, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if kind, params := string(b[24:29]), string(b[specSize:]); kind != "delay" || params != "252:3 0 1000\x00\x00\x00\x00" {
+		t.Errorf("target %q with parameters %q", kind, params)
 	}
 }

@@ -46,6 +46,9 @@ var parts = map[string]func(page *beat.Page, cpu int) error{
 	beat.Pages.String():    pager,
 	beat.Uneven.String():   worker,
 	beat.Sleeper.String():  sleeper,
+	beat.Devices.String():  deviceProber,
+	beat.Crossed.String():  crosser,
+	beat.Kernel.String():   kernelWorker,
 	"pass":                 passMutex,
 }
 
@@ -178,7 +181,7 @@ func (s *supervisor) work(want beat.Workload) error {
 	first := 0
 	var err error
 	switch want {
-	case beat.Files, beat.Uneven:
+	case beat.Files, beat.Uneven, beat.Kernel:
 		first = s.cpus - 1
 	case beat.Disk:
 		err = s.needDisk()

@@ -156,3 +156,91 @@ func forker(page *beat.Page, cpu int) error {
 		page.Work(cpu)
 	}
 }
+
+// device is a character device that every kernel has.
+const device = "/dev/null"
+
+// openDevice has the kernel look the device up under cdev_lock (fs/char_dev.c).
+func openDevice() error {
+	fd, err := unix.Open(device, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", device, err)
+	}
+	return unix.Close(fd)
+}
+
+func deviceProber(page *beat.Page, cpu int) error {
+	for {
+		if err := openDevice(); err != nil {
+			return err
+		}
+		page.Work(cpu)
+		time.Sleep(beat.Period)
+	}
+}
+
+// noDevice is the number of a device that has no file system.
+const noDevice = 1<<20 - 1
+
+// askSuper has the kernel look for a file system that is not there, under sb_lock
+// (fs/super.c).
+func askSuper() {
+	var st [64]byte // larger than struct ustat
+	unix.Syscall(unix.SYS_USTAT, noDevice, uintptr(unsafe.Pointer(&st[0])), 0)
+}
+
+// crosser goes through two critical sections in turn, and on odd vCPUs in the
+// opposite turn. All vCPUs go by one clock: at each instant, half a Period from
+// the last, one lock is asked for on the even vCPUs and the other on the odd ones.
+func crosser(page *beat.Page, cpu int) error {
+	const step = int64(beat.Period / 2)
+	for {
+		var now unix.Timespec
+		if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+			return fmt.Errorf("read the clock: %w", err)
+		}
+		next := now.Nano()/step + 1
+		at := unix.NsecToTimespec(next * step)
+		if err := unix.ClockNanosleep(unix.CLOCK_MONOTONIC, unix.TIMER_ABSTIME, &at, nil); err != nil && err != unix.EINTR {
+			return fmt.Errorf("sleep: %w", err)
+		}
+		if (next+int64(cpu))%2 == 0 {
+			if err := openDevice(); err != nil {
+				return err
+			}
+		} else {
+			askSuper()
+		}
+		page.Work(cpu)
+	}
+}
+
+const (
+	// randomPieces of randomBytes each are read at once: what the lab's CPU takes a
+	// minute or so for, without as much memory. 1024 is the most there may be (UIO_MAXIOV).
+	randomPieces = 1024
+	randomBytes  = 256 << 10
+)
+
+// kernelWorker makes one system call that computes for a minute. The kernel lets
+// others run between two pages of it. Its unit of work is no measure of it.
+func kernelWorker(page *beat.Page, cpu int) error {
+	fd, err := unix.Open("/dev/urandom", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open /dev/urandom: %w", err)
+	}
+	b := make([]byte, randomBytes)
+	if _, err := unix.Read(fd, b); err != nil { // also has the memory mapped
+		return fmt.Errorf("read /dev/urandom: %w", err)
+	}
+	pieces := make([][]byte, randomPieces)
+	for i := range pieces {
+		pieces[i] = b
+	}
+	for {
+		page.Work(cpu)
+		if _, err := unix.Readv(fd, pieces); err != nil {
+			return fmt.Errorf("read /dev/urandom: %w", err)
+		}
+	}
+}

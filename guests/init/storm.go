@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"runtime"
+	"strconv"
 	"syscall"
 	"time"
 	"unsafe"
@@ -51,9 +52,18 @@ func (s *supervisor) run(e beat.Errand) error {
 			s.workers = append(s.workers, cmd) // to be reaped with them
 		}
 	case beat.Bomb:
-		return s.unleash("bomb", bombUser)
+		return s.unleash("bomb", bombUser, nil)
+	case beat.Limited:
+		group, err := pidsGroup(fewProcesses)
+		if err != nil {
+			// The trial sees that nothing happens.
+			fmt.Fprintf(os.Stderr, "hangbench-init: limit the fork bomb: %v\n", err)
+			return nil
+		}
+		defer group.Close()
+		return s.unleash("bomb", bombUser, group)
 	case beat.Thrash:
-		return s.unleash("hog", 0)
+		return s.unleash("hog", 0, nil)
 	case beat.Kill:
 		return s.kill()
 	case beat.Stop, beat.Continue:
@@ -99,8 +109,8 @@ func moveClock(d time.Duration) error {
 const bombUser = 1000
 
 // unleash starts one of the programs that are to bring the guest down, in a
-// process group of its own.
-func (s *supervisor) unleash(part string, user uint32) error {
+// process group of its own, and in a control group if there is one.
+func (s *supervisor) unleash(part string, user uint32, group *os.File) error {
 	if s.storm != 0 {
 		return nil // one at a time
 	}
@@ -112,11 +122,39 @@ func (s *supervisor) unleash(part string, user uint32) error {
 	}
 	defer unpin()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: &syscall.Credential{Uid: user, Gid: user}}
+	if group != nil {
+		cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(group.Fd())
+	}
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start the %s: %w", part, err)
 	}
 	s.storm = cmd.Process.Pid
 	return cmd.Process.Release() // reaped by kill, with all its offspring
+}
+
+const (
+	// fewProcesses are enough to take most of a vCPU's time from others, and far
+	// from a storm.
+	fewProcesses = 16
+	groupRoot    = "/sys/fs/cgroup"
+)
+
+// pidsGroup makes a control group (version 2) that may have so many processes.
+func pidsGroup(most int) (*os.File, error) {
+	if err := unix.Mount("cgroup2", groupRoot, "cgroup2", 0, ""); err != nil && err != unix.EBUSY {
+		return nil, fmt.Errorf("mount %s: %w", groupRoot, err)
+	}
+	dir := groupRoot + "/bomb"
+	if err := os.Mkdir(dir, 0o755); err != nil && !os.IsExist(err) {
+		return nil, err
+	}
+	if err := os.WriteFile(groupRoot+"/cgroup.subtree_control", []byte("+pids"), 0); err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(dir+"/pids.max", strconv.AppendInt(nil, int64(most), 10), 0); err != nil {
+		return nil, err
+	}
+	return os.Open(dir)
 }
 
 // kill ends the storm. A signal to a process group reaches every process in it,

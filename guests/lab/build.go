@@ -90,18 +90,19 @@ func (o *Options) xenLine() string {
 const dom0Args = "console=hvc0 quiet loglevel=3 nokaslr mitigations=off cryptomgr.notests rodata=off swiotlb=512 audit=0 init_on_free=1 random.trust_bootloader=on"
 
 // dom0Modules make a domain a control domain.
-// The last three make disks for guests (guests/disk).
-var dom0Modules = []string{"xen-privcmd", "xenfs", "xen-evtchn", "xen-gntdev", "xen-gntalloc", "brd", "dm-mod", "xen-blkback"}
+// The last four make disks for guests (guests/disk).
+var dom0Modules = []string{"xen-privcmd", "xenfs", "xen-evtchn", "xen-gntdev", "xen-gntalloc", "brd", "dm-mod", "dm-delay", "xen-blkback"}
 
 // guestModules are for a guest that uses its disk or pats Xen's watchdog.
 var guestModules = []string{"xen-blkfront", "xen-privcmd"}
 
 // Build makes the lab, or finds the one in the cache that has the same inputs.
 func Build(ctx context.Context, o Options) (*Lab, error) {
-	lock, prefix, err := o.packages(ctx)
+	own, older, err := o.packages(ctx)
 	if err != nil {
 		return nil, err
 	}
+	lock, prefix := own.lock, own.prefix
 	// One build at a time: two would make the same lab twice, or prune each other's.
 	guard, err := lockFile(o.Cache.path("build.lock"), true, true)
 	if err != nil {
@@ -153,12 +154,12 @@ func Build(ctx context.Context, o Options) (*Lab, error) {
 		}
 	}
 
-	kernels, err := findKernels(prefix, filepath.Join(work, "kernels"))
+	kernels, err := findKernels(filepath.Join(work, "kernels"), prefix, older.prefix)
 	if err != nil {
 		return nil, err
 	}
 	m := Manifest{
-		Schema: schema, Packages: lock.Packages, Programs: programs, Go: goVersion,
+		Schema: schema, Packages: lock.Packages, Kernels: older.lock.Packages, Programs: programs, Go: goVersion,
 		XenArgs: o.xenLine(), Dom0Args: dom0Args + " " + o.Layout.Mark, Machine: bochs.DefaultMachine(),
 		Guests: map[string]string{}, Dom0: kernels.dom0,
 	}
@@ -206,20 +207,38 @@ func (l *Lab) complete() bool {
 	return err == nil && st.Size() == m.DiscBytes
 }
 
-func (o *Options) packages(ctx context.Context) (*debian.Lock, string, error) {
-	report := func(p debian.Progress) { o.Progress(p.Step, p.Bytes, p.BytesTotal) }
-	lock, err := debian.Fetch(ctx, debian.Spec{
-		Dir: o.Cache.packages(), Mirror: o.Mirror,
-		Wanted: debian.LabWanted(), Excluded: debian.LabExcluded(), Progress: report,
+// unpacked is a set of packages with the folder they are laid out in.
+type unpacked struct {
+	lock   *debian.Lock
+	prefix string
+}
+
+// packages fetches the lab's own packages, and those of the release that only a
+// guest kernel comes from.
+func (o *Options) packages(ctx context.Context) (own, older unpacked, err error) {
+	own, err = o.fetch(ctx, debian.Spec{
+		Dir: o.Cache.packages(), Wanted: debian.LabWanted(), Excluded: debian.LabExcluded(),
 	})
 	if err != nil {
-		return nil, "", fmt.Errorf("fetch the lab's packages: %w", err)
+		return own, older, err
 	}
-	prefix := o.Cache.path("prefix-" + lock.Digest()[:16])
-	if err := debian.Unpack(ctx, lock, debian.DebDir(o.Cache.packages()), prefix, debian.LabFilter(), report); err != nil {
-		return nil, "", fmt.Errorf("unpack the lab's packages: %w", err)
+	older, err = o.fetch(ctx, debian.Spec{
+		Dir: o.Cache.packagesOf(debian.Bookworm), Release: debian.Bookworm, Wanted: debian.KernelWanted(), Excluded: debian.KernelExcluded(),
+	})
+	return own, older, err
+}
+
+func (o *Options) fetch(ctx context.Context, s debian.Spec) (u unpacked, err error) {
+	s.Mirror = o.Mirror
+	s.Progress = func(p debian.Progress) { o.Progress(p.Step, p.Bytes, p.BytesTotal) }
+	if u.lock, err = debian.Fetch(ctx, s); err != nil {
+		return u, fmt.Errorf("fetch the lab's packages: %w", err)
 	}
-	return lock, prefix, nil
+	u.prefix = o.Cache.path("prefix-" + u.lock.Digest()[:16])
+	if err := debian.Unpack(ctx, u.lock, debian.DebDir(s.Dir), u.prefix, debian.LabFilter(), s.Progress); err != nil {
+		return u, fmt.Errorf("unpack the lab's packages: %w", err)
+	}
+	return u, nil
 }
 
 var errNoGo = &debian.MissingToolError{Tool: "go", Remedy: "install Go " + strings.TrimPrefix(runtime.Version(), "go") + " or newer, which builds the lab's programs"}
@@ -275,37 +294,39 @@ type kernelSet struct {
 	dom0    string            // release
 	guests  map[string]string // name → release
 	sources map[string]string // name → compressed image
+	modules map[string]string // release → folder of its modules
 }
 
 // vmlinuz matches the kernels of the prefix.
 var vmlinuz = regexp.MustCompile(`^vmlinuz-((\d+\.\d+)\.\S*?-(cloud-)?amd64)$`)
 
-// findKernels looks for the prefix's kernels, to be extracted into dir.
-func findKernels(prefix, dir string) (*kernelSet, error) {
-	set := &kernelSet{Dir: dir, guests: map[string]string{}}
-	boot, err := os.ReadDir(filepath.Join(prefix, "boot"))
-	if err != nil {
-		return nil, fmt.Errorf("look for kernels: %w", err)
-	}
-	sources := map[string]string{}
-	for _, f := range boot {
-		m := vmlinuz.FindStringSubmatch(f.Name())
-		if m == nil {
-			continue
+// findKernels looks for the kernels of the prefixes, to be extracted into dir.
+func findKernels(dir string, prefixes ...string) (*kernelSet, error) {
+	set := &kernelSet{Dir: dir, guests: map[string]string{}, sources: map[string]string{}, modules: map[string]string{}}
+	for _, prefix := range prefixes {
+		boot, err := os.ReadDir(filepath.Join(prefix, "boot"))
+		if err != nil {
+			return nil, fmt.Errorf("look for kernels: %w", err)
 		}
-		name := "dom0"
-		if m[3] != "" {
-			name = "cloud-" + m[2]
-			set.guests[name] = m[1]
-		} else {
-			set.dom0 = m[1]
+		for _, f := range boot {
+			m := vmlinuz.FindStringSubmatch(f.Name())
+			if m == nil {
+				continue
+			}
+			name := "dom0"
+			if m[3] != "" {
+				name = "cloud-" + m[2]
+				set.guests[name] = m[1]
+			} else {
+				set.dom0 = m[1]
+			}
+			set.sources[name] = filepath.Join(prefix, "boot", f.Name())
+			set.modules[m[1]] = filepath.Join(prefix, "usr/lib/modules", m[1])
 		}
-		sources[name] = filepath.Join(prefix, "boot", f.Name())
 	}
 	if set.dom0 == "" || len(set.guests) == 0 {
 		return nil, fmt.Errorf("the lab's packages hold no kernel for dom0 or none for guests")
 	}
-	set.sources = sources
 	return set, nil
 }
 
@@ -378,7 +399,7 @@ func (o *Options) assemble(l *Lab, kernels *kernelSet, work, vmi string) error {
 	// The kernel gives init its standard files from this node.
 	err = errors.Join(err, guest.CharDevice("dev/console", 0o600, 5, 1))
 	for _, release := range kernels.guests {
-		modules, merr := image.OpenModules(filepath.Join(l.Prefix, "usr/lib/modules", release))
+		modules, merr := image.OpenModules(kernels.modules[release])
 		if merr != nil {
 			return fmt.Errorf("build the guest's initramfs: %w", merr)
 		}
@@ -456,7 +477,7 @@ func (o *Options) dom0Tree(prefix string, kernels *kernelSet, work, vmi, guestRD
 	do(t.Symlink("var/lock", "/run/lock"))
 	do(t.CharDevice("dev/console", 0o600, 5, 1))
 
-	modules, err := image.OpenModules(filepath.Join(prefix, "usr/lib/modules", kernels.dom0))
+	modules, err := image.OpenModules(kernels.modules[kernels.dom0])
 	do(err)
 	if err == nil {
 		do(addModules(&t, o.Layout.ModuleDir, modules, dom0Modules))
@@ -489,4 +510,4 @@ func addModules(t *image.Tree, dir string, from *image.Modules, names []string) 
 }
 
 // GuestKernels returns the names of the guest kernels that a lab has.
-func GuestKernels() []string { return []string{"cloud-6.12"} }
+func GuestKernels() []string { return []string{"cloud-6.1", "cloud-6.12"} }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"hangbench/guests/lab/debian"
 )
 
 // Cache is the folder in which everything that can be made again is kept.
@@ -44,9 +46,10 @@ func (c Cache) path(elem ...string) string {
 }
 
 // Folders of the cache.
-func (c Cache) packages() string  { return c.path("packages") }
-func (c Cache) labs() string      { return c.path("labs") }
-func (c Cache) toolchain() string { return c.path("toolchain") }
+func (c Cache) packages() string                   { return c.path("packages") }
+func (c Cache) packagesOf(r debian.Release) string { return c.path("packages-" + string(r)) }
+func (c Cache) labs() string                       { return c.path("labs") }
+func (c Cache) toolchain() string                  { return c.path("toolchain") }
 
 // runs is where running labs keep their files; emptied after each run but for
 // evidence of a failure.

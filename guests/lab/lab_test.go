@@ -92,6 +92,7 @@ func testManifest() Manifest {
 			{Name: "bochs", Version: "3.0+dfsg-1", Arch: "amd64", Suite: "trixie", Path: "pool/b.deb", File: "b.deb", SHA256: "aa", SizeBytes: 1, InstalledKiB: 2},
 			{Name: "xen", Version: "4.20", Arch: "amd64", Suite: "trixie", Path: "pool/x.deb", File: "x.deb", SHA256: "bb", SizeBytes: 3, InstalledKiB: 4},
 		},
+		Kernels:  []debian.Package{{Name: "linux", Version: "6.1", Arch: "amd64", Suite: "bookworm", Path: "pool/l.deb", File: "l.deb", SHA256: "cc", SizeBytes: 5, InstalledKiB: 6}},
 		Programs: map[string]string{"agent": "cc", "init": "dd"}, Go: "go1.26",
 		XenArgs: xenArgs, Dom0Args: dom0Args, Machine: bochs.DefaultMachine(),
 		Guests: map[string]string{"cloud-6.12": "6.12.48-cloud-amd64"}, Dom0: "6.12.48-amd64",
@@ -207,7 +208,7 @@ func TestFindKernels(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			got, err := findKernels(prefix, out)
+			got, err := findKernels(out, prefix)
 			if tc.want == nil {
 				if err == nil {
 					t.Errorf("found %+v", got)
@@ -217,14 +218,41 @@ func TestFindKernels(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			tc.want.Dir = out
+			tc.want.Dir, tc.want.modules = out, map[string]string{}
 			for name, f := range tc.want.sources {
 				tc.want.sources[name] = filepath.Join(prefix, "boot", f)
+				release := strings.TrimPrefix(f, "vmlinuz-")
+				tc.want.modules[release] = filepath.Join(prefix, "usr/lib/modules", release)
 			}
 			if !reflect.DeepEqual(got, tc.want) {
 				t.Errorf("found %+v, want %+v", got, tc.want)
 			}
 		})
+	}
+}
+
+// TestFindKernelsOfTwo: a guest kernel may come from another release's packages.
+func TestFindKernelsOfTwo(t *testing.T) {
+	own, older := t.TempDir(), t.TempDir()
+	for _, f := range []string{own + "/boot/vmlinuz-6.12.48-amd64", own + "/boot/vmlinuz-6.12.48-cloud-amd64", older + "/boot/vmlinuz-6.1.0-56-cloud-amd64"} {
+		if err := os.MkdirAll(filepath.Dir(f), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(f, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := findKernels(t.TempDir(), own, older)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range GuestKernels() {
+		if got.guests[name] == "" || got.sources[name] == "" {
+			t.Errorf("no kernel %s: %+v", name, got)
+		}
+	}
+	if dir := got.modules[got.guests["cloud-6.1"]]; dir != filepath.Join(older, "usr/lib/modules/6.1.0-56-cloud-amd64") {
+		t.Errorf("its modules are looked for in %s", dir)
 	}
 }
 

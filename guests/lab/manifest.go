@@ -18,12 +18,13 @@ const ManifestFile = "lab.json"
 
 // schema changes whenever the image is laid out in another way, so that labs in
 // the cache are made anew.
-const schema = 2
+const schema = 3
 
 // Manifest is everything that goes into a lab. Its hash names the lab.
 type Manifest struct {
 	Schema   int              `json:"schema"`
 	Packages []debian.Package `json:"packages"` // name, version and hash of each
+	Kernels  []debian.Package `json:"kernels"`  // of another release, for a guest kernel only
 	// Programs are the hashes (SHA-256) of what was built from this project's source.
 	Programs map[string]string `json:"programs"`
 	Go       string            `json:"go"` // version of the toolchain that built them

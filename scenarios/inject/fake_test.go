@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"hangbench/guests/beat"
 )
@@ -24,7 +25,13 @@ var symbols = map[string]uint64{
 	"__per_cpu_offset": base + 0x1300,
 	"panic_on_oops":    base + 0x1400,
 	"pv_lock_hash":     base + 0x1500,
+	"cdev_lock":        base + 0x1600,
+	"sb_lock":          base + 0x1700,
 	"kernel_wait4":     base + 0x2000,
+	"open":             base + 0x2ff8, // across pages
+	"ustat":            base + 0x3200,
+	"unlock":           base + 0x3300,
+	"notify":           base + 0x3400,
 	"set_next_event":   base + 0x2100,
 	"runqueues":        0x100, // per CPU
 }
@@ -45,6 +52,9 @@ type fakeGuest struct {
 	wild                  int // writes of a fault while the guest ran
 	nmis                  []int
 	asked                 []beat.Errand
+
+	slower time.Duration
+	onRead func(gpa uint64) // before each read
 
 	noSymbols, unmapped, stuck, noGo, noStop bool
 }
@@ -105,6 +115,9 @@ func (g *fakeGuest) Translate(va uint64) (uint64, error) {
 }
 
 func (g *fakeGuest) ReadPhysical(gpa uint64, b []byte) error {
+	if g.onRead != nil {
+		g.onRead(gpa)
+	}
 	copy(b, g.mem[gpa:])
 	if g.busy > 0 {
 		g.busy--
@@ -163,5 +176,18 @@ func (g *fakeGuest) Mishandle(on bool) error {
 	g.mishandled = on
 	return nil
 }
+
+func (g *fakeGuest) SlowDisk(by time.Duration) error {
+	g.slower = by
+	return nil
+}
+
+func (g *fakeGuest) Size(function string) (uint64, error) {
+	if function == "set_next_event" {
+		return 0, fmt.Errorf("no size of %s", function)
+	}
+	return 0x40, nil
+}
+
 func (g *fakeGuest) NMI(vcpu int) error      { g.nmis = append(g.nmis, vcpu); return nil }
 func (g *fakeGuest) Ask(e beat.Errand) error { g.asked = append(g.asked, e); return nil }

@@ -1,6 +1,11 @@
 package inject
 
-import "hangbench/guests/beat"
+import (
+	"fmt"
+	"time"
+
+	"hangbench/guests/beat"
+)
 
 // Asked has the guest do something to itself, and on lifting something else.
 func Asked(t Target, what string, do, undo beat.Errand) (*Injection, error) {
@@ -33,4 +38,12 @@ func Paused(t Target) (*Injection, error) {
 		return nil, err
 	}
 	return &Injection{What: "guest paused", lift: t.Unpause}, nil
+}
+
+// SlowDisk makes the guest's disk complete each request so much later.
+func SlowDisk(t Target, by time.Duration) (*Injection, error) {
+	if err := t.SlowDisk(by); err != nil {
+		return nil, err
+	}
+	return &Injection{What: fmt.Sprintf("disk slower by %v", by), lift: func() error { return t.SlowDisk(0) }}, nil
 }

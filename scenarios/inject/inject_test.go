@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"slices"
 	"testing"
+	"time"
 
 	"hangbench/guests/beat"
 )
@@ -221,4 +222,105 @@ func TestAskedAndPaused(t *testing.T) {
 		t.Fatal(err)
 	}
 	g.check(t)
+}
+
+// TestSpinLock: a plain spinlock is held and released as a run queue's is.
+func TestSpinLock(t *testing.T) {
+	g := newFake()
+	in, err := HoldSpinLock(g, "cdev_lock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := g.get("cdev_lock", 4); !bytes.Equal(got, []byte{1, 0, 0, 0}) {
+		t.Errorf("the lock word is %x", got)
+	}
+	if err := in.Lift(); err != nil || g.get("cdev_lock", 1)[0] != 0 {
+		t.Errorf("lifted: %v, lock word %x", err, g.get("cdev_lock", 4))
+	}
+	g.check(t)
+}
+
+// TestLoseInterrupts: interrupts are on, everywhere, before the old bytes return.
+func TestLoseInterrupts(t *testing.T) {
+	for name, old := range map[string][]byte{
+		"branch tracking": {0xf3, 0x0f, 0x1e, 0xfa, 0x55},
+		"tracing":         {0x0f, 0x1f, 0x44, 0x00, 0x00},
+	} {
+		g := newFake()
+		g.set("kernel_wait4", old)
+		in, err := LoseInterrupts(g, "kernel_wait4")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := g.get("kernel_wait4", 5); got[0] != 0xfa || bytes.Equal(got, old) {
+			t.Errorf("%s: the function begins with %x", name, got)
+		}
+		g.masked = 9
+		g.rip[1] = symbols["kernel_wait4"] + 1
+		if err := in.Lift(); err != nil {
+			t.Fatal(err)
+		}
+		if got := g.get("kernel_wait4", 5); !bytes.Equal(got, old) || g.masked != 0 {
+			t.Errorf("%s: after lifting it begins with %x, and interrupts were off at %d looks", name, got, g.masked)
+		}
+		g.check(t)
+	}
+	g := newFake()
+	g.set("kernel_wait4", []byte{0x55, 0x53, 0x48, 0x89, 0xfb})
+	if _, err := LoseInterrupts(g, "kernel_wait4"); err == nil {
+		t.Error("a function was patched whose first instruction is too short")
+	}
+}
+
+// TestMaskedLoopTraced: behind the first byte of the tracer's no-operation there
+// is no instruction, so nobody may be there when it comes back.
+func TestMaskedLoopTraced(t *testing.T) {
+	g := newFake()
+	old := []byte{0x0f, 0x1f, 0x44, 0x00, 0x00}
+	g.set("kernel_wait4", old)
+	in, err := MaskedLoopIn(g, "kernel_wait4")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := symbols["kernel_wait4"]
+	g.rip[0] = at + 1
+	was := at
+	g.onRead = func(uint64) { was = g.rip[0] }
+	if err := in.Lift(); err != nil {
+		t.Fatal(err)
+	}
+	if got := g.get("kernel_wait4", 5); !bytes.Equal(got, old) || was == at+2 {
+		t.Errorf("after lifting it begins with %x; a vCPU was at %#x", got, was)
+	}
+	g.check(t)
+}
+
+func TestPanicLoop(t *testing.T) {
+	g := newFake()
+	g.set("notify", []byte{0x0f, 0x1f, 0x44, 0x00, 0x00})
+	in, err := PanicLoop(g, "kernel_wait4", "notify")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := g.get("notify", 3); !bytes.Equal(got, []byte{0x31, 0xc0, 0xc3}) {
+		t.Errorf("notify begins with %x", got)
+	}
+	if got := g.get("kernel_wait4", 2); !bytes.Equal(got, []byte{0x0f, 0x0b}) {
+		t.Errorf("the function begins with %x", got)
+	}
+	if err := in.Lift(); err != nil {
+		t.Error(err)
+	}
+	g.check(t)
+}
+
+func TestSlowDisk(t *testing.T) {
+	g := newFake()
+	in, err := SlowDisk(g, time.Second)
+	if err != nil || g.slower != time.Second {
+		t.Fatalf("slower by %v, %v", g.slower, err)
+	}
+	if err := in.Lift(); err != nil || g.slower != 0 {
+		t.Errorf("lifted, and slower by %v: %v", g.slower, err)
+	}
 }

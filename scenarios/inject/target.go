@@ -15,6 +15,8 @@ type Machine interface {
 	// Symbol returns the virtual address of a kernel variable or function; of a
 	// per-CPU variable, its offset in the area of each CPU.
 	Symbol(name string) (uint64, error)
+	// Size returns the length of a function in bytes.
+	Size(function string) (uint64, error)
 	// Offset returns where a field lies, in bytes from the start of the type.
 	Offset(typ, field string) (uint64, error)
 	// Translate returns the guest-physical address of a kernel address.
@@ -33,6 +35,9 @@ type Machine interface {
 	// StallDisk makes the guest's disk take requests and complete none, until it is
 	// called with false.
 	StallDisk(stall bool) error
+	// SlowDisk makes the guest's disk complete each request so much later, until it
+	// is called with 0.
+	SlowDisk(by time.Duration) error
 }
 
 // Target is a guest as an injector needs it.
@@ -49,8 +54,8 @@ type Target interface {
 // Injection is a fault in place.
 type Injection struct {
 	What string // what was done
-	// Asked says that the guest brought it in itself, when it was asked to: it is
-	// in place since Ask returned, not since it was called.
+	// Asked says that the guest brought it in itself, when it was asked to or came
+	// by: it is in place since the injector returned, not since it was called.
 	Asked bool
 	lift  func() error
 }

@@ -9,11 +9,18 @@ import (
 
 // Machine code that is written over a function's first bytes.
 var (
-	jumpToSelf = []byte{0xeb, 0xfe}       // jmp .
+	jumpToSelf = []byte{0xeb, 0xfe} // jmp .
+	// The same length as an instruction of four or five bytes that they replace:
+	// cli or sti, and a no-operation.
+	cli4 = []byte{0xfa, 0x0f, 0x1f, 0x00}
+	cli5 = []byte{0xfa, 0x0f, 0x1f, 0x40, 0x00}
+
 	maskedLoop = []byte{0xfa, 0xeb, 0xfd} // cli; jmp .-1
 	openedLoop = []byte{0xfb, 0xeb, 0xfd} // sti; jmp .-1
 	returnZero = []byte{0x31, 0xc0, 0xc3} // xor %eax, %eax; ret
 	undefined  = []byte{0x0f, 0x0b}       // ud2
+	skipCall   = traced                   // in place of a call
+	pushRBP    = []byte{0x55, 0x53}       // push %rbp; push %rbx
 )
 
 // endbr64 is the first instruction of every function that may be called by
@@ -23,6 +30,9 @@ var (
 var (
 	endbr64 = []byte{0xf3, 0x0f, 0x1e, 0xfa}
 	sealed  = []byte{0x66, 0x0f, 0x1f, 0x00}
+	// traced is where the function tracer may hook in: a no-operation of five
+	// bytes. It comes first in a kernel without indirect branch tracking.
+	traced = []byte{0x0f, 0x1f, 0x44, 0x00, 0x00}
 )
 
 // firstInstructions are what functions of an x86-64 kernel begin with that have
@@ -31,7 +41,7 @@ var (
 // the one instruction.
 var firstInstructions = [][]byte{
 	endbr64,
-	{0x0f, 0x1f, 0x44, 0x00},
+	traced,
 	sealed,
 	{0x0f, 0x1f, 0x40},
 	{0xe8},
@@ -70,6 +80,9 @@ func (s *site) write(t Target, now, code []byte, ready func(rip uint64, interrup
 // atStart is for code that is one instruction.
 func (s *site) atStart(rip uint64, _ bool) bool { return rip == s.va }
 
+// longest is the longest of the instructions that are looked for.
+const longest = 5
+
 // patch writes code over the first bytes of a kernel function. The function must
 // begin with one of the instructions first.
 func patch(t Target, function string, code []byte, first ...[]byte) (*site, error) {
@@ -81,7 +94,7 @@ func patch(t Target, function string, code []byte, first ...[]byte) (*site, erro
 	if s.gpa, err = t.Translate(va); err != nil {
 		return nil, fmt.Errorf("patch %s: %w", function, err)
 	}
-	head := make([]byte, 4)
+	head := make([]byte, longest)
 	// The bytes must lie in one frame.
 	if s.gpa%4096 > 4096-uint64(len(head)) {
 		return nil, fmt.Errorf("patch %s: it begins at the end of a page", function)
@@ -113,10 +126,11 @@ func LoopIn(t Target, function string) (*Injection, error) {
 // MaskedLoopIn makes a kernel function turn interrupts off and loop.
 //
 // Lifting lets the loop turn interrupts on, and writes the old bytes back when
-// all who loop have them on. Whoever was at the second instruction goes on
-// behind the first byte of endbr64, and what is left of that does nothing either.
+// all who loop have them on. Where those are endbr64, whoever was at the second
+// instruction goes on behind its first byte, and what is left of it does nothing
+// either; elsewhere they are written when nobody is there.
 func MaskedLoopIn(t Target, function string) (*Injection, error) {
-	s, err := patch(t, function, maskedLoop, endbr64, sealed)
+	s, err := patch(t, function, maskedLoop, endbr64, sealed, traced)
 	if err != nil {
 		return nil, err
 	}
@@ -126,7 +140,9 @@ func MaskedLoopIn(t Target, function string) (*Injection, error) {
 			if err := s.write(t, maskedLoop, openedLoop, func(uint64, bool) bool { return true }); err != nil {
 				return err
 			}
-			return s.write(t, openedLoop, s.old, func(_ uint64, interrupts bool) bool { return interrupts })
+			return s.write(t, openedLoop, s.old, func(rip uint64, interrupts bool) bool {
+				return interrupts && (rip == s.va || !bytes.HasPrefix(traced, s.old))
+			})
 		},
 	}, nil
 }
@@ -136,7 +152,9 @@ func MaskedLoopIn(t Target, function string) (*Injection, error) {
 // way back: with the old bytes in place again a kernel still believes that its
 // timer is set, and only sets it for what is due before that.
 func LoseTimer(t Target, function string) (*Injection, error) {
-	if _, err := patch(t, function, returnZero, firstInstructions...); err != nil {
+	// It is not traced, and runs with interrupts off: a vCPU is where its registers
+	// say, and nobody else is anywhere in it.
+	if _, err := patch(t, function, returnZero, append([][]byte{pushRBP}, firstInstructions...)...); err != nil {
 		return nil, err
 	}
 	return &Injection{What: function + " does nothing"}, nil
@@ -160,4 +178,59 @@ func CrashIn(t Target, function string) (*Injection, error) {
 		return nil, err
 	}
 	return &Injection{What: function + " executes an undefined instruction"}, nil
+}
+
+// PanicLoop is CrashIn, in a kernel that is not let tell the hypervisor of it: the
+// function notify, which would, does nothing. The kernel then loops at the end of
+// its panic, for ever unless it has been told to boot again.
+func PanicLoop(t Target, function, notify string) (*Injection, error) {
+	if _, err := patch(t, notify, returnZero, firstInstructions...); err != nil {
+		return nil, err
+	}
+	in, err := CrashIn(t, function)
+	if err != nil {
+		return nil, err
+	}
+	in.What += ", and " + notify + " does nothing"
+	return in, nil
+}
+
+// LoseInterrupts makes a kernel function turn interrupts off, and leave them so:
+// what a lost local_irq_restore does. A kernel turns them on again when it goes
+// back to a program or to another task; until then the vCPU hears nothing.
+//
+// Lifting lets the function turn them on, waits until every vCPU has them on, and
+// writes the old bytes back.
+func LoseInterrupts(t Target, function string) (*Injection, error) {
+	s, err := patch(t, function, cli5, traced)
+	code := cli5
+	if err != nil {
+		s, err = patch(t, function, cli4, endbr64, sealed)
+		code = cli4
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &Injection{
+		What: function + " leaves interrupts off",
+		lift: func() error {
+			sti := bytes.Clone(code)
+			sti[0] = 0xfb
+			if err := s.write(t, code, sti, func(uint64, bool) bool { return true }); err != nil {
+				return err
+			}
+			for i := range t.VCPUs() {
+				err := retry(func() (on bool, err error) {
+					return paused(t, func() (bool, error) {
+						_, on, err = t.Where(i)
+						return on, err
+					}, func() error { return nil })
+				})
+				if err != nil {
+					return fmt.Errorf("turn the interrupts of vCPU %d on: %w", i, err)
+				}
+			}
+			return s.write(t, sti, s.old, s.atStart)
+		},
+	}, nil
 }

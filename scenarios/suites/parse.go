@@ -77,6 +77,7 @@ func (p *parser) syntax(err error) error {
 var namePattern = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 
 func (p *parser) suite(n *yaml.Node, s *Suite) {
+	var bounded *yaml.Node
 	p.mapping(n, "the suite", []field{
 		{"name", true, func(n *yaml.Node) {
 			if p.text(n, "name", &s.Name) && !namePattern.MatchString(s.Name) {
@@ -93,6 +94,10 @@ func (p *parser) suite(n *yaml.Node, s *Suite) {
 			p.integer(n, "repetitions", rangeRepetitions, &reps)
 			s.Repetitions = int(reps)
 		}},
+		{"bounded_ms", false, func(n *yaml.Node) {
+			bounded = n
+			s.BoundedMS = p.lengths(n, "bounded_ms")
+		}},
 		{"timing", false, func(n *yaml.Node) { p.timing(n, &s.Timing) }},
 		{"thresholds", false, func(n *yaml.Node) { s.Thresholds = p.thresholds(n) }},
 		{"baselines", false, func(n *yaml.Node) { p.baselines(n, &s.Baselines) }},
@@ -104,6 +109,9 @@ func (p *parser) suite(n *yaml.Node, s *Suite) {
 					p.errorf(n, "scenario %q cannot be tried with mechanism %q, only with %s: put the two in suites of their own", name, m, strings.Join(only, ", "))
 				}
 			}
+		}
+		if why := p.v.Lasting[name]; why != "" && bounded != nil {
+			p.errorf(bounded, "bounded_ms cannot undo scenario %q, which %s: put it in a suite of its own", name, why)
 		}
 		for _, g := range s.Guests {
 			if need := p.v.MinVCPUs[name]; g.VCPUs < need {
@@ -275,6 +283,26 @@ func (p *parser) names(n *yaml.Node, what string, valid []string) []string {
 		names = append(names, name)
 	})
 	return names
+}
+
+// lengths reads a list of different times in milliseconds.
+func (p *parser) lengths(n *yaml.Node, what string) (list []int64) {
+	first := make(map[int64]int)
+	p.sequence(n, what, func(item *yaml.Node) {
+		var v int64
+		before := len(p.problems)
+		p.integer(item, what, rangeBounded, &v)
+		if len(p.problems) > before {
+			return
+		}
+		if line, dup := first[v]; dup {
+			p.errorf(item, "%s %d stands in line %d already: remove one of them, repetitions say how often a cell is run", what, v, line)
+			return
+		}
+		first[v] = item.Line
+		list = append(list, v)
+	})
+	return list
 }
 
 func (p *parser) known(n *yaml.Node, what, name string, valid []string) bool {

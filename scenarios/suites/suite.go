@@ -10,6 +10,10 @@ type Suite struct {
 	Guests      []Guest
 	Repetitions int
 	Timing      Timing
+	// BoundedMS lists how long faults last, in milliseconds: each of them is tried
+	// once with each length. An empty list means that a fault lasts until the
+	// verdict on it, or the deadline.
+	BoundedMS []int64
 	// Thresholds overrides detector thresholds by name, in the unit that the name
 	// says: milliseconds for _ms, a share for _percent, else a number.
 	// A name that is absent keeps the detector's own default.
@@ -81,6 +85,9 @@ type Vocabulary struct {
 	Kernels    []string
 	Thresholds []Threshold
 	Baselines  []string // the first one is what "true" stands for
+	// Lasting says of a scenario why it cannot be bounded: it has no fault, or one
+	// without a way back.
+	Lasting map[string]string
 	// MinVCPUs says how many vCPUs a scenario needs, of those that need more than
 	// one.
 	MinVCPUs map[string]int
@@ -107,6 +114,7 @@ var (
 	rangeDeadline    = span{1500, 600_000}
 	rangeRecovery    = span{100, 600_000}
 	rangeSample      = span{1, 1000}
+	rangeBounded     = span{100, 600_000}
 )
 
 const defaultDriver = "xenctrl"

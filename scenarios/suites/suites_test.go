@@ -20,18 +20,20 @@ var vocabulary = Vocabulary{
 	Baselines:  []string{"default", "minimum", "xen"},
 	MinVCPUs:   map[string]int{"two-needed": 2},
 	Only:       map[string][]string{"trap-needed": {"exec-step", "exec-altp2m"}},
+	Lasting:    map[string]string{"control-idle": "has no fault"},
 }
 
 func TestBuiltin(t *testing.T) {
-	if got, want := Builtin(), []string{"baselines-minimum", "baselines-smp", "baselines-xen", "baselines", "ci", "classes-distro", "classes-smp", "classes", "controls", "coverage", "drivers", "livelock", "quick", "soak"}; !reflect.DeepEqual(got, want) {
+	if got, want := Builtin(), []string{"baselines-minimum", "baselines-smp", "baselines-xen", "baselines", "ci", "classes-6-1", "classes-distro", "classes-smp", "classes", "controls", "coverage", "drivers", "faults-smp", "faults", "livelock", "near-controls", "near-misses", "quick", "soak"}; !reflect.DeepEqual(got, want) {
 		t.Fatalf("built-in suites %q, want %q", got, want)
 	}
 	v := vocabulary
-	v.Scenarios, v.MinVCPUs = nil, map[string]int{}
+	v.Kernels = append([]string{"cloud-6.1"}, v.Kernels...)
+	v.Scenarios, v.MinVCPUs, v.Lasting = nil, map[string]int{}, map[string]string{}
 	v.Mechanisms = []string{"none", "poll", "cr3", "exec-step", "exec-emulate", "exec-altp2m", "exec-altp2m-fast", "int3-step", "int3-altp2m", "write-altp2m"}
 	for _, s := range scenarios.All() {
 		v.Scenarios = append(v.Scenarios, s.ID)
-		v.MinVCPUs[s.ID] = s.MinVCPUs
+		v.MinVCPUs[s.ID], v.Lasting[s.ID] = s.MinVCPUs, s.Lasting()
 	}
 	for _, name := range Builtin() {
 		s, err := Load(name, v)
@@ -123,6 +125,17 @@ func TestSuperpages(t *testing.T) {
 	}
 }
 
+func TestBounded(t *testing.T) {
+	faults := strings.Replace(minimal, "control-idle", "spinlock-deadlock", 1)
+	s, err := Parse("x.yaml", []byte(faults+"bounded_ms: [500, 30000]\n"), vocabulary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(s.BoundedMS, []int64{500, 30000}) {
+		t.Errorf("lengths %v", s.BoundedMS)
+	}
+}
+
 func TestParseErrors(t *testing.T) {
 	edit := func(old, new string) string {
 		s := strings.Replace(minimal, old, new, 1)
@@ -140,8 +153,13 @@ func TestParseErrors(t *testing.T) {
 		{"not YAML", "name: x\n  bad: [\n", []string{"x.yaml:2: not valid YAML: "}},
 		{"scalar", "hello\n", []string{`x.yaml:1: the suite is the text "hello": write it as key: value lines`}},
 		{"two documents", minimal + "---\nname: y\n", []string{"x.yaml:9: a second document begins here"}},
-		{"unknown key", minimal + "repetition: 2\n", []string{`x.yaml:9: the suite has no key "repetition" (did you mean "repetitions"?): valid keys are baselines, description, drivers,`}},
+		{"unknown key", minimal + "repetition: 2\n", []string{`x.yaml:9: the suite has no key "repetition" (did you mean "repetitions"?): valid keys are baselines, bounded_ms, description, drivers,`}},
 		{"far key", minimal + "colour: red\n", []string{`x.yaml:9: the suite has no key "colour": valid keys are`}},
+		{"bounded control", minimal + "bounded_ms: [500]\n", []string{`x.yaml:9: bounded_ms cannot undo scenario "control-idle", which has no fault: put it in a suite of its own`}},
+		{"bounded before scenarios", "bounded_ms: [500]\n" + minimal, []string{`x.yaml:1: bounded_ms cannot undo scenario "control-idle"`}},
+		{"bounded number", edit("control-idle", "spinlock-deadlock") + "bounded_ms: 500\n", []string{"x.yaml:9: bounded_ms is the number 500: write a list"}},
+		{"bounded lengths", edit("control-idle", "spinlock-deadlock") + "bounded_ms:\n  - 500\n  - 99\n  - 1.5\n  - 500\n", []string{
+			"x.yaml:11: bounded_ms is 99, out of range: use 100 to 600000", "x.yaml:12: bounded_ms is the number 1.5: write a whole number", "x.yaml:13: bounded_ms 500 stands in line 10 already"}},
 		{"key twice", minimal + "name: y\n", []string{`x.yaml:9: key "name" stands in line 1 already: remove one of them`}},
 		{"key missing", edit("repetitions: 1\n", ""), []string{"x.yaml:1: the suite has no repetitions: add the key"}},
 		{"scenario", edit("control-idle", "control-idel"), []string{`x.yaml:2: scenario "control-idel" is unknown (did you mean "control-idle"?): valid are control-busy, control-idle, spinlock-deadlock, trap-needed, two-needed`}},
@@ -211,7 +229,7 @@ func TestLoadFile(t *testing.T) {
 		t.Errorf("suite %+v, error %v", s, err)
 	}
 	_, err := Load("quik", vocabulary)
-	if err == nil || !strings.Contains(err.Error(), `suite "quik" is not built in (did you mean "quick"?): give one of baselines-minimum, baselines-smp, baselines-xen, baselines, ci, classes-distro, classes-smp, classes, controls, coverage, drivers, livelock, quick, soak`) {
+	if err == nil || !strings.Contains(err.Error(), `suite "quik" is not built in (did you mean "quick"?): give one of baselines-minimum, baselines-smp, baselines-xen, baselines, ci, classes-6-1, classes-distro, classes-smp, classes, controls, coverage, drivers, faults-smp, faults, livelock, near-controls, near-misses, quick, soak`) {
 		t.Errorf("unknown name: %v", err)
 	}
 }

@@ -3,7 +3,6 @@ package debian
 import (
 	"bytes"
 	"context"
-	"embed"
 	"errors"
 	"fmt"
 	"os"
@@ -15,50 +14,16 @@ import (
 	"time"
 )
 
-// keys holds the three keys that sign Debian 13, as the package
-// debian-archive-keyring ships them:
-//
-//	04B54C3CDCA79751B16BC6B5225629DF75B188BD  archive automatic (trixie, packages)
-//	5E04A1E3223A19A20706E20F9904613D4CCE68C6  security archive automatic (trixie-security)
-//	41587F7DB8C774BCCF131416762F67A0B2C39DE4  stable release key
-//
-//go:embed keys/*.gpg
-var keys embed.FS
-
-// archiveKeys returns the embedded keys as one binary keyring: OpenPGP
-// certificates can simply be put one after the other.
-func archiveKeys() ([]byte, error) {
-	names, err := keys.ReadDir("keys")
-	if err != nil {
-		return nil, err
-	}
-	var ring []byte
-	for _, n := range names {
-		k, err := keys.ReadFile("keys/" + n.Name())
-		if err != nil {
-			return nil, err
-		}
-		ring = append(ring, k...)
-	}
-	return ring, nil
-}
-
 // apt is a private apt: all its files are below dir, all it downloads goes to
 // debs.
 type apt struct {
 	dir    string
 	debs   string
 	mirror string
+	suites []suite
 	// held is the locked file of the package folder. apt inherits it, so that
 	// an apt that outlives this process (after kill -9) keeps the next one out.
 	held *os.File
-}
-
-// suites of Debian 13 that are used, with their archive's folder on a mirror.
-// Both must be named: security carries newer Xen and kernels than the release.
-var suites = []struct{ name, archive string }{
-	{"trixie", "debian"},
-	{"trixie-security", "debian-security"},
 }
 
 // base is the address of the suite's archive.
@@ -79,15 +44,15 @@ func (a *apt) configure(keyring []byte, hostProxy string) error {
 	if err := os.MkdirAll(filepath.Join(a.debs, "partial"), 0o755); err != nil {
 		return noSpace(fmt.Errorf("make apt's folders: %w", err), a.debs)
 	}
-	ring := filepath.Join(a.dir, "etc/debian-13.gpg")
+	ring := filepath.Join(a.dir, "etc/debian.gpg")
 	var sources strings.Builder
-	for _, s := range suites {
+	for _, s := range a.suites {
 		fmt.Fprintf(&sources, "deb [arch=amd64 signed-by=%s] %s %s main\n", ring, a.base(s.archive), s.name)
 	}
 	for name, data := range map[string][]byte{
-		"apt.conf":          []byte(a.config(hostProxy)),
-		"etc/debian-13.gpg": keyring,
-		"etc/sources.list":  []byte(sources.String()),
+		"apt.conf":         []byte(a.config(hostProxy)),
+		"etc/debian.gpg":   keyring,
+		"etc/sources.list": []byte(sources.String()),
 	} {
 		if err := writeFile(filepath.Join(a.dir, name), data); err != nil {
 			return fmt.Errorf("write apt's configuration: %w", err)

@@ -19,9 +19,16 @@ import (
 // 0x99, the packet's length and the packet, for each public-key packet (tag 6)
 // of version 4 (RFC 4880, 12.2).
 func TestArchiveKeys(t *testing.T) {
-	ring, err := archiveKeys()
-	if err != nil {
-		t.Fatal(err)
+	var ring []byte
+	for _, r := range []Release{Trixie, Bookworm} {
+		k, err := r.archiveKeys()
+		if err != nil {
+			t.Fatal(err)
+		}
+		ring = append(ring, k...)
+	}
+	if _, err := Release("sid").archiveKeys(); err == nil {
+		t.Error("there are keys of a release that has none here")
 	}
 	var got []string
 	for len(ring) > 0 {
@@ -51,8 +58,11 @@ func TestArchiveKeys(t *testing.T) {
 	slices.Sort(got)
 	want := []string{
 		"04B54C3CDCA79751B16BC6B5225629DF75B188BD",
+		"05AB90340C0C5E797F44A8C8254CF3B5AEC0A8F0",
 		"41587F7DB8C774BCCF131416762F67A0B2C39DE4",
+		"4D64FEC119C2029067D6E791F8D2585B8783D481",
 		"5E04A1E3223A19A20706E20F9904613D4CCE68C6",
+		"B8B80B5B623EAB6AD8775C45B7C5D7D6350947F8",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("embedded keys %q, want %q", got, want)

@@ -1,10 +1,10 @@
-// Package debian brings the lab's Debian 13 packages to a folder of the user's
+// Package debian brings the lab's Debian packages to a folder of the user's
 // own: without root, without a word to the host's package database, on any
 // host that has apt (Debian, Ubuntu).
 //
 // [Fetch] runs the host's apt with a configuration of its own, in which every
 // folder apt reads or writes lies below Spec.Dir. Archive signatures are
-// checked by apt against the Debian 13 archive keys, which are embedded here
+// checked by apt against the release's archive keys, which are embedded here
 // because other distributions do not carry them. The result is a [Lock]: every
 // package with version, SHA-256, size and the place on the mirror. With the
 // lock and the files in place, Fetch does not touch the network.

@@ -44,6 +44,8 @@ type Spec struct {
 	// Mirror is the address below which debian/ and debian-security/ lie:
 	// http or https. Empty means DefaultMirror.
 	Mirror string
+	// Release is where they are from; empty means Trixie.
+	Release Release
 	// Wanted are the packages asked for; their dependencies (not their
 	// recommendations) come with them.
 	Wanted []string
@@ -91,6 +93,9 @@ const indexSpaceBytes = 160 << 20
 func Fetch(ctx context.Context, s Spec) (*Lock, error) {
 	if len(s.Wanted) == 0 {
 		return nil, errors.New("fetch Debian packages: no package is wanted")
+	}
+	if s.Release == "" {
+		s.Release = Trixie
 	}
 	if s.Mirror == "" {
 		s.Mirror = DefaultMirror
@@ -181,11 +186,11 @@ func (s *Spec) fetch(ctx context.Context, held *os.File) (*Lock, error) {
 	}
 	ring := s.keyring
 	if ring == nil {
-		if ring, err = archiveKeys(); err != nil {
+		if ring, err = s.Release.archiveKeys(); err != nil {
 			return nil, fmt.Errorf("read the archive keys: %w", err)
 		}
 	}
-	a := &apt{dir: s.aptDir(), debs: DebDir(s.Dir), mirror: s.Mirror, held: held}
+	a := &apt{dir: s.aptDir(), debs: DebDir(s.Dir), mirror: s.Mirror, suites: s.Release.suites(), held: held}
 	if err := a.configure(ring, proxy); err != nil {
 		return nil, err
 	}
@@ -258,7 +263,7 @@ func (s *Spec) resolve(ctx context.Context, a *apt) (*Lock, error) {
 	byPath := make(map[string]*planned, len(plan)) // suite archive + path
 	for i := range plan {
 		known := false
-		for _, su := range suites {
+		for _, su := range a.suites {
 			if p, ok := pathBelow(plan[i].uri, a.base(su.archive)); ok {
 				byPath[su.archive+"/"+p] = &plan[i]
 				known = true
@@ -269,7 +274,7 @@ func (s *Spec) resolve(ctx context.Context, a *apt) (*Lock, error) {
 		}
 	}
 	lock := &Lock{Schema: lockSchema, Wanted: s.Wanted, Excluded: s.excludedNames()}
-	for _, su := range suites {
+	for _, su := range a.suites {
 		err := a.eachIndexed(ctx, su.name, func(st stanza) error {
 			pl := byPath[su.archive+"/"+st["Filename"]]
 			if pl == nil {

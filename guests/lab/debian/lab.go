@@ -88,7 +88,7 @@ func LabFilter() Filter {
 			f = append(f, Rule{Pattern: p, Keep: keep})
 		}
 	}
-	const kernel = "usr/lib/modules/*/kernel/"
+	const kernel = "usr/lib/modules/*/kernel/" // of a release before the merge of /lib as well
 	rule(true,
 		"usr/share/doc/*/copyright",
 		kernel+"arch", kernel+"crypto", kernel+"lib", kernel+"mm",
@@ -116,4 +116,15 @@ func LabFilter() Filter {
 		"etc", "var",
 	)
 	return f
+}
+
+// KernelWanted returns the packages of a second release that only a guest
+// kernel is taken from.
+func KernelWanted() []string { return []string{"linux-image-cloud-amd64"} }
+
+// KernelExcluded returns what of KernelWanted's closure is left out: all that a
+// kernel needs to be installed.
+func KernelExcluded() []Exclusion {
+	const install = "only maintainer scripts use it, and none runs"
+	return []Exclusion{{"initramfs-tools", install}, {"kmod", install}, {"linux-base", install}}
 }

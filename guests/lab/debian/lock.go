@@ -25,7 +25,7 @@ type Package struct {
 	Name    string `json:"name"`
 	Version string `json:"version"`
 	Arch    string `json:"arch"`
-	// Suite is "trixie" or "trixie-security".
+	// Suite is the release's name, or that and "-security".
 	Suite string `json:"suite"`
 	// Path is the file's path below the suite's archive on the mirror, for
 	// example "pool/main/b/bochs/bochs_3.0+dfsg-1_amd64.deb".

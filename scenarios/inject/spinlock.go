@@ -22,11 +22,6 @@ const (
 // HoldRunQueue makes the lock of a vCPU's run queue look held by nobody. It is
 // taken with interrupts off, at every task switch and every tick. While the lock
 // is free it has no waiters, so the vCPU stands at its next attempt.
-//
-// Lifting does what the holder's unlock does. A guest with several vCPUs has
-// paravirtual spinlocks: a waiter halts, and is to be woken by the holder, who
-// finds it in a table. There lifting takes it from the table and wakes every
-// vCPU by an NMI, at which the waiter looks at the lock again.
 func HoldRunQueue(t Target, vcpu int) (*Injection, error) {
 	rq, err := perCPU(t, "runqueues", vcpu)
 	if err != nil {
@@ -36,24 +31,51 @@ func HoldRunQueue(t Target, vcpu int) (*Injection, error) {
 	if err != nil {
 		return nil, err
 	}
-	locked, err := t.Offset("qspinlock", "locked")
+	return holdSpin(t, fmt.Sprintf("run queue of vCPU %d", vcpu), rq+off)
+}
+
+// HoldSpinLock makes a kernel spinlock look held by nobody. The lock word is the
+// first field of every type that such a lock has.
+func HoldSpinLock(t Target, lock string) (*Injection, error) {
+	va, err := t.Symbol(lock)
 	if err != nil {
 		return nil, err
 	}
-	va := rq + off
-	gpa, err := t.Translate(va + locked)
+	return holdSpin(t, lock, va)
+}
+
+// spinByte returns where the locked byte of the queued spinlock at va is.
+func spinByte(t Target, name string, va uint64) (gpa uint64, err error) {
+	locked, err := t.Offset("qspinlock", "locked")
 	if err != nil {
-		return nil, fmt.Errorf("find the run queue of vCPU %d: %w", vcpu, err)
+		return 0, err
+	}
+	if gpa, err = t.Translate(va + locked); err != nil {
+		return 0, fmt.Errorf("find %s: %w", name, err)
+	}
+	return gpa, nil
+}
+
+// holdSpin holds the queued spinlock at va.
+//
+// Lifting does what the holder's unlock does. A guest with several vCPUs has
+// paravirtual spinlocks: a waiter halts, and is to be woken by the holder, who
+// finds it in a table. There lifting takes it from the table and wakes every
+// vCPU by an NMI, at which the waiter looks at the lock again.
+func holdSpin(t Target, name string, va uint64) (*Injection, error) {
+	gpa, err := spinByte(t, name, va)
+	if err != nil {
+		return nil, err
 	}
 	// The whole word is 0: nobody waits either, to whom it would be handed.
 	if err := swapWord(t, gpa, []byte{0, 0, 0, 0}, []byte{spinLocked, 0, 0, 0}); err != nil {
-		return nil, fmt.Errorf("hold the run queue of vCPU %d: %w", vcpu, err)
+		return nil, fmt.Errorf("hold %s: %w", name, err)
 	}
 	return &Injection{
-		What: fmt.Sprintf("run queue of vCPU %d locked by nobody", vcpu),
+		What: name + " locked by nobody",
 		lift: func() error {
 			if err := releaseSpin(t, va, gpa); err != nil {
-				return fmt.Errorf("release the run queue of vCPU %d: %w", vcpu, err)
+				return fmt.Errorf("release %s: %w", name, err)
 			}
 			return nil
 		},

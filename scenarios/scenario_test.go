@@ -1,0 +1,77 @@
+package scenarios
+
+import (
+	"regexp"
+	"testing"
+
+	"hangbench/guests/beat"
+	"hangbench/scenarios/inject"
+)
+
+// TestAll: what tables, suites and trials rely on holds for every scenario.
+func TestAll(t *testing.T) {
+	seen := map[string]bool{}
+	id := regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+	for _, s := range All() {
+		if !id.MatchString(s.ID) || seen[s.ID] {
+			t.Errorf("id %q is odd or there twice", s.ID)
+		}
+		seen[s.ID] = true
+		if got, err := Find(s.ID); err != nil || got.Summary != s.Summary {
+			t.Errorf("%s is not found: %v", s.ID, err)
+		}
+		if _, err := beat.ParseWorkload(s.Workload.String()); err != nil {
+			t.Errorf("%s: %v", s.ID, err)
+		}
+		if s.Summary == "" || len(s.Summary) > 120 {
+			t.Errorf("%s: the summary has %d letters, want 1 to 120", s.ID, len(s.Summary))
+		}
+		if s.Control() {
+			if s.Class != "" || s.Final || s.Disturb == nil && s.Sign != "" || (s.Disturb == nil) != (s.Disturbed == 0) {
+				t.Errorf("control %s has what only faults have, or a sign without a disturbance: %+v", s.ID, s)
+			}
+		} else if s.Class == "" || s.Sign == "" || s.Disturb != nil {
+			t.Errorf("fault %s lacks class or sign, or disturbs too: %+v", s.ID, s)
+		}
+		if (s.Sign == Silent && !s.Control()) != (s.VCPUs != "") {
+			t.Errorf("%s: sign %q is not about vCPUs %q", s.ID, s.Sign, s.VCPUs)
+		}
+		if (s.Sign == Stuck || s.Sign == Slow) && !s.Workload.Works() {
+			t.Errorf("%s shows by work, and its workload %s does none", s.ID, s.Workload)
+		}
+		if (s.Lasting() == "") != (!s.Control() && !s.Final) {
+			t.Errorf("%s: lasting %q", s.ID, s.Lasting())
+		}
+	}
+	if _, err := Find("nothing"); err == nil {
+		t.Error("a scenario was found that is not there")
+	}
+}
+
+// noSymbols is a guest of whose kernel nothing is known.
+type noSymbols struct{ inject.Target }
+
+type noSymbol string
+
+func (e noSymbol) Error() string { return string(e) }
+
+func (noSymbols) Symbol(name string) (uint64, error) { return 0, noSymbol(name) }
+func (noSymbols) VCPUs() int                         { return 1 }
+
+// TestPlaces: a fault that is brought into the kernel asks it for a symbol, and
+// says which is missing.
+func TestPlaces(t *testing.T) {
+	n := 0
+	for _, s := range All() {
+		if s.Control() || s.Sign == Slow || s.OfMonitor || s.ID == "io-stall" {
+			continue
+		}
+		n++
+		if _, err := s.Fault(noSymbols{}); err == nil {
+			t.Errorf("%s went into a kernel without symbols", s.ID)
+		}
+	}
+	if n < 15 {
+		t.Errorf("%d faults of the kernel", n)
+	}
+}
