@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -31,7 +32,7 @@ import (
 // Fields are the structure fields that injection and monitor read; the guest
 // kernel's profile must have them.
 func Fields() []string {
-	return append(inject.Fields(), linux.Fields()...)
+	return slices.Concat(inject.Fields(), linux.Fields(), vmidriver.Fields())
 }
 
 // SwitchFunction is the kernel function whose execution tells of a task switch:

@@ -283,6 +283,9 @@ type Reads struct {
 	// memory, still showed what the old memory holds until the driver let go of it.
 	// After that it shows what is there, else measuring fails.
 	Stale bool `json:"stale"`
+	// Kernel says whether LibVMI, with a configuration in memory, finds the kernel
+	// where the monitor has it: ok, or why not. Empty with another driver.
+	Kernel string `json:"kernel,omitempty"`
 }
 
 // MeasurePoll measures polling on an idle and on a busy guest, with windows

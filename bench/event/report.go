@@ -230,10 +230,14 @@ func (r *Report) Tables() []*table.Table {
 		all = append(all, poll)
 	}
 	if r.Reads != nil {
+		notes := []string{}
+		if r.Reads.Kernel != "" {
+			notes = append(notes, "LibVMI with a configuration in memory finds the kernel where the monitor has it: "+r.Reads.Kernel+".")
+		}
 		all = append(all, &table.Table{
 			Title: "Reading eight bytes of guest memory", Head: []string{"", "page at hand, " + u, "page to be mapped, " + u, "exchanged frame"}, Numeric: []bool{false, true, true, false},
-			Notes: []string{"The median of a hundred; the driver xenctrl maps sixteen pages at once.",
-				"stale: a frame that was exchanged for another shows the old one's memory, until the driver lets go of its pages (at least every 30 s)."},
+			Notes: append([]string{"The median of a hundred; the driver xenctrl maps sixteen pages at once.",
+				"stale: a frame that was exchanged for another shows the old one's memory, until the driver lets go of its pages (at least every 30 s)."}, notes...),
 			Rows: [][]string{{host, fmt.Sprint(r.Reads.Mapped), fmt.Sprint(r.Reads.Unmapped), map[bool]string{true: "stale", false: "fresh"}[r.Reads.Stale]}},
 		})
 	}

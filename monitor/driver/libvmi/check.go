@@ -9,6 +9,9 @@ import (
 	"hangbench/monitor/linux"
 )
 
+// Fields are the structure fields that Check needs beyond those of monitor/linux.
+func Fields() []string { return []string{"task_struct.mm?", "mm_struct.pgd?"} }
+
 // Check has LibVMI find its way in a guest's Linux by itself: the guest by its
 // name, and the kernel by a configuration in memory, of offsets and symbols that
 // layout knows. What it finds must be what ours does: address and slide by
@@ -22,11 +25,11 @@ func Check(domain string, layout linux.Layout, ours *linux.Kernel) (err error) {
 		{&l.Tasks, "task_struct", "tasks"}, {&l.MM, "task_struct", "mm"}, {&l.PID, "task_struct", "pid"},
 		{&l.Name, "task_struct", "comm"}, {&l.PGD, "mm_struct", "pgd"},
 	} {
-		// What the monitor does not read itself may be missing: LibVMI needs it for
-		// processes alone.
-		if at, ok := layout.Field(f.typ, f.member); ok {
-			*f.into = uint64(at.Offset)
+		at, ok := layout.Field(f.typ, f.member)
+		if !ok {
+			return fmt.Errorf("the kernel's profile has no %s.%s", f.typ, f.member)
 		}
+		*f.into = uint64(at.Offset)
 	}
 	names := []string{"init_task", "linux_banner"}
 	for _, name := range names {
