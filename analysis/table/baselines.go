@@ -117,7 +117,7 @@ func baseline(trials []results.Trial, name string, fault bool) (text string, ala
 	case !fault:
 		text = none
 	default:
-		text = fmt.Sprintf("> %.0f", float64(watched)/1e9)
+		text = fmt.Sprintf("> %.1f", float64(watched)/1e9)
 		if brief {
 			text = "(" + text + ")"
 		}

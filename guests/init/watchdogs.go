@@ -190,6 +190,10 @@ func pat() error {
 	}
 }
 
+// unrestricted lets a guest's userland make hypercalls. Kernels as of late keep
+// them from it unless it serves another domain, and xenwatchdogd with them.
+const unrestricted = "unrestricted=1"
+
 // loadModules loads the modules that came with this kernel.
 func loadModules() error {
 	var uts unix.Utsname
@@ -205,7 +209,11 @@ func loadModules() error {
 		if err != nil {
 			return err
 		}
-		err = unix.FinitModule(int(f.Fd()), "", 0)
+		params := ""
+		if strings.HasSuffix(m, "-xen-privcmd.ko") {
+			params = unrestricted
+		}
+		err = unix.FinitModule(int(f.Fd()), params, 0)
 		f.Close()
 		if err != nil && err != unix.EEXIST {
 			return fmt.Errorf("load %s: %w", m, err)
