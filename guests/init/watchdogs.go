@@ -210,7 +210,7 @@ func loadModules() error {
 			return err
 		}
 		params := ""
-		if strings.HasSuffix(m, "-xen-privcmd.ko") {
+		if strings.HasSuffix(m, "privcmd.ko") {
 			params = unrestricted
 		}
 		err = unix.FinitModule(int(f.Fd()), params, 0)
