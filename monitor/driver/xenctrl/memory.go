@@ -18,7 +18,7 @@ const (
 	// maxAge is how long pages stay mapped at most, as long as anything is read. Xen
 	// keeps a frame that the guest gives back as long as it is mapped somewhere:
 	// reading it is safe, but it is not the guest's memory any more.
-	maxAge = 30 * time.Second
+	maxAge = 2 * time.Minute
 	// maxMissing is that age for a chunk of which some page could not be mapped: it
 	// may be there soon.
 	maxMissing = 3 * time.Second
