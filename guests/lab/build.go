@@ -509,5 +509,6 @@ func addModules(t *image.Tree, dir string, from *image.Modules, names []string) 
 	return nil
 }
 
-// GuestKernels returns the names of the guest kernels that a lab has.
-func GuestKernels() []string { return []string{"cloud-6.1", "cloud-6.12"} }
+// GuestKernels returns the names of the guest kernels that a lab has. The first
+// is the one for whoever does not name any.
+func GuestKernels() []string { return []string{"cloud-6.12", "cloud-6.1"} }
