@@ -183,6 +183,9 @@ func KeyOf(t *results.Trial) Key {
 	if t.Superpages {
 		kernel += ", superpages" // another machine, as far as views go
 	}
+	if t.Baselines != nil {
+		kernel += ", watchdogs " + t.Baselines.Setting // their thresholds change what the guest does, and how long a trial lasts
+	}
 	return Key{t.Scenario, t.Mechanism, t.Driver, kernel, t.VCPUs, t.MemoryMiB, t.BoundedMS}
 }
 

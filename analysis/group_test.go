@@ -81,24 +81,25 @@ func TestGroupNeverPools(t *testing.T) {
 	}
 }
 
-// TestGroupBoot: a guest with KASLR and mitigations, or with superpages, is never averaged with one
-// without.
+// TestGroupBoot: a guest with KASLR and mitigations, with superpages, or with
+// its watchdogs set otherwise, is never averaged with one without.
 func TestGroupBoot(t *testing.T) {
 	trials := madeup.Trials(1)
 	plain, err := Group(trials)
 	if err != nil {
 		t.Fatal(err)
 	}
-	boot, pages := madeup.Trials(1), madeup.Trials(1)
+	boot, pages, dogs, quick := madeup.Trials(1), madeup.Trials(1), madeup.Trials(1), madeup.Trials(1)
 	for i := range boot {
 		boot[i].GuestBoot, pages[i].Superpages = "distro", true
+		dogs[i].Baselines, quick[i].Baselines = &results.Baselines{Setting: "default"}, &results.Baselines{Setting: "minimum"}
 	}
-	both, err := Group(slices.Concat(trials, boot, pages))
+	both, err := Group(slices.Concat(trials, boot, pages, dogs, quick))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(both.Cells) != 3*len(plain.Cells) {
-		t.Errorf("%d cells, want three times %d", len(both.Cells), len(plain.Cells))
+	if len(both.Cells) != 5*len(plain.Cells) {
+		t.Errorf("%d cells, want five times %d", len(both.Cells), len(plain.Cells))
 	}
 }
 

@@ -121,7 +121,7 @@ func configuration(m *results.Manifest) []benchfmt.Config {
 func name(t *results.Trial) string {
 	k := analysis.KeyOf(t)
 	return fmt.Sprintf("Trial/scenario=%s/mechanism=%s/driver=%s/kernel=%s/vcpus=%d/memory=%dMiB",
-		word(k.Scenario), word(k.Mechanism), word(k.Driver), word(k.Kernel), k.VCPUs, k.MemoryMiB)
+		word(k.Title()), word(k.Mechanism), word(k.Driver), word(k.Kernel), k.VCPUs, k.MemoryMiB)
 }
 
 // word makes a part of a name of text that may be anything: no space, which ends

@@ -94,6 +94,26 @@ func TestWrite(t *testing.T) {
 	}
 }
 
+// TestName: trials that are not to be averaged have different names.
+func TestName(t *testing.T) {
+	plain := results.Trial{Scenario: "spinlock-deadlock", Mechanism: "poll", Driver: "xenctrl", GuestKernel: "6.12", VCPUs: 1, MemoryMiB: 160}
+	bounded, watched := plain, plain
+	bounded.BoundedMS = 2500
+	watched.Baselines = &results.Baselines{Setting: "minimum"}
+	for _, tt := range []struct {
+		trial results.Trial
+		want  string
+	}{
+		{plain, "Trial/scenario=spinlock-deadlock/mechanism=poll/driver=xenctrl/kernel=6.12/vcpus=1/memory=160MiB"},
+		{bounded, "Trial/scenario=spinlock-deadlock+2.5s/mechanism=poll/driver=xenctrl/kernel=6.12/vcpus=1/memory=160MiB"},
+		{watched, "Trial/scenario=spinlock-deadlock/mechanism=poll/driver=xenctrl/kernel=6.12+watchdogsminimum/vcpus=1/memory=160MiB"},
+	} {
+		if got := name(&tt.trial); got != tt.want {
+			t.Errorf("%s, want %s", got, tt.want)
+		}
+	}
+}
+
 func TestWriteGolden(t *testing.T) {
 	var out bytes.Buffer
 	if err := Write(&out, testRun(1)); err != nil {
