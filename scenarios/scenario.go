@@ -80,6 +80,8 @@ func (s Scenario) Lasting() string {
 		return "has no fault"
 	case s.Final:
 		return "has no way back"
+	case s.OfMonitor:
+		return "ends by itself, when the monitor lets go"
 	}
 	return ""
 }

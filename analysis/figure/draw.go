@@ -227,6 +227,18 @@ func headRoom(x float64) float64 {
 	return x * 1.06
 }
 
+// roundStep is the smallest of 1, 2, 5 and 10 times a power of ten that is not
+// below raw, which is positive.
+func roundStep(raw float64) float64 {
+	mag := math.Pow(10, math.Floor(math.Log10(raw)))
+	for _, m := range []float64{1, 2, 5} {
+		if raw <= m*mag {
+			return m * mag
+		}
+	}
+	return 10 * mag
+}
+
 // ticks are about n round numbers from 0 to below limit.
 type ticks struct {
 	n     int
@@ -235,15 +247,7 @@ type ticks struct {
 
 func (t ticks) Ticks(min, max float64) []plot.Tick {
 	limit := math.Min(t.limit, max)
-	raw := limit / float64(t.n)
-	mag := math.Pow(10, math.Floor(math.Log10(raw)))
-	step := 10 * mag
-	for _, m := range []float64{1, 2, 5} {
-		if raw <= m*mag {
-			step = m * mag
-			break
-		}
-	}
+	step := roundStep(limit / float64(t.n))
 	var out []plot.Tick
 	for i := 0; float64(i)*step <= limit; i++ {
 		v := float64(i) * step

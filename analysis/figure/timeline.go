@@ -314,15 +314,7 @@ func (m marks) Plot(c draw.Canvas, p *plot.Plot) {
 type timeTicks struct{}
 
 func (timeTicks) Ticks(min, max float64) []plot.Tick {
-	raw := (max - min) / 8
-	mag := math.Pow(10, math.Floor(math.Log10(raw)))
-	step := 10 * mag
-	for _, m := range []float64{1, 2, 5} {
-		if raw <= m*mag {
-			step = m * mag
-			break
-		}
-	}
+	step := roundStep((max - min) / 8)
 	var out []plot.Tick
 	for i := math.Ceil(min / step); i*step <= max; i++ {
 		out = append(out, plot.Tick{Value: i * step, Label: strconv.FormatFloat(i*step, 'g', 6, 64)})

@@ -102,6 +102,9 @@ func (p *parser) suite(n *yaml.Node, s *Suite) {
 		{"thresholds", false, func(n *yaml.Node) { s.Thresholds = p.thresholds(n) }},
 		{"baselines", false, func(n *yaml.Node) { p.baselines(n, &s.Baselines) }},
 	})
+	if bounded != nil && s.Baselines != "" {
+		p.errorf(bounded, "bounded_ms and baselines exclude each other: a fault that is undone does not wait for watchdogs; use two suites")
+	}
 	for _, name := range s.Scenarios {
 		if only, ok := p.v.Only[name]; ok {
 			for _, m := range s.Mechanisms {

@@ -156,6 +156,7 @@ func TestParseErrors(t *testing.T) {
 		{"unknown key", minimal + "repetition: 2\n", []string{`x.yaml:9: the suite has no key "repetition" (did you mean "repetitions"?): valid keys are baselines, bounded_ms, description, drivers,`}},
 		{"far key", minimal + "colour: red\n", []string{`x.yaml:9: the suite has no key "colour": valid keys are`}},
 		{"bounded control", minimal + "bounded_ms: [500]\n", []string{`x.yaml:9: bounded_ms cannot undo scenario "control-idle", which has no fault: put it in a suite of its own`}},
+		{"bounded baselines", edit("control-idle", "spinlock-deadlock") + "baselines: true\nbounded_ms: [500]\n", []string{"x.yaml:10: bounded_ms and baselines exclude each other"}},
 		{"bounded before scenarios", "bounded_ms: [500]\n" + minimal, []string{`x.yaml:1: bounded_ms cannot undo scenario "control-idle"`}},
 		{"bounded number", edit("control-idle", "spinlock-deadlock") + "bounded_ms: 500\n", []string{"x.yaml:9: bounded_ms is the number 500: write a list"}},
 		{"bounded lengths", edit("control-idle", "spinlock-deadlock") + "bounded_ms:\n  - 500\n  - 99\n  - 1.5\n  - 500\n", []string{
