@@ -102,6 +102,16 @@ type Accuracy struct {
 	QoS   *stats.QoS // over the controls, in seconds; nil if none was watched
 }
 
+// watched is the trial of a control as a time on watch, in seconds. A verdict ends
+// the trial, and is not taken back in it.
+func watched(t *results.Trial) stats.Watch {
+	w := stats.Watch{Length: float64(t.WindowNS) / 1e9}
+	if t.Outcome == results.FalseAlarm {
+		w.Mistakes = []stats.Mistake{{Start: w.Length, End: w.Length}}
+	}
+	return w
+}
+
 // Accuracies returns the accuracy of every monitored arm, in the order of the
 // set's labels.
 func (s *Set) Accuracies(level float64) ([]Accuracy, error) {
@@ -123,14 +133,11 @@ func (s *Set) Accuracies(level float64) ([]Accuracy, error) {
 			continue
 		}
 		for _, t := range c.Valid() {
-			w := stats.Watch{Length: float64(t.WindowNS) / 1e9}
 			if t.Outcome == results.FalseAlarm {
-				// A verdict ends the trial, and is not taken back in it.
-				w.Mistakes = []stats.Mistake{{Start: w.Length, End: w.Length}}
 				a.Alarms++
 			}
 			a.Controls++
-			watches[c.Label] = append(watches[c.Label], w)
+			watches[c.Label] = append(watches[c.Label], watched(&t))
 		}
 	}
 	slices.Sort(order)

@@ -24,7 +24,7 @@ var vocabulary = Vocabulary{
 }
 
 func TestBuiltin(t *testing.T) {
-	if got, want := Builtin(), []string{"baselines-minimum", "baselines-smp", "baselines-xen", "baselines", "ci", "classes-6-1", "classes-distro", "classes-smp", "classes", "controls", "coverage", "drivers", "faults-smp", "faults", "livelock", "near-controls", "near-misses", "quick", "soak"}; !reflect.DeepEqual(got, want) {
+	if got, want := Builtin(), []string{"baselines-minimum", "baselines-smp", "baselines-xen", "baselines", "ci", "classes-6-1", "classes-distro", "classes-smp", "classes", "controls", "coverage", "drivers", "faults-smp", "faults", "livelock", "near-controls", "near-misses", "paper", "quick", "soak"}; !reflect.DeepEqual(got, want) {
 		t.Fatalf("built-in suites %q, want %q", got, want)
 	}
 	v := vocabulary
@@ -230,7 +230,7 @@ func TestLoadFile(t *testing.T) {
 		t.Errorf("suite %+v, error %v", s, err)
 	}
 	_, err := Load("quik", vocabulary)
-	if err == nil || !strings.Contains(err.Error(), `suite "quik" is not built in (did you mean "quick"?): give one of baselines-minimum, baselines-smp, baselines-xen, baselines, ci, classes-6-1, classes-distro, classes-smp, classes, controls, coverage, drivers, faults-smp, faults, livelock, near-controls, near-misses, quick, soak`) {
+	if err == nil || !strings.Contains(err.Error(), `suite "quik" is not built in (did you mean "quick"?): give one of baselines-minimum, baselines-smp, baselines-xen, baselines, ci, classes-6-1, classes-distro, classes-smp, classes, controls, coverage, drivers, faults-smp, faults, livelock, near-controls, near-misses, paper, quick, soak`) {
 		t.Errorf("unknown name: %v", err)
 	}
 }
@@ -255,6 +255,7 @@ func FuzzParse(f *testing.F) {
 		}
 		f.Add(data)
 	}
+	f.Add([]byte(sweeping))
 	f.Add([]byte("a: &a [*a]\n"))
 	f.Add([]byte("? [x]\n: y\n"))
 	f.Add([]byte("<<: {name: x}\n"))
