@@ -33,5 +33,6 @@
 //	  - threshold: io_ms
 //	    values: [500, 2500]      # two or more; each is a cell of its own
 //	    scenarios: [io-stall]    # default: all of the suite
+//	    thresholds: {soft_ms: 9} # set beside it; default: none
 //	baselines: default           # listen to the guest's own watchdogs; or minimum, xen, false; true is default
 package suites

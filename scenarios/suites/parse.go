@@ -241,6 +241,7 @@ func (p *parser) sweeps(n *yaml.Node) []Sweep {
 			}},
 			{"values", true, func(n *yaml.Node) { values = n }},
 			{"scenarios", false, func(n *yaml.Node) { w.Scenarios = p.names(n, "scenario", p.v.Scenarios) }},
+			{"thresholds", false, func(n *yaml.Node) { w.Thresholds = p.thresholds(n) }},
 		})
 		if len(p.problems) > before {
 			return
@@ -275,6 +276,11 @@ func (p *parser) swept(n *yaml.Node, s *Suite) {
 		}
 		if w.Scenarios == nil {
 			w.Scenarios = s.Scenarios
+		}
+		for _, other := range s.Sweeps {
+			if _, set := w.Thresholds[other.Threshold]; set {
+				p.errorf(n, "%s is swept and set in the sweep of %s: the two cannot be told apart, put one in a suite of its own", other.Threshold, w.Threshold)
+			}
 		}
 		for _, name := range w.Scenarios {
 			if !slices.Contains(s.Scenarios, name) {

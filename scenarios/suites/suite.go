@@ -40,11 +40,13 @@ type Sweep struct {
 	Values    []int64 // two or more, all different
 	// Scenarios are those that are tried with every value; never empty.
 	Scenarios []string
+	// Thresholds are set beside it, as those of a rule that would come first.
+	Thresholds map[string]int64
 }
 
 // Settings returns the settings of thresholds with which the suite tries the
 // scenario: Thresholds, or if there are sweeps, Thresholds and one value of one
-// of the sweeps that have the scenario.
+// of the sweeps that have the scenario, with what that one sets beside it.
 func (s *Suite) Settings(scenario string) []map[string]int64 {
 	if len(s.Sweeps) == 0 {
 		return []map[string]int64{s.Thresholds}
@@ -59,6 +61,7 @@ func (s *Suite) Settings(scenario string) []map[string]int64 {
 			if set == nil {
 				set = make(map[string]int64)
 			}
+			maps.Copy(set, w.Thresholds)
 			set[w.Threshold] = v
 			all = append(all, set)
 		}
