@@ -23,7 +23,7 @@
 //	    memory_mib: 160          # 128 to 4096
 //	    boot: plain              # or distro: KASLR and default mitigations
 //	repetitions: 2               # 1 to 1000, of every cell
-//	bounded_ms: [500, 8000]      # undo each fault after so long, 100 to 600000; default: never before the verdict
+//	bounded_ms: [500, 8000]      # undo each fault after so long, 100 to 600000; 0, the default: never before the verdict
 //	timing:                      # milliseconds of dom0's clock; see Timing
 //	  baseline_ms: 500
 //	thresholds:                  # detector thresholds by name: "hangbench list detectors"

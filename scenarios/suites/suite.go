@@ -16,8 +16,8 @@ type Suite struct {
 	Repetitions int
 	Timing      Timing
 	// BoundedMS lists how long faults last, in milliseconds: each of them is tried
-	// once with each length. An empty list means that a fault lasts until the
-	// verdict on it, or the deadline.
+	// once with each length, of which 0 means until the verdict on it, or the
+	// deadline. So does an empty list.
 	BoundedMS []int64
 	// Thresholds overrides detector thresholds by name, in the unit that the name
 	// says: milliseconds for _ms, a share for _percent, else a number.
