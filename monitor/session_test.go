@@ -304,8 +304,44 @@ func TestLivelock(t *testing.T) {
 	if c.BackedOut == "" || c.BackOutNS <= 0 {
 		t.Errorf("the counters do not say that the monitor backed out, and how soon: %+v", c)
 	}
+	if a := s.Alarms(); len(a) != 1 || a[0].Class != detect.ClassMonitor || a[0].EndNS < a[0].StartNS {
+		t.Errorf("alarms %+v: the guest was let go, so it is over", a)
+	}
 	if err := g.clean(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestAlarms: an alarm lasts from the first verdict to the all-clear, whatever
+// other classes are named meanwhile; and there is a bound on how many are kept.
+func TestAlarms(t *testing.T) {
+	now, told := int64(0), 0
+	s := &Session{cfg: Config{Now: func() int64 { return now }, Report: func(n News) { told++ }}, verdict: make(chan detect.Verdict, 1)}
+	s.allClear(5) // of nothing
+	for _, step := range []struct {
+		at    int64
+		class detect.Class
+	}{{10, detect.ClassSpin}, {20, detect.ClassHard}, {30, ""}, {40, ""}, {50, detect.ClassSoft}} {
+		if now = step.at; step.class == "" {
+			s.allClear(now)
+		} else {
+			s.deliver(detect.Verdict{Class: step.class})
+		}
+	}
+	want := []Alarm{{detect.ClassSpin, 10, 30}, {detect.ClassSoft, 50, 0}}
+	if got := s.Alarms(); !slices.Equal(got, want) || told != 3 {
+		t.Errorf("alarms %+v, want %+v; %d verdicts were told, want 3", got, want, told)
+	}
+	if v := <-s.Verdict(); v.Class != detect.ClassSpin || v.TimeNS != 10 {
+		t.Errorf("the first verdict is %+v", v)
+	}
+	for now < 10_000 {
+		now++
+		s.allClear(now)
+		s.deliver(detect.Verdict{Class: detect.ClassSpin})
+	}
+	if n := len(s.Alarms()); n != MaxAlarms {
+		t.Errorf("%d alarms are kept", n)
 	}
 }
 
