@@ -465,6 +465,9 @@ func (s *Session) sample(now int64) error {
 	if err != nil {
 		return fmt.Errorf("observe the guest: %w", err)
 	}
+	if dom.Shutdown != s.obs.Domain.Shutdown {
+		s.nextLook = now // why it ended itself stands in its memory
+	}
 	s.obs.Domain = detect.Domain{Paused: dom.Paused, Shutdown: dom.Shutdown}
 	for i := range s.obs.VCPUs {
 		if err := s.sampleVCPU(i, now, !dom.Paused && dom.Shutdown == ""); err != nil {

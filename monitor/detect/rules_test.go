@@ -222,6 +222,10 @@ func TestPanic(t *testing.T) {
 			}
 		})},
 		{name: "reboot", each: after(func(g *guest, i int) { g.o.Domain.Shutdown = "reboot" })},
+		{name: "reboot after a panic, seen in what is left of the guest", each: after(func(g *guest, i int) {
+			g.o.Domain.Shutdown = "reboot"
+			g.kernel.Panicking = 0
+		}), class: ClassPanic, scope: Full, at: [2]int{50, 50}, evidence: "ended itself: reboot"},
 	})
 }
 
