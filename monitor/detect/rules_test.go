@@ -29,6 +29,14 @@ func TestSpin(t *testing.T) {
 			v.CPUTimeNS -= uint64(g.period)
 			v.Callers = []string{"xen_poll_irq_timeout", "xen_qlock_wait"}
 		}), class: ClassHard, scope: Full, at: [2]int{54, 56}, evidence: "polled for the lock"},
+		{name: "spins and polls in turn, as interrupts wake it", vcpus: 2, each: after(func(g *guest, i int) {
+			switch v := g.run(0, pvSlowPath, true); i % 3 {
+			case 0:
+				v.Symbol, v.Callers = "xen_hypercall_intel", []string{"xen_poll_irq", "xen_qlock_wait", pvSlowPath}
+			case 1:
+				v.Symbol, v.Callers = "xen_qlock_wait", []string{pvSlowPath}
+			}
+		}), class: ClassSpin, scope: Partial, at: [2]int{54, 56}, evidence: pvSlowPath + "+"},
 		{name: "a hypercall for another reason", each: after(func(g *guest, i int) {
 			g.run(0, "xen_hypercall_hvm", true).Callers = []string{"a", "b", "c", "d", "xen_qlock_wait"}
 		})},

@@ -2,6 +2,7 @@ package detect
 
 import (
 	"fmt"
+	"math"
 	"strings"
 )
 
@@ -34,7 +35,8 @@ type spinRow struct {
 	interrupts  int // samples with interrupts on
 	polled      int // samples in which it polled for the lock
 	lock        string
-	first, last uint64 // RIP range
+	inside      int    // samples with RIP in the slow path itself, not in what it calls
+	first, last uint64 // RIP range of these
 }
 
 func (r *spinRule) restart(vcpus int) {
@@ -85,10 +87,13 @@ func (r *spinRule) extend(row *spinRow, s *step, now, was *VCPU) bool {
 	}
 	if lock != "" {
 		if row.inLock == 0 || row.symbol != lock {
-			*row = spinRow{sinceNS: s.t - s.dt, symbol: lock, first: now.Offset, last: now.Offset}
+			*row = spinRow{sinceNS: s.t - s.dt, symbol: lock, first: math.MaxUint64}
 		}
 		row.inLock++
-		row.first, row.last = min(row.first, now.Offset), max(row.last, now.Offset)
+		if now.Symbol == lock {
+			row.inside++
+			row.first, row.last = min(row.first, now.Offset), max(row.last, now.Offset)
+		}
 		if now.InterruptsOn {
 			row.interrupts++
 		}
@@ -124,9 +129,16 @@ func (r *spinRule) verdict(s *step) Verdict {
 
 func (row *spinRow) evidence(i int, t int64) []string {
 	share := 100 * float64(row.spunNS) / float64(t-row.sinceNS)
+	where := "in what " + row.symbol + " calls"
+	if row.inside > 0 {
+		where = fmt.Sprintf("RIP in %s+%#x..%#x", row.symbol, row.first, row.last)
+		if row.inside < row.inLock {
+			where += " or in what it calls"
+		}
+	}
 	e := []string{
 		fmt.Sprintf("vCPU %d: no task switch for %d ms while it ran %.0f%% of the time", i, (t-row.sinceNS)/1e6, share),
-		fmt.Sprintf("vCPU %d: RIP in %s+%#x..%#x at %d of %d samples, interrupts on at %d of these", i, row.symbol, row.first, row.last, row.inLock, row.samples, row.interrupts),
+		fmt.Sprintf("vCPU %d: %s at %d of %d samples, interrupts on at %d of these", i, where, row.inLock, row.samples, row.interrupts),
 	}
 	if row.polled > 0 {
 		e = append(e, fmt.Sprintf("vCPU %d: polled for the lock in the hypervisor at %d samples", i, row.polled))
@@ -150,22 +162,34 @@ func (r *spinRule) notes(to []string) []string {
 	return to
 }
 
+// pvSlowPath is the slow path of a paravirtualised lock. It waits in
+// xen_qlock_wait, which nobody else calls.
+const pvSlowPath = "__pv_queued_spin_lock_slowpath"
+
 // lockWait returns the lock slow path in which the vCPU was sampled, "" if in
 // none, and whether it polls there in the hypervisor instead of spinning. A
-// polling vCPU is in the hypercall, the slow path among its callers.
+// polling vCPU is in the hypercall, the slow path among its callers. One and the
+// same wait spins and polls in turn when interrupts wake it, so its slow path has
+// one name wherever in it the sample fell.
 func lockWait(v *VCPU) (symbol string, polls bool) {
+	slowPath := func(symbol string) string {
+		if bare(symbol) == "xen_qlock_wait" {
+			return pvSlowPath
+		}
+		return symbol
+	}
 	if !inKernel(v) {
 		return "", false
 	}
 	if LockSlowPath(v.Symbol) {
-		return v.Symbol, v.Blocked
+		return slowPath(v.Symbol), v.Blocked
 	}
 	if !strings.HasPrefix(v.Symbol, "xen_hypercall") && !strings.HasPrefix(v.Symbol, "xen_poll_irq") && v.Symbol != "hypercall_page" {
 		return "", false
 	}
 	for _, c := range v.Callers[:min(len(v.Callers), 4)] {
 		if LockSlowPath(c) {
-			return c, v.Blocked
+			return slowPath(c), v.Blocked
 		}
 	}
 	return "", false
