@@ -7,7 +7,10 @@ import (
 )
 
 // spinRule finds vCPUs that wait in the slow path of a spinning lock. Its class
-// is hard if interrupts were off whenever the lock was seen.
+// is hard if there is a lock for which nobody was ever seen to wait with interrupts
+// on, and spin if not. Who holds such a lock has them off until he releases it. So
+// whoever waits elsewhere with interrupts on does not hold it, and is held up by
+// those who wait for it, if by anybody here.
 //
 // A vCPU that spins with interrupts on is now and then seen in an interrupt
 // handler instead, so half of the samples have to show the lock. Time counts
@@ -108,18 +111,49 @@ func (r *spinRule) extend(row *spinRow, s *step, now, was *VCPU) bool {
 	} else {
 		row.spunNS += now.CPUTimeNS - was.CPUTimeNS
 	}
-	return row.inLock >= minSamples && s.t-row.sinceNS >= int64(r.t.Spin) && 2*row.spunNS >= uint64(r.t.Spin)
+	return r.hangs(row, s.t)
+}
+
+// hangs reports whether a row is long enough.
+func (r *spinRule) hangs(row *spinRow, t int64) bool {
+	return row.inLock >= minSamples && t-row.sinceNS >= int64(r.t.Spin) && 2*row.spunNS >= uint64(r.t.Spin)
+}
+
+// masked reports whether nobody was ever seen to wait for the row's lock with
+// interrupts on. Others may not have waited for long enough to hang.
+func (r *spinRule) masked(row *spinRow) bool {
+	for i := range r.rows {
+		if other := &r.rows[i]; other.interrupts > 0 && other.sameLock(row) {
+			return false
+		}
+	}
+	return true
+}
+
+// sameLock reports whether two rows are of one lock, as far as is known: by name,
+// else by the kind of its slow path.
+func (row *spinRow) sameLock(other *spinRow) bool {
+	if row.lock != "" && other.lock != "" {
+		return lockName(row.lock) == lockName(other.lock)
+	}
+	return row.symbol == other.symbol
+}
+
+// lockName cuts the register off a VCPU's Lock.
+func lockName(lock string) string {
+	_, name, _ := strings.Cut(lock, " = ")
+	return name
 }
 
 func (r *spinRule) verdict(s *step) Verdict {
-	v := Verdict{Class: ClassHard, Scope: s.scope()}
+	v := Verdict{Class: ClassSpin, Scope: s.scope()}
 	for i := range r.rows {
 		row := &r.rows[i]
-		if !(row.inLock >= minSamples && s.t-row.sinceNS >= int64(r.t.Spin) && 2*row.spunNS >= uint64(r.t.Spin)) {
+		if !r.hangs(row, s.t) {
 			continue
 		}
-		if row.interrupts > 0 {
-			v.Class = ClassSpin
+		if r.masked(row) {
+			v.Class = ClassHard
 		}
 		v.VCPUs = append(v.VCPUs, i)
 		v.Evidence = append(v.Evidence, row.evidence(i, s.t)...)
@@ -181,25 +215,32 @@ func lockWait(v *VCPU) (symbol string, polls bool) {
 	if !inKernel(v) {
 		return "", false
 	}
-	if LockSlowPath(v.Symbol) {
+	if lockSlowPath(v.Symbol) {
 		return slowPath(v.Symbol), v.Blocked
 	}
 	if !strings.HasPrefix(v.Symbol, "xen_hypercall") && !strings.HasPrefix(v.Symbol, "xen_poll_irq") && v.Symbol != "hypercall_page" {
 		return "", false
 	}
 	for _, c := range v.Callers[:min(len(v.Callers), 4)] {
-		if LockSlowPath(c) {
+		if lockSlowPath(c) {
 			return slowPath(c), v.Blocked
 		}
 	}
 	return "", false
 }
 
-// LockSlowPath reports whether a kernel function is one in which a CPU waits for
+// WaitsForLock reports whether the vCPU was sampled in the slow path of a spinning
+// lock, or in what that calls.
+func WaitsForLock(v *VCPU) bool {
+	symbol, _ := lockWait(v)
+	return symbol != ""
+}
+
+// lockSlowPath reports whether a kernel function is one in which a CPU waits for
 // a spinning lock: kernel/locking/qspinlock.c and qrwlock.c, with the
 // paravirtual variants. Sleeping locks (mutex, rwsem) have slow paths too, but
 // a task in one of those schedules.
-func LockSlowPath(symbol string) bool {
+func lockSlowPath(symbol string) bool {
 	switch bare(symbol) {
 	case "queued_read_lock_slowpath", "queued_write_lock_slowpath",
 		"native_queued_spin_lock_slowpath", "__pv_queued_spin_lock_slowpath",
