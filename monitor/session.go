@@ -496,6 +496,9 @@ func (s *Session) sample(now int64) error {
 	if err != nil {
 		return fmt.Errorf("observe the guest: %w", err)
 	}
+	if dom.Shutdown != s.obs.Domain.Shutdown {
+		s.nextLook = now // why it ended itself stands in its memory
+	}
 	s.obs.Domain = detect.Domain{Paused: dom.Paused, Shutdown: dom.Shutdown}
 	for i := range s.obs.VCPUs {
 		if err := s.sampleVCPU(i, now, !dom.Paused && dom.Shutdown == ""); err != nil {
@@ -627,11 +630,11 @@ func (s *Session) sampleVCPU(i int, now int64, live bool) error {
 		o.Sampled, o.UserMode, o.RIP, o.InterruptsOn = true, r.UserMode, r.RIP, r.InterruptsOn()
 		if !r.UserMode {
 			o.Symbol, o.Offset, _ = s.cfg.Symbols.Function(r.RIP)
-			if detect.LockSlowPath(o.Symbol) {
-				o.Lock = s.lockIn(&r)
-			}
 			if s.cfg.Kernel != nil {
 				o.Callers = s.cfg.Kernel.Callers(o.Callers, r.RSP)
+			}
+			if detect.WaitsForLock(o) {
+				o.Lock = s.lockIn(&r)
 			}
 		}
 		if err := s.watchdog.sample(s, i, now, st.CPUTimeNS, &r); err != nil {
@@ -656,7 +659,7 @@ func (s *Session) sampleVCPU(i int, now int64, live bool) error {
 }
 
 // lockIn names the first register that points at a kernel variable: in a lock
-// slow path that is the lock.
+// slow path, and in what that calls, that is the lock.
 func (s *Session) lockIn(r *Registers) string {
 	for i, v := range r.General {
 		if name, ok := s.cfg.Symbols.Data(v); ok {

@@ -109,6 +109,58 @@ func TestSession(t *testing.T) {
 	}
 }
 
+// TestDeadGuestIsLookedAt: when a guest ends itself its kernel is looked at once
+// more, whenever the next look was due.
+func TestDeadGuestIsLookedAt(t *testing.T) {
+	for _, panicked := range []bool{false, true} {
+		g := newFakeGuest(userVA)
+		m, err := FindMechanism("poll")
+		if err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		alive, dead := make(chan bool, 1), make(chan bool, 1)
+		s, err := Attach(Config{Driver: g, Mechanism: m, Trap: Trap{Symbol: "__switch_to_asm", VA: trapVA, GFN: trapGFN},
+			Kernel: g, Symbols: noNames{}, Thresholds: detect.DefaultThresholds(), Sample: 5 * time.Millisecond, Look: time.Hour,
+			Now: func() int64 { return int64(time.Since(start)) },
+			Record: func(o *detect.Observation) {
+				c := alive
+				if o.Domain.Shutdown != "" {
+					c = dead
+				}
+				select {
+				case c <- true:
+				default:
+				}
+			}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-alive
+		g.mu.Lock()
+		g.shutdown, g.panicked = "reboot", panicked
+		g.mu.Unlock()
+		<-dead
+		if panicked {
+			if v := <-s.Verdict(); v.Class != detect.ClassPanic {
+				t.Errorf("a guest that panicked and rebooted: %+v", v)
+			}
+		}
+		c, err := s.Detach()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Looks != 2 {
+			t.Errorf("panicked %v: %d looks, want one at first and one at the end", panicked, c.Looks)
+		}
+		select {
+		case v := <-s.Verdict():
+			t.Errorf("panicked %v: verdict %+v", panicked, v)
+		default:
+		}
+	}
+}
+
 // TestPasses: a guest that switches all the time is stopped no more often than
 // the passes of a sampling period allow, and still seen to switch in each.
 func TestPasses(t *testing.T) {

@@ -24,6 +24,47 @@ var vocabulary = Vocabulary{
 	Lasting:    map[string]string{"control-idle": "has no fault"},
 }
 
+// built returns the vocabulary of the built-in suites.
+func built() Vocabulary {
+	v := vocabulary
+	v.Kernels = append([]string{"cloud-6.1"}, v.Kernels...)
+	v.Scenarios, v.MinVCPUs, v.Lasting = nil, map[string]int{}, map[string]string{}
+	v.Mechanisms = []string{"none", "poll", "cr3", "exec-step", "exec-emulate", "exec-altp2m", "exec-altp2m-fast", "int3-step", "int3-altp2m", "write-altp2m"}
+	for _, s := range scenarios.All() {
+		v.Scenarios = append(v.Scenarios, s.ID)
+		v.MinVCPUs[s.ID], v.Lasting[s.ID] = s.MinVCPUs, s.Lasting()
+	}
+	return v
+}
+
+// TestWhole: suites that are to leave nothing out do not.
+func TestWhole(t *testing.T) {
+	v := built()
+	has := func(suite string) map[string]bool {
+		s, err := Load(suite, v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasPrefix(suite, "coverage") && len(s.Mechanisms) != len(v.Mechanisms)-1 {
+			t.Errorf("suite %s has mechanisms %q, want all but none", suite, s.Mechanisms)
+		}
+		all := make(map[string]bool)
+		for _, id := range s.Scenarios {
+			all[id] = true
+		}
+		return all
+	}
+	one, two, controls, soak := has("coverage"), has("coverage-smp"), has("controls"), has("soak")
+	for _, s := range scenarios.All() {
+		if s.Control() && !(controls[s.ID] && soak[s.ID]) {
+			t.Errorf("%s is not in both of controls and soak", s.ID)
+		}
+		if !s.OfMonitor && one[s.ID] == two[s.ID] {
+			t.Errorf("%s is not in one of coverage and coverage-smp", s.ID)
+		}
+	}
+}
+
 func TestBuiltin(t *testing.T) {
 	files, err := filepath.Glob("*.yaml")
 	if err != nil {
@@ -39,14 +80,7 @@ func TestBuiltin(t *testing.T) {
 	if len(got) == 0 || !slices.Equal(got, want) {
 		t.Fatalf("built-in suites %q, the folder has %q", got, want)
 	}
-	v := vocabulary
-	v.Kernels = append([]string{"cloud-6.1"}, v.Kernels...)
-	v.Scenarios, v.MinVCPUs, v.Lasting = nil, map[string]int{}, map[string]string{}
-	v.Mechanisms = []string{"none", "poll", "cr3", "exec-step", "exec-emulate", "exec-altp2m", "exec-altp2m-fast", "int3-step", "int3-altp2m", "write-altp2m"}
-	for _, s := range scenarios.All() {
-		v.Scenarios = append(v.Scenarios, s.ID)
-		v.MinVCPUs[s.ID], v.Lasting[s.ID] = s.MinVCPUs, s.Lasting()
-	}
+	v := built()
 	for _, name := range Builtin() {
 		s, err := Load(name, v)
 		if err != nil {
