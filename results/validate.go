@@ -52,6 +52,11 @@ func (t *Trial) Validate() error {
 	default:
 		return fmt.Errorf("trial %d: outcome %q is none of detected, missed, false_alarm, undone, clean, invalid", t.Trial, t.Outcome)
 	}
+	if t.Workload != nil {
+		if err := t.Workload.validate(t.Outcome); err != nil {
+			return fmt.Errorf("trial %d: %w", t.Trial, err)
+		}
+	}
 	if t.Baselines != nil {
 		if err := t.Baselines.validate(); err != nil {
 			return fmt.Errorf("trial %d: %w", t.Trial, err)

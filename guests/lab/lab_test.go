@@ -297,7 +297,7 @@ func TestComplete(t *testing.T) {
 // TestSuperpages: the lab with superpages is another lab, and differs in nothing
 // but Xen's command line.
 func TestSuperpages(t *testing.T) {
-	small, large := (&Options{}).xenLine(), (&Options{Superpages: true}).xenLine()
+	small, large := (&Options{}).xenLine(), (&Options{Variant: Variant{Superpages: true}}).xenLine()
 	if !strings.Contains(small, " hap_1gb=0 hap_2mb=0") || strings.Contains(large, "hap_") {
 		t.Errorf("Xen's command lines are %q and %q", small, large)
 	}
