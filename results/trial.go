@@ -17,7 +17,7 @@ const (
 )
 
 // EPT counts EPT violations seen by the hypervisor's trace during a trial's
-// monitored window (attach to detach), by class. Total is the sum of the
+// monitored window (attach to detach; of several windows, in all of them), by class. Total is the sum of the
 // others.
 type EPT struct {
 	Total      uint64 `json:"total"`
@@ -28,6 +28,18 @@ type EPT struct {
 	Suppressed uint64 `json:"suppressed"` // on a trapped frame, but resolved by Xen without an event
 	Residual   uint64 `json:"residual"`   // none of the above
 	TraceLost  uint64 `json:"trace_lost"` // trace records the hypervisor had to drop; not part of Total
+}
+
+// Add adds the counts of another window.
+func (e *EPT) Add(o EPT) {
+	e.Total += o.Total
+	e.Permission += o.Permission
+	e.Lazy += o.Lazy
+	e.MMIO += o.MMIO
+	e.Superpage += o.Superpage
+	e.Suppressed += o.Suppressed
+	e.Residual += o.Residual
+	e.TraceLost += o.TraceLost
 }
 
 // Events counts what the monitor's ring delivered.
@@ -45,13 +57,26 @@ type Events struct {
 	Strange  uint64 `json:"strange,omitempty"` // events that no trap explains
 }
 
+// Add adds the counts of another window.
+func (e *Events) Add(o Events) {
+	e.Delivered += o.Delivered
+	e.Steps += o.Steps
+	e.RingFull += o.RingFull
+	e.Signals += o.Signals
+	e.Switches += o.Switches
+	e.Samples += o.Samples
+	e.Looks += o.Looks
+	e.Strange += o.Strange
+}
+
 // Guest is the ground truth of the guest's own progress.
 type Guest struct {
 	// ProgressRatio is the workload's progress rate with the monitor attached
 	// over the rate just before, in paired windows of equal length of dom0's
 	// clock. 1 means no cost, 0 that the guest stood still. For mechanism none it
 	// is the price of the trace that counts EPT violations, which the others pay
-	// too. Absent when a verdict cut the windows short.
+	// too. Absent when a verdict cut the windows short. In a trial with a Workload it
+	// is that of its windows, all of them with the trace.
 	ProgressRatio *float64 `json:"progress_ratio,omitempty"`
 	BeatsBefore   uint64   `json:"beats_before"` // heartbeats in the window before attach
 	BeatsDuring   uint64   `json:"beats_during"` // heartbeats in the monitored window before injection
@@ -89,10 +114,13 @@ type Trial struct {
 	// absent for one without both.
 	GuestBoot string `json:"guest_boot,omitempty"`
 	// Superpages says that the hypervisor gave the guest large pages.
-	Superpages bool   `json:"superpages,omitempty"`
-	VCPUs      int    `json:"vcpus"`
-	MemoryMiB  int    `json:"memory_mib"`
-	Seed       uint64 `json:"seed"`
+	Superpages bool `json:"superpages,omitempty"`
+	// Programs is the set of programs in the guest's initramfs, absent for a guest
+	// without.
+	Programs  string `json:"programs,omitempty"`
+	VCPUs     int    `json:"vcpus"`
+	MemoryMiB int    `json:"memory_mib"`
+	Seed      uint64 `json:"seed"`
 
 	Outcome  Outcome  `json:"outcome"`
 	Reason   string   `json:"reason,omitempty"` // why the outcome is invalid, in one sentence
@@ -116,7 +144,7 @@ type Trial struct {
 	// Alarms are the times during which the monitor held the guest for hung, in order,
 	// from its first verdict to its word that the hang is over.
 	Alarms    []Alarm `json:"alarms,omitempty"`
-	WindowNS  int64   `json:"window_ns"`            // length of the monitored window, attach to detach
+	WindowNS  int64   `json:"window_ns"`            // length of the monitored window, attach to detach; of several, their sum
 	Recovered *bool   `json:"recovered,omitempty"`  // the guest went on after the fault was lifted; absent if there is no way back
 	BackedOut string  `json:"backed_out,omitempty"` // why the monitor let go of the guest by itself before the end
 	// BackOutNS is the time from when the guest was first seen to stand still, of the
@@ -126,6 +154,9 @@ type Trial struct {
 	EPT    EPT    `json:"ept"`
 	Events Events `json:"events"`
 	Guest  Guest  `json:"guest"`
+	// Workload is what a workload got done with and without the monitor, of a trial
+	// that measures one.
+	Workload *Workload `json:"workload,omitempty"`
 	// Baselines is what the watchdogs of Linux and Xen said, if anybody asked.
 	Baselines *Baselines `json:"baselines,omitempty"`
 }

@@ -44,7 +44,7 @@ func openLabWith(t *testing.T, vmi *lab.LibVMI) (context.Context, *labhost.Host,
 	l, err := lab.Build(ctx, lab.Options{
 		Cache: cache, Source: filepath.Join("..", ".."), LibVMI: vmi, Fields: dom0.Fields(), Mirror: os.Getenv("HANGBENCH_DEBIAN_MIRROR"),
 		Layout: lab.Layout{ModuleDir: agent.ModuleDir, GuestDir: agent.GuestDir, BlockScript: agent.BlockScript,
-			KernelFile: dom0.KernelFile, ProfileFile: dom0.ProfileFile, RelocsFile: dom0.RelocsFile, Mark: dom0.LabMark, Yardstick: dom0.Yardstick},
+			KernelFile: dom0.KernelFile, ProfileFile: dom0.ProfileFile, RelocsFile: dom0.RelocsFile, RamdiskFile: dom0.RamdiskFile, Mark: dom0.LabMark, Yardstick: dom0.Yardstick},
 		Progress: func(string, int64, int64) {},
 	})
 	if err != nil {

@@ -121,7 +121,7 @@ func Run(ctx context.Context, p plan.Trial, env Env) (results.Trial, error) {
 	rec := results.Trial{
 		Schema: results.Schema, Suite: p.Suite, Trial: p.Index, Block: p.Block,
 		Scenario: p.Scenario, Mechanism: p.Mechanism, Driver: p.Driver, Host: env.Host,
-		GuestKernel: env.Release, GuestBoot: p.Guest.Boot, Superpages: p.Guest.Superpages, VCPUs: p.Guest.VCPUs, MemoryMiB: p.Guest.MemoryMiB, Seed: p.Seed,
+		GuestKernel: env.Release, GuestBoot: p.Guest.Boot, Superpages: p.Guest.Superpages, Programs: p.Guest.Programs, VCPUs: p.Guest.VCPUs, MemoryMiB: p.Guest.MemoryMiB, Seed: p.Seed,
 	}
 	sc, err := scenarios.Find(p.Scenario)
 	if err != nil {
@@ -187,6 +187,9 @@ func (r *run) all() (err error) {
 		}
 		defer r.writeBaselines() // of an invalid trial too
 	}
+	if r.sc.Stress.Known() {
+		return r.paired()
+	}
 	r.env.Progress("baseline")
 	before, err := r.window(ms(r.p.Timing.BaselineMS))
 	if err != nil {
@@ -233,7 +236,7 @@ func (r *run) all() (err error) {
 	// The guest beats, so it switches tasks: a mechanism that saw none of it has
 	// no trap in place.
 	if r.watcher != nil && !r.cut() && during.Beats > 0 && r.watcher.Signals() == 0 {
-		return invalid(fmt.Sprintf("%s gave no signal although the guest beat: the trap is not armed", r.mech.Name))
+		return r.unarmed()
 	}
 
 	var t0 int64
@@ -267,17 +270,30 @@ func (r *run) all() (err error) {
 	}
 	// After a fault without a way back the guest is not asked for more.
 	if t0 == 0 || !r.final() {
-		start := r.count().Beats
-		alive, err := r.beatsWithin(2, ms(r.p.Timing.RecoveryMS))
-		if err != nil {
+		if err := r.outlives(); err != nil {
 			return err
-		}
-		r.rec.Guest.BeatsAfter = r.count().Beats - start
-		if !alive {
-			return invalid("the guest made no progress after the monitor was detached")
 		}
 	}
 	r.conclude(t0)
+	return nil
+}
+
+// unarmed says that a mechanism saw nothing of a guest that beats.
+func (r *run) unarmed() error {
+	return invalid(fmt.Sprintf("%s gave no signal although the guest beat: the trap is not armed", r.mech.Name))
+}
+
+// outlives confirms that the guest goes on without the monitor.
+func (r *run) outlives() error {
+	start := r.count().Beats
+	alive, err := r.beatsWithin(2, ms(r.p.Timing.RecoveryMS))
+	if err != nil {
+		return err
+	}
+	r.rec.Guest.BeatsAfter = r.count().Beats - start
+	if !alive {
+		return invalid("the guest made no progress after the monitor was detached")
+	}
 	return nil
 }
 
@@ -419,7 +435,7 @@ func (r *run) attach() error {
 	return nil
 }
 
-// detach ends monitor and trace and writes down what they counted.
+// detach ends monitor and trace and adds what they counted to the record.
 func (r *run) detach() (monitor.Counters, error) {
 	var c monitor.Counters
 	var merr error
@@ -429,35 +445,36 @@ func (r *run) detach() (monitor.Counters, error) {
 		}
 		r.writeAlarms()
 	}
-	r.rec.WindowNS = r.env.Now() - r.armedAt
+	r.rec.WindowNS += r.env.Now() - r.armedAt
 	n, terr := r.traced.Stop()
 	if terr != nil {
 		terr = fmt.Errorf("trace EPT violations: %w", terr)
 	}
-	r.rec.Events = results.Events{
+	r.rec.Events.Add(results.Events{
 		Delivered: c.Accesses + c.Breakpoints + c.CR3, Steps: c.Steps, RingFull: c.RingFull,
 		Signals: c.Signals, Switches: c.Switches, Samples: c.Samples, Looks: c.Looks, Strange: c.Strange,
-	}
-	r.rec.BackedOut = c.BackedOut
+	})
 	if c.BackedOut != "" {
-		r.rec.BackOutNS = &c.BackOutNS
+		r.rec.BackedOut, r.rec.BackOutNS = c.BackedOut, &c.BackOutNS
 	}
 	perm := min(n.Trapped, c.Accesses)
-	r.rec.EPT = results.EPT{
+	r.rec.EPT.Add(results.EPT{
 		Permission: perm, Suppressed: n.Trapped - perm,
 		Lazy: n.Lazy, MMIO: n.MMIO, Superpage: n.Superpage, Residual: n.Residual,
 		Total:     n.Trapped + n.Lazy + n.MMIO + n.Superpage + n.Residual,
 		TraceLost: n.Lost,
-	}
+	})
 	return c, errors.Join(merr, terr)
 }
 
+// writeAlarms writes down the alarms of the session that has ended. Of several
+// sessions the monitored windows follow each other.
 func (r *run) writeAlarms() {
-	r.rec.Alarms = nil
+	zero := r.armedAt - r.rec.WindowNS
 	for _, a := range r.watcher.Alarms() {
-		out := results.Alarm{Class: string(a.Class), StartNS: a.StartNS - r.armedAt}
+		out := results.Alarm{Class: string(a.Class), StartNS: a.StartNS - zero}
 		if a.EndNS != 0 {
-			end := a.EndNS - r.armedAt
+			end := a.EndNS - zero
 			out.EndNS = &end
 		}
 		r.rec.Alarms = append(r.rec.Alarms, out)
@@ -476,10 +493,16 @@ func (r *run) progressRatio(before, during beat.Count) {
 	if r.sc.Workload.Works() {
 		on, off = during.Work, before.Work
 	}
-	if off > 0 {
-		ratio := math.Round(1e4*float64(on)/float64(off)) / 1e4
-		r.rec.Guest.ProgressRatio = &ratio
+	r.rec.Guest.ProgressRatio = fraction(float64(on), float64(off))
+}
+
+// fraction is on over off, to four digits; nil if there is none.
+func fraction(on, off float64) *float64 {
+	if off <= 0 {
+		return nil
 	}
+	ratio := math.Round(1e4*on/off) / 1e4
+	return &ratio
 }
 
 // conclude says what the trial came to. Its ground truth is confirmed here.
