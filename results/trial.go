@@ -122,6 +122,10 @@ type Trial struct {
 	MemoryMiB int    `json:"memory_mib"`
 	Seed      uint64 `json:"seed"`
 
+	// Thresholds are those of the detector that the suite set, by name and in the unit
+	// that the name says; the others had their defaults.
+	Thresholds map[string]int64 `json:"thresholds,omitempty"`
+
 	Outcome  Outcome  `json:"outcome"`
 	Reason   string   `json:"reason,omitempty"` // why the outcome is invalid, in one sentence
 	Class    string   `json:"class,omitempty"`  // class of the verdict, absent without one
@@ -157,6 +161,10 @@ type Trial struct {
 	// Workload is what a workload got done with and without the monitor, of a trial
 	// that measures one.
 	Workload *Workload `json:"workload,omitempty"`
+	// Console is the end of what the guest's console said during the trial, as
+	// [CleanConsole] makes it. It is absent if the guest was silent, or its console is
+	// not logged.
+	Console string `json:"console,omitempty"`
 	// Baselines is what the watchdogs of Linux and Xen said, if anybody asked.
 	Baselines *Baselines `json:"baselines,omitempty"`
 }

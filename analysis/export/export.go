@@ -124,8 +124,12 @@ func configuration(m *results.Manifest) []benchfmt.Config {
 // name is the benchmark's name after the word Benchmark.
 func name(t *results.Trial) string {
 	k := analysis.KeyOf(t)
-	return fmt.Sprintf("Trial/scenario=%s/mechanism=%s/driver=%s/kernel=%s/vcpus=%d/memory=%dMiB",
+	name := fmt.Sprintf("Trial/scenario=%s/mechanism=%s/driver=%s/kernel=%s/vcpus=%d/memory=%dMiB",
 		word(k.Title()), word(k.Mechanism), word(k.Driver), word(k.Kernel), k.VCPUs, k.MemoryMiB)
+	if k.Thresholds != "" {
+		name += "/thresholds=" + word(strings.ReplaceAll(k.Thresholds, " ", ":"))
+	}
+	return name
 }
 
 // word makes a part of a name of text that may be anything: no space, which ends

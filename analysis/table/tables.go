@@ -32,6 +32,7 @@ func Kinds() []Kind {
 		{"overhead", "progress of the guest beside that without a monitor", plain(Overhead)},
 		{"events", "what an event costs", plain(Events)},
 		{"qos", "quality of the detector: detection time and false alarms", QoS},
+		{"sweep", "detection times and false alarms by the value of a threshold", Sweep},
 	}
 }
 
@@ -278,10 +279,7 @@ func QoS(set *analysis.Set) (*Table, error) {
 		if q := a.QoS; q != nil {
 			const hour = 3600
 			row = append(row, Number(q.Exposure, true, tenths), Int(q.Mistakes),
-				Cell{
-					fmt.Sprintf("%.3g [%.3g, %.3g]", hour*q.Rate, hour*q.RateCI.Lo, hour*q.RateCI.Hi),
-					[]string{number(hour * q.Rate), number(hour * q.RateCI.Lo), number(hour * q.RateCI.Hi)},
-				},
+				perHour(q),
 				Number(hour*q.Upper, true, func(x float64) string { return fmt.Sprintf("%.3g", x) }),
 				Number(q.Recurrence, !math.IsNaN(q.Recurrence), tenths),
 				Number(q.Duration, q.Mistakes > 0 && a.Unended == 0, tenths), Number(q.Good, !math.IsNaN(q.Good), tenths),

@@ -122,6 +122,7 @@ func Run(ctx context.Context, p plan.Trial, env Env) (results.Trial, error) {
 		Schema: results.Schema, Suite: p.Suite, Trial: p.Index, Block: p.Block,
 		Scenario: p.Scenario, Mechanism: p.Mechanism, Driver: p.Driver, Host: env.Host,
 		GuestKernel: env.Release, GuestBoot: p.Guest.Boot, Superpages: p.Guest.Superpages, Programs: p.Guest.Programs, VCPUs: p.Guest.VCPUs, MemoryMiB: p.Guest.MemoryMiB, Seed: p.Seed,
+		Thresholds: p.Thresholds,
 	}
 	sc, err := scenarios.Find(p.Scenario)
 	if err != nil {

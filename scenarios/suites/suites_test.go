@@ -305,6 +305,7 @@ func FuzzParse(f *testing.F) {
 		}
 		f.Add(data)
 	}
+	f.Add([]byte(sweeping))
 	f.Add([]byte("a: &a [*a]\n"))
 	f.Add([]byte("? [x]\n: y\n"))
 	f.Add([]byte("<<: {name: x}\n"))
