@@ -77,8 +77,8 @@ func (s *Set) Sweep(name string, level float64) ([]SweepPoint, error) {
 				p.Alarms++
 				p.Classes = addName(p.Classes, t.Class)
 			}
-			if !c.Fault { // how often faults come is the suite's choice
-				watches[p] = append(watches[p], watched(&t))
+			if w, _ := watched(&t); !c.Fault { // how often faults come is the suite's choice
+				watches[p] = append(watches[p], w)
 			}
 		}
 	}

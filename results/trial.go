@@ -17,7 +17,7 @@ const (
 )
 
 // EPT counts EPT violations seen by the hypervisor's trace during a trial's
-// monitored window (attach to detach), by class. Total is the sum of the
+// monitored window (attach to detach; of several windows, in all of them), by class. Total is the sum of the
 // others.
 type EPT struct {
 	Total      uint64 `json:"total"`
@@ -28,6 +28,18 @@ type EPT struct {
 	Suppressed uint64 `json:"suppressed"` // on a trapped frame, but resolved by Xen without an event
 	Residual   uint64 `json:"residual"`   // none of the above
 	TraceLost  uint64 `json:"trace_lost"` // trace records the hypervisor had to drop; not part of Total
+}
+
+// Add adds the counts of another window.
+func (e *EPT) Add(o EPT) {
+	e.Total += o.Total
+	e.Permission += o.Permission
+	e.Lazy += o.Lazy
+	e.MMIO += o.MMIO
+	e.Superpage += o.Superpage
+	e.Suppressed += o.Suppressed
+	e.Residual += o.Residual
+	e.TraceLost += o.TraceLost
 }
 
 // Events counts what the monitor's ring delivered.
@@ -45,13 +57,26 @@ type Events struct {
 	Strange  uint64 `json:"strange,omitempty"` // events that no trap explains
 }
 
+// Add adds the counts of another window.
+func (e *Events) Add(o Events) {
+	e.Delivered += o.Delivered
+	e.Steps += o.Steps
+	e.RingFull += o.RingFull
+	e.Signals += o.Signals
+	e.Switches += o.Switches
+	e.Samples += o.Samples
+	e.Looks += o.Looks
+	e.Strange += o.Strange
+}
+
 // Guest is the ground truth of the guest's own progress.
 type Guest struct {
 	// ProgressRatio is the workload's progress rate with the monitor attached
 	// over the rate just before, in paired windows of equal length of dom0's
 	// clock. 1 means no cost, 0 that the guest stood still. For mechanism none it
 	// is the price of the trace that counts EPT violations, which the others pay
-	// too. Absent when a verdict cut the windows short.
+	// too. Absent when a verdict cut the windows short. In a trial with a Workload it
+	// is that of its windows, all of them with the trace.
 	ProgressRatio *float64 `json:"progress_ratio,omitempty"`
 	BeatsBefore   uint64   `json:"beats_before"` // heartbeats in the window before attach
 	BeatsDuring   uint64   `json:"beats_during"` // heartbeats in the monitored window before injection
@@ -64,6 +89,13 @@ type Guest struct {
 	// SilentVCPUs are the vCPUs whose heartbeat had stopped at the end of the
 	// ground-truth window.
 	SilentVCPUs []int `json:"silent_vcpus,omitempty"`
+}
+
+// Alarm is a time during which a monitor held the guest for hung.
+type Alarm struct {
+	Class   string `json:"class"`
+	StartNS int64  `json:"start_ns"`         // from the beginning of the monitored window
+	EndNS   *int64 `json:"end_ns,omitempty"` // the same; absent if the alarm lasted until the monitor was detached
 }
 
 // Trial is one cell of the matrix, once. All times are nanoseconds of dom0's
@@ -82,10 +114,13 @@ type Trial struct {
 	// absent for one without both.
 	GuestBoot string `json:"guest_boot,omitempty"`
 	// Superpages says that the hypervisor gave the guest large pages.
-	Superpages bool   `json:"superpages,omitempty"`
-	VCPUs      int    `json:"vcpus"`
-	MemoryMiB  int    `json:"memory_mib"`
-	Seed       uint64 `json:"seed"`
+	Superpages bool `json:"superpages,omitempty"`
+	// Programs is the set of programs in the guest's initramfs, absent for a guest
+	// without.
+	Programs  string `json:"programs,omitempty"`
+	VCPUs     int    `json:"vcpus"`
+	MemoryMiB int    `json:"memory_mib"`
+	Seed      uint64 `json:"seed"`
 
 	// Thresholds are those of the detector that the suite set, by name and in the unit
 	// that the name says; the others had their defaults.
@@ -107,9 +142,15 @@ type Trial struct {
 	// that went on is seen a heartbeat and a look later. Absent if it never did.
 	UndoneNS  *int64 `json:"undone_ns,omitempty"`
 	ResumedNS *int64 `json:"resumed_ns,omitempty"`
-	WindowNS  int64  `json:"window_ns"`            // length of the monitored window, attach to detach
-	Recovered *bool  `json:"recovered,omitempty"`  // the guest went on after the fault was lifted; absent if there is no way back
-	BackedOut string `json:"backed_out,omitempty"` // why the monitor let go of the guest by itself before the end
+	// AllClearNS is when the monitor said that the hang is over, from when the fault
+	// had been lifted. Absent if it never did, gave no verdict, or the guest did not go on.
+	AllClearNS *int64 `json:"all_clear_ns,omitempty"`
+	// Alarms are the times during which the monitor held the guest for hung, in order,
+	// from its first verdict to its word that the hang is over.
+	Alarms    []Alarm `json:"alarms,omitempty"`
+	WindowNS  int64   `json:"window_ns"`            // length of the monitored window, attach to detach; of several, their sum
+	Recovered *bool   `json:"recovered,omitempty"`  // the guest went on after the fault was lifted; absent if there is no way back
+	BackedOut string  `json:"backed_out,omitempty"` // why the monitor let go of the guest by itself before the end
 	// BackOutNS is the time from when the guest was first seen to stand still, of the
 	// monitor's doing, to when it was let go; absent if the monitor did not back out.
 	BackOutNS *int64 `json:"back_out_ns,omitempty"`
@@ -117,6 +158,9 @@ type Trial struct {
 	EPT    EPT    `json:"ept"`
 	Events Events `json:"events"`
 	Guest  Guest  `json:"guest"`
+	// Workload is what a workload got done with and without the monitor, of a trial
+	// that measures one.
+	Workload *Workload `json:"workload,omitempty"`
 	// Console is the end of what the guest's console said during the trial, as
 	// [CleanConsole] makes it. It is absent if the guest was silent, or its console is
 	// not logged.

@@ -58,6 +58,23 @@ func (t *Trial) Validate() error {
 	default:
 		return fmt.Errorf("trial %d: outcome %q is none of detected, missed, false_alarm, undone, clean, invalid", t.Trial, t.Outcome)
 	}
+	last := int64(0)
+	for i, a := range t.Alarms {
+		if a.StartNS < last || a.EndNS != nil && *a.EndNS < a.StartNS {
+			return fmt.Errorf("trial %d: alarm %d is out of order", t.Trial, i)
+		}
+		if a.EndNS != nil {
+			last = *a.EndNS
+		}
+	}
+	if t.AllClearNS != nil && *t.AllClearNS < 0 {
+		return fmt.Errorf("trial %d: all_clear_ns %d is negative", t.Trial, *t.AllClearNS)
+	}
+	if t.Workload != nil {
+		if err := t.Workload.validate(t.Outcome); err != nil {
+			return fmt.Errorf("trial %d: %w", t.Trial, err)
+		}
+	}
 	if t.Baselines != nil {
 		if err := t.Baselines.validate(); err != nil {
 			return fmt.Errorf("trial %d: %w", t.Trial, err)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"hangbench/guests/beat"
+	"hangbench/guests/stress"
 	"hangbench/scenarios/inject"
 )
 
@@ -48,6 +49,9 @@ type Scenario struct {
 	Summary string // one line for people
 	// Workload runs from before the monitor attaches until after it detaches.
 	Workload beat.Workload
+	// Stress is a workload that is measured with and without the monitor, by a control
+	// that does nothing else; stress.None of all others.
+	Stress stress.Workload
 	// Class is the class of the verdict that is right; empty for a control.
 	Class string
 	// Fault brings the fault in; nil for a control.
@@ -71,6 +75,14 @@ type Scenario struct {
 
 // Control reports whether the scenario has no fault.
 func (s Scenario) Control() bool { return s.Fault == nil }
+
+// Programs is the set of programs that the guest must have; empty for none.
+func (s Scenario) Programs() string {
+	if s.Stress.Stressor() == "" {
+		return ""
+	}
+	return stress.Set
+}
 
 // Lasting says why the fault cannot be undone after a time of one's choice; it
 // is empty if it can.
@@ -303,6 +315,16 @@ func All() []Scenario {
 			Sign: Silent, VCPUs: Every, Final: true,
 		},
 		{
+			ID:       "panic-reboot",
+			Summary:  "the kernel panics, does not tell the hypervisor, and reboots at once; there is no way back",
+			Workload: beat.Idle,
+			Class:    "panic",
+			Fault: func(t inject.Target) (*inject.Injection, error) {
+				return inject.PanicReboot(t, "kernel_wait4", "xen_panic_event")
+			},
+			Sign: Ended, Final: true,
+		},
+		{
 			ID:       "control-idle",
 			Summary:  "no fault; nothing runs but the heartbeat",
 			Workload: beat.Idle,
@@ -390,6 +412,41 @@ func All() []Scenario {
 			Workload:  beat.Idle,
 			Disturb:   asked("wall clock set", beat.Later, beat.Earlier),
 			Disturbed: disturbed,
+		},
+		{
+			ID:      "workload-null",
+			Summary: "measured: a process that wakes every 10 ms and sleeps again; what it costs is the measuring's own",
+			Stress:  stress.Null,
+		},
+		{
+			ID:      "workload-cpu",
+			Summary: "measured: stress-ng computes on every vCPU",
+			Stress:  stress.CPU,
+		},
+		{
+			ID:      "workload-switch",
+			Summary: "measured: stress-ng switches between two processes by way of a pipe, on every vCPU",
+			Stress:  stress.Switch,
+		},
+		{
+			ID:      "workload-fork",
+			Summary: "measured: stress-ng forks processes that end at once, on every vCPU",
+			Stress:  stress.Fork,
+		},
+		{
+			ID:      "workload-syscall",
+			Summary: "measured: stress-ng makes system calls that do next to nothing, on every vCPU",
+			Stress:  stress.Syscall,
+		},
+		{
+			ID:      "workload-fault",
+			Summary: "measured: stress-ng touches pages for the first time, on every vCPU",
+			Stress:  stress.Fault,
+		},
+		{
+			ID:      "workload-disk",
+			Summary: "measured: stress-ng writes to a file on the guest's disk, past the page cache, on every vCPU",
+			Stress:  stress.Disk,
 		},
 	}
 }

@@ -41,6 +41,10 @@ func units() []unit {
 		{"false-alarms/trial", "lower", func(t *results.Trial) (float64, bool) {
 			return one(t.Outcome == results.FalseAlarm), t.Mechanism != "none"
 		}},
+		{"all-clear-sec", "lower", func(t *results.Trial) (float64, bool) {
+			x, ok := analysis.AllClearMS(t)
+			return x / 1e3, ok
+		}},
 		{"progress", "higher", analysis.Progress},
 		{"EPT-violations/trial", "lower", analysis.EPTTotal},
 	}

@@ -259,6 +259,9 @@ func newLife(t *results.Trial) *life {
 		l.Hang = at(*t.HangNS)
 		l.Says += fmt.Sprintf("; last sign of life after %.3f s", float64(*t.HangNS)/1e9)
 	}
+	if t.AllClearNS != nil {
+		l.Says += fmt.Sprintf("; said to be over %.3f s after it was lifted", float64(*t.AllClearNS)/1e9)
+	}
 	return l
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -46,8 +47,8 @@ func (l *labFlags) open(env *Env) (lab.Cache, error) {
 	return c, nil
 }
 
-// build builds the lab, or the one whose guests have superpages.
-func (l *labFlags) build(ctx context.Context, env *Env, p *progress, superpages bool) (*lab.Lab, error) {
+// build builds a lab.
+func (l *labFlags) build(ctx context.Context, env *Env, p *progress, v lab.Variant) (*lab.Lab, error) {
 	c, err := l.open(env)
 	if err != nil {
 		return nil, err
@@ -67,9 +68,9 @@ func (l *labFlags) build(ctx context.Context, env *Env, p *progress, superpages 
 		}
 	}
 	built, err := lab.Build(ctx, lab.Options{
-		Cache: c, Source: src, LibVMI: vmi, Mirror: mirror, Fields: dom0.Fields(), Superpages: superpages,
+		Cache: c, Source: src, LibVMI: vmi, Mirror: mirror, Fields: dom0.Fields(), Variant: v,
 		Layout: lab.Layout{ModuleDir: agent.ModuleDir, GuestDir: agent.GuestDir, BlockScript: agent.BlockScript,
-			KernelFile: dom0.KernelFile, ProfileFile: dom0.ProfileFile, RelocsFile: dom0.RelocsFile, Mark: dom0.LabMark, Yardstick: dom0.Yardstick},
+			KernelFile: dom0.KernelFile, ProfileFile: dom0.ProfileFile, RelocsFile: dom0.RelocsFile, RamdiskFile: dom0.RamdiskFile, Mark: dom0.LabMark, Yardstick: dom0.Yardstick},
 		Progress: func(step string, done, total int64) { p.bytes("lab: "+step, done, total) },
 	})
 	if err != nil {
@@ -126,15 +127,20 @@ func labCommand(ctx context.Context, env *Env, args []string) error {
 
 func labBuild(ctx context.Context, env *Env, args []string) error {
 	f := flags(env, "lab build", "", "Fetch the lab's packages and build its disc, unless the cache has it.")
-	superpages := f.Bool("superpages", false, "build the lab whose guests have superpages, for scenarios that need them")
+	var v lab.Variant
+	f.BoolVar(&v.Superpages, "superpages", false, "build the lab whose guests have superpages, for scenarios that need them")
+	f.StringVar(&v.Programs, "programs", "", "build the lab whose guests may have these programs: `NAME` is "+strings.Join(lab.GuestPrograms(), " or "))
 	var lf labFlags
 	lf.add(f)
 	lf.addLibVMI(f)
 	if err := parse(f, args, 0, 0); err != nil {
 		return err
 	}
+	if v.Programs != "" && !slices.Contains(lab.GuestPrograms(), v.Programs) {
+		return usagef("--programs %s: there are %s", v.Programs, strings.Join(lab.GuestPrograms(), ", "))
+	}
 	p := newProgress(env, 0)
-	l, err := lf.build(ctx, env, p, *superpages)
+	l, err := lf.build(ctx, env, p, v)
 	p.end()
 	if err != nil {
 		return err
@@ -153,21 +159,21 @@ func labBuild(ctx context.Context, env *Env, args []string) error {
 
 // host builds the lab and opens it as a host.
 func (l *labFlags) host(ctx context.Context, env *Env, p *progress) (*labhost.Host, error) {
-	built, err := l.build(ctx, env, p, false)
+	built, err := l.build(ctx, env, p, lab.Variant{})
 	if err != nil {
 		return nil, err
 	}
 	return l.hostOf(ctx, env, p, built, func(w string) { p.clear(); env.warn("%s", w) })
 }
 
-// hostOf opens a lab that is built as a host, which builds the one with
-// superpages when it is needed.
+// hostOf opens a lab that is built as a host, which builds the others when they are
+// needed.
 func (l *labFlags) hostOf(ctx context.Context, env *Env, p *progress, built *lab.Lab, warn func(string)) (*labhost.Host, error) {
 	h, err := labhost.New(ctx, built, warn, p.step)
 	if err != nil {
 		return nil, err
 	}
-	h.Superpages = func(ctx context.Context) (*lab.Lab, error) { return l.build(ctx, env, p, true) }
+	h.Variant = func(ctx context.Context, v lab.Variant) (*lab.Lab, error) { return l.build(ctx, env, p, v) }
 	return h, nil
 }
 
@@ -181,7 +187,7 @@ func labEnv(ctx context.Context, env *Env, args []string) error {
 		return err
 	}
 	p := newProgress(env, 0)
-	l, err := lf.build(ctx, env, p, false)
+	l, err := lf.build(ctx, env, p, lab.Variant{})
 	p.end()
 	if err != nil {
 		return err

@@ -27,6 +27,7 @@ func vocabulary() suites.Vocabulary {
 		MinVCPUs: map[string]int{},
 		Only:     map[string][]string{},
 		Lasting:  map[string]string{},
+		Programs: lab.GuestPrograms(), Workloads: map[string]string{},
 	}
 	for _, b := range watchdog.Settings() {
 		v.Baselines = append(v.Baselines, string(b))
@@ -41,6 +42,9 @@ func vocabulary() suites.Vocabulary {
 		}
 		if s.MinVCPUs > 1 {
 			v.MinVCPUs[s.ID] = s.MinVCPUs
+		}
+		if s.Stress.Known() {
+			v.Workloads[s.ID] = s.Programs()
 		}
 		if s.OfMonitor {
 			v.Only[s.ID] = lifting()
@@ -202,6 +206,9 @@ func checkCommand(ctx context.Context, env *Env, args []string) error {
 		}
 		if t.Guest.Superpages {
 			boot += " superpages"
+		}
+		if t.Guest.Programs != "" {
+			boot += " with " + t.Guest.Programs
 		}
 		if t.BoundedMS > 0 {
 			boot += fmt.Sprintf(" undone after %d ms", t.BoundedMS)

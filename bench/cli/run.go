@@ -21,6 +21,7 @@ import (
 	"hangbench/bench/plan"
 	"hangbench/bench/run"
 	"hangbench/bench/xenhost"
+	"hangbench/guests/lab"
 	"hangbench/results"
 	"hangbench/scenarios/suites"
 )
@@ -101,7 +102,7 @@ func (h *hostFlags) open(ctx context.Context, env *Env, p *progress, s *suites.S
 		}, nil
 	}
 	h.lab.libvmi = needsLibVMI(s.Drivers...)
-	l, err := h.lab.build(ctx, env, p, false)
+	l, err := h.lab.build(ctx, env, p, lab.Variant{})
 	if err != nil {
 		return nil, err
 	}

@@ -54,10 +54,19 @@ const (
 	RelocsFile  = "relocs"
 )
 
+// RamdiskFile is the name, in the folder of guest kernels, of the initramfs of
+// guests with a set of programs; the empty set has the ordinary one.
+func RamdiskFile(programs string) string {
+	if programs == "" {
+		return "initrd"
+	}
+	return "initrd-" + programs
+}
+
 // Host is an open control domain.
 type Host struct {
 	Kind string // lab or xen
-	// Guests holds a folder for each guest kernel, and the initramfs "initrd".
+	// Guests holds a folder for each guest kernel, and their initramfs (RamdiskFile).
 	Guests string
 	// Work is a folder for temporary files.
 	Work string
@@ -183,7 +192,7 @@ func (h *Host) NewGuest(ctx context.Context, name string, spec suites.Guest) (_ 
 	}
 	g.Domid, err = h.tools.Create(ctx, xl.Config{
 		Name: name, VCPUs: spec.VCPUs, MemoryMiB: spec.MemoryMiB,
-		Kernel: image, Ramdisk: filepath.Join(h.Guests, "initrd"), Cmdline: args,
+		Kernel: image, Ramdisk: filepath.Join(h.Guests, RamdiskFile(spec.Programs)), Cmdline: args,
 		Altp2m: xl.Altp2mExternal,
 		Disk:   path,
 	})

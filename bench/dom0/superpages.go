@@ -2,6 +2,8 @@ package dom0
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -28,6 +30,11 @@ func Superpages(commandLine string) bool {
 // CheckGuest says why such a guest cannot be had here. A guest that asks for no
 // superpages may run where Xen has them: that is the doctor's to warn of.
 func (h *Host) CheckGuest(spec suites.Guest) error {
+	if spec.Programs != "" {
+		if _, err := os.Stat(filepath.Join(h.Guests, RamdiskFile(spec.Programs))); err != nil {
+			return fmt.Errorf("the guest is to have %s, and the folder of guest kernels has no initramfs with it (%w): take one that \"hangbench lab build --programs %s\" makes", spec.Programs, err, spec.Programs)
+		}
+	}
 	if !spec.Superpages {
 		return nil
 	}

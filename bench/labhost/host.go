@@ -33,11 +33,11 @@ type Host struct {
 	Warn func(string)
 	// Progress is told of the making of snapshots.
 	Progress func(stage string)
-	// Superpages builds the lab whose guests have superpages, when the first such
-	// guest is asked for. Without it there are none.
-	Superpages func(context.Context) (*lab.Lab, error)
+	// Variant builds another lab of the same source, when the first guest is asked for
+	// that cannot be had in Lab. Without it there are no such guests.
+	Variant func(context.Context, lab.Variant) (*lab.Lab, error)
 
-	variant variant
+	variants variants
 
 	mu    sync.Mutex // held while a snapshot is made
 	times Times
@@ -60,42 +60,53 @@ func New(ctx context.Context, l *lab.Lab, warn, progress func(string)) (*Host, e
 	return &Host{Lab: l, Shim: shim, Warn: warn, Progress: progress}, nil
 }
 
-// variant is the host of the lab with superpages, once somebody needs it.
-type variant struct {
+// variants are the hosts of other labs, once somebody needs them.
+type variants struct {
 	mu sync.Mutex
-	h  *Host
+	of map[lab.Variant]*Host
 }
 
-// of returns the host on which such guests run: h, or that of the lab with
-// superpages, which is built if nobody has asked for it before.
+// of returns the host on which such guests run: h, or that of another lab, which is
+// built if nobody has asked for it before.
 func (h *Host) of(ctx context.Context, g suites.Guest) (*Host, error) {
-	if !g.Superpages {
+	v := lab.Variant{Superpages: g.Superpages, Programs: g.Programs}
+	if v == (lab.Variant{}) {
 		return h, nil
 	}
-	if h.Superpages == nil {
-		return nil, errors.New("this lab has no guests with superpages")
+	what := "guests with " + g.Programs
+	if v.Superpages {
+		what = "guests with superpages"
 	}
-	h.variant.mu.Lock()
-	defer h.variant.mu.Unlock()
-	if h.variant.h == nil {
-		l, err := h.Superpages(ctx)
+	if h.Variant == nil {
+		return nil, fmt.Errorf("this lab has no %s", what)
+	}
+	h.variants.mu.Lock()
+	defer h.variants.mu.Unlock()
+	other := h.variants.of[v]
+	if other == nil {
+		l, err := h.Variant(ctx, v)
 		if err != nil {
-			return nil, fmt.Errorf("build the lab with superpages: %w", err)
+			return nil, fmt.Errorf("build the lab for %s: %w", what, err)
 		}
-		h.variant.h = &Host{Lab: l, Shim: h.Shim, Warn: h.Warn, Progress: h.Progress}
+		other = &Host{Lab: l, Shim: h.Shim, Warn: h.Warn, Progress: h.Progress}
+		if h.variants.of == nil {
+			h.variants.of = map[lab.Variant]*Host{}
+		}
+		h.variants.of[v] = other
 	}
-	return h.variant.h, nil
+	return other, nil
 }
 
-// Close lets go of the lab with superpages, if there is one. The lab the host was
-// made of is its maker's to close.
+// Close lets go of the other labs. The one the host was made of is its maker's to
+// close.
 func (h *Host) Close() error {
-	h.variant.mu.Lock()
-	defer h.variant.mu.Unlock()
-	if h.variant.h == nil {
-		return nil
+	h.variants.mu.Lock()
+	defer h.variants.mu.Unlock()
+	var err error
+	for _, other := range h.variants.of {
+		err = errors.Join(err, other.Lab.Close())
 	}
-	return h.variant.h.Lab.Close()
+	return err
 }
 
 // Times returns what was measured so far.

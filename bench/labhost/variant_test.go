@@ -30,7 +30,10 @@ func TestVariant(t *testing.T) {
 	}
 	built := 0
 	failure := errors.New("disk full")
-	h.Superpages = func(context.Context) (*lab.Lab, error) {
+	h.Variant = func(_ context.Context, v lab.Variant) (*lab.Lab, error) {
+		if !v.Superpages || v.Programs != "" {
+			t.Errorf("lab %+v is built for a guest with superpages", v)
+		}
 		if built++; built == 1 {
 			return nil, failure
 		}

@@ -26,6 +26,8 @@ type Watcher interface {
 	Signals() uint64
 	// Undecided says why there is no verdict yet.
 	Undecided() []string
+	// Alarms are the times during which the guest was held for hung.
+	Alarms() []monitor.Alarm
 	// Mishandle breaks the monitor on purpose, or mends it.
 	Mishandle(on bool) error
 	Detach() (monitor.Counters, error)
@@ -119,7 +121,7 @@ func Run(ctx context.Context, p plan.Trial, env Env) (results.Trial, error) {
 	rec := results.Trial{
 		Schema: results.Schema, Suite: p.Suite, Trial: p.Index, Block: p.Block,
 		Scenario: p.Scenario, Mechanism: p.Mechanism, Driver: p.Driver, Host: env.Host,
-		GuestKernel: env.Release, GuestBoot: p.Guest.Boot, Superpages: p.Guest.Superpages, VCPUs: p.Guest.VCPUs, MemoryMiB: p.Guest.MemoryMiB, Seed: p.Seed,
+		GuestKernel: env.Release, GuestBoot: p.Guest.Boot, Superpages: p.Guest.Superpages, Programs: p.Guest.Programs, VCPUs: p.Guest.VCPUs, MemoryMiB: p.Guest.MemoryMiB, Seed: p.Seed,
 		Thresholds: p.Thresholds,
 	}
 	sc, err := scenarios.Find(p.Scenario)
@@ -186,6 +188,9 @@ func (r *run) all() (err error) {
 		}
 		defer r.writeBaselines() // of an invalid trial too
 	}
+	if r.sc.Stress.Known() {
+		return r.paired()
+	}
 	r.env.Progress("baseline")
 	before, err := r.window(ms(r.p.Timing.BaselineMS))
 	if err != nil {
@@ -219,7 +224,7 @@ func (r *run) all() (err error) {
 	}
 	r.rec.Guest.BeatsDuring, r.rec.Guest.WorkDuring = during.Beats, during.Work
 	r.progressRatio(before, during)
-	if r.sc.Disturb != nil && r.verdict == nil {
+	if r.sc.Disturb != nil && !r.cut() {
 		if err := r.disturb(&fault, during); err != nil {
 			return err
 		}
@@ -231,8 +236,8 @@ func (r *run) all() (err error) {
 	}
 	// The guest beats, so it switches tasks: a mechanism that saw none of it has
 	// no trap in place.
-	if r.watcher != nil && r.verdict == nil && during.Beats > 0 && r.watcher.Signals() == 0 {
-		return invalid(fmt.Sprintf("%s gave no signal although the guest beat: the trap is not armed", r.mech.Name))
+	if r.watcher != nil && !r.cut() && during.Beats > 0 && r.watcher.Signals() == 0 {
+		return r.unarmed()
 	}
 
 	var t0 int64
@@ -266,17 +271,30 @@ func (r *run) all() (err error) {
 	}
 	// After a fault without a way back the guest is not asked for more.
 	if t0 == 0 || !r.final() {
-		start := r.count().Beats
-		alive, err := r.beatsWithin(2, ms(r.p.Timing.RecoveryMS))
-		if err != nil {
+		if err := r.outlives(); err != nil {
 			return err
-		}
-		r.rec.Guest.BeatsAfter = r.count().Beats - start
-		if !alive {
-			return invalid("the guest made no progress after the monitor was detached")
 		}
 	}
 	r.conclude(t0)
+	return nil
+}
+
+// unarmed says that a mechanism saw nothing of a guest that beats.
+func (r *run) unarmed() error {
+	return invalid(fmt.Sprintf("%s gave no signal although the guest beat: the trap is not armed", r.mech.Name))
+}
+
+// outlives confirms that the guest goes on without the monitor.
+func (r *run) outlives() error {
+	start := r.count().Beats
+	alive, err := r.beatsWithin(2, ms(r.p.Timing.RecoveryMS))
+	if err != nil {
+		return err
+	}
+	r.rec.Guest.BeatsAfter = r.count().Beats - start
+	if !alive {
+		return invalid("the guest made no progress after the monitor was detached")
+	}
 	return nil
 }
 
@@ -301,12 +319,32 @@ func (r *run) endless(t0 int64, during beat.Count, in **inject.Injection) error 
 	if r.final() {
 		return nil
 	}
+	lifted := r.env.Now()
 	recovered, err := r.recovers(during)
 	if err != nil {
 		return err
 	}
 	r.rec.Recovered = &recovered
+	if recovered && r.verdict != nil {
+		return r.awaitAllClear(lifted)
+	}
 	return nil
+}
+
+// awaitAllClear gives the monitor as long as the guest had to see that the hang
+// is over, which was lifted at lifted.
+func (r *run) awaitAllClear(lifted int64) error {
+	_, err := r.within(ms(r.p.Timing.RecoveryMS), func() bool {
+		alarms := r.watcher.Alarms()
+		if len(alarms) == 0 || alarms[len(alarms)-1].EndNS == 0 {
+			return false
+		}
+		if d := alarms[len(alarms)-1].EndNS - lifted; d >= 0 {
+			r.rec.AllClearNS = &d
+		}
+		return true
+	})
+	return err
 }
 
 // startWorkload asks for the scenario's workload and waits until it runs.
@@ -328,12 +366,16 @@ func (r *run) startWorkload() error {
 	return err
 }
 
+// cut reports whether there is a verdict that ends the trial early. A control goes
+// on: how long a false alarm lasts is part of what is measured.
+func (r *run) cut() bool { return r.verdict != nil && !r.sc.Control() }
+
 // window lets time pass and returns what the guest did meanwhile. It ends early
-// on a verdict.
+// if the trial does.
 func (r *run) window(d time.Duration) (beat.Count, error) {
 	began := r.env.Now()
 	start, end, said := r.count(), began+int64(d), began
-	for now := began; now < end && r.verdict == nil; now = r.env.Now() {
+	for now := began; now < end && !r.cut(); now = r.env.Now() {
 		if now-said >= int64(sayEvery) { // silence would be taken for a lab that is stuck
 			said = now
 			r.env.Progress(fmt.Sprintf("%d of %d s", (now-began)/1e9, d/time.Second))
@@ -354,14 +396,16 @@ func (r *run) window(d time.Duration) (beat.Count, error) {
 
 // look takes the verdict, if there is one, and notices a monitor that died.
 func (r *run) look() error {
-	if r.watcher == nil || r.verdict != nil {
+	if r.watcher == nil || r.cut() {
 		return nil
 	}
-	select {
-	case v := <-r.watcher.Verdict():
-		r.verdict = &v
-		return nil
-	default:
+	if r.verdict == nil {
+		select {
+		case v := <-r.watcher.Verdict():
+			r.verdict = &v
+			return nil
+		default:
+		}
 	}
 	select {
 	case <-r.watcher.Done():
@@ -392,7 +436,7 @@ func (r *run) attach() error {
 	return nil
 }
 
-// detach ends monitor and trace and writes down what they counted.
+// detach ends monitor and trace and adds what they counted to the record.
 func (r *run) detach() (monitor.Counters, error) {
 	var c monitor.Counters
 	var merr error
@@ -400,28 +444,42 @@ func (r *run) detach() (monitor.Counters, error) {
 		if c, merr = r.watcher.Detach(); merr != nil {
 			merr = invalid(fmt.Sprintf("the monitor failed: %v", merr))
 		}
+		r.writeAlarms()
 	}
-	r.rec.WindowNS = r.env.Now() - r.armedAt
+	r.rec.WindowNS += r.env.Now() - r.armedAt
 	n, terr := r.traced.Stop()
 	if terr != nil {
 		terr = fmt.Errorf("trace EPT violations: %w", terr)
 	}
-	r.rec.Events = results.Events{
+	r.rec.Events.Add(results.Events{
 		Delivered: c.Accesses + c.Breakpoints + c.CR3, Steps: c.Steps, RingFull: c.RingFull,
 		Signals: c.Signals, Switches: c.Switches, Samples: c.Samples, Looks: c.Looks, Strange: c.Strange,
-	}
-	r.rec.BackedOut = c.BackedOut
+	})
 	if c.BackedOut != "" {
-		r.rec.BackOutNS = &c.BackOutNS
+		r.rec.BackedOut, r.rec.BackOutNS = c.BackedOut, &c.BackOutNS
 	}
 	perm := min(n.Trapped, c.Accesses)
-	r.rec.EPT = results.EPT{
+	r.rec.EPT.Add(results.EPT{
 		Permission: perm, Suppressed: n.Trapped - perm,
 		Lazy: n.Lazy, MMIO: n.MMIO, Superpage: n.Superpage, Residual: n.Residual,
 		Total:     n.Trapped + n.Lazy + n.MMIO + n.Superpage + n.Residual,
 		TraceLost: n.Lost,
-	}
+	})
 	return c, errors.Join(merr, terr)
+}
+
+// writeAlarms writes down the alarms of the session that has ended. Of several
+// sessions the monitored windows follow each other.
+func (r *run) writeAlarms() {
+	zero := r.armedAt - r.rec.WindowNS
+	for _, a := range r.watcher.Alarms() {
+		out := results.Alarm{Class: string(a.Class), StartNS: a.StartNS - zero}
+		if a.EndNS != 0 {
+			end := a.EndNS - zero
+			out.EndNS = &end
+		}
+		r.rec.Alarms = append(r.rec.Alarms, out)
+	}
 }
 
 // progressRatio compares the paired windows, by work done if the workload does
@@ -429,17 +487,23 @@ func (r *run) detach() (monitor.Counters, error) {
 // EPT violations, which the other mechanisms pay too. Four digits are more than
 // the windows resolve.
 func (r *run) progressRatio(before, during beat.Count) {
-	if r.verdict != nil { // it cut the window short
+	if r.cut() { // it cut the window short
 		return
 	}
 	on, off := during.Beats, before.Beats
 	if r.sc.Workload.Works() {
 		on, off = during.Work, before.Work
 	}
-	if off > 0 {
-		ratio := math.Round(1e4*float64(on)/float64(off)) / 1e4
-		r.rec.Guest.ProgressRatio = &ratio
+	r.rec.Guest.ProgressRatio = fraction(float64(on), float64(off))
+}
+
+// fraction is on over off, to four digits; nil if there is none.
+func fraction(on, off float64) *float64 {
+	if off <= 0 {
+		return nil
 	}
+	ratio := math.Round(1e4*on/off) / 1e4
+	return &ratio
 }
 
 // conclude says what the trial came to. Its ground truth is confirmed here.

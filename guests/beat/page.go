@@ -31,12 +31,15 @@ const (
 	offActive   = 16
 	offAsked    = 24
 	offAnswered = 32
+	offWork     = 40 // of Measure: what and how long
+	offSeconds  = 48
 	offCPU      = 64 // one 64-byte line a vCPU, so that beaters never share a line
 	strideCPU   = 64
+	offSample   = offCPU + MaxCPUs*strideCPU // of Measure: what came of it
 )
 
 // magic is "hbbeat" and the layout's version.
-var magic = binary.LittleEndian.Uint64([]byte{'h', 'b', 'b', 'e', 'a', 't', 0, 2})
+var magic = binary.LittleEndian.Uint64([]byte{'h', 'b', 'b', 'e', 'a', 't', 0, 3})
 
 // Workload is what PID 1 is asked to run, for as long as it is wanted. A unit
 // of work is what the comment says is done over and over.
@@ -83,6 +86,15 @@ func ParseWorkload(name string) (Workload, error) {
 // Works reports whether the workload counts work.
 func (w Workload) Works() bool { return w != Idle }
 
+// Naps reports whether every vCPU is idle between one bit of it and the next.
+func (w Workload) Naps() bool {
+	switch w {
+	case Idle, Mutex, Files, Sleeper, Devices, Crossed:
+		return true
+	}
+	return false
+}
+
 // Errand is something PID 1 is asked to do once.
 type Errand uint64
 
@@ -100,6 +112,8 @@ const (
 	Watchdogs      // log how the kernel's watchdogs are armed
 	QuickWatchdogs // the same, with their smallest thresholds
 	XenWatchdog    // the same as Watchdogs, and pat Xen's domain watchdog from now on
+
+	Measure // do the work that was ordered, once, and tell how much came of it
 )
 
 // Page is a view of the shared page. All access is atomic: the two sides run
@@ -160,6 +174,51 @@ func (p *Page) Asked() (e Errand, token uint64, ok bool) {
 
 // Answer says that the errand is taken up.
 func (p *Page) Answer(token uint64) { atomic.StoreUint64(p.word(offAnswered), token) }
+
+// Order is what Measure is to do.
+type Order struct {
+	Work    uint64 // a stress.Workload
+	Seconds uint64 // for how long
+}
+
+// Order says what the next Measure is about.
+func (p *Page) Order(o Order) {
+	atomic.StoreUint64(p.word(offWork), o.Work)
+	atomic.StoreUint64(p.word(offSeconds), o.Seconds)
+}
+
+// Ordered is what Order said.
+func (p *Page) Ordered() Order {
+	return Order{Work: atomic.LoadUint64(p.word(offWork)), Seconds: atomic.LoadUint64(p.word(offSeconds))}
+}
+
+// Sample is what came of a Measure. Nothing of it is checked: it is the guest's.
+type Sample struct {
+	Failed  bool   // the guest's console says why
+	Ops     uint64 // operations done
+	NS      uint64 // time they took, by the guest's monotonic clock
+	Version uint64 // of the program: a stress.Version; 0 if it was PID 1's own
+}
+
+// Deliver publishes what came of the Measure with that token.
+func (p *Page) Deliver(token uint64, s Sample) {
+	failed := uint64(0)
+	if s.Failed {
+		failed = 1
+	}
+	for i, v := range []uint64{failed, s.Ops, s.NS, s.Version, token} { // the token last: all is there when it is
+		atomic.StoreUint64(p.word(offSample+8*i), v)
+	}
+}
+
+// Delivered returns what came of the Measure with that token, if anything has yet.
+func (p *Page) Delivered(token uint64) (s Sample, ok bool) {
+	word := func(i int) uint64 { return atomic.LoadUint64(p.word(offSample + 8*i)) }
+	if word(4) != token {
+		return s, false
+	}
+	return Sample{Failed: word(0) != 0, Ops: word(1), NS: word(2), Version: word(3)}, true
+}
 
 // Beat counts one heartbeat of a vCPU.
 func (p *Page) Beat(cpu int) { atomic.AddUint64(p.word(offCPU+cpu*strideCPU), 1) }

@@ -64,6 +64,40 @@ func TestErrands(t *testing.T) {
 	}
 }
 
+func TestMeasure(t *testing.T) {
+	p, err := New(make([]byte, Size))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Order(Order{Work: 3, Seconds: 2})
+	token := p.Ask(Measure)
+	if o := p.Ordered(); o != (Order{3, 2}) {
+		t.Errorf("ordered %+v", o)
+	}
+	if s, ok := p.Delivered(token); ok {
+		t.Errorf("%+v was delivered before anything was", s)
+	}
+	want := Sample{Ops: 1 << 40, NS: 2e9, Version: 1902}
+	p.Deliver(token, want)
+	if s, ok := p.Delivered(token); !ok || s != want {
+		t.Errorf("delivered %+v, %v, want %+v", s, ok, want)
+	}
+	next := p.Ask(Measure)
+	if s, ok := p.Delivered(next); ok {
+		t.Errorf("%+v, of the one before, was taken for the next", s)
+	}
+	p.Deliver(next, Sample{Failed: true})
+	if s, ok := p.Delivered(next); !ok || s != (Sample{Failed: true}) {
+		t.Errorf("delivered %+v, %v, want a failure", s, ok)
+	}
+	// The lines of the vCPUs are their own.
+	for cpu := range MaxCPUs {
+		if c := p.Count(cpu); c != (Count{}) {
+			t.Errorf("vCPU %d has counted %+v", cpu, c)
+		}
+	}
+}
+
 func TestWorkloadNames(t *testing.T) {
 	seen := map[string]bool{}
 	for w := range workloads {

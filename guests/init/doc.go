@@ -16,6 +16,7 @@
 //	init bomb         a fork bomb
 //	init hog          a process that leaves the others too little memory
 //	init pat          a process that pats Xen's domain watchdog
+//	init measure RUN  one run of a workload that is measured (guests/stress)
 //
 // Parts are processes, not goroutines, pinned before they start: a vCPU that
 // hangs then takes only its own heartbeat with it, never another's by way of

@@ -53,6 +53,9 @@ var parts = map[string]func(page *beat.Page, cpu int) error{
 }
 
 func run(args []string) error {
+	if len(args) == 3 && args[1] == "measure" {
+		return measure(args[2])
+	}
 	if len(args) == 3 {
 		cpu, err := strconv.Atoi(args[2])
 		if err != nil || cpu < 0 || cpu >= beat.MaxCPUs {
@@ -169,6 +172,7 @@ type supervisor struct {
 	swap    bool // is on
 	storm   int  // process group of Bomb or Thrash, 0 without one
 	patted  bool // somebody pats Xen's watchdog
+	mounted bool // a file system on the disk is
 }
 
 // work makes one workload run instead of another.

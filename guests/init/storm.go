@@ -86,6 +86,8 @@ func (s *supervisor) run(e beat.Errand) error {
 		return s.armWatchdogs(watchdog.Minimum)
 	case beat.XenWatchdog:
 		return s.armWatchdogs(watchdog.XenDefault)
+	case beat.Measure:
+		return s.measure()
 	default:
 		return fmt.Errorf("dom0 asks for errand %d, which is unknown", e)
 	}

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 
 	"hangbench/guests/image"
@@ -18,6 +19,7 @@ import (
 	"hangbench/guests/lab/bochs"
 	"hangbench/guests/lab/debian"
 	"hangbench/guests/lab/toolchain"
+	"hangbench/guests/stress"
 )
 
 // Options say what lab to build.
@@ -30,15 +32,25 @@ type Options struct {
 	// Fields are the structure fields a guest kernel's profile must have
 	// (guests/kernel, Kernel.Profile).
 	Fields []string
-	// Superpages leaves Xen's large pages for guests on. altp2m views are not safe
-	// with them: the lab is then one to provoke that in.
-	Superpages bool
+	// Variant is which lab it is.
+	Variant Variant
 	// LibVMI, if set, is put into dom0, and the agent is built on it.
 	LibVMI *LibVMI
 	// Layout names the places in dom0 that the agent looks at.
 	Layout Layout
 	// Progress is told of every step; done and total are bytes or 0.
 	Progress func(step string, done, total int64)
+}
+
+// Variant tells the labs apart that are built of one source, for guests that not
+// all have in common. The zero Variant is the ordinary lab.
+type Variant struct {
+	// Superpages leaves Xen's large pages for guests on. altp2m views are not safe
+	// with them: the lab is then one to provoke that in.
+	Superpages bool
+	// Programs is a set of programs, one of GuestPrograms, that guests may have:
+	// dom0 holds another initramfs with them, beside the ordinary one. Empty for none.
+	Programs string
 }
 
 // Layout is where the agent in dom0 finds its things.
@@ -49,6 +61,9 @@ type Layout struct {
 	RelocsFile              string // what kernel.Relocate needs to move the kernel
 	Mark                    string // on dom0's command line: this is a lab
 	Yardstick               string // the C event loop of bench/event/yardstick
+	// RamdiskFile names the initramfs of guests with a set of programs, or with the
+	// empty one.
+	RamdiskFile func(programs string) string
 }
 
 // Lab is a built lab.
@@ -76,7 +91,7 @@ const noSuperpages = " hap_1gb=0 hap_2mb=0"
 
 // xenLine is Xen's whole command line.
 func (o *Options) xenLine() string {
-	if o.Superpages {
+	if o.Variant.Superpages {
 		// Without exec-sp Xen breaks up each large page that is executed, on models of
 		// CPU with an erratum (XSA-304), and next to none are left.
 		return strings.Replace(xenArgs, "ept=ad=0", "ept=ad=0,exec-sp", 1)
@@ -98,7 +113,14 @@ var guestModules = []string{"xen-blkfront", "xen-privcmd"}
 
 // Build makes the lab, or finds the one in the cache that has the same inputs.
 func Build(ctx context.Context, o Options) (*Lab, error) {
+	if p := o.Variant.Programs; p != "" && !slices.Contains(GuestPrograms(), p) {
+		return nil, fmt.Errorf("build the lab: there are no guest programs %q; there are %s", p, strings.Join(GuestPrograms(), ", "))
+	}
 	own, older, err := o.packages(ctx)
+	if err != nil {
+		return nil, err
+	}
+	extra, err := o.programs(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -166,6 +188,9 @@ func Build(ctx context.Context, o Options) (*Lab, error) {
 	for name, release := range kernels.guests {
 		m.Guests[name] = release
 	}
+	if extra.lock != nil {
+		m.GuestPackages = extra.lock.Packages
+	}
 	if o.LibVMI != nil {
 		m.LibVMI = o.LibVMI.Version + " " + vmi.sum
 	}
@@ -177,7 +202,7 @@ func Build(ctx context.Context, o Options) (*Lab, error) {
 		return nil, fmt.Errorf("build the lab: %w", err)
 	}
 	if !l.complete() {
-		if err := o.assemble(l, kernels, work, vmi.dir); err != nil {
+		if err := o.assemble(l, kernels, work, vmi.dir, extra.prefix); err != nil {
 			l.Close()
 			return nil, err
 		}
@@ -226,6 +251,17 @@ func (o *Options) packages(ctx context.Context) (own, older unpacked, err error)
 		Dir: o.Cache.packagesOf(debian.Bookworm), Release: debian.Bookworm, Wanted: debian.KernelWanted(), Excluded: debian.KernelExcluded(),
 	})
 	return own, older, err
+}
+
+// programs fetches the packages of the guests' programs, which only who asks for
+// such guests needs.
+func (o *Options) programs(ctx context.Context) (u unpacked, err error) {
+	if o.Variant.Programs == "" {
+		return u, nil
+	}
+	return o.fetch(ctx, debian.Spec{
+		Dir: o.Cache.packagesFor(o.Variant.Programs), Wanted: debian.StressWanted(), Excluded: debian.StressExcluded(),
+	})
 }
 
 func (o *Options) fetch(ctx context.Context, s debian.Spec) (u unpacked, err error) {
@@ -385,32 +421,26 @@ func (o *Options) extract(file, dir string, guest bool) error {
 	return os.WriteFile(filepath.Join(dir, o.Layout.RelocsFile), relocs, 0o644)
 }
 
-// assemble makes initramfs and disc. vmi is where LibVMI is staged, if at all.
-func (o *Options) assemble(l *Lab, kernels *kernelSet, work, vmi string) error {
+// assemble makes initramfs and disc. vmi is where LibVMI is staged, if at all, and
+// programs where the packages of the guests' programs are laid out.
+func (o *Options) assemble(l *Lab, kernels *kernelSet, work, vmi, programs string) error {
 	if err := o.extractAll(kernels); err != nil {
 		return err
 	}
 	o.Progress("assemble", 0, 0)
-	var guest image.Tree
-	err := guest.FileFrom("init", 0o755, filepath.Join(work, "init"))
-	for _, d := range []string{"dev", "proc", "sys"} {
-		err = errors.Join(err, guest.Dir(d, 0o755))
-	}
-	// The kernel gives init its standard files from this node.
-	err = errors.Join(err, guest.CharDevice("dev/console", 0o600, 5, 1))
-	for _, release := range kernels.guests {
-		modules, merr := image.OpenModules(kernels.modules[release])
-		if merr != nil {
-			return fmt.Errorf("build the guest's initramfs: %w", merr)
+	ramdisks := map[string]string{} // by their names in dom0
+	for _, set := range []string{"", o.Variant.Programs} {
+		name := o.Layout.RamdiskFile(set)
+		if ramdisks[name] != "" {
+			continue
 		}
-		err = errors.Join(err, addModules(&guest, "lib/modules/"+release, modules, guestModules))
-	}
-	guestRD := filepath.Join(work, "guest.cpio")
-	if err := errors.Join(err, guest.WriteCPIOFile(guestRD)); err != nil {
-		return fmt.Errorf("build the guest's initramfs: %w", err)
+		ramdisks[name] = filepath.Join(work, name+".cpio")
+		if err := guestTree(kernels, work, set, programs, ramdisks[name]); err != nil {
+			return fmt.Errorf("build the guest's initramfs: %w", err)
+		}
 	}
 	dom0RD := filepath.Join(work, "dom0.cpio")
-	if err := o.dom0Tree(l.Prefix, kernels, work, vmi, guestRD, dom0RD); err != nil {
+	if err := o.dom0Tree(l.Prefix, kernels, work, vmi, ramdisks, dom0RD); err != nil {
 		return fmt.Errorf("build dom0's initramfs: %w", err)
 	}
 	disc := image.Disc{
@@ -423,6 +453,32 @@ func (o *Options) assemble(l *Lab, kernels *kernelSet, work, vmi string) error {
 		return fmt.Errorf("build the disc: %w", err)
 	}
 	return l.writeManifest()
+}
+
+// guestTree writes the initramfs of guests with a set of programs.
+func guestTree(kernels *kernelSet, work, set, prefix, out string) error {
+	var guest image.Tree
+	err := guest.FileFrom("init", 0o755, filepath.Join(work, "init"))
+	for _, d := range []string{"dev", "proc", "sys"} {
+		err = errors.Join(err, guest.Dir(d, 0o755))
+	}
+	// The kernel gives init its standard files from this node.
+	err = errors.Join(err, guest.CharDevice("dev/console", 0o600, 5, 1))
+	for _, release := range kernels.guests {
+		modules, merr := image.OpenModules(kernels.modules[release])
+		if merr != nil {
+			return merr
+		}
+		err = errors.Join(err, addModules(&guest, "lib/modules/"+release, modules, guestModules))
+	}
+	if set != "" {
+		libs := image.Libraries{Prefix: prefix, Dirs: []string{"usr/lib/x86_64-linux-gnu"}}
+		err = errors.Join(err,
+			guest.Program(stress.Program, filepath.Join(prefix, "usr/bin/stress-ng"), libs),
+			guest.Program(stress.MakeFS, filepath.Join(prefix, "usr/sbin/mke2fs"), libs),
+			guest.Dir(stress.Scratch, 0o755), guest.Dir(stress.DiskDir, 0o755))
+	}
+	return errors.Join(err, guest.WriteCPIOFile(out))
 }
 
 // built is what lab.json holds: the inputs, and what came of them.
@@ -449,7 +505,7 @@ func (l *Lab) writeManifest() error {
 	return writeFile(filepath.Join(l.Dir, ManifestFile), append(b, '\n'))
 }
 
-func (o *Options) dom0Tree(prefix string, kernels *kernelSet, work, vmi, guestRD, out string) error {
+func (o *Options) dom0Tree(prefix string, kernels *kernelSet, work, vmi string, ramdisks map[string]string, out string) error {
 	const xen = "usr/lib/xen-4.20"
 	libs := image.Libraries{Prefix: prefix, Dirs: []string{"usr/lib/x86_64-linux-gnu", xen + "/lib/x86_64-linux-gnu", xen + "/lib"}, Extra: vmi}
 	var t image.Tree
@@ -487,7 +543,9 @@ func (o *Options) dom0Tree(prefix string, kernels *kernelSet, work, vmi, guestRD
 			do(t.FileFrom(o.Layout.GuestDir+"/"+name+"/"+f, 0o644, filepath.Join(kernels.Dir, name, f)))
 		}
 	}
-	do(t.FileFrom(o.Layout.GuestDir+"/initrd", 0o644, guestRD))
+	for name, file := range ramdisks {
+		do(t.FileFrom(o.Layout.GuestDir+"/"+name, 0o644, file))
+	}
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
@@ -512,3 +570,7 @@ func addModules(t *image.Tree, dir string, from *image.Modules, names []string) 
 // GuestKernels returns the names of the guest kernels that a lab has. The first
 // is the one for whoever does not name any.
 func GuestKernels() []string { return []string{"cloud-6.12", "cloud-6.1"} }
+
+// GuestPrograms returns the names of the sets of programs that guests may have
+// (Variant.Programs).
+func GuestPrograms() []string { return []string{stress.Set} }

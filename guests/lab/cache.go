@@ -48,6 +48,7 @@ func (c Cache) path(elem ...string) string {
 // Folders of the cache.
 func (c Cache) packages() string                   { return c.path("packages") }
 func (c Cache) packagesOf(r debian.Release) string { return c.path("packages-" + string(r)) }
+func (c Cache) packagesFor(programs string) string { return c.path("packages-" + programs) }
 func (c Cache) labs() string                       { return c.path("labs") }
 func (c Cache) toolchain() string                  { return c.path("toolchain") }
 

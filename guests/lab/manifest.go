@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"hangbench/guests/lab/bochs"
 	"hangbench/guests/lab/debian"
@@ -25,6 +26,8 @@ type Manifest struct {
 	Schema   int              `json:"schema"`
 	Packages []debian.Package `json:"packages"` // name, version and hash of each
 	Kernels  []debian.Package `json:"kernels"`  // of another release, for a guest kernel only
+	// GuestPackages are those of the programs that guests may have.
+	GuestPackages []debian.Package `json:"guest_packages,omitempty"`
 	// Programs are the hashes (SHA-256) of what was built from this project's source.
 	Programs map[string]string `json:"programs"`
 	Go       string            `json:"go"` // version of the toolchain that built them
@@ -50,7 +53,7 @@ func (m *Manifest) Key() string {
 
 // Version returns the version of a package, or "".
 func (m *Manifest) Version(name string) string {
-	for _, p := range m.Packages {
+	for _, p := range slices.Concat(m.Packages, m.GuestPackages) {
 		if p.Name == name {
 			return p.Version
 		}

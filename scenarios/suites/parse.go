@@ -120,6 +120,16 @@ func (p *parser) suite(n *yaml.Node, s *Suite) {
 		if why := p.v.Lasting[name]; why != "" && bounded != nil {
 			p.errorf(bounded, "bounded_ms cannot undo scenario %q, which %s: put it in a suite of its own", name, why)
 		}
+		if needs, ok := p.v.Workloads[name]; ok {
+			for _, g := range s.Guests {
+				if needs != "" && g.Programs != needs {
+					p.errorf(n, "scenario %q needs a guest with programs: %s and one of the guests has none: put the two in suites of their own", name, needs)
+				}
+			}
+			if s.Timing.BaselineMS%1000 != 0 {
+				p.errorf(n, "scenario %q runs for whole seconds and baseline_ms is %d: use a multiple of 1000", name, s.Timing.BaselineMS)
+			}
+		}
 		for _, g := range s.Guests {
 			if need := p.v.MinVCPUs[name]; g.VCPUs < need {
 				p.errorf(n, "scenario %q needs a guest with %d vCPUs and one of the guests has %d: put the two in suites of their own", name, need, g.VCPUs)
@@ -149,11 +159,20 @@ func (p *parser) guests(n *yaml.Node) []Guest {
 				}
 			}},
 			{"superpages", false, func(n *yaml.Node) { p.boolean(n, "superpages", &g.Superpages) }},
+			{"programs", false, func(n *yaml.Node) {
+				if p.text(n, "programs", &g.Programs) {
+					p.known(n, "programs", g.Programs, p.v.Programs)
+				}
+			}},
 		})
 		if len(p.problems) > before {
 			return
 		}
 		g.VCPUs, g.MemoryMiB = int(vcpus), int(memory)
+		if g.Programs != "" && g.MemoryMiB < leastProgramsMiB {
+			p.errorf(item, "memory_mib is %d, too little for a guest with %s: use at least %d", g.MemoryMiB, g.Programs, leastProgramsMiB)
+			return
+		}
 		if g.Boot == Plain {
 			g.Boot = "" // one guest, not two, however it is written
 		}

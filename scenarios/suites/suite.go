@@ -79,6 +79,9 @@ type Guest struct {
 	// Superpages gives the guest large pages, which altp2m views do not get along
 	// with. It is a setting of the whole hypervisor: the host must have it too.
 	Superpages bool `json:"superpages,omitempty"`
+	// Programs is a set of programs that the guest's initramfs holds, as in
+	// stress-ng; empty for none. It is one of Vocabulary.Programs.
+	Programs string `json:"programs,omitempty"`
 }
 
 // How a guest's kernel is booted.
@@ -125,6 +128,7 @@ type Vocabulary struct {
 	Mechanisms []string
 	Drivers    []string
 	Kernels    []string
+	Programs   []string
 	Thresholds []Threshold
 	Baselines  []string // the first one is what "true" stands for
 	// Lasting says of a scenario why it cannot be bounded: it has no fault, or one
@@ -133,6 +137,9 @@ type Vocabulary struct {
 	// MinVCPUs says how many vCPUs a scenario needs, of those that need more than
 	// one.
 	MinVCPUs map[string]int
+	// Workloads are the scenarios that measure a workload, and the set of programs
+	// that each of them needs in its guest. They run for whole seconds.
+	Workloads map[string]string
 	// Only says with which mechanisms a scenario can be tried, of those that cannot
 	// be with every one.
 	Only map[string][]string
@@ -143,6 +150,10 @@ type Threshold struct {
 	Name     string
 	Min, Max int64
 }
+
+// leastProgramsMiB is the least memory of a guest with programs: its initramfs has
+// some 45 MiB, which the kernel holds twice while it unpacks it.
+const leastProgramsMiB = 224
 
 // Ranges of the numbers in a suite, both ends included.
 type span struct{ min, max int64 }

@@ -41,6 +41,8 @@ func Seeded(seed uint64, repetitions int) []results.Trial {
 			t.WindowNS = 4_100_000_000
 		case t.Block == 2 && t.Scenario == "control-busy" && t.Mechanism == "exec-step":
 			t.Outcome, t.Class, t.Scope = results.FalseAlarm, "soft", "full"
+			end := int64(900_000_000)
+			t.Alarms = []results.Alarm{{Class: "soft", StartNS: 500_000_000, EndNS: &end}}
 		case t.Block == 2 && t.Scenario == "control-idle" && t.Mechanism == "exec-altp2m":
 			t.Outcome, t.Reason = results.Invalid, "the guest made no progress after the monitor was detached"
 			t.EPT = results.EPT{Total: 41423, Residual: 41423}

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"hangbench/guests/beat"
+	"hangbench/guests/stress"
+)
+
+// measure starts the work that dom0 has ordered, as a process of its own: PID 1
+// has errands to look after.
+func (s *supervisor) measure() error {
+	_, token, _ := s.page.Asked()
+	// The errand is answered already, so the token is the one just given.
+	if stress.Workload(s.page.Ordered().Work) == stress.Disk {
+		if err := s.needFileSystem(); err != nil {
+			fmt.Fprintf(os.Stderr, "hangbench-init: measure: %v\n", err)
+			s.page.Deliver(token, beat.Sample{Failed: true})
+			return nil
+		}
+	}
+	cmd := exec.Command("/init", "measure", strconv.FormatUint(token, 10))
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	cmd.ExtraFiles = []*os.File{s.file}
+	cmd.Env = []string{"GOMAXPROCS=1"}
+	unpin, err := pin(s.all)
+	if err != nil {
+		return err
+	}
+	defer unpin()
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start a measured workload: %w", err)
+	}
+	s.workers = append(s.workers, cmd) // to be reaped with them
+	return nil
+}
+
+// measure does the work that was ordered and delivers what came of it under the
+// token.
+func measure(token string) error {
+	number, err := strconv.ParseUint(token, 10, 64)
+	if err != nil {
+		return fmt.Errorf("measure: %q is no token", token)
+	}
+	page, err := mapPage(pageFD)
+	if err != nil {
+		return err
+	}
+	sample, err := work(page.Ordered())
+	if err != nil {
+		page.Deliver(number, beat.Sample{Failed: true})
+		return fmt.Errorf("measure: %w", err)
+	}
+	page.Deliver(number, sample)
+	return nil
+}
+
+func work(o beat.Order) (beat.Sample, error) {
+	w := stress.Workload(o.Work)
+	if !w.Known() || o.Seconds < 1 || o.Seconds > stress.Most {
+		return beat.Sample{}, fmt.Errorf("%v for %d seconds cannot be had", w, o.Seconds)
+	}
+	if w.Stressor() == "" {
+		return naps(time.Duration(o.Seconds) * time.Second)
+	}
+	return stressNG(w, int(o.Seconds))
+}
+
+// nap is how long a nap is.
+const nap = 10 * time.Millisecond
+
+// naps sleeps to one instant after another, a nap apart, and counts them. Who is
+// woken late does not come late to the next.
+func naps(d time.Duration) (beat.Sample, error) {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
+		return beat.Sample{}, fmt.Errorf("read the clock: %w", err)
+	}
+	var s beat.Sample
+	start := ts.Nano()
+	for next := start; next < start+int64(d); s.Ops++ {
+		next += int64(nap)
+		until := unix.NsecToTimespec(next)
+		for {
+			err := unix.ClockNanosleep(unix.CLOCK_MONOTONIC, unix.TIMER_ABSTIME, &until, nil)
+			if err == nil {
+				break
+			}
+			if err != unix.EINTR {
+				return beat.Sample{}, fmt.Errorf("sleep: %w", err)
+			}
+		}
+	}
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
+		return beat.Sample{}, fmt.Errorf("read the clock: %w", err)
+	}
+	s.NS = uint64(ts.Nano() - start)
+	return s, nil
+}
+
+// resultFile is where stress-ng writes what it has done.
+const resultFile = "/" + stress.Scratch + "/result.yaml"
+
+// stressNG runs stress-ng on all vCPUs and reads what it says it has done.
+func stressNG(w stress.Workload, seconds int) (beat.Sample, error) {
+	cpus, err := onlineCPUs()
+	if err != nil {
+		return beat.Sample{}, err
+	}
+	if err := os.Remove(resultFile); err != nil && !os.IsNotExist(err) {
+		return beat.Sample{}, err
+	}
+	cmd := exec.Command("/"+stress.Program, w.Args(cpus, seconds, resultFile)...)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	cmd.Dir = "/" + stress.Scratch
+	cmd.Env = []string{} // nothing of PID 1's
+	if err := cmd.Run(); err != nil {
+		return beat.Sample{}, fmt.Errorf("stress-ng: %w", err)
+	}
+	f, err := os.Open(resultFile)
+	if err != nil {
+		return beat.Sample{}, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, 1<<20))
+	if err != nil {
+		return beat.Sample{}, err
+	}
+	r, err := stress.Parse(b)
+	if err != nil {
+		return beat.Sample{}, err
+	}
+	if r.Stressor != w.Stressor() {
+		return beat.Sample{}, fmt.Errorf("stress-ng ran %s and was asked for %s", r.Stressor, w.Stressor())
+	}
+	return beat.Sample{Ops: r.Ops, NS: uint64(r.Real), Version: uint64(r.Version)}, nil
+}
+
+// needFileSystem makes a file system on the disk and mounts it, the first time.
+func (s *supervisor) needFileSystem() error {
+	if s.mounted {
+		return nil
+	}
+	if s.swap {
+		return errors.New("the disk is swap space already")
+	}
+	if err := s.needDisk(); err != nil {
+		return err
+	}
+	// Without a journal: what is measured are the writes that were asked for.
+	mkfs := exec.Command("/"+stress.MakeFS, "-q", "-F", "-t", "ext4", "-O", "^has_journal", "-b", "4096", "-E", "nodiscard", diskPath)
+	mkfs.Stdout, mkfs.Stderr, mkfs.Env = os.Stdout, os.Stderr, []string{}
+	if err := mkfs.Run(); err != nil {
+		return fmt.Errorf("make a file system on %s: %w", diskPath, err)
+	}
+	if err := unix.Mount(diskPath, "/"+stress.DiskDir, "ext4", unix.MS_NOATIME, ""); err != nil {
+		return fmt.Errorf("mount %s: %w", diskPath, err)
+	}
+	s.mounted = true
+	return nil
+}
