@@ -87,6 +87,7 @@ type world struct {
 	ended             bool
 	stages            []string
 	toldT0            []int64
+	toldLifted        []int64
 	injectedAt        []int64 // when the lock was taken
 }
 
@@ -129,6 +130,7 @@ func (w *world) env() Env {
 			return tracer{w}, w.traceErr
 		},
 		Injected: func(t0 int64) { w.toldT0 = append(w.toldT0, t0) },
+		Lifted:   func(at int64) { w.toldLifted = append(w.toldLifted, at) },
 		Now:      func() int64 { return w.now },
 		Sleep:    w.sleep,
 		Progress: func(stage string) {
