@@ -76,6 +76,9 @@ type Guest struct {
 	// Superpages gives the guest large pages, which altp2m views do not get along
 	// with. It is a setting of the whole hypervisor: the host must have it too.
 	Superpages bool `json:"superpages,omitempty"`
+	// Neighbours is how many more guests like it are up and monitored beside it, idle
+	// and in order. 0 to 3.
+	Neighbours int `json:"neighbours,omitempty"`
 	// Programs is a set of programs that the guest's initramfs holds, as in
 	// stress-ng; empty for none. It is one of Vocabulary.Programs.
 	Programs string `json:"programs,omitempty"`
@@ -158,6 +161,7 @@ type span struct{ min, max int64 }
 var (
 	rangeVCPUs       = span{1, 8}
 	rangeMemoryMiB   = span{128, 4096}
+	rangeNeighbours  = span{0, 3}
 	rangeRepetitions = span{1, 1000}
 	rangeBaseline    = span{400, 60_000}
 	rangeObserve     = span{400, 600_000}
