@@ -19,6 +19,9 @@ type Key struct {
 	VCPUs     int
 	MemoryMiB int
 	BoundedMS int64 // how long the fault lasts; 0 if until the verdict
+	// Thresholds are the detector's that were set, as in "io_ms 500"; empty if it had
+	// its defaults.
+	Thresholds string
 }
 
 // Title is the scenario, with the length of its fault if that is bounded.
@@ -51,7 +54,8 @@ type Cell struct {
 	// Fault says that the scenario injects a fault; without, it is a control.
 	Fault bool
 	// Label names the cell's arm among the others of its scenario: the
-	// mechanism, with driver and guest where the set has several.
+	// mechanism, with driver and guest where the set has several, and the
+	// thresholds that were set.
 	Label  string
 	Trials []results.Trial
 	Counts Counts
@@ -186,13 +190,22 @@ func KeyOf(t *results.Trial) Key {
 	if t.Baselines != nil {
 		kernel += ", watchdogs " + t.Baselines.Setting // their thresholds change what the guest does, and how long a trial lasts
 	}
-	return Key{t.Scenario, t.Mechanism, t.Driver, kernel, t.VCPUs, t.MemoryMiB, t.BoundedMS}
+	return Key{t.Scenario, t.Mechanism, t.Driver, kernel, t.VCPUs, t.MemoryMiB, t.BoundedMS, thresholds(t.Thresholds)}
 }
 
 // Label is the label of the trial's cell.
 func (s *Set) Label(t *results.Trial) string { return s.label(KeyOf(t)) }
 
 func (s *Set) label(k Key) string {
+	label := s.arm(k)
+	if k.Thresholds != "" {
+		label += ", " + k.Thresholds
+	}
+	return label
+}
+
+// arm is a label without thresholds.
+func (s *Set) arm(k Key) string {
 	label := k.Mechanism
 	if len(s.drivers) > 1 {
 		label += "/" + k.Driver
@@ -252,6 +265,7 @@ func compareCells(a, b *Cell) int {
 		cmp.Compare(a.Kernel, b.Kernel),
 		cmp.Compare(a.VCPUs, b.VCPUs),
 		cmp.Compare(a.MemoryMiB, b.MemoryMiB),
+		compareThresholds(a.Thresholds, b.Thresholds),
 	)
 }
 

@@ -53,6 +53,14 @@ var (
 		}
 		return float64(*t.BackOutNS) / 1e6, true
 	}
+	// AllClearMS is the time from when a fault had been lifted to the monitor's word
+	// that the hang is over, in milliseconds.
+	AllClearMS Measure = func(t *results.Trial) (float64, bool) {
+		if t.AllClearNS == nil {
+			return 0, false
+		}
+		return float64(*t.AllClearNS) / 1e6, true
+	}
 	// WindowMS is the length of the monitored window in milliseconds.
 	WindowMS Measure = func(t *results.Trial) (float64, bool) { return float64(t.WindowNS) / 1e6, true }
 

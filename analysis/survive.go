@@ -99,7 +99,29 @@ type Accuracy struct {
 	// Early counts alarms of faults before their fault, whose time on watch is not
 	// recorded: they are not among Alarms.
 	Early int
-	QoS   *stats.QoS // over the controls, in seconds; nil if none was watched
+	// Unended counts mistakes that lasted until the monitor was detached: how long
+	// they would have lasted is not known.
+	Unended int
+	QoS     *stats.QoS // over the controls, in seconds; nil if none was watched
+}
+
+// watched is the trial of a control as a time on watch, in seconds, and how many of
+// its mistakes lasted until its end.
+func watched(t *results.Trial) (w stats.Watch, unended int) {
+	w.Length = float64(t.WindowNS) / 1e9
+	for _, alarm := range t.Alarms {
+		m := stats.Mistake{Start: min(float64(alarm.StartNS)/1e9, w.Length), End: w.Length}
+		if alarm.EndNS != nil {
+			m.End = min(float64(*alarm.EndNS)/1e9, w.Length)
+		} else {
+			unended++
+		}
+		w.Mistakes = append(w.Mistakes, m)
+	}
+	if t.Outcome == results.FalseAlarm && len(t.Alarms) == 0 { // it ended the trial
+		w.Mistakes, unended = []stats.Mistake{{Start: w.Length, End: w.Length}}, 1
+	}
+	return w, unended
 }
 
 // Accuracies returns the accuracy of every monitored arm, in the order of the
@@ -123,13 +145,12 @@ func (s *Set) Accuracies(level float64) ([]Accuracy, error) {
 			continue
 		}
 		for _, t := range c.Valid() {
-			w := stats.Watch{Length: float64(t.WindowNS) / 1e9}
 			if t.Outcome == results.FalseAlarm {
-				// A verdict ends the trial, and is not taken back in it.
-				w.Mistakes = []stats.Mistake{{Start: w.Length, End: w.Length}}
 				a.Alarms++
 			}
 			a.Controls++
+			w, unended := watched(&t)
+			a.Unended += unended
 			watches[c.Label] = append(watches[c.Label], w)
 		}
 	}

@@ -46,6 +46,7 @@ type fakeGuest struct {
 	ownInt3  int    // INT3 that reached the guest
 	ud       int    // invalid opcodes that reached it
 	shutdown string
+	panicked bool
 	switches uint64 // what its run queue counts
 	freeze   bool   // runs and gets nowhere while it is in a view other than the host's
 	spins    bool   // the switch function's first instruction jumps to itself
@@ -489,5 +490,12 @@ func (g *fakeGuest) RunQueue(_ int, q *detect.RunQueue) bool {
 	*q = detect.RunQueue{Switches: g.switches, Running: 1}
 	return true
 }
-func (g *fakeGuest) Look(k *detect.Kernel)                     { *k = detect.Kernel{Panicking: -1} }
+
+func (g *fakeGuest) Look(k *detect.Kernel) {
+	defer g.lock()()
+	if *k = (detect.Kernel{Panicking: -1}); g.panicked {
+		k.Panicking = 0
+	}
+}
+
 func (g *fakeGuest) Callers(names []string, _ uint64) []string { return names }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -58,7 +59,27 @@ type Config struct {
 	Now func() int64
 	// Record, if set, gets every observation. It must not keep it.
 	Record func(*detect.Observation)
+	// Report, if set, is told every verdict and every end of a hang. It runs on the
+	// session's thread and must not wait.
+	Report func(News)
 }
+
+// News is something that a monitor has to say: exactly one of its fields is set.
+type News struct {
+	Verdict   *detect.Verdict
+	Recovered *detect.Recovery
+}
+
+// Alarm is a time during which a session held the guest for hung, on the
+// session's clock.
+type Alarm struct {
+	Class   detect.Class // of the verdict that raised it
+	StartNS int64        // when that was given
+	EndNS   int64        // when it was certain that the hang is over; 0 if it never was
+}
+
+// MaxAlarms bounds the alarms that a session remembers: the first ones.
+const MaxAlarms = 256
 
 // DefaultPasses is Config.Passes where nothing else is asked for: one pass that
 // is followed to its end, and one that opens the trap.
@@ -116,8 +137,10 @@ type Session struct {
 	firstSwitch []uint64 // the run queues' counts when the trap was set
 	states      []VCPUState
 
-	mu       sync.Mutex // guards detector against Undecided
+	mu       sync.Mutex // guards detector against Undecided, and alarms
 	detector *detect.Detector
+	alarms   []Alarm
+	alarmed  bool // there is an alarm that has not ended
 	obs      detect.Observation
 	look     detect.Kernel
 	nextLook int64
@@ -186,6 +209,14 @@ func Attach(cfg Config) (*Session, error) {
 
 // Verdict delivers the first verdict of the session.
 func (s *Session) Verdict() <-chan detect.Verdict { return s.verdict }
+
+// Alarms returns the alarms so far, in order. It may be called at any time, from
+// any goroutine.
+func (s *Session) Alarms() []Alarm {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.alarms)
+}
 
 // Undecided says what the last observation made of each vCPU. It may be called
 // at any time, from any goroutine.
@@ -465,6 +496,9 @@ func (s *Session) sample(now int64) error {
 	if err != nil {
 		return fmt.Errorf("observe the guest: %w", err)
 	}
+	if dom.Shutdown != s.obs.Domain.Shutdown {
+		s.nextLook = now // why it ended itself stands in its memory
+	}
 	s.obs.Domain = detect.Domain{Paused: dom.Paused, Shutdown: dom.Shutdown}
 	for i := range s.obs.VCPUs {
 		if err := s.sampleVCPU(i, now, !dom.Paused && dom.Shutdown == ""); err != nil {
@@ -490,6 +524,7 @@ func (s *Session) sample(now int64) error {
 		v.Evidence = append(v.Evidence, fmt.Sprintf("the monitor let go of the guest %d ms after that set in, and polls", s.count.BackOutNS/1e6))
 		s.withheld = nil // whatever it looked like
 		s.deliver(v)
+		s.allClear(s.cfg.Now()) // it was let go
 	}
 	clear(s.spent)
 	if err := s.mech.rearm(); err != nil {
@@ -500,6 +535,7 @@ func (s *Session) sample(now int64) error {
 	}
 	s.mu.Lock()
 	v, hung := s.detector.Observe(&s.obs)
+	over, recovered := s.detector.Recovered()
 	s.mu.Unlock()
 	if hung {
 		s.withheld = &v
@@ -508,16 +544,43 @@ func (s *Session) sample(now int64) error {
 		s.deliver(*s.withheld)
 		s.withheld = nil
 	}
+	if recovered {
+		s.allClear(over.TimeNS)
+		if s.cfg.Report != nil {
+			s.cfg.Report(News{Recovered: &over})
+		}
+	}
 	return nil
 }
 
 // deliver passes a verdict on, as of now: the guest may have run while it was
-// observed. Only the first counts.
+// observed. Only the first goes to Verdict. One of another class while an alarm
+// lasts is no other alarm.
 func (s *Session) deliver(v detect.Verdict) {
 	v.TimeNS = s.cfg.Now()
 	select {
 	case s.verdict <- v:
 	default:
+	}
+	s.mu.Lock()
+	if !s.alarmed && len(s.alarms) < MaxAlarms {
+		s.alarmed = true
+		s.alarms = append(s.alarms, Alarm{Class: v.Class, StartNS: v.TimeNS})
+	}
+	s.mu.Unlock()
+	if s.cfg.Report != nil {
+		s.cfg.Report(News{Verdict: &v})
+	}
+}
+
+// allClear ends the alarm, if there is one.
+func (s *Session) allClear(now int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.alarmed {
+		s.alarmed = false
+		a := &s.alarms[len(s.alarms)-1]
+		a.EndNS = max(now, a.StartNS)
 	}
 }
 
@@ -567,11 +630,11 @@ func (s *Session) sampleVCPU(i int, now int64, live bool) error {
 		o.Sampled, o.UserMode, o.RIP, o.InterruptsOn = true, r.UserMode, r.RIP, r.InterruptsOn()
 		if !r.UserMode {
 			o.Symbol, o.Offset, _ = s.cfg.Symbols.Function(r.RIP)
-			if detect.LockSlowPath(o.Symbol) {
-				o.Lock = s.lockIn(&r)
-			}
 			if s.cfg.Kernel != nil {
 				o.Callers = s.cfg.Kernel.Callers(o.Callers, r.RSP)
+			}
+			if detect.WaitsForLock(o) {
+				o.Lock = s.lockIn(&r)
 			}
 		}
 		if err := s.watchdog.sample(s, i, now, st.CPUTimeNS, &r); err != nil {
@@ -596,7 +659,7 @@ func (s *Session) sampleVCPU(i int, now int64, live bool) error {
 }
 
 // lockIn names the first register that points at a kernel variable: in a lock
-// slow path that is the lock.
+// slow path, and in what that calls, that is the lock.
 func (s *Session) lockIn(r *Registers) string {
 	for i, v := range r.General {
 		if name, ok := s.cfg.Symbols.Data(v); ok {

@@ -109,6 +109,58 @@ func TestSession(t *testing.T) {
 	}
 }
 
+// TestDeadGuestIsLookedAt: when a guest ends itself its kernel is looked at once
+// more, whenever the next look was due.
+func TestDeadGuestIsLookedAt(t *testing.T) {
+	for _, panicked := range []bool{false, true} {
+		g := newFakeGuest(userVA)
+		m, err := FindMechanism("poll")
+		if err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		alive, dead := make(chan bool, 1), make(chan bool, 1)
+		s, err := Attach(Config{Driver: g, Mechanism: m, Trap: Trap{Symbol: "__switch_to_asm", VA: trapVA, GFN: trapGFN},
+			Kernel: g, Symbols: noNames{}, Thresholds: detect.DefaultThresholds(), Sample: 5 * time.Millisecond, Look: time.Hour,
+			Now: func() int64 { return int64(time.Since(start)) },
+			Record: func(o *detect.Observation) {
+				c := alive
+				if o.Domain.Shutdown != "" {
+					c = dead
+				}
+				select {
+				case c <- true:
+				default:
+				}
+			}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-alive
+		g.mu.Lock()
+		g.shutdown, g.panicked = "reboot", panicked
+		g.mu.Unlock()
+		<-dead
+		if panicked {
+			if v := <-s.Verdict(); v.Class != detect.ClassPanic {
+				t.Errorf("a guest that panicked and rebooted: %+v", v)
+			}
+		}
+		c, err := s.Detach()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Looks != 2 {
+			t.Errorf("panicked %v: %d looks, want one at first and one at the end", panicked, c.Looks)
+		}
+		select {
+		case v := <-s.Verdict():
+			t.Errorf("panicked %v: verdict %+v", panicked, v)
+		default:
+		}
+	}
+}
+
 // TestPasses: a guest that switches all the time is stopped no more often than
 // the passes of a sampling period allow, and still seen to switch in each.
 func TestPasses(t *testing.T) {
@@ -304,8 +356,44 @@ func TestLivelock(t *testing.T) {
 	if c.BackedOut == "" || c.BackOutNS <= 0 {
 		t.Errorf("the counters do not say that the monitor backed out, and how soon: %+v", c)
 	}
+	if a := s.Alarms(); len(a) != 1 || a[0].Class != detect.ClassMonitor || a[0].EndNS < a[0].StartNS {
+		t.Errorf("alarms %+v: the guest was let go, so it is over", a)
+	}
 	if err := g.clean(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestAlarms: an alarm lasts from the first verdict to the all-clear, whatever
+// other classes are named meanwhile; and there is a bound on how many are kept.
+func TestAlarms(t *testing.T) {
+	now, told := int64(0), 0
+	s := &Session{cfg: Config{Now: func() int64 { return now }, Report: func(n News) { told++ }}, verdict: make(chan detect.Verdict, 1)}
+	s.allClear(5) // of nothing
+	for _, step := range []struct {
+		at    int64
+		class detect.Class
+	}{{10, detect.ClassSpin}, {20, detect.ClassHard}, {30, ""}, {40, ""}, {50, detect.ClassSoft}} {
+		if now = step.at; step.class == "" {
+			s.allClear(now)
+		} else {
+			s.deliver(detect.Verdict{Class: step.class})
+		}
+	}
+	want := []Alarm{{detect.ClassSpin, 10, 30}, {detect.ClassSoft, 50, 0}}
+	if got := s.Alarms(); !slices.Equal(got, want) || told != 3 {
+		t.Errorf("alarms %+v, want %+v; %d verdicts were told, want 3", got, want, told)
+	}
+	if v := <-s.Verdict(); v.Class != detect.ClassSpin || v.TimeNS != 10 {
+		t.Errorf("the first verdict is %+v", v)
+	}
+	for now < 10_000 {
+		now++
+		s.allClear(now)
+		s.deliver(detect.Verdict{Class: detect.ClassSpin})
+	}
+	if n := len(s.Alarms()); n != MaxAlarms {
+		t.Errorf("%d alarms are kept", n)
 	}
 }
 

@@ -91,6 +91,13 @@ type Guest struct {
 	SilentVCPUs []int `json:"silent_vcpus,omitempty"`
 }
 
+// Alarm is a time during which a monitor held the guest for hung.
+type Alarm struct {
+	Class   string `json:"class"`
+	StartNS int64  `json:"start_ns"`         // from the beginning of the monitored window
+	EndNS   *int64 `json:"end_ns,omitempty"` // the same; absent if the alarm lasted until the monitor was detached
+}
+
 // Trial is one cell of the matrix, once. All times are nanoseconds of dom0's
 // monotonic clock.
 type Trial struct {
@@ -115,6 +122,10 @@ type Trial struct {
 	MemoryMiB int    `json:"memory_mib"`
 	Seed      uint64 `json:"seed"`
 
+	// Thresholds are those of the detector that the suite set, by name and in the unit
+	// that the name says; the others had their defaults.
+	Thresholds map[string]int64 `json:"thresholds,omitempty"`
+
 	Outcome  Outcome  `json:"outcome"`
 	Reason   string   `json:"reason,omitempty"` // why the outcome is invalid, in one sentence
 	Class    string   `json:"class,omitempty"`  // class of the verdict, absent without one
@@ -131,9 +142,15 @@ type Trial struct {
 	// that went on is seen a heartbeat and a look later. Absent if it never did.
 	UndoneNS  *int64 `json:"undone_ns,omitempty"`
 	ResumedNS *int64 `json:"resumed_ns,omitempty"`
-	WindowNS  int64  `json:"window_ns"`            // length of the monitored window, attach to detach; of several, their sum
-	Recovered *bool  `json:"recovered,omitempty"`  // the guest went on after the fault was lifted; absent if there is no way back
-	BackedOut string `json:"backed_out,omitempty"` // why the monitor let go of the guest by itself before the end
+	// AllClearNS is when the monitor said that the hang is over, from when the fault
+	// had been lifted. Absent if it never did, gave no verdict, or the guest did not go on.
+	AllClearNS *int64 `json:"all_clear_ns,omitempty"`
+	// Alarms are the times during which the monitor held the guest for hung, in order,
+	// from its first verdict to its word that the hang is over.
+	Alarms    []Alarm `json:"alarms,omitempty"`
+	WindowNS  int64   `json:"window_ns"`            // length of the monitored window, attach to detach; of several, their sum
+	Recovered *bool   `json:"recovered,omitempty"`  // the guest went on after the fault was lifted; absent if there is no way back
+	BackedOut string  `json:"backed_out,omitempty"` // why the monitor let go of the guest by itself before the end
 	// BackOutNS is the time from when the guest was first seen to stand still, of the
 	// monitor's doing, to when it was let go; absent if the monitor did not back out.
 	BackOutNS *int64 `json:"back_out_ns,omitempty"`
@@ -144,6 +161,10 @@ type Trial struct {
 	// Workload is what a workload got done with and without the monitor, of a trial
 	// that measures one.
 	Workload *Workload `json:"workload,omitempty"`
+	// Console is the end of what the guest's console said during the trial, as
+	// [CleanConsole] makes it. It is absent if the guest was silent, or its console is
+	// not logged.
+	Console string `json:"console,omitempty"`
 	// Baselines is what the watchdogs of Linux and Xen said, if anybody asked.
 	Baselines *Baselines `json:"baselines,omitempty"`
 }

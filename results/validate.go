@@ -3,6 +3,9 @@ package results
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"regexp"
+	"slices"
 )
 
 // ErrSchema marks a record or manifest written by another version of the
@@ -32,6 +35,9 @@ func (t *Trial) Validate() error {
 	case t.Guest.ProgressRatio != nil && !(*t.Guest.ProgressRatio >= 0):
 		return fmt.Errorf("trial %d: progress_ratio %g is negative", t.Trial, *t.Guest.ProgressRatio)
 	}
+	if err := validThresholds(t.Thresholds); err != nil {
+		return fmt.Errorf("trial %d: %w", t.Trial, err)
+	}
 	switch t.Outcome {
 	case Detected:
 		if t.DetectNS == nil {
@@ -52,6 +58,18 @@ func (t *Trial) Validate() error {
 	default:
 		return fmt.Errorf("trial %d: outcome %q is none of detected, missed, false_alarm, undone, clean, invalid", t.Trial, t.Outcome)
 	}
+	last := int64(0)
+	for i, a := range t.Alarms {
+		if a.StartNS < last || a.EndNS != nil && *a.EndNS < a.StartNS {
+			return fmt.Errorf("trial %d: alarm %d is out of order", t.Trial, i)
+		}
+		if a.EndNS != nil {
+			last = *a.EndNS
+		}
+	}
+	if t.AllClearNS != nil && *t.AllClearNS < 0 {
+		return fmt.Errorf("trial %d: all_clear_ns %d is negative", t.Trial, *t.AllClearNS)
+	}
 	if t.Workload != nil {
 		if err := t.Workload.validate(t.Outcome); err != nil {
 			return fmt.Errorf("trial %d: %w", t.Trial, err)
@@ -62,9 +80,32 @@ func (t *Trial) Validate() error {
 			return fmt.Errorf("trial %d: %w", t.Trial, err)
 		}
 	}
+	if clean := CleanConsole([]byte(t.Console)); clean != t.Console {
+		return fmt.Errorf("trial %d: the console of %d bytes is too long, or has bytes that are no text", t.Trial, len(t.Console))
+	}
 	e := t.EPT
 	if sum := e.Permission + e.Lazy + e.MMIO + e.Superpage + e.Suppressed + e.Residual; e.Total != sum {
 		return fmt.Errorf("trial %d: ept.total is %d, its classes add up to %d", t.Trial, e.Total, sum)
+	}
+	return nil
+}
+
+// thresholdName is what a threshold may be called; results know none of them by
+// name.
+var thresholdName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,39}$`)
+
+func validThresholds(set map[string]int64) error {
+	const most = 50
+	if len(set) > most {
+		return fmt.Errorf("thresholds has %d entries, more than %d", len(set), most)
+	}
+	for _, name := range slices.Sorted(maps.Keys(set)) {
+		switch v := set[name]; {
+		case !thresholdName.MatchString(name):
+			return fmt.Errorf("threshold %q: a name has lower-case letters, digits and underscores, 40 at most", name)
+		case v < 0:
+			return fmt.Errorf("threshold %s is %d, which is negative", name, v)
+		}
 	}
 	return nil
 }

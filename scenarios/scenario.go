@@ -315,6 +315,16 @@ func All() []Scenario {
 			Sign: Silent, VCPUs: Every, Final: true,
 		},
 		{
+			ID:       "panic-reboot",
+			Summary:  "the kernel panics, does not tell the hypervisor, and reboots at once; there is no way back",
+			Workload: beat.Idle,
+			Class:    "panic",
+			Fault: func(t inject.Target) (*inject.Injection, error) {
+				return inject.PanicReboot(t, "kernel_wait4", "xen_panic_event")
+			},
+			Sign: Ended, Final: true,
+		},
+		{
 			ID:       "control-idle",
 			Summary:  "no fault; nothing runs but the heartbeat",
 			Workload: beat.Idle,

@@ -51,6 +51,7 @@ func metrics() []metric {
 			return yes(t.Recovered != nil && *t.Recovered), t.Recovered != nil
 		})},
 		{"detect_ms", "ms", false, false, false, valid(analysis.DetectMS)},
+		{"all_clear_ms", "ms", false, false, false, valid(analysis.AllClearMS)},
 		{"progress", "ratio", true, false, false, valid(analysis.Progress)},
 		{"ept_total", "violations/trial", false, false, false, valid(analysis.EPTTotal)},
 	}

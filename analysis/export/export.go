@@ -40,6 +40,10 @@ func units() []unit {
 		{"false-alarms/trial", "lower", func(t *results.Trial) (float64, bool) {
 			return one(t.Outcome == results.FalseAlarm), t.Mechanism != "none"
 		}},
+		{"all-clear-sec", "lower", func(t *results.Trial) (float64, bool) {
+			x, ok := analysis.AllClearMS(t)
+			return x / 1e3, ok
+		}},
 		{"progress", "higher", analysis.Progress},
 		{"EPT-violations/trial", "lower", analysis.EPTTotal},
 	}
@@ -120,8 +124,12 @@ func configuration(m *results.Manifest) []benchfmt.Config {
 // name is the benchmark's name after the word Benchmark.
 func name(t *results.Trial) string {
 	k := analysis.KeyOf(t)
-	return fmt.Sprintf("Trial/scenario=%s/mechanism=%s/driver=%s/kernel=%s/vcpus=%d/memory=%dMiB",
+	name := fmt.Sprintf("Trial/scenario=%s/mechanism=%s/driver=%s/kernel=%s/vcpus=%d/memory=%dMiB",
 		word(k.Title()), word(k.Mechanism), word(k.Driver), word(k.Kernel), k.VCPUs, k.MemoryMiB)
+	if k.Thresholds != "" {
+		name += "/thresholds=" + word(strings.ReplaceAll(k.Thresholds, " ", ":"))
+	}
+	return name
 }
 
 // word makes a part of a name of text that may be anything: no space, which ends

@@ -37,6 +37,7 @@ func TestAllDrawn(t *testing.T) {
 		long[i].Mechanism = strings.Replace(long[i].Mechanism, "exec-step", "exec-altp2m-fast", 1)
 	}
 	shapes["long"] = long
+	shapes["sweep"] = madeup.Sweep(6)
 	for name, trials := range shapes {
 		t.Run(name, func(t *testing.T) {
 			all, err := All(trials)

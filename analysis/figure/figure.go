@@ -36,7 +36,13 @@ func All(trials []results.Trial) ([]*Figure, error) {
 		return nil, fmt.Errorf("figure: %w", err)
 	}
 	var figures []*Figure
-	for _, make := range []func(*analysis.Set) (*Figure, error){survival, coverage, violations, overhead, scaling} {
+	makers := []func(*analysis.Set) (*Figure, error){survival, coverage, violations, overhead, scaling}
+	if len(set.Swept()) > 0 {
+		// What was detected when, with a curve or a column for each setting, would be
+		// the same once more and not readable.
+		makers = []func(*analysis.Set) (*Figure, error){sweep, violations, overhead, scaling}
+	}
+	for _, make := range makers {
 		f, err := make(set)
 		if err != nil {
 			return nil, err

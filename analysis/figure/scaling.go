@@ -33,7 +33,11 @@ type scalePanel struct {
 
 // arm is what a line of the figure is of: a cell without its number of vCPUs.
 func arm(k analysis.Key) string {
-	return fmt.Sprintf("%s/%s, %s, %d MiB", k.Mechanism, k.Driver, k.Kernel, k.MemoryMiB)
+	name := fmt.Sprintf("%s/%s, %s, %d MiB", k.Mechanism, k.Driver, k.Kernel, k.MemoryMiB)
+	if k.Thresholds != "" {
+		name += ", " + k.Thresholds
+	}
+	return name
 }
 
 // scaling draws what changes with the number of vCPUs; nil unless the set has

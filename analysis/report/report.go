@@ -259,6 +259,9 @@ func newLife(t *results.Trial) *life {
 		l.Hang = at(*t.HangNS)
 		l.Says += fmt.Sprintf("; last sign of life after %.3f s", float64(*t.HangNS)/1e9)
 	}
+	if t.AllClearNS != nil {
+		l.Says += fmt.Sprintf("; said to be over %.3f s after it was lifted", float64(*t.AllClearNS)/1e9)
+	}
 	return l
 }
 
@@ -278,6 +281,8 @@ type trialRow struct {
 	Seed         uint64
 	Reason       string
 	Evidence     []string
+	Console      string // what the guest said; hostile, as is the evidence
+	Lines        string // how many that are
 }
 
 func newTrialRow(set *analysis.Set, t *results.Trial) trialRow {
@@ -285,7 +290,13 @@ func newTrialRow(set *analysis.Set, t *results.Trial) trialRow {
 	r := trialRow{
 		Trial: t.Trial, Block: t.Block, Mechanism: set.Label(t), Life: newLife(t), Outcome: string(t.Outcome), Style: string(t.Outcome),
 		Class: none, Detect: none, Events: none, Progress: none, Recovered: none,
-		Violations: t.EPT.Total, Seed: t.Seed, Reason: t.Reason, Evidence: t.Evidence,
+		Violations: t.EPT.Total, Seed: t.Seed, Reason: t.Reason, Evidence: slices.Concat(t.Evidence, overheard(t)), Console: t.Console,
+	}
+	if t.Console != "" {
+		r.Lines = "1 line"
+		if n := strings.Count(t.Console, "\n") + 1; n > 1 {
+			r.Lines = fmt.Sprintf("%d lines", n)
+		}
 	}
 	if t.Outcome == results.Missed && t.Mechanism == "none" {
 		r.Outcome, r.Style = "missed (no monitor)", ""
@@ -312,6 +323,30 @@ func newTrialRow(set *analysis.Set, t *results.Trial) trialRow {
 		}
 	}
 	return r
+}
+
+// overheard is what the guest's own watchdogs reported in the trial.
+func overheard(t *results.Trial) []string {
+	if t.Baselines == nil {
+		return nil
+	}
+	var all []string
+	for _, b := range t.Baselines.Detectors {
+		text := "the guest's own " + b.Detector + " detector: "
+		switch {
+		case b.DetectNS != nil:
+			text += fmt.Sprintf("reported %.3f s after the fault", float64(*b.DetectNS)/1e9)
+		case !b.Armed:
+			text += "not there, or off"
+		default:
+			text += fmt.Sprintf("no report in %.1f s", float64(t.Baselines.WatchedNS)/1e9)
+		}
+		if b.FalseAlarms > 0 {
+			text += fmt.Sprintf("; %d without a fault", b.FalseAlarms)
+		}
+		all = append(all, text)
+	}
+	return all
 }
 
 // provenance is everything that can change a number, and what it cost to get.

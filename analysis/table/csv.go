@@ -15,7 +15,7 @@ import (
 func writeCSV(w io.Writer, set *analysis.Set) error {
 	cw := csv.NewWriter(w)
 	head := []string{
-		"host", "scenario", "kind", "mechanism", "driver", "guest_kernel", "vcpus", "memory_mib", "bounded_ms",
+		"host", "scenario", "kind", "mechanism", "driver", "guest_kernel", "vcpus", "memory_mib", "bounded_ms", "thresholds",
 		"n", "invalid", "detected", "missed", "false_alarms", "undone", "clean", "recovered", "recovery_tried",
 		"rate_of", "rate", "rate_ci_lo", "rate_ci_hi", "class",
 	}
@@ -54,7 +54,11 @@ func writeCSV(w io.Writer, set *analysis.Set) error {
 		}
 		n := c.Counts
 		row := []string{set.Host, c.Scenario, kind, c.Mechanism, c.Driver, c.Kernel}
-		for _, v := range []int{c.VCPUs, c.MemoryMiB, int(c.BoundedMS), n.Valid, n.Invalid, n.Detected, n.Missed, n.FalseAlarms, n.Undone, n.Clean, n.Recovered, n.RecoveredOf} {
+		for _, v := range []int{c.VCPUs, c.MemoryMiB, int(c.BoundedMS)} {
+			row = append(row, strconv.Itoa(v))
+		}
+		row = append(row, c.Thresholds)
+		for _, v := range []int{n.Valid, n.Invalid, n.Detected, n.Missed, n.FalseAlarms, n.Undone, n.Clean, n.Recovered, n.RecoveredOf} {
 			row = append(row, strconv.Itoa(v))
 		}
 		if iv, err := stats.Wilson(k, n.Valid, Level); err == nil && c.Watched() {

@@ -32,6 +32,7 @@ func Kinds() []Kind {
 		{"overhead", "progress of the guest beside that without a monitor", plain(Overhead)},
 		{"events", "what an event costs", plain(Events)},
 		{"qos", "quality of the detector: detection time and false alarms", QoS},
+		{"sweep", "detection times and false alarms by the value of a threshold", Sweep},
 	}
 }
 
@@ -249,14 +250,15 @@ func QoS(set *analysis.Set) (*Table, error) {
 		TextColumn("mechanism", "mechanism"), NumberColumn("faults", "faults"), IntervalColumn("T_D half by (ms) [95% CI]", "t_d_ms"),
 		NumberColumn("controls", "controls"), NumberColumn("watched (s)", "exposure_s"), NumberColumn("mistakes", "mistakes"),
 		IntervalColumn("lambda_M (1/h) [95% CI]", "lambda_m_per_h"), NumberColumn("below (1/h)", "lambda_m_bound_per_h"),
-		NumberColumn("T_MR above (s)", "t_mr_bound_s"), NumberColumn("P_A", "p_a"), NumberColumn("early", "early"),
+		NumberColumn("T_MR (s)", "t_mr_s"), NumberColumn("T_M (s)", "t_m_s"), NumberColumn("T_G (s)", "t_g_s"),
+		NumberColumn("P_A", "p_a"), NumberColumn("early", "early"),
 	)
 	t.Flat = true
 	all, err := set.Accuracies(Level)
 	if err != nil {
 		return nil, err
 	}
-	early, alarms := 0, 0
+	early, unended := 0, 0
 	for _, a := range all {
 		var lives []stats.Lifetime
 		for _, c := range set.Cells {
@@ -272,27 +274,29 @@ func QoS(set *analysis.Set) (*Table, error) {
 			}
 			td = quantile(s, 0.5)
 		}
-		early, alarms = early+a.Early, alarms+a.Alarms
+		early, unended = early+a.Early, unended+a.Unended
 		row := []Cell{Text(a.Label), Int(len(lives)), td, Int(a.Controls)}
 		if q := a.QoS; q != nil {
 			const hour = 3600
 			row = append(row, Number(q.Exposure, true, tenths), Int(q.Mistakes),
-				Cell{
-					fmt.Sprintf("%.3g [%.3g, %.3g]", hour*q.Rate, hour*q.RateCI.Lo, hour*q.RateCI.Hi),
-					[]string{number(hour * q.Rate), number(hour * q.RateCI.Lo), number(hour * q.RateCI.Hi)},
-				},
+				perHour(q),
 				Number(hour*q.Upper, true, func(x float64) string { return fmt.Sprintf("%.3g", x) }),
-				Number(1/q.Upper, true, tenths), Number(q.Accuracy, q.Mistakes == 0, fixed))
+				Number(q.Recurrence, !math.IsNaN(q.Recurrence), tenths),
+				Number(q.Duration, q.Mistakes > 0 && a.Unended == 0, tenths), Number(q.Good, !math.IsNaN(q.Good), tenths),
+				Number(q.Accuracy, a.Unended == 0, fixed))
 		} else {
-			row = append(row, Text(""), Text(""), Cell{none, []string{"", "", ""}}, Text(""), Text(""), Text(""))
+			row = append(row, Text(""), Text(""), Cell{none, []string{"", "", ""}}, Text(""), Text(""), Text(""), Text(""), Text(""))
 		}
 		t.Add(append(row, Int(a.Early))...)
 	}
 	t.Notes = append(t.Notes,
 		"T_D: from fault to verdict, over all faults, misses censored. Mistakes: false alarms of controls, in the time watched there.",
-		"lambda_M: mistakes an hour, exact Poisson interval; below: its one-sided 95% bound; T_MR, the time from one mistake to the next, is above the inverse of that.",
-		"A verdict ends a trial, so T_M (how long a mistake lasts) and T_G (good time after it) are not observed, and P_A (share of time without mistake) only where there was none.",
+		"lambda_M: mistakes an hour, exact Poisson interval; below: its one-sided 95% bound, whose inverse T_MR is above.",
+		"T_M: mean time until a mistake is taken back; T_G: from there to the next, T_MR: from one to the next, both from two mistakes in one trial on; P_A: share of the time without mistake.",
 	)
+	if unended > 0 {
+		t.Notes = append(t.Notes, fmt.Sprintf("%d mistakes lasted until the monitor was detached: T_M and P_A are not known there.", unended))
+	}
 	if early > 0 {
 		t.Notes = append(t.Notes, "early: false alarms of faults before the fault; the time watched there is not recorded and not counted.")
 	}

@@ -55,6 +55,7 @@ func summarize(mechanism string, planned int, kills []dom0.Killed) killSummary {
 // killReport is what "bench kill --json" prints.
 type killReport struct {
 	Schema int           `json:"schema"`
+	Driver string        `json:"driver"`
 	Rows   []killSummary `json:"rows"`
 	Kills  []dom0.Killed `json:"kills"`
 }
@@ -79,10 +80,13 @@ func benchKill(ctx context.Context, env *Env, args []string) error {
 	f := flags(env, "bench kill", "", "Kill monitors with SIGKILL at random instants, recover the guest each time, and look whether it is as it was and goes on: for each mechanism, in the lab, on a busy guest. Exit status 1 if one was not recovered.")
 	var lf labFlags
 	lf.add(f)
+	lf.addLibVMI(f)
 	list := f.String("mechanisms", "", "`names` of mechanisms, separated by commas (default: all)")
 	seeds := f.Int("seeds", 20, "`number` of kills of each mechanism, 1 to 100")
 	signal := f.String("signal", "KILL", "`name` of the signal: KILL, or TERM or INT, after which there must be nothing to recover")
 	vcpus := f.Int("vcpus", 1, "vCPUs of the guest, 1 to 8")
+	var driver string
+	addDriver(f, &driver)
 	asJSON := f.Bool("json", false, "print JSON")
 	inside := f.String("inside", "", "`DOMAIN` of this Xen host to do it on, instead of the lab")
 	if err := parse(f, args, 0, 0); err != nil {
@@ -101,16 +105,21 @@ func benchKill(ctx context.Context, env *Env, args []string) error {
 	if _, ok := dom0.Signals()[*signal]; !ok {
 		return usagef("--signal %s: there are KILL, TERM and INT", *signal)
 	}
-	rep := killReport{Schema: 1}
+	if err := checkDriver(driver); err != nil {
+		return err
+	}
+	lf.libvmi = lf.libvmi || needsLibVMI(driver)
+	kg := killing{signal: *signal, seeds: *seeds, driver: driver}
+	rep := killReport{Schema: 1, Driver: driver}
 	if *inside != "" {
-		if rep.Kills, err = killInside(ctx, env, *inside, mechs, *signal, *seeds); err != nil {
+		if rep.Kills, err = kg.inside(ctx, env, *inside, mechs); err != nil {
 			return err
 		}
 	} else {
 		p := newProgress(env, 0)
 		h, err := lf.host(ctx, env, p)
 		if err == nil {
-			rep.Kills, err = killInLab(ctx, h, suites.Guest{Kernel: lab.GuestKernels()[0], VCPUs: *vcpus, MemoryMiB: 160}, mechs, *signal, *seeds, p.step)
+			rep.Kills, err = kg.inLab(ctx, h, suites.Guest{Kernel: lab.GuestKernels()[0], VCPUs: *vcpus, MemoryMiB: 160}, mechs, p.step)
 		}
 		p.end()
 		if err != nil {
@@ -146,8 +155,14 @@ func benchKill(ctx context.Context, env *Env, args []string) error {
 	return nil
 }
 
-// killInside kills monitors on a domain of this Xen host.
-func killInside(ctx context.Context, env *Env, domain string, mechs []monitor.Mechanism, signal string, seeds int) ([]dom0.Killed, error) {
+// killing says how monitors are killed.
+type killing struct {
+	signal, driver string
+	seeds          int // kills of each mechanism
+}
+
+// inside kills monitors on a domain of this Xen host.
+func (kg *killing) inside(ctx context.Context, env *Env, domain string, mechs []monitor.Mechanism) ([]dom0.Killed, error) {
 	h, err := openDom0(env, "")
 	if err != nil {
 		return nil, err
@@ -163,7 +178,7 @@ func killInside(ctx context.Context, env *Env, domain string, mechs []monitor.Me
 	}
 	var all []dom0.Killed
 	for _, m := range mechs {
-		kills, err := h.Kill(ctx, id, m, signal, seeds, []string{exe, "watch", domain, "--mechanism", m.Name, "--json"})
+		kills, err := h.Kill(ctx, id, m, kg.signal, kg.seeds, []string{exe, "watch", domain, "--driver", kg.driver, "--mechanism", m.Name, "--json"})
 		if err != nil {
 			return nil, err
 		}
@@ -172,12 +187,12 @@ func killInside(ctx context.Context, env *Env, domain string, mechs []monitor.Me
 	return all, nil
 }
 
-// killInLab does it in the lab, each mechanism in a machine of its own.
-func killInLab(ctx context.Context, h *labhost.Host, g suites.Guest, mechs []monitor.Mechanism, signal string, seeds int, step func(string)) ([]dom0.Killed, error) {
+// inLab does it in the lab, each mechanism in a machine of its own.
+func (kg *killing) inLab(ctx context.Context, h *labhost.Host, g suites.Guest, mechs []monitor.Mechanism, step func(string)) ([]dom0.Killed, error) {
 	var all []dom0.Killed
 	for _, m := range mechs {
 		step("kill " + m.Name)
-		kills, err := killOneInLab(ctx, h, g, m, signal, seeds)
+		kills, err := kg.oneInLab(ctx, h, g, m)
 		if err != nil {
 			return all, fmt.Errorf("kill %s: %w", m.Name, err)
 		}
@@ -186,13 +201,13 @@ func killInLab(ctx context.Context, h *labhost.Host, g suites.Guest, mechs []mon
 	return all, nil
 }
 
-func killOneInLab(ctx context.Context, h *labhost.Host, g suites.Guest, m monitor.Mechanism, signal string, seeds int) ([]dom0.Killed, error) {
+func (kg *killing) oneInLab(ctx context.Context, h *labhost.Host, g suites.Guest, m monitor.Mechanism) ([]dom0.Killed, error) {
 	machine, err := h.UpGuest(ctx, g)
 	if err != nil {
 		return nil, err
 	}
 	defer machine.Close()
-	out, err := machine.Exec([]string{"/init", "bench", "kill", "--inside", "guest", "--mechanisms", m.Name, "--signal", signal, "--seeds", strconv.Itoa(seeds), "--json"})
+	out, err := machine.Exec([]string{"/init", "bench", "kill", "--inside", "guest", "--mechanisms", m.Name, "--driver", kg.driver, "--signal", kg.signal, "--seeds", strconv.Itoa(kg.seeds), "--json"})
 	if err != nil {
 		return nil, err
 	}
@@ -208,7 +223,7 @@ func killOneInLab(ctx context.Context, h *labhost.Host, g suites.Guest, m monito
 
 // printKills prints the table, and each kill that was not recovered.
 func printKills(w io.Writer, rep killReport) error {
-	fmt.Fprintf(w, "%-18s %9s  %s\n%-18s %9s  %7s %9s %10s %8s %6s %7s\n", "mechanism", "recovered", "left behind by the killed monitor, of the kills:",
+	fmt.Fprintf(w, "driver %s\n%-18s %9s  %s\n%-18s %9s  %7s %9s %10s %8s %6s %7s\n", rep.Driver, "mechanism", "recovered", "left behind by the killed monitor, of the kills:",
 		"", "", "ring on", "altp2m on", "restricted", "patched", "added", "paused")
 	for _, r := range rep.Rows {
 		fmt.Fprintf(w, "%-18s %9s  %7d %9d %10d %8d %6d %7d\n", r.Mechanism, fmt.Sprintf("%d of %d", r.OK, r.Kills), r.RingOn, r.Altp2mOn, r.Restricted, r.Patched, r.Added, r.Paused)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -122,12 +123,18 @@ func listCommand(ctx context.Context, env *Env, args []string) error {
 			return nil
 		}},
 		{"suites", func(w io.Writer) error {
+			var rows [][2]string
+			wide := 0
 			for _, name := range suites.Builtin() {
 				s, err := suites.Load(name, vocabulary())
 				if err != nil {
 					return err
 				}
-				fmt.Fprintf(w, "  %-11s %4d trials  %s\n", name, len(plan.Expand(s, 0)), s.Description)
+				rows = append(rows, [2]string{name, fmt.Sprintf("%4d trials  %s", len(plan.Expand(s, 0)), s.Description)})
+				wide = max(wide, len(name))
+			}
+			for _, r := range rows {
+				fmt.Fprintf(w, "  %-*s %s\n", wide, r[0], r[1])
 			}
 			return nil
 		}},
@@ -177,8 +184,14 @@ func checkCommand(ctx context.Context, env *Env, args []string) error {
 	if n := len(s.BoundedMS); n > 0 {
 		lengths = fmt.Sprintf(" x %d lengths", n)
 	}
+	if len(s.Sweeps) > 0 {
+		lengths += " x swept thresholds"
+	}
 	fmt.Fprintf(env.Stdout, "%s: %s\n%d scenarios x %d mechanisms x %d drivers x %d guests%s, %d times: %d trials\n", s.Name, s.Description,
 		len(s.Scenarios), len(s.Mechanisms), len(s.Drivers), len(s.Guests), lengths, s.Repetitions, len(trials))
+	for _, w := range s.Sweeps {
+		fmt.Fprintf(env.Stdout, "%s swept over %s: %s\n", w.Threshold, strings.Trim(fmt.Sprint(w.Values), "[]"), strings.Join(w.Scenarios, ", "))
+	}
 	if s.Baselines != "" {
 		fmt.Fprintf(env.Stdout, "baselines %s: a fault stays until the guest's own watchdogs have had their time\n", s.Baselines)
 	}
@@ -195,6 +208,9 @@ func checkCommand(ctx context.Context, env *Env, args []string) error {
 		}
 		if t.BoundedMS > 0 {
 			boot += fmt.Sprintf(" undone after %d ms", t.BoundedMS)
+		}
+		for _, name := range slices.Sorted(maps.Keys(t.Thresholds)) {
+			boot += fmt.Sprintf(" %s=%d", name, t.Thresholds[name])
 		}
 		fmt.Fprintf(env.Stdout, "%4d  block %-3d %-20s %-12s %s %d vCPU %d MiB%s  seed %s\n", t.Index, t.Block, t.Scenario, t.Mechanism,
 			t.Guest.Kernel, t.Guest.VCPUs, t.Guest.MemoryMiB, boot, strings.ToLower(fmt.Sprintf("%016X", t.Seed)))

@@ -78,7 +78,7 @@ func (m *missesFlags) xen(ctx context.Context, p *progress) (_ *misses.Report, e
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, guest.Close()) }()
-	r := &misses.Report{Host: x.Kind(), Xen: v, GuestKernel: guest.Release(), VCPUs: guest.VCPUs(),
+	r := &misses.Report{Host: x.Kind(), Driver: m.driver, Xen: v, GuestKernel: guest.Release(), VCPUs: guest.VCPUs(),
 		WindowMS: m.window.Milliseconds(), SampleMS: m.sample.Milliseconds()}
 	for _, name := range m.mechanisms {
 		s, err := misses.Measure(ctx, guest, name, misses.Config{Window: m.window, Sample: m.sample, Progress: p.step})

@@ -131,6 +131,9 @@ func showTables(env *Env, r *results.Run, list string, f table.Format) error {
 		if err != nil {
 			return fmt.Errorf("table %s: %w", k.Name, err)
 		}
+		if list == "all" && len(t.Rows) == 0 {
+			continue
+		}
 		tables = append(tables, t)
 	}
 	if f == table.CSV {

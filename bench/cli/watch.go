@@ -197,7 +197,7 @@ func watchCommand(ctx context.Context, env *Env, args []string) error {
 			start = dom0.Now()
 			print(watchLine{Event: "attached", Mechanism: m.Name, Kernel: g.Release}, start)
 		},
-		func(n dom0.News) {
+		func(n monitor.News) {
 			if v := n.Verdict; v != nil {
 				print(watchLine{Event: "verdict", Class: string(v.Class), Scope: string(v.Scope), VCPUs: v.VCPUs, Evidence: v.Evidence}, v.TimeNS)
 			}

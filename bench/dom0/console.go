@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"hangbench/results"
 )
 
 // Consoles is where xenconsoled logs the consoles of guests, if it is told to
@@ -14,8 +16,9 @@ const Consoles = "/var/log/xen/console"
 
 // console reads what a guest's console has said from now on.
 type console struct {
-	f   *os.File
-	buf []byte
+	f    *os.File
+	from int64 // where now was
+	buf  []byte
 }
 
 // openConsole opens the console of the guest of that name.
@@ -27,11 +30,12 @@ func openConsole(name string) (*console, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the guest's console: %w", err)
 	}
-	if _, err := f.Seek(0, io.SeekEnd); err != nil {
+	from, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
 		f.Close()
 		return nil, fmt.Errorf("read the guest's console: %w", err)
 	}
-	return &console{f, make([]byte, 16<<10)}, nil
+	return &console{f, from, make([]byte, 16<<10)}, nil
 }
 
 // read returns what has arrived since the last call, or a part of it. The bytes
@@ -42,6 +46,23 @@ func (c *console) read() ([]byte, error) {
 		return nil, fmt.Errorf("read the guest's console: %w", err)
 	}
 	return c.buf[:n], nil
+}
+
+// end returns the end of what has been said since the console was opened, whether
+// or not it has been read already: some kilobytes.
+func (c *console) end() ([]byte, error) {
+	st, err := c.f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("read the guest's console: %w", err)
+	}
+	const most = 4 * results.MaxConsole // control characters among it are dropped
+	from := max(c.from, st.Size()-most)
+	b := make([]byte, max(0, st.Size()-from))
+	n, err := c.f.ReadAt(b, from)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("read the guest's console: %w", err)
+	}
+	return b[:n], nil
 }
 
 // close closes it.

@@ -320,12 +320,14 @@ func (g *Guest) Run(ctx context.Context, p plan.Trial, taken *Recording) (result
 		record, injected = taken.add, func(t0 int64) { taken.T0NS = t0 }
 	}
 	listen := func() ([]byte, error) { return nil, nil }
-	if p.Baselines != string(watchdog.Off) {
-		c, err := openConsole(g.name)
-		if err != nil {
-			return results.Trial{}, err
-		}
+	c, err := openConsole(g.name)
+	switch {
+	case err == nil:
 		defer c.close()
+	case p.Baselines != string(watchdog.Off) || !errors.Is(err, os.ErrNotExist):
+		return results.Trial{}, err
+	}
+	if p.Baselines != string(watchdog.Off) {
 		listen = c.read
 		if taken != nil {
 			listen = func() ([]byte, error) {
@@ -335,7 +337,7 @@ func (g *Guest) Run(ctx context.Context, p plan.Trial, taken *Recording) (result
 			}
 		}
 	}
-	return trial.Run(ctx, p, trial.Env{
+	rec, err := trial.Run(ctx, p, trial.Env{
 		Console: listen,
 		Host:    g.host.Kind, Release: g.Release, Page: g.page, CPUs: g.cpus, Target: g, Ended: g.ended,
 		Attach: func(m monitor.Mechanism, t detect.Thresholds, sample time.Duration) (trial.Watcher, error) {
@@ -364,6 +366,12 @@ func (g *Guest) Run(ctx context.Context, p plan.Trial, taken *Recording) (result
 		Sleep:    sleep,
 		Progress: g.host.Progress,
 	})
+	if err != nil || c == nil {
+		return rec, err
+	}
+	said, err := c.end()
+	rec.Console = results.CleanConsole(said)
+	return rec, err
 }
 
 // Symbol, Offset, Translate, memory and pausing make the guest an inject.Target.

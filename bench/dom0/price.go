@@ -243,11 +243,14 @@ func (k pricedKernel) Callers(names []string, rsp uint64) []string {
 
 // Reads measures reading guest memory, and checks that LibVMI reads what we do.
 func (p *Price) Reads() (*event.Reads, error) {
-	found := ""
-	if p.g.watched.Name() == libvmi {
-		found = "ok"
+	var found, reported string
+	if d := p.g.vmi; d != nil {
+		found, reported = "ok", "ok"
 		if err := vmidriver.Check(p.g.name, layout{p.g.profile}, p.g.kern); err != nil {
 			found = err.Error()
+		}
+		if err := d.CheckEvents(p.trap.GFN); err != nil {
+			reported = err.Error()
 		}
 	}
 	const each = 101
@@ -273,7 +276,7 @@ func (p *Price) Reads() (*event.Reads, error) {
 		slices.Sort(all[i])
 	}
 	stale, err := p.stale()
-	return &event.Reads{Mapped: all[0][len(all[0])/2], Unmapped: all[1][len(all[1])/2], Stale: stale, Kernel: found}, err
+	return &event.Reads{Mapped: all[0][len(all[0])/2], Unmapped: all[1][len(all[1])/2], Stale: stale, Kernel: found, Frame: reported}, err
 }
 
 // hole returns the number of a frame that the guest does not have, with frames

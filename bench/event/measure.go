@@ -286,6 +286,10 @@ type Reads struct {
 	// Kernel says whether LibVMI, with a configuration in memory, finds the kernel
 	// where the monitor has it: ok, or why not. Empty with another driver.
 	Kernel string `json:"kernel,omitempty"`
+	// Frame says whether LibVMI reports executions in a frame by an event for that
+	// frame alone, in the host view and in another, and none after it was cleared: ok,
+	// or what went wrong. Empty with another driver.
+	Frame string `json:"frame_events,omitempty"`
 }
 
 // MeasurePoll measures polling on an idle and on a busy guest, with windows

@@ -234,6 +234,9 @@ func (r *Report) Tables() []*table.Table {
 		if r.Reads.Kernel != "" {
 			notes = append(notes, "LibVMI with a configuration in memory finds the kernel where the monitor has it: "+r.Reads.Kernel+".")
 		}
+		if r.Reads.Frame != "" {
+			notes = append(notes, "LibVMI reports executions in one frame by an event for it alone, in the host view and in another, until it is cleared: "+r.Reads.Frame+".")
+		}
 		all = append(all, &table.Table{
 			Title: "Reading eight bytes of guest memory", Head: []string{"", "page at hand, " + u, "page to be mapped, " + u, "exchanged frame"}, Numeric: []bool{false, true, true, false},
 			Notes: append([]string{"The median of a hundred; the driver xenctrl maps sixteen pages at once.",

@@ -26,6 +26,12 @@ import (
 // HANGBENCH_TEST_LAB the test is skipped: it needs packages and minutes.
 func openLab(t *testing.T) (context.Context, *labhost.Host, *warnings) {
 	t.Helper()
+	return openLabWith(t, nil)
+}
+
+// openLabWith opens the lab that has a LibVMI of this machine, if one is given.
+func openLabWith(t *testing.T, vmi *lab.LibVMI) (context.Context, *labhost.Host, *warnings) {
+	t.Helper()
 	if os.Getenv("HANGBENCH_TEST_LAB") == "" {
 		t.Skip("set HANGBENCH_TEST_LAB=1 to run the tests in the emulated Xen host (make test does)")
 	}
@@ -36,7 +42,7 @@ func openLab(t *testing.T) (context.Context, *labhost.Host, *warnings) {
 		t.Fatal(err)
 	}
 	l, err := lab.Build(ctx, lab.Options{
-		Cache: cache, Source: filepath.Join("..", ".."), Fields: dom0.Fields(), Mirror: os.Getenv("HANGBENCH_DEBIAN_MIRROR"),
+		Cache: cache, Source: filepath.Join("..", ".."), LibVMI: vmi, Fields: dom0.Fields(), Mirror: os.Getenv("HANGBENCH_DEBIAN_MIRROR"),
 		Layout: lab.Layout{ModuleDir: agent.ModuleDir, GuestDir: agent.GuestDir, BlockScript: agent.BlockScript,
 			KernelFile: dom0.KernelFile, ProfileFile: dom0.ProfileFile, RelocsFile: dom0.RelocsFile, RamdiskFile: dom0.RamdiskFile, Mark: dom0.LabMark, Yardstick: dom0.Yardstick},
 		Progress: func(string, int64, int64) {},

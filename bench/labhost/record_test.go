@@ -48,6 +48,8 @@ var recorded = []struct {
 	{"mutex-deadlock", 2, detect.Partial},
 	{"fork-bomb", 2, detect.Full},
 	{"lost-timer", 2, detect.Full},
+	{"spinlock-devices", 2, detect.Full},
+	{"spinlock-forks", 2, detect.Full},
 	{"control-uneven", 2, ""},
 	{"control-idle", 1, ""},
 	{"control-idle", 2, ""},
@@ -70,7 +72,7 @@ var patient = map[string]int64{
 // Limits of what is committed, in bytes.
 const (
 	streamBytes  = 48 << 10
-	streamsBytes = 600 << 10
+	streamsBytes = 640 << 10
 )
 
 // before is how much of a stream is kept before the fault: more than one look at

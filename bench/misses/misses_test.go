@@ -152,7 +152,7 @@ func TestMechanisms(t *testing.T) {
 }
 
 func TestGolden(t *testing.T) {
-	r := Report{Host: "lab", Xen: "4.20", GuestKernel: "6.12-test", VCPUs: 2, WindowMS: 1000, SampleMS: 100}
+	r := Report{Host: "lab", Driver: "xenctrl", Xen: "4.20", GuestKernel: "6.12-test", VCPUs: 2, WindowMS: 1000, SampleMS: 100}
 	for _, h := range []*fakeHost{{lose: 4}, {}, {backedOut: "livelock"}, {dead: true}} {
 		s, err := Measure(t.Context(), h, "exec-step", config())
 		if err != nil {

@@ -30,7 +30,8 @@ type Row struct {
 // Report is what hangbench bench misses prints.
 type Report struct {
 	Schema      int      `json:"schema"`
-	Host        string   `json:"host"` // lab or xen
+	Host        string   `json:"host"`   // lab or xen
+	Driver      string   `json:"driver"` // xenctrl or libvmi
 	Xen         string   `json:"xen"`
 	GuestKernel string   `json:"guest_kernel"`
 	VCPUs       int      `json:"vcpus"`
@@ -87,7 +88,7 @@ func (r *Report) Table() *table.Table {
 		if w.BackedOut != "" || w.Switches == 0 {
 			missed, share = "–", "–"
 		}
-		t.Rows = append(t.Rows, []string{"host " + r.Host, w.Mechanism, Passes(w.Passes), fmt.Sprint(w.Switches), fmt.Sprint(w.Signals),
+		t.Rows = append(t.Rows, []string{"host " + r.Host + ", " + r.Driver, w.Mechanism, Passes(w.Passes), fmt.Sprint(w.Switches), fmt.Sprint(w.Signals),
 			missed, share, fmt.Sprint(w.Events), fmt.Sprintf("%.3f", w.Progress), guest})
 	}
 	return t

@@ -2,7 +2,7 @@
 // are run.
 //
 // The cells of a suite are guests x scenarios x mechanisms x drivers, and x the
-// lengths of bounded faults if it has any. Each
+// lengths of bounded faults and the values of swept thresholds if it has any. Each
 // repetition runs every cell once, in an order of its own drawn at random: a
 // randomised block. Whatever drifts over a run (a machine that warms up, a
 // disk that fills) then falls on all cells alike instead of on the last arm,

@@ -24,7 +24,7 @@ type Trial struct {
 	// empty if nobody listens to them.
 	Baselines string `json:"baselines,omitempty"`
 	// Seed moves the instant of the injection. Trials of one block, guest and
-	// scenario have it in common, whatever their mechanism, driver and length.
+	// scenario have it in common, whatever their mechanism, driver, length and thresholds.
 	Seed uint64 `json:"seed"`
 }
 
@@ -42,11 +42,13 @@ func Expand(s *suites.Suite, seed uint64) []Trial {
 			for _, mechanism := range s.Mechanisms {
 				for _, driver := range s.Drivers {
 					for _, bounded := range lengths {
-						cells = append(cells, Trial{
-							Suite: s.Name, Scenario: scenario, Mechanism: mechanism, Driver: driver,
-							Guest: guest, Timing: s.Timing, BoundedMS: bounded, Thresholds: s.Thresholds, Baselines: s.Baselines,
-						})
-						pairs = append(pairs, g*len(s.Scenarios)+sc)
+						for _, thresholds := range s.Settings(scenario) {
+							cells = append(cells, Trial{
+								Suite: s.Name, Scenario: scenario, Mechanism: mechanism, Driver: driver,
+								Guest: guest, Timing: s.Timing, BoundedMS: bounded, Thresholds: thresholds, Baselines: s.Baselines,
+							})
+							pairs = append(pairs, g*len(s.Scenarios)+sc)
+						}
 					}
 				}
 			}

@@ -35,6 +35,38 @@ type cell struct {
 	guest                       suites.Guest
 }
 
+// TestSweep: every block holds every value of every sweep once, the trials of one
+// scenario with one seed whatever the value.
+func TestSweep(t *testing.T) {
+	s := testSuite(2, 2, 1, 1, 3)
+	s.Sweeps = []suites.Sweep{
+		{Threshold: "soft_ms", Values: []int64{1, 2, 3}, Scenarios: []string{"s0"}},
+		{Threshold: "io_ms", Values: []int64{4, 5}, Scenarios: []string{"s0", "s1"}},
+	}
+	trials := Expand(s, 9)
+	const cells = 2 * (3 + 2 + 2) // mechanisms x settings
+	if len(trials) != 3*cells {
+		t.Fatalf("%d trials, want %d", len(trials), 3*cells)
+	}
+	for b := range 3 {
+		seen := make(map[string]bool)
+		seeds := make(map[string]uint64)
+		for _, tr := range trials[b*cells : (b+1)*cells] {
+			if tr.Block != b || len(tr.Thresholds) != 2 || tr.Thresholds["spin_ms"] != 50 {
+				t.Errorf("%+v", tr)
+			}
+			seen[fmt.Sprint(tr.Scenario, tr.Mechanism, tr.Thresholds)] = true
+			if was, ok := seeds[tr.Scenario]; ok && was != tr.Seed {
+				t.Errorf("block %d: %s has the seeds %d and %d", b, tr.Scenario, was, tr.Seed)
+			}
+			seeds[tr.Scenario] = tr.Seed
+		}
+		if len(seen) != cells {
+			t.Errorf("block %d holds %d of %d cells", b, len(seen), cells)
+		}
+	}
+}
+
 func TestExpandProperties(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for range 200 {

@@ -31,6 +31,7 @@ const (
 type listener struct {
 	parser watchdog.Parser
 	armed  watchdog.Armed
+	naps   bool  // the guest's vCPUs are idle now and then
 	since  int64 // when they were armed
 	until  int64 // what was said later is not counted, or 0
 	t0     int64 // the fault, or 0
@@ -56,7 +57,7 @@ func (r *run) listen() error {
 	if err != nil {
 		return err
 	}
-	r.listener = &listener{}
+	r.listener = &listener{naps: r.sc.Workload.Naps()}
 	token := r.env.Page.Ask(e)
 	for end := r.env.Now() + int64(errandTime+armTime); ; {
 		if err := r.hear(); err != nil {
@@ -119,7 +120,7 @@ func (r *run) final() bool { return r.sc.Final || r.endedByXen() }
 func (l *listener) awaited(sign scenarios.Sign) (end int64, who []watchdog.Detector) {
 	for _, d := range watchdog.All() {
 		threshold, armed := l.armed[d]
-		w, ok := watchdog.Window(d, threshold)
+		w, ok := watchdog.Window(d, threshold, l.naps)
 		if !armed || !ok || d == watchdog.HungTask && sign != scenarios.Stuck {
 			continue
 		}
@@ -175,7 +176,7 @@ func (l *listener) baseline(d watchdog.Detector, fault bool) results.Baseline {
 	b := results.Baseline{Detector: string(d)}
 	threshold, armed := l.armed[d]
 	b.Armed, b.ThresholdNS = armed || d == watchdog.Panic, int64(threshold)
-	if w, ok := watchdog.Window(d, threshold); ok && armed {
+	if w, ok := watchdog.Window(d, threshold, l.naps); ok && armed {
 		b.FromNS, b.ToNS = int64(w.From), int64(w.To)
 	}
 	if d == watchdog.Xen {

@@ -69,6 +69,9 @@ func (r *run) bounded(t0 int64, during beat.Count, in **inject.Injection) error 
 	if err := r.look(); err != nil {
 		return err
 	}
+	if r.verdict != nil && recovered {
+		return r.awaitAllClear(t0 + undone)
+	}
 	_, err = r.window(ms(r.p.Timing.BaselineMS))
 	return err
 }

@@ -63,6 +63,8 @@ type world struct {
 	// How the monitor is to behave.
 	alarmAfterAttach, alarmAfterFault, endAfterAttach time.Duration
 	late                                              time.Duration // from the verdict's time to its delivery
+	calmAfterLift, calmAfterAlarm                     time.Duration // when it sees that all is over
+	alarms                                            []monitor.Alarm
 	class                                             detect.Class
 	detachErr                                         error
 	counters                                          monitor.Counters
@@ -94,7 +96,7 @@ func newWorld(t *testing.T) *world {
 	words := make([]uint64, beat.Size/8)
 	w := &world{
 		t: t, now: 5e9, mem: unsafe.Slice((*byte)(unsafe.Pointer(&words[0])), beat.Size),
-		alarmAfterAttach: never, alarmAfterFault: never, endAfterAttach: never, class: detect.ClassSpin,
+		alarmAfterAttach: never, alarmAfterFault: never, endAfterAttach: never, calmAfterLift: 300 * time.Millisecond, calmAfterAlarm: never, class: detect.ClassSpin,
 		slow: 1, slowWork: 1, signals: 1, cpus: 1, pace: 1,
 		verdict: make(chan detect.Verdict, 1), done: make(chan struct{}),
 	}
@@ -206,6 +208,7 @@ func (w *world) watch() {
 		return since != 0 && after != never && w.now >= since+int64(after)
 	}
 	alarm := func(at int64) {
+		w.alarms = append(w.alarms, monitor.Alarm{Class: w.class, StartNS: at})
 		w.verdict <- detect.Verdict{TimeNS: at - int64(w.late), Class: w.class, Scope: detect.Full, VCPUs: []int{0}, Evidence: []string{"vCPU 0: made up"}}
 	}
 	if !w.watching {
@@ -222,6 +225,9 @@ func (w *world) watch() {
 			w.heldUp = false
 			w.counters.BackedOut, w.counters.BackOutNS = "made up", w.now-w.faulted
 		}
+	}
+	if n := len(w.alarms); n > 0 && w.alarms[n-1].EndNS == 0 && (due(w.liftedAt, w.calmAfterLift) || due(w.alarms[n-1].StartNS, w.calmAfterAlarm)) {
+		w.alarms[n-1].EndNS = w.now
 	}
 	if due(w.attached, w.endAfterAttach) {
 		w.end()
@@ -241,6 +247,7 @@ func (w *world) Verdict() <-chan detect.Verdict { return w.verdict }
 func (w *world) Done() <-chan struct{}          { return w.done }
 func (w *world) Signals() uint64                { return w.signals }
 func (w *world) Undecided() []string            { return []string{"vCPU 0: undecided"} }
+func (w *world) Alarms() []monitor.Alarm        { return w.alarms }
 
 func (w *world) Mishandle(on bool) error {
 	w.call("mishandle %v", on)

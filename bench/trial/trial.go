@@ -26,6 +26,8 @@ type Watcher interface {
 	Signals() uint64
 	// Undecided says why there is no verdict yet.
 	Undecided() []string
+	// Alarms are the times during which the guest was held for hung.
+	Alarms() []monitor.Alarm
 	// Mishandle breaks the monitor on purpose, or mends it.
 	Mishandle(on bool) error
 	Detach() (monitor.Counters, error)
@@ -120,6 +122,7 @@ func Run(ctx context.Context, p plan.Trial, env Env) (results.Trial, error) {
 		Schema: results.Schema, Suite: p.Suite, Trial: p.Index, Block: p.Block,
 		Scenario: p.Scenario, Mechanism: p.Mechanism, Driver: p.Driver, Host: env.Host,
 		GuestKernel: env.Release, GuestBoot: p.Guest.Boot, Superpages: p.Guest.Superpages, Programs: p.Guest.Programs, VCPUs: p.Guest.VCPUs, MemoryMiB: p.Guest.MemoryMiB, Seed: p.Seed,
+		Thresholds: p.Thresholds,
 	}
 	sc, err := scenarios.Find(p.Scenario)
 	if err != nil {
@@ -221,7 +224,7 @@ func (r *run) all() (err error) {
 	}
 	r.rec.Guest.BeatsDuring, r.rec.Guest.WorkDuring = during.Beats, during.Work
 	r.progressRatio(before, during)
-	if r.sc.Disturb != nil && r.verdict == nil {
+	if r.sc.Disturb != nil && !r.cut() {
 		if err := r.disturb(&fault, during); err != nil {
 			return err
 		}
@@ -233,7 +236,7 @@ func (r *run) all() (err error) {
 	}
 	// The guest beats, so it switches tasks: a mechanism that saw none of it has
 	// no trap in place.
-	if r.watcher != nil && r.verdict == nil && during.Beats > 0 && r.watcher.Signals() == 0 {
+	if r.watcher != nil && !r.cut() && during.Beats > 0 && r.watcher.Signals() == 0 {
 		return r.unarmed()
 	}
 
@@ -316,12 +319,32 @@ func (r *run) endless(t0 int64, during beat.Count, in **inject.Injection) error 
 	if r.final() {
 		return nil
 	}
+	lifted := r.env.Now()
 	recovered, err := r.recovers(during)
 	if err != nil {
 		return err
 	}
 	r.rec.Recovered = &recovered
+	if recovered && r.verdict != nil {
+		return r.awaitAllClear(lifted)
+	}
 	return nil
+}
+
+// awaitAllClear gives the monitor as long as the guest had to see that the hang
+// is over, which was lifted at lifted.
+func (r *run) awaitAllClear(lifted int64) error {
+	_, err := r.within(ms(r.p.Timing.RecoveryMS), func() bool {
+		alarms := r.watcher.Alarms()
+		if len(alarms) == 0 || alarms[len(alarms)-1].EndNS == 0 {
+			return false
+		}
+		if d := alarms[len(alarms)-1].EndNS - lifted; d >= 0 {
+			r.rec.AllClearNS = &d
+		}
+		return true
+	})
+	return err
 }
 
 // startWorkload asks for the scenario's workload and waits until it runs.
@@ -343,12 +366,16 @@ func (r *run) startWorkload() error {
 	return err
 }
 
+// cut reports whether there is a verdict that ends the trial early. A control goes
+// on: how long a false alarm lasts is part of what is measured.
+func (r *run) cut() bool { return r.verdict != nil && !r.sc.Control() }
+
 // window lets time pass and returns what the guest did meanwhile. It ends early
-// on a verdict.
+// if the trial does.
 func (r *run) window(d time.Duration) (beat.Count, error) {
 	began := r.env.Now()
 	start, end, said := r.count(), began+int64(d), began
-	for now := began; now < end && r.verdict == nil; now = r.env.Now() {
+	for now := began; now < end && !r.cut(); now = r.env.Now() {
 		if now-said >= int64(sayEvery) { // silence would be taken for a lab that is stuck
 			said = now
 			r.env.Progress(fmt.Sprintf("%d of %d s", (now-began)/1e9, d/time.Second))
@@ -369,14 +396,16 @@ func (r *run) window(d time.Duration) (beat.Count, error) {
 
 // look takes the verdict, if there is one, and notices a monitor that died.
 func (r *run) look() error {
-	if r.watcher == nil || r.verdict != nil {
+	if r.watcher == nil || r.cut() {
 		return nil
 	}
-	select {
-	case v := <-r.watcher.Verdict():
-		r.verdict = &v
-		return nil
-	default:
+	if r.verdict == nil {
+		select {
+		case v := <-r.watcher.Verdict():
+			r.verdict = &v
+			return nil
+		default:
+		}
 	}
 	select {
 	case <-r.watcher.Done():
@@ -415,6 +444,7 @@ func (r *run) detach() (monitor.Counters, error) {
 		if c, merr = r.watcher.Detach(); merr != nil {
 			merr = invalid(fmt.Sprintf("the monitor failed: %v", merr))
 		}
+		r.writeAlarms()
 	}
 	r.rec.WindowNS += r.env.Now() - r.armedAt
 	n, terr := r.traced.Stop()
@@ -438,12 +468,26 @@ func (r *run) detach() (monitor.Counters, error) {
 	return c, errors.Join(merr, terr)
 }
 
+// writeAlarms writes down the alarms of the session that has ended. Of several
+// sessions the monitored windows follow each other.
+func (r *run) writeAlarms() {
+	zero := r.armedAt - r.rec.WindowNS
+	for _, a := range r.watcher.Alarms() {
+		out := results.Alarm{Class: string(a.Class), StartNS: a.StartNS - zero}
+		if a.EndNS != 0 {
+			end := a.EndNS - zero
+			out.EndNS = &end
+		}
+		r.rec.Alarms = append(r.rec.Alarms, out)
+	}
+}
+
 // progressRatio compares the paired windows, by work done if the workload does
 // any and by heartbeats if not. Without a monitor that is the price of tracing
 // EPT violations, which the other mechanisms pay too. Four digits are more than
 // the windows resolve.
 func (r *run) progressRatio(before, during beat.Count) {
-	if r.verdict != nil { // it cut the window short
+	if r.cut() { // it cut the window short
 		return
 	}
 	on, off := during.Beats, before.Beats

@@ -213,17 +213,70 @@ func TestTimes(t *testing.T) {
 	}
 }
 
-// TestAlarmEndsWait: there is nothing to wait for after a false alarm.
-func TestAlarmEndsWait(t *testing.T) {
-	for _, after := range []time.Duration{300 * time.Millisecond, 2300 * time.Millisecond} {
+// TestFalseAlarmGoesOn: a false alarm of a control does not end the trial: when it
+// is taken back, and whether another follows, is part of what is measured.
+func TestFalseAlarmGoesOn(t *testing.T) {
+	for _, calm := range []time.Duration{never, 400 * time.Millisecond} {
 		w := newWorld(t)
-		w.alarmAfterAttach = after
+		w.alarmAfterAttach, w.calmAfterAlarm = 300*time.Millisecond, calm
 		rec, err := Run(t.Context(), job(idle, "exec-step"), w.env())
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := time.Duration(rec.WindowNS); got < after || got > after+poll {
-			t.Errorf("alarm after %v: the monitor was detached after %v", after, got)
+		p := job(idle, "exec-step")
+		if rec.Outcome != results.FalseAlarm || rec.WindowNS < p.Timing.ObserveMS*1e6 || len(rec.Alarms) != 1 {
+			t.Fatalf("calm after %v: %+v", calm, rec)
+		}
+		a := rec.Alarms[0]
+		if a.Class != "spin" || a.StartNS != 300e6 {
+			t.Errorf("calm after %v: alarm %+v", calm, a)
+		}
+		if ends := a.EndNS != nil; ends != (calm != never) || ends && (*a.EndNS < a.StartNS+int64(calm) || *a.EndNS > a.StartNS+int64(calm+poll)) {
+			t.Errorf("calm after %v: alarm %+v", calm, a)
+		}
+		if rec.Guest.ProgressRatio == nil {
+			t.Errorf("calm after %v: the windows were not cut, and there is no progress", calm)
+		}
+		if rec.AllClearNS != nil {
+			t.Errorf("calm after %v: all clear after %d ns, without a fault", calm, *rec.AllClearNS)
+		}
+	}
+}
+
+// TestEarlyAlarmEndsTrial: there is no fault after a false alarm.
+func TestEarlyAlarmEndsTrial(t *testing.T) {
+	for _, after := range []time.Duration{300 * time.Millisecond, 2300 * time.Millisecond} {
+		w := newWorld(t)
+		w.alarmAfterAttach = after
+		rec, err := Run(t.Context(), job(deadlock, "exec-step"), w.env())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := time.Duration(rec.WindowNS); got < after || got > after+poll || rec.Outcome != results.FalseAlarm || w.faulted != 0 {
+			t.Errorf("alarm after %v: %s, the monitor was detached after %v, the fault came at %d", after, rec.Outcome, got, w.faulted)
+		}
+	}
+}
+
+// TestAllClear: after the fault is lifted the monitor is waited for to say so, for
+// as long as the guest was.
+func TestAllClear(t *testing.T) {
+	for _, tc := range []struct {
+		calm time.Duration
+		want bool
+	}{{0, true}, {900 * time.Millisecond, true}, {time.Hour, false}} {
+		w := newWorld(t)
+		w.alarmAfterFault, w.calmAfterLift = 1500*time.Millisecond, tc.calm
+		rec, err := Run(t.Context(), job(deadlock, "exec-step"), w.env())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rec.Outcome != results.Detected || rec.Recovered == nil || !*rec.Recovered || len(rec.Alarms) != 1 {
+			t.Fatalf("calm after %v: %+v", tc.calm, rec)
+		}
+		got := rec.AllClearNS
+		if (got != nil) != tc.want || tc.want != (rec.Alarms[0].EndNS != nil) || got != nil && (*got < int64(tc.calm) || *got > int64(tc.calm+poll)) {
+			t.Errorf("calm after %v: all clear %v, alarms %+v", tc.calm, got, rec.Alarms)
 		}
 	}
 }

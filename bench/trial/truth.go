@@ -72,7 +72,7 @@ func (r *run) disturb(in **inject.Injection, during beat.Count) error {
 	if err := lift.Lift(); err != nil {
 		return err
 	}
-	if r.verdict != nil {
+	if r.cut() {
 		return nil
 	}
 	// One beat or unit a vCPU may have been under way.

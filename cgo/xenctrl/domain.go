@@ -101,20 +101,22 @@ func (d Domain) SpareFrame() (uint64, error) {
 }
 
 // AddFrame gives the domain a frame of memory at a number that SpareFrame
-// returned. The guest does not know of it. The domain's limit of memory grows by
-// the frame. (xc_domain_setmaxmem, xc_domain_populate_physmap_exact)
+// returned. The guest does not know of it. (MakeRoom, xc_domain_populate_physmap_exact)
 func (d Domain) AddFrame(gfn uint64) error {
-	info, err := d.Info()
-	if err != nil {
+	if err := d.MakeRoom(); err != nil {
 		return err
 	}
-	// The limit is only raised as far as the domain has used it up.
-	if info.Pages+1 > info.MaxPages {
-		if err := d.x.hv.setMaxMem(d.id, (info.Pages+1)*(PageSize/1024)); err != nil {
-			return err
-		}
-	}
 	return d.x.hv.populate(d.id, gfn)
+}
+
+// MakeRoom raises the domain's limit of memory so that it can be given a frame.
+// It is only raised as far as the domain has used it up. (xc_domain_setmaxmem)
+func (d Domain) MakeRoom() error {
+	info, err := d.Info()
+	if err != nil || info.Pages < info.MaxPages {
+		return err
+	}
+	return d.SetMaxPages(info.Pages + 1)
 }
 
 // SetMaxPages limits the domain's memory to so many page frames (Info.MaxPages).

@@ -86,6 +86,15 @@ func ParseWorkload(name string) (Workload, error) {
 // Works reports whether the workload counts work.
 func (w Workload) Works() bool { return w != Idle }
 
+// Naps reports whether every vCPU is idle between one bit of it and the next.
+func (w Workload) Naps() bool {
+	switch w {
+	case Idle, Mutex, Files, Sleeper, Devices, Crossed:
+		return true
+	}
+	return false
+}
+
 // Errand is something PID 1 is asked to do once.
 type Errand uint64
 

@@ -92,8 +92,9 @@ func testManifest() Manifest {
 			{Name: "bochs", Version: "3.0+dfsg-1", Arch: "amd64", Suite: "trixie", Path: "pool/b.deb", File: "b.deb", SHA256: "aa", SizeBytes: 1, InstalledKiB: 2},
 			{Name: "xen", Version: "4.20", Arch: "amd64", Suite: "trixie", Path: "pool/x.deb", File: "x.deb", SHA256: "bb", SizeBytes: 3, InstalledKiB: 4},
 		},
-		Kernels:  []debian.Package{{Name: "linux", Version: "6.1", Arch: "amd64", Suite: "bookworm", Path: "pool/l.deb", File: "l.deb", SHA256: "cc", SizeBytes: 5, InstalledKiB: 6}},
-		Programs: map[string]string{"agent": "cc", "init": "dd"}, Go: "go1.26",
+		Kernels:       []debian.Package{{Name: "linux", Version: "6.1", Arch: "amd64", Suite: "bookworm", Path: "pool/l.deb", File: "l.deb", SHA256: "cc", SizeBytes: 5, InstalledKiB: 6}},
+		GuestPackages: []debian.Package{{Name: "stress-ng", Version: "0.18", Arch: "amd64", Suite: "trixie", Path: "pool/s.deb", File: "s.deb", SHA256: "dd", SizeBytes: 7, InstalledKiB: 8}},
+		Programs:      map[string]string{"agent": "cc", "init": "dd"}, Go: "go1.26",
 		XenArgs: xenArgs, Dom0Args: dom0Args, Machine: bochs.DefaultMachine(),
 		Guests: map[string]string{"cloud-6.12": "6.12.48-cloud-amd64"}, Dom0: "6.12.48-amd64",
 	}

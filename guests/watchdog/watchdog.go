@@ -80,19 +80,28 @@ const (
 )
 
 // Window returns when the detector with that threshold fires, if it sees the
-// fault at all. ok is false for those that have no window: Panic is not a matter
-// of time, and of HardLockup no armed one was seen.
-func Window(d Detector, threshold time.Duration) (r Range, ok bool) {
+// fault at all. Naps says that the vCPU had been idle now and then up to the fault.
+// ok is false for those that have no window: Panic is not a matter of time, and of
+// HardLockup no armed one was seen.
+func Window(d Detector, threshold time.Duration, naps bool) (r Range, ok bool) {
 	switch d {
 	case SoftLockup:
-		// The threshold is half the time after which it fires. A timer looks five times
-		// in that time, and moves a mark each time that the vCPU schedules: the mark is
-		// up to one period old. Both are compared in whole units. If the vCPU has been
-		// idle since, the first look only begins the count anew
-		// (touch_softlockup_watchdog_sched, called on leaving idle): a period more.
+		// The threshold is half the time after which it fires (watchdog_timer_fn of
+		// kernel/watchdog.c). A timer looks five times in that time, and has a mark set
+		// each time that the vCPU schedules then: the mark of a busy vCPU is up to one
+		// period old. Both are compared in whole units, and differ by more than the
+		// time when it fires.
+		//
+		// A vCPU that leaves the idle loop with its tick stopped forgets the mark
+		// (tick_nohz_update_jiffies and tick_nohz_restart_sched_tick of
+		// kernel/time/tick-sched.c), and the first look after that sets it anew,
+		// however long the vCPU has hung by then: a period later.
 		period := 2 * threshold / 5
 		units := time.Duration(2*threshold/time.Second) * clockUnit
-		r = Range{ceil(units, period) - period, ceil(units+clockUnit, period) + period}
+		r = Range{ceil(units, period) - period, ceil(units+clockUnit, period)}
+		if naps {
+			r.From, r.To = r.From+period, r.To+period
+		}
 	case RCUStall:
 		r = Range{threshold - graceRun, threshold + graceStart}
 	case HungTask:

@@ -147,17 +147,20 @@ func TestWindows(t *testing.T) {
 	for _, tc := range []struct {
 		d         Detector
 		threshold time.Duration
+		naps      bool
 		from, to  float64 // s, without slack
 	}{
-		{SoftLockup, 10 * time.Second, 20, 28},
-		{SoftLockup, time.Second, 2, 4},
-		{RCUStall, 21 * time.Second, 20.5, 26},
-		{HungTask, 120 * time.Second, 120, 240},
-		{HungTask, time.Second, 1, 2},
-		{Workqueue, 30 * time.Second, 30, 60},
-		{Xen, XenTimeout, 15, 30},
+		{SoftLockup, 10 * time.Second, false, 20, 24},
+		{SoftLockup, 10 * time.Second, true, 24, 28},
+		{SoftLockup, time.Second, false, 2, 3.6},
+		{SoftLockup, time.Second, true, 2.4, 4},
+		{RCUStall, 21 * time.Second, false, 20.5, 26},
+		{HungTask, 120 * time.Second, true, 120, 240},
+		{HungTask, time.Second, false, 1, 2},
+		{Workqueue, 30 * time.Second, false, 30, 60},
+		{Xen, XenTimeout, true, 15, 30},
 	} {
-		r, ok := Window(tc.d, tc.threshold)
+		r, ok := Window(tc.d, tc.threshold, tc.naps)
 		from, to := time.Duration(tc.from*1e9), time.Duration(tc.to*1e9)+slack
 		if !ok || r.From != from || r.To != to {
 			t.Errorf("%s with %v: %v (%v), want %.1f to %.1f s", tc.d, tc.threshold, r, ok, tc.from, tc.to)
@@ -166,8 +169,46 @@ func TestWindows(t *testing.T) {
 			t.Errorf("%s: the ends of %v do not belong to it", tc.d, r)
 		}
 	}
-	if r, ok := Window(Panic, 0); ok {
+	if r, ok := Window(Panic, 0, false); ok {
 		t.Errorf("a panic has the window %v", r)
+	}
+}
+
+// TestSoftLockupWindow has the kernel's algorithm look at hangs that begin at every
+// phase of its timer and of its clock, and finds the window as wide as these and no
+// wider.
+func TestSoftLockupWindow(t *testing.T) {
+	for _, threshold := range []time.Duration{time.Second, 10 * time.Second} {
+		for _, naps := range []bool{false, true} {
+			period := 2 * threshold / 5
+			limit := int64(2 * threshold / time.Second)
+			first, last := time.Duration(1<<62), time.Duration(0)
+			for clock := time.Duration(0); clock < clockUnit; clock += clockUnit / 97 {
+				for age := time.Duration(0); age < period; age += period / 101 {
+					// The last look before the hang was at clock, and the hang begins age later.
+					mark, touched := int64(clock)/clockUnit, naps
+					for look := clock + period; ; look += period {
+						now := int64(look) / clockUnit
+						if touched {
+							mark, touched = now, false
+							continue
+						}
+						if now > mark+limit {
+							d := look - clock - age
+							first, last = min(first, d), max(last, d)
+							break
+						}
+					}
+				}
+			}
+			w, _ := Window(SoftLockup, threshold, naps)
+			if !w.Holds(first) || !w.Holds(last) {
+				t.Errorf("threshold %v, naps %v: fires after %v to %v, predicted %v", threshold, naps, first, last, w)
+			}
+			if first-w.From > period/50 || w.To-slack-last > period/50 {
+				t.Errorf("threshold %v, naps %v: fires after %v to %v, predicted a wide %v", threshold, naps, first, last, w)
+			}
+		}
 	}
 }
 

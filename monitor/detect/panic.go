@@ -6,6 +6,10 @@ import "fmt"
 // says that the domain crashed, or a vCPU is seen in the panic code, from which
 // there is no way back.
 //
+// A domain that says it reboots or powers off has not panicked, unless its kernel's
+// memory, which is still there to be read, says so: a kernel may be told to boot
+// again when it panics, and then that is all the hypervisor hears of it.
+//
 // A domain that Xen's watchdog has ended did not panic; somebody in it stopped
 // answering. That is a stopped guest, and the rule reports it as such.
 type panicRule struct {
@@ -89,11 +93,11 @@ func isPanic(symbol string) bool {
 func (r *panicRule) verdict(s *step) Verdict {
 	v := Verdict{Class: ClassPanic, Scope: Full}
 	switch r.shutdown {
-	case "crash":
-		v.Evidence = append(v.Evidence, "the domain has ended itself: crash")
 	case "watchdog":
 		v.Class = ClassStopped
 		v.Evidence = append(v.Evidence, "the hypervisor's watchdog has ended the domain: nobody in it has set it again in time")
+	case "crash", "reboot", "poweroff", "suspend":
+		v.Evidence = append(v.Evidence, "the domain has ended itself: "+r.shutdown)
 	}
 	if r.cpu >= 0 {
 		v.Evidence = append(v.Evidence, fmt.Sprintf("CPU %d of the guest has entered panic (panic_cpu)", r.cpu))

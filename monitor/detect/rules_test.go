@@ -29,6 +29,30 @@ func TestSpin(t *testing.T) {
 			v.CPUTimeNS -= uint64(g.period)
 			v.Callers = []string{"xen_poll_irq_timeout", "xen_qlock_wait"}
 		}), class: ClassHard, scope: Full, at: [2]int{54, 56}, evidence: "polled for the lock"},
+		{name: "spins and polls in turn, as interrupts wake it", vcpus: 2, each: after(func(g *guest, i int) {
+			switch v := g.run(0, pvSlowPath, true); i % 3 {
+			case 0:
+				v.Symbol, v.Callers = "xen_hypercall_intel", []string{"xen_poll_irq", "xen_qlock_wait", pvSlowPath}
+			case 1:
+				v.Symbol, v.Callers = "xen_qlock_wait", []string{pvSlowPath}
+			}
+		}), class: ClassSpin, scope: Partial, at: [2]int{54, 56}, evidence: pvSlowPath + "+"},
+		{name: "one lock, interrupts off at one of its waiters", vcpus: 2, each: after(func(g *guest, i int) {
+			g.run(0, slow, false).Lock = "rdi = tasklist_lock"
+			g.run(1, slow, true).Lock = "rbx = tasklist_lock"
+		}), class: ClassSpin, scope: Full, at: [2]int{54, 56}, evidence: "interrupts on at 0 of these"},
+		{name: "a lock waited for with interrupts off, and another one", vcpus: 2, each: after(func(g *guest, i int) {
+			g.run(0, slow, true).Lock = "rdi = tasklist_lock"
+			g.run(1, slow, false).Lock = "r13 = pidmap_lock"
+		}), class: ClassHard, scope: Full, at: [2]int{54, 56}, evidence: "r13 = pidmap_lock"},
+		{name: "the same, without names: locks of two kinds", vcpus: 2, each: after(func(g *guest, i int) {
+			g.run(0, slow, true)
+			g.run(1, pvSlowPath, false)
+		}), class: ClassHard, scope: Full, at: [2]int{54, 56}, evidence: pvSlowPath},
+		{name: "the same, of one kind", vcpus: 2, each: after(func(g *guest, i int) {
+			g.run(0, pvSlowPath, true)
+			g.run(1, pvSlowPath, false)
+		}), class: ClassSpin, scope: Full, at: [2]int{54, 56}, evidence: pvSlowPath},
 		{name: "a hypercall for another reason", each: after(func(g *guest, i int) {
 			g.run(0, "xen_hypercall_hvm", true).Callers = []string{"a", "b", "c", "d", "xen_qlock_wait"}
 		})},
@@ -222,6 +246,10 @@ func TestPanic(t *testing.T) {
 			}
 		})},
 		{name: "reboot", each: after(func(g *guest, i int) { g.o.Domain.Shutdown = "reboot" })},
+		{name: "reboot after a panic, seen in what is left of the guest", each: after(func(g *guest, i int) {
+			g.o.Domain.Shutdown = "reboot"
+			g.kernel.Panicking = 0
+		}), class: ClassPanic, scope: Full, at: [2]int{50, 50}, evidence: "ended itself: reboot"},
 	})
 }
 

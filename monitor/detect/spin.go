@@ -2,11 +2,15 @@ package detect
 
 import (
 	"fmt"
+	"math"
 	"strings"
 )
 
 // spinRule finds vCPUs that wait in the slow path of a spinning lock. Its class
-// is hard if interrupts were off whenever the lock was seen.
+// is hard if there is a lock for which nobody was ever seen to wait with interrupts
+// on, and spin if not. Who holds such a lock has them off until he releases it. So
+// whoever waits elsewhere with interrupts on does not hold it, and is held up by
+// those who wait for it, if by anybody here.
 //
 // A vCPU that spins with interrupts on is now and then seen in an interrupt
 // handler instead, so half of the samples have to show the lock. Time counts
@@ -34,7 +38,8 @@ type spinRow struct {
 	interrupts  int // samples with interrupts on
 	polled      int // samples in which it polled for the lock
 	lock        string
-	first, last uint64 // RIP range
+	inside      int    // samples with RIP in the slow path itself, not in what it calls
+	first, last uint64 // RIP range of these
 }
 
 func (r *spinRule) restart(vcpus int) {
@@ -85,10 +90,13 @@ func (r *spinRule) extend(row *spinRow, s *step, now, was *VCPU) bool {
 	}
 	if lock != "" {
 		if row.inLock == 0 || row.symbol != lock {
-			*row = spinRow{sinceNS: s.t - s.dt, symbol: lock, first: now.Offset, last: now.Offset}
+			*row = spinRow{sinceNS: s.t - s.dt, symbol: lock, first: math.MaxUint64}
 		}
 		row.inLock++
-		row.first, row.last = min(row.first, now.Offset), max(row.last, now.Offset)
+		if now.Symbol == lock {
+			row.inside++
+			row.first, row.last = min(row.first, now.Offset), max(row.last, now.Offset)
+		}
 		if now.InterruptsOn {
 			row.interrupts++
 		}
@@ -103,18 +111,49 @@ func (r *spinRule) extend(row *spinRow, s *step, now, was *VCPU) bool {
 	} else {
 		row.spunNS += now.CPUTimeNS - was.CPUTimeNS
 	}
-	return row.inLock >= minSamples && s.t-row.sinceNS >= int64(r.t.Spin) && 2*row.spunNS >= uint64(r.t.Spin)
+	return r.hangs(row, s.t)
+}
+
+// hangs reports whether a row is long enough.
+func (r *spinRule) hangs(row *spinRow, t int64) bool {
+	return row.inLock >= minSamples && t-row.sinceNS >= int64(r.t.Spin) && 2*row.spunNS >= uint64(r.t.Spin)
+}
+
+// masked reports whether nobody was ever seen to wait for the row's lock with
+// interrupts on. Others may not have waited for long enough to hang.
+func (r *spinRule) masked(row *spinRow) bool {
+	for i := range r.rows {
+		if other := &r.rows[i]; other.interrupts > 0 && other.sameLock(row) {
+			return false
+		}
+	}
+	return true
+}
+
+// sameLock reports whether two rows are of one lock, as far as is known: by name,
+// else by the kind of its slow path.
+func (row *spinRow) sameLock(other *spinRow) bool {
+	if row.lock != "" && other.lock != "" {
+		return lockName(row.lock) == lockName(other.lock)
+	}
+	return row.symbol == other.symbol
+}
+
+// lockName cuts the register off a VCPU's Lock.
+func lockName(lock string) string {
+	_, name, _ := strings.Cut(lock, " = ")
+	return name
 }
 
 func (r *spinRule) verdict(s *step) Verdict {
-	v := Verdict{Class: ClassHard, Scope: s.scope()}
+	v := Verdict{Class: ClassSpin, Scope: s.scope()}
 	for i := range r.rows {
 		row := &r.rows[i]
-		if !(row.inLock >= minSamples && s.t-row.sinceNS >= int64(r.t.Spin) && 2*row.spunNS >= uint64(r.t.Spin)) {
+		if !r.hangs(row, s.t) {
 			continue
 		}
-		if row.interrupts > 0 {
-			v.Class = ClassSpin
+		if r.masked(row) {
+			v.Class = ClassHard
 		}
 		v.VCPUs = append(v.VCPUs, i)
 		v.Evidence = append(v.Evidence, row.evidence(i, s.t)...)
@@ -124,9 +163,16 @@ func (r *spinRule) verdict(s *step) Verdict {
 
 func (row *spinRow) evidence(i int, t int64) []string {
 	share := 100 * float64(row.spunNS) / float64(t-row.sinceNS)
+	where := "in what " + row.symbol + " calls"
+	if row.inside > 0 {
+		where = fmt.Sprintf("RIP in %s+%#x..%#x", row.symbol, row.first, row.last)
+		if row.inside < row.inLock {
+			where += " or in what it calls"
+		}
+	}
 	e := []string{
 		fmt.Sprintf("vCPU %d: no task switch for %d ms while it ran %.0f%% of the time", i, (t-row.sinceNS)/1e6, share),
-		fmt.Sprintf("vCPU %d: RIP in %s+%#x..%#x at %d of %d samples, interrupts on at %d of these", i, row.symbol, row.first, row.last, row.inLock, row.samples, row.interrupts),
+		fmt.Sprintf("vCPU %d: %s at %d of %d samples, interrupts on at %d of these", i, where, row.inLock, row.samples, row.interrupts),
 	}
 	if row.polled > 0 {
 		e = append(e, fmt.Sprintf("vCPU %d: polled for the lock in the hypervisor at %d samples", i, row.polled))
@@ -150,32 +196,51 @@ func (r *spinRule) notes(to []string) []string {
 	return to
 }
 
+// pvSlowPath is the slow path of a paravirtualised lock. It waits in
+// xen_qlock_wait, which nobody else calls.
+const pvSlowPath = "__pv_queued_spin_lock_slowpath"
+
 // lockWait returns the lock slow path in which the vCPU was sampled, "" if in
 // none, and whether it polls there in the hypervisor instead of spinning. A
-// polling vCPU is in the hypercall, the slow path among its callers.
+// polling vCPU is in the hypercall, the slow path among its callers. One and the
+// same wait spins and polls in turn when interrupts wake it, so its slow path has
+// one name wherever in it the sample fell.
 func lockWait(v *VCPU) (symbol string, polls bool) {
+	slowPath := func(symbol string) string {
+		if bare(symbol) == "xen_qlock_wait" {
+			return pvSlowPath
+		}
+		return symbol
+	}
 	if !inKernel(v) {
 		return "", false
 	}
-	if LockSlowPath(v.Symbol) {
-		return v.Symbol, v.Blocked
+	if lockSlowPath(v.Symbol) {
+		return slowPath(v.Symbol), v.Blocked
 	}
 	if !strings.HasPrefix(v.Symbol, "xen_hypercall") && !strings.HasPrefix(v.Symbol, "xen_poll_irq") && v.Symbol != "hypercall_page" {
 		return "", false
 	}
 	for _, c := range v.Callers[:min(len(v.Callers), 4)] {
-		if LockSlowPath(c) {
-			return c, v.Blocked
+		if lockSlowPath(c) {
+			return slowPath(c), v.Blocked
 		}
 	}
 	return "", false
 }
 
-// LockSlowPath reports whether a kernel function is one in which a CPU waits for
+// WaitsForLock reports whether the vCPU was sampled in the slow path of a spinning
+// lock, or in what that calls.
+func WaitsForLock(v *VCPU) bool {
+	symbol, _ := lockWait(v)
+	return symbol != ""
+}
+
+// lockSlowPath reports whether a kernel function is one in which a CPU waits for
 // a spinning lock: kernel/locking/qspinlock.c and qrwlock.c, with the
 // paravirtual variants. Sleeping locks (mutex, rwsem) have slow paths too, but
 // a task in one of those schedules.
-func LockSlowPath(symbol string) bool {
+func lockSlowPath(symbol string) bool {
 	switch bare(symbol) {
 	case "queued_read_lock_slowpath", "queued_write_lock_slowpath",
 		"native_queued_spin_lock_slowpath", "__pv_queued_spin_lock_slowpath",

@@ -314,6 +314,25 @@ func TestPanicLoop(t *testing.T) {
 	g.check(t)
 }
 
+func TestPanicReboot(t *testing.T) {
+	g := newFake()
+	g.set("notify", []byte{0x0f, 0x1f, 0x44, 0x00, 0x00})
+	if _, err := PanicReboot(g, "kernel_wait4", "notify"); err != nil {
+		t.Fatal(err)
+	}
+	if got := g.get("panic_timeout", 5); !bytes.Equal(got, []byte{0xff, 0xff, 0xff, 0xff, 0}) {
+		t.Errorf("panic_timeout and the byte behind it are %x", got)
+	}
+	if notify, code := g.get("notify", 3), g.get("kernel_wait4", 2); !bytes.Equal(notify, []byte{0x31, 0xc0, 0xc3}) || !bytes.Equal(code, []byte{0x0f, 0x0b}) {
+		t.Errorf("notify begins with %x, the function with %x", notify, code)
+	}
+	g.check(t)
+	g.noSymbols = true
+	if _, err := PanicReboot(g, "kernel_wait4", "notify"); err == nil {
+		t.Error("a kernel without the variable is told to boot again")
+	}
+}
+
 func TestSlowDisk(t *testing.T) {
 	g := newFake()
 	in, err := SlowDisk(g, time.Second)

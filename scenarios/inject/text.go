@@ -163,21 +163,29 @@ func LoseTimer(t Target, function string) (*Injection, error) {
 // CrashIn makes a kernel function execute an undefined instruction, and the
 // kernel panic of it. There is no way back.
 func CrashIn(t Target, function string) (*Injection, error) {
-	va, err := t.Symbol("panic_on_oops")
-	if err != nil {
+	if err := setInt(t, "panic_on_oops", 1); err != nil {
 		return nil, err
-	}
-	gpa, err := t.Translate(va)
-	if err != nil {
-		return nil, fmt.Errorf("find panic_on_oops: %w", err)
-	}
-	if err := t.WritePhysical(gpa, binary.LittleEndian.AppendUint32(nil, 1)); err != nil {
-		return nil, fmt.Errorf("set panic_on_oops: %w", err)
 	}
 	if _, err := patch(t, function, undefined, firstInstructions...); err != nil {
 		return nil, err
 	}
 	return &Injection{What: function + " executes an undefined instruction"}, nil
+}
+
+// setInt writes an int of the kernel's.
+func setInt(t Target, variable string, value int32) error {
+	va, err := t.Symbol(variable)
+	if err != nil {
+		return err
+	}
+	gpa, err := t.Translate(va)
+	if err != nil {
+		return fmt.Errorf("find %s: %w", variable, err)
+	}
+	if err := t.WritePhysical(gpa, binary.LittleEndian.AppendUint32(nil, uint32(value))); err != nil {
+		return fmt.Errorf("set %s: %w", variable, err)
+	}
+	return nil
 }
 
 // PanicLoop is CrashIn, in a kernel that is not let tell the hypervisor of it: the
@@ -192,6 +200,21 @@ func PanicLoop(t Target, function, notify string) (*Injection, error) {
 		return nil, err
 	}
 	in.What += ", and " + notify + " does nothing"
+	return in, nil
+}
+
+// PanicReboot is PanicLoop, in a kernel that has been told to boot again at once
+// when it panics (panic=-1): what is then left of the panic is a guest that says it
+// reboots.
+func PanicReboot(t Target, function, notify string) (*Injection, error) {
+	if err := setInt(t, "panic_timeout", -1); err != nil {
+		return nil, err
+	}
+	in, err := PanicLoop(t, function, notify)
+	if err != nil {
+		return nil, err
+	}
+	in.What += ", and the panic ends in a reboot"
 	return in, nil
 }
 

@@ -10,7 +10,7 @@
 // scenarios and mechanisms, so this package knows none and imports nothing of
 // the project. bench/plan expands a Suite to trials.
 //
-// The format, with every key (drivers, timing, thresholds and baselines may be left out):
+// The format, with every key (drivers, timing, thresholds, sweep and baselines may be left out):
 //
 //	name: quick                  # a-z, 0-9 and dashes
 //	description: one sentence
@@ -31,5 +31,9 @@
 //	thresholds:                  # detector thresholds by name: "hangbench list detectors"
 //	  spin_ms: 50                # _ms: milliseconds
 //	  forkstorm_threads: 100     # without a unit: a number
+//	sweep:                       # thresholds that are varied, one at a time
+//	  - threshold: io_ms
+//	    values: [500, 2500]      # two or more; each is a cell of its own
+//	    scenarios: [io-stall]    # default: all of the suite
 //	baselines: default           # listen to the guest's own watchdogs; or minimum, xen, false; true is default
 package suites

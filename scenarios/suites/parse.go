@@ -77,7 +77,7 @@ func (p *parser) syntax(err error) error {
 var namePattern = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 
 func (p *parser) suite(n *yaml.Node, s *Suite) {
-	var bounded *yaml.Node
+	var bounded, sweep *yaml.Node
 	p.mapping(n, "the suite", []field{
 		{"name", true, func(n *yaml.Node) {
 			if p.text(n, "name", &s.Name) && !namePattern.MatchString(s.Name) {
@@ -96,14 +96,18 @@ func (p *parser) suite(n *yaml.Node, s *Suite) {
 		}},
 		{"bounded_ms", false, func(n *yaml.Node) {
 			bounded = n
-			s.BoundedMS = p.lengths(n, "bounded_ms")
+			s.BoundedMS = p.numbers(n, "bounded_ms", rangeBounded)
 		}},
 		{"timing", false, func(n *yaml.Node) { p.timing(n, &s.Timing) }},
 		{"thresholds", false, func(n *yaml.Node) { s.Thresholds = p.thresholds(n) }},
+		{"sweep", false, func(n *yaml.Node) { sweep, s.Sweeps = n, p.sweeps(n) }},
 		{"baselines", false, func(n *yaml.Node) { p.baselines(n, &s.Baselines) }},
 	})
 	if bounded != nil && s.Baselines != "" {
 		p.errorf(bounded, "bounded_ms and baselines exclude each other: a fault that is undone does not wait for watchdogs; use two suites")
+	}
+	if sweep != nil {
+		p.swept(sweep, s)
 	}
 	for _, name := range s.Scenarios {
 		if only, ok := p.v.Only[name]; ok {
@@ -233,6 +237,77 @@ func (p *parser) thresholds(n *yaml.Node) map[string]int64 {
 	return values
 }
 
+// sweeps reads a list of thresholds with their values. Which scenarios of the
+// suite a sweep has is settled in swept, when all keys have been read. It returns
+// none if any has a problem.
+func (p *parser) sweeps(n *yaml.Node) []Sweep {
+	start := len(p.problems)
+	var names []string
+	for _, t := range p.v.Thresholds {
+		names = append(names, t.Name)
+	}
+	var all []Sweep
+	first := make(map[string]int)
+	p.sequence(n, "sweep", func(item *yaml.Node) {
+		before := len(p.problems)
+		var w Sweep
+		var values *yaml.Node
+		p.mapping(item, "a sweep", []field{
+			{"threshold", true, func(n *yaml.Node) {
+				if p.text(n, "threshold", &w.Threshold) {
+					p.known(n, "threshold", w.Threshold, names)
+				}
+			}},
+			{"values", true, func(n *yaml.Node) { values = n }},
+			{"scenarios", false, func(n *yaml.Node) { w.Scenarios = p.names(n, "scenario", p.v.Scenarios) }},
+		})
+		if len(p.problems) > before {
+			return
+		}
+		if line, dup := first[w.Threshold]; dup {
+			p.errorf(item, "threshold %q is swept in line %d already: write all its values there", w.Threshold, line)
+			return
+		}
+		first[w.Threshold] = item.Line
+		t := p.v.Thresholds[slices.Index(names, w.Threshold)]
+		if w.Values = p.numbers(values, w.Threshold, span{t.Min, t.Max}); len(p.problems) > before {
+			return
+		}
+		if len(w.Values) < 2 {
+			p.errorf(values, "the sweep of %s has one value: write two or more, or set it under thresholds", w.Threshold)
+		}
+		all = append(all, w)
+	})
+	if len(p.problems) > start {
+		return nil
+	}
+	return all
+}
+
+// swept checks the sweeps against the rest of the suite. One without scenarios
+// has all of the suite's.
+func (p *parser) swept(n *yaml.Node, s *Suite) {
+	for i := range s.Sweeps {
+		w := &s.Sweeps[i]
+		if _, set := s.Thresholds[w.Threshold]; set {
+			p.errorf(n, "%s is swept and stands under thresholds too: remove it there", w.Threshold)
+		}
+		if w.Scenarios == nil {
+			w.Scenarios = s.Scenarios
+		}
+		for _, name := range w.Scenarios {
+			if !slices.Contains(s.Scenarios, name) {
+				p.errorf(n, "scenario %q of the sweep of %s is not among the suite's scenarios: add it there", name, w.Threshold)
+			}
+		}
+	}
+	for _, name := range s.Scenarios {
+		if len(s.Sweeps) > 0 && len(s.Settings(name)) == 0 {
+			p.errorf(n, "scenario %q is in no sweep and would not be tried: add it to one, or put it in a suite of its own", name)
+		}
+	}
+}
+
 // field is a key a mapping may have.
 type field struct {
 	key      string
@@ -307,13 +382,13 @@ func (p *parser) names(n *yaml.Node, what string, valid []string) []string {
 	return names
 }
 
-// lengths reads a list of different times in milliseconds.
-func (p *parser) lengths(n *yaml.Node, what string) (list []int64) {
+// numbers reads a list of different whole numbers.
+func (p *parser) numbers(n *yaml.Node, what string, r span) (list []int64) {
 	first := make(map[int64]int)
 	p.sequence(n, what, func(item *yaml.Node) {
 		var v int64
 		before := len(p.problems)
-		p.integer(item, what, rangeBounded, &v)
+		p.integer(item, what, r, &v)
 		if len(p.problems) > before {
 			return
 		}

@@ -1,5 +1,10 @@
 package suites
 
+import (
+	"maps"
+	"slices"
+)
+
 // Suite is a parsed suite, defaults filled in.
 type Suite struct {
 	Name        string
@@ -18,6 +23,8 @@ type Suite struct {
 	// says: milliseconds for _ms, a share for _percent, else a number.
 	// A name that is absent keeps the detector's own default.
 	Thresholds map[string]int64
+	// Sweeps vary thresholds, one at a time: see Settings.
+	Sweeps []Sweep
 	// Baselines is how the watchdogs of Linux and Xen are set, whose reports are
 	// recorded beside the monitor's verdict. Unless it is empty a fault stays until
 	// they have had their time, whatever the monitor says.
@@ -25,6 +32,38 @@ type Suite struct {
 
 	// Text is the file the suite was read from, for the run's manifest.
 	Text []byte
+}
+
+// Sweep is a threshold that takes one value after the other.
+type Sweep struct {
+	Threshold string
+	Values    []int64 // two or more, all different
+	// Scenarios are those that are tried with every value; never empty.
+	Scenarios []string
+}
+
+// Settings returns the settings of thresholds with which the suite tries the
+// scenario: Thresholds, or if there are sweeps, Thresholds and one value of one
+// of the sweeps that have the scenario.
+func (s *Suite) Settings(scenario string) []map[string]int64 {
+	if len(s.Sweeps) == 0 {
+		return []map[string]int64{s.Thresholds}
+	}
+	var all []map[string]int64
+	for _, w := range s.Sweeps {
+		if !slices.Contains(w.Scenarios, scenario) {
+			continue
+		}
+		for _, v := range w.Values {
+			set := maps.Clone(s.Thresholds)
+			if set == nil {
+				set = make(map[string]int64)
+			}
+			set[w.Threshold] = v
+			all = append(all, set)
+		}
+	}
+	return all
 }
 
 // Guest is the machine a trial runs on.

@@ -5,9 +5,11 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
+	"hangbench/guests/stress"
 	"hangbench/scenarios"
 )
 
@@ -23,10 +25,8 @@ var vocabulary = Vocabulary{
 	Lasting:    map[string]string{"control-idle": "has no fault"},
 }
 
-func TestBuiltin(t *testing.T) {
-	if got, want := Builtin(), []string{"baselines-minimum", "baselines-smp", "baselines-xen", "baselines", "ci", "classes-6-1", "classes-distro", "classes-smp", "classes", "controls", "coverage", "drivers", "faults-smp", "faults", "livelock", "near-controls", "near-misses", "quick", "soak"}; !reflect.DeepEqual(got, want) {
-		t.Fatalf("built-in suites %q, want %q", got, want)
-	}
+// built returns the vocabulary of the built-in suites.
+func built() Vocabulary {
 	v := vocabulary
 	v.Kernels = append([]string{"cloud-6.1"}, v.Kernels...)
 	v.Scenarios, v.MinVCPUs, v.Lasting = nil, map[string]int{}, map[string]string{}
@@ -35,6 +35,56 @@ func TestBuiltin(t *testing.T) {
 		v.Scenarios = append(v.Scenarios, s.ID)
 		v.MinVCPUs[s.ID], v.Lasting[s.ID] = s.MinVCPUs, s.Lasting()
 	}
+	return v
+}
+
+// TestWhole: suites that are to leave nothing out do not.
+func TestWhole(t *testing.T) {
+	v := built()
+	has := func(suite string) map[string]bool {
+		s, err := Load(suite, v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasPrefix(suite, "coverage") && len(s.Mechanisms) != len(v.Mechanisms)-1 {
+			t.Errorf("suite %s has mechanisms %q, want all but none", suite, s.Mechanisms)
+		}
+		all := make(map[string]bool)
+		for _, id := range s.Scenarios {
+			all[id] = true
+		}
+		return all
+	}
+	one, two, controls, soak := has("coverage"), has("coverage-smp"), has("controls"), has("soak")
+	for _, s := range scenarios.All() {
+		if s.Stress != stress.None { // what is measured has suites of its own
+			continue
+		}
+		if s.Control() && !(controls[s.ID] && soak[s.ID]) {
+			t.Errorf("%s is not in both of controls and soak", s.ID)
+		}
+		if !s.OfMonitor && one[s.ID] == two[s.ID] {
+			t.Errorf("%s is not in one of coverage and coverage-smp", s.ID)
+		}
+	}
+}
+
+func TestBuiltin(t *testing.T) {
+	files, err := filepath.Glob("*.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for _, f := range files {
+		want = append(want, strings.TrimSuffix(f, ".yaml"))
+	}
+	got := Builtin()
+	slices.Sort(want)
+	slices.Sort(got)
+	if len(got) == 0 || !slices.Equal(got, want) {
+		t.Fatalf("built-in suites %q, the folder has %q", got, want)
+	}
+	v := built()
 	for _, name := range Builtin() {
 		s, err := Load(name, v)
 		if err != nil {
@@ -230,7 +280,7 @@ func TestLoadFile(t *testing.T) {
 		t.Errorf("suite %+v, error %v", s, err)
 	}
 	_, err := Load("quik", vocabulary)
-	if err == nil || !strings.Contains(err.Error(), `suite "quik" is not built in (did you mean "quick"?): give one of baselines-minimum, baselines-smp, baselines-xen, baselines, ci, classes-6-1, classes-distro, classes-smp, classes, controls, coverage, drivers, faults-smp, faults, livelock, near-controls, near-misses, quick, soak`) {
+	if err == nil || !strings.Contains(err.Error(), `suite "quik" is not built in (did you mean "quick"?): give one of `+strings.Join(Builtin(), ", ")) {
 		t.Errorf("unknown name: %v", err)
 	}
 }
@@ -255,6 +305,7 @@ func FuzzParse(f *testing.F) {
 		}
 		f.Add(data)
 	}
+	f.Add([]byte(sweeping))
 	f.Add([]byte("a: &a [*a]\n"))
 	f.Add([]byte("? [x]\n: y\n"))
 	f.Add([]byte("<<: {name: x}\n"))

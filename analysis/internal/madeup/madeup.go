@@ -41,6 +41,8 @@ func Seeded(seed uint64, repetitions int) []results.Trial {
 			t.WindowNS = 4_100_000_000
 		case t.Block == 2 && t.Scenario == "control-busy" && t.Mechanism == "exec-step":
 			t.Outcome, t.Class, t.Scope = results.FalseAlarm, "soft", "full"
+			end := int64(900_000_000)
+			t.Alarms = []results.Alarm{{Class: "soft", StartNS: 500_000_000, EndNS: &end}}
 		case t.Block == 2 && t.Scenario == "control-idle" && t.Mechanism == "exec-altp2m":
 			t.Outcome, t.Reason = results.Invalid, "the guest made no progress after the monitor was detached"
 			t.EPT = results.EPT{Total: 41423, Residual: 41423}
@@ -94,4 +96,42 @@ func trial(rng *rand.Rand, scenario, mechanism string) results.Trial {
 		t.WindowNS += detect
 	}
 	return t
+}
+
+// Sweep returns repetitions of a suite that sweeps two thresholds with a fault
+// and a control each. Below 1000 ms io_ms gives false alarms and faults are
+// detected half a second after the threshold; soft_ms gives none, and nothing is
+// detected with its highest value. Everything in it is exact.
+func Sweep(repetitions int) []results.Trial {
+	var trials []results.Trial
+	for block := range repetitions {
+		for _, cell := range []struct {
+			name, class, fault, control string
+			values                      []int64
+		}{
+			{"io_ms", "io", "io-stall", "control-slow-disk", []int64{250, 500, 1000, 2500}},
+			{"soft_ms", "soft", "soft-lockup", "control-kernel-work", []int64{500, 4000, 9000}},
+		} {
+			for _, v := range cell.values {
+				for _, scenario := range []string{cell.fault, cell.control} {
+					t := results.Trial{
+						Schema: results.Schema, Suite: Suite, Trial: len(trials), Block: block, Scenario: scenario, Mechanism: "exec-altp2m", Driver: "xenctrl", Host: "lab",
+						GuestKernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 160, Thresholds: map[string]int64{cell.name: v}, Outcome: results.Clean, WindowNS: 12e9,
+					}
+					detect := v*1e6 + 5e8 + int64(block)*1e6
+					switch {
+					case scenario == cell.fault:
+						t.Expected, t.DeadlineNS, t.Outcome = cell.class, 8e9, results.Missed
+						if detect < t.DeadlineNS {
+							t.Outcome, t.Class, t.Scope, t.DetectNS = results.Detected, cell.class, "partial", &detect
+						}
+					case cell.name == "io_ms" && v < 1000:
+						t.Outcome, t.Class, t.Scope, t.WindowNS = results.FalseAlarm, "io", "partial", 3e9
+					}
+					trials = append(trials, t)
+				}
+			}
+		}
+	}
+	return trials
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"time"
 
 	vmi "hangbench/cgo/libvmi"
 	"hangbench/monitor/linux"
@@ -74,6 +75,89 @@ func Check(domain string, layout linux.Layout, ours *linux.Kernel) (err error) {
 				return fmt.Errorf("LibVMI reads %q as the kernel's banner at %v, which is %q", b, a, banner)
 			}
 		}
+	}
+	return nil
+}
+
+const (
+	// checkedEvents is after how many events of a frame its handler clears it: some
+	// must come after one was answered.
+	checkedEvents = 20
+	// eventsDeadline bounds the wait for them, on this machine's clock: even an idle
+	// guest switches tasks some times a second.
+	eventsDeadline = 10 * time.Second
+	// quiet is how long there must be no event after that.
+	quiet = 200 * time.Millisecond
+)
+
+// CheckEvents has LibVMI report executions in one frame by an event registered
+// for that frame alone, where Listen has one for all: in the host view, and then
+// in a view of its own. The handler clears the event, and after that none may
+// come. The guest is left without views, traps and ring.
+func (d *Driver) CheckEvents(gfn uint64) (err error) {
+	v, err := d.open(true)
+	if err != nil {
+		return err
+	}
+	r := &ring{d: d, v: v}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	if err := checkFrame(v, gfn, 0); err != nil {
+		return fmt.Errorf("in the host view: %w", err)
+	}
+	if err := v.EnableViews(true); err != nil {
+		return err
+	}
+	view, err := v.CreateView()
+	if err == nil {
+		if err = checkFrame(v, gfn, view); err != nil {
+			err = fmt.Errorf("in a view of its own: %w", err)
+		}
+		err = errors.Join(err, v.SwitchView(0), v.DestroyView(view))
+	}
+	return errors.Join(err, v.EnableViews(false))
+}
+
+// checkFrame sees executions in a frame reported in a view, until the handler
+// clears the event.
+func checkFrame(v *vmi.VMI, gfn uint64, view vmi.View) error {
+	var reg *vmi.Registration
+	var wrong error
+	n := 0
+	reg, err := v.Register(vmi.MemoryEvent(gfn, vmi.TrapExec, view), func(e *vmi.Event) vmi.Response {
+		if n++; e.Kind != vmi.KindMemory || e.GFN != gfn || e.View != view || e.Access&vmi.TrapExec == 0 {
+			wrong = fmt.Errorf("a %v event of frame %#x, access %v, in view %d: the trap is on executing frame %#x in view %d", e.Kind, e.GFN, e.Access, e.View, gfn, view)
+		}
+		if n == checkedEvents || wrong != nil {
+			wrong = errors.Join(wrong, reg.Clear())
+		}
+		return vmi.Response{Emulate: true}
+	})
+	if err != nil {
+		return err
+	}
+	if view != 0 {
+		if err := v.SwitchView(view); err != nil {
+			return err
+		}
+	}
+	for end := time.Now().Add(eventsDeadline); n < checkedEvents && wrong == nil; {
+		if time.Now().After(end) {
+			return fmt.Errorf("%d events within %v, want %d", n, eventsDeadline, checkedEvents)
+		}
+		if err := v.Listen(maxWait); err != nil {
+			return err
+		}
+	}
+	if wrong != nil {
+		return wrong
+	}
+	for end := time.Now().Add(quiet); time.Now().Before(end); {
+		if err := v.Listen(maxWait); err != nil {
+			return err
+		}
+	}
+	if n != checkedEvents {
+		return fmt.Errorf("%d events after it was cleared", n-checkedEvents)
 	}
 	return nil
 }

@@ -55,14 +55,23 @@ func New(xen *xc.Xen, domid int) (*Driver, error) {
 		return nil, fmt.Errorf("look at domain %d: %w", domid, err)
 	}
 	// vmi_init lifts the guest's limit of memory, and vmi_destroy sets one that has
-	// nothing to do with it.
+	// nothing to do with it. It is put right after each, so that a monitor that is
+	// killed leaves no guest without a limit.
 	limit := func() error { return dom.SetMaxPages(info.MaxPages) }
 	open := func(events bool) (*vmi.VMI, error) {
-		return vmi.Open(vmi.ByID(uint64(domid)), vmi.Config{Events: events})
+		v, err := vmi.Open(vmi.ByID(uint64(domid)), vmi.Config{Events: events})
+		if lerr := limit(); lerr != nil {
+			err = errors.Join(err, lerr)
+			if v != nil {
+				err = errors.Join(err, v.Close(), limit())
+			}
+			return nil, err
+		}
+		return v, err
 	}
 	mem, err := open(false)
 	if err != nil {
-		return nil, errors.Join(err, limit())
+		return nil, err
 	}
 	return &Driver{open: open, limit: limit, state: state, dom: dom, now: time.Now, mem: mem, flushed: time.Now()}, nil
 }
@@ -180,7 +189,7 @@ func (d *Driver) Listen() (monitor.Ring, error) {
 	}
 	r := &ring{d: d, v: v}
 	if _, err := v.Register(vmi.GenericMemoryEvent(vmi.TrapAll), r.event); err != nil {
-		return nil, errors.Join(err, v.Close())
+		return nil, errors.Join(err, r.Close())
 	}
 	return r, nil
 }
@@ -381,6 +390,9 @@ func (r *ring) SpareFrame() (uint64, error) {
 func (r *ring) AddFrame(gfn uint64) error {
 	r.d.mu.Lock()
 	defer r.d.mu.Unlock()
+	if err := r.d.dom.MakeRoom(); err != nil {
+		return err
+	}
 	return r.d.mem.AddFrame(gfn)
 }
 
@@ -397,4 +409,4 @@ func (r *ring) Remap(v monitor.View, from, to uint64) error {
 	return nil
 }
 
-func (r *ring) Close() error { return r.v.Close() }
+func (r *ring) Close() error { return errors.Join(r.v.Close(), r.d.limit()) }

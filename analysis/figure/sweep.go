@@ -1,0 +1,268 @@
+package figure
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/text"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+
+	"hangbench/analysis"
+	"hangbench/analysis/stats"
+)
+
+// sweepMark is a value of a threshold in the plane of false alarms and detection
+// time. A value with which no fault was detected has no time.
+type sweepMark struct {
+	analysis.SweepPoint
+	alarms stats.Interval  // share of controls, in percent, 0 to 100
+	share  float64         // the same, as counted
+	td     *stats.Quantile // half of the faults detected by, in seconds
+}
+
+// sweepPanel is one threshold.
+type sweepPanel struct {
+	name  string
+	marks []sweepMark
+}
+
+const (
+	sweepColumns = 3
+	sweepRow     = 1.75 * vg.Inch
+)
+
+// sweep draws the detection time against the false alarms for every value of
+// every threshold that was varied, a panel each; nil if none was.
+func sweep(set *analysis.Set) (*Figure, error) {
+	var panels []sweepPanel
+	var arms []string
+	f := &Figure{
+		Name: "sweep", Title: "Detection time against false alarms, by threshold", width: width,
+		rows: [][]string{{"host", "threshold", "value", "arm", "faults", "detected", "t_d_s", "t_d_ci_lo_s", "t_d_ci_hi_s", "controls", "alarms", "alarms_ci_lo_percent", "alarms_ci_hi_percent"}},
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s.\n\nEach panel is a threshold of the detector, each point one of its values (written beside it): the time by which half of the faults were detected, "+
+		"misses censored (whisker: 95%% interval by Greenwood's formula, open above if the trials do not bound it), over the share of trials without a fault that had an alarm "+
+		"(whisker: exact 95%% interval of Clopper and Pearson). A cross: not half of the faults were detected. Left and low is good.\n", set.Caption())
+	for _, name := range set.Swept() {
+		points, err := set.Sweep(name, level)
+		if err != nil {
+			return nil, fmt.Errorf("figure: %s: %w", name, err)
+		}
+		p := sweepPanel{name: name}
+		var faults, controls []string
+		for _, pt := range points {
+			iv, err := stats.ClopperPearson(pt.Alarms, pt.Quiet, level)
+			if err != nil || len(pt.Lives) == 0 {
+				continue // the plane needs both
+			}
+			m := sweepMark{SweepPoint: pt, alarms: stats.Interval{Lo: 100 * iv.Lo, Hi: 100 * iv.Hi}, share: 100 * float64(pt.Alarms) / float64(pt.Quiet)}
+			s, err := stats.KaplanMeier(pt.Lives, level)
+			if err != nil {
+				return nil, fmt.Errorf("figure: %s: %w", name, err)
+			}
+			row := []string{set.Host, name, strconv.FormatInt(pt.Value, 10), pt.Arm, strconv.Itoa(s.N), strconv.Itoa(s.Events), "", "", "",
+				strconv.Itoa(pt.Quiet), strconv.Itoa(pt.Alarms), number(m.alarms.Lo), number(m.alarms.Hi)}
+			if q, ok := s.Quantile(0.5); ok {
+				q.Time, q.Lo, q.Hi = q.Time/1e3, q.Lo/1e3, q.Hi/1e3
+				m.td = &q
+				row[6], row[7] = number(q.Time), number(q.Lo)
+				if !math.IsInf(q.Hi, 1) {
+					row[8] = number(q.Hi)
+				}
+			}
+			f.rows = append(f.rows, row)
+			p.marks = append(p.marks, m)
+			if !slices.Contains(arms, pt.Arm) {
+				arms = append(arms, pt.Arm)
+			}
+			for _, s := range pt.Faults {
+				if !slices.Contains(faults, s) {
+					faults = append(faults, s)
+				}
+			}
+			for _, s := range pt.Controls {
+				if !slices.Contains(controls, s) {
+					controls = append(controls, s)
+				}
+			}
+		}
+		if len(p.marks) == 0 {
+			continue
+		}
+		panels = append(panels, p)
+		fmt.Fprintf(&b, "  %s: faults %s (n = %d a value), controls %s (n = %d a value).\n", name,
+			strings.Join(faults, ", "), len(p.marks[0].Lives), strings.Join(controls, ", "), p.marks[0].Quiet)
+	}
+	if len(panels) == 0 {
+		return nil, nil
+	}
+	slices.Sort(arms)
+	rows := vg.Length((len(panels) + sweepColumns - 1) / sweepColumns)
+	f.height = head + foot + 6 + rows*sweepRow
+	f.caption = b.String()
+	f.paint = func(c draw.Canvas) { drawSweep(sheet(c, set.Caption()), panels, arms) }
+	return f, nil
+}
+
+func drawSweep(c draw.Canvas, panels []sweepPanel, arms []string) {
+	c.FillText(textStyle(textSize, grey, text.XLeft, text.YTop), vg.Point{X: c.Min.X, Y: c.Max.Y - 13},
+		"Time by which half of the faults were detected, over false alarms; beside each point the threshold")
+	var keys []key
+	for i, a := range arms {
+		keys = append(keys, key{a, func(c *draw.Canvas, at vg.Point) { sweepDot(c, at, lineStyle(i, len(arms))) }})
+	}
+	keys = append(keys, key{"95% interval", func(c *draw.Canvas, at vg.Point) { whisker(c, at.X-4, at.X+4, at.Y, rangeLine) }})
+	drawLegend(c, keys)
+	body := draw.Crop(c, 0, 0, foot, -head)
+	breadth := (body.Max.X - body.Min.X) / sweepColumns
+	for i, p := range panels {
+		at := body
+		at.Min.X += breadth * vg.Length(i%sweepColumns)
+		at.Max.X = at.Min.X + breadth - 8
+		at.Max.Y -= sweepRow * vg.Length(i/sweepColumns)
+		at.Min.Y = at.Max.Y - sweepRow + 8
+		drawSweepPanel(at, p, arms)
+	}
+}
+
+func drawSweepPanel(c draw.Canvas, p sweepPanel, arms []string) {
+	c.FillText(textStyle(textSize, black, text.XLeft, text.YTop), vg.Point{X: c.Min.X + 4, Y: c.Max.Y}, p.name)
+	q := newPlot()
+	q.Y.Tick.Length = 3
+	most := 0.0
+	missed := false
+	for _, m := range p.marks {
+		if m.td == nil {
+			missed = true
+			continue
+		}
+		most = max(most, m.td.Time)
+		for _, l := range m.Lives {
+			if !l.Censored {
+				most = max(most, l.Time/1e3)
+			}
+		}
+	}
+	if most == 0 {
+		most = 1
+	}
+	q.Y.Min, q.Y.Max = 0, most*1.12
+	marks := ticks{n: 4, limit: q.Y.Max}
+	if missed { // a strip of its own for those
+		q.Y.Max = most * 1.3
+		marks.limit = most * 1.1
+	}
+	q.X.Min, q.X.Max = -4, 104
+	q.X.Tick.Marker = plot.ConstantTicks{{Value: 0, Label: "0"}, {Value: 25}, {Value: 50, Label: "50%"}, {Value: 75}, {Value: 100, Label: "100%"}}
+	q.Y.Tick.Marker = marks
+	q.X.Label.Text = "controls with a false alarm"
+	q.Y.Label.Text = "T_D (s)"
+	q.Add(sweepPlotter{p, arms, most * 1.2})
+	q.Draw(draw.Crop(c, 0, 0, 0, -10))
+}
+
+type sweepPlotter struct {
+	p     sweepPanel
+	arms  []string
+	strip float64 // where those without a time are
+}
+
+func (s sweepPlotter) Plot(c draw.Canvas, p *plot.Plot) {
+	x, y := p.Transforms(&c)
+	for _, t := range p.Y.Tick.Marker.Ticks(p.Y.Min, p.Y.Max) {
+		if t.Value > 0 {
+			c.StrokeLine2(guideLine, c.Min.X, y(t.Value), c.Max.X, y(t.Value))
+		}
+	}
+	at := func(m *sweepMark) vg.Point {
+		if m.td == nil {
+			return vg.Point{X: x(m.share), Y: y(s.strip)}
+		}
+		return vg.Point{X: x(m.share), Y: y(m.td.Time)}
+	}
+	for i := range s.p.marks {
+		m := &s.p.marks[i]
+		pt := at(m)
+		whisker(&c, x(max(m.alarms.Lo, 0)), x(min(m.alarms.Hi, 100)), pt.Y, draw.LineStyle{Color: lightGrey})
+	}
+	for j, arm := range s.arms {
+		style := lineStyle(j, len(s.arms))
+		var line []vg.Point
+		for i := range s.p.marks {
+			if m := &s.p.marks[i]; m.Arm == arm && m.td != nil {
+				line = append(line, at(m))
+				if math.IsInf(m.td.Hi, 1) { // open above
+					c.StrokeLine2(rangeLine, at(m).X, y(m.td.Lo), at(m).X, c.Max.Y)
+				} else {
+					upright(&c, at(m).X, y(m.td.Lo), min(y(m.td.Hi), c.Max.Y), rangeLine)
+				}
+			}
+		}
+		if len(line) > 1 {
+			c.StrokeLines(draw.LineStyle{Color: style.Color, Width: 0.8, Dashes: style.Dashes}, line)
+		}
+		for i := range s.p.marks {
+			m := &s.p.marks[i]
+			switch {
+			case m.Arm != arm:
+			case m.td == nil:
+				c.DrawGlyph(missMark, at(m))
+			default:
+				sweepDot(&c, at(m), style)
+			}
+		}
+	}
+	s.label(c, at)
+}
+
+// label writes the values beside their points, to the side where there is room,
+// and above each other where points are close.
+func (s sweepPlotter) label(c draw.Canvas, at func(*sweepMark) vg.Point) {
+	sty := textStyle(textSize-1, black, text.XLeft, text.YCenter)
+	const line = vg.Length(7)
+	order := make([]*sweepMark, len(s.p.marks))
+	for i := range s.p.marks {
+		order[i] = &s.p.marks[i]
+	}
+	slices.SortStableFunc(order, func(a, b *sweepMark) int {
+		switch d := at(a).Y - at(b).Y; {
+		case d < 0:
+			return -1
+		case d > 0:
+			return 1
+		}
+		return 0
+	})
+	var taken []vg.Rectangle
+	for _, m := range order {
+		name := strconv.FormatInt(m.Value, 10)
+		pt := at(m)
+		w := sty.Width(name)
+		left := pt.X + 5
+		if left+w > c.Max.X {
+			left = pt.X - 5 - w
+		}
+		y := max(pt.Y, c.Min.Y+line/2)
+		clash := func() bool {
+			return slices.ContainsFunc(taken, func(r vg.Rectangle) bool {
+				return left < r.Max.X && r.Min.X < left+w && y-line/2 < r.Max.Y && r.Min.Y < y+line/2
+			})
+		}
+		for clash() {
+			y++
+		}
+		taken = append(taken, vg.Rectangle{Min: vg.Point{X: left, Y: y - line/2}, Max: vg.Point{X: left + w, Y: y + line/2}})
+		c.FillPolygon(white, []vg.Point{{X: left - 1, Y: y - line/2}, {X: left + w + 1, Y: y - line/2}, {X: left + w + 1, Y: y + line/2}, {X: left - 1, Y: y + line/2}})
+		c.FillText(sty, vg.Point{X: left, Y: y + 1}, name)
+	}
+}
+
+func sweepDot(c *draw.Canvas, at vg.Point, style draw.LineStyle) {
+	c.DrawGlyph(draw.GlyphStyle{Color: style.Color, Radius: 2.2, Shape: draw.CircleGlyph{}}, at)
+}

@@ -1,0 +1,76 @@
+package table
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"hangbench/analysis"
+	"hangbench/analysis/stats"
+)
+
+// Sweep is the table of detection times and false alarms by the value of each
+// threshold that was varied; without rows if none was.
+func Sweep(set *analysis.Set) (*Table, error) {
+	t := New("Threshold sweep: detection time against false alarms",
+		TextColumn("threshold", "threshold"), NumberColumn("value", "value"), TextColumn("mechanism", "mechanism"),
+		NumberColumn("faults", "faults"), NumberColumn("detected", "detected"), IntervalColumn("T_D half by (ms) [95% CI]", "t_d_ms"),
+		RateColumn("controls with an alarm [95% CI]", "alarms"), TextColumn("called", "classes"),
+		NumberColumn("watched (s)", "exposure_s"), IntervalColumn("lambda_M (1/h) [95% CI]", "lambda_m_per_h"),
+	)
+	t.Flat = true
+	for _, name := range set.Swept() {
+		points, err := set.Sweep(name, Level)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		var faults, controls []string
+		for _, p := range points {
+			td, detected := Cell{none, []string{"", "", ""}}, 0
+			if len(p.Lives) > 0 {
+				s, err := stats.KaplanMeier(p.Lives, Level)
+				if err != nil {
+					return nil, fmt.Errorf("%s %d: %w", name, p.Value, err)
+				}
+				td, detected = quantile(s, 0.5), s.Events
+			}
+			exposure, rate := Text(""), Cell{none, []string{"", "", ""}}
+			if q := p.QoS; q != nil {
+				exposure, rate = Number(q.Exposure, true, tenths), perHour(q)
+			}
+			t.Add(Text(name), Cell{strconv.FormatInt(p.Value, 10), []string{strconv.FormatInt(p.Value, 10)}}, Text(p.Arm),
+				Int(len(p.Lives)), Int(detected), td, Rate(p.Alarms, p.Quiet, stats.ClopperPearson), Text(strings.Join(p.Classes, ", ")), exposure, rate)
+			faults, controls = merge(faults, p.Faults), merge(controls, p.Controls)
+		}
+		t.Notes = append(t.Notes, fmt.Sprintf("%s: faults %s; controls %s.", name, orNone(strings.Join(faults, ", ")), orNone(strings.Join(controls, ", "))))
+	}
+	t.Notes = append(t.Notes,
+		"T_D: from fault to verdict, misses censored; the interval is Brookmeyer and Crowley's, and infinite where the trials do not bound it.",
+		"controls with an alarm: of n trials without a fault, with the exact interval of Clopper and Pearson; called: the classes of these alarms.",
+		"lambda_M: alarms an hour of such trials, of which each ends with its first, with the exact Poisson interval.",
+	)
+	return t, nil
+}
+
+// merge appends the names that are not there yet.
+func merge(names, more []string) []string {
+	seen := make(map[string]bool)
+	for _, n := range names {
+		seen[n] = true
+	}
+	for _, n := range more {
+		if !seen[n] {
+			names = append(names, n)
+		}
+	}
+	return names
+}
+
+// perHour is a cell of the rate of mistakes.
+func perHour(q *stats.QoS) Cell {
+	const hour = 3600
+	return Cell{
+		fmt.Sprintf("%.3g [%.3g, %.3g]", hour*q.Rate, hour*q.RateCI.Lo, hour*q.RateCI.Hi),
+		[]string{number(hour * q.Rate), number(hour * q.RateCI.Lo), number(hour * q.RateCI.Hi)},
+	}
+}

@@ -1,0 +1,69 @@
+package table
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+	"testing"
+
+	"hangbench/analysis"
+	"hangbench/analysis/internal/madeup"
+	"hangbench/results"
+)
+
+// TestSweep: each value of each threshold has a row with what was planted, and
+// values are never averaged.
+func TestSweep(t *testing.T) {
+	set, err := analysis.Group(madeup.Sweep(6))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := set.Swept(); !slices.Equal(got, []string{"io_ms", "soft_ms"}) {
+		t.Errorf("swept %q", got)
+	}
+	tab, err := Sweep(set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range [][]string{
+		{"io_ms", "250", "exec-altp2m", "6", "6", "752.0", "6/6 [54%, 100%]", "io", "18.0", "1.2e+03"},
+		{"io_ms", "500", "exec-altp2m", "6", "6", "1002.0", "6/6 [54%, 100%]", "io", "18.0", "1.2e+03"},
+		{"io_ms", "1000", "exec-altp2m", "6", "6", "1502.0", "0/6 [0%, 46%]", none, "72.0", "0 [0, "},
+		{"io_ms", "2500", "exec-altp2m", "6", "6", "3002.0", "0/6 [0%, 46%]", none, "72.0", "0 [0, "},
+		{"soft_ms", "500", "exec-altp2m", "6", "6", "1002.0", "0/6 [0%, 46%]", none, "72.0", "0 [0, "},
+		{"soft_ms", "4000", "exec-altp2m", "6", "6", "4502.0", "0/6 [0%, 46%]", none, "72.0", "0 [0, "},
+		{"soft_ms", "9000", "exec-altp2m", "6", "0", none, "0/6 [0%, 46%]", none, "72.0", "0 [0, "},
+	} {
+		if i >= len(tab.Rows) {
+			t.Fatalf("%d rows", len(tab.Rows))
+		}
+		for j, text := range want {
+			if !strings.HasPrefix(tab.Rows[i][j], text) {
+				t.Errorf("row %d, %s: %q, want %q", i, tab.Head[j], tab.Rows[i][j], text)
+			}
+		}
+	}
+	if len(tab.Rows) != 7 {
+		t.Errorf("%d rows", len(tab.Rows))
+	}
+	for _, f := range []Format{Terminal, Markdown, CSV, LaTeX} {
+		var out bytes.Buffer
+		if err := tab.Write(&out, f); err != nil || strings.Contains(out.String(), "Inf") {
+			t.Errorf("%v:\n%s", err, out.String())
+		}
+	}
+	var out bytes.Buffer
+	if err := tab.WriteCSV(&out); err != nil || !strings.Contains(out.String(), "\nio_ms,250,exec-altp2m,6,6,752,") {
+		t.Errorf("%v:\n%s", err, out.String())
+	}
+
+	// A threshold that was set and not varied is no sweep.
+	all := madeup.Sweep(2)
+	all = slices.DeleteFunc(all, func(tr results.Trial) bool { return tr.Thresholds["io_ms"] != 250 })
+	if set, err = analysis.Group(all); err != nil || len(set.Swept()) != 0 {
+		t.Errorf("swept %q, %v", set.Swept(), err)
+	}
+	if tab, err = Sweep(set); err != nil || len(tab.Rows) != 0 {
+		t.Errorf("%d rows of no sweep, %v", len(tab.Rows), err)
+	}
+}
