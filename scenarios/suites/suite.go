@@ -153,7 +153,7 @@ type Threshold struct {
 
 // leastProgramsMiB is the least memory of a guest with programs: its initramfs has
 // some 45 MiB, which the kernel holds twice while it unpacks it.
-const leastProgramsMiB = 224
+const leastProgramsMiB = 256
 
 // Ranges of the numbers in a suite, both ends included.
 type span struct{ min, max int64 }
