@@ -3,6 +3,7 @@ package export
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"golang.org/x/perf/benchfmt"
@@ -58,6 +59,40 @@ func units() []unit {
 	)
 }
 
+// watchdogs are the values of the guest's own watchdogs, of trials that listened
+// to them. One that is not there has none.
+func watchdogs(trials []results.Trial) []unit {
+	var names []string
+	for i := range trials {
+		if b := trials[i].Baselines; b != nil {
+			for _, d := range b.Detectors {
+				if !slices.Contains(names, d.Detector) {
+					names = append(names, d.Detector)
+				}
+			}
+		}
+	}
+	var us []unit
+	for _, name := range names {
+		us = append(us,
+			unit{word(name) + "-sec", "lower", func(t *results.Trial) (float64, bool) {
+				ms, ok := analysis.BaselineMS(name)(t)
+				return ms / 1e3, ok
+			}},
+			unit{word(name) + "-reported/trial", "", func(t *results.Trial) (float64, bool) {
+				b := analysis.BaselineOf(t, name)
+				if b == nil || !b.Armed || t.DeadlineNS == 0 {
+					return 0, false
+				}
+				if b.Detected {
+					return 1, true
+				}
+				return 0, true
+			}})
+	}
+	return us
+}
+
 // Write writes the run's valid trials in plan order. What tells the run from
 // another of the same experiment is in lines that begin with "#", which readers
 // of the format skip: as configuration it would keep benchstat from comparing
@@ -76,7 +111,7 @@ func Write(w io.Writer, run *results.Run) error {
 		return fmt.Errorf("export: %w", err)
 	}
 	out := benchfmt.NewWriter(w)
-	us := units()
+	us := append(units(), watchdogs(run.Trials)...)
 	for _, u := range us {
 		if u.better == "" {
 			continue

@@ -38,6 +38,7 @@ func TestAllDrawn(t *testing.T) {
 	}
 	shapes["long"] = long
 	shapes["sweep"] = madeup.Sweep(6)
+	shapes["listened"] = madeup.Listened(8)
 	for name, trials := range shapes {
 		t.Run(name, func(t *testing.T) {
 			all, err := All(trials)
@@ -172,6 +173,33 @@ func TestSurvivalCensored(t *testing.T) {
 		if row[2] != "3000" || row[4] != "0" || row[6] != "1" {
 			t.Errorf("row %q", row)
 		}
+	}
+}
+
+// TestSurvivalWatchdogs: the guest's own watchdogs have curves where they were
+// listened to, and a threshold only where they were not.
+func TestSurvivalWatchdogs(t *testing.T) {
+	all, err := All(madeup.Listened(8))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := find(t, all, "survival")
+	var out bytes.Buffer
+	if err := f.WriteCSV(&out); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"lab,guest's soft-lockup,21500,24,3,0,0.875", "lab,guest's rcu-stall,23500,24,1,0,", "lab,guest's hung-task,24500,,0,1,1,,"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the values have no %q:\n%s", want, out.String())
+		}
+	}
+	for _, want := range []string{"guest's soft-lockup: 24 of 24 detected, half of them by 24500.0 ms", "Not in these guests, or off: hard-lockup."} {
+		if !strings.Contains(f.Caption(), want) {
+			t.Errorf("the caption does not say %q:\n%s", want, f.Caption())
+		}
+	}
+	if strings.Contains(f.Caption(), "not measured here") {
+		t.Errorf("all watchdogs were measured: %s", f.Caption())
 	}
 }
 

@@ -41,9 +41,19 @@ func writeCSV(w io.Writer, set *analysis.Set) error {
 		column{"events_ring_full", analysis.RingFull},
 		column{"ept_per_event", analysis.PerEvent},
 	)
+	// Of the guest's own watchdogs there are columns if any trial listened to them.
+	watchdogs := set.BaselineNames()
+	for _, name := range watchdogs {
+		columns = append(columns, column{"baseline_" + name + "_ms", analysis.BaselineMS(name)})
+	}
 	for _, c := range columns {
 		for _, part := range []string{"_n", "_median", "_min", "_max", "_ci_lo", "_ci_hi", "_ci_confidence"} {
 			head = append(head, c.name+part)
+		}
+	}
+	for _, name := range watchdogs {
+		for _, part := range []string{"_armed", "_detected", "_false_alarms"} {
+			head = append(head, "baseline_"+name+part)
 		}
 	}
 	if err := cw.Write(head); err != nil {
@@ -81,6 +91,21 @@ func writeCSV(w io.Writer, set *analysis.Set) error {
 			} else {
 				row = append(row, number(s.CI.Lo), number(s.CI.Hi), number(s.CI.Confidence))
 			}
+		}
+		for _, name := range watchdogs {
+			var armed, detected, alarms int
+			for _, t := range c.Valid() {
+				if b := analysis.BaselineOf(&t, name); b != nil {
+					alarms += b.FalseAlarms
+					if b.Armed {
+						armed++
+					}
+					if b.Detected {
+						detected++
+					}
+				}
+			}
+			row = append(row, strconv.Itoa(armed), strconv.Itoa(detected), strconv.Itoa(alarms))
 		}
 		if err := cw.Write(row); err != nil {
 			return fmt.Errorf("write csv: %w", err)

@@ -54,7 +54,7 @@ func Summary(w io.Writer, trials []results.Trial, f Format) error {
 // has one table.
 func WriteAll(w io.Writer, caption string, tables []*Table, f Format) error {
 	if f == LaTeX {
-		caption = "% " + caption
+		caption = "% " + caption + "\n% needs \\usepackage{booktabs,graphicx}"
 	}
 	if _, err := fmt.Fprintf(w, "%s\n\n", caption); err != nil {
 		return err

@@ -32,6 +32,7 @@ func Kinds() []Kind {
 		{"overhead", "progress of the guest beside that without a monitor", plain(Overhead)},
 		{"events", "what an event costs", plain(Events)},
 		{"qos", "quality of the detector: detection time and false alarms", QoS},
+		{"watchdogs", "what the guest's own watchdogs reported, with a fault and without", Watchdogs},
 		{"sweep", "detection times and false alarms by the value of a threshold", Sweep},
 	}
 }
