@@ -49,9 +49,8 @@ reproduce: build ## run the paper suite and the sweep of thresholds in the lab: 
 REFERENCE := results/reference
 
 figures: build ## draw all figures of the reference runs, without Xen, in seconds
-	$(BIN) report $(REFERENCE)/paper
-	$(BIN) report $(REFERENCE)/thresholds >/dev/null
-	$(BIN) timeline $(REFERENCE)/timeline/stream.jsonl --out $(REFERENCE)/timeline
+	for run in $(REFERENCE)/*/manifest.json; do $(BIN) report $${run%/manifest.json} >/dev/null || exit; done
+	for stream in $(REFERENCE)/*/stream.jsonl; do $(BIN) timeline $$stream --out $${stream%/stream.jsonl} >/dev/null || exit; done
 
 # The folder of a run has a name of its own time, and the reference has not: it is
 # put in place when the run is whole.

@@ -46,6 +46,7 @@ func units() []unit {
 			return x / 1e3, ok
 		}},
 		{"progress", "higher", analysis.Progress},
+		{"dom0-CPU-share", "lower", analysis.Dom0Share},
 		{"EPT-violations/trial", "lower", analysis.EPTTotal},
 	}
 	for _, c := range analysis.EPTClasses() {
@@ -161,6 +162,9 @@ func name(t *results.Trial) string {
 	k := analysis.KeyOf(t)
 	name := fmt.Sprintf("Trial/scenario=%s/mechanism=%s/driver=%s/kernel=%s/vcpus=%d/memory=%dMiB",
 		word(k.Title()), word(k.Mechanism), word(k.Driver), word(k.Kernel), k.VCPUs, k.MemoryMiB)
+	if k.Neighbours > 0 {
+		name += fmt.Sprintf("/neighbours=%d", k.Neighbours)
+	}
 	if k.Thresholds != "" {
 		name += "/thresholds=" + word(strings.ReplaceAll(k.Thresholds, " ", ":"))
 	}

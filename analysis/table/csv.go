@@ -15,7 +15,7 @@ import (
 func writeCSV(w io.Writer, set *analysis.Set) error {
 	cw := csv.NewWriter(w)
 	head := []string{
-		"host", "scenario", "kind", "mechanism", "driver", "guest_kernel", "vcpus", "memory_mib", "bounded_ms", "thresholds",
+		"host", "scenario", "kind", "mechanism", "driver", "guest_kernel", "vcpus", "memory_mib", "neighbours", "bounded_ms", "thresholds",
 		"n", "invalid", "detected", "missed", "false_alarms", "undone", "clean", "recovered", "recovery_tried",
 		"rate_of", "rate", "rate_ci_lo", "rate_ci_hi", "class",
 	}
@@ -27,6 +27,8 @@ func writeCSV(w io.Writer, set *analysis.Set) error {
 		{"detect_ms", analysis.DetectMS},
 		{"progress_ratio", analysis.Progress},
 		{"window_ms", analysis.WindowMS},
+		{"dom0_share", analysis.Dom0Share},
+		{"all_clear_ms", analysis.AllClearMS},
 		{"ept_total", analysis.EPTTotal},
 	}
 	for _, class := range analysis.EPTClasses() {
@@ -64,7 +66,7 @@ func writeCSV(w io.Writer, set *analysis.Set) error {
 		}
 		n := c.Counts
 		row := []string{set.Host, c.Scenario, kind, c.Mechanism, c.Driver, c.Kernel}
-		for _, v := range []int{c.VCPUs, c.MemoryMiB, int(c.BoundedMS)} {
+		for _, v := range []int{c.VCPUs, c.MemoryMiB, c.Neighbours, int(c.BoundedMS)} {
 			row = append(row, strconv.Itoa(v))
 		}
 		row = append(row, c.Thresholds)

@@ -207,6 +207,9 @@ func checkCommand(ctx context.Context, env *Env, args []string) error {
 		if t.Guest.Superpages {
 			boot += " superpages"
 		}
+		if n := t.Guest.Neighbours; n > 0 {
+			boot += fmt.Sprintf(" beside %d more", n)
+		}
 		if t.Guest.Programs != "" {
 			boot += " with " + t.Guest.Programs
 		}

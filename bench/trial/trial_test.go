@@ -265,6 +265,32 @@ func TestEarlyAlarmEndsTrial(t *testing.T) {
 	}
 }
 
+// TestNeighbours: a monitor that calls a healthy neighbour hung has given a false
+// alarm, whatever it said of the guest; and what dom0 spent is on the record.
+func TestNeighbours(t *testing.T) {
+	for _, alarms := range [][]monitor.Alarm{nil, {{Class: detect.ClassSoft, StartNS: 9e9}}} {
+		w := newWorld(t)
+		w.alarmAfterFault, w.neighbourAlarms = 610*time.Millisecond, alarms
+		p := job(deadlock, "exec-step")
+		p.Guest.Neighbours = 2
+		rec, err := Run(t.Context(), p, w.env())
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := results.Detected
+		if len(alarms) > 0 {
+			want = results.FalseAlarm
+		}
+		if rec.Outcome != want || rec.Neighbours != 2 || len(rec.NeighbourAlarms) != len(alarms) {
+			t.Errorf("alarms %+v: %+v", alarms, rec)
+		}
+		g := rec.Guest
+		if window := p.Timing.BaselineMS * 1e6; g.PairedNS != window || g.Dom0BeforeNS != window/100 || g.Dom0DuringNS != window/100 {
+			t.Errorf("dom0 had %d ns before and %d during, of %d", g.Dom0BeforeNS, g.Dom0DuringNS, g.PairedNS)
+		}
+	}
+}
+
 // TestAllClear: after the fault is lifted the monitor is waited for to say so, for
 // as long as the guest was.
 func TestAllClear(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/u-root/u-root/pkg/cpio"
 )
 
@@ -171,6 +172,19 @@ type noClose struct{ io.ReaderAt }
 // WriteCPIOFile writes the archive to the file path, which appears in one step.
 func (t *Tree) WriteCPIOFile(path string) error {
 	return replaceFile(path, func(f *os.File) error { return t.WriteCPIO(f) })
+}
+
+// WriteZstdFile writes the archive as WriteCPIOFile does, compressed: for an initramfs
+// of such a size that who carries it around has no room for it.
+func (t *Tree) WriteZstdFile(path string) error {
+	return replaceFile(path, func(f *os.File) error {
+		// One goroutine: the bytes depend on nothing else.
+		z, err := zstd.NewWriter(f, zstd.WithEncoderConcurrency(1))
+		if err != nil {
+			return err
+		}
+		return errors.Join(t.WriteCPIO(z), z.Close())
+	})
 }
 
 // replaceFile lets write fill a temporary file beside path and then puts it in

@@ -23,6 +23,7 @@
 //	    memory_mib: 160          # 128 to 4096
 //	    boot: plain              # or distro: KASLR and default mitigations
 //	    superpages: false        # true: the hypervisor gives the guest large pages
+//	    neighbours: 0            # 0 to 3 more guests like it, idle and monitored beside it
 //	    programs: stress-ng      # the guest's initramfs holds them; default: none
 //	repetitions: 2               # 1 to 1000, of every cell
 //	bounded_ms: [500, 8000]      # undo each fault after so long, 100 to 600000; 0, the default: never before the verdict

@@ -144,7 +144,7 @@ func (p *parser) guests(n *yaml.Node) []Guest {
 	p.sequence(n, "guests", func(item *yaml.Node) {
 		before := len(p.problems)
 		var g Guest
-		var vcpus, memory int64
+		var vcpus, memory, neighbours int64
 		p.mapping(item, "a guest", []field{
 			{"kernel", true, func(n *yaml.Node) {
 				if p.text(n, "kernel", &g.Kernel) {
@@ -159,6 +159,7 @@ func (p *parser) guests(n *yaml.Node) []Guest {
 				}
 			}},
 			{"superpages", false, func(n *yaml.Node) { p.boolean(n, "superpages", &g.Superpages) }},
+			{"neighbours", false, func(n *yaml.Node) { p.integer(n, "neighbours", rangeNeighbours, &neighbours) }},
 			{"programs", false, func(n *yaml.Node) {
 				if p.text(n, "programs", &g.Programs) {
 					p.known(n, "programs", g.Programs, p.v.Programs)
@@ -168,7 +169,7 @@ func (p *parser) guests(n *yaml.Node) []Guest {
 		if len(p.problems) > before {
 			return
 		}
-		g.VCPUs, g.MemoryMiB = int(vcpus), int(memory)
+		g.VCPUs, g.MemoryMiB, g.Neighbours = int(vcpus), int(memory), int(neighbours)
 		if g.Programs != "" && g.MemoryMiB < leastProgramsMiB {
 			p.errorf(item, "memory_mib is %d, too little for a guest with %s: use at least %d", g.MemoryMiB, g.Programs, leastProgramsMiB)
 			return

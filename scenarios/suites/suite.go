@@ -79,6 +79,9 @@ type Guest struct {
 	// Superpages gives the guest large pages, which altp2m views do not get along
 	// with. It is a setting of the whole hypervisor: the host must have it too.
 	Superpages bool `json:"superpages,omitempty"`
+	// Neighbours is how many more guests like it are up and monitored beside it, idle
+	// and in order. 0 to 3.
+	Neighbours int `json:"neighbours,omitempty"`
 	// Programs is a set of programs that the guest's initramfs holds, as in
 	// stress-ng; empty for none. It is one of Vocabulary.Programs.
 	Programs string `json:"programs,omitempty"`
@@ -153,7 +156,7 @@ type Threshold struct {
 
 // leastProgramsMiB is the least memory of a guest with programs: its initramfs has
 // some 45 MiB, which the kernel holds twice while it unpacks it.
-const leastProgramsMiB = 224
+const leastProgramsMiB = 256
 
 // Ranges of the numbers in a suite, both ends included.
 type span struct{ min, max int64 }
@@ -161,6 +164,7 @@ type span struct{ min, max int64 }
 var (
 	rangeVCPUs       = span{1, 8}
 	rangeMemoryMiB   = span{128, 4096}
+	rangeNeighbours  = span{0, 3}
 	rangeRepetitions = span{1, 1000}
 	rangeBaseline    = span{400, 60_000}
 	rangeObserve     = span{400, 600_000}

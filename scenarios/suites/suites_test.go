@@ -246,6 +246,7 @@ func TestParseErrors(t *testing.T) {
 		{"guest key", edit("vcpus: 1", "vcpu: 1"), []string{`x.yaml:5: a guest has no vcpus: add the key`, `x.yaml:6: a guest has no key "vcpu" (did you mean "vcpus"?)`}},
 		{"few vcpus", edit("[control-idle]", "[two-needed]"), []string{`x.yaml:1: scenario "two-needed" needs a guest with 2 vCPUs and one of the guests has 1`}},
 		{"no trap", edit("[control-idle]", "[trap-needed]"), []string{`x.yaml:1: scenario "trap-needed" cannot be tried with mechanism "none", only with exec-step, exec-altp2m: put the two in suites of their own`}},
+		{"neighbours", edit("vcpus: 1", "vcpus: 1\n    neighbours: 4"), []string{`x.yaml:7: neighbours is 4, out of range: use 0 to 3`}},
 		{"superpages", edit("vcpus: 1", "vcpus: 1\n    superpages: 2"), []string{`x.yaml:7: superpages is the number 2: write true or false`}},
 		{"guest twice", strings.Replace(minimal, "repetitions", "  - {kernel: cloud-6.12, vcpus: 1, memory_mib: 160}\nrepetitions", 1), []string{`x.yaml:8: the same guest stands in line 5`}},
 		{"timing key", minimal + "timing: {deadline: 5000}\n", []string{`x.yaml:9: timing has no key "deadline" (did you mean "deadline_ms"?)`}},
