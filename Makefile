@@ -52,16 +52,16 @@ figures: build ## draw all figures of the reference runs, without Xen, in second
 	for run in $(REFERENCE)/*/manifest.json; do $(BIN) report $${run%/manifest.json} >/dev/null || exit; done
 	for stream in $(REFERENCE)/*/stream.jsonl; do $(BIN) timeline $$stream --out $${stream%/stream.jsonl} >/dev/null || exit; done
 
-# The folder of a run has a name of its own time, and the reference has not: it is
+# The folder of a run is named for its time, and that of a reference is not: it is
 # put in place when the run is whole.
-reference: build ## run the paper suite anew as the reference run, draw it, and write its numbers into the documents
+reference: build ## run both suites anew as the reference runs, draw them, and write their numbers into the documents
 	rm -rf $(RUNS)/reference
-	$(BIN) run paper --seed 1 --out $(RUNS)/reference
-	rm -rf $(REFERENCE)/paper
-	mv $(RUNS)/reference/paper-1-* $(REFERENCE)/paper
+	for suite in paper thresholds; do \
+		$(BIN) run $$suite --seed 1 --out $(RUNS)/reference && \
+		rm -rf $(REFERENCE)/$$suite && mv $(RUNS)/reference/$$suite-1-* $(REFERENCE)/$$suite || exit; done
 	$(MAKE) figures
-	$(GO) test ./bench/cli -run 'TestReadme|TestExperiments' -update
-	$(GO) test ./bench/cli -run 'TestReadme|TestExperiments|TestReferenceFigures'
+	$(GO) test ./bench/cli -count=1 -run 'TestReadme|TestExperiments' -update
+	$(GO) test ./bench/cli -count=1 -run 'TestReadme|TestExperiments|TestReferenceFigures'
 
 clean: ## remove the program; the cache and the results stay
 	rm -rf bin

@@ -42,6 +42,7 @@ type SweepPoint struct {
 	// hang: controls, and faults that are undone after a time.
 	Faults, Quiet []string
 	Lives         []stats.Lifetime // of the faults, in milliseconds
+	Called        []string         // classes of their verdicts, sorted: of several rules one may come first
 	N             int              // valid trials of Quiet
 	Alarms        int              // of these with a verdict
 	Classes       []string         // of the alarms, sorted
@@ -68,6 +69,11 @@ func (s *Set) Sweep(name string, level float64) ([]SweepPoint, error) {
 		if c.Fault && c.BoundedMS == 0 {
 			p.Faults = addName(p.Faults, c.Title())
 			p.Lives = append(p.Lives, c.Lifetimes()...)
+			for _, t := range c.Valid() {
+				if t.Outcome == results.Detected {
+					p.Called = addName(p.Called, t.Class)
+				}
+			}
 			continue
 		}
 		p.Quiet = addName(p.Quiet, c.Title())
@@ -87,6 +93,7 @@ func (s *Set) Sweep(name string, level float64) ([]SweepPoint, error) {
 	})
 	var all []SweepPoint
 	for _, p := range points {
+		slices.Sort(p.Called)
 		slices.Sort(p.Classes)
 		if slices.ContainsFunc(watches[p], func(w stats.Watch) bool { return w.Length > 0 }) {
 			q, err := stats.NewQoS(watches[p], level)
