@@ -45,6 +45,9 @@ func units() []unit {
 			return x / 1e3, ok
 		}},
 		{"progress", "higher", analysis.Progress},
+		{"sec/op-without", "lower", inverse(analysis.RateOff)},
+		{"sec/op-with", "lower", inverse(analysis.RateOn)},
+		{"overhead-with/without", "lower", analysis.Slowdown},
 		{"EPT-violations/trial", "lower", analysis.EPTTotal},
 	}
 	for _, c := range analysis.EPTClasses() {
@@ -55,6 +58,14 @@ func units() []unit {
 		unit{"steps/event", "lower", analysis.StepsPerEvent},
 		unit{"events/trial", "", analysis.Delivered},
 	)
+}
+
+// inverse is the time of one operation in seconds.
+func inverse(rate analysis.Measure) analysis.Measure {
+	return func(t *results.Trial) (float64, bool) {
+		x, ok := rate(t)
+		return 1 / x, ok && x > 0
+	}
 }
 
 // Write writes the run's valid trials in plan order. What tells the run from
