@@ -52,8 +52,9 @@ func TestNoBaselines(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if b := Baselines(set); b != nil || len(Tables(set)) != 2 {
-		t.Errorf("table %+v", b)
+	tables, err := Tables(set)
+	if b := Baselines(set); b != nil || len(tables) != 2 || err != nil {
+		t.Errorf("table %+v, %d tables, %v", b, len(tables), err)
 	}
 }
 

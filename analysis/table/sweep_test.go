@@ -57,6 +57,10 @@ func TestSweep(t *testing.T) {
 		t.Errorf("%v:\n%s", err, out.String())
 	}
 
+	if tables, err := Tables(set); err != nil || len(tables) != 3 || tables[0].Title != tab.Title {
+		t.Errorf("the summary of a sweep has %d tables, %v", len(tables), err)
+	}
+
 	// A threshold that was set and not varied is no sweep.
 	all := madeup.Sweep(2)
 	all = slices.DeleteFunc(all, func(tr results.Trial) bool { return tr.Thresholds["io_ms"] != 250 })

@@ -316,7 +316,10 @@ func TestLaTeXCompiles(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		all := Tables(set)
+		all, err := Tables(set)
+		if err != nil {
+			t.Fatal(err)
+		}
 		for _, k := range Kinds() {
 			tab, err := k.Make(set)
 			if err != nil {

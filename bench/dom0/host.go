@@ -341,9 +341,10 @@ func (g *Guest) Run(ctx context.Context, p plan.Trial, taken *Recording) (result
 		return results.Trial{}, err
 	}
 	var record func(*detect.Observation)
-	injected := func(int64) {}
+	injected, lifted := func(int64) {}, func(int64) {}
 	if taken != nil {
 		record, injected = taken.add, func(t0 int64) { taken.T0NS = t0 }
+		lifted = func(at int64) { taken.LiftedNS = at }
 	}
 	listen := func() ([]byte, error) { return nil, nil }
 	c, err := openConsole(g.name)
@@ -394,6 +395,7 @@ func (g *Guest) Run(ctx context.Context, p plan.Trial, taken *Recording) (result
 			return startTrace(g.host.xen, g.Domid, traps, xcdriver.Access(m.Traced), m.Views)
 		},
 		Injected: injected,
+		Lifted:   lifted,
 		Now:      now,
 		Sleep:    sleep,
 		Progress: g.host.Progress,

@@ -87,6 +87,7 @@ type world struct {
 	ended             bool
 	stages            []string
 	toldT0            []int64
+	toldLifted        []int64
 	injectedAt        []int64 // when the lock was taken
 }
 
@@ -131,6 +132,7 @@ func (w *world) env() Env {
 		Dom0:            func() (int64, error) { return w.now / 100, nil }, // a hundredth of a CPU
 		NeighbourAlarms: func() []monitor.Alarm { return w.neighbourAlarms },
 		Injected:        func(t0 int64) { w.toldT0 = append(w.toldT0, t0) },
+		Lifted:          func(at int64) { w.toldLifted = append(w.toldLifted, at) },
 		Now:             func() int64 { return w.now },
 		Sleep:           w.sleep,
 		Progress: func(stage string) {

@@ -72,6 +72,8 @@ type Env struct {
 	Dom0 func() (int64, error)
 	// Injected is told when the fault landed (T0), on the clock of Now.
 	Injected func(t0 int64)
+	// Lifted is told when the fault had been taken back, on the clock of Now.
+	Lifted func(at int64)
 	// Now is dom0's monotonic clock in nanoseconds.
 	Now func() int64
 	// Sleep waits on that clock, or until ctx ends.
@@ -323,6 +325,7 @@ func (r *run) endless(t0 int64, during beat.Count, in **inject.Injection) error 
 		if err := lift.Lift(); err != nil {
 			return err
 		}
+		r.env.Lifted(r.env.Now())
 	}
 	if r.final() {
 		return nil

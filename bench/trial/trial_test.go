@@ -159,6 +159,13 @@ func TestRun(t *testing.T) {
 			if len(w.toldT0) != len(w.injectedAt) || len(w.toldT0) == 1 && w.toldT0[0] != w.injectedAt[0] {
 				t.Errorf("told that the fault landed at %v, it was %v", w.toldT0, w.injectedAt)
 			}
+			// A fault that is lifted because the trial broke off is not told of.
+			if len(w.toldLifted) > 1 || len(w.toldLifted) == 1 && w.toldLifted[0] != w.liftedAt {
+				t.Errorf("told that the fault was lifted at %v, it was %v", w.toldLifted, w.liftedAt)
+			}
+			if rec.Recovered != nil && len(w.toldLifted) == 0 {
+				t.Error("not told that the fault was lifted")
+			}
 			// What the record repeats of its plan.
 			check("plan", []any{rec.Schema, rec.Suite, rec.Trial, rec.Block, rec.Scenario, rec.Mechanism, rec.Driver, rec.Host, rec.GuestKernel, rec.GuestBoot, rec.VCPUs, rec.MemoryMiB, rec.Seed},
 				[]any{results.Schema, "test", 3, 1, tc.scenario, tc.mechanism, "xenctrl", "lab", "6.12-test", suites.Distro, 1, 160, p.Seed})
