@@ -133,6 +133,18 @@ func (c *Cell) Classes() string {
 	return strings.Join(parts, ", ")
 }
 
+// Work says what an operation of the cell's workload is, and what program does it;
+// empty if it has none. Several programs, as other versions are, are all named.
+func (c *Cell) Work() (op, by string) {
+	var ops, programs []string
+	for i := range c.Trials {
+		if w := c.Trials[i].Workload; w != nil {
+			ops, programs = addName(ops, w.Op), addName(programs, w.Program)
+		}
+	}
+	return strings.Join(ops, ", "), strings.Join(programs, ", ")
+}
+
 // Set is the cells of one host's trials: faults before controls, scenarios by
 // name, no monitor before the mechanisms by name.
 type Set struct {
@@ -189,6 +201,9 @@ func KeyOf(t *results.Trial) Key {
 	kernel := t.GuestKernel
 	if t.GuestBoot != "" {
 		kernel += ", " + t.GuestBoot // another kernel to all intents: never averaged with the plain one
+	}
+	if t.Programs != "" {
+		kernel += ", with " + t.Programs // another initramfs, which leaves it other memory
 	}
 	if t.Superpages {
 		kernel += ", superpages" // another machine, as far as views go

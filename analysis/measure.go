@@ -112,7 +112,52 @@ var (
 		}
 		return *t.Guest.ProgressRatio, true
 	}
+
+	// Slowdown is the time that one operation of a workload took with the monitor over
+	// the time it took without, of a trial with all its windows. A guest that got nothing
+	// done with the monitor is counted as if it had done one operation: the true
+	// value is above.
+	Slowdown Measure = func(t *results.Trial) (float64, bool) {
+		on, off, ok := windows(t)
+		if !ok {
+			return 0, false
+		}
+		return float64(on.NS) / float64(max(on.Ops, 1)) * float64(off.Ops) / float64(off.NS), true
+	}
+	// Overhead is (on - off) / off in percent, of the times that one operation took with
+	// the monitor and without.
+	Overhead Measure = func(t *results.Trial) (float64, bool) {
+		x, ok := Slowdown(t)
+		return 100 * (x - 1), ok
+	}
+	// RateOff and RateOn are operations a second of the guest's clock, without and
+	// with the monitor.
+	RateOff Measure = func(t *results.Trial) (float64, bool) {
+		_, off, ok := windows(t)
+		return perSecond(off), ok
+	}
+	RateOn Measure = func(t *results.Trial) (float64, bool) {
+		on, _, ok := windows(t)
+		return perSecond(on), ok
+	}
 )
+
+// windows are the sums of the trial's windows with the monitor and without; not ok if
+// it has no workload or not all of its windows.
+func windows(t *results.Trial) (on, off results.Window, ok bool) {
+	if t.Workload == nil || !t.Workload.Complete() {
+		return on, off, false
+	}
+	on, off = t.Workload.Sums()
+	return on, off, off.Ops > 0 && off.NS > 0 && on.NS > 0
+}
+
+func perSecond(w results.Window) float64 {
+	if w.NS <= 0 {
+		return 0
+	}
+	return float64(w.Ops) / (float64(w.NS) / 1e9)
+}
 
 // monitored is a measure that trials without a monitor do not have.
 func monitored(of func(t *results.Trial) float64) Measure {

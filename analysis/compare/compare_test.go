@@ -482,3 +482,46 @@ func TestTableGolden(t *testing.T) {
 		}
 	}
 }
+
+// TestOverhead: a workload that takes 10% longer beside the monitor is worse.
+func TestOverhead(t *testing.T) {
+	slow := madeup.Workloads(16)
+	for i := range slow {
+		if slow[i].Mechanism == "none" {
+			continue
+		}
+		for j := range slow[i].Workload.Windows {
+			if w := &slow[i].Workload.Windows[j]; w.Monitor {
+				w.NS += w.NS / 10
+			}
+		}
+	}
+	gate, err := ParseGate("overhead:5%", "3%")
+	if err != nil {
+		t.Fatal(err)
+	}
+	side := func(trials []results.Trial) []*results.Run {
+		return []*results.Run{{Trials: trials, Manifest: results.Manifest{RunID: "made-up", Planned: len(trials), Suite: results.NewSuiteInfo(madeup.Suite, []byte("name: made-up\n")), Host: results.HostInfo{Kind: "lab"}}}}
+	}
+	r, err := Runs(side(madeup.Workloads(16)), side(slow), Options{Gate: gate, Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, row := range r.Rows {
+		if row.Metric != "overhead" {
+			continue
+		}
+		n++
+		want, change := Worse, 0.1
+		if row.Arm == "none" {
+			want, change = Same, 0
+		}
+		if row.Verdict != want || math.Abs(row.Change-change) > 0.001 || row.Fails != (want == Worse) {
+			t.Errorf("%s, %s: %s, change %g, fails %v", row.Scenario, row.Arm, row.Verdict, row.Change, row.Fails)
+		}
+	}
+	if n != 12 || !r.Failed() {
+		t.Errorf("%d rows of overhead, failed %v", n, r.Failed())
+	}
+}

@@ -53,6 +53,7 @@ func metrics() []metric {
 		{"detect_ms", "ms", false, false, false, valid(analysis.DetectMS)},
 		{"all_clear_ms", "ms", false, false, false, valid(analysis.AllClearMS)},
 		{"progress", "ratio", true, false, false, valid(analysis.Progress)},
+		{"overhead", "with/without", false, false, false, valid(analysis.Slowdown)},
 		{"ept_total", "violations/trial", false, false, false, valid(analysis.EPTTotal)},
 	}
 	for _, c := range analysis.EPTClasses() {

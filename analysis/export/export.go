@@ -47,6 +47,9 @@ func units() []unit {
 		}},
 		{"progress", "higher", analysis.Progress},
 		{"dom0-CPU-share", "lower", analysis.Dom0Share},
+		{"sec/op-without", "lower", inverse(analysis.RateOff)},
+		{"sec/op-with", "lower", inverse(analysis.RateOn)},
+		{"overhead-with/without", "lower", analysis.Slowdown},
 		{"EPT-violations/trial", "lower", analysis.EPTTotal},
 	}
 	for _, c := range analysis.EPTClasses() {
@@ -196,4 +199,12 @@ func oneLine(s string) string {
 		}
 		return r
 	}, s))
+}
+
+// inverse is the time of one operation in seconds.
+func inverse(rate analysis.Measure) analysis.Measure {
+	return func(t *results.Trial) (float64, bool) {
+		x, ok := rate(t)
+		return 1 / x, ok && x > 0
+	}
 }

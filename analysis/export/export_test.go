@@ -201,3 +201,34 @@ func TestWatchdogs(t *testing.T) {
 		}
 	}
 }
+
+// TestWorkloads: a workload's times and their ratio are there, and nothing of the
+// kind in other trials.
+func TestWorkloads(t *testing.T) {
+	run := testRun(1)
+	run.Trials = append(run.Trials, madeup.Workloads(1)...)
+	var out bytes.Buffer
+	if err := Write(&out, run); err != nil {
+		t.Fatal(err)
+	}
+	all, _ := read(t, out.Bytes())
+	n := 0
+	for _, r := range all {
+		with, ok := r.Value("sec/op-with")
+		if workload := strings.Contains(string(r.Name), "scenario=workload-"); ok != workload {
+			t.Errorf("%s: sec/op-with %v", r.Name, ok)
+		}
+		if !ok {
+			continue
+		}
+		n++
+		without, _ := r.Value("sec/op-without")
+		ratio, _ := r.Value("overhead-with/without")
+		if without <= 0 || ratio <= 0 || with/without/ratio < 1-1e-9 || with/without/ratio > 1+1e-9 {
+			t.Errorf("%s: %g s with, %g s without, ratio %g", r.Name, with, without, ratio)
+		}
+	}
+	if n != 12 {
+		t.Errorf("%d workloads", n)
+	}
+}

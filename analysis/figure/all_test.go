@@ -39,6 +39,17 @@ func TestAllDrawn(t *testing.T) {
 	shapes["long"] = long
 	shapes["sweep"] = madeup.Sweep(6)
 	shapes["listened"] = madeup.Listened(8)
+	shapes["work"] = madeup.Workloads(8)
+	shapes["work-few"] = madeup.Workloads(2)
+	stopped := madeup.Workloads(1) // a guest that the monitor stops altogether
+	for i := range stopped {
+		for j, w := range stopped[i].Workload.Windows {
+			if w.Monitor && stopped[i].Mechanism == "poll" {
+				stopped[i].Workload.Windows[j].Ops = 0
+			}
+		}
+	}
+	shapes["work-stopped"] = stopped
 	for name, trials := range shapes {
 		t.Run(name, func(t *testing.T) {
 			all, err := All(trials)
@@ -124,9 +135,14 @@ func TestAllGolden(t *testing.T) {
 		}
 	}
 	all, err := All(trials)
-	if err != nil || len(all) != 4 {
+	if err != nil || len(all) != 3 {
 		t.Fatalf("%d figures, %v", len(all), err)
 	}
+	work, err := All(madeup.Workloads(8))
+	if err != nil {
+		t.Fatal(err)
+	}
+	all = append(all, find(t, work, "overhead"))
 	for _, f := range all {
 		var csv bytes.Buffer
 		if err := f.WriteCSV(&csv); err != nil {
@@ -150,7 +166,7 @@ func TestAllLeavesOut(t *testing.T) {
 		}
 		return strings.Join(ns, " ")
 	}
-	if got := names(cases()["controls"]); got != "violations overhead" {
+	if got := names(cases()["controls"]); got != "violations" {
 		t.Errorf("figures of controls: %q", got)
 	}
 	if got := names(cases()["invalid"]); got != "" {

@@ -249,7 +249,7 @@ func (t ticks) Ticks(min, max float64) []plot.Tick {
 	limit := math.Min(t.limit, max)
 	step := roundStep(limit / float64(t.n))
 	var out []plot.Tick
-	for i := 0; float64(i)*step <= limit; i++ {
+	for i := int(math.Ceil(min / step)); float64(i)*step <= limit; i++ {
 		v := float64(i) * step
 		out = append(out, plot.Tick{Value: v, Label: fmt.Sprintf("%.10g", v)})
 	}

@@ -160,29 +160,33 @@ func sumOf(c *analysis.Cell, m analysis.Measure) float64 {
 	return sum
 }
 
-// overhead draws the guest's progress beside a monitor.
+// overhead draws what the monitor costs workloads.
 func overhead(set *analysis.Set) (*Figure, error) {
 	var rows []*spreadRow
 	for _, c := range set.Cells {
-		if r := summarise(c, analysis.Progress); r != nil {
+		if r := summarise(c, analysis.Overhead); r != nil {
 			rows = append(rows, r)
 		}
 	}
 	if len(rows) == 0 {
 		return nil, nil
 	}
-	f := &Figure{Name: "overhead", Title: "Progress of the guest with a monitor", width: width, height: spreadHeight(rows), rows: [][]string{spreadHead()}}
+	f := &Figure{Name: "overhead", Title: "What the monitor costs a guest", width: width, height: spreadHeight(rows), rows: [][]string{spreadHead()}}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s.\n\nProgress of the guest's work in the window with the monitor over that in the window before, of equal length of dom0's clock. "+
-		"1 is no cost, 0 is a guest that stands still; for none it is the price of the trace alone. "+spreadSays+".\n", set.Caption())
+	fmt.Fprintf(&b, "%s.\n\nOverhead of the monitor by workload: (on - off) / off of the time that an operation of the workload takes, in windows with and without the monitor that alternate within one trial. "+
+		"For none no monitor is attached in either: that is the error of measuring. "+spreadSays+".\n", set.Caption())
 	b.WriteString(thinned(rows))
 	for _, r := range rows {
-		b.WriteString(r.say(""))
-		f.rows = append(f.rows, r.csv(set.Host, "ratio")...)
+		if len(f.rows) == 1 || r.cell.Title() != f.rows[len(f.rows)-1][1] {
+			op, by := r.cell.Work()
+			fmt.Fprintf(&b, "  %s: an operation is one %s (%s).\n", r.cell.Title(), op, by)
+		}
+		b.WriteString(r.say("%"))
+		f.rows = append(f.rows, r.csv(set.Host, "percent")...)
 	}
 	f.caption = b.String()
 	f.paint = func(c draw.Canvas) {
-		drawSpread(sheet(c, set.Caption()), f.Title, rows, axis{label: "progress with / before; 1 is no cost", least: 1, mark: 1}, nil)
+		drawSpread(sheet(c, set.Caption()), f.Title, rows, axis{label: "overhead in %: (on - off) / off of an operation's time", least: 1, zero: true}, nil)
 	}
 	return f, nil
 }
@@ -191,7 +195,7 @@ func overhead(set *analysis.Set) (*Figure, error) {
 type axis struct {
 	label string
 	least float64 // value that is on the axis in any case
-	mark  float64 // value with a line of its own; 0: none
+	zero  bool    // values may be below 0, where there is a line then
 }
 
 // oneArm is the label that all rows share, or empty.
@@ -223,21 +227,24 @@ func spreadHeight(rows []*spreadRow) vg.Length {
 }
 
 func drawSpread(c draw.Canvas, title string, rows []*spreadRow, a axis, keys []key) {
-	most := a.least
+	least, most := 0.0, a.least
 	few, enough := false, false
 	for _, r := range rows {
-		most = max(most, r.s.Max)
+		most, least = max(most, r.s.Max), min(least, r.s.Min)
 		few = few || r.s.CI == nil && r.s.N > 1
 		enough = enough || r.s.CI != nil
 	}
 	p := newPlot()
 	p.X.Min, p.X.Max = 0, headRoom(most)
+	if a.zero {
+		p.X.Min = least - (p.X.Max-least)*0.02
+	}
 	p.X.Tick.Marker = ticks{n: 6, limit: p.X.Max}
 	p.X.Label.Text = a.label
 	l := spreadLayout(rows)
 	p.Add(guides{})
 	l.apply(p)
-	p.Add(spreadPlotter{rows, l.ticks, a.mark})
+	p.Add(spreadPlotter{rows, l.ticks, a.zero})
 	keys = append(keys, key{"trial", dot}, key{"median", func(c *draw.Canvas, at vg.Point) {
 		c.StrokeLine2(medianLine, at.X, at.Y-4, at.X, at.Y+4)
 	}})
@@ -266,13 +273,13 @@ func whisker(c *draw.Canvas, x0, x1, y vg.Length, style draw.LineStyle) {
 type spreadPlotter struct {
 	rows  []*spreadRow
 	lines []plot.Tick
-	mark  float64
+	zero  bool
 }
 
 func (s spreadPlotter) Plot(c draw.Canvas, p *plot.Plot) {
 	x, y := p.Transforms(&c)
-	if s.mark != 0 {
-		c.StrokeLine2(breakLine, x(s.mark), c.Min.Y, x(s.mark), c.Max.Y)
+	if s.zero {
+		c.StrokeLine2(breakLine, x(0), c.Min.Y, x(0), c.Max.Y)
 	}
 	for i, r := range s.rows {
 		line := s.lines[i].Value

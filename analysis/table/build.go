@@ -84,11 +84,28 @@ func Number(x float64, ok bool, text func(float64) string) Cell {
 }
 
 // Spread is a cell of a median; nil is a dash.
-func Spread(s *stats.Summary) Cell {
+func Spread(s *stats.Summary) Cell { return spreadCell(s, spread(s)) }
+
+// spreadAs is Spread with all numbers written by text.
+func spreadAs(s *stats.Summary, text func(float64) string) Cell {
+	shown := none
+	switch {
+	case s == nil:
+	case s.CI != nil:
+		shown = fmt.Sprintf("%s [%s, %s]", text(s.Median), text(s.CI.Lo), text(s.CI.Hi))
+	case s.N > 1:
+		shown = fmt.Sprintf("%s [%s..%s]", text(s.Median), text(s.Min), text(s.Max))
+	default:
+		shown = text(s.Median)
+	}
+	return spreadCell(s, shown)
+}
+
+func spreadCell(s *stats.Summary, shown string) Cell {
 	if s == nil {
 		return Cell{none, []string{"0", "", "", "", "", "", ""}}
 	}
-	c := Cell{spread(s), []string{strconv.Itoa(s.N), number(s.Median), number(s.Min), number(s.Max), "", "", ""}}
+	c := Cell{shown, []string{strconv.Itoa(s.N), number(s.Median), number(s.Min), number(s.Max), "", "", ""}}
 	if s.CI != nil {
 		copy(c.CSV[4:], []string{number(s.CI.Lo), number(s.CI.Hi), number(s.CI.Confidence)})
 	}

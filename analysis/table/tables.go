@@ -29,7 +29,7 @@ func Kinds() []Kind {
 		{"latency", "detection times with misses censored", Latency},
 		{"violations", "EPT violations by class, medians", plain(Violations)},
 		{"classes", "EPT violations by class, each with its interval and rate", plain(Classes)},
-		{"overhead", "progress of the guest beside that without a monitor", plain(Overhead)},
+		{"overhead", "what the monitor costs workloads", plain(Overhead)},
 		{"events", "what an event costs", plain(Events)},
 		{"qos", "quality of the detector: detection time and false alarms", QoS},
 		{"watchdogs", "what the guest's own watchdogs reported, with a fault and without", Watchdogs},
@@ -188,27 +188,51 @@ func spreadNotes(notes []string) []string {
 		"a [b..c]: median, smallest and largest; too few trials for an interval (6 are needed).")
 }
 
-// Overhead is the table of what the monitor takes from the guest's work.
+// Overhead is the table of what the monitor costs workloads.
 func Overhead(set *analysis.Set) *Table {
-	t := table("Overhead: progress of the guest's work",
-		NumberColumn("n", "n"), SpreadColumn("with / before", "progress"),
-		SpreadColumn("with / without monitor", "ratio"),
+	t := table("Overhead: time of an operation with the monitor beside that without",
+		NumberColumn("n", "n"), SpreadColumn("overhead (%)", "overhead_percent"),
+		NumberColumn("without (1/s)", "ops_per_s_without_median"), NumberColumn("with (1/s)", "ops_per_s_with_median"),
+		TextColumn("operation", "operation"), TextColumn("by", "program"),
 	)
 	for _, c := range set.Cells {
-		s := stats.Summarize(c.Values(analysis.Progress), Level)
+		s := stats.Summarize(c.Values(analysis.Overhead), Level)
 		if s == nil {
 			continue
 		}
-		// Without a pair there is no ratio, which is a dash.
-		ratio, _ := stats.PairedRatio(c.Pairs(set.Baseline(c), analysis.Progress), Level)
-		t.Add(Text(c.Title()), Text(c.Label), Int(s.N), Spread(s), Spread(ratio))
+		median := func(m analysis.Measure) Cell {
+			x, ok := stats.Median(c.Values(m))
+			return Number(x, ok, rounded)
+		}
+		op, by := c.Work()
+		t.Add(Text(c.Title()), Text(c.Label), Int(s.N), spreadAs(s, signed), median(analysis.RateOff), median(analysis.RateOn), Text(op), Text(by))
 	}
 	t.Notes = append(t.Notes,
-		"with / before: progress rate in the window with the monitor over that in the window before; for none, the price of the trace alone.",
-		"with / without monitor: that ratio over the one of mechanism none in the same block; 1 is no cost.",
+		"overhead: (on - off) / off of the time that an operation takes, from windows within one trial; the row of none is the error of measuring.",
+		"without, with: operations a second of the guest's clock, medians.",
 	)
 	t.Notes = spreadNotes(t.Notes)
 	return t
+}
+
+// signed is tenths without a minus in front of nothing.
+func signed(x float64) string {
+	if s := tenths(x); s != "-0.0" {
+		return s
+	}
+	return "0.0"
+}
+
+// rounded writes a number with three digits at least, and no more decimals than that
+// takes.
+func rounded(x float64) string {
+	switch {
+	case x >= 100:
+		return strconv.FormatFloat(x, 'f', 0, 64)
+	case x >= 10:
+		return tenths(x)
+	}
+	return strconv.FormatFloat(x, 'f', 2, 64)
 }
 
 // Events is the table of what an event costs in counts.

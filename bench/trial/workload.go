@@ -40,25 +40,20 @@ func (r *run) paired() error {
 		if err != nil {
 			return err
 		}
-		if s == nil { // a verdict cut it short
-			break
-		}
 		if on {
 			r.rec.Guest.BeatsDuring += beats
 		} else if r.rec.Guest.BeatsBefore += beats; s.Ops == 0 {
 			return invalid(fmt.Sprintf("%s did nothing in a window without a monitor", r.sc.Stress))
 		}
-		w.Program = program(*s)
+		w.Program = program(s)
 		w.Windows = append(w.Windows, results.Window{Monitor: on, Ops: s.Ops, NS: int64(s.NS)})
 		r.rec.Workload = w
 	}
 	if err := r.outlives(); err != nil {
 		return err
 	}
-	if r.verdict == nil {
-		on, off := w.Sums()
-		r.rec.Guest.ProgressRatio = fraction(float64(on.Ops)/float64(on.NS), float64(off.Ops)/float64(off.NS))
-	}
+	on, off := w.Sums()
+	r.rec.Guest.ProgressRatio = fraction(float64(on.Ops)/float64(on.NS), float64(off.Ops)/float64(off.NS))
 	r.conclude(0)
 	return nil
 }
@@ -71,20 +66,17 @@ func program(s beat.Sample) string {
 	return "stress-ng " + stress.Version(s.Version).String()
 }
 
-// pairedWindow runs the workload once, with the monitor or without; without a
-// sample if there was a verdict. Violations are traced in both, and counted if the
-// monitor is on.
-func (r *run) pairedWindow(on bool) (s *beat.Sample, beats uint64, err error) {
+// pairedWindow runs the workload once, with the monitor or without. Violations are
+// traced in both, and counted if the monitor is on.
+func (r *run) pairedWindow(on bool) (s beat.Sample, beats uint64, err error) {
+	r.watcher = nil
 	if on {
 		err = r.attach()
-	} else {
-		r.watcher = nil
-		if r.traced, err = r.env.Trace(); err != nil {
-			err = fmt.Errorf("trace EPT violations: %w", err)
-		}
+	} else if r.traced, err = r.env.Trace(); err != nil {
+		err = fmt.Errorf("trace EPT violations: %w", err)
 	}
 	if err != nil {
-		return nil, 0, err
+		return s, 0, err
 	}
 	defer func() {
 		if on {
@@ -96,43 +88,43 @@ func (r *run) pairedWindow(on bool) (s *beat.Sample, beats uint64, err error) {
 	}()
 	before := r.count().Beats
 	if s, err = r.do(int(r.p.Timing.BaselineMS / 1000)); err != nil {
-		return nil, 0, err
+		return s, 0, err
 	}
 	beats = r.count().Beats - before
-	if r.verdict == nil && r.watcher != nil && beats > 0 && r.watcher.Signals() == 0 {
-		return nil, 0, r.unarmed()
+	if r.watcher != nil && beats > 0 && r.watcher.Signals() == 0 {
+		return s, beats, r.unarmed()
 	}
 	return s, beats, nil
 }
 
-// do has the guest do its work for so many seconds and returns what came of it, or
-// nil after a verdict. The numbers are the guest's.
-func (r *run) do(seconds int) (*beat.Sample, error) {
+// do has the guest do its work for so many seconds and returns what came of it. The
+// numbers are the guest's. A verdict meanwhile is a false alarm, and goes on.
+func (r *run) do(seconds int) (beat.Sample, error) {
 	r.env.Page.Order(beat.Order{Work: uint64(r.sc.Stress), Seconds: uint64(seconds)})
 	token := r.env.Page.Ask(beat.Measure)
 	began := r.env.Now()
 	end, said := began+int64(errandTime+time.Duration(seconds)*time.Second+extraTime), began
 	for {
 		if err := r.env.Sleep(r.ctx, poll); err != nil {
-			return nil, err
+			return beat.Sample{}, err
 		}
-		if err := r.look(); err != nil || r.verdict != nil {
-			return nil, err
+		if err := r.look(); err != nil {
+			return beat.Sample{}, err
 		}
 		if err := r.hear(); err != nil {
-			return nil, err
+			return beat.Sample{}, err
 		}
 		s, ok := r.env.Page.Delivered(token)
 		now := r.env.Now()
 		switch {
 		case ok && s.Failed:
-			return nil, invalid(fmt.Sprintf("the guest could not do %s; its console says why", r.sc.Stress))
+			return s, invalid(fmt.Sprintf("the guest could not do %s; its console says why", r.sc.Stress))
 		case ok && (s.NS == 0 || s.NS > uint64(stress.MostReal) || s.Ops > stress.MostOps || s.Version > stress.MostVersion):
-			return nil, invalid(fmt.Sprintf("the guest says that it did %d operations of %s in %d ns, with version %d", s.Ops, r.sc.Stress, s.NS, s.Version))
+			return s, invalid(fmt.Sprintf("the guest says that it did %d operations of %s in %d ns, with version %d", s.Ops, r.sc.Stress, s.NS, s.Version))
 		case ok:
-			return &s, nil
+			return s, nil
 		case now > end:
-			return nil, invalid(fmt.Sprintf("the guest was not done with %d s of %s after %d s", seconds, r.sc.Stress, (now-began)/1e9))
+			return s, invalid(fmt.Sprintf("the guest was not done with %d s of %s after %d s", seconds, r.sc.Stress, (now-began)/1e9))
 		case now-said >= int64(sayEvery):
 			said = now
 			r.env.Progress(fmt.Sprintf("%d s of %s: %d s", seconds, r.sc.Stress, (now-began)/1e9))

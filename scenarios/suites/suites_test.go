@@ -29,6 +29,7 @@ var vocabulary = Vocabulary{
 func built() Vocabulary {
 	v := vocabulary
 	v.Kernels = append([]string{"cloud-6.1"}, v.Kernels...)
+	v.Programs = []string{"stress-ng"}
 	v.Scenarios, v.MinVCPUs, v.Lasting = nil, map[string]int{}, map[string]string{}
 	v.Mechanisms = []string{"none", "poll", "cr3", "exec-step", "exec-emulate", "exec-altp2m", "exec-altp2m-fast", "int3-step", "int3-altp2m", "write-altp2m"}
 	for _, name := range []string{"hard_ms", "io_ms", "blocked_ms"} {

@@ -175,3 +175,46 @@ func Listened(repetitions int) []results.Trial {
 	}
 	return trials
 }
+
+// Workloads returns repetitions of three workloads by four arms, each in windows
+// with the monitor off, on, on and off. The overhead planted in each is about
+// PlantedOverhead.
+func Workloads(repetitions int) []results.Trial {
+	rng := rand.New(rand.NewPCG(3, 4))
+	var trials []results.Trial
+	for block := range repetitions {
+		for _, w := range []struct {
+			id, op, program string
+			rate            float64
+		}{
+			{"workload-null", "nap of 10 ms", "timer", 100},
+			{"workload-cpu", "round of sums", "stress-ng 0.00.00", 14},
+			{"workload-syscall", "write to /dev/null", "stress-ng 0.00.00", 136_000},
+		} {
+			for _, mechanism := range []string{"none", "poll", "exec-step", "exec-altp2m"} {
+				t := trial(rng, w.id, mechanism)
+				t.Trial, t.Block, t.Seed = len(trials), block, uint64(len(trials))
+				t.MemoryMiB, t.Programs, t.Guest.ProgressRatio = 256, "stress-ng", nil
+				t.Workload = &results.Workload{Program: w.program, Op: w.op}
+				for i, on := range []bool{false, true, true, false} {
+					slow := 1 + 0.01*float64(i) + 0.002*rng.Float64() // drifts
+					if on {
+						slow *= 1 + PlantedOverhead(w.id, mechanism)/100
+					}
+					ns := 2e9 * (1 + 0.01*rng.Float64())
+					t.Workload.Windows = append(t.Workload.Windows, results.Window{Monitor: on, Ops: uint64(w.rate * ns / 1e9 / slow), NS: int64(ns)})
+				}
+				trials = append(trials, t)
+			}
+		}
+	}
+	return trials
+}
+
+// PlantedOverhead is the overhead, in percent, that Workloads is made up with.
+func PlantedOverhead(workload, mechanism string) float64 {
+	if workload == "workload-null" {
+		return 0
+	}
+	return map[string]float64{"poll": 1, "exec-step": 25, "exec-altp2m": 40}[mechanism]
+}
