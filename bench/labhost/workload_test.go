@@ -14,8 +14,8 @@ import (
 // without: each gets something done in every window, by the program it should be,
 // and no monitor raises an alarm.
 func TestWorkloads(t *testing.T) {
-	ctx, h, _ := openLab(t)
 	long(t)
+	ctx, h, _ := openLab(t)
 	timing := suites.DefaultTiming()
 	timing.BaselineMS = 1000
 	n := 0
