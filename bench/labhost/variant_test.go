@@ -78,3 +78,15 @@ func TestVariant(t *testing.T) {
 		t.Error("choosing a host made files")
 	}
 }
+
+// TestManifests: a run can say what every lab is made of that it needs.
+func TestManifests(t *testing.T) {
+	h := &Host{Lab: &lab.Lab{Manifest: lab.Manifest{Dom0: "ordinary"}}}
+	h.Variant = func(_ context.Context, v lab.Variant) (*lab.Lab, error) {
+		return &lab.Lab{Manifest: lab.Manifest{Dom0: "for " + v.String()}}, nil
+	}
+	got, err := h.Manifests(t.Context(), []suites.Guest{{}, {VCPUs: 2}, {Programs: "p"}, {Programs: "p", VCPUs: 2}, {Superpages: true, Programs: "p"}})
+	if err != nil || len(got) != 3 || got[""].Dom0 != "ordinary" || got["p"].Dom0 != "for p" || got["superpages-p"].Dom0 != "for superpages-p" {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
