@@ -6,7 +6,7 @@ TAGS    ?= xen
 RUNS    ?= results/runs
 BIN     := bin/hangbench
 
-.PHONY: help build build-xen test test-libvmi lint reproduce-quick figures clean
+.PHONY: help build build-xen test test-libvmi lint reproduce-quick reproduce figures reference clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -42,8 +42,26 @@ lint: ## gofmt, vet with and without Xen and cgo
 reproduce-quick: build ## fetch, build, run the quick suite in the lab, print tables and draw figures
 	$(BIN) run quick --seed $(SEED) --out $(RUNS)
 
-figures: build ## draw all figures of the reference run, without Xen, in seconds
-	$(BIN) report results/reference/quick
+reproduce: build ## run the paper suite and the sweep of thresholds in the lab: about an hour of processor time
+	$(BIN) run paper --seed $(SEED) --out $(RUNS)
+	$(BIN) run thresholds --seed $(SEED) --out $(RUNS)
+
+REFERENCE := results/reference
+
+figures: build ## draw all figures of the reference runs, without Xen, in seconds
+	for run in $(REFERENCE)/*/manifest.json; do $(BIN) report $${run%/manifest.json} >/dev/null || exit; done
+	for stream in $(REFERENCE)/*/stream.jsonl; do $(BIN) timeline $$stream --out $${stream%/stream.jsonl} >/dev/null || exit; done
+
+# The folder of a run is named for its time, and that of a reference is not: it is
+# put in place when the run is whole.
+reference: build ## run both suites anew as the reference runs, draw them, and write their numbers into the documents
+	rm -rf $(RUNS)/reference
+	for suite in paper thresholds; do \
+		$(BIN) run $$suite --seed 1 --out $(RUNS)/reference && \
+		rm -rf $(REFERENCE)/$$suite && mv $(RUNS)/reference/$$suite-1-* $(REFERENCE)/$$suite || exit; done
+	$(MAKE) figures
+	$(GO) test ./bench/cli -count=1 -run 'TestReadme|TestExperiments' -update
+	$(GO) test ./bench/cli -count=1 -run 'TestReadme|TestExperiments|TestReferenceFigures'
 
 clean: ## remove the program; the cache and the results stay
 	rm -rf bin

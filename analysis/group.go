@@ -12,13 +12,14 @@ import (
 
 // Key is what the trials of a cell have in common.
 type Key struct {
-	Scenario  string
-	Mechanism string
-	Driver    string
-	Kernel    string
-	VCPUs     int
-	MemoryMiB int
-	BoundedMS int64 // how long the fault lasts; 0 if until the verdict
+	Scenario   string
+	Mechanism  string
+	Driver     string
+	Kernel     string
+	VCPUs      int
+	MemoryMiB  int
+	Neighbours int   // more guests like it that were monitored beside it
+	BoundedMS  int64 // how long the fault lasts; 0 if until the verdict
 	// Thresholds are the detector's that were set, as in "io_ms 500"; empty if it had
 	// its defaults.
 	Thresholds string
@@ -40,12 +41,17 @@ func title(scenario string, boundedMS int64) string {
 // Guest describes the cell's guest in a few words.
 func (k Key) Guest() string {
 	parts := k.guestParts()
-	return strings.Join(parts[:], ", ")
+	return strings.Join(slices.DeleteFunc(parts[:], func(s string) bool { return s == "" }), ", ")
 }
 
 // guestParts are the words of Guest one by one.
-func (k Key) guestParts() [3]string {
-	return [3]string{k.Kernel, fmt.Sprintf("%d vCPU", k.VCPUs), fmt.Sprintf("%d MiB", k.MemoryMiB)}
+// There is none about neighbours where there are none.
+func (k Key) guestParts() [4]string {
+	beside := ""
+	if k.Neighbours > 0 {
+		beside = fmt.Sprintf("beside %d more", k.Neighbours)
+	}
+	return [4]string{k.Kernel, fmt.Sprintf("%d vCPU", k.VCPUs), fmt.Sprintf("%d MiB", k.MemoryMiB), beside}
 }
 
 // Cell is the trials of one key, in plan order.
@@ -146,7 +152,7 @@ type Set struct {
 	Cells []*Cell
 
 	suites, drivers []string
-	guests          [3][]string // kernels, vCPUs, memory sizes: see guestParts
+	guests          [4][]string // kernels, vCPUs, memory sizes: see guestParts
 	trials          int
 }
 
@@ -205,7 +211,7 @@ func KeyOf(t *results.Trial) Key {
 	if t.Baselines != nil {
 		kernel += ", watchdogs " + t.Baselines.Setting // their thresholds change what the guest does, and how long a trial lasts
 	}
-	return Key{t.Scenario, t.Mechanism, t.Driver, kernel, t.VCPUs, t.MemoryMiB, t.BoundedMS, thresholds(t.Thresholds)}
+	return Key{t.Scenario, t.Mechanism, t.Driver, kernel, t.VCPUs, t.MemoryMiB, t.Neighbours, t.BoundedMS, thresholds(t.Thresholds)}
 }
 
 // Label is the label of the trial's cell.
@@ -227,7 +233,7 @@ func (s *Set) arm(k Key) string {
 	}
 	var differ []string
 	for i, part := range k.guestParts() {
-		if len(s.guests[i]) > 1 {
+		if len(s.guests[i]) > 1 && part != "" {
 			differ = append(differ, part)
 		}
 	}
@@ -280,6 +286,7 @@ func compareCells(a, b *Cell) int {
 		cmp.Compare(a.Kernel, b.Kernel),
 		cmp.Compare(a.VCPUs, b.VCPUs),
 		cmp.Compare(a.MemoryMiB, b.MemoryMiB),
+		cmp.Compare(a.Neighbours, b.Neighbours),
 		compareThresholds(a.Thresholds, b.Thresholds),
 	)
 }
@@ -310,7 +317,7 @@ func (s *Set) Caption() string {
 	}
 	var guest []string // what all guests have in common
 	for _, names := range s.guests {
-		if len(names) == 1 {
+		if len(names) == 1 && names[0] != "" {
 			guest = append(guest, names[0])
 		}
 	}

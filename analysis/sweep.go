@@ -32,17 +32,21 @@ func (s *Set) Swept() []string {
 	return names
 }
 
-// SweepPoint is what one value of a threshold came to with one arm.
+// SweepPoint is what one value of a threshold came to with one arm. A fault that
+// is undone after a time stands for a stall that ends by itself: whoever sets the
+// threshold above its length does not want to hear of it.
 type SweepPoint struct {
 	Arm   string // without the threshold
 	Value int64
-	// Faults and Controls are the scenarios that were tried.
-	Faults, Controls []string
-	Lives            []stats.Lifetime // of the faults, in milliseconds
-	Quiet            int              // valid trials of controls
-	Alarms           int              // of these with a verdict
-	Classes          []string         // of the alarms, sorted
-	QoS              *stats.QoS       // over the controls, in seconds; nil if none was watched
+	// Faults are those that stay until the verdict, Quiet what must not be called a
+	// hang: controls, and faults that are undone after a time.
+	Faults, Quiet []string
+	Lives         []stats.Lifetime // of the faults, in milliseconds
+	Called        []string         // classes of their verdicts, sorted: of several rules one may come first
+	N             int              // valid trials of Quiet
+	Alarms        int              // of these with a verdict
+	Classes       []string         // of the alarms, sorted
+	QoS           *stats.QoS       // over the controls, in seconds; nil if none was watched
 }
 
 // Sweep returns the points of a threshold, arm by arm, by rising value. Only
@@ -62,20 +66,26 @@ func (s *Set) Sweep(name string, level float64) ([]SweepPoint, error) {
 			points = append(points, &SweepPoint{Arm: arm, Value: v})
 		}
 		p := points[i]
-		if c.Fault {
+		if c.Fault && c.BoundedMS == 0 {
 			p.Faults = addName(p.Faults, c.Title())
 			p.Lives = append(p.Lives, c.Lifetimes()...)
+			for _, t := range c.Valid() {
+				if t.Outcome == results.Detected {
+					p.Called = addName(p.Called, t.Class)
+				}
+			}
 			continue
 		}
-		p.Controls = addName(p.Controls, c.Title())
+		p.Quiet = addName(p.Quiet, c.Title())
 		for _, t := range c.Valid() {
-			p.Quiet++
-			if t.Outcome == results.FalseAlarm {
+			p.N++
+			if t.Outcome == results.FalseAlarm || t.Outcome == results.Detected {
 				p.Alarms++
 				p.Classes = addName(p.Classes, t.Class)
 			}
-			w, _ := watched(&t)
-			watches[p] = append(watches[p], w)
+			if w, _ := watched(&t); !c.Fault { // how often faults come is the suite's choice
+				watches[p] = append(watches[p], w)
+			}
 		}
 	}
 	slices.SortFunc(points, func(a, b *SweepPoint) int {
@@ -83,6 +93,7 @@ func (s *Set) Sweep(name string, level float64) ([]SweepPoint, error) {
 	})
 	var all []SweepPoint
 	for _, p := range points {
+		slices.Sort(p.Called)
 		slices.Sort(p.Classes)
 		if slices.ContainsFunc(watches[p], func(w stats.Watch) bool { return w.Length > 0 }) {
 			q, err := stats.NewQoS(watches[p], level)

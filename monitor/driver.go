@@ -26,6 +26,9 @@ const (
 type DomainState struct {
 	Paused   bool   // by the toolstack
 	Shutdown string // empty while it lives, else poweroff, reboot, suspend, crash or watchdog
+	// Dying: the toolstack destroys it, and what is left of it waits for those who
+	// have memory of it mapped, as a monitor has.
+	Dying bool
 }
 
 // VCPUState is what the hypervisor's scheduler knows of a vCPU, at no cost to

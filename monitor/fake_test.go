@@ -47,6 +47,7 @@ type fakeGuest struct {
 	ud       int    // invalid opcodes that reached it
 	shutdown string
 	panicked bool
+	dying    bool
 	switches uint64 // what its run queue counts
 	freeze   bool   // runs and gets nowhere while it is in a view other than the host's
 	spins    bool   // the switch function's first instruction jumps to itself
@@ -188,7 +189,7 @@ func (g *fakeGuest) Name() string { return "fake" }
 func (g *fakeGuest) VCPUs() int   { return 1 }
 func (g *fakeGuest) Domain() (DomainState, error) {
 	defer g.lock()()
-	return DomainState{Shutdown: g.shutdown}, g.op("domain")
+	return DomainState{Shutdown: g.shutdown, Dying: g.dying}, g.op("domain")
 }
 func (g *fakeGuest) VCPU(int) (VCPUState, error) {
 	defer g.lock()()

@@ -144,6 +144,7 @@ type Session struct {
 	obs      detect.Observation
 	look     detect.Kernel
 	nextLook int64
+	dying    bool // the last observation was of a guest that is being destroyed
 	watchdog watchdog
 	echo     bool            // the event in hand shows the same stop as the one before
 	withheld *detect.Verdict // until it is known whether the monitor itself is at fault
@@ -234,8 +235,13 @@ func (s *Session) Signals() uint64 { return s.total.Load() }
 // that Detach returns.
 func (s *Session) Done() <-chan struct{} { return s.done }
 
+// ErrGone says that the guest is being destroyed, and that the session has let go
+// of it.
+var ErrGone = errors.New("the guest is being destroyed")
+
 // Detach takes the trap back, lets go of the guest and returns what was
-// counted. It may be called once.
+// counted. It may be called once. The error wraps ErrGone if the guest was being
+// destroyed before that.
 func (s *Session) Detach() (Counters, error) {
 	close(s.stop)
 	<-s.done
@@ -268,7 +274,10 @@ func (s *Session) run(ready chan<- error) {
 		if p := recover(); p != nil {
 			s.err = fmt.Errorf("monitor panicked: %v", p)
 		}
-		s.err = errors.Join(s.err, s.release())
+		// What is being destroyed needs no trap taken back, and refuses much of that.
+		if err := s.release(); !errors.Is(s.err, ErrGone) {
+			s.err = errors.Join(s.err, err)
+		}
 	}()
 	if err := s.arm(); err != nil {
 		ready <- err
@@ -355,7 +364,11 @@ func (s *Session) loop() error {
 		default:
 		}
 		if now >= next {
-			if err := s.sample(now); err != nil {
+			err := s.sample(now)
+			if s.dying {
+				return ErrGone // the last observation is made, as far as it could be
+			}
+			if err != nil {
 				return err
 			}
 			// A sample that came late does not make the next ones come faster.
@@ -493,6 +506,7 @@ func (s *Session) sample(now int64) error {
 	s.count.Samples++
 	s.obs.TimeNS = now
 	dom, err := s.state()
+	s.dying = dom.Dying
 	if err != nil {
 		return fmt.Errorf("observe the guest: %w", err)
 	}
@@ -806,7 +820,7 @@ func (s *Session) release() error {
 	}
 	s.count.RingFull = s.ring.Full()
 	try("close the ring", s.ring.Close())
-	if len(errs) == 0 && s.cfg.Journal != nil {
+	if len(errs) == 0 && s.cfg.Journal != nil && !errors.Is(s.err, ErrGone) { // which takes the journal along
 		try("close the journal", s.cfg.Journal.Clear())
 	}
 	if perr == nil {

@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -157,6 +158,38 @@ func TestDeadGuestIsLookedAt(t *testing.T) {
 		case v := <-s.Verdict():
 			t.Errorf("panicked %v: verdict %+v", panicked, v)
 		default:
+		}
+	}
+}
+
+// TestGuestIsDestroyed: a session lets go of a guest that is being destroyed by
+// itself, whatever that refuses, and gives the verdict on how it ended.
+func TestGuestIsDestroyed(t *testing.T) {
+	for _, mech := range watching() {
+		for _, fail := range []string{"", "pause", "domain"} {
+			g := newFakeGuest(pass...)
+			s, err := attachTo(g, mech, -1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			g.mu.Lock()
+			g.shutdown, g.dying, g.fail = "crash", true, fail
+			g.mu.Unlock()
+			<-s.Done()
+			if _, err := s.Detach(); !errors.Is(err, ErrGone) {
+				t.Errorf("%s, %q fails: %v, want that the guest is gone", mech, fail, err)
+			}
+			if fail == "domain" {
+				continue // nothing was observed any more
+			}
+			select {
+			case v := <-s.Verdict():
+				if v.Class != detect.ClassPanic {
+					t.Errorf("%s: verdict %+v", mech, v)
+				}
+			default:
+				t.Errorf("%s: no verdict on a guest that crashed", mech)
+			}
 		}
 	}
 }

@@ -73,10 +73,25 @@ type Manifest struct {
 	// to a kill.
 	TrialWallSec []float64 `json:"trial_wall_sec"`
 
+	// Sessions are the times that were spent on the trials, one for each command that
+	// ran some of them.
+	Sessions []Session `json:"sessions,omitempty"`
+
 	// Bench holds figures of the bench itself, by name with the unit at
 	// its end: snapshot_restore_sec, emulated_instr_per_sec, ...
 	Bench    map[string]float64 `json:"bench,omitempty"`
 	Warnings []string           `json:"warnings,omitempty"`
+}
+
+// Session is one command's work on a run.
+type Session struct {
+	Jobs    int     `json:"jobs"`     // trials at a time
+	CPUs    int     `json:"cpus"`     // of the machine
+	Trials  int     `json:"trials"`   // that were stored
+	WallSec float64 `json:"wall_sec"` // from the first trial to the last
+	// CPUSec is how long this program and those it started were on a CPU meanwhile.
+	// Other than WallSec it does not count what else the machine does.
+	CPUSec float64 `json:"cpu_sec"`
 }
 
 // clone returns a copy that shares nothing with m.
@@ -84,6 +99,7 @@ func (m *Manifest) clone() Manifest {
 	c := *m
 	c.TrialWallSec = append([]float64(nil), m.TrialWallSec...)
 	c.Warnings = append([]string(nil), m.Warnings...)
+	c.Sessions = append([]Session(nil), m.Sessions...)
 	if m.Bench != nil {
 		c.Bench = make(map[string]float64, len(m.Bench))
 		for k, v := range m.Bench {

@@ -78,10 +78,16 @@ type Guest struct {
 	// too. Absent when a verdict cut the windows short. In a trial with a Workload it
 	// is that of its windows, all of them with the trace.
 	ProgressRatio *float64 `json:"progress_ratio,omitempty"`
-	BeatsBefore   uint64   `json:"beats_before"` // heartbeats in the window before attach
-	BeatsDuring   uint64   `json:"beats_during"` // heartbeats in the monitored window before injection
-	BeatsHung     uint64   `json:"beats_hung"`   // heartbeats in the ground-truth window after injection
-	BeatsAfter    uint64   `json:"beats_after"`  // heartbeats after detach: the guest still makes progress
+	// Dom0BeforeNS and Dom0DuringNS are the CPU time of the control domain in the
+	// paired windows without and with the monitor, and PairedNS is how long each was.
+	// They are absent when a verdict cut the windows short.
+	Dom0BeforeNS int64  `json:"dom0_before_ns,omitempty"`
+	Dom0DuringNS int64  `json:"dom0_during_ns,omitempty"`
+	PairedNS     int64  `json:"paired_ns,omitempty"`
+	BeatsBefore  uint64 `json:"beats_before"` // heartbeats in the window before attach
+	BeatsDuring  uint64 `json:"beats_during"` // heartbeats in the monitored window before injection
+	BeatsHung    uint64 `json:"beats_hung"`   // heartbeats in the ground-truth window after injection
+	BeatsAfter   uint64 `json:"beats_after"`  // heartbeats after detach: the guest still makes progress
 	// WorkDuring and WorkHung are the units of work done by the workload in the
 	// windows of BeatsDuring and BeatsHung; 0 if it does none.
 	WorkDuring uint64 `json:"work_during,omitempty"`
@@ -117,10 +123,12 @@ type Trial struct {
 	Superpages bool `json:"superpages,omitempty"`
 	// Programs is the set of programs in the guest's initramfs, absent for a guest
 	// without.
-	Programs  string `json:"programs,omitempty"`
-	VCPUs     int    `json:"vcpus"`
-	MemoryMiB int    `json:"memory_mib"`
-	Seed      uint64 `json:"seed"`
+	Programs string `json:"programs,omitempty"`
+	// Neighbours is how many more guests like it were up and monitored beside it.
+	Neighbours int    `json:"neighbours,omitempty"`
+	VCPUs      int    `json:"vcpus"`
+	MemoryMiB  int    `json:"memory_mib"`
+	Seed       uint64 `json:"seed"`
 
 	// Thresholds are those of the detector that the suite set, by name and in the unit
 	// that the name says; the others had their defaults.
@@ -147,10 +155,12 @@ type Trial struct {
 	AllClearNS *int64 `json:"all_clear_ns,omitempty"`
 	// Alarms are the times during which the monitor held the guest for hung, in order,
 	// from its first verdict to its word that the hang is over.
-	Alarms    []Alarm `json:"alarms,omitempty"`
-	WindowNS  int64   `json:"window_ns"`            // length of the monitored window, attach to detach; of several, their sum
-	Recovered *bool   `json:"recovered,omitempty"`  // the guest went on after the fault was lifted; absent if there is no way back
-	BackedOut string  `json:"backed_out,omitempty"` // why the monitor let go of the guest by itself before the end
+	Alarms []Alarm `json:"alarms,omitempty"`
+	// NeighbourAlarms are those about a neighbour, which were false.
+	NeighbourAlarms []Alarm `json:"neighbour_alarms,omitempty"`
+	WindowNS        int64   `json:"window_ns"`            // length of the monitored window, attach to detach; of several, their sum
+	Recovered       *bool   `json:"recovered,omitempty"`  // the guest went on after the fault was lifted; absent if there is no way back
+	BackedOut       string  `json:"backed_out,omitempty"` // why the monitor let go of the guest by itself before the end
 	// BackOutNS is the time from when the guest was first seen to stand still, of the
 	// monitor's doing, to when it was let go; absent if the monitor did not back out.
 	BackOutNS *int64 `json:"back_out_ns,omitempty"`

@@ -78,6 +78,11 @@ func TestDoesNotHold(t *testing.T) {
 			ns := int64(1e9)
 			first(ts, "spinlock-deadlock", "exec-step").DetectNS = &ns
 		}},
+		{"C1", "late for one that waits", func(ts []results.Trial) {
+			ns := int64(5e9)
+			tr := first(ts, "spinlock-deadlock", "exec-step")
+			tr.DetectNS, tr.Expected = &ns, "io"
+		}},
 		{"C2", "an event without violation", func(ts []results.Trial) { first(ts, "control-idle", "exec-step").Events.Delivered++ }},
 		{"C2", "unexplained", func(ts []results.Trial) { first(ts, "control-idle", "exec-step").EPT.Residual++ }},
 		{"C2", "lost", func(ts []results.Trial) { first(ts, "control-idle", "exec-step").EPT.TraceLost++ }},
@@ -93,6 +98,27 @@ func TestDoesNotHold(t *testing.T) {
 				t.Errorf("%s: %s %+v", tc.name, id, c)
 			}
 		}
+	}
+}
+
+// TestWaiting: a hang that shows in that somebody waits has more time, faults that
+// are undone and thresholds of one's own say nothing.
+func TestWaiting(t *testing.T) {
+	trials := good()
+	for i := range trials {
+		tr := &trials[i]
+		switch ns := int64(3e9); {
+		case tr.Scenario != "spinlock-deadlock" || tr.Mechanism == "none":
+		case tr.Block == 0:
+			tr.DetectNS, tr.Expected, tr.Scenario = &ns, "io", "io-stall"
+		case tr.Mechanism == "exec-step":
+			tr.BoundedMS, tr.Outcome, tr.DetectNS = 500, results.Undone, nil
+		default:
+			tr.Thresholds, tr.Outcome, tr.DetectNS = map[string]int64{"spin_ms": 9000}, results.Missed, nil
+		}
+	}
+	if c := of(t, trials)["C1"]; !c.Holds || c.By != "2 of 2 detected; of class io the last after 3000 ms" {
+		t.Errorf("%+v", c)
 	}
 }
 

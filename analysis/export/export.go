@@ -3,6 +3,7 @@ package export
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"golang.org/x/perf/benchfmt"
@@ -45,6 +46,7 @@ func units() []unit {
 			return x / 1e3, ok
 		}},
 		{"progress", "higher", analysis.Progress},
+		{"dom0-CPU-share", "lower", analysis.Dom0Share},
 		{"sec/op-without", "lower", inverse(analysis.RateOff)},
 		{"sec/op-with", "lower", inverse(analysis.RateOn)},
 		{"overhead-with/without", "lower", analysis.Slowdown},
@@ -60,12 +62,38 @@ func units() []unit {
 	)
 }
 
-// inverse is the time of one operation in seconds.
-func inverse(rate analysis.Measure) analysis.Measure {
-	return func(t *results.Trial) (float64, bool) {
-		x, ok := rate(t)
-		return 1 / x, ok && x > 0
+// watchdogs are the values of the guest's own watchdogs, of trials that listened
+// to them. One that is not there has none.
+func watchdogs(trials []results.Trial) []unit {
+	var names []string
+	for i := range trials {
+		if b := trials[i].Baselines; b != nil {
+			for _, d := range b.Detectors {
+				if !slices.Contains(names, d.Detector) {
+					names = append(names, d.Detector)
+				}
+			}
+		}
 	}
+	var us []unit
+	for _, name := range names {
+		us = append(us,
+			unit{word(name) + "-sec", "lower", func(t *results.Trial) (float64, bool) {
+				ms, ok := analysis.BaselineMS(name)(t)
+				return ms / 1e3, ok
+			}},
+			unit{word(name) + "-reported/trial", "", func(t *results.Trial) (float64, bool) {
+				b := analysis.BaselineOf(t, name)
+				if b == nil || !b.Armed || t.DeadlineNS == 0 {
+					return 0, false
+				}
+				if b.Detected {
+					return 1, true
+				}
+				return 0, true
+			}})
+	}
+	return us
 }
 
 // Write writes the run's valid trials in plan order. What tells the run from
@@ -86,7 +114,7 @@ func Write(w io.Writer, run *results.Run) error {
 		return fmt.Errorf("export: %w", err)
 	}
 	out := benchfmt.NewWriter(w)
-	us := units()
+	us := append(units(), watchdogs(run.Trials)...)
 	for _, u := range us {
 		if u.better == "" {
 			continue
@@ -137,6 +165,9 @@ func name(t *results.Trial) string {
 	k := analysis.KeyOf(t)
 	name := fmt.Sprintf("Trial/scenario=%s/mechanism=%s/driver=%s/kernel=%s/vcpus=%d/memory=%dMiB",
 		word(k.Title()), word(k.Mechanism), word(k.Driver), word(k.Kernel), k.VCPUs, k.MemoryMiB)
+	if k.Neighbours > 0 {
+		name += fmt.Sprintf("/neighbours=%d", k.Neighbours)
+	}
 	if k.Thresholds != "" {
 		name += "/thresholds=" + word(strings.ReplaceAll(k.Thresholds, " ", ":"))
 	}
@@ -168,4 +199,12 @@ func oneLine(s string) string {
 		}
 		return r
 	}, s))
+}
+
+// inverse is the time of one operation in seconds.
+func inverse(rate analysis.Measure) analysis.Measure {
+	return func(t *results.Trial) (float64, bool) {
+		x, ok := rate(t)
+		return 1 / x, ok && x > 0
+	}
 }

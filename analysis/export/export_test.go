@@ -167,6 +167,41 @@ func TestWriteFails(t *testing.T) {
 	}
 }
 
+// TestWatchdogs: what the guest's own watchdogs reported is in the lines of the
+// trials that listened, and nothing of those that are not there.
+func TestWatchdogs(t *testing.T) {
+	run := testRun(2)
+	run.Trials = madeup.Listened(2)
+	var out bytes.Buffer
+	if err := Write(&out, run); err != nil {
+		t.Fatal(err)
+	}
+	all, meta := read(t, out.Bytes())
+	if meta[benchfmt.UnitMetadataKey{Unit: "soft-lockup-sec", Key: "better"}] != "lower" {
+		t.Errorf("units %v", meta)
+	}
+	sums := make(map[string]float64)
+	counts := make(map[string]int)
+	for _, r := range all {
+		for _, v := range r.Values {
+			sums[v.Unit] += v.Value
+			counts[v.Unit]++
+		}
+	}
+	for _, tc := range []struct {
+		unit  string
+		n     int
+		total float64
+	}{
+		{"soft-lockup-sec", 6, 3*21.5 + 3*22.5}, {"soft-lockup-reported/trial", 6, 6},
+		{"rcu-stall-sec", 1, 23.5}, {"rcu-stall-reported/trial", 6, 1}, {"hard-lockup-sec", 0, 0}, {"hard-lockup-reported/trial", 0, 0},
+	} {
+		if counts[tc.unit] != tc.n || sums[tc.unit] != tc.total {
+			t.Errorf("%s: %d values, %g in all, want %d and %g", tc.unit, counts[tc.unit], sums[tc.unit], tc.n, tc.total)
+		}
+	}
+}
+
 // TestWorkloads: a workload's times and their ratio are there, and nothing of the
 // kind in other trials.
 func TestWorkloads(t *testing.T) {

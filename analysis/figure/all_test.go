@@ -38,6 +38,7 @@ func TestAllDrawn(t *testing.T) {
 	}
 	shapes["long"] = long
 	shapes["sweep"] = madeup.Sweep(6)
+	shapes["listened"] = madeup.Listened(8)
 	shapes["work"] = madeup.Workloads(8)
 	shapes["work-few"] = madeup.Workloads(2)
 	stopped := madeup.Workloads(1) // a guest that the monitor stops altogether
@@ -191,6 +192,33 @@ func TestSurvivalCensored(t *testing.T) {
 	}
 }
 
+// TestSurvivalWatchdogs: the guest's own watchdogs have curves where they were
+// listened to, and a threshold only where they were not.
+func TestSurvivalWatchdogs(t *testing.T) {
+	all, err := All(madeup.Listened(8))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := find(t, all, "survival")
+	var out bytes.Buffer
+	if err := f.WriteCSV(&out); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"lab,guest's soft-lockup,21500,24,3,0,0.875", "lab,guest's rcu-stall,23500,24,1,0,", "lab,guest's hung-task,24500,,0,1,1,,"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the values have no %q:\n%s", want, out.String())
+		}
+	}
+	for _, want := range []string{"guest's soft-lockup: 24 of 24 detected, half of them by 24500.0 ms", "Not in these guests, or off: hard-lockup."} {
+		if !strings.Contains(f.Caption(), want) {
+			t.Errorf("the caption does not say %q:\n%s", want, f.Caption())
+		}
+	}
+	if strings.Contains(f.Caption(), "not measured here") {
+		t.Errorf("all watchdogs were measured: %s", f.Caption())
+	}
+}
+
 // TestPDFDate: the file does not say when it was drawn.
 func TestPDFDate(t *testing.T) {
 	var out bytes.Buffer
@@ -252,16 +280,16 @@ func TestFewer(t *testing.T) {
 	}
 }
 
-// twoSizes is a made-up run with one and two vCPUs, on which everything takes
-// twice as long; one scenario was tried with one vCPU only.
-func twoSizes(repetitions int) []results.Trial {
+// twoSizes is a made-up run with one and two vCPUs, or guests, on which everything
+// takes twice as long; one scenario was tried with one only.
+func twoSizes(repetitions int, double func(*results.Trial)) []results.Trial {
 	var all []results.Trial
 	for _, tr := range madeup.Trials(repetitions) {
 		all = append(all, tr)
 		if tr.Scenario == "control-busy" {
 			continue
 		}
-		tr.VCPUs = 2
+		double(&tr)
 		tr.EPT.Permission, tr.EPT.MMIO, tr.EPT.Suppressed = 2*tr.EPT.Permission, 2*tr.EPT.MMIO, 2*tr.EPT.Suppressed
 		tr.EPT.Lazy, tr.EPT.Residual, tr.EPT.Total = 2*tr.EPT.Lazy, 2*tr.EPT.Residual, 2*tr.EPT.Total
 		if tr.DetectNS != nil {
@@ -271,17 +299,28 @@ func twoSizes(repetitions int) []results.Trial {
 	}
 	for i := range all {
 		all[i].Trial = i
+		// A hundredth of a CPU for each vCPU of each guest.
+		g := &all[i].Guest
+		g.PairedNS, g.Dom0BeforeNS = 2e9, 1e8
+		g.Dom0DuringNS = 1e8 + 2e7*int64(all[i].VCPUs*(1+all[i].Neighbours))
 	}
 	return all
 }
 
 func TestScaling(t *testing.T) {
+	t.Run("vCPUs", func(t *testing.T) { testScaling(t, "scaling", "", func(tr *results.Trial) { tr.VCPUs = 2 }) })
+	t.Run("guests", func(t *testing.T) {
+		testScaling(t, "scaling-guests", ", 1 vCPU", func(tr *results.Trial) { tr.Neighbours = 1 })
+	})
+}
+
+func testScaling(t *testing.T, figure, rest string, double func(*results.Trial)) {
 	for _, repetitions := range []int{2, 8} {
-		all, err := All(twoSizes(repetitions))
+		all, err := All(twoSizes(repetitions, double))
 		if err != nil {
 			t.Fatal(err)
 		}
-		f := find(t, all, "scaling")
+		f := find(t, all, figure)
 		medians := make(map[string]float64)
 		for _, row := range f.rows[1:] {
 			if medians[row[1]+" "+row[3]+" "+row[4]], err = strconv.ParseFloat(row[6], 64); err != nil {
@@ -291,9 +330,9 @@ func TestScaling(t *testing.T) {
 				t.Errorf("%d repetitions: interval %q", repetitions, row[7])
 			}
 		}
-		for _, what := range []string{"Detection time (median)", "EPT violations a second (median)"} {
+		for _, what := range []string{"Detection time (median)", "EPT violations a second (median)", "CPU time of dom0 for the monitor (median)"} {
 			for _, arm := range []string{"exec-step", "exec-altp2m"} {
-				arm += "/xenctrl, cloud-6.12, 160 MiB"
+				arm += "/xenctrl, cloud-6.12, 160 MiB" + rest
 				if one, two := medians[what+" "+arm+" 1"], medians[what+" "+arm+" 2"]; one <= 0 || math.Abs(two/one-2) > 1e-6 {
 					t.Errorf("%s of %s: %g and %g", what, arm, one, two)
 				}
@@ -302,11 +341,11 @@ func TestScaling(t *testing.T) {
 		if strings.Contains(f.Caption(), "control-busy") {
 			t.Error("a scenario that was tried with one size only is compared")
 		}
-		again, err := All(twoSizes(repetitions))
+		again, err := All(twoSizes(repetitions, double))
 		if err != nil {
 			t.Fatal(err)
 		}
-		sameAgain(t, f, find(t, again, "scaling"), 72)
+		sameAgain(t, f, find(t, again, figure), 72)
 		var out bytes.Buffer
 		if err := writePNG(&out, f.width, f.height, 72, f.paint); err != nil {
 			t.Fatal(err)
@@ -317,20 +356,20 @@ func TestScaling(t *testing.T) {
 		}
 		checkMargin(t, img, 72)
 		if *keep != "" {
-			f.Name = fmt.Sprintf("scaling-%d", repetitions)
+			f.Name = fmt.Sprintf("%s-%d", figure, repetitions)
 			if _, err := f.Write(*keep); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	for name, trials := range map[string][]results.Trial{"one size": madeup.Trials(3), "nothing in common": only(twoSizes(2), func(tr results.Trial) bool {
-		return (tr.VCPUs == 2) == (tr.Scenario == "control-idle")
+	for name, trials := range map[string][]results.Trial{"one size": madeup.Trials(3), "nothing in common": only(twoSizes(2, double), func(tr results.Trial) bool {
+		return (tr.VCPUs*(1+tr.Neighbours) == 2) == (tr.Scenario == "control-idle")
 	})} {
 		all, err := All(trials)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if slices.ContainsFunc(all, func(f *Figure) bool { return f.Name == "scaling" }) {
+		if slices.ContainsFunc(all, func(f *Figure) bool { return f.Name == figure }) {
 			t.Errorf("%s: a figure of scaling", name)
 		}
 	}

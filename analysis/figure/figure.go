@@ -36,11 +36,14 @@ func All(trials []results.Trial) ([]*Figure, error) {
 		return nil, fmt.Errorf("figure: %w", err)
 	}
 	var figures []*Figure
-	makers := []func(*analysis.Set) (*Figure, error){survival, coverage, violations, overhead, scaling}
+	makers := []func(*analysis.Set) (*Figure, error){survival, coverage, violations, overhead}
 	if len(set.Swept()) > 0 {
 		// What was detected when, with a curve or a column for each setting, would be
 		// the same once more and not readable.
-		makers = []func(*analysis.Set) (*Figure, error){sweep, violations, overhead, scaling}
+		makers = []func(*analysis.Set) (*Figure, error){sweep, violations, overhead}
+	}
+	for _, x := range scaleAxes() {
+		makers = append(makers, func(set *analysis.Set) (*Figure, error) { return scaling(set, x) })
 	}
 	for _, make := range makers {
 		f, err := make(set)

@@ -13,13 +13,42 @@ import (
 
 	"hangbench/analysis"
 	"hangbench/analysis/stats"
+	"hangbench/results"
 )
 
-// scaled is one arm's measure over the number of vCPUs.
+// scaleAxis is what a scaling figure has to the right.
+type scaleAxis struct {
+	name   string // of the figure
+	title  string
+	what   string // numbers of what
+	column string // of the data
+	of     func(analysis.Key) int
+	// rest is what else there is to a key's guest, after a comma.
+	rest func(analysis.Key) string
+}
+
+// scaleAxes returns what scaling figures are drawn over.
+func scaleAxes() []scaleAxis {
+	return []scaleAxis{
+		{"scaling", "What changes with the number of vCPUs", "vCPUs", "vcpus",
+			func(k analysis.Key) int { return k.VCPUs },
+			func(k analysis.Key) string {
+				if k.Neighbours == 0 {
+					return ""
+				}
+				return fmt.Sprintf(", beside %d more", k.Neighbours)
+			}},
+		{"scaling-guests", "What changes with the number of guests that are monitored at once", "guests", "guests",
+			func(k analysis.Key) int { return 1 + k.Neighbours },
+			func(k analysis.Key) string { return fmt.Sprintf(", %d vCPU", k.VCPUs) }},
+	}
+}
+
+// scaled is one arm's measure over an axis.
 type scaled struct {
 	arm       string
-	scenarios []string // that were tried with every number of vCPUs
-	at        []int    // numbers of vCPUs
+	scenarios []string // that were tried with every number on the axis
+	at        []int    // numbers on the axis
 	s         []*stats.Summary
 }
 
@@ -31,23 +60,24 @@ type scalePanel struct {
 	lines       []scaled
 }
 
-// arm is what a line of the figure is of: a cell without its number of vCPUs.
-func arm(k analysis.Key) string {
-	name := fmt.Sprintf("%s/%s, %s, %d MiB", k.Mechanism, k.Driver, k.Kernel, k.MemoryMiB)
+// arm is what a line of the figure is of: a cell without its place on the axis.
+func (x *scaleAxis) arm(k analysis.Key) string {
+	name := fmt.Sprintf("%s/%s, %s, %d MiB%s", k.Mechanism, k.Driver, k.Kernel, k.MemoryMiB, x.rest(k))
 	if k.Thresholds != "" {
 		name += ", " + k.Thresholds
 	}
 	return name
 }
 
-// scaling draws what changes with the number of vCPUs; nil unless the set has
-// several. For every arm only scenarios count that were tried with all its numbers
-// of vCPUs: others would compare scenarios.
-func scaling(set *analysis.Set) (*Figure, error) {
+// scaling draws what changes along an axis; nil unless the set has several numbers
+// on it. For every arm only scenarios count that were tried with all its numbers:
+// others would compare scenarios.
+func scaling(set *analysis.Set, x scaleAxis) (*Figure, error) {
 	panels := []*scalePanel{
 		{title: "Detection time (median)", unit: "ms", measure: analysis.DetectMS, fault: true},
-		{title: "EPT violations a second (median)", unit: "violations/s", measure: analysis.PerSecond(analysis.EPTTotal)},
+		{title: "CPU time of dom0 for the monitor (median)", unit: "% of a CPU", measure: percent(analysis.Dom0Share)},
 		{title: "Progress with / before (median)", unit: "ratio", measure: analysis.Progress},
+		{title: "EPT violations a second (median)", unit: "violations/s", measure: analysis.PerSecond(analysis.EPTTotal)},
 	}
 	var arms []string
 	by := make(map[string][]*analysis.Cell)
@@ -55,7 +85,7 @@ func scaling(set *analysis.Set) (*Figure, error) {
 		if c.Mechanism == "none" {
 			continue
 		}
-		a := arm(c.Key)
+		a := x.arm(c.Key)
 		if by[a] == nil {
 			arms = append(arms, a)
 		}
@@ -65,7 +95,7 @@ func scaling(set *analysis.Set) (*Figure, error) {
 	any := false
 	for _, p := range panels {
 		for _, a := range arms {
-			if line, ok := scale(by[a], p); ok {
+			if line, ok := x.scale(by[a], p); ok {
 				p.lines = append(p.lines, line)
 				any = true
 			}
@@ -75,13 +105,13 @@ func scaling(set *analysis.Set) (*Figure, error) {
 		return nil, nil
 	}
 	f := &Figure{
-		Name: "scaling", Title: "What changes with the number of vCPUs", width: width,
-		rows: [][]string{{"host", "measure", "unit", "arm", "vcpus", "n", "median", "ci_lo", "ci_hi", "min", "max"}},
+		Name: x.name, Title: x.title, width: width,
+		rows: [][]string{{"host", "measure", "unit", "arm", x.column, "n", "median", "ci_lo", "ci_hi", "min", "max"}},
 	}
 	var shown []string // arms that have a line
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s.\n\nMedians over the trials of all scenarios that were tried with every number of vCPUs. Whiskers: order-statistic interval of at least 95%% confidence; "+
-		"where the trials are too few for one (6 are needed), their range in grey.\n", set.Caption())
+	fmt.Fprintf(&b, "%s.\n\nMedians over the trials of all scenarios that were tried with every number of %s. Whiskers: order-statistic interval of at least 95%% confidence; "+
+		"where the trials are too few for one (6 are needed), their range in grey.\n", set.Caption(), x.what)
 	for _, p := range panels {
 		for _, l := range p.lines {
 			if !slices.Contains(shown, l.arm) {
@@ -89,7 +119,7 @@ func scaling(set *analysis.Set) (*Figure, error) {
 			}
 			fmt.Fprintf(&b, "  %s, %s, over %s:", p.title, l.arm, strings.Join(l.scenarios, ", "))
 			for i, s := range l.s {
-				fmt.Fprintf(&b, " %d vCPU %.4g %s (n = %d)", l.at[i], s.Median, p.unit, s.N)
+				fmt.Fprintf(&b, " %d %s %.4g %s (n = %d)", l.at[i], x.what, s.Median, p.unit, s.N)
 				row := []string{set.Host, p.title, p.unit, l.arm, strconv.Itoa(l.at[i]), strconv.Itoa(s.N), number(s.Median), "", "", number(s.Min), number(s.Max)}
 				if s.CI != nil {
 					row[7], row[8] = number(s.CI.Lo), number(s.CI.Hi)
@@ -100,15 +130,23 @@ func scaling(set *analysis.Set) (*Figure, error) {
 		}
 	}
 	f.caption = b.String()
-	f.height = 2.3*vg.Inch + vg.Length((len(shown)+2)/3)*10
-	f.paint = func(c draw.Canvas) { drawScaling(sheet(c, set.Caption()), panels, shown) }
+	f.height = 4.2*vg.Inch + vg.Length((len(shown)+2)/3)*10
+	f.paint = func(c draw.Canvas) { drawScaling(sheet(c, set.Caption()), panels, shown, x.what) }
 	return f, nil
 }
 
+// percent is a measure of a share, in percent.
+func percent(m analysis.Measure) analysis.Measure {
+	return func(t *results.Trial) (float64, bool) {
+		v, ok := m(t)
+		return 100 * v, ok
+	}
+}
+
 // scale takes an arm's line out of its cells; false when there are not two numbers
-// of vCPUs to compare.
-func scale(cells []*analysis.Cell, p *scalePanel) (scaled, bool) {
-	values := make(map[string]map[int][]float64) // by scenario and vCPUs
+// to compare.
+func (x *scaleAxis) scale(cells []*analysis.Cell, p *scalePanel) (scaled, bool) {
+	values := make(map[string]map[int][]float64) // by scenario and number
 	var at []int
 	for _, c := range cells {
 		if p.fault && !c.Fault {
@@ -121,13 +159,14 @@ func scale(cells []*analysis.Cell, p *scalePanel) (scaled, bool) {
 		if values[c.Title()] == nil {
 			values[c.Title()] = make(map[int][]float64)
 		}
-		values[c.Title()][c.VCPUs] = xs
-		if !slices.Contains(at, c.VCPUs) {
-			at = append(at, c.VCPUs)
+		n := x.of(c.Key)
+		values[c.Title()][n] = xs
+		if !slices.Contains(at, n) {
+			at = append(at, n)
 		}
 	}
 	slices.Sort(at)
-	line := scaled{arm: arm(cells[0].Key), at: at}
+	line := scaled{arm: x.arm(cells[0].Key), at: at}
 	for scenario, by := range values {
 		if len(by) == len(at) {
 			line.scenarios = append(line.scenarios, scenario)
@@ -147,7 +186,7 @@ func scale(cells []*analysis.Cell, p *scalePanel) (scaled, bool) {
 	return line, true
 }
 
-func drawScaling(c draw.Canvas, panels []*scalePanel, shown []string) {
+func drawScaling(c draw.Canvas, panels []*scalePanel, shown []string, what string) {
 	rows := vg.Length((len(shown) + 2) / 3)
 	legend := rows*10 + 6
 	sty := textStyle(textSize, black, text.XLeft, text.YCenter)
@@ -157,22 +196,27 @@ func drawScaling(c draw.Canvas, panels []*scalePanel, shown []string) {
 		name, _, _ := strings.Cut(a, ",") // the rest is in the caption
 		c.FillText(sty, vg.Point{X: at.X + 20, Y: at.Y}, name)
 	}
-	breadth := (c.Max.X - c.Min.X) / vg.Length(len(panels))
+	const across = 2
+	breadth := (c.Max.X - c.Min.X) / across
+	below := vg.Length((len(panels) + across - 1) / across)
+	tall := (c.Max.Y - 13 - c.Min.Y - legend) / below
 	for i, p := range panels {
 		at := c
-		at.Min.X = c.Min.X + vg.Length(i)*breadth
+		at.Min.X = c.Min.X + vg.Length(i%across)*breadth
 		at.Max.X = at.Min.X + breadth - 10
-		at.FillText(textStyle(textSize, grey, text.XLeft, text.YTop), vg.Point{X: at.Min.X, Y: c.Max.Y - 13}, p.title)
-		at = draw.Crop(at, 0, 0, legend+2, -head)
+		at.Max.Y = c.Max.Y - 13 - vg.Length(i/across)*tall
+		at.Min.Y = at.Max.Y - tall + 8
+		at.FillText(textStyle(textSize, grey, text.XLeft, text.YTop), vg.Point{X: at.Min.X, Y: at.Max.Y}, p.title)
+		at.Max.Y -= textSize + 6
 		if len(p.lines) == 0 {
-			at.FillText(textStyle(textSize, grey, text.XCenter, text.YCenter), at.Center(), "not measured with several vCPUs")
+			at.FillText(textStyle(textSize, grey, text.XCenter, text.YCenter), at.Center(), "not measured with several "+what)
 			continue
 		}
-		drawScalePanel(at, p, shown)
+		drawScalePanel(at, p, shown, what)
 	}
 }
 
-func drawScalePanel(c draw.Canvas, p *scalePanel, shown []string) {
+func drawScalePanel(c draw.Canvas, p *scalePanel, shown []string, what string) {
 	var at []int
 	most := 0.0
 	for _, l := range p.lines {
@@ -197,7 +241,7 @@ func drawScalePanel(c draw.Canvas, p *scalePanel, shown []string) {
 		names = append(names, plot.Tick{Value: float64(i), Label: strconv.Itoa(n)})
 	}
 	q.X.Tick.Marker = plot.ConstantTicks(names)
-	q.X.Label.Text = "vCPUs"
+	q.X.Label.Text = what
 	q.Y.Tick.Marker = ticks{n: 4, limit: q.Y.Max}
 	q.Y.Label.Text = p.unit
 	q.Add(scalePlotter{p, shown, at})

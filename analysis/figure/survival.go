@@ -19,22 +19,25 @@ import (
 
 // watchdog is one of Linux' own, which sees a hang from inside.
 type watchdog struct {
-	name string
-	ms   float64 // its threshold as Linux sets it, in milliseconds
+	name     string
+	detector string  // as in records
+	ms       float64 // its threshold as Linux sets it, in milliseconds
 }
 
 // watchdogs are those of the kernel with its default thresholds: twice
 // watchdog_thresh of 10 s, CONFIG_RCU_CPU_STALL_TIMEOUT of 21 s and
 // CONFIG_DEFAULT_HUNG_TASK_TIMEOUT of 120 s (Linux' admin guide on lockup
 // watchdogs, its document on RCU stalls, lib/Kconfig.debug). They are drawn for
-// comparison and were not measured.
+// comparison where they were not measured.
 func watchdogs() []watchdog {
-	return []watchdog{{"soft lockup", 20e3}, {"RCU stall", 21e3}, {"hung task", 120e3}}
+	return []watchdog{{"soft lockup", "soft-lockup", 20e3}, {"RCU stall", "rcu-stall", 21e3}, {"hung task", "hung-task", 120e3}}
 }
 
-// curve is the survival of one arm's hangs.
+// curve is the survival of one arm's hangs, or of those that one of the guest's
+// own watchdogs listened to.
 type curve struct {
 	label string
+	own   bool // of the guest
 	s     *stats.Survival
 	lives []stats.Lifetime
 }
@@ -77,6 +80,29 @@ func survival(set *analysis.Set) (*Figure, error) {
 		return nil, nil
 	}
 	slices.SortFunc(curves, func(a, b *curve) int { return strings.Compare(a.label, b.label) })
+	owns := set.Watchdogs()
+	several := slices.ContainsFunc(owns, func(w *analysis.Watchdog) bool { return w.Setting != owns[0].Setting })
+	measured := make(map[string]bool)
+	var absent []string
+	for _, w := range owns {
+		name := "guest's " + w.Detector
+		if several {
+			name += ", " + w.Setting
+		}
+		switch {
+		case len(w.Lives) > 0:
+			curves = append(curves, &curve{label: name, own: true, lives: w.Lives})
+			measured[w.Detector] = true
+		case w.Absent > 0 && !slices.Contains(absent, w.Detector):
+			absent = append(absent, w.Detector)
+		}
+	}
+	var limits []watchdog // of those that were not measured
+	for _, w := range watchdogs() {
+		if !measured[w.detector] {
+			limits = append(limits, w)
+		}
+	}
 	f := &Figure{
 		Name: "survival", Title: "Hangs not yet detected, over time", width: width,
 		height: 2.5*vg.Inch + vg.Length((len(curves)+2)/3)*10,
@@ -85,9 +111,18 @@ func survival(set *analysis.Set) (*Figure, error) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s.\n\nThe share of hangs that a monitor has not detected yet, over the time since the fault, by Kaplan and Meier: "+
 		"a miss is censored at its deadline (tick), where nobody looked any longer. Over the faults %s, each as often as it was tried. "+
-		"Bands: Greenwood's 95%% interval, drawn for up to three curves. "+
-		"Dashed: thresholds of Linux' own watchdogs inside the guest as it sets them, not measured here.\n",
+		"Bands: Greenwood's 95%% interval, drawn for up to three curves.",
 		set.Caption(), strings.Join(scenarios, ", "))
+	if len(measured) > 0 {
+		b.WriteString(" Grey to black: the guest's own watchdogs in the same trials, without a report censored when they were no longer listened to.")
+	}
+	if len(absent) > 0 {
+		fmt.Fprintf(&b, " Not in these guests, or off: %s.", strings.Join(absent, ", "))
+	}
+	if len(limits) > 0 {
+		b.WriteString(" Dashed: thresholds of Linux' own watchdogs inside the guest as it sets them, not measured here.")
+	}
+	b.WriteString("\n")
 	for _, c := range curves {
 		s, err := stats.KaplanMeier(c.lives, level)
 		if err != nil {
@@ -113,11 +148,11 @@ func survival(set *analysis.Set) (*Figure, error) {
 		}
 	}
 	f.caption = b.String()
-	f.paint = func(c draw.Canvas) { drawSurvival(sheet(c, set.Caption()), curves) }
+	f.paint = func(c draw.Canvas) { drawSurvival(sheet(c, set.Caption()), curves, limits) }
 	return f, nil
 }
 
-func drawSurvival(c draw.Canvas, curves []*curve) {
+func drawSurvival(c draw.Canvas, curves []*curve, limits []watchdog) {
 	first, last := math.Inf(1), 0.0
 	for _, k := range curves {
 		last = max(last, k.s.Last)
@@ -139,39 +174,59 @@ func drawSurvival(c draw.Canvas, curves []*curve) {
 	p.Y.Label.Text = "share not yet detected"
 	p.Y.Min, p.Y.Max = 0, 1.03
 	p.Y.Tick.Marker = plot.ConstantTicks{{Value: 0, Label: "0"}, {Value: 0.25}, {Value: 0.5, Label: "0.5"}, {Value: 0.75}, {Value: 1, Label: "1"}}
-	p.Add(logGuides{}, survivalPlotter{curves})
+	p.Add(logGuides{}, survivalPlotter{curves, limits})
 	rows := (len(curves) + 2) / 3
 	legend := vg.Length(rows)*10 + 6
 	c.FillText(textStyle(textSize, grey, text.XLeft, text.YTop), vg.Point{X: c.Min.X, Y: c.Max.Y - 13}, "Hangs not yet detected")
 	sty := textStyle(textSize, black, text.XLeft, text.YCenter)
 	for i, k := range curves {
 		at := vg.Point{X: c.Min.X + 30 + vg.Length(i%3)*(c.Max.X-c.Min.X-30)/3, Y: c.Min.Y + legend - 6 - vg.Length(i/3)*10}
-		c.StrokeLine2(lineStyle(i, len(curves)), at.X, at.Y, at.X+18, at.Y)
+		c.StrokeLine2(styleOf(curves, i), at.X, at.Y, at.X+18, at.Y)
 		c.FillText(sty, vg.Point{X: at.X + 22, Y: at.Y}, fmt.Sprintf("%s (%d of %d)", k.label, k.s.Events, k.s.N))
 	}
 	p.Draw(draw.Crop(c, 0, 0, legend+2, -head))
 }
 
-type survivalPlotter struct{ curves []*curve }
+type survivalPlotter struct {
+	curves []*curve
+	limits []watchdog
+}
+
+// styleOf is the style of the i-th curve: those of the guest's own watchdogs,
+// which come last, are grey to black.
+func styleOf(curves []*curve, i int) draw.LineStyle {
+	ours := slices.IndexFunc(curves, func(k *curve) bool { return k.own })
+	if ours < 0 || i < ours {
+		if ours < 0 {
+			ours = len(curves)
+		}
+		return lineStyle(i, ours)
+	}
+	n := len(curves) - ours
+	light := uint8(150 - 150*(i-ours)/max(n-1, 1))
+	style := lineStyle(i-ours+1, n+1)
+	style.Color = color.NRGBA{light, light, light, 255}
+	return style
+}
 
 func (s survivalPlotter) Plot(c draw.Canvas, p *plot.Plot) {
 	x, y := p.Transforms(&c)
 	left := func(ms float64) vg.Length { return max(x(max(ms, p.X.Min)), c.Min.X) }
 	sty := textStyle(textSize-1, grey, text.XRight, text.YTop)
 	sty.Rotation = math.Pi / 2
-	for i, w := range watchdogs() {
+	for i, w := range s.limits {
 		if w.ms >= p.X.Max {
 			continue
 		}
 		c.StrokeLine2(breakLine, x(w.ms), c.Min.Y, x(w.ms), c.Max.Y)
 		at := vg.Point{X: x(w.ms) - 9.5, Y: c.Max.Y - 2}
-		if i == 1 {
+		if i > 0 && x(w.ms)-x(s.limits[i-1].ms) < 12 {
 			at.X = x(w.ms) + 2 // close to the one before
 		}
 		c.FillText(sty, at, w.name)
 	}
 	for i, k := range s.curves {
-		style := lineStyle(i, len(s.curves))
+		style := styleOf(s.curves, i)
 		if len(s.curves) <= 3 {
 			r, g, b, _ := style.Color.RGBA()
 			band := color.NRGBA{uint8(r >> 8), uint8(g >> 8), uint8(b >> 8), 40}

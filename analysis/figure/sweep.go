@@ -20,7 +20,7 @@ import (
 // time. A value with which no fault was detected has no time.
 type sweepMark struct {
 	analysis.SweepPoint
-	alarms stats.Interval  // share of controls, in percent, 0 to 100
+	alarms stats.Interval  // share with an alarm where none is right, in percent, 0 to 100
 	share  float64         // the same, as counted
 	td     *stats.Quantile // half of the faults detected by, in seconds
 }
@@ -28,6 +28,7 @@ type sweepMark struct {
 // sweepPanel is one threshold.
 type sweepPanel struct {
 	name  string
+	quiet string // what no alarm is right for
 	marks []sweepMark
 }
 
@@ -43,11 +44,11 @@ func sweep(set *analysis.Set) (*Figure, error) {
 	var arms []string
 	f := &Figure{
 		Name: "sweep", Title: "Detection time against false alarms, by threshold", width: width,
-		rows: [][]string{{"host", "threshold", "value", "arm", "faults", "detected", "t_d_s", "t_d_ci_lo_s", "t_d_ci_hi_s", "controls", "alarms", "alarms_ci_lo_percent", "alarms_ci_hi_percent"}},
+		rows: [][]string{{"host", "threshold", "value", "arm", "faults", "detected", "t_d_s", "t_d_ci_lo_s", "t_d_ci_hi_s", "quiet", "alarms", "alarms_ci_lo_percent", "alarms_ci_hi_percent"}},
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s.\n\nEach panel is a threshold of the detector, each point one of its values (written beside it): the time by which half of the faults were detected, "+
-		"misses censored (whisker: 95%% interval by Greenwood's formula, open above if the trials do not bound it), over the share of trials without a fault that had an alarm "+
+		"misses censored (whisker: 95%% interval by Greenwood's formula, open above if the trials do not bound it), over the share of trials that must have no alarm, without a fault or with one that is undone after a time, and had one "+
 		"(whisker: exact 95%% interval of Clopper and Pearson). A cross: not half of the faults were detected. Left and low is good.\n", set.Caption())
 	for _, name := range set.Swept() {
 		points, err := set.Sweep(name, level)
@@ -55,19 +56,19 @@ func sweep(set *analysis.Set) (*Figure, error) {
 			return nil, fmt.Errorf("figure: %s: %w", name, err)
 		}
 		p := sweepPanel{name: name}
-		var faults, controls []string
+		var faults, quiet []string
 		for _, pt := range points {
-			iv, err := stats.ClopperPearson(pt.Alarms, pt.Quiet, level)
+			iv, err := stats.ClopperPearson(pt.Alarms, pt.N, level)
 			if err != nil || len(pt.Lives) == 0 {
 				continue // the plane needs both
 			}
-			m := sweepMark{SweepPoint: pt, alarms: stats.Interval{Lo: 100 * iv.Lo, Hi: 100 * iv.Hi}, share: 100 * float64(pt.Alarms) / float64(pt.Quiet)}
+			m := sweepMark{SweepPoint: pt, alarms: stats.Interval{Lo: 100 * iv.Lo, Hi: 100 * iv.Hi}, share: 100 * float64(pt.Alarms) / float64(pt.N)}
 			s, err := stats.KaplanMeier(pt.Lives, level)
 			if err != nil {
 				return nil, fmt.Errorf("figure: %s: %w", name, err)
 			}
 			row := []string{set.Host, name, strconv.FormatInt(pt.Value, 10), pt.Arm, strconv.Itoa(s.N), strconv.Itoa(s.Events), "", "", "",
-				strconv.Itoa(pt.Quiet), strconv.Itoa(pt.Alarms), number(m.alarms.Lo), number(m.alarms.Hi)}
+				strconv.Itoa(pt.N), strconv.Itoa(pt.Alarms), number(m.alarms.Lo), number(m.alarms.Hi)}
 			if q, ok := s.Quantile(0.5); ok {
 				q.Time, q.Lo, q.Hi = q.Time/1e3, q.Lo/1e3, q.Hi/1e3
 				m.td = &q
@@ -81,23 +82,19 @@ func sweep(set *analysis.Set) (*Figure, error) {
 			if !slices.Contains(arms, pt.Arm) {
 				arms = append(arms, pt.Arm)
 			}
-			for _, s := range pt.Faults {
-				if !slices.Contains(faults, s) {
-					faults = append(faults, s)
-				}
-			}
-			for _, s := range pt.Controls {
-				if !slices.Contains(controls, s) {
-					controls = append(controls, s)
-				}
-			}
+			faults, quiet = append(faults, pt.Faults...), append(quiet, pt.Quiet...)
 		}
 		if len(p.marks) == 0 {
 			continue
 		}
+		for _, names := range []*[]string{&faults, &quiet} {
+			slices.Sort(*names)
+			*names = slices.Compact(*names)
+		}
+		p.quiet = strings.Join(quiet, "; ")
+		fmt.Fprintf(&b, "  %s: faults %s (n = %d a value); no alarm is right for %s (n = %d a value).\n", name,
+			strings.Join(faults, "; "), len(p.marks[0].Lives), p.quiet, p.marks[0].N)
 		panels = append(panels, p)
-		fmt.Fprintf(&b, "  %s: faults %s (n = %d a value), controls %s (n = %d a value).\n", name,
-			strings.Join(faults, ", "), len(p.marks[0].Lives), strings.Join(controls, ", "), p.marks[0].Quiet)
 	}
 	if len(panels) == 0 {
 		return nil, nil
@@ -161,7 +158,10 @@ func drawSweepPanel(c draw.Canvas, p sweepPanel, arms []string) {
 	q.X.Min, q.X.Max = -4, 104
 	q.X.Tick.Marker = plot.ConstantTicks{{Value: 0, Label: "0"}, {Value: 25}, {Value: 50, Label: "50%"}, {Value: 75}, {Value: 100, Label: "100%"}}
 	q.Y.Tick.Marker = marks
-	q.X.Label.Text = "controls with a false alarm"
+	q.X.Label.Text = "false alarms"
+	if label := q.X.Label.Text + ": " + p.quiet; textStyle(textSize, black, 0, 0).Width(label) < c.Max.X-c.Min.X-20 {
+		q.X.Label.Text = label
+	}
 	q.Y.Label.Text = "T_D (s)"
 	q.Add(sweepPlotter{p, arms, most * 1.2})
 	q.Draw(draw.Crop(c, 0, 0, 0, -10))

@@ -3,6 +3,7 @@ package figure
 import (
 	"errors"
 	"fmt"
+	"image/color"
 	"math"
 	"strconv"
 	"strings"
@@ -27,6 +28,9 @@ type Timeline struct {
 	// none.
 	VerdictNS int64
 	Verdict   string
+	// Lifted says that the fault was taken back, LiftedNS when.
+	Lifted   bool
+	LiftedNS int64
 }
 
 // TimelineSample is the guest at one instant.
@@ -138,6 +142,9 @@ func (t *Timeline) caption() string {
 	default:
 		b.WriteString("0 is the instant of the fault; there was no verdict.")
 	}
+	if t.Fault && t.Lifted {
+		fmt.Fprintf(&b, " The fault was undone after %.3f s.", float64(t.LiftedNS)/1e9)
+	}
 	if !t.Fault && t.Verdict != "" {
 		fmt.Fprintf(&b, " The verdict, %s, is a false alarm.", t.Verdict)
 	}
@@ -163,9 +170,9 @@ func (t *Timeline) draw(c draw.Canvas, intervals []interval) {
 	p.X.Min, p.X.Max = first, last+(last-first)*0.01
 	p.Y.Min, p.Y.Max = 0, headRoom(most)
 	p.Y.Tick.Marker = ticks{n: 4, limit: p.Y.Max}
-	p.Y.Label.Text = "a second"
+	p.Y.Label.Text = "switches a second"
 	p.X.Tick.Marker = plot.ConstantTicks(nil)
-	p.Add(rates{intervals, known}, marks{t, true})
+	p.Add(hang{t, last}, rates{intervals, known}, marks{t, true})
 
 	q := newPlot()
 	q.X.Min, q.X.Max = p.X.Min, p.X.Max
@@ -180,9 +187,9 @@ func (t *Timeline) draw(c draw.Canvas, intervals []interval) {
 		names = append(names, plot.Tick{Value: -float64(j) - 0.42, Label: "vCPU " + strconv.Itoa(j)})
 	}
 	q.Y.Tick.Marker = plot.ConstantTicks(names)
-	q.Add(runs{t, intervals}, marks{t, false})
+	q.Add(hang{t, last}, runs{t, intervals}, marks{t, false})
 
-	c.FillText(textStyle(textSize, grey, text.XLeft, text.YTop), vg.Point{X: c.Min.X, Y: c.Max.Y - 13}, "Task switches and signals; below, what each vCPU did")
+	c.FillText(textStyle(textSize, grey, text.XLeft, text.YTop), vg.Point{X: c.Min.X, Y: c.Max.Y - 13}, "Task switches of the guest, and those that the mechanism saw; below, how much of the time each vCPU ran")
 	keys := []key{{"signals of the mechanism", func(c *draw.Canvas, at vg.Point) { box(c, skyBlue, at.X-4, at.Y-3, at.X+4, at.Y+3) }}}
 	if known {
 		keys = append([]key{{"task switches, as the guest counts", func(c *draw.Canvas, at vg.Point) { c.StrokeLine2(switchLine, at.X-4, at.Y, at.X+4, at.Y) }}}, keys...)
@@ -278,7 +285,28 @@ func (r runs) Plot(c draw.Canvas, p *plot.Plot) {
 	}
 }
 
-// marks are the fault and the verdict.
+// hang shades the time from the fault to its end, or to the end of the samples.
+type hang struct {
+	t    *Timeline
+	last float64
+}
+
+func (h hang) Plot(c draw.Canvas, p *plot.Plot) {
+	if !h.t.Fault {
+		return
+	}
+	x, _ := p.Transforms(&c)
+	to := h.last
+	if h.t.Lifted {
+		to = min(to, float64(h.t.LiftedNS)/1e9)
+	}
+	c.FillPolygon(hangShade, []vg.Point{{X: x(0), Y: c.Min.Y}, {X: x(to), Y: c.Min.Y}, {X: x(to), Y: c.Max.Y}, {X: x(0), Y: c.Max.Y}})
+}
+
+// hangShade is a light tint of the colour of the fault.
+var hangShade = color.NRGBA{213, 94, 0, 28}
+
+// marks are the fault, the verdict and the end of the fault.
 type marks struct {
 	t     *Timeline
 	named bool
@@ -307,6 +335,9 @@ func (m marks) Plot(c draw.Canvas, p *plot.Plot) {
 			side = text.XLeft // beside the name of the fault
 		}
 		mark(at, name, draw.LineStyle{Color: blue, Width: 1.3, Dashes: []vg.Length{4, 2}}, side)
+	}
+	if m.t.Fault && m.t.Lifted {
+		mark(float64(m.t.LiftedNS)/1e9, "undone", draw.LineStyle{Color: green, Width: 1.3}, text.XLeft)
 	}
 }
 

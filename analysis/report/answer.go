@@ -21,7 +21,12 @@ type fact struct {
 // answer is what the run came to, for somebody who reads nothing else.
 func answer(set *analysis.Set) ([]fact, error) {
 	var facts []fact
-	for _, f := range []func(*analysis.Set) (*fact, error){detected, speed, alarms, price, altp2m} {
+	questions := []func(*analysis.Set) (*fact, error){detected, speed, alarms, price, altp2m}
+	if len(set.Swept()) > 0 {
+		// What was detected and how fast is a question for each threshold.
+		questions = []func(*analysis.Set) (*fact, error){swept, price, altp2m}
+	}
+	for _, f := range questions {
 		one, err := f(set)
 		if err != nil {
 			return nil, err
@@ -31,6 +36,76 @@ func answer(set *analysis.Set) ([]fact, error) {
 		}
 	}
 	return facts, nil
+}
+
+// swept says for every threshold from which value on nothing was called that is no
+// hang, and what that costs in time.
+func swept(set *analysis.Set) (*fact, error) {
+	f := &fact{Question: "Which threshold?"}
+	values := 0
+	for _, name := range set.Swept() {
+		points, err := set.Sweep(name, table.Level)
+		if err != nil {
+			return nil, err
+		}
+		values += len(points)
+		for i := 0; i < len(points); {
+			n := i // end of this arm's points
+			for n < len(points) && points[n].Arm == points[i].Arm {
+				n++
+			}
+			text, err := calm(name, points[i:n])
+			if err != nil {
+				return nil, err
+			}
+			if n-i < len(points) {
+				text = points[i].Arm + ", " + text
+			}
+			f.Text = append(f.Text, text)
+			i = n
+		}
+	}
+	f.Figure = fmt.Sprintf("%d values of %d thresholds", values, len(set.Swept()))
+	f.Text = append(f.Text, clock(set))
+	return f, nil
+}
+
+// calm describes the values of one threshold, which rise.
+func calm(name string, points []analysis.SweepPoint) (string, error) {
+	at := func(p analysis.SweepPoint) (string, error) {
+		if len(p.Lives) == 0 {
+			return "", nil
+		}
+		s, err := stats.KaplanMeier(p.Lives, table.Level)
+		if err != nil {
+			return "", err
+		}
+		if q, ok := s.Quantile(0.5); ok {
+			return ", half of the faults by " + duration(q.Time), nil
+		}
+		return fmt.Sprintf(", %d of %d faults detected", s.Events, s.N), nil
+	}
+	from := len(points)
+	for from > 0 && points[from-1].Alarms == 0 && points[from-1].N > 0 {
+		from--
+	}
+	text := name + ": alarms with every value"
+	if from < len(points) {
+		time, err := at(points[from])
+		if err != nil {
+			return "", err
+		}
+		text = fmt.Sprintf("%s: no alarm from %d on (0 of %d)%s", name, points[from].Value, points[from].N, time)
+	}
+	if from > 0 {
+		p := points[from-1]
+		time, err := at(p)
+		if err != nil {
+			return "", err
+		}
+		text += fmt.Sprintf("; with %d %d of %d%s", p.Value, p.Alarms, p.N, time)
+	}
+	return text, nil
 }
 
 // arms are the labels of the monitored cells that pick selects, sorted.

@@ -242,3 +242,34 @@ func TestBrowser(t *testing.T) {
 		t.Errorf("the page is %d bright in light and %d in dark, of 255", light, dark)
 	}
 }
+
+// TestAnswerSweep: a sweep is answered threshold by threshold, and nothing is
+// averaged over them.
+func TestAnswerSweep(t *testing.T) {
+	set, err := analysis.Group(madeup.Sweep(6))
+	if err != nil {
+		t.Fatal(err)
+	}
+	facts, err := answer(set)
+	if err != nil || len(facts) == 0 {
+		t.Fatalf("%d facts, %v", len(facts), err)
+	}
+	f := facts[0]
+	want := []string{
+		"io_ms: no alarm from 1000 on (0 of 6), half of the faults by 1.50 s; with 500 6 of 6, half of the faults by 1.00 s",
+		"soft_ms: no alarm from 4000 on (0 of 12), half of the faults by 4.50 s; with 500 6 of 12, half of the faults by 1.00 s",
+	}
+	if f.Question != "Which threshold?" || f.Figure != "7 values of 2 thresholds" || len(f.Text) != 3 || f.Text[0] != want[0] || f.Text[1] != want[1] {
+		t.Errorf("%+v", f)
+	}
+	for _, f := range facts[1:] {
+		if f.Question == "How fast?" || f.Question == "What was detected?" {
+			t.Errorf("averaged over thresholds: %+v", f)
+		}
+	}
+	run := testRun(1)
+	run.Trials = madeup.Sweep(2)
+	if page := render(t, run); !strings.Contains(page, "Threshold sweep") || !strings.Contains(page, "Detection time against false alarms, by threshold") {
+		t.Error("the page shows neither table nor figure of the sweep")
+	}
+}

@@ -349,6 +349,19 @@ func overheard(t *results.Trial) []string {
 	return all
 }
 
+// throughput is how fast a session went through its trials.
+func throughput(s results.Session) string {
+	text := fmt.Sprintf("%d trials in %.0f s with %d at a time on %d CPUs", s.Trials, s.WallSec, s.Jobs, s.CPUs)
+	if s.WallSec > 0 {
+		perHour := 3600 * float64(s.Trials) / s.WallSec
+		text += fmt.Sprintf(": %.0f an hour, %.0f for each CPU in use", perHour, perHour/float64(max(1, min(s.Jobs, s.CPUs))))
+	}
+	if s.CPUSec > 0 && s.Trials > 0 {
+		text += fmt.Sprintf("; %.1f s of processor time a trial, or %.0f trials an hour and CPU that does nothing else", s.CPUSec/float64(s.Trials), 3600*float64(s.Trials)/s.CPUSec)
+	}
+	return text
+}
+
 // provenance is everything that can change a number, and what it cost to get.
 func provenance(m *results.Manifest) []pair {
 	ps := []pair{
@@ -375,6 +388,9 @@ func provenance(m *results.Manifest) []pair {
 	}
 	if wall > 0 {
 		ps = append(ps, pair{"wall time of trials", fmt.Sprintf("%.1f s in all", wall)})
+	}
+	for _, s := range m.Sessions {
+		ps = append(ps, pair{"throughput", throughput(s)})
 	}
 	for _, name := range slices.Sorted(maps.Keys(m.Bench)) {
 		ps = append(ps, pair{name, strconv.FormatFloat(m.Bench[name], 'g', -1, 64)})

@@ -34,6 +34,7 @@ func testRun(repetitions int) *results.Run {
 			Host:     results.HostInfo{Kind: "lab", Description: "made up for tests"},
 			Versions: results.Versions{Hangbench: "abc123", Go: "go1.26", Packages: map[string]string{"xen": "4.20", "bochs": "3.0"}},
 			Started:  time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Ended: time.Date(2026, 1, 2, 3, 14, 5, 0, time.UTC),
+			Sessions:     []results.Session{{Jobs: 2, CPUs: 4, Trials: len(trials), WallSec: 3.6 * float64(len(trials)), CPUSec: 7.2 * float64(len(trials))}},
 			TrialWallSec: wall, Bench: map[string]float64{"snapshot_restore_sec": 4.5},
 		},
 	}
@@ -104,6 +105,7 @@ func TestRender(t *testing.T) {
 		"<dt>bochs</dt><dd>3.0</dd>",
 		"<dt>snapshot_restore_sec</dt><dd>4.5</dd>",
 		"195.8 s in all",
+		"<dt>throughput</dt><dd>27 trials in 97 s with 2 at a time on 4 CPUs: 1000 an hour, 500 for each CPU in use; 7.2 s of processor time a trial, or 500 trials an hour and CPU that does nothing else</dd>",
 		"<pre>name: made-up",
 		"prefers-color-scheme: dark",
 		"<svg role=",
@@ -191,4 +193,34 @@ func paper(t *testing.T, shot []byte) int {
 	}
 	slices.Sort(grey)
 	return grey[len(grey)/2]
+}
+
+// TestConsole: what the guest said stands under its trial, and is text whatever it
+// is, as is what its own watchdogs reported.
+func TestConsole(t *testing.T) {
+	run := testRun(1)
+	at := int64(24_410_000_000)
+	tr := &run.Trials[0]
+	tr.Console = "[ 24.1] watchdog: BUG: soft lockup\n</pre><script>alert(1)</script>"
+	tr.Baselines = &results.Baselines{Setting: "default", WatchedNS: 28_500_000_000, Detectors: []results.Baseline{
+		{Detector: "soft-lockup", Armed: true, Detected: true, DetectNS: &at, Reports: 1},
+		{Detector: "hard-lockup"},
+		{Detector: "rcu-stall", Armed: true, FalseAlarms: 2},
+	}}
+	run.Trials[1].Console = "one"
+	page := render(t, run)
+	for _, want := range []string{
+		"<summary>the guest's console, 2 lines</summary><pre>[ 24.1] watchdog: BUG: soft lockup\n&lt;/pre&gt;&lt;script&gt;alert(1)&lt;/script&gt;</pre>",
+		"the guest's console, 1 line<",
+		"own soft-lockup detector: reported 24.410 s after the fault<",
+		"own hard-lockup detector: not there, or off<",
+		"own rcu-stall detector: no report in 28.5 s; 2 without a fault<",
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	if strings.Contains(page, "<script") {
+		t.Error("the console is part of the page")
+	}
 }

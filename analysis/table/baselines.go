@@ -82,6 +82,45 @@ func Baselines(set *analysis.Set) *Table {
 	return t
 }
 
+// Watchdogs is the table of the detectors of Linux and Xen for themselves: what
+// they saw of faults, and what they reported without one. It has no rows for a set
+// whose trials did not listen to them.
+func Watchdogs(set *analysis.Set) (*Table, error) {
+	t := New("The guest's own watchdogs",
+		TextColumn("detector", "detector"), TextColumn("thresholds", "setting"), NumberColumn("faults", "faults"), NumberColumn("reported", "reported"),
+		IntervalColumn("half by (ms) [95% CI]", "t_d_ms"), NumberColumn("controls", "controls"), NumberColumn("heard (s)", "exposure_s"),
+		NumberColumn("reports", "mistakes"), IntervalColumn("lambda_M (1/h) [95% CI]", "lambda_m_per_h"), NumberColumn("below (1/h)", "lambda_m_bound_per_h"),
+		NumberColumn("early", "early"), NumberColumn("absent", "absent"),
+	)
+	t.Flat = true
+	for _, w := range set.Watchdogs() {
+		td, reported := Cell{none, []string{"", "", ""}}, 0
+		if len(w.Lives) > 0 {
+			s, err := stats.KaplanMeier(w.Lives, Level)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", w.Detector, err)
+			}
+			td, reported = quantile(s, 0.5), s.Events
+		}
+		heard, rate, below, mistakes := Text(""), Cell{none, []string{"", "", ""}}, Text(""), 0
+		if slices.ContainsFunc(w.Controls, func(c stats.Watch) bool { return c.Length > 0 }) {
+			q, err := stats.NewQoS(w.Controls, Level)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", w.Detector, err)
+			}
+			heard, rate, mistakes = Number(q.Exposure, true, tenths), perHour(q), q.Mistakes
+			below = Number(3600*q.Upper, true, func(x float64) string { return fmt.Sprintf("%.3g", x) })
+		}
+		t.Add(Text(w.Detector), Text(w.Setting), Int(len(w.Lives)), Int(reported), td, Int(len(w.Controls)), heard, Int(mistakes), rate, below, Int(w.Early), Int(w.Absent))
+	}
+	t.Notes = append(t.Notes,
+		"faults: trials with a fault in which the detector was on; half by: censored when it was no longer listened to, also where that was before its threshold.",
+		"reports: in trials without a fault, over the time heard there; lambda_M: the same an hour, exact Poisson interval; below: its one-sided 95% bound.",
+		"early: reports before the fault of a trial with one; absent: trials whose guest does not have the detector, or not on.",
+	)
+	return t, nil
+}
+
 // baseline writes what became of one detector in the trials of a cell.
 func baseline(trials []results.Trial, name string, fault bool) (text string, alarm, outside bool) {
 	var times []float64

@@ -2,45 +2,17 @@ package table
 
 import (
 	"bytes"
+	"encoding/csv"
 	"slices"
 	"strings"
 	"testing"
 
 	"hangbench/analysis"
 	"hangbench/analysis/internal/madeup"
-	"hangbench/results"
 )
 
-// listened are made-up trials with baselines.
-func listened() []results.Trial {
-	trials := madeup.Trials(2)
-	for i := range trials {
-		t := &trials[i]
-		at := int64(21_500_000_000) + int64(t.Block)*1e9
-		b := &results.Baselines{Setting: "default", WatchedNS: 24_500_000_000, Detectors: []results.Baseline{
-			{Detector: "soft-lockup", Armed: true, ThresholdNS: 10e9, FromNS: 20e9, ToNS: 24_500_000_000},
-			{Detector: "hard-lockup"},
-			{Detector: "rcu-stall", Armed: true, ThresholdNS: 21e9, FromNS: 20_500_000_000, ToNS: 23e9},
-			{Detector: "hung-task", Armed: true, ThresholdNS: 120e9, FromNS: 120e9, ToNS: 240_500_000_000},
-		}}
-		t.Baselines = b
-		soft, rcu := &b.Detectors[0], &b.Detectors[2]
-		switch {
-		case t.Scenario == "spinlock-deadlock":
-			soft.Detected, soft.DetectNS, soft.Reports = true, &at, 1
-			if t.Mechanism == "none" && t.Block == 0 {
-				late := int64(23_500_000_000)
-				rcu.Detected, rcu.DetectNS, rcu.Reports = true, &late, 1
-			}
-		case t.Scenario == "control-busy":
-			rcu.FalseAlarms = t.Block
-		}
-	}
-	return trials
-}
-
 func TestBaselines(t *testing.T) {
-	set, err := analysis.Group(listened())
+	set, err := analysis.Group(madeup.Listened(2))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +41,7 @@ func TestBaselines(t *testing.T) {
 		t.Errorf("notes %q", b.Notes)
 	}
 	var out bytes.Buffer
-	if err := Summary(&out, listened(), Terminal); err != nil || !strings.Contains(out.String(), b.Title) {
+	if err := Summary(&out, madeup.Listened(2), Terminal); err != nil || !strings.Contains(out.String(), b.Title) {
 		t.Errorf("the summary has no such table (%v)", err)
 	}
 }
@@ -80,7 +52,75 @@ func TestNoBaselines(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if b := Baselines(set); b != nil || len(Tables(set)) != 2 {
-		t.Errorf("table %+v", b)
+	tables, err := Tables(set)
+	if b := Baselines(set); b != nil || len(tables) != 2 || err != nil {
+		t.Errorf("table %+v, %d tables, %v", b, len(tables), err)
+	}
+}
+
+// TestWatchdogs: reports without a fault are counted over the time that was
+// listened to, and detectors that are not there make no mistakes.
+func TestWatchdogs(t *testing.T) {
+	set, err := analysis.Group(madeup.Listened(2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tab, err := Watchdogs(set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range [][]string{
+		// Two controls by three arms, twice: 12 trials of 24.5 s.
+		{"soft-lockup", "default", "6", "6", "21500.0 [21500.0, ", "12", "294.0", "0", "0 [0, 45.2]", "36.7"},
+		{"hard-lockup", "default", "0", "0", none, "0", none, "0", none, none},
+		{"rcu-stall", "default", "6", "1", none, "12", "294.0", "3", "36.7 [", "94.9"},
+		{"hung-task", "default", "6", "0", none, "12", "294.0", "0", "0 [0, 45.2]", "36.7"},
+	} {
+		if i >= len(tab.Rows) {
+			t.Fatalf("%d rows", len(tab.Rows))
+		}
+		for j, text := range want {
+			if !strings.HasPrefix(tab.Rows[i][j], text) {
+				t.Errorf("%s, %s: %q, want %q", want[0], tab.Head[j], tab.Rows[i][j], text)
+			}
+		}
+	}
+	var out bytes.Buffer
+	if err := tab.WriteCSV(&out); err != nil || !strings.Contains(out.String(), "\nhard-lockup,default,0,0,,,,0,,0,,,,,0,18\n") {
+		t.Errorf("%v:\n%s", err, out.String())
+	}
+}
+
+// TestBaselinesCSV: the row of a cell has what its guests' own watchdogs did.
+func TestBaselinesCSV(t *testing.T) {
+	var out bytes.Buffer
+	if err := Summary(&out, madeup.Listened(2), CSV); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := csv.NewReader(&out).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(row []string, name string) string {
+		i := slices.Index(rows[0], name)
+		if i < 0 {
+			t.Fatalf("no column %s", name)
+		}
+		return row[i]
+	}
+	for _, row := range rows[1:] {
+		fault := at(row, "scenario") == "spinlock-deadlock"
+		want := map[string]string{"baseline_soft-lockup_armed": "2", "baseline_soft-lockup_detected": "0", "baseline_soft-lockup_ms_median": "", "baseline_hard-lockup_armed": "0", "baseline_rcu-stall_false_alarms": "0"}
+		if fault {
+			want["baseline_soft-lockup_detected"], want["baseline_soft-lockup_ms_median"] = "2", "22000"
+		}
+		if at(row, "scenario") == "control-busy" {
+			want["baseline_rcu-stall_false_alarms"] = "1"
+		}
+		for name, value := range want {
+			if got := at(row, name); got != value {
+				t.Errorf("%s of %s is %q, want %q", name, at(row, "scenario"), got, value)
+			}
+		}
 	}
 }

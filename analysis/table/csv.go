@@ -15,7 +15,7 @@ import (
 func writeCSV(w io.Writer, set *analysis.Set) error {
 	cw := csv.NewWriter(w)
 	head := []string{
-		"host", "scenario", "kind", "mechanism", "driver", "guest_kernel", "vcpus", "memory_mib", "bounded_ms", "thresholds",
+		"host", "scenario", "kind", "mechanism", "driver", "guest_kernel", "vcpus", "memory_mib", "neighbours", "bounded_ms", "thresholds",
 		"n", "invalid", "detected", "missed", "false_alarms", "undone", "clean", "recovered", "recovery_tried",
 		"rate_of", "rate", "rate_ci_lo", "rate_ci_hi", "class",
 	}
@@ -27,6 +27,8 @@ func writeCSV(w io.Writer, set *analysis.Set) error {
 		{"detect_ms", analysis.DetectMS},
 		{"progress_ratio", analysis.Progress},
 		{"window_ms", analysis.WindowMS},
+		{"dom0_share", analysis.Dom0Share},
+		{"all_clear_ms", analysis.AllClearMS},
 		{"ept_total", analysis.EPTTotal},
 	}
 	for _, class := range analysis.EPTClasses() {
@@ -39,9 +41,19 @@ func writeCSV(w io.Writer, set *analysis.Set) error {
 		column{"events_ring_full", analysis.RingFull},
 		column{"ept_per_event", analysis.PerEvent},
 	)
+	// Of the guest's own watchdogs there are columns if any trial listened to them.
+	watchdogs := set.BaselineNames()
+	for _, name := range watchdogs {
+		columns = append(columns, column{"baseline_" + name + "_ms", analysis.BaselineMS(name)})
+	}
 	for _, c := range columns {
 		for _, part := range []string{"_n", "_median", "_min", "_max", "_ci_lo", "_ci_hi", "_ci_confidence"} {
 			head = append(head, c.name+part)
+		}
+	}
+	for _, name := range watchdogs {
+		for _, part := range []string{"_armed", "_detected", "_false_alarms"} {
+			head = append(head, "baseline_"+name+part)
 		}
 	}
 	if err := cw.Write(head); err != nil {
@@ -54,7 +66,7 @@ func writeCSV(w io.Writer, set *analysis.Set) error {
 		}
 		n := c.Counts
 		row := []string{set.Host, c.Scenario, kind, c.Mechanism, c.Driver, c.Kernel}
-		for _, v := range []int{c.VCPUs, c.MemoryMiB, int(c.BoundedMS)} {
+		for _, v := range []int{c.VCPUs, c.MemoryMiB, c.Neighbours, int(c.BoundedMS)} {
 			row = append(row, strconv.Itoa(v))
 		}
 		row = append(row, c.Thresholds)
@@ -79,6 +91,21 @@ func writeCSV(w io.Writer, set *analysis.Set) error {
 			} else {
 				row = append(row, number(s.CI.Lo), number(s.CI.Hi), number(s.CI.Confidence))
 			}
+		}
+		for _, name := range watchdogs {
+			var armed, detected, alarms int
+			for _, t := range c.Valid() {
+				if b := analysis.BaselineOf(&t, name); b != nil {
+					alarms += b.FalseAlarms
+					if b.Armed {
+						armed++
+					}
+					if b.Detected {
+						detected++
+					}
+				}
+			}
+			row = append(row, strconv.Itoa(armed), strconv.Itoa(detected), strconv.Itoa(alarms))
 		}
 		if err := cw.Write(row); err != nil {
 			return fmt.Errorf("write csv: %w", err)

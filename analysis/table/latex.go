@@ -7,11 +7,12 @@ import (
 )
 
 // writeLaTeX writes the table as a LaTeX table with rules of the package
-// booktabs and its notes below.
+// booktabs and its notes below. One that is wider than the line is shrunk to it,
+// by the package graphicx.
 func (t *Table) writeLaTeX(w io.Writer) error {
 	var b strings.Builder
 	b.WriteString("\\begin{table}\n\\centering\n\\footnotesize\n")
-	fmt.Fprintf(&b, "\\caption{%s}\n\\begin{tabular}{", latex(t.Title))
+	fmt.Fprintf(&b, "\\caption{%s}\n\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%%\n\\begin{tabular}{", latex(t.Title))
 	for _, right := range t.Numeric {
 		if right {
 			b.WriteByte('r')
@@ -42,7 +43,7 @@ func (t *Table) writeLaTeX(w io.Writer) error {
 		last = row[0]
 		line(cells)
 	}
-	b.WriteString("\\bottomrule\n\\end{tabular}\n")
+	b.WriteString("\\bottomrule\n\\end{tabular}}\n")
 	if len(t.Notes) > 0 {
 		b.WriteString("\n\\begin{minipage}{\\linewidth}\\scriptsize\n")
 		for _, n := range t.Notes {

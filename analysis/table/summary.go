@@ -44,7 +44,11 @@ func Summary(w io.Writer, trials []results.Trial, f Format) error {
 	if f == CSV {
 		return writeCSV(w, set)
 	}
-	if err := WriteAll(w, set.Caption(), Tables(set), f); err != nil {
+	tables, err := Tables(set)
+	if err != nil {
+		return fmt.Errorf("summary: %w", err)
+	}
+	if err := WriteAll(w, set.Caption(), tables, f); err != nil {
 		return fmt.Errorf("summary: %w", err)
 	}
 	return nil
@@ -54,7 +58,7 @@ func Summary(w io.Writer, trials []results.Trial, f Format) error {
 // has one table.
 func WriteAll(w io.Writer, caption string, tables []*Table, f Format) error {
 	if f == LaTeX {
-		caption = "% " + caption
+		caption = "% " + caption + "\n% needs \\usepackage{booktabs,graphicx}"
 	}
 	if _, err := fmt.Fprintf(w, "%s\n\n", caption); err != nil {
 		return err
@@ -72,17 +76,25 @@ func WriteAll(w io.Writer, caption string, tables []*Table, f Format) error {
 	return nil
 }
 
-// Tables returns the usual tables of the set: Detection, BackOuts and Baselines if
-// it has them, and Violations.
-func Tables(set *analysis.Set) []*Table {
-	all := []*Table{Detection(set)}
+// Tables returns the usual tables of the set: Sweep if thresholds were varied,
+// Detection, BackOuts and Baselines if it has them, and Violations.
+func Tables(set *analysis.Set) ([]*Table, error) {
+	var all []*Table
+	if len(set.Swept()) > 0 {
+		t, err := Sweep(set)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, t)
+	}
+	all = append(all, Detection(set))
 	if t := BackOuts(set); t != nil {
 		all = append(all, t)
 	}
 	if b := Baselines(set); b != nil {
 		all = append(all, b)
 	}
-	return append(all, Violations(set))
+	return append(all, Violations(set)), nil
 }
 
 // Detection is the table of verdicts: what was seen, how fast, at what price

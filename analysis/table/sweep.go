@@ -14,8 +14,8 @@ import (
 func Sweep(set *analysis.Set) (*Table, error) {
 	t := New("Threshold sweep: detection time against false alarms",
 		TextColumn("threshold", "threshold"), NumberColumn("value", "value"), TextColumn("mechanism", "mechanism"),
-		NumberColumn("faults", "faults"), NumberColumn("detected", "detected"), IntervalColumn("T_D half by (ms) [95% CI]", "t_d_ms"),
-		RateColumn("controls with an alarm [95% CI]", "alarms"), TextColumn("called", "classes"),
+		NumberColumn("faults", "faults"), NumberColumn("detected", "detected"), TextColumn("called", "called"), IntervalColumn("T_D half by (ms) [95% CI]", "t_d_ms"),
+		RateColumn("alarms where none is right [95% CI]", "alarms"), TextColumn("called", "alarms_called"),
 		NumberColumn("watched (s)", "exposure_s"), IntervalColumn("lambda_M (1/h) [95% CI]", "lambda_m_per_h"),
 	)
 	t.Flat = true
@@ -24,7 +24,7 @@ func Sweep(set *analysis.Set) (*Table, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
-		var faults, controls []string
+		var faults, quiet []string
 		for _, p := range points {
 			td, detected := Cell{none, []string{"", "", ""}}, 0
 			if len(p.Lives) > 0 {
@@ -39,15 +39,15 @@ func Sweep(set *analysis.Set) (*Table, error) {
 				exposure, rate = Number(q.Exposure, true, tenths), perHour(q)
 			}
 			t.Add(Text(name), Cell{strconv.FormatInt(p.Value, 10), []string{strconv.FormatInt(p.Value, 10)}}, Text(p.Arm),
-				Int(len(p.Lives)), Int(detected), td, Rate(p.Alarms, p.Quiet, stats.ClopperPearson), Text(strings.Join(p.Classes, ", ")), exposure, rate)
-			faults, controls = merge(faults, p.Faults), merge(controls, p.Controls)
+				Int(len(p.Lives)), Int(detected), Text(strings.Join(p.Called, ", ")), td, Rate(p.Alarms, p.N, stats.ClopperPearson), Text(strings.Join(p.Classes, ", ")), exposure, rate)
+			faults, quiet = merge(faults, p.Faults), merge(quiet, p.Quiet)
 		}
-		t.Notes = append(t.Notes, fmt.Sprintf("%s: faults %s; controls %s.", name, orNone(strings.Join(faults, ", ")), orNone(strings.Join(controls, ", "))))
+		t.Notes = append(t.Notes, fmt.Sprintf("%s: faults %s; no alarm is right for %s.", name, orNone(strings.Join(faults, "; ")), orNone(strings.Join(quiet, "; "))))
 	}
 	t.Notes = append(t.Notes,
-		"T_D: from fault to verdict, misses censored; the interval is Brookmeyer and Crowley's, and infinite where the trials do not bound it.",
-		"controls with an alarm: of n trials without a fault, with the exact interval of Clopper and Pearson; called: the classes of these alarms.",
-		"lambda_M: alarms an hour of such trials, of which each ends with its first, with the exact Poisson interval.",
+		"called: the classes of the verdicts; T_D: from fault to verdict, misses censored; the interval is Brookmeyer and Crowley's, and infinite where the trials do not bound it.",
+		"alarms where none is right: of n trials of controls, or of faults that are undone after the time given, with the exact interval of Clopper and Pearson.",
+		"watched, lambda_M: of controls alone, alarms an hour, each trial ending with its first; the exact Poisson interval.",
 	)
 	return t, nil
 }

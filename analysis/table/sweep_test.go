@@ -26,13 +26,13 @@ func TestSweep(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, want := range [][]string{
-		{"io_ms", "250", "exec-altp2m", "6", "6", "752.0", "6/6 [54%, 100%]", "io", "18.0", "1.2e+03"},
-		{"io_ms", "500", "exec-altp2m", "6", "6", "1002.0", "6/6 [54%, 100%]", "io", "18.0", "1.2e+03"},
-		{"io_ms", "1000", "exec-altp2m", "6", "6", "1502.0", "0/6 [0%, 46%]", none, "72.0", "0 [0, "},
-		{"io_ms", "2500", "exec-altp2m", "6", "6", "3002.0", "0/6 [0%, 46%]", none, "72.0", "0 [0, "},
-		{"soft_ms", "500", "exec-altp2m", "6", "6", "1002.0", "0/6 [0%, 46%]", none, "72.0", "0 [0, "},
-		{"soft_ms", "4000", "exec-altp2m", "6", "6", "4502.0", "0/6 [0%, 46%]", none, "72.0", "0 [0, "},
-		{"soft_ms", "9000", "exec-altp2m", "6", "0", none, "0/6 [0%, 46%]", none, "72.0", "0 [0, "},
+		{"io_ms", "250", "exec-altp2m", "6", "6", "io", "752.0", "6/6 [54%, 100%]", "io", "18.0", "1.2e+03"},
+		{"io_ms", "500", "exec-altp2m", "6", "6", "io", "1002.0", "6/6 [54%, 100%]", "io", "18.0", "1.2e+03"},
+		{"io_ms", "1000", "exec-altp2m", "6", "6", "io", "1502.0", "0/6 [0%, 46%]", none, "72.0", "0 [0, "},
+		{"io_ms", "2500", "exec-altp2m", "6", "6", "io", "3002.0", "0/6 [0%, 46%]", none, "72.0", "0 [0, "},
+		{"soft_ms", "500", "exec-altp2m", "6", "6", "soft", "1002.0", "6/12 [21%, 79%]", "soft", "72.0", "0 [0, "},
+		{"soft_ms", "4000", "exec-altp2m", "6", "6", "soft", "4502.0", "0/12 [0%, 26%]", none, "72.0", "0 [0, "},
+		{"soft_ms", "9000", "exec-altp2m", "6", "0", none, none, "0/12 [0%, 26%]", none, "72.0", "0 [0, "},
 	} {
 		if i >= len(tab.Rows) {
 			t.Fatalf("%d rows", len(tab.Rows))
@@ -53,8 +53,12 @@ func TestSweep(t *testing.T) {
 		}
 	}
 	var out bytes.Buffer
-	if err := tab.WriteCSV(&out); err != nil || !strings.Contains(out.String(), "\nio_ms,250,exec-altp2m,6,6,752,") {
+	if err := tab.WriteCSV(&out); err != nil || !strings.Contains(out.String(), "\nio_ms,250,exec-altp2m,6,6,io,752,") {
 		t.Errorf("%v:\n%s", err, out.String())
+	}
+
+	if tables, err := Tables(set); err != nil || len(tables) != 3 || tables[0].Title != tab.Title {
+		t.Errorf("the summary of a sweep has %d tables, %v", len(tables), err)
 	}
 
 	// A threshold that was set and not varied is no sweep.

@@ -5,6 +5,7 @@ import (
 	"encoding/csv"
 	"flag"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -250,8 +251,8 @@ func TestTablesGolden(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if k.Name == "violations" || k.Name == "sweep" {
-			continue // in the summary; in a test of its own
+		if k.Name == "violations" || k.Name == "sweep" || k.Name == "watchdogs" {
+			continue // in the summary; in tests of their own
 		}
 		for ext, f := range map[string]Format{"txt": Terminal, "md": Markdown, "tex": LaTeX} {
 			var out bytes.Buffer
@@ -298,6 +299,55 @@ func TestTablesOfAnything(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestLaTeXCompiles: every table is a document's, if there is a LaTeX here to say
+// so; nothing sticks out of the line.
+func TestLaTeXCompiles(t *testing.T) {
+	latex, err := exec.LookPath("pdflatex")
+	if err != nil {
+		t.Skip("no pdflatex in the search path")
+	}
+	var doc bytes.Buffer
+	doc.WriteString("\\documentclass[twocolumn]{article}\n\\usepackage[T1]{fontenc}\n\\usepackage{booktabs,graphicx}\n\\begin{document}\n")
+	for _, trials := range [][]results.Trial{madeup.Trials(8), madeup.Trials(1), madeup.Sweep(2)} {
+		set, err := analysis.Group(trials)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, err := Tables(set)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, k := range Kinds() {
+			tab, err := k.Make(set)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, tab)
+		}
+		if err := WriteAll(&doc, set.Caption(), all, LaTeX); err != nil {
+			t.Fatal(err)
+		}
+		doc.WriteString("\\clearpage\n")
+	}
+	doc.WriteString("\\end{document}\n")
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "tables.tex"), doc.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), latex, "-interaction=nonstopmode", "-halt-on-error", "tables.tex")
+	cmd.Dir = dir
+	out, err := cmd.CombinedOutput()
+	if bytes.Contains(out, []byte(".sty' not found")) {
+		t.Skip("this LaTeX has no booktabs or graphicx")
+	}
+	if err != nil {
+		t.Fatalf("pdflatex: %v\n%s", err, out)
+	}
+	if bytes.Contains(out, []byte("Overfull")) {
+		t.Errorf("a table is wider than its column:\n%s", out)
 	}
 }
 

@@ -32,6 +32,7 @@ func Kinds() []Kind {
 		{"overhead", "what the monitor costs workloads", plain(Overhead)},
 		{"events", "what an event costs", plain(Events)},
 		{"qos", "quality of the detector: detection time and false alarms", QoS},
+		{"watchdogs", "what the guest's own watchdogs reported, with a fault and without", Watchdogs},
 		{"sweep", "detection times and false alarms by the value of a threshold", Sweep},
 	}
 }

@@ -190,7 +190,11 @@ func checkCommand(ctx context.Context, env *Env, args []string) error {
 	fmt.Fprintf(env.Stdout, "%s: %s\n%d scenarios x %d mechanisms x %d drivers x %d guests%s, %d times: %d trials\n", s.Name, s.Description,
 		len(s.Scenarios), len(s.Mechanisms), len(s.Drivers), len(s.Guests), lengths, s.Repetitions, len(trials))
 	for _, w := range s.Sweeps {
-		fmt.Fprintf(env.Stdout, "%s swept over %s: %s\n", w.Threshold, strings.Trim(fmt.Sprint(w.Values), "[]"), strings.Join(w.Scenarios, ", "))
+		beside := ""
+		for _, name := range slices.Sorted(maps.Keys(w.Thresholds)) {
+			beside += fmt.Sprintf(" with %s=%d", name, w.Thresholds[name])
+		}
+		fmt.Fprintf(env.Stdout, "%s swept over %s%s: %s\n", w.Threshold, strings.Trim(fmt.Sprint(w.Values), "[]"), beside, strings.Join(w.Scenarios, ", "))
 	}
 	if s.Baselines != "" {
 		fmt.Fprintf(env.Stdout, "baselines %s: a fault stays until the guest's own watchdogs have had their time\n", s.Baselines)
@@ -202,6 +206,9 @@ func checkCommand(ctx context.Context, env *Env, args []string) error {
 		}
 		if t.Guest.Superpages {
 			boot += " superpages"
+		}
+		if n := t.Guest.Neighbours; n > 0 {
+			boot += fmt.Sprintf(" beside %d more", n)
 		}
 		if t.Guest.Programs != "" {
 			boot += " with " + t.Guest.Programs

@@ -61,6 +61,14 @@ func TestExecute(t *testing.T) {
 			ExitFailed, "(control-idle, exec-step) is a false alarm: [it looked so]\n"},
 		{"invalid", with("control-idle", func(r *results.Trial) { r.Outcome, r.Reason = results.Invalid, "the monitor ended by itself" }),
 			ExitFailed, "(control-idle, exec-step) is invalid: the monitor ended by itself\n"},
+		{"alarm that a sweep asks about", func(ctx context.Context, p plan.Trial) (results.Trial, error) {
+			rec := madeUpRecord(p)
+			rec.Thresholds = map[string]int64{"io_ms": 500 + int64(p.Block)}
+			if p.Scenario == "control-idle" && p.Block == 0 {
+				rec.Outcome = results.FalseAlarm
+			}
+			return rec, nil
+		}, ExitDone, "false_alarm after"},
 		{"broken", func(ctx context.Context, p plan.Trial) (results.Trial, error) {
 			if p.Index == 2 {
 				return results.Trial{}, errors.New("emulator died")
@@ -85,6 +93,9 @@ func TestExecute(t *testing.T) {
 			whole := tc.status != ExitBroken
 			if r.Manifest.Interrupted == whole || (len(r.Trials) == 8) != whole || r.Manifest.Bench["made_up_sec"] != 1 || r.Manifest.Ended.IsZero() {
 				t.Errorf("%d trials, manifest %+v", len(r.Trials), r.Manifest)
+			}
+			if s := r.Manifest.Sessions; len(s) != 1 || s[0].Jobs != 1 || s[0].Trials != len(r.Trials) || s[0].CPUs < 1 || s[0].WallSec <= 0 {
+				t.Errorf("sessions %+v of %d trials", s, len(r.Trials))
 			}
 		})
 	}

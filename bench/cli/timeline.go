@@ -93,7 +93,7 @@ func (t *timelineFlags) record(ctx context.Context, env *Env, scenario string) (
 		return err
 	}
 	header := detect.Header{
-		Scenario: scenario, Mechanism: t.mechanism, FromNS: taken.T0NS, Class: detect.Class(rec.Class), Scope: detect.Scope(rec.Scope),
+		Scenario: scenario, Mechanism: t.mechanism, FromNS: taken.T0NS, LiftedNS: taken.LiftedNS, Class: detect.Class(rec.Class), Scope: detect.Scope(rec.Scope),
 		Comment: fmt.Sprintf("host lab, %d vCPU, %d MiB, guest kernel %s", t.vcpus, trial.Guest.MemoryMiB, rec.GuestKernel),
 	}
 	line, err := timeline(&header, stream)
@@ -173,6 +173,9 @@ func timeline(h *detect.Header, stream []detect.Observation) (*figure.Timeline, 
 	from := h.FromNS
 	if from == 0 {
 		from = stream[0].TimeNS
+	}
+	if h.LiftedNS > from && h.FromNS > 0 {
+		t.Lifted, t.LiftedNS = true, h.LiftedNS-from
 	}
 	d := detect.NewDetector(detect.DefaultThresholds())
 	for i := range stream {

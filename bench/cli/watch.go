@@ -74,7 +74,7 @@ func (k *kernelFlags) profiles(h *dom0.Host) ([]*kernel.Profile, error) {
 
 // watchLine is a line of "watch --json".
 type watchLine struct {
-	Event string `json:"event"` // attached, verdict, recovered or detached
+	Event string `json:"event"` // attached, verdict, recovered, gone or detached
 	// MS is milliseconds of dom0's clock since the monitor was attached.
 	MS       int64    `json:"ms"`
 	Domain   int      `json:"domain"`
@@ -100,6 +100,8 @@ func (l *watchLine) text() string {
 			where += fmt.Sprintf(", vCPUs %v", l.VCPUs)
 		}
 		return at + fmt.Sprintf("HANG %s (%s)\n%14s%s", l.Class, where, "", strings.Join(l.Evidence, "\n"+strings.Repeat(" ", 14)))
+	case "gone":
+		return at + fmt.Sprintf("domain %d is being destroyed: there is nothing more to watch", l.Domain)
 	case "recovered":
 		return at + fmt.Sprintf("the %s hang is over, after %.3f s", l.Class, float64(l.HungMS)/1e3)
 	}
@@ -208,7 +210,9 @@ func watchCommand(ctx context.Context, env *Env, args []string) error {
 	if attached := (*dom0.AttachedError)(nil); errors.As(err, &attached) {
 		return usageError{err}
 	}
-	if err != nil {
+	if errors.Is(err, monitor.ErrGone) {
+		print(watchLine{Event: "gone"}, dom0.Now())
+	} else if err != nil {
 		return err
 	}
 	print(watchLine{Event: "detached", Mechanism: m.Name, Counters: &c}, dom0.Now())

@@ -122,6 +122,8 @@ type Guest struct {
 	driver  *xcdriver.Driver
 	kern    *linux.Kernel
 
+	neighbours []*Guest // monitored beside it
+
 	vmi     *vmidriver.Driver // nil unless it was asked for
 	vmiKern *linux.Kernel
 	// What monitors use: driver and kern, or vmi and vmiKern.
@@ -159,7 +161,25 @@ const (
 // NewGuest makes a guest and waits until its heartbeat runs. With suites.Distro
 // its kernel is booted as a distribution boots it, moved in memory and with all
 // mitigations that it chooses itself.
+//
+// Its neighbours are made too, and wait for what it does.
 func (h *Host) NewGuest(ctx context.Context, name string, spec suites.Guest) (_ *Guest, err error) {
+	g, err := h.newGuest(ctx, name, spec)
+	if err != nil {
+		return nil, err
+	}
+	for i := range spec.Neighbours {
+		n, err := h.newGuest(ctx, fmt.Sprintf("%s-beside-%d", name, i+1), spec)
+		if err != nil {
+			return nil, errors.Join(err, g.Destroy(context.WithoutCancel(ctx)))
+		}
+		g.neighbours = append(g.neighbours, n)
+	}
+	return g, nil
+}
+
+// newGuest makes one guest.
+func (h *Host) newGuest(ctx context.Context, name string, spec suites.Guest) (_ *Guest, err error) {
 	if err := h.CheckGuest(spec); err != nil {
 		return nil, err
 	}
@@ -273,9 +293,13 @@ func (g *Guest) registers() ([]monitor.Registers, error) {
 	return regs, nil
 }
 
-// Destroy ends the guest.
+// Destroy ends the guest and its neighbours.
 func (g *Guest) Destroy(ctx context.Context) error {
 	var err error
+	for _, n := range g.neighbours {
+		err = errors.Join(err, n.Destroy(ctx))
+	}
+	g.neighbours = nil
 	if g.mapping != nil {
 		err = g.mapping.Close()
 	}
@@ -307,17 +331,20 @@ func (g *Guest) trap() (monitor.Trap, []monitor.Place, error) {
 // Run runs one trial on the guest. What its monitor observes is added to taken,
 // unless that is nil.
 func (g *Guest) Run(ctx context.Context, p plan.Trial, taken *Recording) (results.Trial, error) {
-	if err := g.use(p.Driver); err != nil {
-		return results.Trial{}, err
+	for _, x := range append([]*Guest{g}, g.neighbours...) {
+		if err := x.use(p.Driver); err != nil {
+			return results.Trial{}, err
+		}
 	}
 	trap, counters, err := g.trap()
 	if err != nil {
 		return results.Trial{}, err
 	}
 	var record func(*detect.Observation)
-	injected := func(int64) {}
+	injected, lifted := func(int64) {}, func(int64) {}
 	if taken != nil {
 		record, injected = taken.add, func(t0 int64) { taken.T0NS = t0 }
+		lifted = func(at int64) { taken.LiftedNS = at }
 	}
 	listen := func() ([]byte, error) { return nil, nil }
 	c, err := openConsole(g.name)
@@ -337,15 +364,21 @@ func (g *Guest) Run(ctx context.Context, p plan.Trial, taken *Recording) (result
 			}
 		}
 	}
+	var last *group
 	rec, err := trial.Run(ctx, p, trial.Env{
 		Console: listen,
 		Host:    g.host.Kind, Release: g.Release, Page: g.page, CPUs: g.cpus, Target: g, Ended: g.ended,
 		Attach: func(m monitor.Mechanism, t detect.Thresholds, sample time.Duration) (trial.Watcher, error) {
-			s, err := g.attach(m, t, sample, record)
-			if err != nil {
+			var err error
+			if last, err = g.attachGroup(m, t, sample, record); err != nil {
 				return nil, err
 			}
-			return s, nil
+			return last, nil
+		},
+		NeighbourAlarms: func() []monitor.Alarm { return last.neighbourAlarms() },
+		Dom0: func() (int64, error) {
+			info, err := g.host.xen.Domain(0).Info()
+			return int64(info.CPUTime_ns), err
 		},
 		Trace: func() (trial.Tracer, error) {
 			m, err := monitor.FindMechanism(p.Mechanism)
@@ -362,6 +395,7 @@ func (g *Guest) Run(ctx context.Context, p plan.Trial, taken *Recording) (result
 			return startTrace(g.host.xen, g.Domid, traps, xcdriver.Access(m.Traced), m.Views)
 		},
 		Injected: injected,
+		Lifted:   lifted,
 		Now:      now,
 		Sleep:    sleep,
 		Progress: g.host.Progress,

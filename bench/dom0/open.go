@@ -148,10 +148,15 @@ type journaled struct {
 }
 
 // Detach lets go of the guest. If that fails the journal stays: the guest can be
-// recovered.
+// recovered. One that is being destroyed takes its journal along.
 func (s *journaled) Detach() (monitor.Counters, error) {
 	c, err := s.Session.Detach()
-	return c, errors.Join(err, s.j.end(err == nil))
+	gone := errors.Is(err, monitor.ErrGone)
+	jerr := s.j.end(err == nil || gone)
+	if gone && errors.Is(jerr, xc.ErrNotExist) {
+		jerr = nil
+	}
+	return c, errors.Join(err, jerr)
 }
 
 // attach attaches a monitor, with a journal of what it changes.

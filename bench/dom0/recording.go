@@ -11,6 +11,8 @@ import (
 type Recording struct {
 	// T0NS is when the fault landed, on the clock of the observations; 0 if none did.
 	T0NS int64 `json:"t0_ns,omitempty"`
+	// LiftedNS is when it had been taken back; 0 if it was not.
+	LiftedNS int64 `json:"lifted_ns,omitempty"`
 	// Observations are detect.Observation as JSON, in their order, maxRecording
 	// bytes of them at most.
 	Observations []json.RawMessage `json:"observations"`

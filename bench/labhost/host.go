@@ -233,7 +233,11 @@ func (h *Host) snapshot(ctx context.Context, name string, from *bochs.Snapshot, 
 	parent := ctx
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	ctx, stop := context.WithTimeoutCause(ctx, patience, fmt.Errorf("%s: nothing came of it within %v", what, patience))
+	most := patience
+	if job != nil && job.Guest != nil {
+		most *= time.Duration(1 + job.Guest.Neighbours) // they boot one after the other
+	}
+	ctx, stop := context.WithTimeoutCause(ctx, most, fmt.Errorf("%s: nothing came of it within %v", what, most))
 	defer stop()
 	r, w := io.Pipe()
 	watched := make(chan struct{})

@@ -47,7 +47,9 @@ func (r *run) bounded(t0 int64, during beat.Count, in **inject.Injection) error 
 	if err := lift.Lift(); err != nil {
 		return err
 	}
-	undone := r.env.Now() - t0
+	lifted := r.env.Now()
+	r.env.Lifted(lifted)
+	undone := lifted - t0
 	r.rec.UndoneNS = &undone
 
 	good := r.resumed(during)

@@ -6,7 +6,7 @@
 //
 //	ready → workload → window without monitor → attach → window with monitor
 //	  → inject (T0) → verdict or deadline → ground truth → lift → recovered?
-//	  → detach → does the guest still make progress? → record
+//	  → all-clear → detach → does the guest still make progress? → record
 //
 // A bounded fault is lifted after its time, with or without a verdict, and the
 // trial goes on to watch for one that comes too late.

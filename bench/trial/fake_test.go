@@ -70,7 +70,7 @@ type world struct {
 	alarmAfterAttach, alarmAfterFault, endAfterAttach time.Duration
 	late                                              time.Duration // from the verdict's time to its delivery
 	calmAfterLift, calmAfterAlarm                     time.Duration // when it sees that all is over
-	alarms                                            []monitor.Alarm
+	alarms, neighbourAlarms                           []monitor.Alarm
 	class                                             detect.Class
 	detachErr                                         error
 	counters                                          monitor.Counters
@@ -93,6 +93,7 @@ type world struct {
 	ended             bool
 	stages            []string
 	toldT0            []int64
+	toldLifted        []int64
 	injectedAt        []int64 // when the lock was taken
 }
 
@@ -137,9 +138,12 @@ func (w *world) env() Env {
 			w.call("trace")
 			return tracer{w}, w.traceErr
 		},
-		Injected: func(t0 int64) { w.toldT0 = append(w.toldT0, t0) },
-		Now:      func() int64 { return w.now },
-		Sleep:    w.sleep,
+		Dom0:            func() (int64, error) { return w.now / 100, nil }, // a hundredth of a CPU
+		NeighbourAlarms: func() []monitor.Alarm { return w.neighbourAlarms },
+		Injected:        func(t0 int64) { w.toldT0 = append(w.toldT0, t0) },
+		Lifted:          func(at int64) { w.toldLifted = append(w.toldLifted, at) },
+		Now:             func() int64 { return w.now },
+		Sleep:           w.sleep,
 		Progress: func(stage string) {
 			w.stages = append(w.stages, stage)
 		},

@@ -65,8 +65,15 @@ type Env struct {
 	Attach func(monitor.Mechanism, detect.Thresholds, time.Duration) (Watcher, error)
 	// Trace starts to count EPT violations of the guest.
 	Trace func() (Tracer, error)
+	// NeighbourAlarms are the alarms about neighbours of the guest, which are in order,
+	// of the monitor that was detached last; nil if there are no neighbours.
+	NeighbourAlarms func() []monitor.Alarm
+	// Dom0 is the CPU time that the control domain has had, in nanoseconds.
+	Dom0 func() (int64, error)
 	// Injected is told when the fault landed (T0), on the clock of Now.
 	Injected func(t0 int64)
+	// Lifted is told when the fault had been taken back, on the clock of Now.
+	Lifted func(at int64)
 	// Now is dom0's monotonic clock in nanoseconds.
 	Now func() int64
 	// Sleep waits on that clock, or until ctx ends.
@@ -121,7 +128,7 @@ func Run(ctx context.Context, p plan.Trial, env Env) (results.Trial, error) {
 	rec := results.Trial{
 		Schema: results.Schema, Suite: p.Suite, Trial: p.Index, Block: p.Block,
 		Scenario: p.Scenario, Mechanism: p.Mechanism, Driver: p.Driver, Host: env.Host,
-		GuestKernel: env.Release, GuestBoot: p.Guest.Boot, Superpages: p.Guest.Superpages, Programs: p.Guest.Programs, VCPUs: p.Guest.VCPUs, MemoryMiB: p.Guest.MemoryMiB, Seed: p.Seed,
+		GuestKernel: env.Release, GuestBoot: p.Guest.Boot, Superpages: p.Guest.Superpages, Programs: p.Guest.Programs, Neighbours: p.Guest.Neighbours, VCPUs: p.Guest.VCPUs, MemoryMiB: p.Guest.MemoryMiB, Seed: p.Seed,
 		Thresholds: p.Thresholds,
 	}
 	sc, err := scenarios.Find(p.Scenario)
@@ -192,7 +199,7 @@ func (r *run) all() (err error) {
 		return r.paired()
 	}
 	r.env.Progress("baseline")
-	before, err := r.window(ms(r.p.Timing.BaselineMS))
+	before, dom0Before, err := r.accounted(ms(r.p.Timing.BaselineMS))
 	if err != nil {
 		return err
 	}
@@ -218,12 +225,15 @@ func (r *run) all() (err error) {
 	}()
 
 	r.env.Progress("observe")
-	during, err := r.window(ms(r.p.Timing.BaselineMS))
+	during, dom0During, err := r.accounted(ms(r.p.Timing.BaselineMS))
 	if err != nil {
 		return err
 	}
 	r.rec.Guest.BeatsDuring, r.rec.Guest.WorkDuring = during.Beats, during.Work
 	r.progressRatio(before, during)
+	if !r.cut() {
+		r.rec.Guest.Dom0BeforeNS, r.rec.Guest.Dom0DuringNS, r.rec.Guest.PairedNS = dom0Before, dom0During, r.p.Timing.BaselineMS*1e6
+	}
 	if r.sc.Disturb != nil && !r.cut() {
 		if err := r.disturb(&fault, during); err != nil {
 			return err
@@ -315,6 +325,7 @@ func (r *run) endless(t0 int64, during beat.Count, in **inject.Injection) error 
 		if err := lift.Lift(); err != nil {
 			return err
 		}
+		r.env.Lifted(r.env.Now())
 	}
 	if r.final() {
 		return nil
@@ -392,6 +403,23 @@ func (r *run) window(d time.Duration) (beat.Count, error) {
 	}
 	c := r.count()
 	return beat.Count{Beats: c.Beats - start.Beats, Work: c.Work - start.Work}, nil
+}
+
+// accounted is a window, with the CPU time that dom0 had in it.
+func (r *run) accounted(d time.Duration) (beat.Count, int64, error) {
+	start, err := r.env.Dom0()
+	if err != nil {
+		return beat.Count{}, 0, fmt.Errorf("read dom0's CPU time: %w", err)
+	}
+	c, err := r.window(d)
+	if err != nil {
+		return c, 0, err
+	}
+	end, err := r.env.Dom0()
+	if err != nil {
+		return c, 0, fmt.Errorf("read dom0's CPU time: %w", err)
+	}
+	return c, end - start, nil
 }
 
 // look takes the verdict, if there is one, and notices a monitor that died.
@@ -472,13 +500,20 @@ func (r *run) detach() (monitor.Counters, error) {
 // sessions the monitored windows follow each other.
 func (r *run) writeAlarms() {
 	zero := r.armedAt - r.rec.WindowNS
-	for _, a := range r.watcher.Alarms() {
-		out := results.Alarm{Class: string(a.Class), StartNS: a.StartNS - zero}
-		if a.EndNS != 0 {
-			end := a.EndNS - zero
-			out.EndNS = &end
+	write := func(to []results.Alarm, alarms []monitor.Alarm) []results.Alarm {
+		for _, a := range alarms {
+			out := results.Alarm{Class: string(a.Class), StartNS: a.StartNS - zero}
+			if a.EndNS != 0 {
+				end := a.EndNS - zero
+				out.EndNS = &end
+			}
+			to = append(to, out)
 		}
-		r.rec.Alarms = append(r.rec.Alarms, out)
+		return to
+	}
+	r.rec.Alarms = write(r.rec.Alarms, r.watcher.Alarms())
+	if r.env.NeighbourAlarms != nil {
+		r.rec.NeighbourAlarms = write(r.rec.NeighbourAlarms, r.env.NeighbourAlarms())
 	}
 }
 
@@ -512,6 +547,8 @@ func (r *run) conclude(t0 int64) {
 		r.rec.Class, r.rec.Scope, r.rec.Evidence = string(v.Class), string(v.Scope), v.Evidence
 	}
 	switch {
+	case len(r.rec.NeighbourAlarms) > 0:
+		r.rec.Outcome = results.FalseAlarm
 	case r.verdict != nil && (r.sc.Control() || t0 == 0 || r.verdict.TimeNS < t0 || r.over(t0)):
 		r.rec.Outcome = results.FalseAlarm
 	case r.verdict != nil:

@@ -159,6 +159,13 @@ func TestRun(t *testing.T) {
 			if len(w.toldT0) != len(w.injectedAt) || len(w.toldT0) == 1 && w.toldT0[0] != w.injectedAt[0] {
 				t.Errorf("told that the fault landed at %v, it was %v", w.toldT0, w.injectedAt)
 			}
+			// A fault that is lifted because the trial broke off is not told of.
+			if len(w.toldLifted) > 1 || len(w.toldLifted) == 1 && w.toldLifted[0] != w.liftedAt {
+				t.Errorf("told that the fault was lifted at %v, it was %v", w.toldLifted, w.liftedAt)
+			}
+			if rec.Recovered != nil && len(w.toldLifted) == 0 {
+				t.Error("not told that the fault was lifted")
+			}
 			// What the record repeats of its plan.
 			check("plan", []any{rec.Schema, rec.Suite, rec.Trial, rec.Block, rec.Scenario, rec.Mechanism, rec.Driver, rec.Host, rec.GuestKernel, rec.GuestBoot, rec.VCPUs, rec.MemoryMiB, rec.Seed},
 				[]any{results.Schema, "test", 3, 1, tc.scenario, tc.mechanism, "xenctrl", "lab", "6.12-test", suites.Distro, 1, 160, p.Seed})
@@ -254,6 +261,32 @@ func TestEarlyAlarmEndsTrial(t *testing.T) {
 		}
 		if got := time.Duration(rec.WindowNS); got < after || got > after+poll || rec.Outcome != results.FalseAlarm || w.faulted != 0 {
 			t.Errorf("alarm after %v: %s, the monitor was detached after %v, the fault came at %d", after, rec.Outcome, got, w.faulted)
+		}
+	}
+}
+
+// TestNeighbours: a monitor that calls a healthy neighbour hung has given a false
+// alarm, whatever it said of the guest; and what dom0 spent is on the record.
+func TestNeighbours(t *testing.T) {
+	for _, alarms := range [][]monitor.Alarm{nil, {{Class: detect.ClassSoft, StartNS: 9e9}}} {
+		w := newWorld(t)
+		w.alarmAfterFault, w.neighbourAlarms = 610*time.Millisecond, alarms
+		p := job(deadlock, "exec-step")
+		p.Guest.Neighbours = 2
+		rec, err := Run(t.Context(), p, w.env())
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := results.Detected
+		if len(alarms) > 0 {
+			want = results.FalseAlarm
+		}
+		if rec.Outcome != want || rec.Neighbours != 2 || len(rec.NeighbourAlarms) != len(alarms) {
+			t.Errorf("alarms %+v: %+v", alarms, rec)
+		}
+		g := rec.Guest
+		if window := p.Timing.BaselineMS * 1e6; g.PairedNS != window || g.Dom0BeforeNS != window/100 || g.Dom0DuringNS != window/100 {
+			t.Errorf("dom0 had %d ns before and %d during, of %d", g.Dom0BeforeNS, g.Dom0DuringNS, g.PairedNS)
 		}
 	}
 }

@@ -24,6 +24,8 @@ type Header struct {
 	// must have come; 0 for any time.
 	FromNS   int64 `json:"from_ns,omitempty"`
 	WithinNS int64 `json:"within_ns,omitempty"`
+	// LiftedNS is when the fault had been taken back, on the same clock; 0 if it was not.
+	LiftedNS int64 `json:"lifted_ns,omitempty"`
 	// Thresholds that were other than the defaults, by name.
 	Thresholds map[string]int64 `json:"thresholds,omitempty"`
 }

@@ -23,9 +23,10 @@
 //	    memory_mib: 160          # 128 to 4096
 //	    boot: plain              # or distro: KASLR and default mitigations
 //	    superpages: false        # true: the hypervisor gives the guest large pages
+//	    neighbours: 0            # 0 to 3 more guests like it, idle and monitored beside it
 //	    programs: stress-ng      # the guest's initramfs holds them; default: none
 //	repetitions: 2               # 1 to 1000, of every cell
-//	bounded_ms: [500, 8000]      # undo each fault after so long, 100 to 600000; default: never before the verdict
+//	bounded_ms: [500, 8000]      # undo each fault after so long, 100 to 600000; 0, the default: never before the verdict
 //	timing:                      # milliseconds of dom0's clock; see Timing
 //	  baseline_ms: 500
 //	thresholds:                  # detector thresholds by name: "hangbench list detectors"
@@ -35,5 +36,6 @@
 //	  - threshold: io_ms
 //	    values: [500, 2500]      # two or more; each is a cell of its own
 //	    scenarios: [io-stall]    # default: all of the suite
+//	    thresholds: {soft_ms: 9} # set beside it; default: none
 //	baselines: default           # listen to the guest's own watchdogs; or minimum, xen, false; true is default
 package suites

@@ -96,7 +96,7 @@ func (p *parser) suite(n *yaml.Node, s *Suite) {
 		}},
 		{"bounded_ms", false, func(n *yaml.Node) {
 			bounded = n
-			s.BoundedMS = p.numbers(n, "bounded_ms", rangeBounded)
+			s.BoundedMS = p.lengths(n)
 		}},
 		{"timing", false, func(n *yaml.Node) { p.timing(n, &s.Timing) }},
 		{"thresholds", false, func(n *yaml.Node) { s.Thresholds = p.thresholds(n) }},
@@ -144,7 +144,7 @@ func (p *parser) guests(n *yaml.Node) []Guest {
 	p.sequence(n, "guests", func(item *yaml.Node) {
 		before := len(p.problems)
 		var g Guest
-		var vcpus, memory int64
+		var vcpus, memory, neighbours int64
 		p.mapping(item, "a guest", []field{
 			{"kernel", true, func(n *yaml.Node) {
 				if p.text(n, "kernel", &g.Kernel) {
@@ -159,6 +159,7 @@ func (p *parser) guests(n *yaml.Node) []Guest {
 				}
 			}},
 			{"superpages", false, func(n *yaml.Node) { p.boolean(n, "superpages", &g.Superpages) }},
+			{"neighbours", false, func(n *yaml.Node) { p.integer(n, "neighbours", rangeNeighbours, &neighbours) }},
 			{"programs", false, func(n *yaml.Node) {
 				if p.text(n, "programs", &g.Programs) {
 					p.known(n, "programs", g.Programs, p.v.Programs)
@@ -168,7 +169,7 @@ func (p *parser) guests(n *yaml.Node) []Guest {
 		if len(p.problems) > before {
 			return
 		}
-		g.VCPUs, g.MemoryMiB = int(vcpus), int(memory)
+		g.VCPUs, g.MemoryMiB, g.Neighbours = int(vcpus), int(memory), int(neighbours)
 		if g.Programs != "" && g.MemoryMiB < leastProgramsMiB {
 			p.errorf(item, "memory_mib is %d, too little for a guest with %s: use at least %d", g.MemoryMiB, g.Programs, leastProgramsMiB)
 			return
@@ -260,6 +261,7 @@ func (p *parser) sweeps(n *yaml.Node) []Sweep {
 			}},
 			{"values", true, func(n *yaml.Node) { values = n }},
 			{"scenarios", false, func(n *yaml.Node) { w.Scenarios = p.names(n, "scenario", p.v.Scenarios) }},
+			{"thresholds", false, func(n *yaml.Node) { w.Thresholds = p.thresholds(n) }},
 		})
 		if len(p.problems) > before {
 			return
@@ -294,6 +296,11 @@ func (p *parser) swept(n *yaml.Node, s *Suite) {
 		}
 		if w.Scenarios == nil {
 			w.Scenarios = s.Scenarios
+		}
+		for _, other := range s.Sweeps {
+			if _, set := w.Thresholds[other.Threshold]; set {
+				p.errorf(n, "%s is swept and set in the sweep of %s: the two cannot be told apart, put one in a suite of its own", other.Threshold, w.Threshold)
+			}
 		}
 		for _, name := range w.Scenarios {
 			if !slices.Contains(s.Scenarios, name) {
@@ -380,6 +387,23 @@ func (p *parser) names(n *yaml.Node, what string, valid []string) []string {
 		names = append(names, name)
 	})
 	return names
+}
+
+// lengths reads how long faults last.
+func (p *parser) lengths(n *yaml.Node) []int64 {
+	if n.Kind == yaml.SequenceNode {
+		// 0 is no length but none: it is not in the range of the others.
+		if i := slices.IndexFunc(n.Content, func(item *yaml.Node) bool { return item.Tag == "!!int" && item.Value == "0" }); i >= 0 {
+			rest := *n
+			rest.Content = slices.Delete(slices.Clone(n.Content), i, i+1)
+			if len(rest.Content) == 0 {
+				p.errorf(n, "bounded_ms is 0 alone, which bounds nothing: remove the key, or add a time")
+				return nil
+			}
+			return append([]int64{0}, p.numbers(&rest, "bounded_ms", rangeBounded)...)
+		}
+	}
+	return p.numbers(n, "bounded_ms", rangeBounded)
 }
 
 // numbers reads a list of different whole numbers.

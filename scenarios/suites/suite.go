@@ -16,8 +16,8 @@ type Suite struct {
 	Repetitions int
 	Timing      Timing
 	// BoundedMS lists how long faults last, in milliseconds: each of them is tried
-	// once with each length. An empty list means that a fault lasts until the
-	// verdict on it, or the deadline.
+	// once with each length, of which 0 means until the verdict on it, or the
+	// deadline. So does an empty list.
 	BoundedMS []int64
 	// Thresholds overrides detector thresholds by name, in the unit that the name
 	// says: milliseconds for _ms, a share for _percent, else a number.
@@ -40,11 +40,13 @@ type Sweep struct {
 	Values    []int64 // two or more, all different
 	// Scenarios are those that are tried with every value; never empty.
 	Scenarios []string
+	// Thresholds are set beside it, as those of a rule that would come first.
+	Thresholds map[string]int64
 }
 
 // Settings returns the settings of thresholds with which the suite tries the
 // scenario: Thresholds, or if there are sweeps, Thresholds and one value of one
-// of the sweeps that have the scenario.
+// of the sweeps that have the scenario, with what that one sets beside it.
 func (s *Suite) Settings(scenario string) []map[string]int64 {
 	if len(s.Sweeps) == 0 {
 		return []map[string]int64{s.Thresholds}
@@ -59,6 +61,7 @@ func (s *Suite) Settings(scenario string) []map[string]int64 {
 			if set == nil {
 				set = make(map[string]int64)
 			}
+			maps.Copy(set, w.Thresholds)
 			set[w.Threshold] = v
 			all = append(all, set)
 		}
@@ -76,6 +79,9 @@ type Guest struct {
 	// Superpages gives the guest large pages, which altp2m views do not get along
 	// with. It is a setting of the whole hypervisor: the host must have it too.
 	Superpages bool `json:"superpages,omitempty"`
+	// Neighbours is how many more guests like it are up and monitored beside it, idle
+	// and in order. 0 to 3.
+	Neighbours int `json:"neighbours,omitempty"`
 	// Programs is a set of programs that the guest's initramfs holds, as in
 	// stress-ng; empty for none. It is one of Vocabulary.Programs.
 	Programs string `json:"programs,omitempty"`
@@ -158,6 +164,7 @@ type span struct{ min, max int64 }
 var (
 	rangeVCPUs       = span{1, 8}
 	rangeMemoryMiB   = span{128, 4096}
+	rangeNeighbours  = span{0, 3}
 	rangeRepetitions = span{1, 1000}
 	rangeBaseline    = span{400, 60_000}
 	rangeObserve     = span{400, 600_000}

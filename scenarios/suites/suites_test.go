@@ -34,6 +34,9 @@ func built() Vocabulary {
 	v.Workloads = map[string]string{}
 	v.Scenarios, v.MinVCPUs, v.Lasting = nil, map[string]int{}, map[string]string{}
 	v.Mechanisms = []string{"none", "poll", "cr3", "exec-step", "exec-emulate", "exec-altp2m", "exec-altp2m-fast", "int3-step", "int3-altp2m", "write-altp2m"}
+	for _, name := range []string{"hard_ms", "io_ms", "blocked_ms"} {
+		v.Thresholds = append(slices.Clone(v.Thresholds), Threshold{name, 1, 600_000})
+	}
 	for _, s := range scenarios.All() {
 		v.Scenarios = append(v.Scenarios, s.ID)
 		v.MinVCPUs[s.ID], v.Lasting[s.ID] = s.MinVCPUs, s.Lasting()
@@ -208,6 +211,9 @@ func TestBounded(t *testing.T) {
 	if !reflect.DeepEqual(s.BoundedMS, []int64{500, 30000}) {
 		t.Errorf("lengths %v", s.BoundedMS)
 	}
+	if s, err = Parse("x.yaml", []byte(faults+"bounded_ms: [500, 0]\n"), vocabulary); err != nil || !reflect.DeepEqual(s.BoundedMS, []int64{0, 500}) {
+		t.Errorf("with endless ones: %v, %v", s, err)
+	}
 }
 
 func TestParseErrors(t *testing.T) {
@@ -233,6 +239,8 @@ func TestParseErrors(t *testing.T) {
 		{"bounded baselines", edit("control-idle", "spinlock-deadlock") + "baselines: true\nbounded_ms: [500]\n", []string{"x.yaml:10: bounded_ms and baselines exclude each other"}},
 		{"bounded before scenarios", "bounded_ms: [500]\n" + minimal, []string{`x.yaml:1: bounded_ms cannot undo scenario "control-idle"`}},
 		{"bounded number", edit("control-idle", "spinlock-deadlock") + "bounded_ms: 500\n", []string{"x.yaml:9: bounded_ms is the number 500: write a list"}},
+		{"bounded by nothing", edit("control-idle", "spinlock-deadlock") + "bounded_ms: [0]\n", []string{"x.yaml:9: bounded_ms is 0 alone, which bounds nothing"}},
+		{"bounded by nothing twice", edit("control-idle", "spinlock-deadlock") + "bounded_ms: [0, 500, 0]\n", []string{"x.yaml:9: bounded_ms is 0, out of range: use 100 to 600000"}},
 		{"bounded lengths", edit("control-idle", "spinlock-deadlock") + "bounded_ms:\n  - 500\n  - 99\n  - 1.5\n  - 500\n", []string{
 			"x.yaml:11: bounded_ms is 99, out of range: use 100 to 600000", "x.yaml:12: bounded_ms is the number 1.5: write a whole number", "x.yaml:13: bounded_ms 500 stands in line 10 already"}},
 		{"key twice", minimal + "name: y\n", []string{`x.yaml:9: key "name" stands in line 1 already: remove one of them`}},
@@ -267,6 +275,7 @@ func TestParseErrors(t *testing.T) {
 		{"little memory", edit("vcpus: 1", "vcpus: 1\n    programs: stress-ng"), []string{`x.yaml:5: memory_mib is 160, too little for a guest with stress-ng: use at least 256`}},
 		{"workload without its program", edit("[control-idle]", "[workload-cpu]"), []string{`x.yaml:1: scenario "workload-cpu" needs a guest with programs: stress-ng and one of the guests has none`}},
 		{"fraction of a second", edit("[control-idle]", "[workload-null]") + "timing: {baseline_ms: 2200}\n", []string{`x.yaml:1: scenario "workload-null" runs for whole seconds and baseline_ms is 2200: use a multiple of 1000`}},
+		{"neighbours", edit("vcpus: 1", "vcpus: 1\n    neighbours: 4"), []string{`x.yaml:7: neighbours is 4, out of range: use 0 to 3`}},
 		{"superpages", edit("vcpus: 1", "vcpus: 1\n    superpages: 2"), []string{`x.yaml:7: superpages is the number 2: write true or false`}},
 		{"guest twice", strings.Replace(minimal, "repetitions", "  - {kernel: cloud-6.12, vcpus: 1, memory_mib: 160}\nrepetitions", 1), []string{`x.yaml:8: the same guest stands in line 5`}},
 		{"timing key", minimal + "timing: {deadline: 5000}\n", []string{`x.yaml:9: timing has no key "deadline" (did you mean "deadline_ms"?)`}},

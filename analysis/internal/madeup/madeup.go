@@ -101,7 +101,8 @@ func trial(rng *rand.Rand, scenario, mechanism string) results.Trial {
 // Sweep returns repetitions of a suite that sweeps two thresholds with a fault
 // and a control each. Below 1000 ms io_ms gives false alarms and faults are
 // detected half a second after the threshold; soft_ms gives none, and nothing is
-// detected with its highest value. Everything in it is exact.
+// detected with its highest value; a lockup of 2 s is a false alarm where the
+// verdict comes in that time. Everything in it is exact.
 func Sweep(repetitions int) []results.Trial {
 	var trials []results.Trial
 	for block := range repetitions {
@@ -113,13 +114,22 @@ func Sweep(repetitions int) []results.Trial {
 			{"soft_ms", "soft", "soft-lockup", "control-kernel-work", []int64{500, 4000, 9000}},
 		} {
 			for _, v := range cell.values {
-				for _, scenario := range []string{cell.fault, cell.control} {
+				for _, scenario := range []string{cell.fault, cell.control, "short"} {
 					t := results.Trial{
 						Schema: results.Schema, Suite: Suite, Trial: len(trials), Block: block, Scenario: scenario, Mechanism: "exec-altp2m", Driver: "xenctrl", Host: "lab",
 						GuestKernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 160, Thresholds: map[string]int64{cell.name: v}, Outcome: results.Clean, WindowNS: 12e9,
 					}
 					detect := v*1e6 + 5e8 + int64(block)*1e6
 					switch {
+					case scenario == "short" && cell.name == "io_ms":
+						continue
+					case scenario == "short":
+						undone, resumed := int64(2e9), int64(2.2e9)
+						t.Scenario, t.Expected, t.BoundedMS, t.DeadlineNS = cell.fault, cell.class, 2000, 2e9
+						t.Outcome, t.UndoneNS, t.ResumedNS = results.Undone, &undone, &resumed
+						if detect < undone {
+							t.Outcome, t.Class, t.Scope, t.DetectNS = results.Detected, cell.class, "partial", &detect
+						}
 					case scenario == cell.fault:
 						t.Expected, t.DeadlineNS, t.Outcome = cell.class, 8e9, results.Missed
 						if detect < t.DeadlineNS {
@@ -131,6 +141,36 @@ func Sweep(repetitions int) []results.Trial {
 					trials = append(trials, t)
 				}
 			}
+		}
+	}
+	return trials
+}
+
+// Listened is Trials with the watchdogs of the guest listened to. The soft-lockup
+// detector reports every deadlock, 21.5 s and a second for each block after it; the
+// RCU detector one of them, and it reports block times in a busy control.
+func Listened(repetitions int) []results.Trial {
+	trials := Trials(repetitions)
+	for i := range trials {
+		t := &trials[i]
+		at := int64(21_500_000_000) + int64(t.Block)*1e9
+		b := &results.Baselines{Setting: "default", WatchedNS: 24_500_000_000, Detectors: []results.Baseline{
+			{Detector: "soft-lockup", Armed: true, ThresholdNS: 10e9, FromNS: 20e9, ToNS: 24_500_000_000},
+			{Detector: "hard-lockup"},
+			{Detector: "rcu-stall", Armed: true, ThresholdNS: 21e9, FromNS: 20_500_000_000, ToNS: 23e9},
+			{Detector: "hung-task", Armed: true, ThresholdNS: 120e9, FromNS: 120e9, ToNS: 240_500_000_000},
+		}}
+		t.Baselines = b
+		soft, rcu := &b.Detectors[0], &b.Detectors[2]
+		switch {
+		case t.Scenario == "spinlock-deadlock":
+			soft.Detected, soft.DetectNS, soft.Reports = true, &at, 1
+			if t.Mechanism == "none" && t.Block == 0 {
+				late := int64(23_500_000_000)
+				rcu.Detected, rcu.DetectNS, rcu.Reports = true, &late, 1
+			}
+		case t.Scenario == "control-busy":
+			rcu.FalseAlarms = t.Block
 		}
 	}
 	return trials

@@ -66,7 +66,7 @@ func (d *Driver) Domain() (monitor.DomainState, error) {
 }
 
 func domainState(info *xc.DomainInfo) monitor.DomainState {
-	st := monitor.DomainState{Paused: info.Paused}
+	st := monitor.DomainState{Paused: info.Paused, Dying: info.Dying}
 	if info.Shutdown {
 		st.Shutdown = info.ShutdownReason.String()
 	}
@@ -86,7 +86,7 @@ func (d *Driver) State(vcpus []monitor.VCPUState) (monitor.DomainState, error) {
 	}
 	for i := range vcpus {
 		if vcpus[i], err = d.VCPU(i); err != nil {
-			return monitor.DomainState{}, fmt.Errorf("vCPU %d: %w", i, err)
+			return domainState(&info), fmt.Errorf("vCPU %d: %w", i, err)
 		}
 	}
 	return domainState(&info), nil

@@ -1,0 +1,67 @@
+package dom0
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"hangbench/monitor"
+	"hangbench/monitor/detect"
+)
+
+// group is the monitor of a guest together with those of its neighbours. What it
+// says of the guest is the first one's word; of the others only false alarms are
+// kept.
+type group struct {
+	*journaled
+	beside []*journaled
+}
+
+// attachGroup attaches monitors to the guest and to its neighbours, all with the
+// one mechanism.
+func (g *Guest) attachGroup(m monitor.Mechanism, t detect.Thresholds, sample time.Duration, record func(*detect.Observation)) (*group, error) {
+	all := &group{}
+	for i, n := range g.neighbours {
+		s, err := n.attach(m, t, sample, nil)
+		if err != nil {
+			err = fmt.Errorf("neighbour %d: %w", i+1, err)
+			return nil, errors.Join(err, all.detachBeside())
+		}
+		all.beside = append(all.beside, s)
+	}
+	var err error
+	if all.journaled, err = g.attach(m, t, sample, record); err != nil {
+		return nil, errors.Join(err, all.detachBeside())
+	}
+	return all, nil
+}
+
+// Detach lets go of all guests, whatever fails, and returns what was counted of
+// the first.
+func (a *group) Detach() (monitor.Counters, error) {
+	c, err := a.journaled.Detach()
+	return c, errors.Join(err, a.detachBeside())
+}
+
+func (a *group) detachBeside() error {
+	var err error
+	for i, s := range a.beside {
+		c, derr := s.Detach()
+		if derr == nil && c.BackedOut != "" {
+			derr = errors.New(c.BackedOut)
+		}
+		if derr != nil {
+			err = errors.Join(err, fmt.Errorf("neighbour %d: %w", i+1, derr))
+		}
+	}
+	return err
+}
+
+// neighbourAlarms are the alarms about neighbours.
+func (a *group) neighbourAlarms() []monitor.Alarm {
+	var alarms []monitor.Alarm
+	for _, s := range a.beside {
+		alarms = append(alarms, s.Alarms()...)
+	}
+	return alarms
+}
