@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"hangbench/guests/beat"
+	"hangbench/guests/stress"
 	"hangbench/scenarios/inject"
 )
 
@@ -38,6 +39,12 @@ func TestAll(t *testing.T) {
 		}
 		if (s.Sign == Stuck || s.Sign == Slow) && !s.Workload.Works() {
 			t.Errorf("%s shows by work, and its workload %s does none", s.ID, s.Workload)
+		}
+		if s.Stress != stress.None && (!s.Control() || s.Disturb != nil || s.Workload != beat.Idle || !s.Stress.Known() || (s.Programs() == "") != (s.Stress == stress.Null)) {
+			t.Errorf("%s measures %s beside something else, or without its program: %+v", s.ID, s.Stress, s)
+		}
+		if s.Stress == stress.None && s.Programs() != "" {
+			t.Errorf("%s needs %s for nothing", s.ID, s.Programs())
 		}
 		if (s.Lasting() == "") != (!s.Control() && !s.Final && !s.OfMonitor) {
 			t.Errorf("%s: lasting %q", s.ID, s.Lasting())

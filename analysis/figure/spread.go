@@ -278,12 +278,12 @@ type spreadPlotter struct {
 
 func (s spreadPlotter) Plot(c draw.Canvas, p *plot.Plot) {
 	x, y := p.Transforms(&c)
-	if s.zero {
-		c.StrokeLine2(breakLine, x(0), c.Min.Y, x(0), c.Max.Y)
-	}
 	for i, r := range s.rows {
 		line := s.lines[i].Value
 		middle, reach := y(line), y(line+barReach)-y(line)
+		if s.zero { // beside the rows only: titles are between them
+			c.StrokeLine2(breakLine, x(0), y(line-0.5), x(0), y(line+0.5))
+		}
 		var from float64
 		for _, part := range r.parts {
 			to := from + part.length

@@ -274,6 +274,7 @@ func alarms(set *analysis.Set) (*fact, error) {
 func price(set *analysis.Set) (*fact, error) {
 	f := &fact{Question: "At what price?"}
 	worst, at := 2.0, ""
+	traced := false // in one window and not in the other, as in trials without a workload
 	for _, label := range arms(set, func(c *analysis.Cell) bool { return len(c.Values(analysis.Progress)) > 0 }) {
 		var medians []float64
 		for _, c := range set.Cells {
@@ -285,6 +286,9 @@ func price(set *analysis.Set) (*fact, error) {
 				continue
 			}
 			medians = append(medians, m)
+			if op, _ := c.Work(); op == "" {
+				traced = true
+			}
 			if m < worst {
 				worst, at = m, c.Title()+", "+label
 			}
@@ -300,7 +304,11 @@ func price(set *analysis.Set) (*fact, error) {
 		return nil, nil
 	}
 	f.Figure = percent(worst) + " of the pace"
-	f.Text = append([]string{"That is the guest's progress where a monitor cost most: " + at + ". The trace of EPT violations is part of the price."}, f.Text...)
+	says := "That is the guest's progress where a monitor cost most: " + at + "."
+	if traced {
+		says += " The trace of EPT violations is part of the price."
+	}
+	f.Text = append([]string{says}, f.Text...)
 	return f, nil
 }
 

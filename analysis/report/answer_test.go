@@ -67,6 +67,24 @@ func TestAnswer(t *testing.T) {
 }
 
 // TestAnswerOnlyWhatIsKnown: a question without data is not asked.
+// TestAnswerPrice: the trace is part of the price where only one of two windows has
+// it, and no part where all have it.
+func TestAnswerPrice(t *testing.T) {
+	for _, tc := range []struct {
+		trials []results.Trial
+		traced bool
+		want   string
+	}{
+		{madeup.Trials(3), true, "control-busy"},
+		{madeup.Workloads(3), false, "workload-cpu, exec-altp2m"},
+	} {
+		all := strings.Join(facts(t, tc.trials)["At what price?"].Text, "\n")
+		if got := strings.Contains(all, "trace"); got != tc.traced || !strings.Contains(all, tc.want) {
+			t.Errorf("want %q, the trace a part of it %v:\n%s", tc.want, tc.traced, all)
+		}
+	}
+}
+
 func TestAnswerOnlyWhatIsKnown(t *testing.T) {
 	all := madeup.Trials(3)
 	only := func(keep func(*results.Trial) bool) []results.Trial {

@@ -41,6 +41,10 @@ func (h *hostFlags) add(f *pflag.FlagSet) {
 	h.lab.add(f)
 }
 
+// labVersion is the lab's key among the versions of a run's manifest; those of its
+// variants follow a dash.
+const labVersion = "lab"
+
 // opened is a host ready to run trials.
 type opened struct {
 	run.Host
@@ -111,7 +115,7 @@ func (h *hostFlags) open(ctx context.Context, env *Env, p *progress, s *suites.S
 		return nil, err
 	}
 	m := l.Manifest
-	versions := map[string]string{"lab": m.Key(), "dom0-kernel": m.Dom0}
+	versions := map[string]string{labVersion: m.Key(), "dom0-kernel": m.Dom0}
 	for what, pkg := range map[string]string{"bochs": "bochs", "xen": "xen-hypervisor-4.20-amd64", "seabios": "bochsbios"} {
 		versions[what] = m.Version(pkg)
 	}
@@ -120,6 +124,21 @@ func (h *hostFlags) open(ctx context.Context, env *Env, p *progress, s *suites.S
 	}
 	for name, release := range m.Guests {
 		versions["guest-"+name] = release
+	}
+	others, err := host.Manifests(ctx, s.Guests)
+	if err != nil {
+		return nil, errors.Join(err, host.Close(), l.Close())
+	}
+	for variant, other := range others {
+		if variant == "" {
+			continue
+		}
+		versions[labVersion+"-"+variant] = other.Key()
+		for _, set := range lab.GuestPrograms() { // the package's name, too
+			if v := other.Version(set); v != "" {
+				versions[set] = v
+			}
+		}
 	}
 	return &opened{
 		Host: host,
@@ -261,9 +280,12 @@ func resumeCommand(ctx context.Context, env *Env, args []string) error {
 		return err
 	}
 	defer host.close()
-	if was, is := old.Manifest.Versions.Packages["lab"], host.versions["lab"]; was != is {
-		p.end()
-		return usagef("resume: %s began in lab %s, and this is lab %s: its trials would not be comparable; run the suite anew", f.Arg(0), was, is)
+	for name, is := range host.versions {
+		other := strings.HasPrefix(name, labVersion+"-")
+		if was := old.Manifest.Versions.Packages[name]; was != is && (name == labVersion || other && was != "") {
+			p.end()
+			return usagef("resume: %s began in lab %s, and this is lab %s: its trials would not be comparable; run the suite anew", f.Arg(0), was, is)
+		}
 	}
 	store, err := results.Resume(f.Arg(0))
 	if err != nil {

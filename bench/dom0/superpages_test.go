@@ -1,6 +1,14 @@
 package dom0
 
-import "testing"
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"hangbench/scenarios/suites"
+)
 
 func TestSuperpages(t *testing.T) {
 	for line, want := range map[string]bool{
@@ -16,5 +24,23 @@ func TestSuperpages(t *testing.T) {
 		if got := Superpages(line); got != want {
 			t.Errorf("%q: superpages %v, want %v", line, got, want)
 		}
+	}
+}
+
+// TestCheckGuestPrograms: a guest with programs needs an initramfs that has them.
+func TestCheckGuestPrograms(t *testing.T) {
+	h := &Host{Guests: t.TempDir()}
+	g := suites.Guest{Programs: "stress-ng"}
+	if err := h.CheckGuest(g); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "lab build --programs stress-ng") {
+		t.Errorf("without the initramfs: %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(h.Guests, RamdiskFile(g.Programs)), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.CheckGuest(g); err != nil {
+		t.Error(err)
+	}
+	if RamdiskFile("") == RamdiskFile("stress-ng") {
+		t.Error("both kinds of guests have one initramfs")
 	}
 }

@@ -66,19 +66,34 @@ type variants struct {
 	of map[lab.Variant]*Host
 }
 
+// variantOf is the lab that such guests need.
+func variantOf(g suites.Guest) lab.Variant {
+	return lab.Variant{Superpages: g.Superpages, Programs: g.Programs}
+}
+
+// Manifests returns what the labs are made of in which such guests run, by the names
+// of their variants: "" is Lab's own. Those that were not needed before are built.
+func (h *Host) Manifests(ctx context.Context, guests []suites.Guest) (map[string]lab.Manifest, error) {
+	all := map[string]lab.Manifest{}
+	for _, g := range guests {
+		on, err := h.of(ctx, g)
+		if err != nil {
+			return nil, err
+		}
+		all[variantOf(g).String()] = on.Lab.Manifest
+	}
+	return all, nil
+}
+
 // of returns the host on which such guests run: h, or that of another lab, which is
 // built if nobody has asked for it before.
 func (h *Host) of(ctx context.Context, g suites.Guest) (*Host, error) {
-	v := lab.Variant{Superpages: g.Superpages, Programs: g.Programs}
+	v := variantOf(g)
 	if v == (lab.Variant{}) {
 		return h, nil
 	}
-	what := "guests with " + g.Programs
-	if v.Superpages {
-		what = "guests with superpages"
-	}
 	if h.Variant == nil {
-		return nil, fmt.Errorf("this lab has no %s", what)
+		return nil, fmt.Errorf("this lab has no guests with %s", v)
 	}
 	h.variants.mu.Lock()
 	defer h.variants.mu.Unlock()
@@ -86,7 +101,7 @@ func (h *Host) of(ctx context.Context, g suites.Guest) (*Host, error) {
 	if other == nil {
 		l, err := h.Variant(ctx, v)
 		if err != nil {
-			return nil, fmt.Errorf("build the lab for %s: %w", what, err)
+			return nil, fmt.Errorf("build the lab for guests with %s: %w", v, err)
 		}
 		other = &Host{Lab: l, Shim: h.Shim, Warn: h.Warn, Progress: h.Progress}
 		if h.variants.of == nil {

@@ -41,12 +41,13 @@ func openLabWith(t *testing.T, vmi *lab.LibVMI) (context.Context, *labhost.Host,
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := lab.Build(ctx, lab.Options{
+	options := lab.Options{
 		Cache: cache, Source: filepath.Join("..", ".."), LibVMI: vmi, Fields: dom0.Fields(), Mirror: os.Getenv("HANGBENCH_DEBIAN_MIRROR"),
 		Layout: lab.Layout{ModuleDir: agent.ModuleDir, GuestDir: agent.GuestDir, BlockScript: agent.BlockScript,
 			KernelFile: dom0.KernelFile, ProfileFile: dom0.ProfileFile, RelocsFile: dom0.RelocsFile, RamdiskFile: dom0.RamdiskFile, Mark: dom0.LabMark, Yardstick: dom0.Yardstick},
 		Progress: func(string, int64, int64) {},
-	})
+	}
+	l, err := lab.Build(ctx, options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,6 +57,12 @@ func openLabWith(t *testing.T, vmi *lab.LibVMI) (context.Context, *labhost.Host,
 	if err != nil {
 		t.Fatal(err)
 	}
+	h.Variant = func(ctx context.Context, v lab.Variant) (*lab.Lab, error) {
+		other := options
+		other.Variant = v
+		return lab.Build(ctx, other)
+	}
+	t.Cleanup(func() { h.Close() })
 	return ctx, h, w
 }
 

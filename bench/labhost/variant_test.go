@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -18,6 +19,8 @@ func TestVariant(t *testing.T) {
 	small := suites.Guest{Kernel: "k", VCPUs: 1, MemoryMiB: 160}
 	large := small
 	large.Superpages = true
+	work := small
+	work.Programs = "stress-ng"
 	if guestName(small) == guestName(large) {
 		t.Error("a snapshot of one kind of guest passes for the other")
 	}
@@ -53,7 +56,37 @@ func TestVariant(t *testing.T) {
 	if want := filepath.Join("large", "snapshots", "x"); first.snapshotDir("x") != want || first.Shim != h.Shim {
 		t.Errorf("snapshots go to %s, want %s", first.snapshotDir("x"), want)
 	}
+	// Another set of programs is another lab, and each is closed by itself.
+	if guestName(work) == guestName(small) {
+		t.Error("a snapshot of a guest with programs passes for one without")
+	}
+	var got []lab.Variant
+	h.Variant = func(_ context.Context, v lab.Variant) (*lab.Lab, error) {
+		got = append(got, v)
+		return &lab.Lab{Dir: "work"}, nil
+	}
+	for range 2 {
+		other, err := h.of(t.Context(), work)
+		if err != nil || other == first || other.Lab.Dir != "work" {
+			t.Errorf("a guest with programs runs on %v (%v)", other, err)
+		}
+	}
+	if want := []lab.Variant{{Programs: "stress-ng"}}; !slices.Equal(got, want) {
+		t.Errorf("labs %+v were built, want %+v", got, want)
+	}
 	if _, err := os.Stat("large"); err == nil {
 		t.Error("choosing a host made files")
+	}
+}
+
+// TestManifests: a run can say what every lab is made of that it needs.
+func TestManifests(t *testing.T) {
+	h := &Host{Lab: &lab.Lab{Manifest: lab.Manifest{Dom0: "ordinary"}}}
+	h.Variant = func(_ context.Context, v lab.Variant) (*lab.Lab, error) {
+		return &lab.Lab{Manifest: lab.Manifest{Dom0: "for " + v.String()}}, nil
+	}
+	got, err := h.Manifests(t.Context(), []suites.Guest{{}, {VCPUs: 2}, {Programs: "p"}, {Programs: "p", VCPUs: 2}, {Superpages: true, Programs: "p"}})
+	if err != nil || len(got) != 3 || got[""].Dom0 != "ordinary" || got["p"].Dom0 != "for p" || got["superpages-p"].Dom0 != "for superpages-p" {
+		t.Errorf("%+v, %v", got, err)
 	}
 }

@@ -11,6 +11,10 @@
 // A bounded fault is lifted after its time, with or without a verdict, and the
 // trial goes on to watch for one that comes too late.
 //
+// A control that measures a workload has windows of its own instead, with the
+// monitor off, on, on and off, in each of which the guest does the work from
+// beginning to end.
+//
 // A control takes the same way without the injection. Ground truth comes from
 // the guest's own heartbeat (guests/beat), never from the monitor. A trial whose
 // ground truth is not confirmed ends as invalid, with the reason in one

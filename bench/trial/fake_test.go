@@ -55,6 +55,12 @@ type world struct {
 	heldUp    bool    // by its monitor
 	backs     bool    // the monitor backs out when it gives its verdict
 
+	// Measured workloads: what becomes of them, and the one under way.
+	delivers func(beat.Sample) beat.Sample // nil: as it is
+	token    uint64                        // 0: none
+	doneAt   int64
+	orders   []beat.Order
+
 	ram   []byte // from ramPA on
 	storm bool
 	how   string // it has ended itself
@@ -123,6 +129,9 @@ func (w *world) env() Env {
 				return nil, w.attachErr
 			}
 			w.attached, w.watching = w.now, true
+			if w.ended { // another session than the last
+				w.done, w.ended = make(chan struct{}), false
+			}
 			return w, nil
 		},
 		Trace: func() (Tracer, error) {
@@ -170,6 +179,11 @@ func (w *world) sleep(ctx context.Context, d time.Duration) error {
 	if e, token, ok := w.page.Asked(); ok && !w.numb {
 		w.page.Answer(token)
 		w.asked = append(w.asked, e)
+		if e == beat.Measure {
+			o := w.page.Ordered()
+			w.orders = append(w.orders, o)
+			w.token, w.doneAt = token, w.now+int64(o.Seconds)*1e9
+		}
 		if e == beat.Bomb {
 			w.faulted = w.now
 		}
@@ -178,6 +192,14 @@ func (w *world) sleep(ctx context.Context, d time.Duration) error {
 	slow, slowWork := 1.0, 1.0
 	if w.watching {
 		slow, slowWork = w.slow, w.slowWork
+	}
+	if w.token != 0 && w.now >= w.doneAt && !w.hung() {
+		s := beat.Sample{Ops: uint64(1000 / slowWork), NS: 1e9, Version: 1902}
+		if w.delivers != nil {
+			s = w.delivers(s)
+		}
+		w.page.Deliver(w.token, s)
+		w.token = 0
 	}
 	for end := w.now + int64(d); w.now < end; {
 		w.now = min(end, w.nextBeat, w.nextWork)

@@ -2,6 +2,7 @@ package image
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/u-root/u-root/pkg/cpio"
 )
 
@@ -137,5 +139,37 @@ func TestTreeRefuses(t *testing.T) {
 		if err := c.add(&tree); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error %v, want one with %q", c.what, err, c.want)
 		}
+	}
+}
+
+// TestWriteZstd: the compressed archive is the archive, and always the same bytes.
+func TestWriteZstd(t *testing.T) {
+	var tree Tree
+	if err := errors.Join(tree.File("init", 0o755, bytes.Repeat([]byte("work "), 1<<16)), tree.Dir("tmp", 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	var files [2][]byte
+	for i := range files {
+		path := filepath.Join(dir, fmt.Sprint(i))
+		if err := tree.WriteZstdFile(path); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		if files[i], err = os.ReadFile(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	z, err := zstd.NewReader(bytes.NewReader(files[0]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer z.Close()
+	plain, err := io.ReadAll(z)
+	if err != nil || !bytes.Equal(plain, cpioBytes(t, &tree)) {
+		t.Errorf("%d bytes do not unpack to the archive (%v)", len(files[0]), err)
+	}
+	if !bytes.Equal(files[0], files[1]) || len(files[0]) > len(plain)/10 {
+		t.Errorf("%d bytes, then %d, of %d", len(files[0]), len(files[1]), len(plain))
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"hangbench/guests/beat"
+	"hangbench/guests/stress"
 )
 
 // TestParts: every workload is one that this program plays, or needs no process.
@@ -51,5 +52,22 @@ func TestMemory(t *testing.T) {
 	}
 	if n, err := memory("NoSuchThing"); err == nil {
 		t.Errorf("there are %d bytes of no such thing", n)
+	}
+}
+
+// TestNaps: a nap is counted for each of its lengths, and the time is measured.
+func TestNaps(t *testing.T) {
+	s, err := naps(5 * nap)
+	if err != nil || s.Ops != 5 || s.NS < uint64(5*nap) || s.Failed || s.Version != 0 {
+		t.Errorf("%+v, %v", s, err)
+	}
+}
+
+// TestWork: what nobody knows is refused, and nothing is run for it.
+func TestWork(t *testing.T) {
+	for _, o := range []beat.Order{{}, {Work: 1 << 40, Seconds: 1}, {Work: uint64(stress.CPU)}, {Work: uint64(stress.CPU), Seconds: stress.Most + 1}} {
+		if s, err := work(o); err == nil {
+			t.Errorf("%+v came to %+v", o, s)
+		}
 	}
 }

@@ -53,6 +53,18 @@ type Variant struct {
 	Programs string
 }
 
+// String names the variant by what its guests may have; the ordinary lab has no name.
+func (v Variant) String() string {
+	var parts []string
+	if v.Superpages {
+		parts = append(parts, "superpages")
+	}
+	if v.Programs != "" {
+		parts = append(parts, v.Programs)
+	}
+	return strings.Join(parts, "-")
+}
+
 // Layout is where the agent in dom0 finds its things.
 type Layout struct {
 	ModuleDir, GuestDir     string

@@ -350,3 +350,27 @@ func TestPrune(t *testing.T) {
 		}
 	}
 }
+
+// TestGuestTree: the initramfs with programs is the ordinary one and what they need,
+// compressed; the ordinary one is as it was without them.
+func TestGuestTree(t *testing.T) {
+	if _, err := Build(t.Context(), Options{Variant: Variant{Programs: "stress"}}); err == nil || !strings.Contains(err.Error(), `no guest programs "stress"; there are stress-ng`) {
+		t.Errorf("unknown programs: %v", err)
+	}
+	work := t.TempDir()
+	if err := os.WriteFile(filepath.Join(work, "init"), []byte("PID 1"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	none := &kernelSet{}
+	plain := filepath.Join(work, "plain")
+	if err := guestTree(none, work, "", "", plain); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(plain)
+	if err != nil || strings.Contains(string(b), "stress-ng") || !strings.Contains(string(b), "PID 1") {
+		t.Errorf("%d bytes of the ordinary initramfs (%v)", len(b), err)
+	}
+	if err := guestTree(none, work, "stress-ng", work, filepath.Join(work, "with")); err == nil || !strings.Contains(err.Error(), "stress-ng") {
+		t.Errorf("an initramfs without its program: %v", err)
+	}
+}

@@ -49,11 +49,11 @@ func kinds() []kind {
 		{},
 		{"null", "", nil, "nap of 10 ms"},
 		{"cpu", "cpu", []string{"--cpu-method", "crc16"}, "round of CRC-16 sums"},
-		{"switch", "switch", []string{"--switch-method", "pipe"}, "byte through a pipe to another process"},
-		{"fork", "fork", []string{"--fork-max", "1"}, "process forked and waited for"},
+		{"switch", "switch", []string{"--switch-method", "pipe"}, "byte through a pipe"},
+		{"fork", "fork", []string{"--fork-max", "1"}, "fork and wait"},
 		{"syscall", "null", []string{"--null-write"}, "write to /dev/null"},
 		{"fault", "fault", nil, "page fault"},
-		{"disk", "hdd", []string{"--hdd-opts", "direct,wr-seq", "--hdd-bytes", "1M", "--hdd-write-size", "4K"}, "4 KiB written to a file"},
+		{"disk", "hdd", []string{"--hdd-opts", "direct,wr-seq", "--hdd-bytes", "1M", "--hdd-write-size", "4K"}, "4 KiB write to a file"},
 	}
 }
 

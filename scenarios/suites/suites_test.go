@@ -14,10 +14,12 @@ import (
 )
 
 var vocabulary = Vocabulary{
-	Scenarios:  []string{"spinlock-deadlock", "control-idle", "control-busy", "two-needed", "trap-needed"},
+	Scenarios:  []string{"spinlock-deadlock", "control-idle", "control-busy", "two-needed", "trap-needed", "workload-cpu", "workload-null"},
 	Mechanisms: []string{"none", "exec-step", "exec-altp2m"},
 	Drivers:    []string{"xenctrl", "libvmi"},
 	Kernels:    []string{"cloud-6.12"},
+	Programs:   []string{"stress-ng"},
+	Workloads:  map[string]string{"workload-cpu": "stress-ng", "workload-null": ""},
 	Thresholds: []Threshold{{"spin_ms", 1, 600_000}, {"soft_ms", 1, 600_000}, {"forkstorm_threads", 10, 1000}},
 	Baselines:  []string{"default", "minimum", "xen"},
 	MinVCPUs:   map[string]int{"two-needed": 2},
@@ -30,6 +32,7 @@ func built() Vocabulary {
 	v := vocabulary
 	v.Kernels = append([]string{"cloud-6.1"}, v.Kernels...)
 	v.Programs = []string{"stress-ng"}
+	v.Workloads = map[string]string{}
 	v.Scenarios, v.MinVCPUs, v.Lasting = nil, map[string]int{}, map[string]string{}
 	v.Mechanisms = []string{"none", "poll", "cr3", "exec-step", "exec-emulate", "exec-altp2m", "exec-altp2m-fast", "int3-step", "int3-altp2m", "write-altp2m"}
 	for _, name := range []string{"hard_ms", "io_ms", "blocked_ms"} {
@@ -38,6 +41,9 @@ func built() Vocabulary {
 	for _, s := range scenarios.All() {
 		v.Scenarios = append(v.Scenarios, s.ID)
 		v.MinVCPUs[s.ID], v.Lasting[s.ID] = s.MinVCPUs, s.Lasting()
+		if s.Stress.Known() {
+			v.Workloads[s.ID] = s.Programs()
+		}
 	}
 	return v
 }
@@ -166,6 +172,24 @@ func TestBoot(t *testing.T) {
 	}
 }
 
+// TestPrograms: a guest with programs is another guest, and one that workloads can
+// run in. A workload that needs none runs in any.
+func TestPrograms(t *testing.T) {
+	text := strings.Replace(strings.Replace(minimal, "repetitions", "  - {kernel: cloud-6.12, vcpus: 1, memory_mib: 256, programs: stress-ng}\nrepetitions", 1), "control-idle", "workload-null", 1)
+	s, err := Parse("x.yaml", []byte(text), vocabulary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Guest{{Kernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 160}, {Kernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 256, Programs: "stress-ng"}}
+	if !reflect.DeepEqual(s.Guests, want) {
+		t.Errorf("guests %+v, want %+v", s.Guests, want)
+	}
+	text = strings.NewReplacer("control-idle", "workload-cpu", "memory_mib: 160", "memory_mib: 256\n    programs: stress-ng").Replace(minimal)
+	if _, err := Parse("x.yaml", []byte(text), vocabulary); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestSuperpages: a guest with superpages is another guest.
 func TestSuperpages(t *testing.T) {
 	text := strings.Replace(minimal, "repetitions", "  - {kernel: cloud-6.12, vcpus: 1, memory_mib: 160, superpages: true}\nrepetitions", 1)
@@ -222,7 +246,7 @@ func TestParseErrors(t *testing.T) {
 			"x.yaml:11: bounded_ms is 99, out of range: use 100 to 600000", "x.yaml:12: bounded_ms is the number 1.5: write a whole number", "x.yaml:13: bounded_ms 500 stands in line 10 already"}},
 		{"key twice", minimal + "name: y\n", []string{`x.yaml:9: key "name" stands in line 1 already: remove one of them`}},
 		{"key missing", edit("repetitions: 1\n", ""), []string{"x.yaml:1: the suite has no repetitions: add the key"}},
-		{"scenario", edit("control-idle", "control-idel"), []string{`x.yaml:2: scenario "control-idel" is unknown (did you mean "control-idle"?): valid are control-busy, control-idle, spinlock-deadlock, trap-needed, two-needed`}},
+		{"scenario", edit("control-idle", "control-idel"), []string{`x.yaml:2: scenario "control-idel" is unknown (did you mean "control-idle"?): valid are control-busy, control-idle, spinlock-deadlock, trap-needed, two-needed, workload-cpu, workload-null`}},
 		{"scenario prefix", edit("control-idle", "spinlock"), []string{`did you mean "spinlock-deadlock"?`}},
 		{"mechanism", edit("[none]", "[exec_altp2m]"), []string{`x.yaml:3: mechanism "exec_altp2m" is unknown (did you mean "exec-altp2m"?)`}},
 		{"driver", minimal + "drivers: [libvirt]\n", []string{`x.yaml:9: driver "libvirt" is unknown (did you mean "libvmi"?): valid are libvmi, xenctrl`}},
@@ -248,6 +272,11 @@ func TestParseErrors(t *testing.T) {
 		{"few vcpus", edit("[control-idle]", "[two-needed]"), []string{`x.yaml:1: scenario "two-needed" needs a guest with 2 vCPUs and one of the guests has 1`}},
 		{"no trap", edit("[control-idle]", "[trap-needed]"), []string{`x.yaml:1: scenario "trap-needed" cannot be tried with mechanism "none", only with exec-step, exec-altp2m: put the two in suites of their own`}},
 		{"neighbours", edit("vcpus: 1", "vcpus: 1\n    neighbours: 4"), []string{`x.yaml:7: neighbours is 4, out of range: use 0 to 3`}},
+		{"programs", edit("vcpus: 1", "vcpus: 1\n    programs: stressng"), []string{`x.yaml:7: programs "stressng" is unknown (did you mean "stress-ng"?): valid are stress-ng`}},
+		{"programs as a list", edit("vcpus: 1", "vcpus: 1\n    programs: [stress-ng]"), []string{`x.yaml:7: programs is a list: write a word`}},
+		{"little memory", edit("vcpus: 1", "vcpus: 1\n    programs: stress-ng"), []string{`x.yaml:5: memory_mib is 160, too little for a guest with stress-ng: use at least 256`}},
+		{"workload without its program", edit("[control-idle]", "[workload-cpu]"), []string{`x.yaml:1: scenario "workload-cpu" needs a guest with programs: stress-ng and one of the guests has none`}},
+		{"fraction of a second", edit("[control-idle]", "[workload-null]") + "timing: {baseline_ms: 2200}\n", []string{`x.yaml:1: scenario "workload-null" runs for whole seconds and baseline_ms is 2200: use a multiple of 1000`}},
 		{"superpages", edit("vcpus: 1", "vcpus: 1\n    superpages: 2"), []string{`x.yaml:7: superpages is the number 2: write true or false`}},
 		{"guest twice", strings.Replace(minimal, "repetitions", "  - {kernel: cloud-6.12, vcpus: 1, memory_mib: 160}\nrepetitions", 1), []string{`x.yaml:8: the same guest stands in line 5`}},
 		{"timing key", minimal + "timing: {deadline: 5000}\n", []string{`x.yaml:9: timing has no key "deadline" (did you mean "deadline_ms"?)`}},

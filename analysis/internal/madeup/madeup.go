@@ -194,7 +194,7 @@ func Workloads(repetitions int) []results.Trial {
 			for _, mechanism := range []string{"none", "poll", "exec-step", "exec-altp2m"} {
 				t := trial(rng, w.id, mechanism)
 				t.Trial, t.Block, t.Seed = len(trials), block, uint64(len(trials))
-				t.MemoryMiB, t.Programs, t.Guest.ProgressRatio = 256, "stress-ng", nil
+				t.MemoryMiB, t.Programs = 256, "stress-ng"
 				t.Workload = &results.Workload{Program: w.program, Op: w.op}
 				for i, on := range []bool{false, true, true, false} {
 					slow := 1 + 0.01*float64(i) + 0.002*rng.Float64() // drifts
@@ -204,6 +204,8 @@ func Workloads(repetitions int) []results.Trial {
 					ns := 2e9 * (1 + 0.01*rng.Float64())
 					t.Workload.Windows = append(t.Workload.Windows, results.Window{Monitor: on, Ops: uint64(w.rate * ns / 1e9 / slow), NS: int64(ns)})
 				}
+				on, off := t.Workload.Sums()
+				t.Guest.ProgressRatio = new(float64(on.Ops) / float64(on.NS) / float64(off.Ops) * float64(off.NS))
 				trials = append(trials, t)
 			}
 		}

@@ -14,17 +14,29 @@ import (
 	"hangbench/guests/lab/debian"
 )
 
-func TestLabSpec(t *testing.T) {
-	wanted := debian.LabWanted()
-	seen := make(map[string]bool)
-	for _, e := range debian.LabExcluded() {
-		if e.Why == "" || seen[e.Name] {
-			t.Errorf("exclusion %q has no reason or is there twice", e.Name)
+func TestSpecs(t *testing.T) {
+	for _, set := range []struct {
+		name     string
+		wanted   []string
+		excluded []debian.Exclusion
+	}{
+		{"lab", debian.LabWanted(), debian.LabExcluded()},
+		{"kernel", debian.KernelWanted(), debian.KernelExcluded()},
+		{"stress-ng", debian.StressWanted(), debian.StressExcluded()},
+	} {
+		seen := make(map[string]bool)
+		for _, e := range set.excluded {
+			if e.Why == "" || seen[e.Name] {
+				t.Errorf("%s: exclusion %q has no reason or is there twice", set.name, e.Name)
+			}
+			if slices.Contains(set.wanted, e.Name) {
+				t.Errorf("%s: %s is both wanted and excluded", set.name, e.Name)
+			}
+			seen[e.Name] = true
 		}
-		if slices.Contains(wanted, e.Name) {
-			t.Errorf("%s is both wanted and excluded", e.Name)
+		if len(set.wanted) == 0 {
+			t.Errorf("%s: nothing is wanted", set.name)
 		}
-		seen[e.Name] = true
 	}
 }
 

@@ -1,0 +1,52 @@
+package labhost_test
+
+import (
+	"testing"
+
+	"hangbench/bench/plan"
+	"hangbench/guests/stress"
+	"hangbench/results"
+	"hangbench/scenarios"
+	"hangbench/scenarios/suites"
+)
+
+// TestWorkloads runs every workload in a guest with two vCPUs, beside a monitor and
+// without: each gets something done in every window, by the program it should be,
+// and no monitor raises an alarm.
+func TestWorkloads(t *testing.T) {
+	long(t)
+	ctx, h, _ := openLab(t)
+	timing := suites.DefaultTiming()
+	timing.BaselineMS = 1000
+	n := 0
+	for _, s := range scenarios.All() {
+		if s.Stress == stress.None {
+			continue
+		}
+		p := plan.Trial{
+			Suite: "test", Index: n, Scenario: s.ID, Mechanism: []string{"exec-altp2m", "poll", "none"}[n%3], Driver: "xenctrl",
+			Guest: suites.Guest{Kernel: "cloud-6.12", VCPUs: 2, MemoryMiB: 256, Programs: stress.Set}, Timing: timing, Seed: uint64(n),
+		}
+		n++
+		rec, err := h.Run(ctx, p, func(string) {})
+		if err != nil {
+			t.Fatalf("%s: %v", s.ID, err)
+		}
+		if rec.Outcome != results.Clean || rec.Workload == nil || len(rec.Workload.Windows) != 4 {
+			t.Errorf("%s, %s: %s (%s), %+v", s.ID, p.Mechanism, rec.Outcome, rec.Reason, rec.Workload)
+			continue
+		}
+		if timer := rec.Workload.Program == "timer"; timer != (s.Stress == stress.Null) {
+			t.Errorf("%s was done by %s", s.ID, rec.Workload.Program)
+		}
+		for i, w := range rec.Workload.Windows {
+			if w.Ops == 0 || w.NS < 1e9 {
+				t.Errorf("%s, %s, window %d: %d operations in %d ns", s.ID, p.Mechanism, i, w.Ops, w.NS)
+			}
+		}
+		t.Logf("%s, %s: %+v", s.ID, p.Mechanism, rec.Workload)
+	}
+	if n != len(stress.All()) {
+		t.Errorf("%d scenarios of %d workloads", n, len(stress.All()))
+	}
+}
