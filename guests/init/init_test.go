@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"encoding/binary"
+	"os"
+	"path/filepath"
 	"testing"
 	"unsafe"
 
@@ -69,5 +72,22 @@ func TestWork(t *testing.T) {
 		if s, err := work(o); err == nil {
 			t.Errorf("%+v came to %+v", o, s)
 		}
+	}
+}
+
+func TestFill(t *testing.T) {
+	const size = 1<<20 + 5
+	path := filepath.Join(t.TempDir(), "disk")
+	if err := os.WriteFile(path, bytes.Repeat([]byte{7}, size), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := fill(path); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(path); err != nil || !bytes.Equal(b, make([]byte, size)) {
+		t.Errorf("%d bytes, not all of them written (%v)", len(b), err)
+	}
+	if err := fill(filepath.Join(path, "none")); err == nil {
+		t.Error("what is no disk was filled")
 	}
 }

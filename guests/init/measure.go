@@ -155,8 +155,12 @@ func (s *supervisor) needFileSystem() error {
 	if err := s.needDisk(); err != nil {
 		return err
 	}
-	// Without a journal: what is measured are the writes that were asked for.
-	mkfs := exec.Command("/"+stress.MakeFS, "-q", "-F", "-t", "ext4", "-O", "^has_journal", "-b", "4096", "-E", "nodiscard", diskPath)
+	if err := fill(diskPath); err != nil {
+		return err
+	}
+	// Without a journal, and with nothing left to be done in the background: what is
+	// measured are the writes that were asked for.
+	mkfs := exec.Command("/"+stress.MakeFS, "-q", "-F", "-t", "ext4", "-O", "^has_journal", "-b", "4096", "-E", "nodiscard,lazy_itable_init=0", diskPath)
 	mkfs.Stdout, mkfs.Stderr, mkfs.Env = os.Stdout, os.Stderr, []string{}
 	if err := mkfs.Run(); err != nil {
 		return fmt.Errorf("make a file system on %s: %w", diskPath, err)
@@ -165,5 +169,28 @@ func (s *supervisor) needFileSystem() error {
 		return fmt.Errorf("mount %s: %w", diskPath, err)
 	}
 	s.mounted = true
+	return nil
+}
+
+// fill writes to all of a disk: one in memory is slower where it was never written.
+func fill(path string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	size, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return fmt.Errorf("find the size of %s: %w", path, err)
+	}
+	zeros := make([]byte, 1<<20)
+	for at := int64(0); at < size; at += int64(len(zeros)) {
+		if _, err := f.WriteAt(zeros[:min(int64(len(zeros)), size-at)], at); err != nil {
+			return fmt.Errorf("fill %s: %w", path, err)
+		}
+	}
+	if err := f.Sync(); err != nil {
+		return fmt.Errorf("fill %s: %w", path, err)
+	}
 	return nil
 }
