@@ -31,6 +31,7 @@ var vocabulary = Vocabulary{
 func built() Vocabulary {
 	v := vocabulary
 	v.Kernels = append([]string{"cloud-6.1"}, v.Kernels...)
+	v.Programs = []string{"stress-ng"}
 	v.Workloads = map[string]string{}
 	v.Scenarios, v.MinVCPUs, v.Lasting = nil, map[string]int{}, map[string]string{}
 	v.Mechanisms = []string{"none", "poll", "cr3", "exec-step", "exec-emulate", "exec-altp2m", "exec-altp2m-fast", "int3-step", "int3-altp2m", "write-altp2m"}
@@ -270,12 +271,12 @@ func TestParseErrors(t *testing.T) {
 		{"guest key", edit("vcpus: 1", "vcpu: 1"), []string{`x.yaml:5: a guest has no vcpus: add the key`, `x.yaml:6: a guest has no key "vcpu" (did you mean "vcpus"?)`}},
 		{"few vcpus", edit("[control-idle]", "[two-needed]"), []string{`x.yaml:1: scenario "two-needed" needs a guest with 2 vCPUs and one of the guests has 1`}},
 		{"no trap", edit("[control-idle]", "[trap-needed]"), []string{`x.yaml:1: scenario "trap-needed" cannot be tried with mechanism "none", only with exec-step, exec-altp2m: put the two in suites of their own`}},
+		{"neighbours", edit("vcpus: 1", "vcpus: 1\n    neighbours: 4"), []string{`x.yaml:7: neighbours is 4, out of range: use 0 to 3`}},
 		{"programs", edit("vcpus: 1", "vcpus: 1\n    programs: stressng"), []string{`x.yaml:7: programs "stressng" is unknown (did you mean "stress-ng"?): valid are stress-ng`}},
 		{"programs as a list", edit("vcpus: 1", "vcpus: 1\n    programs: [stress-ng]"), []string{`x.yaml:7: programs is a list: write a word`}},
 		{"little memory", edit("vcpus: 1", "vcpus: 1\n    programs: stress-ng"), []string{`x.yaml:5: memory_mib is 160, too little for a guest with stress-ng: use at least 256`}},
 		{"workload without its program", edit("[control-idle]", "[workload-cpu]"), []string{`x.yaml:1: scenario "workload-cpu" needs a guest with programs: stress-ng and one of the guests has none`}},
 		{"fraction of a second", edit("[control-idle]", "[workload-null]") + "timing: {baseline_ms: 2200}\n", []string{`x.yaml:1: scenario "workload-null" runs for whole seconds and baseline_ms is 2200: use a multiple of 1000`}},
-		{"neighbours", edit("vcpus: 1", "vcpus: 1\n    neighbours: 4"), []string{`x.yaml:7: neighbours is 4, out of range: use 0 to 3`}},
 		{"superpages", edit("vcpus: 1", "vcpus: 1\n    superpages: 2"), []string{`x.yaml:7: superpages is the number 2: write true or false`}},
 		{"guest twice", strings.Replace(minimal, "repetitions", "  - {kernel: cloud-6.12, vcpus: 1, memory_mib: 160}\nrepetitions", 1), []string{`x.yaml:8: the same guest stands in line 5`}},
 		{"timing key", minimal + "timing: {deadline: 5000}\n", []string{`x.yaml:9: timing has no key "deadline" (did you mean "deadline_ms"?)`}},
