@@ -80,7 +80,9 @@ type Guest struct {
 	ProgressRatio *float64 `json:"progress_ratio,omitempty"`
 	// Dom0BeforeNS and Dom0DuringNS are the CPU time of the control domain in the
 	// paired windows without and with the monitor, and PairedNS is how long each was.
-	// They are absent when a verdict cut the windows short.
+	// They are absent when a verdict cut the windows short. The trial's own looks are in
+	// both; the first also has what dom0 does after a lab was restored, so that it is no
+	// measure of the second.
 	Dom0BeforeNS int64  `json:"dom0_before_ns,omitempty"`
 	Dom0DuringNS int64  `json:"dom0_during_ns,omitempty"`
 	PairedNS     int64  `json:"paired_ns,omitempty"`

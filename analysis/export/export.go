@@ -46,7 +46,7 @@ func units() []unit {
 			return x / 1e3, ok
 		}},
 		{"progress", "higher", analysis.Progress},
-		{"dom0-CPU-share", "lower", analysis.Dom0Share},
+		{"dom0-CPU", "lower", analysis.Dom0Share},
 		{"sec/op-without", "lower", inverse(analysis.RateOff)},
 		{"sec/op-with", "lower", inverse(analysis.RateOn)},
 		{"overhead-with/without", "lower", analysis.Slowdown},

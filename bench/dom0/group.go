@@ -21,6 +21,7 @@ type group struct {
 // one mechanism.
 func (g *Guest) attachGroup(m monitor.Mechanism, t detect.Thresholds, sample time.Duration, record func(*detect.Observation)) (*group, error) {
 	all := &group{}
+	room(1 + len(g.neighbours))
 	for i, n := range g.neighbours {
 		s, err := n.attach(m, t, sample, nil)
 		if err != nil {

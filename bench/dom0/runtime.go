@@ -11,14 +11,23 @@ import (
 // slackNS is how late sysmon's sleeps may end, in nanoseconds.
 const slackNS = 1_000_000_000
 
+// room sees to it that so many monitors can sleep at once and something else still
+// runs. With fewer Ps one monitor's sleep is another one's too, and their guests
+// wait for both.
+func room(monitors int) {
+	if n := monitors + 1; runtime.GOMAXPROCS(0) < n {
+		runtime.GOMAXPROCS(n)
+	}
+}
+
 // calm makes the Go runtime a quiet neighbour. Its thread sysmon looks every
 // 20 us whether something has to be done as long as any goroutine runs or is in
 // a C call. Where dom0 has one CPU and shares it with the guest, each look is a
 // wake-up that costs more than most of what the monitor does: without the
 // following, an event cost twice and a sample several times as much.
 //
-//   - Two Ps: the monitor keeps one while it sleeps, and what becomes ready
-//     meanwhile needs another; without an idle one sysmon takes a P away from a
+//   - Two Ps, and one more for each further monitor (room): a monitor keeps one
+//     while it sleeps, and what becomes ready meanwhile needs another; without an idle one sysmon takes a P away from a
 //     thread that is in a C call for 20 us and wakes another thread for it.
 //   - Timer slack for sysmon: its sleeps of 20 us end with the next interrupt of
 //     any timer, or a second late, and no longer wake the CPU by themselves. What
@@ -30,7 +39,7 @@ const slackNS = 1_000_000_000
 // be late by up to a second, the monitor's samples perhaps: their times in the
 // records would show it. A kernel without timer slack costs more, and that is all.
 func calm() {
-	runtime.GOMAXPROCS(max(2, runtime.GOMAXPROCS(0)))
+	room(1)
 	threads, err := os.ReadDir("/proc/self/task")
 	if err != nil {
 		return
