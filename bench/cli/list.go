@@ -8,10 +8,13 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"hangbench/bench/dom0"
 	"hangbench/bench/plan"
+	"hangbench/bench/trial"
 	"hangbench/guests/lab"
+	"hangbench/guests/stress"
 	"hangbench/guests/watchdog"
 	"hangbench/monitor"
 	"hangbench/monitor/detect"
@@ -158,6 +161,35 @@ func listCommand(ctx context.Context, env *Env, args []string) error {
 	return nil
 }
 
+// estimate is how long the trials take on the guest's clock, all together: with
+// every fault called at once, and with every verdict and recovery as late as may be.
+func estimate(trials []plan.Trial) (least, most time.Duration, err error) {
+	ms := func(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
+	for _, t := range trials {
+		sc, err := scenarios.Find(t.Scenario)
+		if err != nil {
+			return 0, 0, err
+		}
+		d := ms(t.Timing.BaselineMS + t.Timing.ObserveMS)
+		if sc.Stress != stress.None {
+			d = trial.PairedWindows(ms(t.Timing.BaselineMS))
+		}
+		late := ms(2 * t.Timing.RecoveryMS)
+		switch {
+		case sc.Control():
+			d += sc.Disturbed
+			late = ms(t.Timing.RecoveryMS)
+		case t.BoundedMS > 0:
+			d += ms(t.BoundedMS)
+		default:
+			late += ms(t.Timing.DeadlineMS)
+		}
+		least += d
+		most += d + late
+	}
+	return least, most, nil
+}
+
 func checkCommand(ctx context.Context, env *Env, args []string) error {
 	f := flags(env, "check", "SUITE", "Read a suite, by the name of a built-in one or by a file's path, and print the plan it expands to.")
 	seed := f.Uint64("seed", 1, "`seed` of the plan")
@@ -199,6 +231,15 @@ func checkCommand(ctx context.Context, env *Env, args []string) error {
 	if s.Baselines != "" {
 		fmt.Fprintf(env.Stdout, "baselines %s: a fault stays until the guest's own watchdogs have had their time\n", s.Baselines)
 	}
+	least, most, err := estimate(trials)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(env.Stdout, "virtual time: %v to %v", least.Round(time.Second), most.Round(time.Second))
+	if s.Baselines != "" {
+		fmt.Fprint(env.Stdout, ", and the watchdogs' time with each fault")
+	}
+	fmt.Fprintln(env.Stdout, "; in the lab a busy guest's second takes about a second of one processor, an idle one's less")
 	for _, t := range trials {
 		boot := ""
 		if t.Guest.Boot != "" {

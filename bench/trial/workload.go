@@ -24,6 +24,12 @@ const (
 // trial falls on both kinds alike: their mean instants are the same.
 func windows() []bool { return []bool{false, true, true, false} }
 
+// PairedWindows is how long the windows of a measured workload take, each of length
+// d, with the time that it warms up.
+func PairedWindows(d time.Duration) time.Duration {
+	return warmUp*time.Second + time.Duration(len(windows()))*d
+}
+
 // paired runs the scenario's workload in windows with and without the monitor.
 func (r *run) paired() error {
 	if _, err := r.window(time.Duration(r.p.Seed % uint64(phase))); err != nil {
