@@ -141,6 +141,7 @@ type Session struct {
 	detector *detect.Detector
 	alarms   []Alarm
 	alarmed  bool // there is an alarm that has not ended
+	suspect  bool // during it the monitor seemed to hold the guest up, once
 	obs      detect.Observation
 	look     detect.Kernel
 	nextLook int64
@@ -531,7 +532,11 @@ func (s *Session) sample(now int64) error {
 		total += n
 	}
 	s.total.Store(total)
-	if v, since, stuck := s.watchdog.livelock(); stuck {
+	if v, since, stuck := s.watchdog.livelock(); stuck && !s.convicted() {
+		if err := s.probe(false); err != nil {
+			return err
+		}
+	} else if stuck {
 		if err := s.backOut(v.Evidence[0], since); err != nil {
 			return err
 		}
@@ -567,6 +572,18 @@ func (s *Session) sample(now int64) error {
 	return nil
 }
 
+// convicted reports whether a livelock that the watchdog has just proven is the
+// monitor's doing. While an alarm lasts one proof is not enough: the guest hangs of
+// its own, and what ends that hang, as it does in every trial, makes the registers
+// move on just as leaving the view does. A view that holds it up does so again at once.
+func (s *Session) convicted() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	again := s.suspect
+	s.suspect = s.alarmed
+	return !s.alarmed || again
+}
+
 // deliver passes a verdict on, as of now: the guest may have run while it was
 // observed. Only the first goes to Verdict. One of another class while an alarm
 // lasts is no other alarm.
@@ -578,7 +595,7 @@ func (s *Session) deliver(v detect.Verdict) {
 	}
 	s.mu.Lock()
 	if !s.alarmed && len(s.alarms) < MaxAlarms {
-		s.alarmed = true
+		s.alarmed, s.suspect = true, false
 		s.alarms = append(s.alarms, Alarm{Class: v.Class, StartNS: v.TimeNS})
 	}
 	s.mu.Unlock()

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -427,6 +429,82 @@ func TestAlarms(t *testing.T) {
 	}
 	if n := len(s.Alarms()); n != MaxAlarms {
 		t.Errorf("%d alarms are kept", n)
+	}
+}
+
+// TestLivelockOfHungGuest: a guest that hangs of its own and then goes on is not
+// let go, though its registers stood still in a view and moved on in the host's; one
+// that the view really holds up is, if an alarm lasts or not.
+func TestLivelockOfHungGuest(t *testing.T) {
+	for _, lasts := range []bool{false, true} {
+		var script []uint64
+		for range 2000 {
+			script = append(script, pass...)
+		}
+		g := newFakeGuest(script...)
+		g.freeze, g.stride = true, 1
+		m, err := FindMechanism("exec-altp2m")
+		if err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		var s atomic.Pointer[Session]
+		tried := make(chan struct{})
+		once := sync.OnceFunc(func() { close(tried) })
+		attached, err := Attach(Config{Driver: g, Mechanism: m, Trap: Trap{Symbol: "__switch_to_asm", VA: trapVA, GFN: trapGFN},
+			Kernel: g, Symbols: noNames{}, Thresholds: detect.DefaultThresholds(), Sample: 5 * time.Millisecond, Passes: -1,
+			Now: func() int64 { return int64(time.Since(start)) },
+			Record: func(*detect.Observation) {
+				x := s.Load()
+				if x == nil {
+					return
+				}
+				x.mu.Lock()
+				suspect := x.suspect
+				x.mu.Unlock()
+				if suspect {
+					once()
+					if !lasts { // the hang is over
+						g.mu.Lock()
+						g.freeze = false
+						g.mu.Unlock()
+					}
+				}
+			}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		attached.mu.Lock()
+		attached.alarms, attached.alarmed = []Alarm{{Class: detect.ClassSpin, StartNS: 1}}, true
+		attached.mu.Unlock()
+		s.Store(attached)
+		select {
+		case <-tried:
+		case <-time.After(10 * time.Second):
+			t.Fatal("the watchdog did not try whether it is the view")
+		}
+		if lasts {
+			select {
+			case v := <-attached.Verdict():
+				checkLivelock(t, v)
+			case <-time.After(10 * time.Second):
+				t.Fatal("the livelock was not noticed")
+			}
+		}
+		g.mu.Lock()
+		g.stride = 0
+		g.mu.Unlock()
+		g.finish(t)
+		c, err := attached.Detach()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if (c.BackedOut != "") != lasts {
+			t.Errorf("held up for good %v: backed out %q", lasts, c.BackedOut)
+		}
+		if err := g.clean(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
