@@ -302,7 +302,7 @@ func twoSizes(repetitions int, double func(*results.Trial)) []results.Trial {
 		// A hundredth of a CPU for each vCPU of each guest.
 		g := &all[i].Guest
 		g.PairedNS, g.Dom0BeforeNS = 2e9, 1e8
-		g.Dom0DuringNS = 2e7*int64(all[i].VCPUs*(1+all[i].Neighbours))
+		g.Dom0DuringNS = 2e7 * int64(all[i].VCPUs*(1+all[i].Neighbours))
 	}
 	return all
 }
