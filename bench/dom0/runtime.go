@@ -11,11 +11,12 @@ import (
 // slackNS is how late sysmon's sleeps may end, in nanoseconds.
 const slackNS = 1_000_000_000
 
-// room sees to it that so many monitors can sleep at once and something else still
-// runs. With fewer Ps one monitor's sleep is another one's too, and their guests
-// wait for both.
+// room sees to it that so many monitors can sleep at once and what else there is
+// still runs. With fewer Ps one monitor's sleep is another one's too, and their guests
+// wait for both; with one more than monitors, beside other guests a hang was called
+// up to 7 s late.
 func room(monitors int) {
-	if n := monitors + 1; runtime.GOMAXPROCS(0) < n {
+	if n := 2 * monitors; runtime.GOMAXPROCS(0) < n {
 		runtime.GOMAXPROCS(n)
 	}
 }
@@ -26,7 +27,7 @@ func room(monitors int) {
 // wake-up that costs more than most of what the monitor does: without the
 // following, an event cost twice and a sample several times as much.
 //
-//   - Two Ps, and one more for each further monitor (room): a monitor keeps one
+//   - Two Ps for each monitor (room): a monitor keeps one
 //     while it sleeps, and what becomes ready meanwhile needs another; without an idle one sysmon takes a P away from a
 //     thread that is in a C call for 20 us and wakes another thread for it.
 //   - Timer slack for sysmon: its sleeps of 20 us end with the next interrupt of
