@@ -90,6 +90,11 @@ type Kernel struct {
 	WaitingTotal int       `json:"waiting_total,omitempty"`
 
 	Memory Memory `json:"memory,omitzero"`
+	// IOSectors counts the sectors of 512 bytes that reads and writes were to move when
+	// they were handed to block devices, since boot (PGPGIN and PGPGOUT); what carries
+	// no data, as a flush, and what bypasses the block layer is not in it. It is read
+	// before the task list is. 0 if it could not be read.
+	IOSectors uint64 `json:"io_sectors,omitempty"`
 	// Unreadable says what could not be read and why: a detector must not take
 	// it for absent.
 	Unreadable []string `json:"unreadable,omitempty"`

@@ -259,6 +259,17 @@ func TestTasks(t *testing.T) {
 	}
 	mutex := Waiting{PID: 300, Comm: "ip", Switches: 7, Stack: []string{"__mutex_lock.constprop.0", "rtnl_newlink"}, Lock: "rtnl_mutex", Owner: "kworker/0:1 (17)"}
 	disk := Waiting{PID: 400, Comm: "dd", Switches: 9, Stack: []string{"io_schedule", "folio_wait_bit_common"}, IOWait: true}
+	// A thread that does direct I/O and whose wait is cut in pieces of half a second.
+	woken := func(change func(g *guest, w *Waiting, i int)) func(g *guest, i int) {
+		return after(func(g *guest, i int) {
+			w := Waiting{PID: 402, Comm: "mkfs", Switches: uint64(i / 5), Stack: []string{"io_schedule_timeout", "submit_bio_wait", "__blkdev_direct_IO_simple"}, IOWait: true}
+			g.kernel.IOSectors = 4096
+			if change != nil {
+				change(g, &w, i)
+			}
+			g.wait(w)
+		})
+	}
 	runScenes(t, []scene{
 		{name: "mutex", each: stuck(mutex), class: ClassBlocked, scope: Partial, at: [2]int{75, 76}, evidence: "ip (300) has not run for 2500 ms: in uninterruptible sleep in __mutex_lock.constprop.0, waits for lock rtnl_mutex held by kworker/0:1 (17)"},
 		{name: "its owner is runnable", each: stuck(Waiting{PID: 300, Comm: "ip", Lock: "rtnl_mutex", Owner: "make (17)", OwnerRunnable: true}), n: 300},
@@ -306,6 +317,14 @@ func TestTasks(t *testing.T) {
 				g.kernel.Walked = 20
 			}
 		}), class: ClassIO, scope: Partial, at: [2]int{75, 76}, evidence: "dd (400)"},
+		{name: "woken to look whether its I/O is over", each: woken(nil), class: ClassIO, scope: Partial, at: [2]int{75, 76}, evidence: "mkfs (402) has done nothing for 2500 ms but look 5 times whether its I/O is over: in uninterruptible sleep in io_schedule_timeout"},
+		{name: "the same, and something is read every two seconds", each: woken(func(g *guest, w *Waiting, i int) { g.kernel.IOSectors += uint64(i/20) * 8 }), n: 500},
+		{name: "flushes one after the other", each: woken(func(g *guest, w *Waiting, i int) {
+			w.Stack = []string{"io_schedule_timeout", "submit_bio_wait", "blkdev_issue_flush", "blkdev_fsync"}
+		}), n: 500},
+		{name: "waits where nothing wakes it", each: woken(func(g *guest, w *Waiting, i int) { w.Stack = []string{"io_schedule", "folio_wait_bit_common"} }), n: 500},
+		{name: "wakes too often", each: woken(func(g *guest, w *Waiting, i int) { w.Switches *= 2 }), n: 500},
+		{name: "the count of I/O is not readable", each: woken(func(g *guest, w *Waiting, i int) { g.kernel.IOSectors = 0 }), n: 500},
 		{name: "msleep: only late", each: stuck(Waiting{PID: 300, Comm: "driver", Stack: []string{"msleep", "broken_probe"}}), n: 500,
 			class: ClassBlocked, scope: Partial, at: [2]int{350, 351}, evidence: "in msleep; judged by its length alone"},
 		{name: "looks once a second", each: func(g *guest, i int) {

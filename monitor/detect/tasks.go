@@ -7,7 +7,8 @@ import (
 
 // taskRule finds threads in uninterruptible sleep that do not come back: class
 // io if they wait for I/O, blocked if for a sleeping lock. A thread that has not
-// run since is one whose count of switches stands still.
+// run since is one whose count of switches stands still, or that has only looked
+// whether its I/O is over: see again.
 //
 // Early, on evidence: the stack or the lock says what it waits for, and nothing
 // says that things go on. While other waits for I/O end, the device is alive and
@@ -28,6 +29,9 @@ type taskRule struct {
 	level level
 	class Class
 	total int
+
+	sectors, wasSectors uint64 // Kernel.IOSectors of this look and the one before; 0 for not read
+	lookNS, wasNS       int64  // when those looks were
 }
 
 // wait is one stay of a thread in uninterruptible sleep.
@@ -40,6 +44,8 @@ type wait struct {
 	looks       int
 	unseen      int   // looks since then
 	kind        Class // io, blocked, or "" for neither
+	timed       bool  // it looks now and then whether its I/O is over
+	wakes       uint64
 	benign      bool
 	function    string // that tells the kind, or the innermost
 	lock, owner string
@@ -63,6 +69,7 @@ func (r *taskRule) restart(int) {
 	}
 	r.waits = r.waits[:0]
 	r.ioNS, r.overs, r.looks, r.level = 0, 0, 0, blind
+	r.sectors, r.wasSectors, r.lookNS, r.wasNS = 0, 0, 0, 0
 }
 
 func (r *taskRule) observe(s *step) level {
@@ -74,6 +81,8 @@ func (r *taskRule) observe(s *step) level {
 		return r.level // the task list could not be read at all
 	}
 	r.looks++
+	r.wasSectors, r.sectors = r.sectors, k.IOSectors
+	r.wasNS, r.lookNS = r.lookNS, s.t
 	r.total = max(k.WaitingTotal, len(k.Waiting))
 	for i := range k.Waiting[:min(len(k.Waiting), MaxWaiting)] {
 		r.meet(s.t, &k.Waiting[i])
@@ -124,7 +133,9 @@ func (r *taskRule) meet(t int64, k *Waiting) {
 			break
 		}
 	}
-	if w != nil && w.switches == k.Switches && w.comm == k.Comm {
+	if w != nil && w.comm == k.Comm && (w.switches == k.Switches || r.again(w, k)) {
+		w.wakes += k.Switches - w.switches
+		w.switches = k.Switches
 		if w.lastNS != t {
 			w.lastNS, w.unseen = t, 0
 			w.looks++
@@ -132,6 +143,7 @@ func (r *taskRule) meet(t int64, k *Waiting) {
 		// A stack or an owner may be unreadable now and then.
 		if w.kind == "" {
 			w.kind, w.function, w.benign = reasonOf(k)
+			w.timed = w.kind == ClassIO && timedWait(k.Stack)
 		}
 		if k.Lock != "" {
 			w.lock = k.Lock
@@ -153,9 +165,43 @@ func (r *taskRule) meet(t int64, k *Waiting) {
 	}
 	*w = wait{pid: k.PID, comm: k.Comm, switches: k.Switches, sinceNS: t, lastNS: t, looks: 1, lock: k.Lock, owner: k.Owner, ownerRuns: k.OwnerRunnable}
 	w.kind, w.function, w.benign = reasonOf(k)
+	w.timed = w.kind == ClassIO && timedWait(k.Stack)
 	if w.kind == ClassIO {
 		r.ioNS = t
 	}
+}
+
+// timedWake is more often than the kernel lets a thread look whether its I/O is
+// over: every half of hung_task_timeout_secs, which is a second at least.
+const timedWake = 250e6
+
+// again reports whether a thread that has run since the last look is still in the
+// wait it was in then. Who waits for a block device in blk_io_schedule or
+// blk_wait_io is woken at half the hung-task timeout, so that the kernel's own
+// watchdog does not report it, and sleeps again. It cannot have begun another wait
+// of that kind without handing a read or a write to a device, and none was.
+func (r *taskRule) again(w *wait, k *Waiting) bool {
+	if !w.timed || w.lastNS != r.wasNS || r.sectors == 0 || r.sectors != r.wasSectors || !timedWait(k.Stack) {
+		return false
+	}
+	most := 1 + uint64(r.lookNS-r.wasNS)/timedWake
+	return k.Switches-w.switches <= most // a count that went back is a large number
+}
+
+// timedWait reports whether a thread waits for a read or a write where the kernel
+// wakes it now and then. Flushes, discards and what acts on zones wait there too,
+// and are left out: they are not counted as I/O.
+func timedWait(stack []string) bool {
+	timed := false
+	for _, f := range stack[:min(len(stack), maxCallers)] {
+		switch f = bare(f); {
+		case f == "blk_io_schedule", f == "submit_bio_wait":
+			timed = true
+		case hasPrefix(f, "blkdev_issue_", "blkdev_zone_"):
+			return false
+		}
+	}
+	return timed
 }
 
 // over notes that a wait has ended: the device or the lock is alive.
@@ -331,6 +377,9 @@ func (r *taskRule) verdict(s *step) Verdict {
 
 func (w *wait) evidence(t int64) string {
 	e := fmt.Sprintf("thread %s (%d) has not run for %d ms: in uninterruptible sleep", w.comm, w.pid, (t-w.sinceNS)/1e6)
+	if w.wakes > 0 {
+		e = fmt.Sprintf("thread %s (%d) has done nothing for %d ms but look %d times whether its I/O is over: in uninterruptible sleep", w.comm, w.pid, (t-w.sinceNS)/1e6, w.wakes)
+	}
 	if w.function != "" {
 		e += " in " + w.function
 	}

@@ -58,7 +58,7 @@ var fakeFields = map[string]Field{
 }
 
 var fakeConstants = map[string]int64{"NR_FREE_PAGES": 0, "PGSCAN_KSWAPD": 1, "PGSCAN_DIRECT": 2, "PGSTEAL_KSWAPD": 3, "PGMAJFAULT": 4,
-	"ALLOCSTALL_NORMAL": 5, "OOM_KILL": 6, "WORKINGSET_REFAULT_ANON": 1, "WORKINGSET_REFAULT_FILE": 2}
+	"ALLOCSTALL_NORMAL": 5, "OOM_KILL": 6, "PGPGIN": 7, "PGPGOUT": 8, "WORKINGSET_REFAULT_ANON": 1, "WORKINGSET_REFAULT_FILE": 2}
 
 // fakeLayout is a Layout in which some names may be missing.
 type fakeLayout struct {
@@ -227,7 +227,7 @@ func newFakeGuest(slide uint64) *fakeGuest {
 		for off, n := range map[uint64]uint32{4: 1 << 20, 8: 30, 0x10: 1 << 20, 0x30: 5, 0x34: 1 << 20, 0x44: 200} {
 			g.u32(percpu(cpu)+fakeSymbols["irq_stat"]+off, n)
 		}
-		for i := range uint64(7) {
+		for i := range uint64(9) {
 			g.u64(percpu(cpu)+fakeSymbols["vm_event_states"]+8*i, 10*i)
 		}
 	}

@@ -222,7 +222,7 @@ func TestLook(t *testing.T) {
 	want := detect.Kernel{
 		MonotonicNS: 6e9 + 5, Panicking: -1, Threads: 7, Forks: 77, Walked: 7, LargestComm: "work", LargestCount: 3, WaitingTotal: 1,
 		Waiting: []detect.Waiting{{PID: 3, Comm: "waiter", Switches: 42, IOWait: true, Stack: []string{"__mutex_lock", "do_work", "kthread"}, Lock: "big_lock", Owner: "holder (4)"}},
-		Memory:  detect.Memory{TotalPages: 16384, FreePages: 9000, Scanned: 60, Stolen: 60, Refaults: 7, MajorFault: 80, Stalls: 100, OOMKills: 120},
+		Memory:  detect.Memory{TotalPages: 16384, FreePages: 9000, Scanned: 60, Stolen: 60, Refaults: 7, MajorFault: 80, Stalls: 100, OOMKills: 120}, IOSectors: 300,
 	}
 	k := mustOpen(t, g)
 	got := detect.Kernel{Unreadable: []string{"left over"}, Panicking: 3}

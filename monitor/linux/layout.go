@@ -36,13 +36,14 @@ type Field struct {
 }
 
 // events are the constants of vm_event_item whose counters make up a field of
-// detect.Memory. A kernel has some of each.
-var events = struct{ scanned, stolen, major, stalls, oom []string }{
+// detect.Memory, or detect.Kernel.IOSectors. A kernel has some of each.
+var events = struct{ scanned, stolen, major, stalls, oom, io []string }{
 	scanned: []string{"PGSCAN_KSWAPD", "PGSCAN_DIRECT", "PGSCAN_KHUGEPAGED", "PGSCAN_PROACTIVE"},
 	stolen:  []string{"PGSTEAL_KSWAPD", "PGSTEAL_DIRECT", "PGSTEAL_KHUGEPAGED", "PGSTEAL_PROACTIVE"},
 	major:   []string{"PGMAJFAULT"},
 	stalls:  []string{"ALLOCSTALL_DMA", "ALLOCSTALL_DMA32", "ALLOCSTALL_NORMAL", "ALLOCSTALL_MOVABLE", "ALLOCSTALL_DEVICE"},
 	oom:     []string{"OOM_KILL"},
+	io:      []string{"PGPGIN", "PGPGOUT"},
 }
 
 // refaults are those of node_stat_item; before 5.9 there was one for both.
@@ -79,7 +80,7 @@ func Fields() []string {
 		"tk_data.timekeeper?", "seqcount_raw_spinlock_t?", "cpuinfo_x86.x86_capability?",
 		"enum NR_FREE_PAGES?",
 	}
-	for _, list := range [][]string{events.scanned, events.stolen, events.major, events.stalls, events.oom, refaults} {
+	for _, list := range [][]string{events.scanned, events.stolen, events.major, events.stalls, events.oom, events.io, refaults} {
 		for _, c := range list {
 			f = append(f, "enum "+c+"?")
 		}

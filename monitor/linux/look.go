@@ -62,7 +62,7 @@ type task struct {
 type lookSymbols struct {
 	initTask, threads, forks, panicCPU, timekeeping uint64
 	totalRAM, zones, nodes                          uint64
-	eventSums                                       [5][]uint64 // offsets in vm_event_states, in the order of events
+	eventSums                                       [6][]uint64 // offsets in vm_event_states, in the order of events
 	eventSpan                                       span        // that holds them all
 	refaults                                        []uint64    // offsets in vm_node_stat
 	free                                            place       // in vm_zone_stat
@@ -91,7 +91,7 @@ func (k *Kernel) findSymbols() {
 		timekeeping: at("tk_core"), totalRAM: at("_totalram_pages", "totalram_pages"), zones: at("vm_zone_stat"), nodes: at("vm_node_stat"),
 		refaults: counters(refaults),
 	}
-	for i, names := range [...][]string{events.scanned, events.stolen, events.major, events.stalls, events.oom} {
+	for i, names := range [...][]string{events.scanned, events.stolen, events.major, events.stalls, events.oom, events.io} {
 		k.eventSums[i] = counters(names)
 		for _, off := range k.eventSums[i] {
 			if k.eventSpan.len == 0 {
@@ -203,10 +203,10 @@ func (k *Kernel) memory(out *detect.Kernel, number func(string, uint64) uint64, 
 			m.Refaults += uint64(max(0, int64(number("vm_node_stat", k.nodes+off))))
 		}
 	}
-	sums := [...]*uint64{&m.Scanned, &m.Stolen, &m.MajorFault, &m.Stalls, &m.OOMKills}
+	sums := [...]*uint64{&m.Scanned, &m.Stolen, &m.MajorFault, &m.Stalls, &m.OOMKills, &out.IOSectors}
 	for i := range sums {
 		if len(k.eventSums[i]) == 0 {
-			lost("counters of "+[...]string{"scanned pages", "reclaimed pages", "major faults", "stalled allocations", "OOM kills"}[i], errAbsent)
+			lost("counters of "+[...]string{"scanned pages", "reclaimed pages", "major faults", "stalled allocations", "OOM kills", "I/O"}[i], errAbsent)
 		}
 	}
 	for c := range k.cpus {
