@@ -228,6 +228,27 @@ func TestPasses(t *testing.T) {
 	}
 }
 
+// TestHeardAll: a trap in common stays shut until every vCPU was heard of, unless
+// one of them has used up far too much or is alone.
+func TestHeardAll(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		heard []bool
+		spent []int
+		want  bool
+	}{
+		{"alone and silent", []bool{false}, []int{DefaultPasses}, true},
+		{"one is silent", []bool{true, false}, []int{DefaultPasses, 0}, false},
+		{"both were heard", []bool{true, true}, []int{DefaultPasses, 1}, true},
+		{"one has used up too much", []bool{true, false}, []int{4 * DefaultPasses, 0}, true},
+	} {
+		s := &Session{cfg: Config{Passes: DefaultPasses}, heard: tt.heard, spent: tt.spent}
+		if got := s.heardAll(); got != tt.want {
+			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
 // TestLongPass: stops that begin no pass use a sampling period up, the later the
 // more often that has happened; what begins one starts over.
 func TestLongPass(t *testing.T) {
