@@ -1,10 +1,12 @@
 package figure
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"image/color"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -37,6 +39,14 @@ type Timeline struct {
 type TimelineSample struct {
 	NS    int64 // of dom0's clock
 	VCPUs []TimelineVCPU
+	// Violations are EPT violations as the hypervisor traced them; nil if it did not.
+	Violations *TimelineViolations
+}
+
+// TimelineViolations counts EPT violations by class, since some instant before
+// the first sample.
+type TimelineViolations struct {
+	Permission, Lazy, Other uint64
 }
 
 // TimelineVCPU is one vCPU in a sample. Counters are since some instant before
@@ -52,8 +62,12 @@ type TimelineVCPU struct {
 type interval struct {
 	from, to          float64 // seconds
 	run               []float64
-	switches, signals float64 // a second, all vCPUs together; switches negative if not known
+	switches, signals float64   // a second, all vCPUs together; switches negative if not known
+	violations        []float64 // a second, by class as in violationClasses; nil if not known
 }
+
+// violationClasses are what the violations of a time line are told apart by.
+var violationClasses = []string{"permission", "lazy", "other"}
 
 // maxSamples bounds a time line: more cannot be told apart at the width of a page.
 const maxSamples = 20000
@@ -87,6 +101,11 @@ func (t *Timeline) intervals() ([]interval, error) {
 			v.switches += max(0, float64(int64(is.Switches-was.Switches))) / seconds
 		}
 		v.switches = max(v.switches, -1)
+		if was, is := a.Violations, b.Violations; was != nil && is != nil {
+			for _, n := range []int64{int64(is.Permission - was.Permission), int64(is.Lazy - was.Lazy), int64(is.Other - was.Other)} {
+				v.violations = append(v.violations, max(0, float64(n))/seconds)
+			}
+		}
 		all = append(all, v)
 	}
 	return all, nil
@@ -104,6 +123,12 @@ func (t *Timeline) Figure() (*Figure, error) {
 		Name: "timeline", Title: "One trial as its monitor saw it", width: width, height: 2.55*vg.Inch + vg.Length(n)*24,
 		rows: [][]string{{"host", "scenario", "mechanism", "from_s", "to_s", "switches_per_s", "signals_per_s"}},
 	}
+	if traced(intervals) {
+		f.height += violationsHeight
+	}
+	for _, class := range violationClasses {
+		f.rows[0] = append(f.rows[0], "ept_"+class+"_per_s")
+	}
 	for j := range n {
 		f.rows[0] = append(f.rows[0], fmt.Sprintf("vcpu%d_run_share", j))
 	}
@@ -112,12 +137,19 @@ func (t *Timeline) Figure() (*Figure, error) {
 		if v.switches >= 0 {
 			row[5] = number(v.switches)
 		}
+		for i := range violationClasses {
+			cell := ""
+			if v.violations != nil {
+				cell = number(v.violations[i])
+			}
+			row = append(row, cell)
+		}
 		for _, share := range v.run {
 			row = append(row, number(share))
 		}
 		f.rows = append(f.rows, row)
 	}
-	f.caption = t.caption()
+	f.caption = t.caption(traced(intervals))
 	f.paint = func(c draw.Canvas) { t.draw(sheet(c, t.title()), intervals) }
 	return f, nil
 }
@@ -130,10 +162,15 @@ func (t *Timeline) title() string {
 	return fmt.Sprintf("host: %s%s; %s; %s; guest: %s", t.Host, note, t.Scenario, t.Mechanism, t.Guest)
 }
 
-func (t *Timeline) caption() string {
+func (t *Timeline) caption(traced bool) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s.\n\nOne trial as its monitor saw it, sample by sample. Above: task switches of the guest a second, as its own run queues count them, and the signals of the mechanism, "+
-		"which sees fewer, on purpose. Below: the share of the time that each vCPU ran, full height being all of it, and below it the task that ran when it was sampled, where it changed. ", t.title())
+		"which sees fewer, on purpose. ", t.title())
+	if traced {
+		b.WriteString("In the middle: EPT violations of the guest a second by class, on a logarithmic axis, as the hypervisor traced them: permission, on the frame that the monitor restricts; lazy, an altp2m view filled; " +
+			"other, devices and large pages. Those before the first sample, while the monitor attached, are not shown. ")
+	}
+	b.WriteString("Below: the share of the time that each vCPU ran, full height being all of it, and below it the task that ran when it was sampled, where it changed. ")
 	switch {
 	case !t.Fault:
 		b.WriteString("There was no fault; 0 is the first sample.")
@@ -165,6 +202,10 @@ func (t *Timeline) draw(c draw.Canvas, intervals []interval) {
 		known = known || v.switches >= 0
 	}
 	lanes := vg.Length(n)*24 + 34 // with the time axis
+	middle := vg.Length(0)
+	if traced(intervals) {
+		middle = violationsHeight
+	}
 	p := newPlot()
 	p.Y.Tick.Length = 3
 	p.X.Min, p.X.Max = first, last+(last-first)*0.01
@@ -189,30 +230,113 @@ func (t *Timeline) draw(c draw.Canvas, intervals []interval) {
 	q.Y.Tick.Marker = plot.ConstantTicks(names)
 	q.Add(hang{t, last}, runs{t, intervals}, marks{t, false})
 
-	c.FillText(textStyle(textSize, grey, text.XLeft, text.YTop), vg.Point{X: c.Min.X, Y: c.Max.Y - 13}, "Task switches of the guest, and those that the mechanism saw; below, how much of the time each vCPU ran")
+	says := "Task switches of the guest, and those that the mechanism saw; below, how much of the time each vCPU ran"
+	if middle > 0 {
+		says = "Task switches of the guest, and those that the mechanism saw; EPT violations; how much of the time each vCPU ran"
+	}
+	c.FillText(textStyle(textSize, grey, text.XLeft, text.YTop), vg.Point{X: c.Min.X, Y: c.Max.Y - 13}, says)
 	keys := []key{{"signals of the mechanism", func(c *draw.Canvas, at vg.Point) { box(c, skyBlue, at.X-4, at.Y-3, at.X+4, at.Y+3) }}}
 	if known {
 		keys = append([]key{{"task switches, as the guest counts", func(c *draw.Canvas, at vg.Point) { c.StrokeLine2(switchLine, at.X-4, at.Y, at.X+4, at.Y) }}}, keys...)
 	}
+	var m *plot.Plot
+	if middle > 0 {
+		most := 10.0
+		shown := make([]bool, len(violationClasses))
+		for _, v := range intervals {
+			for i, rate := range v.violations {
+				shown[i] = shown[i] || rate > 0
+				most = max(most, rate)
+			}
+		}
+		m = newPlot()
+		m.Y.Tick.Length = 3
+		m.X.Min, m.X.Max = p.X.Min, p.X.Max
+		m.Y.Min, m.Y.Max = 1, math.Pow(10, math.Ceil(math.Log10(most)))
+		m.Y.Scale, m.Y.Tick.Marker = plot.LogScale{}, decades{}
+		m.Y.Label.Text = "violations/s"
+		m.X.Tick.Marker = plot.ConstantTicks(nil)
+		m.Add(hang{t, last}, ept{intervals}, marks{t, false})
+		for i, class := range violationClasses {
+			if shown[i] {
+				keys = append(keys, key{"EPT " + class, func(c *draw.Canvas, at vg.Point) { box(c, classColor(class), at.X-4, at.Y-3, at.X+4, at.Y+3) }})
+			}
+		}
+	}
 	keys = append(keys, key{"vCPU runs", func(c *draw.Canvas, at vg.Point) { box(c, green, at.X-4, at.Y-3, at.X+4, at.Y+3) }})
 	drawLegend(c, keys)
-	upper := draw.Crop(c, 0, 0, foot+lanes, -head-9) // room for the names of the marks
+	upper := draw.Crop(c, 0, 0, foot+lanes+middle, -head-9) // room for the names of the marks
 	lower := draw.Crop(c, 0, 0, foot, 0)
 	lower.Max.Y = lower.Min.Y + lanes
-	// Both have their data in the same columns.
-	plots := [][]*plot.Plot{{p}, {q}}
-	left := vg.Length(0)
-	for i, at := range []draw.Canvas{upper, lower} {
-		left = max(left, plots[i][0].DataCanvas(at).Min.X-at.Min.X)
+	plots, places := []*plot.Plot{p, q}, []draw.Canvas{upper, lower}
+	if m != nil {
+		between := draw.Crop(c, 0, 0, foot+lanes+2, 0)
+		between.Max.Y = between.Min.Y + middle - 8
+		plots, places = append(plots, m), append(places, between)
 	}
-	p.Draw(shifted(p, upper, left))
-	q.Draw(shifted(q, lower, left))
+	// All have their data in the same columns.
+	left := vg.Length(0)
+	for i, at := range places {
+		left = max(left, plots[i].DataCanvas(at).Min.X-at.Min.X)
+	}
+	for i, at := range places {
+		plots[i].Draw(shifted(plots[i], at, left))
+	}
+}
+
+// violationsHeight is what a panel of EPT violations adds to a time line.
+const violationsHeight = vg.Length(66)
+
+// traced reports whether the violations of some interval are known.
+func traced(intervals []interval) bool {
+	return slices.ContainsFunc(intervals, func(v interval) bool { return v.violations != nil })
 }
 
 // shifted is the canvas with so much taken off its left that the plot's data begin
 // left of its edge.
 func shifted(p *plot.Plot, c draw.Canvas, left vg.Length) draw.Canvas {
 	return draw.Crop(c, left-(p.DataCanvas(c).Min.X-c.Min.X), 0, 0, 0)
+}
+
+// ept draws EPT violations, which differ by orders of magnitude between classes:
+// each class has a bar from the axis up, narrower from class to class the fewer
+// there are of it.
+type ept struct{ intervals []interval }
+
+func (r ept) Plot(c draw.Canvas, p *plot.Plot) {
+	x, y := p.Transforms(&c)
+	for _, t := range p.Y.Tick.Marker.Ticks(p.Y.Min, p.Y.Max) {
+		if t.Value > p.Y.Min {
+			c.StrokeLine2(guideLine, c.Min.X, y(t.Value), c.Max.X, y(t.Value))
+		}
+	}
+	for _, v := range r.intervals {
+		order := make([]int, len(v.violations))
+		for i := range order {
+			order[i] = i
+		}
+		slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(v.violations[j], v.violations[i]) })
+		x0, x1 := x(v.from), x(v.to)
+		for n, i := range order {
+			rate := v.violations[i]
+			if rate <= p.Y.Min {
+				break
+			}
+			narrow := (x1 - x0) * vg.Length(n) / vg.Length(2*len(order))
+			box(&c, classColor(violationClasses[i]), x0+narrow, y(p.Y.Min), x1-narrow, y(rate))
+		}
+	}
+}
+
+// decades are the powers of ten of an axis, each labelled.
+type decades struct{}
+
+func (decades) Ticks(min, max float64) []plot.Tick {
+	var out []plot.Tick
+	for v := math.Pow(10, math.Ceil(math.Log10(min))); v <= max*1.001; v *= 10 {
+		out = append(out, plot.Tick{Value: v, Label: strconv.FormatFloat(v, 'f', -1, 64)})
+	}
+	return out
 }
 
 var switchLine = draw.LineStyle{Color: black, Width: 0.9}
@@ -314,12 +438,21 @@ type marks struct {
 
 func (m marks) Plot(c draw.Canvas, p *plot.Plot) {
 	x, _ := p.Transforms(&c)
+	free := c.Min.X // right of the names so far
 	mark := func(at float64, name string, style draw.LineStyle, side text.XAlignment) {
 		c.StrokeLine2(style, x(at), c.Min.Y, x(at), c.Max.Y)
-		if m.named {
-			sty := textStyle(textSize, style.Color, side, text.YBottom)
-			c.FillText(sty, vg.Point{X: x(at), Y: c.Max.Y + 1}, name)
+		if !m.named {
+			return
 		}
+		sty := textStyle(textSize, style.Color, side, text.YBottom)
+		wide := sty.Width(name)
+		left := x(at) + wide*vg.Length(side)
+		if side == text.XLeft && left < free { // beside its line, but not on another's name
+			left = free
+		}
+		sty.XAlign = text.XLeft
+		c.FillText(sty, vg.Point{X: left, Y: c.Max.Y + 1}, name)
+		free = left + wide + 4
 	}
 	if m.t.Fault {
 		mark(0, "fault", draw.LineStyle{Color: vermilion, Width: 1.3}, text.XCenter)

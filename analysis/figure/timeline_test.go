@@ -28,6 +28,9 @@ func madeUpTimeline(vcpus int) *Timeline {
 			}
 			s.VCPUs = append(s.VCPUs, *v)
 		}
+		if vcpus < 8 { // with more the hypervisor was not traced
+			s.Violations = &TimelineViolations{Permission: uint64(3 * i), Lazy: uint64(40 * min(i, 14)), Other: uint64(i / 12)}
+		}
 		t.Samples = append(t.Samples, s)
 	}
 	return t

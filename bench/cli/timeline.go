@@ -31,7 +31,7 @@ type timelineFlags struct {
 }
 
 func timelineCommand(ctx context.Context, env *Env, args []string) error {
-	f := flags(env, "timeline", "SCENARIO|STREAM", "Draw one trial as its monitor saw it: task switches, signals, what each vCPU did, the fault and the verdict. A SCENARIO is tried once in the lab and its stream of observations kept; a STREAM (a file ending in .jsonl) is drawn without a lab.")
+	f := flags(env, "timeline", "SCENARIO|STREAM", "Draw one trial as its monitor saw it: task switches, signals, EPT violations, what each vCPU did, the fault and the verdict. A SCENARIO is tried once in the lab and its stream of observations kept; a STREAM (a file ending in .jsonl) is drawn without a lab.")
 	var t timelineFlags
 	f.StringVar(&t.mechanism, "mechanism", "exec-altp2m", "`name` of the mechanism (hangbench list mechanisms)")
 	f.IntVar(&t.vcpus, "vcpus", 1, "vCPUs of the lab's guest, 1 to 8")
@@ -181,6 +181,9 @@ func timeline(h *detect.Header, stream []detect.Observation) (*figure.Timeline, 
 	for i := range stream {
 		o := &stream[i]
 		s := figure.TimelineSample{NS: o.TimeNS - from}
+		if o.EPT != nil {
+			s.Violations = &figure.TimelineViolations{Permission: o.EPT.Permission, Lazy: o.EPT.Lazy, Other: o.EPT.Other}
+		}
 		for _, v := range o.VCPUs {
 			c := figure.TimelineVCPU{RunNS: v.CPUTimeNS, Signals: v.Signals}
 			if v.Queue != nil {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -341,9 +342,17 @@ func (g *Guest) Run(ctx context.Context, p plan.Trial, taken *Recording) (result
 		return results.Trial{}, err
 	}
 	var record func(*detect.Observation)
+	var traced atomic.Pointer[tracer]
 	injected, lifted := func(int64) {}, func(int64) {}
 	if taken != nil {
-		record, injected = taken.add, func(t0 int64) { taken.T0NS = t0 }
+		record = func(o *detect.Observation) {
+			if tr := traced.Load(); tr != nil {
+				o.EPT = tr.soFar()
+			}
+			taken.add(o)
+			o.EPT = nil // o is used again
+		}
+		injected = func(t0 int64) { taken.T0NS = t0 }
 		lifted = func(at int64) { taken.LiftedNS = at }
 	}
 	listen := func() ([]byte, error) { return nil, nil }
@@ -392,7 +401,12 @@ func (g *Guest) Run(ctx context.Context, p plan.Trial, taken *Recording) (result
 					traps = append(traps, p.GFN)
 				}
 			}
-			return startTrace(g.host.xen, g.Domid, traps, xcdriver.Access(m.Traced), m.Views)
+			tr, err := startTrace(g.host.xen, g.Domid, traps, xcdriver.Access(m.Traced), m.Views)
+			if err != nil {
+				return nil, err
+			}
+			traced.Store(tr)
+			return tr, nil
 		},
 		Injected: injected,
 		Lifted:   lifted,

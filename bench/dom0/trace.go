@@ -9,6 +9,7 @@ import (
 
 	"hangbench/bench/trial"
 	xc "hangbench/cgo/xenctrl"
+	"hangbench/monitor/detect"
 )
 
 // tracer counts a guest's EPT violations from Xen's trace buffers, which it
@@ -20,11 +21,13 @@ type tracer struct {
 	access xc.Access // what it leaves of them
 	views  bool
 	owners xc.Owners
-	counts trial.Violations
+	stop   chan struct{}
+	wg     sync.WaitGroup
 
-	stop chan struct{}
-	wg   sync.WaitGroup
-	err  error // of the goroutine
+	mu     sync.Mutex // the fields below
+	counts trial.Violations
+	err    error // of emptying the buffers
+	ended  bool
 }
 
 // drainPeriod is short enough for buffers of 64 pages (256 KiB) at several
@@ -59,13 +62,38 @@ func startTrace(xen *xc.Xen, domid int, traps []uint64, access xc.Access, views 
 			case <-tr.stop:
 				return
 			case <-tick.C:
-				if tr.err = tr.t.Drain(tr.record); tr.err != nil {
+				if tr.drain() != nil {
 					return
 				}
 			}
 		}
 	})
 	return tr, nil
+}
+
+// drain empties the buffers, unless that has failed before or the trace has ended.
+func (tr *tracer) drain() error {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	if tr.err == nil && !tr.ended {
+		tr.err = tr.t.Drain(tr.record)
+	}
+	return tr.err
+}
+
+// soFar is what was counted until now, for a recording; nil once the trace has
+// failed or ended.
+func (tr *tracer) soFar() *detect.EPT {
+	if tr.drain() != nil {
+		return nil
+	}
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	if tr.ended {
+		return nil
+	}
+	n := &tr.counts
+	return &detect.EPT{Permission: n.Trapped, Lazy: n.Lazy, Other: n.MMIO + n.Superpage + n.Residual}
 }
 
 // record counts one trace record. Violations of other guests are not ours; as
@@ -101,6 +129,9 @@ func (tr *tracer) record(r *xc.Record) {
 func (tr *tracer) Stop() (trial.Violations, error) {
 	close(tr.stop)
 	tr.wg.Wait()
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	tr.ended = true
 	err := tr.err
 	if err == nil {
 		err = errors.Join(tr.t.Stop(), tr.t.Drain(tr.record))

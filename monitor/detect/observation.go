@@ -9,6 +9,17 @@ type Observation struct {
 	// Kernel is what a look at the guest's task list and counters showed; nil in
 	// observations without such a look, which costs more than the rest together.
 	Kernel *Kernel `json:"kernel,omitempty"`
+	// EPT is there in a stream recorded beside a trace of the hypervisor. No rule
+	// looks at it.
+	EPT *EPT `json:"ept,omitempty"`
+}
+
+// EPT counts the guest's EPT violations by what caused them, from the start of
+// the trace to the observation.
+type EPT struct {
+	Permission uint64 `json:"permission"` // denied by what the monitor restricts
+	Lazy       uint64 `json:"lazy"`       // an altp2m view filled from the host p2m
+	Other      uint64 `json:"other"`      // devices, large pages, anything else
 }
 
 // Domain is the state of the guest as a whole, as the hypervisor has it.
