@@ -60,12 +60,18 @@ func (t *Trial) Validate() error {
 	}
 	last := int64(0)
 	for i, a := range t.Alarms {
-		if a.StartNS < last || a.EndNS != nil && *a.EndNS < a.StartNS {
+		if a.StartNS < last || a.ends() < a.StartNS {
 			return fmt.Errorf("trial %d: alarm %d is out of order", t.Trial, i)
 		}
-		if a.EndNS != nil {
-			last = *a.EndNS
+		last = a.ends()
+	}
+	for i, a := range t.NeighbourAlarms { // of several neighbours, one after the other
+		if a.StartNS < 0 || a.ends() < a.StartNS {
+			return fmt.Errorf("trial %d: a neighbour's alarm %d ends before it begins, or begins before the window", t.Trial, i)
 		}
+	}
+	if t.Neighbours < 0 || t.Neighbours == 0 && len(t.NeighbourAlarms) > 0 {
+		return fmt.Errorf("trial %d: %d alarms about %d neighbours", t.Trial, len(t.NeighbourAlarms), t.Neighbours)
 	}
 	if t.AllClearNS != nil && *t.AllClearNS < 0 {
 		return fmt.Errorf("trial %d: all_clear_ns %d is negative", t.Trial, *t.AllClearNS)
@@ -88,6 +94,14 @@ func (t *Trial) Validate() error {
 		return fmt.Errorf("trial %d: ept.total is %d, its classes add up to %d", t.Trial, e.Total, sum)
 	}
 	return nil
+}
+
+// ends is when the alarm was over; for one that was not, when it began.
+func (a *Alarm) ends() int64 {
+	if a.EndNS == nil {
+		return a.StartNS
+	}
+	return *a.EndNS
 }
 
 // thresholdName is what a threshold may be called; results know none of them by

@@ -135,6 +135,9 @@ type Detector struct {
 	unheard string     // why the last observation judged nothing
 	unread  []bool     // by vCPU: its run queue was not read at the last observation
 	looked  bool       // there was a look at the kernel since the last restart
+	boots   bool       // the kernel was booting when it was looked at last
+	bootNS  int64      // first look that said so
+	ran     bool       // it has been seen running: it does not boot again
 	unseen  []string   // what the last look could not read
 
 	hang     Verdict // that goes on; Class is empty if none does
@@ -167,6 +170,7 @@ func NewDetector(t Thresholds) *Detector {
 // Observations must come in order of time; one from the past is ignored.
 func (d *Detector) Observe(o *Observation) (Verdict, bool) {
 	d.recovery = Recovery{}
+	booting := d.booting(o)
 	if len(d.last) != len(o.VCPUs) || !d.seen { // first observation, or vCPUs were plugged
 		n := len(o.VCPUs)
 		d.last, d.queues = make([]VCPU, n), make([]RunQueue, n)
@@ -192,6 +196,8 @@ func (d *Detector) Observe(o *Observation) (Verdict, bool) {
 		return d.anew(o, "the guest has ended itself")
 	case gap:
 		return d.anew(o, "nothing was observed for a time")
+	case booting:
+		return d.anew(o, "the guest boots")
 	}
 	d.unheard = ""
 	d.take(o, dt)
@@ -205,6 +211,20 @@ func (d *Detector) Observe(o *Observation) (Verdict, bool) {
 	v, report := d.judge(worst)
 	d.keep(o)
 	return v, report
+}
+
+// booting reports whether the guest boots, and has not done so for too long. A
+// kernel that starts has interrupts off for longer than any that runs may, and
+// waits for devices in loops; whoever never gets through is judged after all.
+func (d *Detector) booting(o *Observation) bool {
+	if k := o.Kernel; k != nil && k.Phase != "" {
+		boots := k.Phase == PhaseBooting && !d.ran
+		if boots && !d.boots {
+			d.bootNS = o.TimeNS
+		}
+		d.boots, d.ran = boots, d.ran || k.Phase == PhaseRunning
+	}
+	return d.boots && o.TimeNS-d.bootNS < int64(d.t.Boot)
 }
 
 // anew takes an observation that has no usable one before it. A panic needs none.

@@ -86,6 +86,9 @@ type Kernel struct {
 	// MonotonicNS is the guest's CLOCK_MONOTONIC when it last updated its
 	// timekeeping: it lags behind by a tick, or by a nap of an idle guest.
 	MonotonicNS int64 `json:"monotonic_ns,omitempty"`
+	// Phase is how far the kernel has come (system_state): "booting" until it starts
+	// the first process, "running" from then on; empty if it could not be read.
+	Phase string `json:"phase,omitempty"`
 	// Panicking is the CPU that panics (panic_cpu), -1 for none.
 	Panicking int `json:"panicking"`
 
@@ -110,6 +113,12 @@ type Kernel struct {
 	// it for absent.
 	Unreadable []string `json:"unreadable,omitempty"`
 }
+
+// Phases of a kernel's life.
+const (
+	PhaseBooting = "booting"
+	PhaseRunning = "running"
+)
 
 // MaxWaiting bounds Kernel.Waiting.
 const MaxWaiting = 32

@@ -96,6 +96,44 @@ func TestHard(t *testing.T) {
 	})
 }
 
+// TestBooting: a kernel that starts is not judged, unless it panics or never gets
+// through.
+func TestBooting(t *testing.T) {
+	starts := func(phase func(i int) string) func(g *guest, i int) {
+		return func(g *guest, i int) {
+			g.run(0, "delay_tsc", false)
+			if g.kernel.Phase = phase(i); i%5 != 0 {
+				g.o.Kernel = nil
+			}
+		}
+	}
+	runScenes(t, []scene{
+		{name: "interrupts off", each: starts(func(int) string { return PhaseBooting }), n: 600},
+		{name: "never gets through", each: starts(func(int) string { return PhaseBooting }), n: 700, class: ClassHard, scope: Full, at: [2]int{603, 608}, evidence: "delay_tsc"},
+		{name: "gets through and hangs", each: starts(func(i int) string {
+			if i < 50 {
+				return PhaseBooting
+			}
+			return PhaseRunning
+		}), class: ClassHard, scope: Full, at: [2]int{54, 57}, evidence: "delay_tsc"},
+		{name: "it cannot be read how far it is", each: starts(func(int) string { return "" }), class: ClassHard, scope: Full, at: [2]int{4, 7}, evidence: "delay_tsc"},
+		{name: "says that it boots again", each: starts(func(i int) string {
+			if i == 0 {
+				return PhaseRunning
+			}
+			return PhaseBooting
+		}), class: ClassHard, scope: Full, at: [2]int{4, 7}, evidence: "delay_tsc"},
+		{name: "panics", each: func(g *guest, i int) {
+			starts(func(int) string { return PhaseBooting })(g, i)
+			if g.o.Kernel != nil && i >= 20 {
+				g.kernel.Panicking = 0
+			}
+		}, class: ClassPanic, scope: Full, at: [2]int{20, 25}, evidence: "panic"},
+		{name: "boot_ms", each: starts(func(int) string { return PhaseBooting }), set: func(t *Thresholds) { t.Boot = 2 * time.Second },
+			class: ClassHard, scope: Full, at: [2]int{23, 28}, evidence: "delay_tsc"},
+	})
+}
+
 func TestSoft(t *testing.T) {
 	runScenes(t, []scene{
 		{name: "asked to schedule", each: after(func(g *guest, i int) { g.run(0, "broken_loop", true).Queue.NeedResched = true }),

@@ -56,6 +56,10 @@ type Thresholds struct {
 	// Gap is the time between two observations, also in comparison with the usual
 	// one, from which on every rule begins anew.
 	Gap time.Duration
+	// Boot is how long a kernel may take from where it is first looked at to its
+	// first process: until then only a panic is a hang. A kernel boots in seconds, on a
+	// slow host in tens of them.
+	Boot time.Duration
 	// Recovered is how long a hang must show no sign before it is over.
 	Recovered time.Duration
 }
@@ -124,6 +128,7 @@ func (t *Thresholds) knobs() []knob {
 		number(&t.ThrashRefaults, "thrash_refault_percent", 50, 1, 100, "of the reclaimed pages are needed again"),
 		number(&t.ThrashRate, "thrash_refaults", 200, 1, 1_000_000, "pages needed again per second"),
 		ms(&t.Gap, "gap_ms", 1000, "a gap in the observations: everything begins anew"),
+		ms(&t.Boot, "boot_ms", 60_000, "a guest boots: until then only a panic is a hang"),
 		ms(&t.Recovered, "recovered_ms", 1000, "without a sign of it a hang is over"),
 	}
 }

@@ -80,7 +80,7 @@ func TestListRules(t *testing.T) {
 			delete(free, th.Name)
 		}
 	}
-	if len(list) != len(want) || len(free) != 2 || !free["gap_ms"] || !free["recovered_ms"] {
+	if len(list) != len(want) || len(free) != 3 || !free["gap_ms"] || !free["boot_ms"] || !free["recovered_ms"] {
 		t.Errorf("%d rules, thresholds of none %v", len(list), free)
 	}
 }

@@ -30,7 +30,7 @@ var fakeSymbols = map[string]uint64{
 	"_stext": text, "_etext": text + 0x100000,
 	"entry_SYSCALL_64": text + 0x1000, "asm_exc_page_fault": text + 0x2000,
 	"linux_banner": text + 0x200000, "init_top_pgt": text + 0x201000, "__per_cpu_offset": text + 0x202000,
-	"init_task": text + 0x203000, "nr_threads": text + 0x205000, "total_forks": text + 0x205008, "panic_cpu": text + 0x205010,
+	"init_task": text + 0x203000, "nr_threads": text + 0x205000, "total_forks": text + 0x205008, "panic_cpu": text + 0x205010, "system_state": text + 0x205018,
 	"tk_core": text + 0x206000, "_totalram_pages": text + 0x207000, "vm_zone_stat": text + 0x207100, "vm_node_stat": text + 0x207200,
 	"big_lock": text + 0x208000, "boot_cpu_data": text + 0x209000, "page_offset_base": text + 0x209800, "max_pfn": text + 0x209808,
 	"runqueues": 0x1000, "hrtimer_bases": 0x1800, "pcpu_hot": 0x1900, "irq_stat": 0x1a00, "vm_event_states": 0x2000,
@@ -58,7 +58,7 @@ var fakeFields = map[string]Field{
 }
 
 var fakeConstants = map[string]int64{"NR_FREE_PAGES": 0, "PGSCAN_KSWAPD": 1, "PGSCAN_DIRECT": 2, "PGSTEAL_KSWAPD": 3, "PGMAJFAULT": 4,
-	"ALLOCSTALL_NORMAL": 5, "OOM_KILL": 6, "PGPGIN": 7, "PGPGOUT": 8, "WORKINGSET_REFAULT_ANON": 1, "WORKINGSET_REFAULT_FILE": 2}
+	"ALLOCSTALL_NORMAL": 5, "OOM_KILL": 6, "PGPGIN": 7, "PGPGOUT": 8, "SYSTEM_RUNNING": 3, "WORKINGSET_REFAULT_ANON": 1, "WORKINGSET_REFAULT_FILE": 2}
 
 // fakeLayout is a Layout in which some names may be missing.
 type fakeLayout struct {

@@ -219,8 +219,9 @@ func TestLook(t *testing.T) {
 	g := newFakeGuest(slid)
 	g.u32(g.put(6, "__state"), taskUninterruptible|taskNoLoad) // idle, not waiting
 	g.write(phys(g.put(3, "in_iowait")), []byte{1 << 3})
+	g.u32(fakeSymbols["system_state"], 3)
 	want := detect.Kernel{
-		MonotonicNS: 6e9 + 5, Panicking: -1, Threads: 7, Forks: 77, Walked: 7, LargestComm: "work", LargestCount: 3, WaitingTotal: 1,
+		MonotonicNS: 6e9 + 5, Phase: detect.PhaseRunning, Panicking: -1, Threads: 7, Forks: 77, Walked: 7, LargestComm: "work", LargestCount: 3, WaitingTotal: 1,
 		Waiting: []detect.Waiting{{PID: 3, Comm: "waiter", Switches: 42, IOWait: true, Stack: []string{"__mutex_lock", "do_work", "kthread"}, Lock: "big_lock", Owner: "holder (4)"}},
 		Memory:  detect.Memory{TotalPages: 16384, FreePages: 9000, Scanned: 60, Stolen: 60, Refaults: 7, MajorFault: 80, Stalls: 100, OOMKills: 120}, IOSectors: 300,
 	}
@@ -232,6 +233,10 @@ func TestLook(t *testing.T) {
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("%+v\nwant %+v", got, want)
 		}
+	}
+	g.u32(fakeSymbols["system_state"], 2)
+	if k.Look(&got); got.Phase != detect.PhaseBooting {
+		t.Errorf("phase %q of a kernel that frees its boot code", got.Phase)
 	}
 	g.u32(fakeSymbols["panic_cpu"], 1)
 	if k.Look(&got); got.Panicking != 1 {
@@ -572,7 +577,7 @@ func (g *endlessGuest) ReadPhysical(gpa uint64, b []byte) error {
 // TestLookMissing: of a kernel without something the rest is read.
 func TestLookMissing(t *testing.T) {
 	g := newFakeGuest(slid)
-	for _, without := range []string{"nr_threads", "total_forks", "panic_cpu", "tk_core", "_totalram_pages", "vm_zone_stat", "vm_node_stat", "vm_event_states",
+	for _, without := range []string{"nr_threads", "total_forks", "panic_cpu", "system_state", "SYSTEM_RUNNING", "tk_core", "_totalram_pages", "vm_zone_stat", "vm_node_stat", "vm_event_states",
 		"init_task", "task_struct.__state", "NR_FREE_PAGES", "OOM_KILL", "timekeeper.tkr_mono.base", "seqcount_raw_spinlock_t"} {
 		k := mustOpen(t, g, without)
 		var got detect.Kernel

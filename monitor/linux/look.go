@@ -61,6 +61,8 @@ type task struct {
 // does not have.
 type lookSymbols struct {
 	initTask, threads, forks, panicCPU, timekeeping uint64
+	state                                           uint64 // system_state
+	runningState                                    uint32 // its value from the first process on
 	totalRAM, zones, nodes                          uint64
 	eventSums                                       [6][]uint64 // offsets in vm_event_states, in the order of events
 	eventSpan                                       span        // that holds them all
@@ -90,6 +92,9 @@ func (k *Kernel) findSymbols() {
 		initTask: at("init_task"), threads: at("nr_threads"), forks: at("total_forks"), panicCPU: at("panic_cpu"),
 		timekeeping: at("tk_core"), totalRAM: at("_totalram_pages", "totalram_pages"), zones: at("vm_zone_stat"), nodes: at("vm_node_stat"),
 		refaults: counters(refaults),
+	}
+	if v, ok := k.layout.Constant("SYSTEM_RUNNING"); ok && v > 0 && v < 100 {
+		k.state, k.runningState = at("system_state"), uint32(v)
 	}
 	for i, names := range [...][]string{events.scanned, events.stolen, events.major, events.stalls, events.oom, events.io} {
 		k.eventSums[i] = counters(names)
@@ -136,6 +141,13 @@ func (k *Kernel) Look(out *detect.Kernel) {
 		lost("panic_cpu", err)
 	} else if int32(v) >= 0 {
 		out.Panicking = int(v)
+	}
+	if k.state == 0 {
+		lost("system_state", errAbsent)
+	} else if v, err := k.u32(k.state); err != nil {
+		lost("system_state", err)
+	} else if out.Phase = detect.PhaseRunning; v < k.runningState {
+		out.Phase = detect.PhaseBooting
 	}
 	k.time(out, lost)
 	k.memory(out, number, lost)
