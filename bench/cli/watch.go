@@ -157,7 +157,7 @@ func watchCommand(ctx context.Context, env *Env, args []string) error {
 	if err != nil {
 		return err
 	}
-	g, err := h.OpenGuest(id, profiles)
+	g, err := h.OpenGuest(ctx, id, profiles, func(what string) { fmt.Fprintln(env.Stderr, what) })
 	if errors.Is(err, dom0.ErrNoProfile) {
 		return usageError{err}
 	}

@@ -1,6 +1,7 @@
 package dom0
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -41,11 +42,8 @@ func (h *Host) Profiles() ([]*kernel.Profile, error) {
 	return all, nil
 }
 
-// OpenGuest opens a domain that is there already, whoever made it. It needs
-// nothing of the guest's help, no heartbeat either; the kernel it runs is the one
-// of the profiles whose banner stands in its memory. The caller closes it with
-// Close and must not use it for trials.
-func (h *Host) OpenGuest(domid int, profiles []*kernel.Profile) (*Guest, error) {
+// tryGuest opens a domain whose kernel can be read.
+func (h *Host) tryGuest(domid int, profiles []*kernel.Profile) (*Guest, error) {
 	g := &Guest{Domid: domid, host: h}
 	errs := []error{fmt.Errorf("domain %d: %w", domid, ErrNoProfile)}
 	for _, p := range profiles {
@@ -54,9 +52,55 @@ func (h *Host) OpenGuest(domid int, profiles []*kernel.Profile) (*Guest, error) 
 		if err == nil {
 			return g, nil
 		}
-		errs = append(errs, fmt.Errorf("Linux %s: %w", p.Release, err), g.Close())
+		err = fmt.Errorf("Linux %s: %w", p.Release, err)
+		if errors.Is(err, linux.ErrBooting) { // it is this one
+			return nil, errors.Join(fmt.Errorf("domain %d: %w", domid, err), g.Close())
+		}
+		errs = append(errs, err, g.Close())
 	}
 	return nil, errors.Join(errs...)
+}
+
+// A guest that has just been started cannot be read yet: for some seconds at most
+// not even which kernel it runs, and after that until it schedules. Youth is the CPU
+// time up to which it may be such a guest.
+const (
+	unknownTime = 10 * time.Second
+	bootTime    = time.Minute
+	youth       = time.Minute
+)
+
+// OpenGuest opens a domain that is there already, whoever made it. It needs
+// nothing of the guest's help, no heartbeat either; the kernel it runs is the one
+// of the profiles whose banner stands in its memory. One that has just been started
+// it gives the time to get so far, and says once that it does. The caller closes the
+// guest with Close and must not use it for trials.
+func (h *Host) OpenGuest(ctx context.Context, domid int, profiles []*kernel.Profile, say func(string)) (*Guest, error) {
+	began, said := now(), false
+	for {
+		g, err := h.tryGuest(domid, profiles)
+		most := int64(0)
+		switch {
+		case err == nil:
+			return g, nil
+		case errors.Is(err, linux.ErrBooting):
+			most = int64(bootTime)
+		case errors.Is(err, ErrNoProfile):
+			if info, ierr := h.xen.Domain(xc.DomID(domid)).Info(); ierr == nil && info.CPUTime_ns < uint64(youth) {
+				most = int64(unknownTime)
+			}
+		}
+		if now()-began >= most {
+			return nil, err
+		}
+		if !said {
+			said = true
+			say(fmt.Sprintf("domain %d has just been started: wait until its kernel can be read", domid))
+		}
+		if serr := sleep(ctx, 100*time.Millisecond); serr != nil {
+			return nil, serr
+		}
+	}
 }
 
 // Close lets go of a guest that stays up.

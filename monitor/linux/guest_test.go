@@ -58,7 +58,7 @@ var fakeFields = map[string]Field{
 }
 
 var fakeConstants = map[string]int64{"NR_FREE_PAGES": 0, "PGSCAN_KSWAPD": 1, "PGSCAN_DIRECT": 2, "PGSTEAL_KSWAPD": 3, "PGMAJFAULT": 4,
-	"ALLOCSTALL_NORMAL": 5, "OOM_KILL": 6, "PGPGIN": 7, "PGPGOUT": 8, "SYSTEM_RUNNING": 3, "WORKINGSET_REFAULT_ANON": 1, "WORKINGSET_REFAULT_FILE": 2}
+	"ALLOCSTALL_NORMAL": 5, "OOM_KILL": 6, "PGPGIN": 7, "PGPGOUT": 8, "SYSTEM_SCHEDULING": 1, "SYSTEM_RUNNING": 3, "WORKINGSET_REFAULT_ANON": 1, "WORKINGSET_REFAULT_FILE": 2}
 
 // fakeLayout is a Layout in which some names may be missing.
 type fakeLayout struct {
@@ -183,6 +183,7 @@ func (g *fakeGuest) stackAt(i int) uint64 { return direct + stackPhys + uint64(i
 
 func newFakeGuest(slide uint64) *fakeGuest {
 	g := &fakeGuest{frames: map[uint64][]byte{}, gone: map[uint64]bool{}, slide: slide}
+	g.write(phys(fakeSymbols["system_state"]), []byte{3, 0, 0, 0})
 	// Page tables: the kernel's image in 2 MiB pages, all memory likewise, and the
 	// interrupt table, which user space's half has too.
 	const pdpt, pd, directPDPT, directPD, idtPDPT, idtPD, idtPT, idt = 0x20000, 0x21000, 0x22000, 0x23000, 0x24000, 0x25000, 0x26000, 0x27000

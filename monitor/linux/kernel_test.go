@@ -2,6 +2,7 @@ package linux
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -215,11 +216,29 @@ func TestRunQueueAllocates(t *testing.T) {
 	}
 }
 
+// TestOpenEarlyBoot: a kernel whose CPUs have no areas of their own yet is known
+// and refused; one that does not say how far it is is taken.
+func TestOpenEarlyBoot(t *testing.T) {
+	g := newFakeGuest(slid)
+	g.u32(fakeSymbols["system_state"], 0)
+	if _, err := g.open(); !errors.Is(err, ErrBooting) {
+		t.Errorf("got %v, want %v", err, ErrBooting)
+	}
+	for _, without := range []string{"system_state", "SYSTEM_SCHEDULING"} {
+		if _, err := g.open(without); err != nil {
+			t.Errorf("without %s: %v", without, err)
+		}
+	}
+	g.u32(fakeSymbols["system_state"], 1)
+	if _, err := g.open(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestLook(t *testing.T) {
 	g := newFakeGuest(slid)
 	g.u32(g.put(6, "__state"), taskUninterruptible|taskNoLoad) // idle, not waiting
 	g.write(phys(g.put(3, "in_iowait")), []byte{1 << 3})
-	g.u32(fakeSymbols["system_state"], 3)
 	want := detect.Kernel{
 		MonotonicNS: 6e9 + 5, Phase: detect.PhaseRunning, Panicking: -1, Threads: 7, Forks: 77, Walked: 7, LargestComm: "work", LargestCount: 3, WaitingTotal: 1,
 		Waiting: []detect.Waiting{{PID: 3, Comm: "waiter", Switches: 42, IOWait: true, Stack: []string{"__mutex_lock", "do_work", "kthread"}, Lock: "big_lock", Owner: "holder (4)"}},

@@ -78,7 +78,7 @@ func Fields() []string {
 		"semaphore.wait_list?", "semaphore_waiter.list?", "semaphore_waiter.task?",
 		"timekeeper.tkr_mono.base?", "timekeeper.tkr_mono.xtime_nsec?", "timekeeper.tkr_mono.shift?",
 		"tk_data.timekeeper?", "seqcount_raw_spinlock_t?", "cpuinfo_x86.x86_capability?",
-		"enum NR_FREE_PAGES?", "enum SYSTEM_RUNNING?",
+		"enum NR_FREE_PAGES?", "enum SYSTEM_SCHEDULING?", "enum SYSTEM_RUNNING?",
 	}
 	for _, list := range [][]string{events.scanned, events.stolen, events.major, events.stalls, events.oom, events.io, refaults} {
 		for _, c := range list {

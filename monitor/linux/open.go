@@ -52,6 +52,10 @@ const (
 	maxCPUs = 512
 )
 
+// ErrBooting says that the guest's kernel has been found, and has not come far
+// enough to be read: its CPUs have no areas of their own yet, or do not schedule.
+var ErrBooting = errors.New("the kernel is in its early boot and cannot be read yet")
+
 // Open finds the kernel in the guest's memory. It needs the registers of at
 // least one vCPU; of the command line it knows nothing. There is one element in
 // regs for each vCPU, in the order of their numbers.
@@ -81,10 +85,28 @@ func Open(mem Memory, layout Layout, regs ...monitor.Registers) (*Kernel, error)
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("find the guest's kernel: %w", err)
 	}
+	if k.earlyBoot() {
+		return nil, ErrBooting
+	}
 	if err := k.lookUpFields(); err != nil {
 		return nil, err
 	}
 	return k, k.prepare(len(regs))
+}
+
+// earlyBoot reports whether the kernel is known not to schedule yet (system_state
+// in init/main.c). The areas of its CPUs are moved before that.
+func (k *Kernel) earlyBoot() bool {
+	from, ok := k.layout.Constant("SYSTEM_SCHEDULING")
+	va, err := k.Symbol("system_state")
+	if !ok || err != nil {
+		return false
+	}
+	var b [4]byte
+	if err := k.space.Read(va, b[:]); err != nil {
+		return false
+	}
+	return int64(binary.LittleEndian.Uint32(b[:])) < from
 }
 
 // find finds slide and page tables from the registers of one vCPU.
