@@ -113,7 +113,7 @@ func (m *execEmulate) handle(ev *Event, r *Response) error {
 		if m.s.atTrap(ev) {
 			m.s.signal(ev.VCPU)
 		}
-		if m.s.spend(ev.VCPU, m.s.atTrap(ev)) || !m.s.heardAll() {
+		if m.s.spend(ev.VCPU, m.s.begins(ev)) || !m.s.heardAll() {
 			r.Emulate = true
 			return nil
 		}
@@ -178,6 +178,6 @@ func (m *execAltp2mFast) handle(ev *Event, r *Response) error {
 	if m.s.atTrap(ev) {
 		m.s.signal(ev.VCPU)
 	}
-	m.toHost(ev, r, m.s.atTrap(ev))
+	m.toHost(ev, r, m.s.begins(ev))
 	return nil
 }

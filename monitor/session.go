@@ -128,11 +128,12 @@ type Session struct {
 	count       Counters
 	signals     []uint64 // by vCPU, like all below
 	lastSignals []uint64
-	spent       []int     // passes in this sampling period
-	passes      []onePass // the last ones
-	maxPass     int       // bound of what a pass may grow to, in stops
-	heard       []bool    // whether there was a signal in this sampling period, or the vCPU had none to give
-	stepping    []bool    // as the hypervisor has it
+	spent       []int                   // passes in this sampling period
+	passes      []onePass               // the last ones
+	maxPass     int                     // bound of what a pass may grow to, in stops
+	entries     [entrySlots / 64]uint64 // bit set of where on the trapped page functions begin
+	heard       []bool                  // whether there was a signal in this sampling period, or the vCPU had none to give
+	stepping    []bool                  // as the hypervisor has it
 	queues      []detect.RunQueue
 	firstSwitch []uint64 // the run queues' counts when the trap was set
 	states      []VCPUState
@@ -192,6 +193,7 @@ func Attach(cfg Config) (*Session, error) {
 	if s.cfg.Look == 0 {
 		s.cfg.Look = DefaultLook
 	}
+	s.findEntries()
 	s.answers = s.answer
 	s.mech = cfg.Mechanism.new(s)
 	ready := make(chan error)
@@ -713,9 +715,35 @@ func (s *Session) signal(vcpu int) {
 // function. A pass of it shows as an access or as a step, whichever gets there.
 func (s *Session) atTrap(ev *Event) bool { return ev.RIP == s.trap.VA }
 
+// Functions begin at multiples of 16 bytes (CONFIG_FUNCTION_ALIGNMENT on x86-64).
+const (
+	entryAlign = 16
+	entrySlots = 4096 / entryAlign
+)
+
+// findEntries notes where on the trapped page functions begin.
+func (s *Session) findEntries() {
+	page := s.trap.VA &^ 0xfff
+	for i := range uint64(entrySlots) {
+		if _, off, ok := s.cfg.Symbols.Function(page + i*entryAlign); ok && off == 0 {
+			s.entries[i/64] |= 1 << (i % 64)
+		}
+	}
+}
+
+// begins reports whether the event is at the first instruction of a function on
+// the trapped page, the switch function or another.
+func (s *Session) begins(ev *Event) bool {
+	if s.atTrap(ev) {
+		return true
+	}
+	i := ev.RIP & 0xfff / entryAlign
+	return ev.RIP%entryAlign == 0 && s.onPage(ev.RIP) && s.entries[i/64]>>(i%64)&1 != 0
+}
+
 // spend takes note that the trap has stopped a vCPU, and reports whether it may
-// do so again in this sampling period. start says that the stop begins a pass;
-// others belong to the pass before, unless they become too many: then that was all
+// do so again in this sampling period. start says that the stop begins a pass,
+// of whatever function; others belong to the pass before, unless they become too many: then that was all
 // for this period. The next time twice as many may come, up to maxPass, until a
 // pass begins: or a vCPU that always does something long before it gets to that
 // would never be seen to.

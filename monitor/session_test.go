@@ -249,6 +249,33 @@ func TestHeardAll(t *testing.T) {
 	}
 }
 
+// otherFunction has one function besides the trap's on its page, and one that begins
+// before the page.
+type otherFunction struct{ noNames }
+
+func (otherFunction) Function(addr uint64) (string, uint64, bool) {
+	switch {
+	case addr >= trapVA+0x40 && addr < trapVA+0x80:
+		return "other", addr - (trapVA + 0x40), true
+	case addr < trapVA:
+		return "before", addr - (trapVA&^0xfff - 0x100), true
+	}
+	return "", 0, false
+}
+
+// TestBegins: a pass begins where a function of the trapped page does, known by name
+// or not.
+func TestBegins(t *testing.T) {
+	s := &Session{cfg: Config{Symbols: otherFunction{}}, trap: Trap{VA: trapVA}}
+	s.findEntries()
+	for rip, want := range map[uint64]bool{trapVA: true, trapVA + 0x40: true, trapVA + 0x44: false, trapVA + 0x50: false, trapVA + 0x80: false,
+		trapVA + 0x40 + 0x1000: false, trapVA &^ 0xfff: false} {
+		if got := s.begins(&Event{RIP: rip}); got != want {
+			t.Errorf("%#x: %v, want %v", rip, got, want)
+		}
+	}
+}
+
 // TestLongPass: stops that begin no pass use a sampling period up, the later the
 // more often that has happened; what begins one starts over.
 func TestLongPass(t *testing.T) {
