@@ -42,7 +42,7 @@ lint: ## gofmt, vet with and without Xen and cgo
 reproduce-quick: build ## fetch, build, run the quick suite in the lab, print tables and draw figures
 	$(BIN) run quick --seed $(SEED) --out $(RUNS)
 
-reproduce: build ## run the paper suite and the sweep of thresholds in the lab: 40 minutes of processor time
+reproduce: build ## run the paper suite and the sweep of thresholds in the lab: 42 minutes of processor time
 	$(BIN) run paper --seed $(SEED) --out $(RUNS)
 	$(BIN) run thresholds --seed $(SEED) --out $(RUNS)
 

@@ -253,7 +253,7 @@ func (t *Timeline) draw(c draw.Canvas, intervals []interval) {
 		m.Y.Tick.Length = 3
 		m.X.Min, m.X.Max = p.X.Min, p.X.Max
 		m.Y.Min, m.Y.Max = 1, math.Pow(10, math.Ceil(math.Log10(most)))
-		m.Y.Scale, m.Y.Tick.Marker = plot.LogScale{}, decades{}
+		m.Y.Scale, m.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
 		m.Y.Label.Text = "violations/s"
 		m.X.Tick.Marker = plot.ConstantTicks(nil)
 		m.Add(hang{t, last}, ept{intervals}, marks{t, false})
@@ -306,7 +306,7 @@ type ept struct{ intervals []interval }
 func (r ept) Plot(c draw.Canvas, p *plot.Plot) {
 	x, y := p.Transforms(&c)
 	for _, t := range p.Y.Tick.Marker.Ticks(p.Y.Min, p.Y.Max) {
-		if t.Value > p.Y.Min {
+		if t.Value > p.Y.Min && !t.IsMinor() {
 			c.StrokeLine2(guideLine, c.Min.X, y(t.Value), c.Max.X, y(t.Value))
 		}
 	}
@@ -326,17 +326,6 @@ func (r ept) Plot(c draw.Canvas, p *plot.Plot) {
 			box(&c, classColor(violationClasses[i]), x0+narrow, y(p.Y.Min), x1-narrow, y(rate))
 		}
 	}
-}
-
-// decades are the powers of ten of an axis, each labelled.
-type decades struct{}
-
-func (decades) Ticks(min, max float64) []plot.Tick {
-	var out []plot.Tick
-	for v := math.Pow(10, math.Ceil(math.Log10(min))); v <= max*1.001; v *= 10 {
-		out = append(out, plot.Tick{Value: v, Label: strconv.FormatFloat(v, 'f', -1, 64)})
-	}
-	return out
 }
 
 var switchLine = draw.LineStyle{Color: black, Width: 0.9}
