@@ -226,21 +226,29 @@ func (s *Set) label(k Key) string {
 }
 
 // arm is a label without thresholds.
-func (s *Set) arm(k Key) string {
-	label := k.Mechanism
+func (s *Set) arm(k Key) string { return s.watch(k) + s.guestNote(k) }
+
+// watch is the mechanism, with the driver where the set has several.
+func (s *Set) watch(k Key) string {
 	if len(s.drivers) > 1 {
-		label += "/" + k.Driver
+		return k.Mechanism + "/" + k.Driver
 	}
+	return k.Mechanism
+}
+
+// guestNote is what tells the guest from the set's others, in brackets; empty if
+// nothing does.
+func (s *Set) guestNote(k Key) string {
 	var differ []string
 	for i, part := range k.guestParts() {
 		if len(s.guests[i]) > 1 && part != "" {
 			differ = append(differ, part)
 		}
 	}
-	if len(differ) > 0 {
-		label += fmt.Sprintf(" (%s)", strings.Join(differ, ", "))
+	if len(differ) == 0 {
+		return ""
 	}
-	return label
+	return fmt.Sprintf(" (%s)", strings.Join(differ, ", "))
 }
 
 func (n *Counts) add(t *results.Trial) {

@@ -26,10 +26,12 @@ func Kinds() []Kind {
 	return []Kind{
 		{"detection", "verdicts, detection times and progress in short", plain(Detection)},
 		{"coverage", "what was detected and called rightly, with exact intervals", plain(Coverage)},
+		{"detection-matrix", "detection times of each scenario by mechanism", plain(DetectionMatrix)},
 		{"latency", "detection times with misses censored", Latency},
 		{"violations", "EPT violations by class, medians", plain(Violations)},
 		{"classes", "EPT violations by class, each with its interval and rate", plain(Classes)},
 		{"overhead", "what the monitor costs workloads", plain(Overhead)},
+		{"overhead-matrix", "what the monitor costs each workload by mechanism", plain(OverheadMatrix)},
 		{"events", "what an event costs", plain(Events)},
 		{"qos", "quality of the detector: detection time and false alarms", QoS},
 		{"watchdogs", "what the guest's own watchdogs reported, with a fault and without", Watchdogs},
