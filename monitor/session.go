@@ -132,10 +132,11 @@ type Session struct {
 	passes      []onePass               // the last ones
 	maxPass     int                     // bound of what a pass may grow to, in stops
 	entries     [entrySlots / 64]uint64 // bit set of where on the trapped page functions begin
-	heard       []bool                  // whether there was a signal in this sampling period, or the vCPU had none to give
+	heard       []bool                  // whether there was a signal in this sampling period, or none is to be expected
 	stepping    []bool                  // as the hypervisor has it
 	queues      []detect.RunQueue
 	firstSwitch []uint64 // the run queues' counts when the trap was set
+	lastSwitch  []uint64 // and in the last sample
 	states      []VCPUState
 
 	mu       sync.Mutex // guards detector against Undecided, and alarms
@@ -174,7 +175,7 @@ func Attach(cfg Config) (*Session, error) {
 		cfg: cfg, trap: cfg.Trap,
 		signals: make([]uint64, n), lastSignals: make([]uint64, n),
 		spent: make([]int, n), passes: make([]onePass, n), heard: make([]bool, n), stepping: make([]bool, n),
-		queues: make([]detect.RunQueue, n), firstSwitch: make([]uint64, n), states: make([]VCPUState, n),
+		queues: make([]detect.RunQueue, n), firstSwitch: make([]uint64, n), lastSwitch: make([]uint64, n), states: make([]VCPUState, n),
 		watchdog: newWatchdog(n),
 		detector: detect.NewDetector(cfg.Thresholds),
 		dither:   rand.New(rand.NewPCG(0, 0)),
@@ -651,7 +652,7 @@ func (s *Session) sampleVCPU(i int, now int64, live bool) error {
 		}
 	}
 	o.Signals = s.signals[i]
-	s.heard[i] = st.Blocked || !st.Online
+	s.heard[i] = !s.mayBeHeard(i, &st, o.Queue)
 	// A vCPU that waits for a paravirtual spinlock halts: in a task's context, or in
 	// an interrupt of the idle task, and then its timer becomes overdue.
 	idle := st.Blocked && (o.Queue == nil || o.Queue.PID == 0) && !s.detector.Doubts(i)
@@ -689,6 +690,20 @@ func (s *Session) sampleVCPU(i int, now int64, live bool) error {
 	}
 	s.lastSignals[i] = o.Signals
 	return nil
+}
+
+// mayBeHeard reports whether a vCPU may give a signal in the sampling period that
+// begins. One that runs and did not switch in the last period hangs, or is busy
+// with one task: to wait for it would keep a trap in common shut, and hold up the
+// others at every switch for as long as it hangs. The run queue tells when it
+// switches again, and then it is waited for again.
+func (s *Session) mayBeHeard(i int, st *VCPUState, queue *detect.RunQueue) bool {
+	still := false
+	if queue != nil {
+		still = queue.Switches == s.lastSwitch[i]
+		s.lastSwitch[i] = queue.Switches
+	}
+	return st.Online && !st.Blocked && !still
 }
 
 // lockIn names the first register that points at a kernel variable: in a lock
@@ -774,8 +789,8 @@ type onePass struct {
 const longPass = 64
 
 // heardAll reports whether a trap that all vCPUs have in common may be opened
-// for the rest of the sampling period: each vCPU has given a signal, or had
-// none to give, or one of them has used up so much that the others must wait. A
+// for the rest of the sampling period: each vCPU has given a signal, or none is
+// to be expected of it, or one of them has used up so much that the others must wait. A
 // lone vCPU keeps none from being heard, and has as many passes as in a view of
 // its own: more would cost a guest dearly whose every system call enters the page.
 func (s *Session) heardAll() bool {

@@ -249,6 +249,33 @@ func TestHeardAll(t *testing.T) {
 	}
 }
 
+// TestMayBeHeard: a trap in common does not wait for a vCPU that has nothing to
+// say, and waits again when it may.
+func TestMayBeHeard(t *testing.T) {
+	s := &Session{lastSwitch: make([]uint64, 2)}
+	running := &VCPUState{Online: true}
+	for i, tt := range []struct {
+		state *VCPUState
+		queue *detect.RunQueue
+		want  bool
+	}{
+		{running, &detect.RunQueue{Switches: 100}, true},
+		{running, &detect.RunQueue{Switches: 101}, true},
+		{running, &detect.RunQueue{Switches: 101}, false}, // hangs
+		{running, nil, true},                              // not known
+		{running, &detect.RunQueue{Switches: 101}, false},
+		{running, &detect.RunQueue{Switches: 102}, true}, // goes on
+		{&VCPUState{Online: true, Blocked: true}, &detect.RunQueue{Switches: 110}, false},
+		{&VCPUState{}, &detect.RunQueue{Switches: 120}, false},
+		{running, &detect.RunQueue{Switches: 120}, false}, // just came back
+		{running, &detect.RunQueue{Switches: 3}, true},
+	} {
+		if got := s.mayBeHeard(1, tt.state, tt.queue); got != tt.want {
+			t.Errorf("sample %d: %v, want %v", i, got, tt.want)
+		}
+	}
+}
+
 // otherFunction has one function besides the trap's on its page, and one that begins
 // before the page.
 type otherFunction struct{ noNames }
