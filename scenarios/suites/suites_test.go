@@ -66,6 +66,7 @@ func TestWhole(t *testing.T) {
 		return all
 	}
 	one, two, controls, soak := has("coverage"), has("coverage-smp"), has("controls"), has("soak")
+	classes := make(map[string]bool) // whether a fault of it is tried on two vCPUs
 	for _, s := range scenarios.All() {
 		if s.Stress != stress.None { // what is measured has suites of its own
 			continue
@@ -73,8 +74,17 @@ func TestWhole(t *testing.T) {
 		if s.Control() && !(controls[s.ID] && soak[s.ID]) {
 			t.Errorf("%s is not in both of controls and soak", s.ID)
 		}
-		if !s.OfMonitor && one[s.ID] == two[s.ID] {
-			t.Errorf("%s is not in one of coverage and coverage-smp", s.ID)
+		if s.OfMonitor {
+			continue
+		}
+		if !one[s.ID] && !two[s.ID] {
+			t.Errorf("%s is in neither of coverage and coverage-smp", s.ID)
+		}
+		classes[s.Class] = classes[s.Class] || two[s.ID]
+	}
+	for class, is := range classes {
+		if is == (class == "thrash") { // which takes too long there
+			t.Errorf("coverage-smp has faults of class %q: %v", class, is)
 		}
 	}
 }
