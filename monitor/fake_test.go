@@ -10,8 +10,9 @@ import (
 	"hangbench/monitor/detect"
 )
 
-// fakeGuest is a one-vCPU guest with a hypervisor that is strict about what a
-// monitor may leave behind. It executes a script of instruction addresses.
+// fakeGuest is a guest of one vCPU, beside which others may hang, with a
+// hypervisor that is strict about what a monitor may leave behind. It executes a
+// script of instruction addresses.
 type fakeGuest struct {
 	serves bool // its ring calls back
 
@@ -49,6 +50,7 @@ type fakeGuest struct {
 	panicked bool
 	dying    bool
 	switches uint64 // what its run queue counts
+	hung     int    // further vCPUs: they run, far from any trap, and never switch
 	freeze   bool   // runs and gets nowhere while it is in a view other than the host's
 	spins    bool   // the switch function's first instruction jumps to itself
 	cpuNS    uint64
@@ -186,13 +188,16 @@ func (g *fakeGuest) execute(rip uint64) bool {
 func (g *fakeGuest) lock() func() { g.mu.Lock(); return g.mu.Unlock }
 
 func (g *fakeGuest) Name() string { return "fake" }
-func (g *fakeGuest) VCPUs() int   { return 1 }
+func (g *fakeGuest) VCPUs() int   { return 1 + g.hung }
 func (g *fakeGuest) Domain() (DomainState, error) {
 	defer g.lock()()
 	return DomainState{Shutdown: g.shutdown, Dying: g.dying}, g.op("domain")
 }
-func (g *fakeGuest) VCPU(int) (VCPUState, error) {
+func (g *fakeGuest) VCPU(i int) (VCPUState, error) {
 	defer g.lock()()
+	if i > 0 {
+		return VCPUState{Online: true, Running: true, CPUTimeNS: g.cpuNS}, nil
+	}
 	return VCPUState{Online: true, Blocked: g.pc >= len(g.script), CPUTimeNS: g.cpuNS}, g.op("vcpu")
 }
 func (g *fakeGuest) Registers(_ int, r *Registers) error {
@@ -379,9 +384,11 @@ func (g *fakeGuest) EnableBreakpoints(on bool) error   { return g.toggle("int3",
 func (g *fakeGuest) EnableUnemulated(on bool) error    { return g.toggle("unemulated", on, &g.unemul) }
 func (g *fakeGuest) EnableViews(on bool) error         { return g.toggle("views", on, &g.viewsOn) }
 func (g *fakeGuest) CurrentView(int) (View, error)     { defer g.lock()(); return g.view, nil }
-func (g *fakeGuest) StopStep(int) error {
+func (g *fakeGuest) StopStep(i int) error {
 	defer g.lock()()
-	g.stepping, g.fast = false, false
+	if i == 0 {
+		g.stepping, g.fast = false, false
+	}
 	return nil
 }
 
@@ -486,9 +493,11 @@ func (g *fakeGuest) clean() error {
 }
 
 // RunQueue, Look and Callers make the guest its own kernel reader.
-func (g *fakeGuest) RunQueue(_ int, q *detect.RunQueue) bool {
+func (g *fakeGuest) RunQueue(cpu int, q *detect.RunQueue) bool {
 	defer g.lock()()
-	*q = detect.RunQueue{Switches: g.switches, Running: 1}
+	if *q = (detect.RunQueue{Switches: g.switches, Running: 1}); cpu > 0 {
+		q.Switches = 7
+	}
 	return true
 }
 
