@@ -44,7 +44,7 @@ func (r *run) bounded(t0 int64, during beat.Count, in **inject.Injection) error 
 	g.BeatsHung, g.WorkHung = c.Beats-t.start.Beats, c.Work-t.start.Work
 	lift := *in
 	*in = nil
-	if err := lift.Lift(); err != nil {
+	if err := r.lift(lift); err != nil {
 		return err
 	}
 	lifted := r.env.Now()

@@ -216,7 +216,7 @@ func (r *run) all() (err error) {
 	var fault *inject.Injection
 	defer func() {
 		if fault != nil {
-			err = errors.Join(err, fault.Lift())
+			err = errors.Join(err, r.lift(fault))
 		}
 		if attached {
 			_, derr := r.detach()
@@ -320,11 +320,10 @@ func (r *run) endless(t0 int64, during beat.Count, in **inject.Injection) error 
 	r.env.Progress("lift")
 	lift := *in
 	*in = nil
-	// A guest that Xen has ended does no errands, and has nothing to be lifted.
-	if !lift.Asked || !r.endedByXen() {
-		if err := lift.Lift(); err != nil {
-			return err
-		}
+	if err := r.lift(lift); err != nil {
+		return err
+	}
+	if !r.endedByXen() {
 		r.env.Lifted(r.env.Now())
 	}
 	if r.final() {

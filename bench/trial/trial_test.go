@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"hangbench/monitor"
 	"hangbench/monitor/detect"
 	"hangbench/results"
+	"hangbench/scenarios/inject"
 	"hangbench/scenarios/suites"
 )
 
@@ -504,6 +506,23 @@ func TestHostFails(t *testing.T) {
 				t.Error("the monitor is still attached")
 			}
 		})
+	}
+}
+
+// TestNeverFree: a guest that does not let go of the place where a fault is makes
+// the trial invalid, and is no failure of the host.
+func TestNeverFree(t *testing.T) {
+	for _, immune := range []bool{false, true} {
+		w := newWorld(t)
+		w.alarmAfterFault, w.immune = time.Second, immune
+		w.liftErr = fmt.Errorf("made up: %w", inject.ErrBusy)
+		rec, err := Run(t.Context(), job(deadlock, "exec-step"), w.env())
+		if err != nil || rec.Outcome != results.Invalid || !strings.Contains(rec.Reason, "could not be lifted: ") {
+			t.Errorf("immune %v: %s, %q (%v)", immune, rec.Outcome, rec.Reason, err)
+		}
+		if w.watching {
+			t.Error("the monitor is still attached")
+		}
 	}
 }
 

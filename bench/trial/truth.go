@@ -55,6 +55,21 @@ func (t target) Mishandle(on bool) error {
 	return t.r.watcher.Mishandle(on)
 }
 
+// lift takes an injection back. A guest that Xen has ended runs no more and does
+// no errands: what is in its memory stays, and a vCPU in the midst of it would be
+// waited for in vain. One that lives and never lets go of the place is no guest to
+// measure.
+func (r *run) lift(in *inject.Injection) error {
+	if !in.Outside && r.endedByXen() {
+		return nil
+	}
+	err := in.Lift()
+	if errors.Is(err, inject.ErrBusy) {
+		return invalid(fmt.Sprintf("what was done to the guest could not be lifted: %v", err))
+	}
+	return err
+}
+
 // disturb does to a control what its scenario says, and takes it back. The
 // injection in place is in *in for as long as it is to be taken back.
 func (r *run) disturb(in **inject.Injection, during beat.Count) error {
@@ -69,7 +84,7 @@ func (r *run) disturb(in **inject.Injection, during beat.Count) error {
 	}
 	lift := *in
 	*in = nil
-	if err := lift.Lift(); err != nil {
+	if err := r.lift(lift); err != nil {
 		return err
 	}
 	if r.cut() {

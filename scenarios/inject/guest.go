@@ -20,7 +20,7 @@ func StallDisk(t Target) (*Injection, error) {
 	if err := t.StallDisk(true); err != nil {
 		return nil, err
 	}
-	return &Injection{What: "disk stalled", lift: func() error { return t.StallDisk(false) }}, nil
+	return &Injection{What: "disk stalled", Outside: true, lift: func() error { return t.StallDisk(false) }}, nil
 }
 
 // Mishandled makes the monitor itself the guest's fault: every vCPU that meets its
@@ -29,7 +29,7 @@ func Mishandled(t Target) (*Injection, error) {
 	if err := t.Mishandle(true); err != nil {
 		return nil, err
 	}
-	return &Injection{What: "trap answered and not lifted", lift: func() error { return t.Mishandle(false) }}, nil
+	return &Injection{What: "trap answered and not lifted", Outside: true, lift: func() error { return t.Mishandle(false) }}, nil
 }
 
 // Paused pauses the whole guest from outside.
@@ -37,7 +37,7 @@ func Paused(t Target) (*Injection, error) {
 	if err := t.Pause(); err != nil {
 		return nil, err
 	}
-	return &Injection{What: "guest paused", lift: t.Unpause}, nil
+	return &Injection{What: "guest paused", Outside: true, lift: t.Unpause}, nil
 }
 
 // SlowDisk makes the guest's disk complete each request so much later.
@@ -45,5 +45,5 @@ func SlowDisk(t Target, by time.Duration) (*Injection, error) {
 	if err := t.SlowDisk(by); err != nil {
 		return nil, err
 	}
-	return &Injection{What: fmt.Sprintf("disk slower by %v", by), lift: func() error { return t.SlowDisk(0) }}, nil
+	return &Injection{What: fmt.Sprintf("disk slower by %v", by), Outside: true, lift: func() error { return t.SlowDisk(0) }}, nil
 }

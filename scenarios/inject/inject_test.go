@@ -193,19 +193,19 @@ func TestCrashIn(t *testing.T) {
 func TestAskedAndPaused(t *testing.T) {
 	g := newFake()
 	in, err := Asked(g, "bomb", beat.Bomb, beat.Kill)
-	if err != nil || !in.Asked {
+	if err != nil || !in.Asked || in.Outside {
 		t.Fatalf("%+v, %v", in, err)
 	}
 	if err := in.Lift(); err != nil || !slices.Equal(g.asked, []beat.Errand{beat.Bomb, beat.Kill}) {
 		t.Errorf("errands %v, %v", g.asked, err)
 	}
-	if in, err = StallDisk(g); err != nil || !g.stalled {
+	if in, err = StallDisk(g); err != nil || !g.stalled || !in.Outside {
 		t.Fatalf("stalled: %v, %v", g.stalled, err)
 	}
 	if err := in.Lift(); err != nil || g.stalled {
 		t.Errorf("lifted, and stalled: %v, %v", g.stalled, err)
 	}
-	if in, err = Mishandled(g); err != nil || !g.mishandled {
+	if in, err = Mishandled(g); err != nil || !g.mishandled || !in.Outside {
 		t.Fatalf("mishandled: %v, %v", g.mishandled, err)
 	}
 	if err := in.Lift(); err != nil || g.mishandled {

@@ -57,7 +57,10 @@ type Injection struct {
 	// Asked says that the guest brought it in itself, when it was asked to or came
 	// by: it is in place since the injector returned, not since it was called.
 	Asked bool
-	lift  func() error
+	// Outside says that it is not in the guest's memory but in what the guest runs
+	// on: it is to be lifted also when the guest has ended.
+	Outside bool
+	lift    func() error
 }
 
 // Lift takes the fault back. One that cannot be taken back is left alone.
