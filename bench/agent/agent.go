@@ -15,16 +15,17 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hangbench/bench/dom0"
+	"hangbench/guests/lab/place"
 	"hangbench/guests/lab/wire"
 )
 
 // IsInit reports whether this process is the first one of a machine, and so has
 // to be the agent.
-func IsInit() bool { return os.Getpid() == 1 && os.Args[0] == "/init" }
+func IsInit() bool { return os.Getpid() == 1 && os.Args[0] == place.Agent }
 
 // IsBlockScript reports whether this process was started by xl to connect a
 // guest's disk, which is dom0.ConnectDisk.
-func IsBlockScript() bool { return os.Args[0] == BlockScript }
+func IsBlockScript() bool { return os.Args[0] == place.BlockScript }
 
 // Main is the agent. It does not return: when nothing can be done any more it
 // says so on console and port and waits to be switched off.
@@ -47,7 +48,7 @@ func run(ctx context.Context) error {
 	}
 	a := &agent{raw: port, port: wire.NewReader(port), out: wire.NewWriter(port)}
 	if serr == nil {
-		a.host = &dom0.Host{Kind: "lab", Guests: GuestDir, Work: "/tmp", Progress: a.progress}
+		a.host = &dom0.Host{Kind: "lab", Guests: place.Guests, Work: "/tmp", Progress: a.progress}
 		if serr = a.host.Open(); serr == nil {
 			// A dom0 that has just been booted has no guests; an agent started anew may.
 			_, serr = a.host.RecoverDead()

@@ -5,20 +5,11 @@ import (
 	"hangbench/scenarios/suites"
 )
 
-// Where the lab's image keeps what the agent needs; guests/lab lays it out.
 const (
 	// Port is the serial port on which jobs come.
 	Port = "/dev/ttyS1"
-	// ModuleDir holds kernel modules, uncompressed, loaded in the order of their names.
-	ModuleDir = "/lib/hangbench/modules"
-	// GuestDir holds guest kernels and the guest's initramfs.
-	GuestDir = "/guest"
-	// BlockScript is the program that xl runs when a guest gets or loses a disk.
-	BlockScript = "/etc/xen/scripts/block"
 	// GuestName is the name of the guest that Job.Guest makes.
 	GuestName = "guest"
-	// XenBin holds Xen's daemons and tools.
-	XenBin = "/usr/lib/xen/bin"
 )
 
 // Job is what the harness asks for: exactly one of its fields is set, and Record

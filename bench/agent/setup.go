@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hangbench/bench/dom0"
+	"hangbench/guests/lab/place"
 )
 
 // setup makes a control domain of a freshly booted kernel.
@@ -30,13 +31,13 @@ func setup(ctx context.Context) error {
 			return fmt.Errorf("make folder: %w", err)
 		}
 	}
-	if err := loadModules(ModuleDir); err != nil {
+	if err := loadModules(place.Modules); err != nil {
 		return err
 	}
 	if err := mount("xenfs", "/proc/xen", ""); err != nil {
 		return err
 	}
-	if err := os.Setenv("PATH", XenBin+":/usr/sbin:/usr/bin"); err != nil {
+	if err := os.Setenv("PATH", place.XenBin+":/usr/sbin:/usr/bin"); err != nil {
 		return err
 	}
 	for _, c := range [][]string{
@@ -46,7 +47,7 @@ func setup(ctx context.Context) error {
 	} {
 		ctx, cancel := context.WithTimeout(ctx, time.Minute)
 		// The daemons detach themselves and must not keep a pipe of ours open.
-		cmd := exec.CommandContext(ctx, filepath.Join(XenBin, c[0]), c[1:]...)
+		cmd := exec.CommandContext(ctx, filepath.Join(place.XenBin, c[0]), c[1:]...)
 		out, err := os.CreateTemp("/tmp", c[0])
 		if err != nil {
 			cancel()

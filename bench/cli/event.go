@@ -10,8 +10,8 @@ import (
 
 	"hangbench/analysis/figure"
 	"hangbench/analysis/table"
-	"hangbench/bench/dom0"
 	"hangbench/bench/event"
+	"hangbench/guests/lab/place"
 )
 
 // pollMechanism is measured too where nothing else is asked for; it has no events.
@@ -32,7 +32,7 @@ type eventFlags struct {
 func benchEvent(ctx context.Context, env *Env, args []string) error {
 	f := flags(env, "bench event", "", "Measure the price of an event: the monitor's loop beside a minimal C loop on the same busy guest, in alternation, with windows without a monitor; and the price of polling. Guests are stopped often and hard meanwhile.")
 	var e eventFlags
-	f.StringVar(&e.yardstick, "yardstick", dom0.Yardstick, "`path` of the C loop, for --host xen (make build-xen makes bin/eventloop)")
+	f.StringVar(&e.yardstick, "yardstick", place.Yardstick, "`path` of the C loop, for --host xen (make build-xen makes bin/eventloop)")
 	f.IntVar(&e.blocks, "blocks", 3, "`number` of blocks of six windows for each mechanism, 1 to 100")
 	f.DurationVar(&e.window, "window", 500*time.Millisecond, "`length` of a window on dom0's clock, 50ms to 1m")
 	f.BoolVar(&e.breakdown, "breakdown", false, "print one event by who spends it, from the hypervisor's trace")
@@ -160,7 +160,7 @@ func (e *eventFlags) inLab(ctx context.Context, env *Env, p *progress) (_ *event
 		}
 	}
 	all.Host, all.Driver = "lab", e.driver
-	all.Xen = h.Lab.Manifest.Version("xen-hypervisor-4.20-amd64")
+	all.Xen = h.Lab.Manifest.XenVersion()
 	all.PerSecond = float64(h.Lab.Manifest.Machine.IPS)
 	all.Compute()
 	return all, nil

@@ -13,6 +13,7 @@ import (
 	"hangbench/bench/dom0"
 	"hangbench/bench/labhost"
 	"hangbench/bench/xenhost"
+	"hangbench/guests/lab/place"
 	"hangbench/scenarios/suites"
 )
 
@@ -31,7 +32,7 @@ type guestBench struct {
 func (g *guestBench) add(f *pflag.FlagSet, known []string) {
 	f.StringVar(&g.host, "host", "lab", "`KIND` is lab (emulated; a guest is made) or xen (this machine is dom0; name the guest with --domain)")
 	f.StringVar(&g.domain, "domain", "", "`name` of a guest made by hangbench, for --host xen")
-	f.StringVar(&g.guests, "guests", agent.GuestDir, "`folder` of guest kernels, for --host xen")
+	f.StringVar(&g.guests, "guests", place.Guests, "`folder` of guest kernels, for --host xen")
 	f.StringSliceVar(&g.mechanisms, "mechanism", known, "`names` of the mechanisms to measure")
 	addDriver(f, &g.driver)
 	f.IntVar(&g.memory, "memory", defaultGuest().MemoryMiB, "memory of the lab's guest in `MiB`, 128 to 512")
@@ -105,7 +106,7 @@ func (g *guestBench) openXen() (*xenhost.Host, error) {
 // measureIn runs "hangbench bench ..." in the dom0 of a lab and returns the report
 // that it prints.
 func measureIn[Report any](m *labhost.Machine, args ...string) (*Report, error) {
-	out, err := m.Exec(append([]string{"/init", "bench", args[0], "--host", "xen", "--domain", agent.GuestName, "--json"}, args[1:]...))
+	out, err := m.Exec(append([]string{place.Agent, "bench", args[0], "--host", "xen", "--domain", agent.GuestName, "--json"}, args[1:]...))
 	if err != nil {
 		return nil, err
 	}

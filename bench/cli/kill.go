@@ -12,6 +12,7 @@ import (
 	"hangbench/bench/dom0"
 	"hangbench/bench/labhost"
 	"hangbench/guests/lab"
+	"hangbench/guests/lab/place"
 	"hangbench/monitor"
 	"hangbench/scenarios/suites"
 )
@@ -207,7 +208,7 @@ func (kg *killing) oneInLab(ctx context.Context, h *labhost.Host, g suites.Guest
 		return nil, err
 	}
 	defer machine.Close()
-	out, err := machine.Exec([]string{"/init", "bench", "kill", "--inside", "guest", "--mechanisms", m.Name, "--driver", kg.driver, "--signal", kg.signal, "--seeds", strconv.Itoa(kg.seeds), "--json"})
+	out, err := machine.Exec([]string{place.Agent, "bench", "kill", "--inside", "guest", "--mechanisms", m.Name, "--driver", kg.driver, "--signal", kg.signal, "--seeds", strconv.Itoa(kg.seeds), "--json"})
 	if err != nil {
 		return nil, err
 	}

@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"hangbench/bench/agent"
 	"hangbench/bench/dom0"
 	"hangbench/bench/labhost"
 	"hangbench/guests/lab"
@@ -69,8 +68,6 @@ func (l *labFlags) build(ctx context.Context, env *Env, p *progress, v lab.Varia
 	}
 	built, err := lab.Build(ctx, lab.Options{
 		Cache: c, Source: src, LibVMI: vmi, Mirror: mirror, Fields: dom0.Fields(), Variant: v,
-		Layout: lab.Layout{ModuleDir: agent.ModuleDir, GuestDir: agent.GuestDir, BlockScript: agent.BlockScript,
-			KernelFile: dom0.KernelFile, ProfileFile: dom0.ProfileFile, RelocsFile: dom0.RelocsFile, RamdiskFile: dom0.RamdiskFile, Mark: dom0.LabMark, Yardstick: dom0.Yardstick},
 		Progress: func(step string, done, total int64) { p.bytes("lab: "+step, done, total) },
 	})
 	if err != nil {
@@ -147,7 +144,7 @@ func labBuild(ctx context.Context, env *Env, args []string) error {
 	}
 	m := l.Manifest
 	fmt.Fprintf(env.Stdout, "lab %s\n  disc      %s\n  manifest  %s\n  xen       %s\n  dom0      Linux %s\n", m.Key(), l.Disc(),
-		filepath.Join(l.Dir, lab.ManifestFile), m.Version("xen-hypervisor-4.20-amd64"), m.Dom0)
+		filepath.Join(l.Dir, lab.ManifestFile), m.XenVersion(), m.Dom0)
 	if m.LibVMI != "" {
 		fmt.Fprintf(env.Stdout, "  libvmi    %s\n", m.LibVMI)
 	}

@@ -119,7 +119,7 @@ func (m *missesFlags) inLab(ctx context.Context, env *Env, p *progress) (_ *miss
 		}
 		all.Series = append(all.Series, r.Series...)
 	}
-	all.Xen = h.Lab.Manifest.Version("xen-hypervisor-4.20-amd64")
+	all.Xen = h.Lab.Manifest.XenVersion()
 	all.Compute()
 	return all, nil
 }

@@ -115,8 +115,8 @@ func (h *hostFlags) open(ctx context.Context, env *Env, p *progress, s *suites.S
 		return nil, err
 	}
 	m := l.Manifest
-	versions := map[string]string{labVersion: m.Key(), "dom0-kernel": m.Dom0}
-	for what, pkg := range map[string]string{"bochs": "bochs", "xen": "xen-hypervisor-4.20-amd64", "seabios": "bochsbios"} {
+	versions := map[string]string{labVersion: m.Key(), "dom0-kernel": m.Dom0, "xen": m.XenVersion()}
+	for what, pkg := range map[string]string{"bochs": "bochs", "seabios": "bochsbios"} {
 		versions[what] = m.Version(pkg)
 	}
 	if m.LibVMI != "" {

@@ -13,10 +13,10 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 
-	"hangbench/bench/agent"
 	"hangbench/bench/dom0"
 	"hangbench/cgo/xenctrl"
 	"hangbench/guests/kernel"
+	"hangbench/guests/lab/place"
 	"hangbench/monitor"
 	"hangbench/monitor/detect"
 )
@@ -25,10 +25,10 @@ import (
 func openDom0(env *Env, guests string) (*dom0.Host, error) {
 	h := &dom0.Host{Kind: "xen", Guests: guests, Work: os.TempDir(), Progress: func(string) {}}
 	line, err := os.ReadFile("/proc/cmdline")
-	if err == nil && strings.Contains(string(line), dom0.LabMark) {
+	if err == nil && strings.Contains(string(line), place.LabMark) {
 		h.Kind = "lab"
 		if guests == "" {
-			h.Guests = agent.GuestDir
+			h.Guests = place.Guests
 		}
 	}
 	if err := h.Open(); err != nil {
@@ -53,7 +53,7 @@ func find(h *dom0.Host, domain string) (int, error) {
 type kernelFlags struct{ guests, image string }
 
 func (k *kernelFlags) add(f *pflag.FlagSet) {
-	f.StringVar(&k.guests, "guests", "", "`folder` of guest kernels, of which the guest runs one (default in the lab's dom0: "+agent.GuestDir+")")
+	f.StringVar(&k.guests, "guests", "", "`folder` of guest kernels, of which the guest runs one (default in the lab's dom0: "+place.Guests+")")
 	f.StringVar(&k.image, "kernel", "", "`file` of the kernel that the guest runs: vmlinuz or vmlinux")
 }
 

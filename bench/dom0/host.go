@@ -18,6 +18,7 @@ import (
 	"hangbench/guests/beat"
 	"hangbench/guests/disk"
 	"hangbench/guests/kernel"
+	"hangbench/guests/lab/place"
 	"hangbench/guests/watchdog"
 	"hangbench/guests/xl"
 	"hangbench/monitor"
@@ -41,33 +42,10 @@ func Fields() []string {
 // (arch/x86/entry/entry_64.S). It is short and so is the time on its page.
 const SwitchFunction = "__switch_to_asm"
 
-// LabMark on the command line of dom0's kernel says that this is the lab.
-const LabMark = "hangbench.lab=1"
-
-// Yardstick is where the C event loop of bench/event/yardstick is installed.
-const Yardstick = "/usr/lib/hangbench/eventloop"
-
-// Names of the files of a guest kernel in its folder, as guests/image lays them
-// out.
-const (
-	KernelFile  = "vmlinux"
-	ProfileFile = "profile"
-	RelocsFile  = "relocs"
-)
-
-// RamdiskFile is the name, in the folder of guest kernels, of the initramfs of
-// guests with a set of programs; the empty set has the ordinary one.
-func RamdiskFile(programs string) string {
-	if programs == "" {
-		return "initrd"
-	}
-	return "initrd-" + programs
-}
-
 // Host is an open control domain.
 type Host struct {
 	Kind string // lab or xen
-	// Guests holds a folder for each guest kernel, and their initramfs (RamdiskFile).
+	// Guests holds a folder for each guest kernel, and their initramfs: see guests/lab/place.
 	Guests string
 	// Work is a folder for temporary files.
 	Work string
@@ -185,7 +163,7 @@ func (h *Host) newGuest(ctx context.Context, name string, spec suites.Guest) (_ 
 		return nil, err
 	}
 	dir := filepath.Join(h.Guests, spec.Kernel)
-	raw, err := os.ReadFile(filepath.Join(dir, ProfileFile))
+	raw, err := os.ReadFile(filepath.Join(dir, place.Profile))
 	if err != nil {
 		return nil, fmt.Errorf("guest kernel %s: %w", spec.Kernel, err)
 	}
@@ -193,7 +171,7 @@ func (h *Host) newGuest(ctx context.Context, name string, spec suites.Guest) (_ 
 	if g.profile, err = kernel.ReadProfile(raw); err != nil {
 		return nil, fmt.Errorf("guest kernel %s: %w", spec.Kernel, err)
 	}
-	image, args := filepath.Join(dir, KernelFile), plainArgs
+	image, args := filepath.Join(dir, place.Kernel), plainArgs
 	if spec.Boot == suites.Distro {
 		h.Progress("move guest kernel")
 		args = distroArgs
@@ -213,7 +191,7 @@ func (h *Host) newGuest(ctx context.Context, name string, spec suites.Guest) (_ 
 	}
 	g.Domid, err = h.tools.Create(ctx, xl.Config{
 		Name: name, VCPUs: spec.VCPUs, MemoryMiB: spec.MemoryMiB,
-		Kernel: image, Ramdisk: filepath.Join(h.Guests, RamdiskFile(spec.Programs)), Cmdline: args,
+		Kernel: image, Ramdisk: filepath.Join(h.Guests, place.Ramdisk(spec.Programs)), Cmdline: args,
 		Altp2m: xl.Altp2mExternal,
 		Disk:   path,
 	})

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"hangbench/guests/kernel"
+	"hangbench/guests/lab/place"
 	"hangbench/monitor/linux"
 	"hangbench/scenarios/suites"
 )
@@ -60,11 +61,11 @@ func (l layout) Constant(name string) (int64, bool) {
 // The slide follows from what guest it is: a guest in a snapshot, and one made
 // anew, are the same then.
 func (h *Host) moveKernel(dir string, spec suites.Guest) (string, error) {
-	image, err := os.ReadFile(filepath.Join(dir, KernelFile))
+	image, err := os.ReadFile(filepath.Join(dir, place.Kernel))
 	if err != nil {
 		return "", err
 	}
-	table, err := os.ReadFile(filepath.Join(dir, RelocsFile))
+	table, err := os.ReadFile(filepath.Join(dir, place.Relocs))
 	if err != nil {
 		return "", err
 	}

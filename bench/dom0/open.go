@@ -11,6 +11,7 @@ import (
 
 	xc "hangbench/cgo/xenctrl"
 	"hangbench/guests/kernel"
+	"hangbench/guests/lab/place"
 	"hangbench/monitor"
 	"hangbench/monitor/detect"
 	vmidriver "hangbench/monitor/driver/libvmi"
@@ -23,7 +24,7 @@ var ErrNoProfile = errors.New("none of the kernels at hand is the guest's; name 
 
 // Profiles reads the profile of every guest kernel in the folder of guests.
 func (h *Host) Profiles() ([]*kernel.Profile, error) {
-	paths, err := filepath.Glob(filepath.Join(h.Guests, "*", ProfileFile))
+	paths, err := filepath.Glob(filepath.Join(h.Guests, "*", place.Profile))
 	if err != nil {
 		return nil, fmt.Errorf("look for guest kernels: %w", err)
 	}

@@ -21,6 +21,7 @@ import (
 	xc "hangbench/cgo/xenctrl"
 	"hangbench/guests/beat"
 	"hangbench/guests/kernel"
+	"hangbench/guests/lab/place"
 	"hangbench/monitor"
 	"hangbench/monitor/detect"
 	vmidriver "hangbench/monitor/driver/libvmi"
@@ -53,7 +54,7 @@ func (h *Host) FindGuest(ctx context.Context, name string) (*Guest, error) {
 // findProfile looks for the profile of a kernel release below the folder of
 // guest kernels.
 func findProfile(guests, release string) (*kernel.Profile, error) {
-	files, err := filepath.Glob(filepath.Join(guests, "*", ProfileFile))
+	files, err := filepath.Glob(filepath.Join(guests, "*", place.Profile))
 	if err != nil {
 		return nil, err
 	}

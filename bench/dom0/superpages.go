@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"hangbench/guests/lab/place"
 	"hangbench/scenarios/suites"
 )
 
@@ -31,7 +32,7 @@ func Superpages(commandLine string) bool {
 // superpages may run where Xen has them: that is the doctor's to warn of.
 func (h *Host) CheckGuest(spec suites.Guest) error {
 	if spec.Programs != "" {
-		if _, err := os.Stat(filepath.Join(h.Guests, RamdiskFile(spec.Programs))); err != nil {
+		if _, err := os.Stat(filepath.Join(h.Guests, place.Ramdisk(spec.Programs))); err != nil {
 			return fmt.Errorf("the guest is to have %s, and the folder of guest kernels has no initramfs with it (%w): take one that \"hangbench lab build --programs %s\" makes", spec.Programs, err, spec.Programs)
 		}
 	}

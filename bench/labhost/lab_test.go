@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"hangbench/bench/agent"
 	"hangbench/bench/dom0"
 	"hangbench/bench/labhost"
 	"hangbench/bench/plan"
@@ -43,8 +42,6 @@ func openLabWith(t *testing.T, vmi *lab.LibVMI) (context.Context, *labhost.Host,
 	}
 	options := lab.Options{
 		Cache: cache, Source: filepath.Join("..", ".."), LibVMI: vmi, Fields: dom0.Fields(), Mirror: os.Getenv("HANGBENCH_DEBIAN_MIRROR"),
-		Layout: lab.Layout{ModuleDir: agent.ModuleDir, GuestDir: agent.GuestDir, BlockScript: agent.BlockScript,
-			KernelFile: dom0.KernelFile, ProfileFile: dom0.ProfileFile, RelocsFile: dom0.RelocsFile, RamdiskFile: dom0.RamdiskFile, Mark: dom0.LabMark, Yardstick: dom0.Yardstick},
 		Progress: func(string, int64, int64) {},
 	}
 	l, err := lab.Build(ctx, options)

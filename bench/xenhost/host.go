@@ -15,6 +15,7 @@ import (
 
 	"hangbench/bench/dom0"
 	"hangbench/bench/plan"
+	"hangbench/guests/lab/place"
 	"hangbench/results"
 	"hangbench/scenarios/suites"
 )
@@ -32,7 +33,7 @@ var ErrNoGuests = errors.New("no folder of guest kernels; name it with --guests"
 func Open(guests string) (*Host, error) {
 	h := &Host{d: dom0.Host{Kind: "xen", Guests: guests, Work: os.TempDir()}}
 	// The lab's dom0 is a Xen host like any other, but its numbers are the lab's.
-	if line, err := os.ReadFile("/proc/cmdline"); err == nil && strings.Contains(string(line), dom0.LabMark) {
+	if line, err := os.ReadFile("/proc/cmdline"); err == nil && strings.Contains(string(line), place.LabMark) {
 		h.d.Kind = "lab"
 	}
 	if err := h.d.Open(); err != nil {

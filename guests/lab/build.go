@@ -18,6 +18,7 @@ import (
 	"hangbench/guests/kernel"
 	"hangbench/guests/lab/bochs"
 	"hangbench/guests/lab/debian"
+	"hangbench/guests/lab/place"
 	"hangbench/guests/lab/toolchain"
 	"hangbench/guests/stress"
 )
@@ -36,8 +37,6 @@ type Options struct {
 	Variant Variant
 	// LibVMI, if set, is put into dom0, and the agent is built on it.
 	LibVMI *LibVMI
-	// Layout names the places in dom0 that the agent looks at.
-	Layout Layout
 	// Progress is told of every step; done and total are bytes or 0.
 	Progress func(step string, done, total int64)
 }
@@ -63,19 +62,6 @@ func (v Variant) String() string {
 		parts = append(parts, v.Programs)
 	}
 	return strings.Join(parts, "-")
-}
-
-// Layout is where the agent in dom0 finds its things.
-type Layout struct {
-	ModuleDir, GuestDir     string
-	BlockScript             string
-	KernelFile, ProfileFile string
-	RelocsFile              string // what kernel.Relocate needs to move the kernel
-	Mark                    string // on dom0's command line: this is a lab
-	Yardstick               string // the C event loop of bench/event/yardstick
-	// RamdiskFile names the initramfs of guests with a set of programs, or with the
-	// empty one.
-	RamdiskFile func(programs string) string
 }
 
 // Lab is a built lab.
@@ -194,7 +180,7 @@ func Build(ctx context.Context, o Options) (*Lab, error) {
 	}
 	m := Manifest{
 		Schema: schema, Packages: lock.Packages, Kernels: older.lock.Packages, Programs: programs, Go: goVersion,
-		XenArgs: o.xenLine(), Dom0Args: dom0Args + " " + o.Layout.Mark, Machine: bochs.DefaultMachine(),
+		XenArgs: o.xenLine(), Dom0Args: dom0Args + " " + place.LabMark, Machine: bochs.DefaultMachine(),
 		Guests: map[string]string{}, Dom0: kernels.dom0,
 	}
 	for name, release := range kernels.guests {
@@ -405,7 +391,7 @@ func (o *Options) extract(file, dir string, guest bool) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(dir, o.Layout.KernelFile), small, 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, place.Kernel), small, 0o644); err != nil {
 		return err
 	}
 	if !guest {
@@ -423,14 +409,14 @@ func (o *Options) extract(file, dir string, guest bool) error {
 	if _, err := p.WriteTo(&buf); err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(dir, o.Layout.ProfileFile), buf.Bytes(), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, place.Profile), buf.Bytes(), 0o644); err != nil {
 		return err
 	}
 	relocs, err := kernel.TrailingRelocations(elf)
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, o.Layout.RelocsFile), relocs, 0o644)
+	return os.WriteFile(filepath.Join(dir, place.Relocs), relocs, 0o644)
 }
 
 // assemble makes initramfs and disc. vmi is where LibVMI is staged, if at all, and
@@ -442,7 +428,7 @@ func (o *Options) assemble(l *Lab, kernels *kernelSet, work, vmi, programs strin
 	o.Progress("assemble", 0, 0)
 	ramdisks := map[string]string{} // by their names in dom0
 	for _, set := range []string{"", o.Variant.Programs} {
-		name := o.Layout.RamdiskFile(set)
+		name := place.Ramdisk(set)
 		if ramdisks[name] != "" {
 			continue
 		}
@@ -457,8 +443,8 @@ func (o *Options) assemble(l *Lab, kernels *kernelSet, work, vmi, programs strin
 	}
 	disc := image.Disc{
 		Prefix: l.Prefix,
-		Xen:    filepath.Join(l.Prefix, "boot", "xen-4.20-amd64.gz"), XenArgs: l.Manifest.XenArgs,
-		Kernel: filepath.Join(kernels.Dir, "dom0", o.Layout.KernelFile), KernelArgs: l.Manifest.Dom0Args,
+		Xen:    filepath.Join(l.Prefix, debian.Xen.Image()), XenArgs: l.Manifest.XenArgs,
+		Kernel: filepath.Join(kernels.Dir, "dom0", place.Kernel), KernelArgs: l.Manifest.Dom0Args,
 		Initrd: dom0RD,
 	}
 	if err := disc.WriteFile(l.Disc()); err != nil {
@@ -519,26 +505,26 @@ func (l *Lab) writeManifest() error {
 }
 
 func (o *Options) dom0Tree(prefix string, kernels *kernelSet, work, vmi string, ramdisks map[string]string, out string) error {
-	const xen = "usr/lib/xen-4.20"
-	libs := image.Libraries{Prefix: prefix, Dirs: []string{"usr/lib/x86_64-linux-gnu", xen + "/lib/x86_64-linux-gnu", xen + "/lib"}, Extra: vmi}
+	xen := debian.Xen.Dir()
+	libs := image.Libraries{Prefix: prefix, Dirs: debian.Xen.LibraryDirs(), Extra: vmi}
 	var t image.Tree
 	var errs []error
 	do := func(err error) { errs = append(errs, err) }
-	do(t.Program("init", filepath.Join(work, "agent"), libs))
-	do(t.Program(strings.TrimPrefix(o.Layout.Yardstick, "/"), filepath.Join(work, "yardstick"), libs))
+	do(t.Program(strings.TrimPrefix(place.Agent, "/"), filepath.Join(work, "agent"), libs))
+	do(t.Program(strings.TrimPrefix(place.Yardstick, "/"), filepath.Join(work, "yardstick"), libs))
 	for _, p := range []string{"xenstored", "xenconsoled", "xen-init-dom0", "xl", "libxl-save-helper"} {
 		do(t.Program(xen+"/bin/"+p, filepath.Join(prefix, xen, "bin", p), libs))
 	}
-	do(t.Symlink("usr/lib/xen", "xen-4.20"))
+	do(t.Symlink(filepath.Dir(place.XenBin), filepath.Base(xen)))
 	do(t.Library("libgcc_s.so.1", libs)) // pthread_cancel opens it
 	if vmi != "" {
 		// LibVMI opens these two, by the names that only the -dev package has.
-		do(t.Symlink("lib/x86_64-linux-gnu/libxenctrl.so", "libxenctrl.so.4.20"))
-		do(t.Symlink("lib/x86_64-linux-gnu/libxenstore.so", "libxenstore.so.4"))
+		do(t.Symlink("lib/x86_64-linux-gnu/libxenctrl.so", debian.Xen.Libxenctrl()))
+		do(t.Symlink("lib/x86_64-linux-gnu/libxenstore.so", debian.Xen.Libxenstore()))
 	}
 	do(t.File("etc/xen/xl.conf", 0o644, nil))
 	// xl runs this when a guest gets a disk; the agent plays that part too.
-	do(t.Symlink(o.Layout.BlockScript, "/init"))
+	do(t.Symlink(place.BlockScript, place.Agent))
 	for _, d := range []string{"dev", "proc", "sys", "run", "tmp", "var/lib", "var/log"} {
 		do(t.Dir(d, 0o755))
 	}
@@ -549,15 +535,15 @@ func (o *Options) dom0Tree(prefix string, kernels *kernelSet, work, vmi string, 
 	modules, err := image.OpenModules(kernels.modules[kernels.dom0])
 	do(err)
 	if err == nil {
-		do(addModules(&t, o.Layout.ModuleDir, modules, dom0Modules))
+		do(addModules(&t, place.Modules, modules, dom0Modules))
 	}
 	for name := range kernels.guests {
-		for _, f := range []string{o.Layout.KernelFile, o.Layout.ProfileFile, o.Layout.RelocsFile} {
-			do(t.FileFrom(o.Layout.GuestDir+"/"+name+"/"+f, 0o644, filepath.Join(kernels.Dir, name, f)))
+		for _, f := range []string{place.Kernel, place.Profile, place.Relocs} {
+			do(t.FileFrom(place.Guests+"/"+name+"/"+f, 0o644, filepath.Join(kernels.Dir, name, f)))
 		}
 	}
 	for name, file := range ramdisks {
-		do(t.FileFrom(o.Layout.GuestDir+"/"+name, 0o644, file))
+		do(t.FileFrom(place.Guests+"/"+name, 0o644, file))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err

@@ -90,7 +90,7 @@ func testManifest() Manifest {
 		Schema: schema,
 		Packages: []debian.Package{
 			{Name: "bochs", Version: "3.0+dfsg-1", Arch: "amd64", Suite: "trixie", Path: "pool/b.deb", File: "b.deb", SHA256: "aa", SizeBytes: 1, InstalledKiB: 2},
-			{Name: "xen", Version: "4.20", Arch: "amd64", Suite: "trixie", Path: "pool/x.deb", File: "x.deb", SHA256: "bb", SizeBytes: 3, InstalledKiB: 4},
+			{Name: "xen-hypervisor-4.20-amd64", Version: "4.20.4", Arch: "amd64", Suite: "trixie", Path: "pool/x.deb", File: "x.deb", SHA256: "bb", SizeBytes: 3, InstalledKiB: 4},
 		},
 		Kernels:       []debian.Package{{Name: "linux", Version: "6.1", Arch: "amd64", Suite: "bookworm", Path: "pool/l.deb", File: "l.deb", SHA256: "cc", SizeBytes: 5, InstalledKiB: 6}},
 		GuestPackages: []debian.Package{{Name: "stress-ng", Version: "0.18", Arch: "amd64", Suite: "trixie", Path: "pool/s.deb", File: "s.deb", SHA256: "dd", SizeBytes: 7, InstalledKiB: 8}},
@@ -167,8 +167,11 @@ func TestKey(t *testing.T) {
 
 func TestVersion(t *testing.T) {
 	m := testManifest()
-	if got := m.Version("xen"); got != "4.20" {
-		t.Errorf("version of xen is %q", got)
+	if got := m.Version("bochs"); got != "3.0+dfsg-1" {
+		t.Errorf("version of bochs is %q", got)
+	}
+	if got := m.XenVersion(); got != "4.20.4" {
+		t.Errorf("version of Xen is %q", got)
 	}
 	if got := m.Version("absent"); got != "" {
 		t.Errorf("version of an absent package is %q", got)

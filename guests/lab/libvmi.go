@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"hangbench/guests/image"
+	"hangbench/guests/lab/debian"
 )
 
 // LibVMI is a LibVMI that is installed on this machine. Debian has no package of
@@ -25,7 +26,7 @@ type LibVMI struct {
 }
 
 // ErrNoLibVMI says that there is none.
-var ErrNoLibVMI = errors.New("pkg-config finds no libvmi: Debian has no package of it; build LibVMI 0.14 or newer with its Xen driver, against the headers of Xen 4.20, install it, and name the folder of its libvmi.pc in PKG_CONFIG_PATH")
+var ErrNoLibVMI = errors.New("pkg-config finds no libvmi: Debian has no package of it; build LibVMI 0.14 or newer with its Xen driver, against the headers of Xen " + string(debian.Xen) + ", install it, and name the folder of its libvmi.pc in PKG_CONFIG_PATH")
 
 // FindLibVMI asks pkg-config.
 func FindLibVMI(ctx context.Context) (*LibVMI, error) {

@@ -61,6 +61,9 @@ func (m *Manifest) Version(name string) string {
 	return ""
 }
 
+// XenVersion returns the version of the lab's Xen: that of Debian's package.
+func (m *Manifest) XenVersion() string { return m.Version(debian.Xen.Hypervisor()) }
+
 func hashFile(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {

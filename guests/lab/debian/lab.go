@@ -8,7 +8,7 @@ func LabWanted() []string {
 		// The boot loader of the lab's disc.
 		"isolinux", "syslinux-common",
 		// Hypervisor, its tools, and the headers of libxenctrl.
-		"xen-hypervisor-4.20-amd64", "xen-utils-4.20", "xenstore-utils", "libxen-dev",
+		Xen.Hypervisor(), Xen.Utils(), "xenstore-utils", "libxen-dev",
 		// The generic kernel has dom0 support, the cloud kernel is the guest's.
 		// The names without a version follow the suites' newest.
 		"linux-image-amd64", "linux-image-cloud-amd64",
@@ -112,7 +112,7 @@ func LabFilter() Filter {
 		"usr/lib/gcc/*/*/lib?san*", "usr/lib/gcc/*/*/libhwasan*", "usr/lib/gcc/*/*/libubsan*", "usr/lib/gcc/*/*/libgcov.a", "usr/lib/gcc/*/*/plugin",
 		"usr/lib/x86_64-linux-gnu/gconv",
 		"usr/lib/x86_64-linux-gnu/gtk-3.0", "usr/lib/x86_64-linux-gnu/gdk-pixbuf-2.0",
-		"usr/lib/xen-4.20/lib/python", "usr/lib/xen-4.20/ocaml",
+		Xen.Dir()+"/lib/python", Xen.Dir()+"/ocaml",
 		"etc", "var",
 	)
 	return f

@@ -48,10 +48,10 @@ func TestLabPrefixIsComplete(t *testing.T) {
 	if prefix == "" {
 		t.Skip("HANGBENCH_PREFIX does not name an unpacked package prefix: its completeness is not checked")
 	}
-	libs := image.Libraries{Prefix: prefix, Dirs: []string{"usr/lib/x86_64-linux-gnu", "usr/lib/xen-4.20/lib/x86_64-linux-gnu"}}
+	libs := image.Libraries{Prefix: prefix, Dirs: debian.Xen.LibraryDirs()}
 	n := 0
 	for _, dir := range []string{
-		"usr/bin", "usr/sbin", "usr/lib/xen-4.20/bin", "usr/lib/x86_64-linux-gnu/bochs/plugins", "usr/libexec/gcc/x86_64-linux-gnu/14",
+		"usr/bin", "usr/sbin", debian.Xen.Dir() + "/bin", "usr/lib/x86_64-linux-gnu/bochs/plugins", "usr/libexec/gcc/x86_64-linux-gnu/14",
 	} {
 		err := filepath.WalkDir(filepath.Join(prefix, dir), func(path string, d fs.DirEntry, err error) error {
 			if err != nil || !d.Type().IsRegular() || !isELF(t, path) {
@@ -73,7 +73,7 @@ func TestLabPrefixIsComplete(t *testing.T) {
 	}
 	for _, want := range []string{
 		"usr/bin/bochs-bin", "usr/share/bochs/BIOS-bochs-latest", "usr/share/bochs/VGABIOS-lgpl-latest", "usr/share/vgabios/vgabios.bin",
-		"usr/lib/ISOLINUX/isolinux.bin", "usr/lib/syslinux/modules/bios/mboot.c32", "boot/xen-4.20-amd64.gz",
+		"usr/lib/ISOLINUX/isolinux.bin", "usr/lib/syslinux/modules/bios/mboot.c32", debian.Xen.Image(),
 		"usr/include/xenctrl.h", "usr/lib/x86_64-linux-gnu/libxenctrl.so", "usr/lib/x86_64-linux-gnu/libgcc_s.so.1", "lib64/ld-linux-x86-64.so.2",
 	} {
 		if fi, err := os.Stat(filepath.Join(prefix, want)); err != nil || fi.Size() == 0 {
