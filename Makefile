@@ -16,7 +16,7 @@ build: ## build bin/hangbench, without the Xen libraries: the lab needs no more
 
 build-xen: ## build bin/hangbench for a real Xen dom0 (needs libxen-dev and a C compiler; with LibVMI: TAGS=xen,libvmi)
 	CGO_ENABLED=1 $(GO) build -buildvcs=auto -tags $(TAGS) -o $(BIN) ./bench/cmd/hangbench
-	$(CC) -O2 -Wall -Wextra -D__XEN_TOOLS__ -o bin/eventloop bench/event/yardstick/eventloop.c -lxenctrl -lxenevtchn
+	$(CC) -O2 -Wall -Wextra -D__XEN_TOOLS__ -o bin/eventloop bench/price/yardstick/eventloop.c -lxenctrl -lxenevtchn
 
 # The C parts are vetted and tested with the lab's own compiler and libraries,
 # so nothing has to be installed. The race detector needs a C compiler here.

@@ -10,6 +10,7 @@
 //	agent          the program inside the emulated host's dom0
 //	dom0           guest, monitor and injector by the Xen libraries
 //	trial          the way of one trial
+//	price          what an event costs, and how many switches a monitor misses
 //
 // The rules: cgo/* imports the standard library only; monitor and guests never
 // each other; analysis only results and libraries; cgo/xenctrl is for the

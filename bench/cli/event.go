@@ -10,7 +10,8 @@ import (
 
 	"hangbench/analysis/figure"
 	"hangbench/analysis/table"
-	"hangbench/bench/event"
+	"hangbench/bench/price/event"
+	"hangbench/bench/price/tables"
 	"hangbench/guests/lab/place"
 )
 
@@ -175,11 +176,11 @@ func (e *eventFlags) show(env *Env, r *event.Report) error {
 			return err
 		}
 	} else {
-		tables := r.Tables()
+		all := tables.Event(r)
 		if e.breakdown {
-			tables = append(tables, r.BreakdownTable())
+			all = append(all, tables.Breakdown(r))
 		}
-		for _, t := range tables {
+		for _, t := range all {
 			if err := t.Write(env.Stdout, table.Terminal); err != nil {
 				return err
 			}

@@ -8,7 +8,8 @@ import (
 	"time"
 
 	"hangbench/analysis/table"
-	"hangbench/bench/misses"
+	"hangbench/bench/price/misses"
+	"hangbench/bench/price/tables"
 )
 
 // missesFlags say what hangbench bench misses measures.
@@ -132,7 +133,7 @@ func (m *missesFlags) show(env *Env, r *misses.Report) error {
 		if err := enc.Encode(r); err != nil {
 			return err
 		}
-	} else if err := r.Table().Write(env.Stdout, table.Terminal); err != nil {
+	} else if err := tables.Misses(r).Write(env.Stdout, table.Terminal); err != nil {
 		return err
 	}
 	for _, s := range r.Series {

@@ -15,9 +15,9 @@ import (
 	"syscall"
 	"time"
 
-	"hangbench/bench/event"
-	"hangbench/bench/event/tsc"
-	"hangbench/bench/misses"
+	"hangbench/bench/price/event"
+	"hangbench/bench/price/misses"
+	"hangbench/bench/price/tsc"
 	xc "hangbench/cgo/xenctrl"
 	"hangbench/guests/beat"
 	"hangbench/guests/kernel"
@@ -74,7 +74,7 @@ func findProfile(guests, release string) (*kernel.Profile, error) {
 	return nil, fmt.Errorf("no guest kernel below %s has the release %s that the guest runs", guests, release)
 }
 
-// Price is a guest as bench/event and bench/misses measure it.
+// Price is a guest as bench/price/event and bench/price/misses measure it.
 type Price struct {
 	g        *Guest
 	trap     monitor.Trap
@@ -83,7 +83,7 @@ type Price struct {
 	Yardstick string
 }
 
-// NewPrice prepares a guest for bench/event.
+// NewPrice prepares a guest for bench/price/event.
 func NewPrice(g *Guest, yardstick string) (*Price, error) {
 	trap, counters, err := g.trap()
 	if err != nil {
@@ -367,7 +367,7 @@ func (p *Price) stale() (stale bool, err error) {
 	return stale, nil
 }
 
-// Watch attaches a monitor as trials have it, for bench/misses, with so many
+// Watch attaches a monitor as trials have it, for bench/price/misses, with so many
 // passes.
 func (p *Price) Watch(mechanism string, passes int, sample time.Duration) (misses.Watcher, error) {
 	m, err := monitor.FindMechanism(mechanism)

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"hangbench/bench/agent"
-	"hangbench/bench/event"
+	"hangbench/bench/price/event"
 	"hangbench/guests/lab"
 	"hangbench/scenarios/suites"
 )

@@ -9,8 +9,8 @@ import (
 	"testing"
 
 	"hangbench/bench/agent"
-	"hangbench/bench/event"
 	"hangbench/bench/plan"
+	"hangbench/bench/price/event"
 	"hangbench/guests/lab"
 	"hangbench/monitor"
 	"hangbench/results"

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"hangbench/bench/agent"
-	"hangbench/bench/misses"
+	"hangbench/bench/price/misses"
 	"hangbench/guests/lab"
 	"hangbench/monitor"
 	"hangbench/scenarios/suites"

@@ -78,7 +78,7 @@ func (h *Host) Run(ctx context.Context, t plan.Trial, progress func(stage string
 	return g.Run(ctx, t, nil)
 }
 
-// Price opens a guest that is up, by its name, for bench/event. Close it when
+// Price opens a guest that is up, by its name, for bench/price/event. Close it when
 // done.
 func (h *Host) Price(ctx context.Context, guest, yardstick string) (*dom0.Price, error) {
 	h.d.Progress = func(string) {}

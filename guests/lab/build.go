@@ -163,7 +163,7 @@ func Build(ctx context.Context, o Options) (*Lab, error) {
 			return o.golang(ctx, []string{"CGO_ENABLED=0"}, "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid=", "-o", out, "./guests/init")
 		},
 		"yardstick": func(ctx context.Context, out string) error {
-			return o.compile(ctx, cc, out, filepath.Join(o.Source, "bench/event/yardstick/eventloop.c"))
+			return o.compile(ctx, cc, out, filepath.Join(o.Source, "bench/price/yardstick/eventloop.c"))
 		},
 	} {
 		if err := build(ctx, filepath.Join(work, name)); err != nil {

@@ -14,7 +14,7 @@ const (
 	Modules = "/lib/hangbench/modules"
 	// BlockScript is the program that xl runs when a guest gets or loses a disk.
 	BlockScript = "/etc/xen/scripts/block"
-	// Yardstick is the C event loop of bench/event/yardstick.
+	// Yardstick is the C event loop of bench/price/yardstick.
 	Yardstick = "/usr/lib/hangbench/eventloop"
 	// Guests is the folder of guest kernels: one folder for each kernel, named
 	// after it, and the guests' initramfs (see Ramdisk).

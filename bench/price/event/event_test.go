@@ -13,8 +13,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"hangbench/analysis/table"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -218,20 +216,6 @@ func TestGolden(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, "report.json", append(b, '\n'))
-	var text bytes.Buffer
-	for _, tab := range append(r.Tables(), r.BreakdownTable()) {
-		if err := tab.Write(&text, table.Terminal); err != nil {
-			t.Fatal(err)
-		}
-	}
-	r.Host, r.Series[0].Alive = "xen", false
-	r.Compute()
-	for _, tab := range r.Tables() {
-		if err := tab.Write(&text, table.Terminal); err != nil {
-			t.Fatal(err)
-		}
-	}
-	golden(t, "report.txt", text.Bytes())
 }
 
 // oneEvent is an event as the lab shows it: dom0 sleeps, is woken, the monitor

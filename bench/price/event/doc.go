@@ -3,7 +3,7 @@
 //
 // [Measure] compares two loops that answer the same events in the same way: the
 // project's own (monitor.Session) and the yardstick, a minimal C loop on Xen's
-// libraries (bench/event/yardstick). They run in alternation on one busy guest,
+// libraries (bench/price/yardstick). They run in alternation on one busy guest,
 // with windows without any monitor around them:
 //
 //	baseline  ours  yardstick  yardstick  ours  baseline

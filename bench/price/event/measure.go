@@ -256,9 +256,9 @@ func Alive(ctx context.Context, h interface {
 // PollEvery is the pace at which polling is priced: ten samples a second.
 const PollEvery = 100 * time.Millisecond
 
-// pollSettle is how long a monitor that was just attached is left alone before
+// PollSettle is how long a monitor that was just attached is left alone before
 // its steady price is taken: it maps what it reads at its first looks.
-const pollSettle = 2 * time.Second
+const PollSettle = 2 * time.Second
 
 // Polling is the price of the mechanism that traps nothing.
 type Polling struct {
@@ -340,7 +340,7 @@ func (p *Polling) sampled(ctx context.Context, h Host, d time.Duration) (err err
 		}
 		err = errors.Join(err, serr)
 	}()
-	if err := h.Sleep(ctx, pollSettle); err != nil {
+	if err := h.Sleep(ctx, PollSettle); err != nil {
 		return err
 	}
 	before, err := h.Look()

@@ -1,11 +1,5 @@
 package misses
 
-import (
-	"fmt"
-
-	"hangbench/analysis/table"
-)
-
 // Schema is the version of the report's form.
 const Schema = 1
 
@@ -58,38 +52,4 @@ func (r *Report) Compute() {
 			r.Rows = append(r.Rows, row)
 		}
 	}
-}
-
-// Table renders the rows for a reader.
-func (r *Report) Table() *table.Table {
-	t := &table.Table{
-		Title:   fmt.Sprintf("Switches missed, busy guest, Xen %s, guest %s, %d vCPU", r.Xen, r.GuestKernel, r.VCPUs),
-		Head:    []string{"", "mechanism", "passes", "switches", "signals", "missed", "share", "events", "progress", "guest"},
-		Numeric: []bool{false, false, true, true, true, true, true, true, true, false},
-		Notes: []string{
-			"passes: how often in " + fmt.Sprint(r.SampleMS) + " ms the trap may stop a vCPU before it lets go until the next sample.",
-			"switches: the run queues' own count, 0 where it cannot be read; signals: the monitor's, over the same window of " + fmt.Sprint(r.WindowMS) + " ms.",
-			fmt.Sprintf("missed: the difference; up to %d either way come of the edges of the window.", r.Edge),
-			"progress: the guest's work with the monitor over its work without.",
-		},
-	}
-	if r.Host == "lab" {
-		t.Notes = append(t.Notes, "lab: virtual time, one physical CPU: vCPUs take turns and never run at once.")
-	}
-	for _, w := range r.Rows {
-		guest := "beats"
-		switch {
-		case !w.Alive:
-			guest = "STANDS STILL"
-		case w.BackedOut != "":
-			guest = "beats; the monitor let go: " + w.BackedOut
-		}
-		missed, share := fmt.Sprint(w.Missed), fmt.Sprintf("%.1f%%", 100*w.Share)
-		if w.BackedOut != "" || w.Switches == 0 {
-			missed, share = "–", "–"
-		}
-		t.Rows = append(t.Rows, []string{"host " + r.Host + ", " + r.Driver, w.Mechanism, Passes(w.Passes), fmt.Sprint(w.Switches), fmt.Sprint(w.Signals),
-			missed, share, fmt.Sprint(w.Events), fmt.Sprintf("%.3f", w.Progress), guest})
-	}
-	return t
 }

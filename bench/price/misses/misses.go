@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"hangbench/bench/event"
+	"hangbench/bench/price/event"
 	"hangbench/monitor"
 )
 

@@ -1,11 +1,8 @@
 package event
 
 import (
-	"fmt"
 	"slices"
 	"sort"
-
-	"hangbench/analysis/table"
 )
 
 // Schema is the version of the report's form.
@@ -163,125 +160,5 @@ func quantile(s []float64, q float64) float64 {
 	return s[min(int(q*float64(len(s))), len(s)-1)]
 }
 
-// unit is what a cycle of the time-stamp counter is called.
-func (r *Report) unit() string {
-	if r.Host == "lab" {
-		return "instr"
-	}
-	return "cycles"
-}
-
-// Tables renders the report for a reader.
-func (r *Report) Tables() []*table.Table {
-	u := r.unit()
-	where := fmt.Sprintf("Xen %s, guest %s, %d vCPU", r.Xen, r.GuestKernel, r.VCPUs)
-	num := func(x float64) string { return fmt.Sprintf("%.0f", x) }
-	price := &table.Table{
-		Title:   "Price of an event, the monitor's loop and the C yardstick, " + where,
-		Head:    []string{"", "mechanism", "n", u + "/event", "C", "ratio", "[min..max]", "dom0 " + u, "C", "ratio", "guest"},
-		Numeric: []bool{false, false, true, true, true, true, true, true, true, true, false},
-		Notes: []string{
-			u + "/event: what an event takes from the guest, that is all time but the guest's own work; dom0: CPU time of dom0 in it.",
-			"ratio: the monitor's over C, median of n blocks (baseline, ours, C, C, ours, baseline) of " + fmt.Sprint(r.WindowMS) + " ms windows.",
-			"guest: its heart beats after everything was detached.",
-		},
-	}
-	if r.Host == "lab" {
-		price.Notes = append(price.Notes, "lab: virtual time; one instruction is one cycle of the time-stamp counter, "+num(r.PerSecond/1e6)+" million a second.")
-	}
-	pace := &table.Table{
-		Title:   "Pace and handling time",
-		Head:    []string{"", "mechanism", "events", "per second", "C events", "per second", "p50 (us)", "p99 (us)", "C p50", "C p99"},
-		Numeric: []bool{false, false, true, true, true, true, true, true, true, true},
-		Notes:   []string{"p50, p99: back from the wait to the answers being ready to send, in a pass of its own with the trace on."},
-	}
-	us := func(ns float64) string {
-		if ns == 0 {
-			return "–"
-		}
-		return fmt.Sprintf("%.1f", ns/1e3)
-	}
-	host := "host " + r.Host + ", " + r.Driver
-	for _, w := range r.Rows {
-		alive := "beats"
-		if !w.Alive {
-			alive = "STANDS STILL"
-		}
-		price.Rows = append(price.Rows, []string{host, w.Mechanism, fmt.Sprint(w.N), num(w.OursInstr), num(w.CInstr),
-			fmt.Sprintf("%.3f", w.Ratio), fmt.Sprintf("[%.3f..%.3f]", w.RatioMin, w.RatioMax), num(w.OursDom0Instr), num(w.CDom0Instr),
-			fmt.Sprintf("%.3f", w.Dom0Ratio), alive})
-		pace.Rows = append(pace.Rows, []string{host, w.Mechanism, fmt.Sprint(w.OursEvents), num(w.EventsPerSec), fmt.Sprint(w.CEvents), num(w.CEventsPerSec),
-			us(w.OursP50NS), us(w.OursP99NS), us(w.CP50NS), us(w.CP99NS)})
-	}
-	var all []*table.Table
-	if len(r.Rows) > 0 {
-		all = append(all, price, pace)
-	}
-	if len(r.Poll) > 0 {
-		poll := &table.Table{Title: "Price of polling, 10 samples a second", Head: []string{"", "guest", "samples", u + "/sample and vCPU", "share of one vCPU", "attach, " + u},
-			Numeric: []bool{false, false, true, true, true, true},
-			Notes: []string{
-				"dom0's CPU time with the monitor minus without, over the same window; the bar is 1%.",
-				fmt.Sprintf("The window begins %v after attaching; attach: what was spent until then beyond the price of its samples.", pollSettle),
-			}}
-		for _, p := range r.Poll {
-			poll.Rows = append(poll.Rows, []string{host, p.Workload, fmt.Sprint(p.Samples), num(p.Instr), fmt.Sprintf("%.3f%%", 100*p.Share), num(p.AttachInstr)})
-		}
-		all = append(all, poll)
-	}
-	if r.Reads != nil {
-		notes := []string{}
-		if r.Reads.Kernel != "" {
-			notes = append(notes, "LibVMI with a configuration in memory finds the kernel where the monitor has it: "+r.Reads.Kernel+".")
-		}
-		if r.Reads.Frame != "" {
-			notes = append(notes, "LibVMI reports executions in one frame by an event for it alone, in the host view and in another, until it is cleared: "+r.Reads.Frame+".")
-		}
-		all = append(all, &table.Table{
-			Title: "Reading eight bytes of guest memory", Head: []string{"", "page at hand, " + u, "page to be mapped, " + u, "exchanged frame"}, Numeric: []bool{false, true, true, false},
-			Notes: append([]string{"The median of a hundred; the driver xenctrl maps sixteen pages at once.",
-				"stale: a frame that was exchanged for another shows the old one's memory, until the driver lets go of its pages (at least every 30 s)."}, notes...),
-			Rows: [][]string{{host, fmt.Sprint(r.Reads.Mapped), fmt.Sprint(r.Reads.Unmapped), map[bool]string{true: "stale", false: "fresh"}[r.Reads.Stale]}},
-		})
-	}
-	return all
-}
-
 // PartNames returns the parts of an event in the order in which they are shown.
 func PartNames() []string { return []string{"hypervisor", "wakeup", "monitor", "kernel"} }
-
-// BreakdownTable renders the parts of an event, for each mechanism and loop.
-func (r *Report) BreakdownTable() *table.Table {
-	t := &table.Table{
-		Title:   "One event by who spends it, mean " + r.unit(),
-		Head:    []string{"mechanism", "loop", "events", "hypervisor", "wake-up", "monitor", "dom0 kernel", "sum", "hypercalls", "lost"},
-		Numeric: []bool{false, false, true, true, true, true, true, true, true, true},
-		Notes: []string{
-			"hypervisor: guest's exit until dom0 is on the CPU, the answer until the guest may run, dom0's block until the guest's entry.",
-			"wake-up: dom0's kernel until the monitor is back from its wait; a loop that finds the next event without sleeping has little.",
-			"monitor: its own instructions; dom0 kernel: its system calls otherwise, with hypercalls whose end the trace does not show.",
-			"With Xen's trace on, which costs some hundred instructions a record. lost: trace records that Xen dropped.",
-		},
-	}
-	for _, s := range r.Series {
-		for _, side := range []struct {
-			name string
-			s    *Side
-		}{{"ours", s.TimedOurs}, {"C", s.TimedC}} {
-			if side.s == nil {
-				continue
-			}
-			row := []string{s.Mechanism, side.name, fmt.Sprint(side.s.Events)}
-			sum, calls := 0.0, 0.0
-			for _, p := range PartNames() {
-				row = append(row, fmt.Sprintf("%.0f", side.s.Parts[p]))
-				sum += side.s.Parts[p]
-			}
-			for _, n := range side.s.Hypercalls {
-				calls += n
-			}
-			t.Rows = append(t.Rows, append(row, fmt.Sprintf("%.0f", sum), fmt.Sprintf("%.1f", calls), fmt.Sprint(side.s.TraceLost)))
-		}
-	}
-	return t
-}
