@@ -3,6 +3,8 @@
 //
 //	cmd/hangbench  the program
 //	cli            its commands
+//	dom0cmd        those of them that work in a dom0
+//	exit           exit statuses and the errors that lead to them
 //	plan           a suite's trials in their order
 //	run            works a plan off, on a host
 //	labhost        the host that is emulated

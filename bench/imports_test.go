@@ -136,7 +136,8 @@ func TestImports(t *testing.T) {
 // TestXenctrlImporters: who may call Xen directly.
 func TestXenctrlImporters(t *testing.T) {
 	const xenctrl = module + "cgo/xenctrl"
-	want := []string{module + "bench/cli", module + "bench/dom0", module + "monitor/driver/libvmi", module + "monitor/driver/xenctrl"}
+	want := []string{module + "bench/cli", module + "bench/dom0", module + "bench/dom0cmd", module + "bench/exit",
+		module + "monitor/driver/libvmi", module + "monitor/driver/xenctrl"}
 	for _, b := range builds {
 		var got []string
 		for path, p := range list(t, b) {

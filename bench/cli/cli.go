@@ -10,19 +10,18 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"hangbench/cgo/xenctrl"
+	"hangbench/bench/exit"
 	"hangbench/guests/lab/debian"
-	"hangbench/guests/xl"
 )
 
 // Exit statuses.
 const (
-	ExitDone        = 0
-	ExitFailed      = 1
-	ExitUsage       = 2
-	ExitMissing     = 3
-	ExitBroken      = 4
-	ExitInterrupted = 130
+	ExitDone        = exit.Done
+	ExitFailed      = exit.Failed
+	ExitUsage       = exit.Usage
+	ExitMissing     = exit.Missing
+	ExitBroken      = exit.Broken
+	ExitInterrupted = exit.Interrupted
 )
 
 // Env is what a command has of the world.
@@ -40,21 +39,14 @@ func (e *Env) warn(format string, a ...any) {
 	fmt.Fprintf(e.Stderr, "hangbench: warning: "+format+"\n", a...)
 }
 
-// usageError is a mistake of the caller.
-type usageError struct{ error }
+type (
+	usageError   = exit.UsageError
+	missingError = exit.MissingError
+)
 
-func (e usageError) Unwrap() error { return e.error }
+func usagef(format string, a ...any) error { return exit.Usagef(format, a...) }
 
-func usagef(format string, a ...any) error { return usageError{fmt.Errorf(format, a...)} }
-
-// missingError is something that the host lacks.
-type missingError struct{ error }
-
-func (e missingError) Unwrap() error { return e.error }
-
-// errFailed says that everything ran and the result is not good. What is wrong
-// has been printed.
-var errFailed = errors.New("trials failed")
+var errFailed = exit.ErrFailed
 
 // command is one word of the command line.
 type command struct {
@@ -118,23 +110,11 @@ func printUsage(w io.Writer, name string, table []command) {
 }
 
 func exitCode(ctx context.Context, err error) int {
-	var usage usageError
-	var missing missingError
 	var tool *debian.MissingToolError
-	switch {
-	case err == nil || errors.Is(err, pflag.ErrHelp):
-		return ExitDone
-	case errors.As(err, &usage):
-		return ExitUsage
-	case ctx.Err() != nil:
-		return ExitInterrupted
-	case errors.Is(err, errFailed):
-		return ExitFailed
-	case errors.As(err, &missing), errors.As(err, &tool),
-		errors.Is(err, xenctrl.ErrNotBuilt), errors.Is(err, xenctrl.ErrNoXen), errors.Is(err, xl.ErrNoXL):
-		return ExitMissing
+	if status := exit.Status(ctx, err); status != exit.Broken || !errors.As(err, &tool) {
+		return status
 	}
-	return ExitBroken
+	return ExitMissing
 }
 
 // flags returns a flag set that reports mistakes as usage errors.

@@ -290,7 +290,7 @@ func TestExitCode(t *testing.T) {
 		{"failed trials", live, wrap(errFailed), ExitFailed},
 		{"usage", live, wrap(usagef("wrong")), ExitUsage},
 		{"usage, interrupted", ended, usagef("wrong"), ExitUsage},
-		{"missing", live, wrap(missingError{errors.New("lacks it")}), ExitMissing},
+		{"missing", live, wrap(missingError{Err: errors.New("lacks it")}), ExitMissing},
 		{"missing tool", live, wrap(&debian.MissingToolError{Tool: "apt-get"}), ExitMissing},
 		{"not built", live, wrap(xenctrl.ErrNotBuilt), ExitMissing},
 		{"no Xen", live, wrap(xenctrl.ErrNoXen), ExitMissing},

@@ -26,11 +26,11 @@ func compareCommand(ctx context.Context, env *Env, args []string) error {
 	}
 	tf, err := table.ParseFormat(*format)
 	if err != nil {
-		return usageError{err}
+		return usageError{Err: err}
 	}
 	o := compare.Options{Seed: *seed}
 	if o.Gate, err = compare.ParseGate(*failOn, *tolerance); err != nil {
-		return usageError{fmt.Errorf("compare: %w", err)}
+		return usageError{Err: fmt.Errorf("compare: %w", err)}
 	}
 	for _, what := range *mix {
 		if !slices.Contains([]string{"hosts", "kernels", "suites"}, what) {
@@ -48,7 +48,7 @@ func compareCommand(ctx context.Context, env *Env, args []string) error {
 	}
 	r, err := compare.Runs(old, next, o)
 	if err != nil {
-		return usageError{fmt.Errorf("compare: %w", err)}
+		return usageError{Err: fmt.Errorf("compare: %w", err)}
 	}
 	for _, w := range r.Warnings {
 		env.warn("%s", w)
@@ -103,7 +103,7 @@ const badShown = 20
 func readRun(env *Env, dir string) (*results.Run, error) {
 	r, err := results.ReadRun(dir)
 	if err != nil {
-		return nil, usageError{err}
+		return nil, usageError{Err: err}
 	}
 	for i, bad := range r.Bad {
 		if i == badShown {
@@ -116,7 +116,7 @@ func readRun(env *Env, dir string) (*results.Run, error) {
 		env.warn("%d records of %s cannot be believed and are left out", len(r.Bad), dir)
 	}
 	if len(r.Trials) == 0 {
-		return nil, usageError{errors.New(dir + " has no trials yet")}
+		return nil, usageError{Err: errors.New(dir + " has no trials yet")}
 	}
 	return r, nil
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"hangbench/bench/agent"
-	"hangbench/bench/dom0"
+	"hangbench/bench/dom0cmd"
 	"hangbench/bench/labhost"
 	"hangbench/bench/xenhost"
 	"hangbench/guests/lab/place"
@@ -34,24 +34,12 @@ func (g *guestBench) add(f *pflag.FlagSet, known []string) {
 	f.StringVar(&g.domain, "domain", "", "`name` of a guest made by hangbench, for --host xen")
 	f.StringVar(&g.guests, "guests", place.Guests, "`folder` of guest kernels, for --host xen")
 	f.StringSliceVar(&g.mechanisms, "mechanism", known, "`names` of the mechanisms to measure")
-	addDriver(f, &g.driver)
+	dom0cmd.AddDriver(f, &g.driver)
 	f.IntVar(&g.memory, "memory", defaultGuest().MemoryMiB, "memory of the lab's guest in `MiB`, 128 to 512")
 	f.BoolVar(&g.superpages, "superpages", false, "measure in the lab whose guests have superpages")
 	f.BoolVar(&g.asJSON, "json", false, "print JSON")
 	g.lab.add(f)
 	g.lab.addLibVMI(f) // for the driver xenctrl beside the other, in one lab
-}
-
-// addDriver adds the flag that names what monitors watch through.
-func addDriver(f *pflag.FlagSet, driver *string) {
-	f.StringVar(driver, "driver", dom0.Drivers()[0], "`name` of the library underneath: "+strings.Join(dom0.Drivers(), " or "))
-}
-
-func checkDriver(driver string) error {
-	if !slices.Contains(dom0.Drivers(), driver) {
-		return usagef("--driver %s: there are %s", driver, strings.Join(dom0.Drivers(), ", "))
-	}
-	return nil
 }
 
 // needsLibVMI reports whether one of the drivers is LibVMI's.
@@ -65,7 +53,7 @@ func (g *guestBench) guest() suites.Guest {
 }
 
 func (g *guestBench) check(known []string) error {
-	if err := checkDriver(g.driver); err != nil {
+	if err := dom0cmd.CheckDriver(g.driver); err != nil {
 		return err
 	}
 	g.lab.libvmi = g.lab.libvmi || needsLibVMI(g.driver)
@@ -95,7 +83,7 @@ func (g *guestBench) check(known []string) error {
 func (g *guestBench) openXen() (*xenhost.Host, error) {
 	x, err := xenhost.Open(g.guests)
 	if errors.Is(err, xenhost.ErrNoGuests) {
-		return nil, usageError{err}
+		return nil, usageError{Err: err}
 	}
 	if err == nil {
 		x.SetDriver(g.driver)

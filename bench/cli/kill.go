@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"hangbench/bench/dom0"
+	"hangbench/bench/dom0cmd"
 	"hangbench/bench/labhost"
 	"hangbench/guests/lab"
 	"hangbench/guests/lab/place"
@@ -87,7 +88,7 @@ func benchKill(ctx context.Context, env *Env, args []string) error {
 	signal := f.String("signal", "KILL", "`name` of the signal: KILL, or TERM or INT, after which there must be nothing to recover")
 	vcpus := f.Int("vcpus", 1, "vCPUs of the guest, 1 to 8")
 	var driver string
-	addDriver(f, &driver)
+	dom0cmd.AddDriver(f, &driver)
 	asJSON := f.Bool("json", false, "print JSON")
 	inside := f.String("inside", "", "`DOMAIN` of this Xen host to do it on, instead of the lab")
 	if err := parse(f, args, 0, 0); err != nil {
@@ -106,14 +107,14 @@ func benchKill(ctx context.Context, env *Env, args []string) error {
 	if _, ok := dom0.Signals()[*signal]; !ok {
 		return usagef("--signal %s: there are KILL, TERM and INT", *signal)
 	}
-	if err := checkDriver(driver); err != nil {
+	if err := dom0cmd.CheckDriver(driver); err != nil {
 		return err
 	}
 	lf.libvmi = lf.libvmi || needsLibVMI(driver)
 	kg := killing{signal: *signal, seeds: *seeds, driver: driver}
 	rep := killReport{Schema: 1, Driver: driver}
 	if *inside != "" {
-		if rep.Kills, err = kg.inside(ctx, env, *inside, mechs); err != nil {
+		if rep.Kills, err = kg.inside(ctx, *inside, mechs); err != nil {
 			return err
 		}
 	} else {
@@ -163,13 +164,13 @@ type killing struct {
 }
 
 // inside kills monitors on a domain of this Xen host.
-func (kg *killing) inside(ctx context.Context, env *Env, domain string, mechs []monitor.Mechanism) ([]dom0.Killed, error) {
-	h, err := openDom0(env, "")
+func (kg *killing) inside(ctx context.Context, domain string, mechs []monitor.Mechanism) ([]dom0.Killed, error) {
+	h, err := dom0cmd.Open("")
 	if err != nil {
 		return nil, err
 	}
 	defer h.Close()
-	id, err := find(h, domain)
+	id, err := dom0cmd.Find(h, domain)
 	if err != nil {
 		return nil, err
 	}

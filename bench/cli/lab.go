@@ -41,7 +41,7 @@ func (l *labFlags) addLibVMI(f *pflag.FlagSet) {
 func (l *labFlags) open(env *Env) (lab.Cache, error) {
 	c, err := lab.FindCache(l.cache, env.Getenv)
 	if err != nil {
-		return "", usageError{err}
+		return "", usageError{Err: err}
 	}
 	return c, nil
 }
@@ -63,7 +63,7 @@ func (l *labFlags) build(ctx context.Context, env *Env, p *progress, v lab.Varia
 	var vmi *lab.LibVMI
 	if l.libvmi {
 		if vmi, err = lab.FindLibVMI(ctx); err != nil {
-			return nil, missingError{err}
+			return nil, missingError{Err: err}
 		}
 	}
 	built, err := lab.Build(ctx, lab.Options{
@@ -106,7 +106,7 @@ func (l *labFlags) findSource() (string, error) {
 			}
 		}
 	}
-	return "", missingError{errors.New("the lab's dom0 program is built from hangbench's source, which is not here: run in a checkout, or name it with --source")}
+	return "", missingError{Err: errors.New("the lab's dom0 program is built from hangbench's source, which is not here: run in a checkout, or name it with --source")}
 }
 
 func labCommand(ctx context.Context, env *Env, args []string) error {

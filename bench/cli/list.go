@@ -73,7 +73,7 @@ func lifting() []string {
 func loadSuite(name string) (*suites.Suite, error) {
 	s, err := suites.Load(name, vocabulary())
 	if err != nil {
-		return nil, usageError{err}
+		return nil, usageError{Err: err}
 	}
 	return s, nil
 }

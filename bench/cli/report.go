@@ -27,7 +27,7 @@ func reportCommand(ctx context.Context, env *Env, args []string) error {
 	}
 	tf, err := table.ParseFormat(*format)
 	if err != nil {
-		return usageError{err}
+		return usageError{Err: err}
 	}
 	r, err := readRun(env, f.Arg(0))
 	if err != nil {
@@ -116,7 +116,7 @@ func tableKinds() []table.Kind {
 func showTables(env *Env, r *results.Run, list string, f table.Format) error {
 	kinds, err := table.Parse(tableKinds(), list)
 	if err != nil {
-		return usageError{fmt.Errorf("report: %w", err)}
+		return usageError{Err: fmt.Errorf("report: %w", err)}
 	}
 	if f == table.CSV && len(kinds) != 1 {
 		return usagef("report: one CSV is one table, --tables %s are %d", list, len(kinds))

@@ -79,7 +79,7 @@ func (h *hostFlags) open(ctx context.Context, env *Env, p *progress, s *suites.S
 	if h.kind == "xen" {
 		x, err := xenhost.Open(h.guests)
 		if errors.Is(err, xenhost.ErrNoGuests) {
-			return nil, usageError{err}
+			return nil, usageError{Err: err}
 		}
 		if err != nil {
 			return nil, err
@@ -92,7 +92,7 @@ func (h *hostFlags) open(ctx context.Context, env *Env, p *progress, s *suites.S
 		for _, g := range s.Guests {
 			if err := x.CheckGuest(g); err != nil {
 				x.Close()
-				return nil, missingError{err}
+				return nil, missingError{Err: err}
 			}
 		}
 		name, _ := os.Hostname()
@@ -250,7 +250,7 @@ func resumeCommand(ctx context.Context, env *Env, args []string) error {
 	}
 	old, err := results.ReadRun(f.Arg(0))
 	if err != nil {
-		return usageError{err}
+		return usageError{Err: err}
 	}
 	if !f.Changed("host") {
 		h.kind = old.Manifest.Host.Kind
@@ -263,7 +263,7 @@ func resumeCommand(ctx context.Context, env *Env, args []string) error {
 	}
 	s, err := suites.Parse(old.Manifest.Suite.Name+".yaml", []byte(old.Manifest.Suite.Text), vocabulary())
 	if err != nil {
-		return usageError{fmt.Errorf("resume: the suite in %s: %w", results.ManifestFile, err)}
+		return usageError{Err: fmt.Errorf("resume: the suite in %s: %w", results.ManifestFile, err)}
 	}
 	trials := plan.Expand(s, old.Manifest.Seed)
 	hash, err := plan.Hash(trials)

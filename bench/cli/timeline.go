@@ -52,7 +52,7 @@ func timelineCommand(ctx context.Context, env *Env, args []string) error {
 
 func (t *timelineFlags) check(scenario string) error {
 	if _, err := scenarios.Find(scenario); err != nil {
-		return usageError{err}
+		return usageError{Err: err}
 	}
 	if v := vocabulary(); !slices.Contains(v.Mechanisms, t.mechanism) {
 		return usagef("--mechanism %s: there are %s", t.mechanism, strings.Join(v.Mechanisms, ", "))
@@ -128,16 +128,16 @@ func (t *timelineFlags) record(ctx context.Context, env *Env, scenario string) (
 func (t *timelineFlags) redraw(env *Env, path string) error {
 	f, err := os.Open(path)
 	if err != nil {
-		return usageError{fmt.Errorf("timeline: %w", err)}
+		return usageError{Err: fmt.Errorf("timeline: %w", err)}
 	}
 	defer f.Close()
 	header, stream, err := detect.ReadStream(f)
 	if err != nil {
-		return usageError{fmt.Errorf("timeline: %s: %w", path, err)}
+		return usageError{Err: fmt.Errorf("timeline: %s: %w", path, err)}
 	}
 	line, err := timeline(&header, stream)
 	if err != nil {
-		return usageError{fmt.Errorf("timeline: %s: %w", path, err)}
+		return usageError{Err: fmt.Errorf("timeline: %s: %w", path, err)}
 	}
 	if err := os.MkdirAll(t.out, 0o755); err != nil {
 		return fmt.Errorf("make the folder of the time line: %w", err)
@@ -148,7 +148,7 @@ func (t *timelineFlags) redraw(env *Env, path string) error {
 func (t *timelineFlags) draw(env *Env, line *figure.Timeline) error {
 	fig, err := line.Figure()
 	if err != nil {
-		return usageError{err}
+		return usageError{Err: err}
 	}
 	paths, err := fig.Write(t.out)
 	if err != nil {

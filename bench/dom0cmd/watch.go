@@ -1,0 +1,207 @@
+package dom0cmd
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
+
+	"hangbench/bench/dom0"
+	"hangbench/bench/exit"
+	"hangbench/monitor"
+	"hangbench/monitor/detect"
+)
+
+// WatchHelp is the description of the command watch.
+const WatchHelp = "Monitor a guest that runs on this Xen host, by its name or number, and print each hang with its " +
+	"evidence, and its end. Interrupt (Ctrl-C, SIGTERM) to let go of the guest. A monitor that is killed leaves the " +
+	"guest in a state that \"hangbench recover\" mends. One that is stopped (SIGSTOP, Ctrl-Z) or gets no CPU holds up " +
+	"the guest at its next event until it goes on."
+
+// Watch is the command watch.
+type Watch struct {
+	kernel    kernelFlags
+	mechanism string
+	sampleMS  int64
+	duration  time.Duration
+	json      bool
+	driver    string
+}
+
+// AddFlags defines the command's flags.
+func (w *Watch) AddFlags(f *pflag.FlagSet) {
+	f.StringVar(&w.mechanism, "mechanism", "poll",
+		"how the monitor gets its signal: `NAME`, see hangbench list mechanisms")
+	w.kernel.add(f)
+	f.Int64Var(&w.sampleMS, "sample-ms", 100, "time between two samples, 10 to 10000 `ms`")
+	f.DurationVar(&w.duration, "duration", 0,
+		"let go of the guest after this `time`, as 90s or 1h (default: when interrupted)")
+	f.BoolVar(&w.json, "json", false, "print JSON, one object a line")
+	AddDriver(f, &w.driver)
+}
+
+// check returns the mechanism to watch with.
+func (w *Watch) check() (monitor.Mechanism, error) {
+	if err := CheckDriver(w.driver); err != nil {
+		return monitor.Mechanism{}, err
+	}
+	m, err := monitor.FindMechanism(w.mechanism)
+	switch {
+	case err != nil:
+		return m, exit.UsageError{Err: err}
+	case !m.Watches():
+		return m, exit.Usagef("--mechanism %s: that is no monitor", w.mechanism)
+	case w.sampleMS < 10 || w.sampleMS > 10000:
+		return m, exit.Usagef("--sample-ms %d: want 10 to 10000", w.sampleMS)
+	case w.duration < 0:
+		return m, exit.Usagef("--duration %v: want a time to come", w.duration)
+	}
+	return m, nil
+}
+
+// Run monitors a domain until ctx or the duration ends, and prints what the
+// monitor finds to stdout.
+func (w *Watch) Run(ctx context.Context, domain string, stdout, stderr io.Writer) error {
+	m, err := w.check()
+	if err != nil {
+		return err
+	}
+	h, err := Open(w.kernel.guests)
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	h.Driver = w.driver
+	id, err := Find(h, domain)
+	if err != nil {
+		return err
+	}
+	profiles, err := w.kernel.profiles(h)
+	if err != nil {
+		return err
+	}
+	g, err := h.OpenGuest(ctx, id, profiles, func(what string) { fmt.Fprintln(stderr, what) })
+	if errors.Is(err, dom0.ErrNoProfile) {
+		return exit.UsageError{Err: err}
+	}
+	if err != nil {
+		return err
+	}
+	defer g.Close()
+
+	watching, stop := context.WithCancel(ctx)
+	defer stop()
+	if w.duration > 0 {
+		var cancel context.CancelFunc
+		watching, cancel = context.WithTimeout(watching, w.duration)
+		defer cancel()
+	}
+	// SIGPIPE on standard output would end this process while the monitor is
+	// attached. Caught, it becomes an error of the write below.
+	pipe := make(chan os.Signal, 1)
+	signal.Notify(pipe, unix.SIGPIPE)
+	defer signal.Stop(pipe)
+	out := watchPrinter{w: stdout, json: w.json, domain: id, startNS: dom0.Now(), failed: stop}
+	c, err := g.Watch(watching, m, detect.DefaultThresholds(), time.Duration(w.sampleMS)*time.Millisecond,
+		func() {
+			out.startNS = dom0.Now()
+			out.print(watchLine{Event: "attached", Mechanism: m.Name, Kernel: g.Release}, out.startNS)
+		}, out.news)
+	if attached := (*dom0.AttachedError)(nil); errors.As(err, &attached) {
+		return exit.UsageError{Err: err}
+	}
+	if errors.Is(err, monitor.ErrGone) {
+		out.print(watchLine{Event: "gone"}, dom0.Now())
+	} else if err != nil {
+		return err
+	}
+	out.print(watchLine{Event: "detached", Mechanism: m.Name, Counters: &c}, dom0.Now())
+	return out.err
+}
+
+// watchPrinter prints the lines of a watch.
+type watchPrinter struct {
+	w       io.Writer
+	json    bool
+	domain  int
+	startNS int64  // when the monitor was attached, on dom0's clock
+	failed  func() // called once, when a line cannot be written
+	err     error  // of the first line that could not be written
+}
+
+func (p *watchPrinter) print(l watchLine, atNS int64) {
+	if p.err != nil {
+		return
+	}
+	l.Domain, l.MS = p.domain, max(atNS-p.startNS, 0)/1e6
+	if p.json {
+		p.err = json.NewEncoder(p.w).Encode(l)
+	} else {
+		_, p.err = fmt.Fprintln(p.w, l.text())
+	}
+	if p.err != nil {
+		p.failed()
+	}
+}
+
+func (p *watchPrinter) news(n monitor.News) {
+	if v := n.Verdict; v != nil {
+		p.print(watchLine{Event: "verdict", Class: string(v.Class), Scope: string(v.Scope), VCPUs: v.VCPUs,
+			Evidence: v.Evidence}, v.TimeNS)
+	}
+	if r := n.Recovered; r != nil {
+		p.print(watchLine{Event: "recovered", Class: string(r.Class), HungMS: (r.CalmNS - r.HungNS) / 1e6}, r.TimeNS)
+	}
+}
+
+// watchLine is a line of "watch --json".
+type watchLine struct {
+	Event string `json:"event"` // attached, verdict, recovered, gone or detached
+	// MS is milliseconds of dom0's clock since the monitor was attached.
+	MS       int64    `json:"ms"`
+	Domain   int      `json:"domain"`
+	Class    string   `json:"class,omitempty"`
+	Scope    string   `json:"scope,omitempty"`
+	VCPUs    []int    `json:"vcpus,omitempty"`
+	Evidence []string `json:"evidence,omitempty"`
+	HungMS   int64    `json:"hung_ms,omitempty"` // recovered: how long the hang lasted
+
+	Mechanism string            `json:"mechanism,omitempty"`
+	Kernel    string            `json:"kernel,omitempty"`
+	Counters  *monitor.Counters `json:"counters,omitempty"` // detached
+}
+
+func (l *watchLine) text() string {
+	at := fmt.Sprintf("%10.3f s  ", float64(l.MS)/1e3)
+	switch l.Event {
+	case "attached":
+		return at + fmt.Sprintf("attached to domain %d with %s; its kernel is Linux %s", l.Domain, l.Mechanism, l.Kernel)
+	case "verdict":
+		where := l.Scope
+		if len(l.VCPUs) > 0 {
+			where += fmt.Sprintf(", vCPUs %v", l.VCPUs)
+		}
+		return at + fmt.Sprintf("HANG %s (%s)\n%14s%s", l.Class, where, "",
+			strings.Join(l.Evidence, "\n"+strings.Repeat(" ", 14)))
+	case "gone":
+		return at + fmt.Sprintf("domain %d is being destroyed: there is nothing more to watch", l.Domain)
+	case "recovered":
+		return at + fmt.Sprintf("the %s hang is over, after %.3f s", l.Class, float64(l.HungMS)/1e3)
+	}
+	c := l.Counters
+	s := at + fmt.Sprintf("detached; %d samples, %d signals of %d switches; events: %d accesses, %d steps, "+
+		"%d breakpoints, %d CR3, %d strange; ring full %d times",
+		c.Samples, c.Signals, c.Switches, c.Accesses, c.Steps, c.Breakpoints, c.CR3, c.Strange, c.RingFull)
+	if c.BackedOut != "" {
+		s += "; backed out: " + c.BackedOut
+	}
+	return s
+}
