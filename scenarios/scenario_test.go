@@ -74,7 +74,7 @@ func TestPlaces(t *testing.T) {
 			continue
 		}
 		n++
-		if _, err := s.Fault(noSymbols{}); err == nil {
+		if _, err := s.Fault(t.Context(), noSymbols{}); err == nil {
 			t.Errorf("%s went into a kernel without symbols", s.ID)
 		}
 	}

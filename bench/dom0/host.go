@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -307,90 +306,38 @@ func (g *Guest) trap() (monitor.Trap, []monitor.Place, error) {
 	return monitor.Trap{Symbol: SwitchFunction, VA: va, GFN: gpa >> 12}, counters, nil
 }
 
-// Run runs one trial on the guest. What its monitor observes is added to taken,
-// unless that is nil.
+// Run runs one trial on the guest. The observations of its monitor are added to
+// taken, unless that is nil.
 func (g *Guest) Run(ctx context.Context, p plan.Trial, taken *Recording) (results.Trial, error) {
 	for _, x := range append([]*Guest{g}, g.neighbours...) {
 		if err := x.use(p.Driver); err != nil {
 			return results.Trial{}, err
 		}
 	}
-	trap, counters, err := g.trap()
-	if err != nil {
+	e := &environment{Guest: g, taken: taken}
+	var err error
+	if e.trap, e.counters, err = g.trap(); err != nil {
 		return results.Trial{}, err
 	}
-	var record func(*detect.Observation)
-	var traced atomic.Pointer[tracer]
-	injected, lifted := func(int64) {}, func(int64) {}
-	if taken != nil {
-		record = func(o *detect.Observation) {
-			if tr := traced.Load(); tr != nil {
-				o.EPT = tr.soFar()
-			}
-			taken.add(o)
-			o.EPT = nil // o is used again
-		}
-		injected = func(t0 int64) { taken.T0NS = t0 }
-		lifted = func(at int64) { taken.LiftedNS = at }
-	}
-	listen := func() ([]byte, error) { return nil, nil }
 	c, err := openConsole(g.name)
 	switch {
 	case err == nil:
 		defer c.close()
+		e.console = c
 	case p.Baselines != string(watchdog.Off) || !errors.Is(err, os.ErrNotExist):
 		return results.Trial{}, err
 	}
-	if p.Baselines != string(watchdog.Off) {
-		listen = c.read
-		if taken != nil {
-			listen = func() ([]byte, error) {
-				b, err := c.read()
-				taken.listen(b)
-				return b, err
-			}
-		}
-	}
 	var last *group
 	rec, err := trial.Run(ctx, p, trial.Env{
-		Console: listen,
-		Host:    g.host.Kind, Release: g.Release, Page: g.page, CPUs: g.cpus, Target: g, Ended: g.ended,
+		Host: e, Guest: e, Log: e,
 		Attach: func(m monitor.Mechanism, t detect.Thresholds, sample time.Duration) (trial.Watcher, error) {
 			var err error
-			if last, err = g.attachGroup(m, t, sample, record); err != nil {
+			if last, err = g.attachGroup(m, t, sample, e.record()); err != nil {
 				return nil, err
 			}
 			return last, nil
 		},
 		NeighbourAlarms: func() []monitor.Alarm { return last.neighbourAlarms() },
-		Dom0: func() (int64, error) {
-			info, err := g.host.xen.Domain(0).Info()
-			return int64(info.CPUTime_ns), err
-		},
-		Trace: func() (trial.Tracer, error) {
-			m, err := monitor.FindMechanism(p.Mechanism)
-			if err != nil {
-				return nil, err
-			}
-			traps := []uint64{trap.GFN}
-			if m.Traced == monitor.AccessRX { // writes of the counters
-				traps = traps[:0]
-				for _, p := range counters {
-					traps = append(traps, p.GFN)
-				}
-			}
-			tr, err := startTrace(g.host.xen, g.Domid, traps, xcdriver.Access(m.Traced), m.Views)
-			if err != nil {
-				return nil, err
-			}
-			traced.Store(tr)
-			return tr, nil
-		},
-		Injected: injected,
-		Lifted:   lifted,
-		Now:      now,
-		Sleep:    sleep,
-		Progress: g.host.Progress,
 	})
 	if err != nil || c == nil {
 		return rec, err

@@ -29,8 +29,8 @@ func (g *Guest) Where(vcpu int) (rip uint64, interrupts bool, err error) {
 const triggerTime = 30 * time.Second
 
 // NMI sends a vCPU a non-maskable interrupt.
-func (g *Guest) NMI(vcpu int) error {
-	ctx, cancel := context.WithTimeout(context.Background(), triggerTime)
+func (g *Guest) NMI(ctx context.Context, vcpu int) error {
+	ctx, cancel := context.WithTimeout(ctx, triggerTime)
 	defer cancel()
 	return g.host.tools.NMI(ctx, g.Domid, vcpu)
 }
@@ -80,10 +80,4 @@ func (g *Guest) closeDisk(ctx context.Context) error {
 			return err
 		}
 	}
-}
-
-// ended says how the guest has ended itself.
-func (g *Guest) ended() (string, error) {
-	st, err := g.driver.Domain()
-	return st.Shutdown, err
 }

@@ -58,19 +58,19 @@ func (r *run) listen() error {
 		return err
 	}
 	r.listener = &listener{naps: r.sc.Workload.Naps()}
-	token := r.env.Page.Ask(e)
-	for end := r.env.Now() + int64(errandTime+armTime); ; {
+	token := r.env.Guest.Page().Ask(e)
+	for end := r.env.Host.Now() + int64(errandTime+armTime); ; {
 		if err := r.hear(); err != nil {
 			return err
 		}
-		if a := r.listener.parser.Armed(); a != nil && r.env.Page.Answered(token) {
-			r.listener.armed, r.listener.since = a, r.env.Now()
+		if a := r.listener.parser.Armed(); a != nil && r.env.Guest.Page().Answered(token) {
+			r.listener.armed, r.listener.since = a, r.env.Host.Now()
 			return nil
 		}
-		if r.env.Now() > end {
+		if r.env.Host.Now() > end {
 			return invalid("the guest did not say on its console how its watchdogs are armed")
 		}
-		if err := r.env.Sleep(r.ctx, armPoll); err != nil {
+		if err := r.env.Host.Sleep(r.ctx, armPoll); err != nil {
 			return err
 		}
 	}
@@ -83,22 +83,22 @@ func (r *run) hear() error {
 		return nil
 	}
 	for range mostReads {
-		b, err := r.env.Console()
+		b, err := r.env.Guest.Console()
 		if err != nil {
 			return fmt.Errorf("listen to the watchdogs: %w", err)
 		}
 		if len(b) == 0 {
 			break
 		}
-		l.parser.Feed(b, r.env.Now())
+		l.parser.Feed(b, r.env.Host.Now())
 	}
 	if l.armed[watchdog.Xen] != 0 && l.ended == 0 && l.t0 != 0 {
-		how, err := r.env.Ended()
+		how, err := r.env.Guest.Ended()
 		if err != nil {
 			return fmt.Errorf("ask whether Xen's watchdog has fired: %w", err)
 		}
 		if how == endedByWatchdog {
-			l.ended = r.env.Now()
+			l.ended = r.env.Host.Now()
 		}
 	}
 	return nil
@@ -137,25 +137,25 @@ func (r *run) awaitBaselines() error {
 	if l == nil {
 		return nil
 	}
-	r.env.Progress("await watchdogs")
+	r.env.Log.Progress("await watchdogs")
 	end, who := l.awaited(r.sc.Sign)
 	if r.sc.Sign == scenarios.Ended {
-		end, who = r.env.Now()+int64(afterEnd), []watchdog.Detector{watchdog.Panic}
+		end, who = r.env.Host.Now()+int64(afterEnd), []watchdog.Detector{watchdog.Panic}
 	}
-	for said := r.env.Now(); ; {
+	for said := r.env.Host.Now(); ; {
 		if err := r.hear(); err != nil {
 			return err
 		}
-		now := r.env.Now()
+		now := r.env.Host.Now()
 		if now >= end || l.ended != 0 || l.haveReported(who) {
 			l.until = now
 			return nil
 		}
 		if now-said >= int64(sayEvery) {
 			said = now
-			r.env.Progress(fmt.Sprintf("await watchdogs, %d of %d s", (now-l.t0)/1e9, (end-l.t0)/1e9))
+			r.env.Log.Progress(fmt.Sprintf("await watchdogs, %d of %d s", (now-l.t0)/1e9, (end-l.t0)/1e9))
 		}
-		if err := r.env.Sleep(r.ctx, min(slowPoll, time.Duration(end-now))); err != nil {
+		if err := r.env.Host.Sleep(r.ctx, min(slowPoll, time.Duration(end-now))); err != nil {
 			return err
 		}
 	}
@@ -220,7 +220,7 @@ func (r *run) writeBaselines() {
 	out := &results.Baselines{Setting: r.p.Baselines}
 	until := l.until
 	if until == 0 {
-		until = r.env.Now()
+		until = r.env.Host.Now()
 	}
 	start := l.t0
 	if start == 0 {

@@ -90,9 +90,8 @@ func runBaselines(t *testing.T, scenario, mechanism string, s watchdog.Setting, 
 	}
 	p := job(scenario, mechanism)
 	p.Baselines = string(s)
-	env := w.env()
-	env.Console = k.read
-	rec, err := Run(t.Context(), p, env)
+	w.console = k.read
+	rec, err := Run(t.Context(), p, w.env())
 	if err == nil {
 		if err := rec.Validate(); err != nil {
 			t.Errorf("the record cannot be stored: %v", err)

@@ -26,20 +26,20 @@ const lull = 3 * int64(poll)
 func (r *run) bounded(t0 int64, during beat.Count, in **inject.Injection) error {
 	t := r.newTruth(t0, during)
 	end := t0 + r.p.BoundedMS*1e6
-	for now := r.env.Now(); now < end; now = r.env.Now() {
-		if err := r.env.Sleep(r.ctx, min(poll, time.Duration(end-now))); err != nil {
+	for now := r.env.Host.Now(); now < end; now = r.env.Host.Now() {
+		if err := r.env.Host.Sleep(r.ctx, min(poll, time.Duration(end-now))); err != nil {
 			return err
 		}
-		t.pulse.look(r.env.Now())
+		t.pulse.look(r.env.Host.Now())
 		if err := r.look(); err != nil {
 			return err
 		}
 	}
-	r.env.Progress("lift")
+	r.env.Log.Progress("lift")
 	if r.verdict == nil && r.watcher != nil {
 		r.rec.Evidence = r.watcher.Undecided()
 	}
-	c, lifting := r.count(), r.env.Now()
+	c, lifting := r.count(), r.env.Host.Now()
 	g := &r.rec.Guest
 	g.BeatsHung, g.WorkHung = c.Beats-t.start.Beats, c.Work-t.start.Work
 	lift := *in
@@ -47,14 +47,14 @@ func (r *run) bounded(t0 int64, during beat.Count, in **inject.Injection) error 
 	if err := r.lift(lift); err != nil {
 		return err
 	}
-	lifted := r.env.Now()
-	r.env.Lifted(lifted)
+	lifted := r.env.Host.Now()
+	r.env.Log.Lifted(lifted)
 	undone := lifted - t0
 	r.rec.UndoneNS = &undone
 
 	good := r.resumed(during)
 	recovered, err := r.within(ms(r.p.Timing.RecoveryMS), func() bool {
-		t.pulse.look(r.env.Now())
+		t.pulse.look(r.env.Host.Now())
 		return good()
 	})
 	if err != nil {
@@ -62,7 +62,7 @@ func (r *run) bounded(t0 int64, during beat.Count, in **inject.Injection) error 
 	}
 	r.rec.Recovered = &recovered
 	if recovered {
-		resumed := r.env.Now() - t0
+		resumed := r.env.Host.Now() - t0
 		r.rec.ResumedNS = &resumed
 	}
 	if err := r.stoodStill(t, lifting); err != nil {
@@ -81,7 +81,7 @@ func (r *run) bounded(t0 int64, during beat.Count, in **inject.Injection) error 
 // stoodStill confirms that a bounded fault took, which began to be lifted at
 // lifting.
 func (r *run) stoodStill(t *truth, lifting int64) error {
-	now := r.env.Now()
+	now := r.env.Host.Now()
 	half := r.p.BoundedMS * 1e6 / 2
 	took := func(p *pause, usual int64) bool { return p.longest >= max(half, usual+lull) }
 	t.pulse.end(now)

@@ -80,7 +80,9 @@ type world struct {
 	// How the host is to fail.
 	noSymbol                              bool
 	attachErr, traceErr, stopErr, liftErr error
-	endErr                                error
+	endErr, cpuTimeErr                    error
+	// console reads the guest's console.
+	console func() ([]byte, error)
 	// onSleep is called after each sleep.
 	onSleep func()
 
@@ -121,8 +123,7 @@ func newWorld(t *testing.T) *world {
 
 func (w *world) env() Env {
 	return Env{
-		Host: "lab", Release: "6.12-test", Page: w.page, CPUs: w.cpus, Target: w,
-		Ended: func() (string, error) { return w.how, w.endErr },
+		Host: w, Guest: w, Log: w,
 		Attach: func(m monitor.Mechanism, t detect.Thresholds, sample time.Duration) (Watcher, error) {
 			w.call("attach %s spin=%v sample=%v", m.Name, t.Spin, sample)
 			if w.attachErr != nil {
@@ -134,21 +135,29 @@ func (w *world) env() Env {
 			}
 			return w, nil
 		},
-		Trace: func() (Tracer, error) {
-			w.call("trace")
-			return tracer{w}, w.traceErr
-		},
-		Dom0:            func() (int64, error) { return w.now / 100, nil }, // a hundredth of a CPU
 		NeighbourAlarms: func() []monitor.Alarm { return w.neighbourAlarms },
-		Injected:        func(t0 int64) { w.toldT0 = append(w.toldT0, t0) },
-		Lifted:          func(at int64) { w.toldLifted = append(w.toldLifted, at) },
-		Now:             func() int64 { return w.now },
-		Sleep:           w.sleep,
-		Progress: func(stage string) {
-			w.stages = append(w.stages, stage)
-		},
 	}
 }
+
+// The control domain.
+
+func (w *world) Kind() string { return "lab" }
+
+// CPUTime says that the control domain uses a hundredth of a CPU.
+func (w *world) CPUTime() (int64, error) { return w.now / 100, w.cpuTimeErr }
+
+func (w *world) Trace(monitor.Mechanism) (Tracer, error) {
+	w.call("trace")
+	return tracer{w}, w.traceErr
+}
+
+func (w *world) Now() int64 { return w.now }
+
+// Who wants to know.
+
+func (w *world) Progress(stage string) { w.stages = append(w.stages, stage) }
+func (w *world) Injected(t0 int64)     { w.toldT0 = append(w.toldT0, t0) }
+func (w *world) Lifted(at int64)       { w.toldLifted = append(w.toldLifted, at) }
 
 func (w *world) call(format string, a ...any) { w.calls = append(w.calls, fmt.Sprintf(format, a...)) }
 
@@ -165,8 +174,8 @@ func (w *world) hung() bool {
 	return w.lock == 0xff || w.fatal
 }
 
-// sleep moves the clock, the guest and the monitor on.
-func (w *world) sleep(ctx context.Context, d time.Duration) error {
+// Sleep moves the clock, the guest and the monitor on.
+func (w *world) Sleep(ctx context.Context, d time.Duration) error {
 	if d <= 0 {
 		w.t.Fatalf("slept for %v: the trial would never end", d)
 	}
@@ -299,7 +308,14 @@ func (t tracer) Stop() (Violations, error) {
 	return t.w.violations, t.w.stopErr
 }
 
-// The guest's kernel.
+// The guest and its kernel.
+
+func (w *world) Facts() Facts {
+	return Facts{Name: "guest", Domid: 7, Release: "6.12-test", CPUs: w.cpus}
+}
+func (w *world) Page() *beat.Page         { return w.page }
+func (w *world) Ended() (string, error)   { return w.how, w.endErr }
+func (w *world) Console() ([]byte, error) { return w.console() }
 
 // lockNames are all one lock: the fake guest has one byte of it. Other symbols
 // lie in its ram.
@@ -383,6 +399,6 @@ func (w *world) SlowDisk(by time.Duration) error {
 	w.storm = by != 0
 	return nil
 }
-func (w *world) NMI(vcpu int) error { return nil }
-func (w *world) Pause() error       { w.paused++; return nil }
-func (w *world) Unpause() error     { w.paused--; return nil }
+func (w *world) NMI(ctx context.Context, vcpu int) error { return nil }
+func (w *world) Pause() error                            { w.paused++; return nil }
+func (w *world) Unpause() error                          { w.paused--; return nil }

@@ -33,55 +33,6 @@ type Watcher interface {
 	Detach() (monitor.Counters, error)
 }
 
-// Violations are EPT violations of the guest by cause, from the hypervisor's
-// trace.
-type Violations struct {
-	Trapped   uint64 // denied by the permission that the monitor set
-	Lazy      uint64 // altp2m view filled from the host p2m
-	MMIO      uint64 // emulated device, or nothing there
-	Superpage uint64 // large page split for execution
-	Residual  uint64 // none of these
-	Lost      uint64 // trace records that Xen dropped: of any kind
-}
-
-// Tracer counts EPT violations until it is stopped.
-type Tracer interface {
-	Stop() (Violations, error)
-}
-
-// Env is the guest, and what the trial may do with it.
-type Env struct {
-	Host    string // lab or xen
-	Release string // the guest kernel's release
-	Page    *beat.Page
-	CPUs    int // vCPUs that beat
-	Target  inject.Machine
-	// Ended says how the guest has ended itself, and is empty while it lives.
-	Ended func() (string, error)
-	// Console returns what the guest's console has said since the last call, at
-	// most some kilobytes of it. It is called only in a trial with baselines.
-	Console func() ([]byte, error)
-	// Attach starts a monitor with the mechanism. It is not called for none.
-	Attach func(monitor.Mechanism, detect.Thresholds, time.Duration) (Watcher, error)
-	// Trace starts to count EPT violations of the guest.
-	Trace func() (Tracer, error)
-	// NeighbourAlarms are the alarms about neighbours of the guest, which are in order,
-	// of the monitor that was detached last; nil if there are no neighbours.
-	NeighbourAlarms func() []monitor.Alarm
-	// Dom0 is the CPU time that the control domain has had, in nanoseconds.
-	Dom0 func() (int64, error)
-	// Injected is told when the fault landed (T0), on the clock of Now.
-	Injected func(t0 int64)
-	// Lifted is told when the fault had been taken back, on the clock of Now.
-	Lifted func(at int64)
-	// Now is dom0's monotonic clock in nanoseconds.
-	Now func() int64
-	// Sleep waits on that clock, or until ctx ends.
-	Sleep func(ctx context.Context, d time.Duration) error
-	// Progress is told what the trial does now.
-	Progress func(stage string)
-}
-
 const (
 	// poll is how often the trial looks at the heartbeat. On a host with one CPU
 	// every look takes time from the guest.
@@ -127,8 +78,8 @@ func reasons(err error) ([]string, bool) {
 func Run(ctx context.Context, p plan.Trial, env Env) (results.Trial, error) {
 	rec := results.Trial{
 		Schema: results.Schema, Suite: p.Suite, Trial: p.Index, Block: p.Block,
-		Scenario: p.Scenario, Mechanism: p.Mechanism, Driver: p.Driver, Host: env.Host,
-		GuestKernel: env.Release, GuestBoot: p.Guest.Boot, Superpages: p.Guest.Superpages, Programs: p.Guest.Programs, Neighbours: p.Guest.Neighbours, VCPUs: p.Guest.VCPUs, MemoryMiB: p.Guest.MemoryMiB, Seed: p.Seed,
+		Scenario: p.Scenario, Mechanism: p.Mechanism, Driver: p.Driver, Host: env.Host.Kind(),
+		GuestKernel: env.Guest.Facts().Release, GuestBoot: p.Guest.Boot, Superpages: p.Guest.Superpages, Programs: p.Guest.Programs, Neighbours: p.Guest.Neighbours, VCPUs: p.Guest.VCPUs, MemoryMiB: p.Guest.MemoryMiB, Seed: p.Seed,
 		Thresholds: p.Thresholds,
 	}
 	sc, err := scenarios.Find(p.Scenario)
@@ -150,8 +101,8 @@ func Run(ctx context.Context, p plan.Trial, env Env) (results.Trial, error) {
 		rec.BoundedMS, rec.DeadlineNS = p.BoundedMS, p.BoundedMS*1e6
 	}
 	r := &run{ctx: ctx, p: p, env: env, sc: sc, mech: mech, rec: &rec}
-	if env.CPUs < sc.MinVCPUs {
-		return rec, fmt.Errorf("scenario %s needs a guest with %d vCPUs, this one has %d", sc.ID, sc.MinVCPUs, env.CPUs)
+	if env.Guest.Facts().CPUs < sc.MinVCPUs {
+		return rec, fmt.Errorf("scenario %s needs a guest with %d vCPUs, this one has %d", sc.ID, sc.MinVCPUs, env.Guest.Facts().CPUs)
 	}
 	err = r.all()
 	if why, ok := reasons(err); ok {
@@ -179,17 +130,17 @@ type run struct {
 
 func ms(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
 
-func (r *run) count() beat.Count { return r.env.Page.Total(r.env.CPUs) }
+func (r *run) count() beat.Count { return r.env.Guest.Page().Total(r.env.Guest.Facts().CPUs) }
 
 // all is the way of a trial. Whatever happens after attaching, the fault is
 // lifted and the monitor detached.
 func (r *run) all() (err error) {
-	r.env.Progress("workload")
+	r.env.Log.Progress("workload")
 	if err := r.startWorkload(); err != nil {
 		return err
 	}
 	if r.p.Baselines != string(watchdog.Off) {
-		r.env.Progress("arm watchdogs")
+		r.env.Log.Progress("arm watchdogs")
 		if err := r.listen(); err != nil {
 			return err
 		}
@@ -198,7 +149,7 @@ func (r *run) all() (err error) {
 	if r.sc.Stress.Known() {
 		return r.paired()
 	}
-	r.env.Progress("baseline")
+	r.env.Log.Progress("baseline")
 	before, dom0Before, err := r.accounted(ms(r.p.Timing.BaselineMS))
 	if err != nil {
 		return err
@@ -208,7 +159,7 @@ func (r *run) all() (err error) {
 		return invalid("the guest's heartbeat stood still before the monitor was attached")
 	}
 
-	r.env.Progress("attach")
+	r.env.Log.Progress("attach")
 	if err := r.attach(); err != nil {
 		return err
 	}
@@ -224,7 +175,7 @@ func (r *run) all() (err error) {
 		}
 	}()
 
-	r.env.Progress("observe")
+	r.env.Log.Progress("observe")
 	during, dom0During, err := r.accounted(ms(r.p.Timing.BaselineMS))
 	if err != nil {
 		return err
@@ -252,15 +203,18 @@ func (r *run) all() (err error) {
 
 	var t0 int64
 	if !r.sc.Control() && r.verdict == nil {
-		r.env.Progress("inject")
-		t0 = r.env.Now()
-		if fault, err = r.sc.Fault(r.target()); err != nil {
+		r.env.Log.Progress("inject")
+		t0 = r.env.Host.Now()
+		if fault, err = r.sc.Fault(r.ctx, r.target()); err != nil {
+			if r.ctx.Err() != nil {
+				return r.ctx.Err()
+			}
 			return invalid(fmt.Sprintf("the fault could not be injected: %v", err))
 		}
 		if fault.Asked {
-			t0 = r.env.Now()
+			t0 = r.env.Host.Now()
 		}
-		r.env.Injected(t0)
+		r.env.Log.Injected(t0)
 		if r.listener != nil {
 			r.listener.t0 = t0
 		}
@@ -274,7 +228,7 @@ func (r *run) all() (err error) {
 		}
 	}
 
-	r.env.Progress("detach")
+	r.env.Log.Progress("detach")
 	attached = false
 	if _, err := r.detach(); err != nil {
 		return err
@@ -317,19 +271,19 @@ func (r *run) endless(t0 int64, during beat.Count, in **inject.Injection) error 
 	if err := r.awaitBaselines(); err != nil {
 		return err
 	}
-	r.env.Progress("lift")
+	r.env.Log.Progress("lift")
 	lift := *in
 	*in = nil
 	if err := r.lift(lift); err != nil {
 		return err
 	}
 	if !r.endedByXen() {
-		r.env.Lifted(r.env.Now())
+		r.env.Log.Lifted(r.env.Host.Now())
 	}
 	if r.final() {
 		return nil
 	}
-	lifted := r.env.Now()
+	lifted := r.env.Host.Now()
 	recovered, err := r.recovers(during)
 	if err != nil {
 		return err
@@ -359,16 +313,16 @@ func (r *run) awaitAllClear(lifted int64) error {
 
 // startWorkload asks for the scenario's workload and waits until it runs.
 func (r *run) startWorkload() error {
-	if !r.env.Page.Valid() {
+	if !r.env.Guest.Page().Valid() {
 		return invalid("the guest's heartbeat page lost its mark")
 	}
 	want := r.sc.Workload
-	r.env.Page.Want(want)
-	for end := r.env.Now() + int64(10*time.Second); r.env.Page.Active() != want || want.Works() && r.count().Work == 0; {
-		if r.env.Now() > end {
+	r.env.Guest.Page().Want(want)
+	for end := r.env.Host.Now() + int64(10*time.Second); r.env.Guest.Page().Active() != want || want.Works() && r.count().Work == 0; {
+		if r.env.Host.Now() > end {
 			return invalid(fmt.Sprintf("the guest did not start the %s workload", r.sc.Workload))
 		}
-		if err := r.env.Sleep(r.ctx, poll); err != nil {
+		if err := r.env.Host.Sleep(r.ctx, poll); err != nil {
 			return err
 		}
 	}
@@ -383,14 +337,14 @@ func (r *run) cut() bool { return r.verdict != nil && !r.sc.Control() }
 // window lets time pass and returns what the guest did meanwhile. It ends early
 // if the trial does.
 func (r *run) window(d time.Duration) (beat.Count, error) {
-	began := r.env.Now()
+	began := r.env.Host.Now()
 	start, end, said := r.count(), began+int64(d), began
-	for now := began; now < end && !r.cut(); now = r.env.Now() {
+	for now := began; now < end && !r.cut(); now = r.env.Host.Now() {
 		if now-said >= int64(sayEvery) { // silence would be taken for a lab that is stuck
 			said = now
-			r.env.Progress(fmt.Sprintf("%d of %d s", (now-began)/1e9, d/time.Second))
+			r.env.Log.Progress(fmt.Sprintf("%d of %d s", (now-began)/1e9, d/time.Second))
 		}
-		if err := r.env.Sleep(r.ctx, min(poll, time.Duration(end-now))); err != nil {
+		if err := r.env.Host.Sleep(r.ctx, min(poll, time.Duration(end-now))); err != nil {
 			return beat.Count{}, err
 		}
 		if err := r.look(); err != nil {
@@ -406,7 +360,7 @@ func (r *run) window(d time.Duration) (beat.Count, error) {
 
 // accounted is a window, with the CPU time that dom0 had in it.
 func (r *run) accounted(d time.Duration) (beat.Count, int64, error) {
-	start, err := r.env.Dom0()
+	start, err := r.env.Host.CPUTime()
 	if err != nil {
 		return beat.Count{}, 0, fmt.Errorf("read dom0's CPU time: %w", err)
 	}
@@ -414,7 +368,7 @@ func (r *run) accounted(d time.Duration) (beat.Count, int64, error) {
 	if err != nil {
 		return c, 0, err
 	}
-	end, err := r.env.Dom0()
+	end, err := r.env.Host.CPUTime()
 	if err != nil {
 		return c, 0, fmt.Errorf("read dom0's CPU time: %w", err)
 	}
@@ -444,10 +398,10 @@ func (r *run) look() error {
 
 func (r *run) attach() error {
 	var err error
-	if r.traced, err = r.env.Trace(); err != nil {
+	if r.traced, err = r.env.Host.Trace(r.mech); err != nil {
 		return fmt.Errorf("trace EPT violations: %w", err)
 	}
-	r.armedAt = r.env.Now()
+	r.armedAt = r.env.Host.Now()
 	if !r.mech.Watches() {
 		return nil
 	}
@@ -473,7 +427,7 @@ func (r *run) detach() (monitor.Counters, error) {
 		}
 		r.writeAlarms()
 	}
-	r.rec.WindowNS += r.env.Now() - r.armedAt
+	r.rec.WindowNS += r.env.Host.Now() - r.armedAt
 	n, terr := r.traced.Stop()
 	if terr != nil {
 		terr = fmt.Errorf("trace EPT violations: %w", terr)

@@ -26,21 +26,22 @@ const (
 // target adds to the guest's machine what its PID 1 does on request.
 type target struct {
 	inject.Machine
+	Clock
 	r *run
 }
 
-func (r *run) target() inject.Target { return target{r.env.Target, r} }
+func (r *run) target() inject.Target { return target{r.env.Guest, r.env.Host, r} }
 
 // Ask has PID 1 do an errand. An interrupted trial asks all the same: what was
 // done to the guest is taken back.
-func (t target) Ask(e beat.Errand) error {
-	ctx := context.WithoutCancel(t.r.ctx)
-	token := t.r.env.Page.Ask(e)
-	for end := t.r.env.Now() + int64(errandTime); !t.r.env.Page.Answered(token); {
-		if t.r.env.Now() > end {
+func (t target) Ask(ctx context.Context, e beat.Errand) error {
+	ctx = context.WithoutCancel(ctx)
+	token := t.r.env.Guest.Page().Ask(e)
+	for end := t.r.env.Host.Now() + int64(errandTime); !t.r.env.Guest.Page().Answered(token); {
+		if t.r.env.Host.Now() > end {
 			return invalid(fmt.Sprintf("the guest did not take up errand %d within %v", e, errandTime))
 		}
-		if err := t.r.env.Sleep(ctx, poll); err != nil {
+		if err := t.r.env.Host.Sleep(ctx, poll); err != nil {
 			return err
 		}
 	}
@@ -63,7 +64,7 @@ func (r *run) lift(in *inject.Injection) error {
 	if !in.Outside && r.endedByXen() {
 		return nil
 	}
-	err := in.Lift()
+	err := in.Lift(context.WithoutCancel(r.ctx))
 	if errors.Is(err, inject.ErrBusy) {
 		return invalid(fmt.Sprintf("what was done to the guest could not be lifted: %v", err))
 	}
@@ -73,9 +74,12 @@ func (r *run) lift(in *inject.Injection) error {
 // disturb does to a control what its scenario says, and takes it back. The
 // injection in place is in *in for as long as it is to be taken back.
 func (r *run) disturb(in **inject.Injection, during beat.Count) error {
-	r.env.Progress("disturb")
+	r.env.Log.Progress("disturb")
 	var err error
-	if *in, err = r.sc.Disturb(r.target()); err != nil {
+	if *in, err = r.sc.Disturb(r.ctx, r.target()); err != nil {
+		if r.ctx.Err() != nil {
+			return r.ctx.Err()
+		}
 		return invalid(fmt.Sprintf("the guest could not be disturbed: %v", err))
 	}
 	c, err := r.window(r.sc.Disturbed)
@@ -91,7 +95,7 @@ func (r *run) disturb(in **inject.Injection, during beat.Count) error {
 		return nil
 	}
 	// One beat or unit a vCPU may have been under way.
-	most := uint64(r.env.CPUs)
+	most := uint64(r.env.Guest.Facts().CPUs)
 	switch {
 	case r.sc.Sign == scenarios.Silent && c.Beats > most:
 		return invalid(fmt.Sprintf("the disturbance did not take: %d beats meanwhile", c.Beats))
@@ -188,14 +192,14 @@ type truth struct {
 }
 
 func (r *run) newTruth(t0 int64, during beat.Count) *truth {
-	now := r.env.Now()
+	now := r.env.Host.Now()
 	window := r.p.Timing.BaselineMS * 1e6
 	gap := func(n uint64) int64 {
 		return silent * max(int64(beat.Period), window/int64(max(n, 1)))
 	}
 	return &truth{
-		r: r, t0: t0, start: r.count(), pulse: newPulse(r.env.Page, r.env.CPUs, now), during: during,
-		beatGap: gap(during.Beats / uint64(r.env.CPUs)), workGap: gap(during.Work),
+		r: r, t0: t0, start: r.count(), pulse: newPulse(r.env.Guest.Page(), r.env.Guest.Facts().CPUs, now), during: during,
+		beatGap: gap(during.Beats / uint64(r.env.Guest.Facts().CPUs)), workGap: gap(during.Work),
 		windowAt: now, windowWork: r.count().Work,
 	}
 }
@@ -247,7 +251,7 @@ func (t *truth) look(now int64) (shown bool, since int64, err error) {
 		shown, since = t.heldNS >= t.heldGap(), t.heldAt
 	case scenarios.Ended:
 		if t.endedAt == 0 {
-			how, err := t.r.env.Ended()
+			how, err := t.r.env.Guest.Ended()
 			if err != nil {
 				return false, 0, fmt.Errorf("ask whether the guest has ended: %w", err)
 			}
@@ -255,7 +259,7 @@ func (t *truth) look(now int64) (shown bool, since int64, err error) {
 				t.endedAt = now
 			}
 		}
-		shown, since = t.endedAt != 0 && len(t.pulse.silent(now, t.beatGap)) == t.r.env.CPUs, t.endedAt
+		shown, since = t.endedAt != 0 && len(t.pulse.silent(now, t.beatGap)) == t.r.env.Guest.Facts().CPUs, t.endedAt
 	}
 	return shown, since, nil
 }
@@ -296,10 +300,10 @@ func (r *run) awaitVerdict(t0 int64, during beat.Count) error {
 	t := r.newTruth(t0, during)
 	deadline := t0 + r.p.Timing.DeadlineMS*1e6
 	for {
-		if err := r.env.Sleep(r.ctx, poll); err != nil {
+		if err := r.env.Host.Sleep(r.ctx, poll); err != nil {
 			return err
 		}
-		now := r.env.Now()
+		now := r.env.Host.Now()
 		shown, since, err := t.look(now)
 		if err != nil {
 			return err
@@ -333,14 +337,14 @@ func (r *run) awaitVerdict(t0 int64, during beat.Count) error {
 // within looks again and again, for d at most, and reports whether good became
 // true.
 func (r *run) within(d time.Duration, good func() bool) (bool, error) {
-	for end := r.env.Now() + int64(d); ; {
+	for end := r.env.Host.Now() + int64(d); ; {
 		if good() {
 			return true, nil
 		}
-		if r.env.Now() >= end {
+		if r.env.Host.Now() >= end {
 			return false, nil
 		}
-		if err := r.env.Sleep(r.ctx, poll); err != nil {
+		if err := r.env.Host.Sleep(r.ctx, poll); err != nil {
 			return false, err
 		}
 	}
@@ -354,10 +358,10 @@ func (r *run) beatsWithin(n uint64, d time.Duration) (bool, error) {
 // beaten returns a function that reports whether the heartbeat of every vCPU has
 // advanced by n since.
 func (r *run) beaten(n uint64) func() bool {
-	start := newPulse(r.env.Page, r.env.CPUs, 0)
+	start := newPulse(r.env.Guest.Page(), r.env.Guest.Facts().CPUs, 0)
 	return func() bool {
 		for i, b := range start.beats {
-			if r.env.Page.Count(i).Beats-b.count < n {
+			if r.env.Guest.Page().Count(i).Beats-b.count < n {
 				return false
 			}
 		}
@@ -379,9 +383,9 @@ func (r *run) resumed(during beat.Count) func() bool {
 		return func() bool { return r.count().Work-start >= 2 }
 	case scenarios.Slow:
 		// At half the pace over a whole beat's time.
-		last, at := r.count().Work, r.env.Now()
+		last, at := r.count().Work, r.env.Host.Now()
 		return func() bool {
-			now := r.env.Now()
+			now := r.env.Host.Now()
 			if now-at < int64(beat.Period) {
 				return false
 			}

@@ -35,13 +35,13 @@ func (r *run) paired() error {
 	if _, err := r.window(time.Duration(r.p.Seed % uint64(phase))); err != nil {
 		return err
 	}
-	r.env.Progress("warm up")
+	r.env.Log.Progress("warm up")
 	if _, err := r.do(warmUp); err != nil {
 		return err
 	}
 	w := &results.Workload{Op: r.sc.Stress.Op()}
 	for i, on := range windows() {
-		r.env.Progress(fmt.Sprintf("window %d", i))
+		r.env.Log.Progress(fmt.Sprintf("window %d", i))
 		s, beats, err := r.pairedWindow(on)
 		if err != nil {
 			return err
@@ -78,7 +78,7 @@ func (r *run) pairedWindow(on bool) (s beat.Sample, beats uint64, err error) {
 	r.watcher = nil
 	if on {
 		err = r.attach()
-	} else if r.traced, err = r.env.Trace(); err != nil {
+	} else if r.traced, err = r.env.Host.Trace(r.mech); err != nil {
 		err = fmt.Errorf("trace EPT violations: %w", err)
 	}
 	if err != nil {
@@ -106,12 +106,12 @@ func (r *run) pairedWindow(on bool) (s beat.Sample, beats uint64, err error) {
 // do has the guest do its work for so many seconds and returns what came of it. The
 // numbers are the guest's. A verdict meanwhile is a false alarm, and goes on.
 func (r *run) do(seconds int) (beat.Sample, error) {
-	r.env.Page.Order(beat.Order{Work: uint64(r.sc.Stress), Seconds: uint64(seconds)})
-	token := r.env.Page.Ask(beat.Measure)
-	began := r.env.Now()
+	r.env.Guest.Page().Order(beat.Order{Work: uint64(r.sc.Stress), Seconds: uint64(seconds)})
+	token := r.env.Guest.Page().Ask(beat.Measure)
+	began := r.env.Host.Now()
 	end, said := began+int64(errandTime+time.Duration(seconds)*time.Second+extraTime), began
 	for {
-		if err := r.env.Sleep(r.ctx, poll); err != nil {
+		if err := r.env.Host.Sleep(r.ctx, poll); err != nil {
 			return beat.Sample{}, err
 		}
 		if err := r.look(); err != nil {
@@ -120,8 +120,8 @@ func (r *run) do(seconds int) (beat.Sample, error) {
 		if err := r.hear(); err != nil {
 			return beat.Sample{}, err
 		}
-		s, ok := r.env.Page.Delivered(token)
-		now := r.env.Now()
+		s, ok := r.env.Guest.Page().Delivered(token)
+		now := r.env.Host.Now()
 		switch {
 		case ok && s.Failed:
 			return s, invalid(fmt.Sprintf("the guest could not do %s; its console says why", r.sc.Stress))
@@ -133,7 +133,7 @@ func (r *run) do(seconds int) (beat.Sample, error) {
 			return s, invalid(fmt.Sprintf("the guest was not done with %d s of %s after %d s", seconds, r.sc.Stress, (now-began)/1e9))
 		case now-said >= int64(sayEvery):
 			said = now
-			r.env.Progress(fmt.Sprintf("%d s of %s: %d s", seconds, r.sc.Stress, (now-began)/1e9))
+			r.env.Log.Progress(fmt.Sprintf("%d s of %s: %d s", seconds, r.sc.Stress, (now-began)/1e9))
 		}
 	}
 }

@@ -1,7 +1,11 @@
-// Package inject brings faults into a guest's kernel from dom0, by writing
-// guest memory: no module, no agent, an unmodified distribution kernel.
+// Package inject brings faults into a guest's kernel from dom0 by writing guest
+// memory. The guest needs no module and no agent: its kernel is that of an unmodified
+// distribution.
 //
-// Every place is found by symbol and by type information (a Target answers for
-// both), every fault can be lifted again, and a fault is only reported as in
-// place when it has been read back.
+// Every place is found by symbol and by type information, which a Target provides. A
+// fault is reported as in place only after it has been read back. Most faults can be
+// removed again.
+//
+// Injectors wait on the clock of their Target, which in the lab is virtual, and stop
+// waiting when their context ends.
 package inject

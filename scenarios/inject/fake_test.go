@@ -1,6 +1,7 @@
 package inject
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -54,8 +55,10 @@ type fakeGuest struct {
 	nmis                  []int
 	asked                 []beat.Errand
 
-	slower time.Duration
-	onRead func(gpa uint64) // before each read
+	now     int64
+	onSleep func() // after each sleep
+	slower  time.Duration
+	onRead  func(gpa uint64) // before each read
 
 	noSymbols, unmapped, stuck, noGo, noStop bool
 }
@@ -191,5 +194,25 @@ func (g *fakeGuest) Size(function string) (uint64, error) {
 	return 0x40, nil
 }
 
-func (g *fakeGuest) NMI(vcpu int) error      { g.nmis = append(g.nmis, vcpu); return nil }
-func (g *fakeGuest) Ask(e beat.Errand) error { g.asked = append(g.asked, e); return nil }
+func (g *fakeGuest) NMI(_ context.Context, vcpu int) error {
+	g.nmis = append(g.nmis, vcpu)
+	return nil
+}
+
+func (g *fakeGuest) Ask(_ context.Context, e beat.Errand) error {
+	g.asked = append(g.asked, e)
+	return nil
+}
+
+func (g *fakeGuest) Now() int64 { return g.now }
+
+func (g *fakeGuest) Sleep(ctx context.Context, d time.Duration) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	g.now += int64(d)
+	if g.onSleep != nil {
+		g.onSleep()
+	}
+	return ctx.Err()
+}

@@ -1,49 +1,63 @@
 package inject
 
 import (
+	"context"
 	"fmt"
 	"time"
 
 	"hangbench/guests/beat"
 )
 
-// Asked has the guest do something to itself, and on lifting something else.
-func Asked(t Target, what string, do, undo beat.Errand) (*Injection, error) {
-	if err := t.Ask(do); err != nil {
-		return nil, err
+// Asked asks the guest's PID 1 to do one errand, and to remove the fault by another
+// one. The text says what the first one does.
+func Asked(what string, do, undo beat.Errand) Fault {
+	return func(ctx context.Context, t Target) (*Injection, error) {
+		if err := t.Ask(ctx, do); err != nil {
+			return nil, err
+		}
+		return &Injection{
+			What: what, Asked: true,
+			lift: func(ctx context.Context) error { return t.Ask(ctx, undo) },
+		}, nil
 	}
-	return &Injection{What: what, Asked: true, lift: func() error { return t.Ask(undo) }}, nil
 }
 
-// StallDisk makes the guest's disk complete nothing.
-func StallDisk(t Target) (*Injection, error) {
-	if err := t.StallDisk(true); err != nil {
-		return nil, err
+// outside is a fault of what the guest runs on, which set turns on and off.
+func outside(what string, set func(t Target, on bool) error) Fault {
+	return func(_ context.Context, t Target) (*Injection, error) {
+		if err := set(t, true); err != nil {
+			return nil, err
+		}
+		return &Injection{
+			What: what, Outside: true,
+			lift: func(context.Context) error { return set(t, false) },
+		}, nil
 	}
-	return &Injection{What: "disk stalled", Outside: true, lift: func() error { return t.StallDisk(false) }}, nil
 }
 
-// Mishandled makes the monitor itself the guest's fault: every vCPU that meets its
-// trap meets it again, for ever.
-func Mishandled(t Target) (*Injection, error) {
-	if err := t.Mishandle(true); err != nil {
-		return nil, err
-	}
-	return &Injection{What: "trap answered and not lifted", Outside: true, lift: func() error { return t.Mishandle(false) }}, nil
-}
+// StallDisk makes the guest's disk complete no request.
+func StallDisk() Fault { return outside("disk stalled", Target.StallDisk) }
+
+// Mishandled makes the monitor the guest's fault: every vCPU that meets its trap
+// meets it again, without end.
+func Mishandled() Fault { return outside("trap answered and left closed", Target.Mishandle) }
 
 // Paused pauses the whole guest from outside.
-func Paused(t Target) (*Injection, error) {
-	if err := t.Pause(); err != nil {
-		return nil, err
-	}
-	return &Injection{What: "guest paused", Outside: true, lift: t.Unpause}, nil
+func Paused() Fault {
+	return outside("guest paused", func(t Target, on bool) error {
+		if on {
+			return t.Pause()
+		}
+		return t.Unpause()
+	})
 }
 
-// SlowDisk makes the guest's disk complete each request so much later.
-func SlowDisk(t Target, by time.Duration) (*Injection, error) {
-	if err := t.SlowDisk(by); err != nil {
-		return nil, err
-	}
-	return &Injection{What: fmt.Sprintf("disk slower by %v", by), Outside: true, lift: func() error { return t.SlowDisk(0) }}, nil
+// SlowDisk delays each request of the guest's disk by a time.
+func SlowDisk(by time.Duration) Fault {
+	return outside(fmt.Sprintf("disk slower by %v", by), func(t Target, on bool) error {
+		if on {
+			return t.SlowDisk(by)
+		}
+		return t.SlowDisk(0)
+	})
 }

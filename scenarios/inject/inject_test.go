@@ -11,9 +11,10 @@ import (
 )
 
 func TestHoldRunQueue(t *testing.T) {
+	t.Parallel()
 	const at = perCPUBase + perCPUStep + 0x100 + rqLock // of vCPU 1
 	g := newFake()
-	in, err := HoldRunQueue(g, 1)
+	in, err := HoldRunQueue(1)(t.Context(), g)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -22,7 +23,7 @@ func TestHoldRunQueue(t *testing.T) {
 	}
 	// Somebody waits, and spins.
 	g.mem[at+1] = 1
-	if err := in.Lift(); err != nil {
+	if err := in.Lift(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if got := binary.LittleEndian.Uint32(g.mem[at:]); got != 0x100 || len(g.nmis) != 0 {
@@ -34,16 +35,17 @@ func TestHoldRunQueue(t *testing.T) {
 // TestLiftHalted: a paravirtual waiter that has halted is taken out of the
 // table and woken.
 func TestLiftHalted(t *testing.T) {
+	t.Parallel()
 	const at, table = perCPUBase + 0x100 + rqLock, 0x4000
 	g := newFake()
-	in, err := HoldRunQueue(g, 0)
+	in, err := HoldRunQueue(0)(t.Context(), g)
 	if err != nil {
 		t.Fatal(err)
 	}
 	g.mem[at] = 3
 	g.set("pv_lock_hash", words(base+table))
 	copy(g.mem[table:], words(0, 0, 1, 2, base+at, 4))
-	if err := in.Lift(); err != nil {
+	if err := in.Lift(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if g.mem[at] != 0 || !slices.Equal(g.nmis, []int{0, 1}) {
@@ -56,12 +58,12 @@ func TestLiftHalted(t *testing.T) {
 
 	// A table without the waiter is not searched for ever, and the lock stays.
 	g = newFake()
-	if in, err = HoldRunQueue(g, 0); err != nil {
+	if in, err = HoldRunQueue(0)(t.Context(), g); err != nil {
 		t.Fatal(err)
 	}
 	g.mem[at] = 3
 	g.set("pv_lock_hash", words(base+table))
-	if err := in.Lift(); err == nil || g.mem[at] != 3 {
+	if err := in.Lift(t.Context()); err == nil || g.mem[at] != 3 {
 		t.Errorf("a waiter that cannot be found: %v, lock %#x", err, g.mem[at])
 	}
 	g.check(t)
@@ -70,17 +72,19 @@ func TestLiftHalted(t *testing.T) {
 // TestLockWithWaiters: a lock that is free and has somebody in line is about to
 // be taken.
 func TestLockWithWaiters(t *testing.T) {
+	t.Parallel()
 	g := newFake()
 	g.mem[perCPUBase+0x100+rqLock+2] = 4
-	if _, err := HoldRunQueue(g, 0); err == nil {
+	if _, err := HoldRunQueue(0)(t.Context(), g); err == nil {
 		t.Error("a lock with waiters was held")
 	}
 	g.check(t)
 }
 
 func TestHoldMutex(t *testing.T) {
+	t.Parallel()
 	g := newFake()
-	in, err := HoldMutex(g, "rtnl_mutex", beat.Pass)
+	in, err := HoldMutex("rtnl_mutex", beat.Pass)(t.Context(), g)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +92,7 @@ func TestHoldMutex(t *testing.T) {
 		t.Errorf("owner %x", got)
 	}
 	g.set("rtnl_mutex", words(kthreadd|1|2)) // somebody waits
-	if err := in.Lift(); err != nil {
+	if err := in.Lift(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if got := g.get("rtnl_mutex", 8); !bytes.Equal(got, words(3)) || !slices.Equal(g.asked, []beat.Errand{beat.Pass}) {
@@ -98,16 +102,17 @@ func TestHoldMutex(t *testing.T) {
 
 	g = newFake()
 	g.set("kthreadd_task", words(0))
-	if _, err := HoldMutex(g, "rtnl_mutex", beat.Pass); err == nil {
+	if _, err := HoldMutex("rtnl_mutex", beat.Pass)(t.Context(), g); err == nil {
 		t.Error("a mutex is owned by nobody")
 	}
 }
 
 func TestPatch(t *testing.T) {
+	t.Parallel()
 	g := newFake()
 	was := bytes.Clone(g.get("kernel_wait4", 9))
 	g.rip[1] = symbols["kernel_wait4"] + 1 // between the two bytes
-	in, err := LoopIn(g, "kernel_wait4")
+	in, err := LoopIn("kernel_wait4")(t.Context(), g)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +122,7 @@ func TestPatch(t *testing.T) {
 	if got := g.get("kernel_wait4", 4); !bytes.Equal(got, []byte{0xeb, 0xfe, 0x1e, 0xfa}) {
 		t.Errorf("the function begins with %x", got)
 	}
-	if err := in.Lift(); err != nil {
+	if err := in.Lift(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if got := g.get("kernel_wait4", 9); !bytes.Equal(got, was) {
@@ -127,7 +132,7 @@ func TestPatch(t *testing.T) {
 
 	for _, odd := range [][]byte{{0x55, 0x48, 0x89, 0xe5}, {0xeb, 0xfe, 0x1e, 0xfa}} {
 		g.set("kernel_wait4", odd)
-		if _, err := LoopIn(g, "kernel_wait4"); err == nil || !bytes.Equal(g.get("kernel_wait4", 4), odd) {
+		if _, err := LoopIn("kernel_wait4")(t.Context(), g); err == nil || !bytes.Equal(g.get("kernel_wait4", 4), odd) {
 			t.Errorf("a function that begins with %x was patched: %v", odd, err)
 		}
 	}
@@ -135,9 +140,10 @@ func TestPatch(t *testing.T) {
 
 // TestMaskedLoop: the old bytes come back when interrupts are on again.
 func TestMaskedLoop(t *testing.T) {
+	t.Parallel()
 	g := newFake()
 	was := bytes.Clone(g.get("kernel_wait4", 9))
-	in, err := MaskedLoopIn(g, "kernel_wait4")
+	in, err := MaskedLoopIn("kernel_wait4")(t.Context(), g)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +152,7 @@ func TestMaskedLoop(t *testing.T) {
 	}
 	g.stay, g.masked = true, 7
 	g.rip[0], g.rip[1] = symbols["kernel_wait4"]+1, symbols["kernel_wait4"]
-	if err := in.Lift(); err != nil {
+	if err := in.Lift(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if got := g.get("kernel_wait4", 9); !bytes.Equal(got, was) || g.masked != 0 {
@@ -154,14 +160,15 @@ func TestMaskedLoop(t *testing.T) {
 	}
 	g.check(t)
 	g.set("kernel_wait4", []byte{0x0f, 0x1f, 0x44, 0})
-	if _, err := MaskedLoopIn(g, "kernel_wait4"); err == nil {
+	if _, err := MaskedLoopIn("kernel_wait4")(t.Context(), g); err == nil {
 		t.Error("a function was patched whose first instruction cannot be entered in the middle")
 	}
 }
 
 func TestLoseTimer(t *testing.T) {
+	t.Parallel()
 	g := newFake()
-	in, err := LoseTimer(g, "set_next_event")
+	in, err := LoseTimer("set_next_event")(t.Context(), g)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,56 +176,58 @@ func TestLoseTimer(t *testing.T) {
 	if got := g.get("set_next_event", 4); !bytes.Equal(got, want) {
 		t.Errorf("the function begins with %x", got)
 	}
-	if err := in.Lift(); err != nil || !bytes.Equal(g.get("set_next_event", 4), want) {
+	if err := in.Lift(t.Context()); err != nil || !bytes.Equal(g.get("set_next_event", 4), want) {
 		t.Errorf("what has no way back is left alone: %v", err)
 	}
 	g.check(t)
 }
 
 func TestCrashIn(t *testing.T) {
+	t.Parallel()
 	g := newFake()
-	in, err := CrashIn(g, "kernel_wait4")
+	in, err := CrashIn("kernel_wait4")(t.Context(), g)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if code, flag := g.get("kernel_wait4", 2), g.get("panic_on_oops", 4); !bytes.Equal(code, []byte{0x0f, 0x0b}) || flag[0] != 1 {
 		t.Errorf("code %x, panic_on_oops %x", code, flag)
 	}
-	if err := in.Lift(); err != nil {
+	if err := in.Lift(t.Context()); err != nil {
 		t.Errorf("what has no way back is left alone: %v", err)
 	}
 	g.check(t)
 }
 
 func TestAskedAndPaused(t *testing.T) {
+	t.Parallel()
 	g := newFake()
-	in, err := Asked(g, "bomb", beat.Bomb, beat.Kill)
+	in, err := Asked("bomb", beat.Bomb, beat.Kill)(t.Context(), g)
 	if err != nil || !in.Asked || in.Outside {
 		t.Fatalf("%+v, %v", in, err)
 	}
-	if err := in.Lift(); err != nil || !slices.Equal(g.asked, []beat.Errand{beat.Bomb, beat.Kill}) {
+	if err := in.Lift(t.Context()); err != nil || !slices.Equal(g.asked, []beat.Errand{beat.Bomb, beat.Kill}) {
 		t.Errorf("errands %v, %v", g.asked, err)
 	}
-	if in, err = StallDisk(g); err != nil || !g.stalled || !in.Outside {
+	if in, err = StallDisk()(t.Context(), g); err != nil || !g.stalled || !in.Outside {
 		t.Fatalf("stalled: %v, %v", g.stalled, err)
 	}
-	if err := in.Lift(); err != nil || g.stalled {
+	if err := in.Lift(t.Context()); err != nil || g.stalled {
 		t.Errorf("lifted, and stalled: %v, %v", g.stalled, err)
 	}
-	if in, err = Mishandled(g); err != nil || !g.mishandled || !in.Outside {
+	if in, err = Mishandled()(t.Context(), g); err != nil || !g.mishandled || !in.Outside {
 		t.Fatalf("mishandled: %v, %v", g.mishandled, err)
 	}
-	if err := in.Lift(); err != nil || g.mishandled {
+	if err := in.Lift(t.Context()); err != nil || g.mishandled {
 		t.Errorf("mended, and still mishandled: %v, %v", g.mishandled, err)
 	}
 	g.unwatched = true
-	if _, err = Mishandled(g); err == nil {
+	if _, err = Mishandled()(t.Context(), g); err == nil {
 		t.Error("a monitor that is not there is mishandled")
 	}
-	if in, err = Paused(g); err != nil || g.paused != 1 {
+	if in, err = Paused()(t.Context(), g); err != nil || g.paused != 1 {
 		t.Fatalf("%d pauses, %v", g.paused, err)
 	}
-	if err := in.Lift(); err != nil {
+	if err := in.Lift(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	g.check(t)
@@ -226,15 +235,16 @@ func TestAskedAndPaused(t *testing.T) {
 
 // TestSpinLock: a plain spinlock is held and released as a run queue's is.
 func TestSpinLock(t *testing.T) {
+	t.Parallel()
 	g := newFake()
-	in, err := HoldSpinLock(g, "cdev_lock")
+	in, err := HoldSpinLock("cdev_lock")(t.Context(), g)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := g.get("cdev_lock", 4); !bytes.Equal(got, []byte{1, 0, 0, 0}) {
 		t.Errorf("the lock word is %x", got)
 	}
-	if err := in.Lift(); err != nil || g.get("cdev_lock", 1)[0] != 0 {
+	if err := in.Lift(t.Context()); err != nil || g.get("cdev_lock", 1)[0] != 0 {
 		t.Errorf("lifted: %v, lock word %x", err, g.get("cdev_lock", 4))
 	}
 	g.check(t)
@@ -242,13 +252,14 @@ func TestSpinLock(t *testing.T) {
 
 // TestLoseInterrupts: interrupts are on, everywhere, before the old bytes return.
 func TestLoseInterrupts(t *testing.T) {
+	t.Parallel()
 	for name, old := range map[string][]byte{
 		"branch tracking": {0xf3, 0x0f, 0x1e, 0xfa, 0x55},
 		"tracing":         {0x0f, 0x1f, 0x44, 0x00, 0x00},
 	} {
 		g := newFake()
 		g.set("kernel_wait4", old)
-		in, err := LoseInterrupts(g, "kernel_wait4")
+		in, err := LoseInterrupts("kernel_wait4")(t.Context(), g)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -257,7 +268,7 @@ func TestLoseInterrupts(t *testing.T) {
 		}
 		g.masked = 9
 		g.rip[1] = symbols["kernel_wait4"] + 1
-		if err := in.Lift(); err != nil {
+		if err := in.Lift(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if got := g.get("kernel_wait4", 5); !bytes.Equal(got, old) || g.masked != 0 {
@@ -267,7 +278,7 @@ func TestLoseInterrupts(t *testing.T) {
 	}
 	g := newFake()
 	g.set("kernel_wait4", []byte{0x55, 0x53, 0x48, 0x89, 0xfb})
-	if _, err := LoseInterrupts(g, "kernel_wait4"); err == nil {
+	if _, err := LoseInterrupts("kernel_wait4")(t.Context(), g); err == nil {
 		t.Error("a function was patched whose first instruction is too short")
 	}
 }
@@ -275,10 +286,11 @@ func TestLoseInterrupts(t *testing.T) {
 // TestMaskedLoopTraced: behind the first byte of the tracer's no-operation there
 // is no instruction, so nobody may be there when it comes back.
 func TestMaskedLoopTraced(t *testing.T) {
+	t.Parallel()
 	g := newFake()
 	old := []byte{0x0f, 0x1f, 0x44, 0x00, 0x00}
 	g.set("kernel_wait4", old)
-	in, err := MaskedLoopIn(g, "kernel_wait4")
+	in, err := MaskedLoopIn("kernel_wait4")(t.Context(), g)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -286,7 +298,7 @@ func TestMaskedLoopTraced(t *testing.T) {
 	g.rip[0] = at + 1
 	was := at
 	g.onRead = func(uint64) { was = g.rip[0] }
-	if err := in.Lift(); err != nil {
+	if err := in.Lift(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if got := g.get("kernel_wait4", 5); !bytes.Equal(got, old) || was == at+2 {
@@ -296,9 +308,10 @@ func TestMaskedLoopTraced(t *testing.T) {
 }
 
 func TestPanicLoop(t *testing.T) {
+	t.Parallel()
 	g := newFake()
 	g.set("notify", []byte{0x0f, 0x1f, 0x44, 0x00, 0x00})
-	in, err := PanicLoop(g, "kernel_wait4", "notify")
+	in, err := PanicLoop("kernel_wait4", "notify")(t.Context(), g)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -308,16 +321,17 @@ func TestPanicLoop(t *testing.T) {
 	if got := g.get("kernel_wait4", 2); !bytes.Equal(got, []byte{0x0f, 0x0b}) {
 		t.Errorf("the function begins with %x", got)
 	}
-	if err := in.Lift(); err != nil {
+	if err := in.Lift(t.Context()); err != nil {
 		t.Error(err)
 	}
 	g.check(t)
 }
 
 func TestPanicReboot(t *testing.T) {
+	t.Parallel()
 	g := newFake()
 	g.set("notify", []byte{0x0f, 0x1f, 0x44, 0x00, 0x00})
-	if _, err := PanicReboot(g, "kernel_wait4", "notify"); err != nil {
+	if _, err := PanicReboot("kernel_wait4", "notify")(t.Context(), g); err != nil {
 		t.Fatal(err)
 	}
 	if got := g.get("panic_timeout", 5); !bytes.Equal(got, []byte{0xff, 0xff, 0xff, 0xff, 0}) {
@@ -328,18 +342,19 @@ func TestPanicReboot(t *testing.T) {
 	}
 	g.check(t)
 	g.noSymbols = true
-	if _, err := PanicReboot(g, "kernel_wait4", "notify"); err == nil {
+	if _, err := PanicReboot("kernel_wait4", "notify")(t.Context(), g); err == nil {
 		t.Error("a kernel without the variable is told to boot again")
 	}
 }
 
 func TestSlowDisk(t *testing.T) {
+	t.Parallel()
 	g := newFake()
-	in, err := SlowDisk(g, time.Second)
+	in, err := SlowDisk(time.Second)(t.Context(), g)
 	if err != nil || g.slower != time.Second {
 		t.Fatalf("slower by %v, %v", g.slower, err)
 	}
-	if err := in.Lift(); err != nil || g.slower != 0 {
+	if err := in.Lift(t.Context()); err != nil || g.slower != 0 {
 		t.Errorf("lifted, and slower by %v: %v", g.slower, err)
 	}
 }

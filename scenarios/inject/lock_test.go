@@ -7,17 +7,18 @@ import (
 )
 
 func TestHoldRWLock(t *testing.T) {
+	t.Parallel()
 	g := newFake()
 	g.set("tasklist_lock", []byte{0, 2}) // a reader inside: its bits must survive
 	g.busy = 3
-	in, err := HoldRWLock(g, "tasklist_lock")
+	in, err := HoldRWLock("tasklist_lock")(t.Context(), g)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := g.get("tasklist_lock", 8); !bytes.Equal(got, []byte{0xff, 2, 0, 0, 0, 0, 0, 0}) {
 		t.Errorf("after the injection: word %x", got)
 	}
-	if err := in.Lift(); err != nil {
+	if err := in.Lift(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if got := g.get("tasklist_lock", 8); !bytes.Equal(got, []byte{0, 2, 0, 0, 0, 0, 0, 0}) {
@@ -28,11 +29,17 @@ func TestHoldRWLock(t *testing.T) {
 
 // TestFails: whatever goes wrong, the guest is as it was and runs.
 func TestFails(t *testing.T) {
-	faults := map[string]func(Target) (*Injection, error){
-		"rwlock":   func(t Target) (*Injection, error) { return HoldRWLock(t, "tasklist_lock") },
-		"runqueue": func(t Target) (*Injection, error) { return HoldRunQueue(t, 1) },
-		"mutex":    func(t Target) (*Injection, error) { return HoldMutex(t, "rtnl_mutex", 1) },
-		"loop":     func(t Target) (*Injection, error) { return LoopIn(t, "kernel_wait4") },
+	t.Parallel()
+	faults := map[string]Fault{
+		"rwlock":     HoldRWLock("tasklist_lock"),
+		"runqueue":   HoldRunQueue(1),
+		"mutex":      HoldMutex("rtnl_mutex", 1),
+		"loop":       LoopIn("kernel_wait4"),
+		"interrupts": LoseInterrupts("kernel_wait4"),
+		"timer":      LoseTimer("set_next_event"),
+		"panic loop": PanicLoop("kernel_wait4", "notify"),
+		"reboot":     PanicReboot("kernel_wait4", "notify"),
+		"unlock":     ForgetUnlock(super),
 	}
 	troubles := map[string]func(*fakeGuest){
 		"no symbols":           func(g *fakeGuest) { g.noSymbols = true },
@@ -46,7 +53,7 @@ func TestFails(t *testing.T) {
 			g := newFake()
 			make(g)
 			before := bytes.Clone(g.mem)
-			if in, err := inject(g); err == nil {
+			if in, err := inject(t.Context(), g); err == nil {
 				t.Errorf("%s, %s: reported as in place: %s", fault, trouble, in.What)
 			}
 			if !bytes.Equal(g.mem, before) {
@@ -57,7 +64,7 @@ func TestFails(t *testing.T) {
 	}
 	g := newFake()
 	g.busy = 1 << 30
-	if _, err := HoldRWLock(g, "tasklist_lock"); !errors.Is(err, ErrBusy) {
+	if _, err := HoldRWLock("tasklist_lock")(t.Context(), g); !errors.Is(err, ErrBusy) {
 		t.Errorf("lock never free: %v", err)
 	}
 	g.check(t)

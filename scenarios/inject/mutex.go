@@ -1,6 +1,7 @@
 package inject
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 
@@ -11,54 +12,62 @@ import (
 // (kernel/locking/mutex.h).
 const mutexFlags = 7
 
-// HoldMutex makes a kernel mutex look owned by kthreadd, a task that always
-// exists, sleeps, and never lets go of what it does not know it has. Who wants
-// the mutex sleeps in state D.
+// HoldMutex makes a kernel mutex look owned by kthreadd. That task always exists,
+// sleeps, and never releases a mutex that it did not take. Tasks that want the mutex
+// sleep in state D.
 //
-// Lifting takes the owner out of the word and leaves the flag that says that
-// there are waiters. They sleep until an owner wakes them, so PID 1 sends
-// somebody who takes and leaves the mutex; pass is the errand for it.
-func HoldMutex(t Target, name string, pass beat.Errand) (*Injection, error) {
-	va, err := t.Symbol(name)
-	if err != nil {
-		return nil, err
-	}
-	off, err := t.Offset("mutex", "owner")
-	if err != nil {
-		return nil, err
-	}
-	gpa, err := t.Translate(va + off)
-	if err != nil {
-		return nil, fmt.Errorf("find %s: %w", name, err)
-	}
-	kthreadd, err := t.Symbol("kthreadd_task")
-	if err != nil {
-		return nil, err
-	}
-	owner, err := word(t, kthreadd)
-	if err != nil {
-		return nil, fmt.Errorf("find kthreadd: %w", err)
-	}
-	if owner == 0 || owner&mutexFlags != 0 {
-		return nil, fmt.Errorf("find kthreadd: %#x is no address of a task", owner)
-	}
-	if err := swapWord(t, gpa, make([]byte, 8), binary.LittleEndian.AppendUint64(nil, owner)); err != nil {
-		return nil, fmt.Errorf("hold %s: %w", name, err)
-	}
-	return &Injection{
-		What: name + " owned by kthreadd",
-		lift: func() error {
-			_, err := paused(t, func() (bool, error) {
-				now, err := word(t, va+off)
-				if err != nil {
-					return false, err
+// Lift removes the owner from the word and keeps the flag for waiters. The waiters
+// sleep until an owner wakes them, so PID 1 is asked to have a process take and
+// release the mutex. That is the errand pass.
+func HoldMutex(name string, pass beat.Errand) Fault {
+	return func(ctx context.Context, t Target) (*Injection, error) {
+		va, err := t.Symbol(name)
+		if err != nil {
+			return nil, err
+		}
+		off, err := t.Offset("mutex", "owner")
+		if err != nil {
+			return nil, err
+		}
+		gpa, err := t.Translate(va + off)
+		if err != nil {
+			return nil, fmt.Errorf("find %s: %w", name, err)
+		}
+		kthreadd, err := t.Symbol("kthreadd_task")
+		if err != nil {
+			return nil, err
+		}
+		owner, err := word(t, kthreadd)
+		if err != nil {
+			return nil, fmt.Errorf("find kthreadd: %w", err)
+		}
+		if owner == 0 || owner&mutexFlags != 0 {
+			return nil, fmt.Errorf("find kthreadd: %#x is no address of a task", owner)
+		}
+		held := binary.LittleEndian.AppendUint64(nil, owner)
+		if err := swapWord(ctx, t, gpa, make([]byte, 8), held); err != nil {
+			return nil, fmt.Errorf("hold %s: %w", name, err)
+		}
+		return &Injection{
+			What: name + " owned by kthreadd",
+			lift: func(ctx context.Context) error {
+				if err := releaseMutex(t, va+off, gpa); err != nil {
+					return fmt.Errorf("release %s: %w", name, err)
 				}
-				return true, t.WritePhysical(gpa, binary.LittleEndian.AppendUint64(nil, now&mutexFlags))
-			}, func() error { return nil })
-			if err != nil {
-				return fmt.Errorf("release %s: %w", name, err)
-			}
-			return t.Ask(pass)
-		},
-	}, nil
+				return t.Ask(ctx, pass)
+			},
+		}, nil
+	}
+}
+
+// releaseMutex removes the owner from the word at va, whose physical address is gpa.
+func releaseMutex(t Target, va, gpa uint64) error {
+	_, err := paused(t, func() (bool, error) {
+		now, err := word(t, va)
+		if err != nil {
+			return false, err
+		}
+		return true, t.WritePhysical(gpa, binary.LittleEndian.AppendUint64(nil, now&mutexFlags))
+	}, func() error { return nil })
+	return err
 }

@@ -1,47 +1,52 @@
 package inject
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 )
 
 const (
-	// Values of a queued spinlock's locked byte: _Q_LOCKED_VAL of
-	// include/asm-generic/qspinlock_types.h, and _Q_SLOW_VAL of
-	// kernel/locking/qspinlock_paravirt.h, which a waiter stores that is about to
-	// halt until it is kicked.
+	// Values of a queued spinlock's locked byte. spinLocked is _Q_LOCKED_VAL of
+	// include/asm-generic/qspinlock_types.h. spinSlow is _Q_SLOW_VAL of
+	// kernel/locking/qspinlock_paravirt.h: a waiter stores it before it halts until
+	// it is kicked.
 	spinLocked = 1
 	spinSlow   = 3
-	// hashEntries bounds the table of halted waiters that is searched: the kernel
-	// makes four entries a CPU at most, and a page of them at least.
+	// hashEntries bounds the search of the table of halted waiters. The kernel makes
+	// at most four entries per CPU, and at least one page of them.
 	hashEntries = 4096
 	hashEntry   = 16 // struct pv_hash_entry: lock, node
 )
 
-// HoldRunQueue makes the lock of a vCPU's run queue look held by nobody. It is
-// taken with interrupts off, at every task switch and every tick. While the lock
-// is free it has no waiters, so the vCPU stands at its next attempt.
-func HoldRunQueue(t Target, vcpu int) (*Injection, error) {
-	rq, err := perCPU(t, "runqueues", vcpu)
-	if err != nil {
-		return nil, err
+// HoldRunQueue makes the lock of a vCPU's run queue look held by nobody. The kernel
+// takes it with interrupts off, at every task switch and every tick. A free lock has
+// no waiters, so the vCPU stops at its next attempt to take it.
+func HoldRunQueue(vcpu int) Fault {
+	return func(ctx context.Context, t Target) (*Injection, error) {
+		rq, err := perCPU(t, "runqueues", vcpu)
+		if err != nil {
+			return nil, err
+		}
+		off, err := t.Offset("rq", "__lock")
+		if err != nil {
+			return nil, err
+		}
+		return holdSpin(ctx, t, fmt.Sprintf("run queue of vCPU %d", vcpu), rq+off)
 	}
-	off, err := t.Offset("rq", "__lock")
-	if err != nil {
-		return nil, err
-	}
-	return holdSpin(t, fmt.Sprintf("run queue of vCPU %d", vcpu), rq+off)
 }
 
 // HoldSpinLock makes a kernel spinlock look held by nobody. The lock word is the
 // first field of every type that such a lock has.
-func HoldSpinLock(t Target, lock string) (*Injection, error) {
-	va, err := t.Symbol(lock)
-	if err != nil {
-		return nil, err
+func HoldSpinLock(lock string) Fault {
+	return func(ctx context.Context, t Target) (*Injection, error) {
+		va, err := t.Symbol(lock)
+		if err != nil {
+			return nil, err
+		}
+		return holdSpin(ctx, t, lock, va)
 	}
-	return holdSpin(t, lock, va)
 }
 
 // spinByte returns where the locked byte of the queued spinlock at va is.
@@ -58,23 +63,23 @@ func spinByte(t Target, name string, va uint64) (gpa uint64, err error) {
 
 // holdSpin holds the queued spinlock at va.
 //
-// Lifting does what the holder's unlock does. A guest with several vCPUs has
-// paravirtual spinlocks: a waiter halts, and is to be woken by the holder, who
-// finds it in a table. There lifting takes it from the table and wakes every
-// vCPU by an NMI, at which the waiter looks at the lock again.
-func holdSpin(t Target, name string, va uint64) (*Injection, error) {
+// Lift does what the holder's unlock does. A guest with several vCPUs has
+// paravirtual spinlocks: a waiter halts, and the holder has to find it in a table
+// and wake it. In that case Lift removes the waiter from the table and wakes every
+// vCPU by an NMI. The waiter then looks at the lock again.
+func holdSpin(ctx context.Context, t Target, name string, va uint64) (*Injection, error) {
 	gpa, err := spinByte(t, name, va)
 	if err != nil {
 		return nil, err
 	}
-	// The whole word is 0: nobody waits either, to whom it would be handed.
-	if err := swapWord(t, gpa, []byte{0, 0, 0, 0}, []byte{spinLocked, 0, 0, 0}); err != nil {
+	// The whole word must be 0. With a waiter in it the lock would be handed over.
+	if err := swapWord(ctx, t, gpa, []byte{0, 0, 0, 0}, []byte{spinLocked, 0, 0, 0}); err != nil {
 		return nil, fmt.Errorf("hold %s: %w", name, err)
 	}
 	return &Injection{
 		What: name + " locked by nobody",
-		lift: func() error {
-			if err := releaseSpin(t, va, gpa); err != nil {
+		lift: func(ctx context.Context) error {
+			if err := releaseSpin(ctx, t, va, gpa); err != nil {
 				return fmt.Errorf("release %s: %w", name, err)
 			}
 			return nil
@@ -83,7 +88,7 @@ func holdSpin(t Target, name string, va uint64) (*Injection, error) {
 }
 
 // releaseSpin unlocks the queued spinlock at va, whose locked byte is at gpa.
-func releaseSpin(t Target, va, gpa uint64) error {
+func releaseSpin(ctx context.Context, t Target, va, gpa uint64) error {
 	halted := false
 	_, err := paused(t, func() (bool, error) {
 		var b [1]byte
@@ -102,12 +107,12 @@ func releaseSpin(t Target, va, gpa uint64) error {
 		return err
 	}
 	for i := range t.VCPUs() {
-		err = errors.Join(err, t.NMI(i))
+		err = errors.Join(err, t.NMI(ctx, i))
 	}
 	return err
 }
 
-// unhash takes a lock's waiter out of the table of those that are halted.
+// unhash removes the waiter for a lock from the table of halted waiters.
 func unhash(t Target, lock uint64) error {
 	p, err := t.Symbol("pv_lock_hash")
 	if err != nil {

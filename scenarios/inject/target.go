@@ -2,6 +2,7 @@ package inject
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -12,85 +13,103 @@ import (
 
 // Machine is a guest's machine and kernel, seen from outside.
 type Machine interface {
-	// Symbol returns the virtual address of a kernel variable or function; of a
-	// per-CPU variable, its offset in the area of each CPU.
+	// Symbol returns the virtual address of a kernel variable or function. For a
+	// per-CPU variable it returns the offset in the area of each CPU.
 	Symbol(name string) (uint64, error)
 	// Size returns the length of a function in bytes.
 	Size(function string) (uint64, error)
-	// Offset returns where a field lies, in bytes from the start of the type.
+	// Offset returns the offset of a field in bytes from the start of its type.
 	Offset(typ, field string) (uint64, error)
 	// Translate returns the guest-physical address of a kernel address.
 	Translate(va uint64) (uint64, error)
 	ReadPhysical(gpa uint64, b []byte) error
 	WritePhysical(gpa uint64, b []byte) error
-	// Pause stops the guest, Unpause lets it go on. Pauses are counted.
+	// Pause stops all vCPUs, Unpause starts them again. Pauses are counted.
 	Pause() error
 	Unpause() error
 	// VCPUs is the number of vCPUs.
 	VCPUs() int
-	// Where returns RIP of a vCPU, and whether it takes interrupts.
+	// Where returns the RIP of a vCPU, and whether its interrupts are on.
 	Where(vcpu int) (rip uint64, interrupts bool, err error)
-	// NMI sends a vCPU a non-maskable interrupt, which wakes it whatever it waits for.
-	NMI(vcpu int) error
-	// StallDisk makes the guest's disk take requests and complete none, until it is
-	// called with false.
+	// NMI sends a vCPU a non-maskable interrupt, which wakes it if it is halted.
+	NMI(ctx context.Context, vcpu int) error
+	// StallDisk makes the guest's disk accept requests and complete none. A call
+	// with false ends this.
 	StallDisk(stall bool) error
-	// SlowDisk makes the guest's disk complete each request so much later, until it
-	// is called with 0.
+	// SlowDisk delays the completion of each disk request by a time. A call with 0
+	// ends this.
 	SlowDisk(by time.Duration) error
+}
+
+// Clock is the clock on which an injector waits. In the lab it is virtual, so an
+// injector must never wait on the clock of the machine that it runs on.
+type Clock interface {
+	// Now returns nanoseconds since some fixed instant. It never goes back.
+	Now() int64
+	// Sleep waits for d, or until ctx ends and returns ctx's error.
+	Sleep(ctx context.Context, d time.Duration) error
 }
 
 // Target is a guest as an injector needs it.
 type Target interface {
 	Machine
-	// Ask has the guest's PID 1 do an errand, and returns when it has taken it up.
-	Ask(e beat.Errand) error
-	// Mishandle has the monitor that watches the guest answer whoever meets its trap
-	// without lifting the trap, until it is called with false. It is an error if
-	// there is no monitor, or none with such a trap.
+	Clock
+	// Ask asks the guest's PID 1 for an errand, and returns when PID 1 has accepted it.
+	Ask(ctx context.Context, e beat.Errand) error
+	// Mishandle breaks the monitor on purpose: it answers the vCPU that meets its trap
+	// and leaves the trap closed. A call with false repairs it. It is an error if no
+	// monitor is attached, or one without such a trap.
 	Mishandle(on bool) error
 }
+
+// Fault brings a fault into a guest. An error means that the guest is as it was,
+// and runs. If ctx ends, Fault stops waiting and returns ctx's error.
+type Fault func(ctx context.Context, t Target) (*Injection, error)
 
 // Injection is a fault in place.
 type Injection struct {
 	What string // what was done
-	// Asked says that the guest brought it in itself, when it was asked to or came
-	// by: it is in place since the injector returned, not since it was called.
+	// Asked: the guest brought the fault in itself, when it was asked to or when it
+	// reached a certain place. The fault is in place since the injector returned, not
+	// since it was called.
 	Asked bool
-	// Outside says that it is not in the guest's memory but in what the guest runs
-	// on: it is to be lifted also when the guest has ended.
+	// Outside: the fault is in what the guest runs on, not in the guest's memory. It
+	// must be removed even if the guest has ended.
 	Outside bool
-	lift    func() error
+	lift    func(ctx context.Context) error
 }
 
-// Lift takes the fault back. One that cannot be taken back is left alone.
-func (i *Injection) Lift() error {
+// Lift removes the fault. A fault that cannot be removed stays, and that is no
+// error. Pass a context that does not end with the trial's: a fault must not stay
+// because the trial was interrupted.
+func (i *Injection) Lift(ctx context.Context) error {
 	if i.lift == nil {
 		return nil
 	}
-	return i.lift()
+	return i.lift(ctx)
 }
 
-// Fields are the structure fields that this package asks Target.Offset for, as
+// Fields are the structure fields that this package asks Machine.Offset for, as
 // "type.field".
 func Fields() []string {
 	return []string{"rwlock_t.raw_lock", "qrwlock.wlocked", "rq.__lock", "qspinlock.locked", "mutex.owner"}
 }
 
-// ErrBusy says that a place in the guest was never seen as the injector needs it.
+// ErrBusy says that a place in the guest never became free for the injector: a lock
+// was always held, or a vCPU was always inside the code to be changed.
 var ErrBusy = errors.New("never free")
 
 const (
-	// tries bounds how often a lock that is held is looked at again.
+	// tries bounds how often the injector looks at a place that is not free.
 	tries    = 1000
 	tryPause = time.Millisecond
 )
 
-// swapWord writes a new value where the old one is, while the guest is paused,
-// and reads it back. Where there is another value it lets the guest go on and
-// looks again, for a while.
-func swapWord(t Target, gpa uint64, old, new []byte) error {
-	return retry(func() (bool, error) {
+// swapWord replaces the value old by the value new while the guest is paused, and
+// reads it back. If the value is not old, it lets the guest run and tries again, at
+// most tries times.
+func swapWord(ctx context.Context, t Target, gpa uint64, old, new []byte) error {
+	return retry(ctx, t, func() (bool, error) {
 		return paused(t, func() (bool, error) {
 			got := make([]byte, len(old))
 			if err := t.ReadPhysical(gpa, got); err != nil || !bytes.Equal(got, old) {
@@ -101,19 +120,23 @@ func swapWord(t Target, gpa uint64, old, new []byte) error {
 	})
 }
 
-// retry calls try until it says true.
-func retry(try func() (bool, error)) error {
+// retry calls try until it returns true or an error, at most tries times. It waits
+// tryPause between two calls. The error is ErrBusy if try never returned true, and
+// ctx's error if ctx ended.
+func retry(ctx context.Context, c Clock, try func() (bool, error)) error {
 	for range tries {
 		if done, err := try(); done || err != nil {
 			return err
 		}
-		time.Sleep(tryPause)
+		if err := c.Sleep(ctx, tryPause); err != nil {
+			return err
+		}
 	}
 	return fmt.Errorf("%w: looked %d times", ErrBusy, tries)
 }
 
-// paused does something while the guest is paused. If it was done and the guest
-// cannot be let go, it is undone: a fault that is not reported must not stay.
+// paused calls do while the guest is paused. If do succeeded and the guest cannot be
+// started again, it calls undo: a fault that is not reported must not stay.
 func paused(t Target, do func() (bool, error), undo func() error) (done bool, err error) {
 	if err := t.Pause(); err != nil {
 		return false, err
@@ -128,7 +151,7 @@ func paused(t Target, do func() (bool, error), undo func() error) (done bool, er
 	return done && err == nil, err
 }
 
-// put writes a value and reads it back; if that fails it writes the old one.
+// put writes a value and reads it back. If that fails it writes the old value.
 func put(t Target, gpa uint64, old, new []byte) error {
 	err := t.WritePhysical(gpa, new)
 	if err == nil {

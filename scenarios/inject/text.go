@@ -2,16 +2,18 @@ package inject
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 )
 
-// Machine code that is written over a function's first bytes.
+// Machine code that is written over the first bytes of a function.
 var (
 	jumpToSelf = []byte{0xeb, 0xfe} // jmp .
-	// The same length as an instruction of four or five bytes that they replace:
-	// cli or sti, and a no-operation.
+	// cli, and a no-operation that fills up the four or five bytes of the instruction
+	// that they replace.
 	cli4 = []byte{0xfa, 0x0f, 0x1f, 0x00}
 	cli5 = []byte{0xfa, 0x0f, 0x1f, 0x40, 0x00}
 
@@ -23,22 +25,22 @@ var (
 	pushRBP    = []byte{0x55, 0x53}       // push %rbp; push %rbx
 )
 
-// endbr64 is the first instruction of every function that may be called by
-// pointer, in a kernel built for indirect branch tracking; where the kernel has
-// found that a function never is, it puts a no-operation in its place. Both have
-// four bytes, and without the first one are no-operations too.
+// endbr64 is the first instruction of every function that may be called by pointer,
+// in a kernel built for indirect branch tracking. If the kernel finds that a function
+// is never called by pointer, it replaces endbr64 by the no-operation sealed. Both
+// have four bytes. Behind their first byte both are no-operations too.
 var (
 	endbr64 = []byte{0xf3, 0x0f, 0x1e, 0xfa}
 	sealed  = []byte{0x66, 0x0f, 0x1f, 0x00}
-	// traced is where the function tracer may hook in: a no-operation of five
-	// bytes. It comes first in a kernel without indirect branch tracking.
+	// traced is the place of the function tracer's call: a no-operation of five bytes.
+	// It comes first in a kernel without indirect branch tracking.
 	traced = []byte{0x0f, 0x1f, 0x44, 0x00, 0x00}
 )
 
-// firstInstructions are what functions of an x86-64 kernel begin with that have
-// a hook or are called by pointer: endbr64, and the no-operations or the call of
-// the function tracer. A vCPU is never between the bytes written: they lie in
-// the one instruction.
+// firstInstructions are the first instructions of functions of an x86-64 kernel that
+// have a hook or are called by pointer: endbr64, and the no-operations or the call of
+// the function tracer. No vCPU is ever between the bytes written, because all of them
+// belong to the one instruction.
 var firstInstructions = [][]byte{
 	endbr64,
 	traced,
@@ -47,17 +49,17 @@ var firstInstructions = [][]byte{
 	{0xe8},
 }
 
-// site is a patched function.
+// site is a place in a function that is patched.
 type site struct {
 	function string
 	va, gpa  uint64
-	old      []byte // its first bytes
+	old      []byte // the bytes that are replaced
 }
 
-// write writes code in place of what is there now, with no vCPU between its
-// bytes as far as ready can tell.
-func (s *site) write(t Target, now, code []byte, ready func(rip uint64, interrupts bool) bool) error {
-	err := retry(func() (bool, error) {
+// write replaces the bytes now by code. It waits until ready is true for every vCPU
+// whose RIP lies in code.
+func (s *site) write(ctx context.Context, t Target, now, code []byte, ready func(rip uint64, interrupts bool) bool) error {
+	err := retry(ctx, t, func() (bool, error) {
 		return paused(t, func() (bool, error) {
 			for i := range t.VCPUs() {
 				rip, interrupts, err := t.Where(i)
@@ -77,15 +79,18 @@ func (s *site) write(t Target, now, code []byte, ready func(rip uint64, interrup
 	return nil
 }
 
-// atStart is for code that is one instruction.
+// atStart is the condition for code that is one instruction.
 func (s *site) atStart(rip uint64, _ bool) bool { return rip == s.va }
 
-// longest is the longest of the instructions that are looked for.
+// anywhere is the condition for code that a vCPU may execute while it is replaced.
+func anywhere(uint64, bool) bool { return true }
+
+// longest is the length of the longest instruction that patch looks for, in bytes.
 const longest = 5
 
 // patch writes code over the first bytes of a kernel function. The function must
 // begin with one of the instructions first.
-func patch(t Target, function string, code []byte, first ...[]byte) (*site, error) {
+func patch(ctx context.Context, t Target, function string, code []byte, first ...[]byte) (*site, error) {
 	va, err := t.Symbol(function)
 	if err != nil {
 		return nil, err
@@ -106,154 +111,182 @@ func patch(t Target, function string, code []byte, first ...[]byte) (*site, erro
 		return nil, fmt.Errorf("patch %s: it begins with %x, which is no first instruction that is known", function, head)
 	}
 	s.old = head[:len(code)]
-	return s, s.write(t, s.old, code, s.atStart)
+	return s, s.write(ctx, t, s.old, code, s.atStart)
 }
 
-// LoopIn makes a kernel function loop at its first instruction, with interrupts
-// on. A kernel without preemption never leaves it. Lifted, whoever loops goes on
-// into the function as if it had just been called.
-func LoopIn(t Target, function string) (*Injection, error) {
-	s, err := patch(t, function, jumpToSelf, firstInstructions...)
-	if err != nil {
-		return nil, err
+// LoopIn makes a kernel function loop at its first instruction, with interrupts on. A
+// kernel without preemption never leaves the loop. After Lift the vCPUs in the loop
+// continue into the function as if it had just been called.
+func LoopIn(function string) Fault {
+	return func(ctx context.Context, t Target) (*Injection, error) {
+		s, err := patch(ctx, t, function, jumpToSelf, firstInstructions...)
+		if err != nil {
+			return nil, err
+		}
+		return &Injection{
+			What: function + " loops at its first instruction",
+			lift: func(ctx context.Context) error { return s.write(ctx, t, jumpToSelf, s.old, s.atStart) },
+		}, nil
 	}
-	return &Injection{
-		What: function + " loops at its first instruction",
-		lift: func() error { return s.write(t, jumpToSelf, s.old, s.atStart) },
-	}, nil
 }
 
 // MaskedLoopIn makes a kernel function turn interrupts off and loop.
 //
-// Lifting lets the loop turn interrupts on, and writes the old bytes back when
-// all who loop have them on. Where those are endbr64, whoever was at the second
-// instruction goes on behind its first byte, and what is left of it does nothing
-// either; elsewhere they are written when nobody is there.
-func MaskedLoopIn(t Target, function string) (*Injection, error) {
-	s, err := patch(t, function, maskedLoop, endbr64, sealed, traced)
-	if err != nil {
-		return nil, err
+// Lift makes the loop turn interrupts on, and writes the old bytes back when every
+// vCPU in the loop has them on. If the old bytes are endbr64, a vCPU at the second
+// instruction continues behind the first byte of endbr64, and the rest of endbr64
+// does nothing. Otherwise Lift waits until no vCPU is there.
+func MaskedLoopIn(function string) Fault {
+	return func(ctx context.Context, t Target) (*Injection, error) {
+		s, err := patch(ctx, t, function, maskedLoop, endbr64, sealed, traced)
+		if err != nil {
+			return nil, err
+		}
+		return &Injection{
+			What: function + " loops with interrupts off",
+			lift: func(ctx context.Context) error {
+				if err := s.write(ctx, t, maskedLoop, openedLoop, anywhere); err != nil {
+					return err
+				}
+				return s.write(ctx, t, openedLoop, s.old, func(rip uint64, interrupts bool) bool {
+					return interrupts && (rip == s.va || !bytes.HasPrefix(traced, s.old))
+				})
+			},
+		}, nil
 	}
-	return &Injection{
-		What: function + " loops with interrupts off",
-		lift: func() error {
-			if err := s.write(t, maskedLoop, openedLoop, func(uint64, bool) bool { return true }); err != nil {
-				return err
-			}
-			return s.write(t, openedLoop, s.old, func(rip uint64, interrupts bool) bool {
-				return interrupts && (rip == s.va || !bytes.HasPrefix(traced, s.old))
-			})
-		},
-	}, nil
 }
 
-// LoseTimer makes a function that is to set a timer say that it did, and not do
-// it: vCPUs that halt are never woken any more by their own timer. There is no
-// way back: with the old bytes in place again a kernel still believes that its
-// timer is set, and only sets it for what is due before that.
-func LoseTimer(t Target, function string) (*Injection, error) {
-	// It is not traced, and runs with interrupts off: a vCPU is where its registers
-	// say, and nobody else is anywhere in it.
-	if _, err := patch(t, function, returnZero, append([][]byte{pushRBP}, firstInstructions...)...); err != nil {
-		return nil, err
+// LoseTimer makes a function that sets a timer return success and set nothing. A vCPU
+// that halts is then never woken by its own timer. The fault cannot be removed: with
+// the old bytes in place the kernel still believes that its timer is set, and sets it
+// only for an earlier instant.
+func LoseTimer(function string) Fault {
+	return func(ctx context.Context, t Target) (*Injection, error) {
+		// The function is not traced and runs with interrupts off. So the registers of the
+		// vCPUs show whether anybody is inside it.
+		first := append([][]byte{pushRBP}, firstInstructions...)
+		if _, err := patch(ctx, t, function, returnZero, first...); err != nil {
+			return nil, err
+		}
+		return &Injection{What: function + " does nothing"}, nil
 	}
-	return &Injection{What: function + " does nothing"}, nil
 }
 
-// CrashIn makes a kernel function execute an undefined instruction, and the
-// kernel panic of it. There is no way back.
-func CrashIn(t Target, function string) (*Injection, error) {
-	if err := setInt(t, "panic_on_oops", 1); err != nil {
-		return nil, err
+// CrashIn makes a kernel function execute an undefined instruction, at which the
+// kernel panics. The fault cannot be removed.
+func CrashIn(function string) Fault {
+	return func(ctx context.Context, t Target) (*Injection, error) {
+		reset, err := setInt(t, "panic_on_oops", 1)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := patch(ctx, t, function, undefined, firstInstructions...); err != nil {
+			return nil, errors.Join(err, reset())
+		}
+		return &Injection{What: function + " executes an undefined instruction"}, nil
 	}
-	if _, err := patch(t, function, undefined, firstInstructions...); err != nil {
-		return nil, err
-	}
-	return &Injection{What: function + " executes an undefined instruction"}, nil
 }
 
-// setInt writes an int of the kernel's.
-func setInt(t Target, variable string, value int32) error {
+// setInt writes an int variable of the kernel. The function that it returns writes the
+// old value back.
+func setInt(t Target, variable string, value int32) (reset func() error, err error) {
 	va, err := t.Symbol(variable)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	gpa, err := t.Translate(va)
 	if err != nil {
-		return fmt.Errorf("find %s: %w", variable, err)
+		return nil, fmt.Errorf("find %s: %w", variable, err)
 	}
-	if err := t.WritePhysical(gpa, binary.LittleEndian.AppendUint32(nil, uint32(value))); err != nil {
-		return fmt.Errorf("set %s: %w", variable, err)
+	old := make([]byte, 4)
+	if err := t.ReadPhysical(gpa, old); err != nil {
+		return nil, fmt.Errorf("read %s: %w", variable, err)
 	}
-	return nil
+	set := func(b []byte) error {
+		if err := t.WritePhysical(gpa, b); err != nil {
+			return fmt.Errorf("set %s: %w", variable, err)
+		}
+		return nil
+	}
+	return func() error { return set(old) }, set(binary.LittleEndian.AppendUint32(nil, uint32(value)))
 }
 
-// PanicLoop is CrashIn, in a kernel that is not let tell the hypervisor of it: the
-// function notify, which would, does nothing. The kernel then loops at the end of
-// its panic, for ever unless it has been told to boot again.
-func PanicLoop(t Target, function, notify string) (*Injection, error) {
-	if _, err := patch(t, notify, returnZero, firstInstructions...); err != nil {
-		return nil, err
+// PanicLoop is CrashIn in a kernel that cannot tell the hypervisor: the function
+// notify, which would tell it, does nothing. The kernel then loops at the end of its
+// panic, for ever unless it is set to reboot.
+func PanicLoop(function, notify string) Fault {
+	return func(ctx context.Context, t Target) (*Injection, error) {
+		s, err := patch(ctx, t, notify, returnZero, firstInstructions...)
+		if err != nil {
+			return nil, err
+		}
+		in, err := CrashIn(function)(ctx, t)
+		if err != nil {
+			return nil, errors.Join(err, s.write(context.WithoutCancel(ctx), t, returnZero, s.old, s.atStart))
+		}
+		in.What += ", and " + notify + " does nothing"
+		return in, nil
 	}
-	in, err := CrashIn(t, function)
-	if err != nil {
-		return nil, err
-	}
-	in.What += ", and " + notify + " does nothing"
-	return in, nil
 }
 
-// PanicReboot is PanicLoop, in a kernel that has been told to boot again at once
-// when it panics (panic=-1): what is then left of the panic is a guest that says it
-// reboots.
-func PanicReboot(t Target, function, notify string) (*Injection, error) {
-	if err := setInt(t, "panic_timeout", -1); err != nil {
-		return nil, err
+// PanicReboot is PanicLoop in a kernel that is set to reboot at once when it panics
+// (panic=-1). The end of the panic is then a guest that asks for a reboot.
+func PanicReboot(function, notify string) Fault {
+	return func(ctx context.Context, t Target) (*Injection, error) {
+		reset, err := setInt(t, "panic_timeout", -1)
+		if err != nil {
+			return nil, err
+		}
+		in, err := PanicLoop(function, notify)(ctx, t)
+		if err != nil {
+			return nil, errors.Join(err, reset())
+		}
+		in.What += ", and the panic ends in a reboot"
+		return in, nil
 	}
-	in, err := PanicLoop(t, function, notify)
-	if err != nil {
-		return nil, err
-	}
-	in.What += ", and the panic ends in a reboot"
-	return in, nil
 }
 
-// LoseInterrupts makes a kernel function turn interrupts off, and leave them so:
-// what a lost local_irq_restore does. A kernel turns them on again when it goes
-// back to a program or to another task; until then the vCPU hears nothing.
+// LoseInterrupts makes a kernel function turn interrupts off and leave them off, as a
+// lost local_irq_restore does. The kernel turns them on again when it returns to a
+// program or switches to another task. Until then the vCPU takes no interrupt.
 //
-// Lifting lets the function turn them on, waits until every vCPU has them on, and
+// Lift makes the function turn interrupts on, waits until every vCPU has them on, and
 // writes the old bytes back.
-func LoseInterrupts(t Target, function string) (*Injection, error) {
-	s, err := patch(t, function, cli5, traced)
-	code := cli5
-	if err != nil {
-		s, err = patch(t, function, cli4, endbr64, sealed)
-		code = cli4
+func LoseInterrupts(function string) Fault {
+	return func(ctx context.Context, t Target) (*Injection, error) {
+		s, err := patch(ctx, t, function, cli5, traced)
+		code := cli5
+		if err != nil && ctx.Err() == nil {
+			s, err = patch(ctx, t, function, cli4, endbr64, sealed)
+			code = cli4
+		}
+		if err != nil {
+			return nil, err
+		}
+		return &Injection{
+			What: function + " leaves interrupts off",
+			lift: func(ctx context.Context) error { return s.restoreInterrupts(ctx, t, code) },
+		}, nil
 	}
-	if err != nil {
-		return nil, err
+}
+
+// restoreInterrupts removes what LoseInterrupts did with code.
+func (s *site) restoreInterrupts(ctx context.Context, t Target, code []byte) error {
+	sti := bytes.Clone(code)
+	sti[0] = 0xfb
+	if err := s.write(ctx, t, code, sti, anywhere); err != nil {
+		return err
 	}
-	return &Injection{
-		What: function + " leaves interrupts off",
-		lift: func() error {
-			sti := bytes.Clone(code)
-			sti[0] = 0xfb
-			if err := s.write(t, code, sti, func(uint64, bool) bool { return true }); err != nil {
-				return err
-			}
-			for i := range t.VCPUs() {
-				err := retry(func() (on bool, err error) {
-					return paused(t, func() (bool, error) {
-						_, on, err = t.Where(i)
-						return on, err
-					}, func() error { return nil })
-				})
-				if err != nil {
-					return fmt.Errorf("turn the interrupts of vCPU %d on: %w", i, err)
-				}
-			}
-			return s.write(t, sti, s.old, s.atStart)
-		},
-	}, nil
+	for i := range t.VCPUs() {
+		err := retry(ctx, t, func() (bool, error) {
+			return paused(t, func() (bool, error) {
+				_, on, err := t.Where(i)
+				return on, err
+			}, func() error { return nil })
+		})
+		if err != nil {
+			return fmt.Errorf("turn the interrupts of vCPU %d on: %w", i, err)
+		}
+	}
+	return s.write(ctx, t, sti, s.old, s.atStart)
 }

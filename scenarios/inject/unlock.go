@@ -2,17 +2,19 @@ package inject
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
-// Release is where the kernel releases a spinlock.
+// Release is a place where the kernel releases a spinlock.
 type Release struct {
 	Lock     string // the lock's variable
-	Function string // who takes and releases it
-	Unlock   string // what Function calls to release it
+	Function string // the function that takes and releases it
+	Unlock   string // the function that Function calls to release it
 }
 
 const (
@@ -21,111 +23,141 @@ const (
 	maxSites  = 8    // calls of one function in another
 	maxCode   = 4096 // bytes of a function that are searched
 	// A lock that is held at heldLooks looks in a row, a millisecond or more apart,
-	// is not held by somebody who is about to leave it.
+	// is not held by a task that is about to release it.
 	heldLooks = 20
-	// forgetTime bounds the wait until the guest has come by.
+	// forgetTime bounds the wait until tasks have taken the locks.
 	forgetTime = 5 * time.Second
 )
 
-// ForgetUnlock makes kernel functions forget to release a lock each, once: while
-// the calls that would release it are no-operations, somebody takes the lock and
-// keeps it. When every lock is held so, the calls are put back. Whoever asks for
-// one after that waits for a task that has long gone elsewhere.
-//
-// Lifting releases the locks as their holders ought to have.
-func ForgetUnlock(t Target, releases ...Release) (_ *Injection, err error) {
-	var sites []*site
-	var locks []func() (held bool, release func() error, err error)
-	what := ""
-	for _, r := range releases {
-		found, err := callsOf(t, r.Function, r.Unlock)
-		if err != nil {
-			return nil, err
-		}
-		sites = append(sites, found...)
-		va, err := t.Symbol(r.Lock)
-		if err != nil {
-			return nil, err
-		}
-		gpa, err := spinByte(t, r.Lock, va)
-		if err != nil {
-			return nil, err
-		}
-		locks = append(locks, func() (bool, func() error, error) {
-			var b [1]byte
-			err := t.ReadPhysical(gpa, b[:])
-			return b[0] != 0, func() error {
-				if err := releaseSpin(t, va, gpa); err != nil {
-					return fmt.Errorf("release %s: %w", r.Lock, err)
-				}
-				return nil
-			}, err
-		})
-		if what != "" {
-			what += ", "
-		}
-		what += fmt.Sprintf("%s not released by %s", r.Lock, r.Function)
-	}
-	lift := func() error {
-		var errs []error
-		for _, lock := range locks {
-			held, release, err := lock()
-			if err == nil && held {
-				err = release()
-			}
-			errs = append(errs, err)
-		}
-		return errors.Join(errs...)
-	}
-	restore := func(sites []*site) error {
-		var errs []error
-		for _, s := range sites {
-			errs = append(errs, s.write(t, skipCall, s.old, s.atStart))
-		}
-		return errors.Join(errs...)
-	}
-	for i, s := range sites {
-		if err := s.write(t, s.old, skipCall, s.atStart); err != nil {
-			return nil, errors.Join(err, restore(sites[:i]))
-		}
-	}
-	held := awaitHeld(t, what, func() (bool, error) {
-		for _, lock := range locks {
-			if held, _, err := lock(); err != nil || !held {
-				return false, err
-			}
-		}
-		return true, nil
-	})
-	if err := errors.Join(held, restore(sites)); err != nil {
-		return nil, errors.Join(err, lift())
-	}
-	return &Injection{What: what, Asked: true, lift: lift}, nil
+// lockState is how ForgetUnlock sees one lock.
+type lockState struct {
+	held    func() (bool, error)
+	release func(ctx context.Context) error
 }
 
-// awaitHeld waits until held was true at every look for a while.
-func awaitHeld(t Target, what string, held func() (bool, error)) error {
+// find returns the calls that release the lock, and the lock.
+func (r Release) find(t Target) ([]*site, lockState, error) {
+	calls, err := callsOf(t, r.Function, r.Unlock)
+	if err != nil {
+		return nil, lockState{}, err
+	}
+	va, err := t.Symbol(r.Lock)
+	if err != nil {
+		return nil, lockState{}, err
+	}
+	gpa, err := spinByte(t, r.Lock, va)
+	if err != nil {
+		return nil, lockState{}, err
+	}
+	return calls, lockState{
+		held: func() (bool, error) {
+			var b [1]byte
+			err := t.ReadPhysical(gpa, b[:])
+			return b[0] != 0, err
+		},
+		release: func(ctx context.Context) error {
+			if err := releaseSpin(ctx, t, va, gpa); err != nil {
+				return fmt.Errorf("release %s: %w", r.Lock, err)
+			}
+			return nil
+		},
+	}, nil
+}
+
+// ForgetUnlock makes kernel functions forget to release a lock each, once. It
+// replaces the calls that release the lock by no-operations, waits until a task has
+// taken the lock and keeps it, and puts the calls back when every lock is held so. A
+// task that asks for one of the locks after that waits for a task that is elsewhere.
+//
+// Lift releases the locks as their holders should have done.
+func ForgetUnlock(releases ...Release) Fault {
+	return func(ctx context.Context, t Target) (*Injection, error) {
+		var sites []*site
+		var locks []lockState
+		var what []string
+		for _, r := range releases {
+			calls, lock, err := r.find(t)
+			if err != nil {
+				return nil, err
+			}
+			sites, locks = append(sites, calls...), append(locks, lock)
+			what = append(what, fmt.Sprintf("%s not released by %s", r.Lock, r.Function))
+		}
+		in := &Injection{
+			What: strings.Join(what, ", "), Asked: true,
+			lift: func(ctx context.Context) error { return releaseAll(ctx, locks) },
+		}
+		// An interrupted trial puts the calls back all the same.
+		always := context.WithoutCancel(ctx)
+		restore := func(sites []*site) error {
+			var errs []error
+			for _, s := range sites {
+				errs = append(errs, s.write(always, t, skipCall, s.old, s.atStart))
+			}
+			return errors.Join(errs...)
+		}
+		for i, s := range sites {
+			if err := s.write(ctx, t, s.old, skipCall, s.atStart); err != nil {
+				return nil, errors.Join(err, restore(sites[:i]))
+			}
+		}
+		held := awaitHeld(ctx, t, in.What, locks)
+		if err := errors.Join(held, restore(sites)); err != nil {
+			return nil, errors.Join(err, in.Lift(always))
+		}
+		return in, nil
+	}
+}
+
+// releaseAll releases the locks that are held, whatever fails on the way.
+func releaseAll(ctx context.Context, locks []lockState) error {
+	var errs []error
+	for _, lock := range locks {
+		held, err := lock.held()
+		if err == nil && held {
+			err = lock.release(ctx)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// allHeld reports whether every lock is held.
+func allHeld(locks []lockState) (bool, error) {
+	for _, lock := range locks {
+		if held, err := lock.held(); err != nil || !held {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// awaitHeld waits until all locks were held at heldLooks looks in a row. The error is
+// ErrBusy if that took more than forgetTime.
+func awaitHeld(ctx context.Context, t Target, what string, locks []lockState) error {
 	looks := 0
-	for end := time.Now().Add(forgetTime); ; {
-		now, err := held()
+	for end := t.Now() + int64(forgetTime); ; {
+		held, err := allHeld(locks)
 		if err != nil {
 			return fmt.Errorf("%s: %w", what, err)
 		}
-		if looks++; !now {
+		if looks++; !held {
 			looks = 0
 		}
 		if looks == heldLooks {
 			return nil
 		}
-		if time.Now().After(end) {
-			return fmt.Errorf("%s: %w: nobody came by within %v", what, ErrBusy, forgetTime)
+		if t.Now() > end {
+			return fmt.Errorf("%s: %w: no task took the lock within %v", what, ErrBusy, forgetTime)
 		}
-		time.Sleep(tryPause)
+		if err := t.Sleep(ctx, tryPause); err != nil {
+			return fmt.Errorf("%s: %w", what, err)
+		}
 	}
 }
 
-// callsOf finds the calls of another function in a function, by the distance
-// that stands in each.
+// callsOf finds the calls of callee in a function, by the distance to callee that
+// each call instruction holds.
 func callsOf(t Target, function, callee string) ([]*site, error) {
 	va, err := t.Symbol(function)
 	if err != nil {

@@ -26,6 +26,7 @@ var cdev, super = Release{"cdev_lock", "open", "unlock"}, Release{"sb_lock", "us
 // TestForgetUnlock: the guest takes both locks while their release is not called,
 // and the calls come back before the injector does.
 func TestForgetUnlock(t *testing.T) {
+	t.Parallel()
 	g := newFake()
 	g.calls("open", 0x10, 0x20)
 	g.calls("ustat", 0x4)
@@ -54,7 +55,7 @@ func TestForgetUnlock(t *testing.T) {
 			g.set("sb_lock", []byte{1})
 		}
 	}
-	in, err := ForgetUnlock(g, cdev, super)
+	in, err := ForgetUnlock(cdev, super)(t.Context(), g)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +70,7 @@ func TestForgetUnlock(t *testing.T) {
 	}
 	g.onRead = nil
 	g.set("cdev_lock", []byte{1, 1}) // a waiter
-	if err := in.Lift(); err != nil {
+	if err := in.Lift(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if a, b := g.get("cdev_lock", 2), g.get("sb_lock", 2); !bytes.Equal(a, []byte{0, 1}) || b[0] != 0 {
@@ -80,6 +81,7 @@ func TestForgetUnlock(t *testing.T) {
 
 // TestForgetUnlockFails: the code is what it was, and no lock is held.
 func TestForgetUnlockFails(t *testing.T) {
+	t.Parallel()
 	for name, tc := range map[string]struct {
 		set  func(*fakeGuest)
 		want string
@@ -97,7 +99,7 @@ func TestForgetUnlockFails(t *testing.T) {
 			if name == "across pages" {
 				releases = []Release{cdev}
 			}
-			if _, err := ForgetUnlock(g, releases...); err == nil || !strings.Contains(err.Error(), tc.want) {
+			if _, err := ForgetUnlock(releases...)(t.Context(), g); err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("got %v, want %q", err, tc.want)
 			}
 			if !bytes.Equal(g.mem, was) {

@@ -1,0 +1,114 @@
+package dom0
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"hangbench/bench/trial"
+	"hangbench/guests/beat"
+	"hangbench/monitor"
+	"hangbench/monitor/detect"
+	xcdriver "hangbench/monitor/driver/xenctrl"
+)
+
+// environment is a guest and its control domain as one trial sees them: trial.Guest,
+// trial.Host and trial.Log. The guest's machine and kernel are Guest's own methods.
+type environment struct {
+	*Guest
+	trap     monitor.Trap
+	counters []monitor.Place
+	console  *console   // nil if it is not logged
+	taken    *Recording // nil if nothing is recorded
+	traced   atomic.Pointer[tracer]
+}
+
+// Facts returns what is known of the guest and does not change.
+func (e *environment) Facts() trial.Facts {
+	return trial.Facts{Name: e.name, Domid: e.Domid, Release: e.Release, CPUs: e.cpus}
+}
+
+// Page is the page with the guest's heartbeat.
+func (e *environment) Page() *beat.Page { return e.page }
+
+// Ended returns how the guest has ended itself.
+func (e *environment) Ended() (string, error) {
+	st, err := e.driver.Domain()
+	return st.Shutdown, err
+}
+
+// Console returns what the guest has written to its console since the last call.
+func (e *environment) Console() ([]byte, error) {
+	if e.console == nil {
+		return nil, nil
+	}
+	b, err := e.console.read()
+	if e.taken != nil {
+		e.taken.listen(b)
+	}
+	return b, err
+}
+
+// Kind is lab or xen.
+func (e *environment) Kind() string { return e.host.Kind }
+
+// Now returns the time of dom0's monotonic clock.
+func (e *environment) Now() int64 { return now() }
+
+// Sleep waits, or until ctx ends.
+func (e *environment) Sleep(ctx context.Context, d time.Duration) error { return sleep(ctx, d) }
+
+// CPUTime returns the CPU time of dom0.
+func (e *environment) CPUTime() (int64, error) {
+	info, err := e.host.xen.Domain(0).Info()
+	return int64(info.CPUTime_ns), err
+}
+
+// Trace starts to count the guest's EPT violations.
+func (e *environment) Trace(m monitor.Mechanism) (trial.Tracer, error) {
+	traps := []uint64{e.trap.GFN}
+	if m.Traced == monitor.AccessRX { // writes of the counters
+		traps = traps[:0]
+		for _, p := range e.counters {
+			traps = append(traps, p.GFN)
+		}
+	}
+	tr, err := startTrace(e.host.xen, e.Domid, traps, xcdriver.Access(m.Traced), m.Views)
+	if err != nil {
+		return nil, err
+	}
+	e.traced.Store(tr)
+	return tr, nil
+}
+
+// record returns a function that adds an observation to the recording, and nil if
+// nothing is recorded.
+func (e *environment) record() func(*detect.Observation) {
+	if e.taken == nil {
+		return nil
+	}
+	return func(o *detect.Observation) {
+		if tr := e.traced.Load(); tr != nil {
+			o.EPT = tr.soFar()
+		}
+		e.taken.add(o)
+		o.EPT = nil // o is used again
+	}
+}
+
+// Progress is told what the trial does.
+func (e *environment) Progress(stage string) { e.host.Progress(stage) }
+
+// Injected is told when the fault landed.
+func (e *environment) Injected(t0 int64) {
+	if e.taken != nil {
+		e.taken.T0NS = t0
+	}
+}
+
+// Lifted is told when the fault had been removed.
+func (e *environment) Lifted(at int64) {
+	if e.taken != nil {
+		e.taken.LiftedNS = at
+	}
+}

@@ -1,0 +1,197 @@
+package scenarios
+
+import (
+	"hangbench/guests/beat"
+	"hangbench/scenarios/inject"
+)
+
+// cdevLock and superLock are where the kernel releases two plain spinlocks: chrdev_open
+// when a device is opened, user_get_super when a file system is asked for by its device.
+var (
+	cdevLock  = inject.Release{Lock: "cdev_lock", Function: "chrdev_open", Unlock: "_raw_spin_unlock"}
+	superLock = inject.Release{Lock: "sb_lock", Function: "user_get_super", Unlock: "_raw_spin_unlock"}
+)
+
+// faults are the scenarios that a monitor should detect.
+func faults() []Scenario {
+	return []Scenario{
+		{
+			ID:       "spinlock-deadlock",
+			Summary:  "tasklist_lock is held for writing for ever: who forks, exits or waits spins in the kernel",
+			Workload: beat.Idle,
+			Class:    "spin",
+			Fault:    inject.HoldRWLock("tasklist_lock"),
+			Sign:     Silent, VCPUs: Every,
+		},
+		{
+			ID:       "spinlock-deadlock-partial",
+			Summary:  "file_systems_lock is held for writing for ever: only the last vCPU's task wants it, and spins",
+			Workload: beat.Files,
+			Class:    "spin",
+			Fault:    inject.HoldRWLock("file_systems_lock"),
+			Sign:     Silent, VCPUs: OnlyLast, MinVCPUs: 2,
+		},
+		{
+			ID:       "spinlock-devices",
+			Summary:  "cdev_lock, a plain spinlock, is held for ever: who opens a device spins in the kernel with interrupts on",
+			Workload: beat.Devices,
+			Class:    "spin",
+			Fault:    inject.HoldSpinLock("cdev_lock"),
+			Sign:     Silent, VCPUs: Every,
+		},
+		{
+			ID:       "spinlock-forks",
+			Summary:  "pidmap_lock is held for ever: who forks or exits spins in the kernel with interrupts off",
+			Workload: beat.Forks,
+			Class:    "hard",
+			Fault:    inject.HoldSpinLock("pidmap_lock"),
+			Sign:     Silent, VCPUs: Every,
+		},
+		{
+			ID:       "spinlock-tick",
+			Summary:  "jiffies_lock is held for ever: the timer interrupt that advances the kernel's time spins",
+			Workload: beat.Idle,
+			Class:    "hard",
+			Fault:    inject.HoldSpinLock("jiffies_lock"),
+			Sign:     Silent, VCPUs: First,
+		},
+		{
+			ID:       "spinlock-abba",
+			Summary:  "of two locks each vCPU took one, does not release it, and asks for the other",
+			Workload: beat.Crossed,
+			Class:    "spin",
+			Fault:    inject.ForgetUnlock(cdevLock, superLock),
+			Sign:     Silent, VCPUs: Every, MinVCPUs: 2,
+		},
+		{
+			ID:       "missing-unlock",
+			Summary:  "opening a device once forgets to release cdev_lock: who opens one after that spins in the kernel",
+			Workload: beat.Devices,
+			Class:    "spin",
+			Fault:    inject.ForgetUnlock(cdevLock),
+			Sign:     Silent, VCPUs: Every,
+		},
+		{
+			ID:       "irq-restore-lost",
+			Summary:  "the last vCPU's task computes in the kernel, with interrupts left off by a function it calls",
+			Workload: beat.Kernel,
+			Class:    "hard",
+			Fault:    inject.LoseInterrupts("chacha_block_generic"),
+			Sign:     Silent, VCPUs: OnlyLast,
+		},
+		{
+			// With one vCPU the kernel has no paravirtual spinlocks, and the waiter spins
+			// with interrupts off for ever. With more, it halts after a while.
+			ID:       "spinlock-irqoff",
+			Summary:  "the lock of vCPU 0's run queue is held for ever: it spins with interrupts off, and so does who wants its queue",
+			Workload: beat.Idle,
+			Class:    "hard",
+			Fault:    inject.HoldRunQueue(0),
+			Sign:     Silent, VCPUs: First,
+		},
+		{
+			ID:       "hard-lockup",
+			Summary:  "wait4 loops in the kernel with interrupts off: whoever calls it never leaves its vCPU",
+			Workload: beat.Idle,
+			Class:    "hard",
+			Fault:    inject.MaskedLoopIn("kernel_wait4"),
+			Sign:     Silent, VCPUs: Every,
+		},
+		{
+			ID:       "hard-lockup-partial",
+			Summary:  "reading /proc/filesystems loops in the kernel with interrupts off: only the last vCPU's task does",
+			Workload: beat.Files,
+			Class:    "hard",
+			Fault:    inject.MaskedLoopIn("filesystems_proc_show"),
+			Sign:     Silent, VCPUs: OnlyLast, MinVCPUs: 2,
+		},
+		{
+			ID:       "soft-lockup",
+			Summary:  "wait4 loops in the kernel with interrupts on: whoever calls it never leaves its vCPU",
+			Workload: beat.Idle,
+			Class:    "soft",
+			Fault:    inject.LoopIn("kernel_wait4"),
+			Sign:     Silent, VCPUs: Every,
+		},
+		{
+			ID:       "soft-lockup-partial",
+			Summary:  "reading /proc/filesystems loops in the kernel with interrupts on: only the last vCPU's task does",
+			Workload: beat.Files,
+			Class:    "soft",
+			Fault:    inject.LoopIn("filesystems_proc_show"),
+			Sign:     Silent, VCPUs: OnlyLast, MinVCPUs: 2,
+		},
+		{
+			ID:       "mutex-deadlock",
+			Summary:  "rtnl_mutex is owned for ever: who configures the network sleeps and cannot be killed",
+			Workload: beat.Mutex,
+			Class:    "blocked",
+			Fault:    inject.HoldMutex("rtnl_mutex", beat.Pass),
+			Sign:     Stuck,
+		},
+		{
+			ID:       "fork-bomb",
+			Summary:  "processes that fork for ever, up to a limit, leave others next to no time",
+			Workload: beat.Busy,
+			Class:    "forkstorm",
+			Fault:    inject.Asked("fork bomb", beat.Bomb, beat.Kill),
+			Sign:     Slow,
+		},
+		{
+			ID:       "io-stall",
+			Summary:  "the disk's backend in dom0 completes no request any more: who reads or writes sleeps and cannot be killed",
+			Workload: beat.Disk,
+			Class:    "io",
+			Fault:    inject.StallDisk(),
+			Sign:     Stuck,
+		},
+		{
+			ID:       "memory-thrash",
+			Summary:  "a process locks memory until that of others no longer fits: they find it on the disk, piece by piece",
+			Workload: beat.Pages,
+			Class:    "thrash",
+			Fault:    inject.Asked("memory locked", beat.Thrash, beat.Kill),
+			Sign:     Slow,
+		},
+		{
+			ID:       "lost-timer",
+			Summary:  "timers are not set any more: vCPUs halt and nothing wakes them; there is no way back",
+			Workload: beat.Idle,
+			Class:    "stopped",
+			Fault:    inject.LoseTimer("xen_vcpuop_set_next_event"),
+			Sign:     Silent, VCPUs: Every, Final: true,
+		},
+		{
+			ID:       "panic",
+			Summary:  "wait4 executes an undefined instruction, and the kernel panics of it; there is no way back",
+			Workload: beat.Idle,
+			Class:    "panic",
+			Fault:    inject.CrashIn("kernel_wait4"),
+			Sign:     Ended, Final: true,
+		},
+		{
+			ID:       "monitor-livelock",
+			Summary:  "the monitor answers who meets its trap and does not lift it: the guest meets it again and again, until that is noticed",
+			Workload: beat.Busy,
+			Class:    "monitor-livelock",
+			Fault:    inject.Mishandled(),
+			Sign:     Held, OfMonitor: true,
+		},
+		{
+			ID:       "panic-loop",
+			Summary:  "the kernel panics, does not tell the hypervisor, and loops for ever; there is no way back",
+			Workload: beat.Idle,
+			Class:    "panic",
+			Fault:    inject.PanicLoop("kernel_wait4", "xen_panic_event"),
+			Sign:     Silent, VCPUs: Every, Final: true,
+		},
+		{
+			ID:       "panic-reboot",
+			Summary:  "the kernel panics, does not tell the hypervisor, and reboots at once; there is no way back",
+			Workload: beat.Idle,
+			Class:    "panic",
+			Fault:    inject.PanicReboot("kernel_wait4", "xen_panic_event"),
+			Sign:     Ended, Final: true,
+		},
+	}
+}
