@@ -8,14 +8,16 @@ import (
 	"hangbench/guests/lab/debian"
 )
 
-// Cache is the folder in which everything that can be made again is kept.
+// Cache is a folder for packages, labs and the files of running labs. All of it
+// can be made again, so the folder can be deleted while no lab runs.
 type Cache string
 
-// CacheEnv overrides the cache's place.
+// CacheEnv is the environment variable that names the cache's folder.
 const CacheEnv = "HANGBENCH_CACHE"
 
-// FindCache returns the cache to use: dir if it is not empty, else what
-// HANGBENCH_CACHE says, else hangbench below the user's cache folder.
+// FindCache returns the cache and makes its folder. The folder is dir, or, if dir
+// is empty, the value of HANGBENCH_CACHE, or, if that is empty, the folder
+// hangbench below the user's cache folder.
 func FindCache(dir string, getenv func(string) string) (Cache, error) {
 	if dir == "" {
 		dir = getenv(CacheEnv)
@@ -25,7 +27,7 @@ func FindCache(dir string, getenv func(string) string) (Cache, error) {
 		if base == "" {
 			home := getenv("HOME")
 			if home == "" {
-				return "", fmt.Errorf("there is no home folder to keep a cache in: set %s to a folder", CacheEnv)
+				return "", fmt.Errorf("there is no home folder for a cache: set %s to a folder", CacheEnv)
 			}
 			base = filepath.Join(home, ".cache")
 		}
@@ -45,13 +47,21 @@ func (c Cache) path(elem ...string) string {
 	return filepath.Join(append([]string{string(c)}, elem...)...)
 }
 
-// Folders of the cache.
-func (c Cache) packages() string                   { return c.path("packages") }
-func (c Cache) packagesOf(r debian.Release) string { return c.path("packages-" + string(r)) }
-func (c Cache) packagesFor(programs string) string { return c.path("packages-" + programs) }
-func (c Cache) labs() string                       { return c.path("labs") }
-func (c Cache) toolchain() string                  { return c.path("toolchain") }
+// packages is the folder of the lab's own packages.
+func (c Cache) packages() string { return c.path("packages") }
 
-// runs is where running labs keep their files; emptied after each run but for
-// evidence of a failure.
+// packagesOf is the folder of the packages of another release.
+func (c Cache) packagesOf(r debian.Release) string { return c.path("packages-" + string(r)) }
+
+// packagesFor is the folder of the packages of a set of guest programs.
+func (c Cache) packagesFor(programs string) string { return c.path("packages-" + programs) }
+
+// labs is the folder of built labs, each in a folder named by its key.
+func (c Cache) labs() string { return c.path("labs") }
+
+// toolchain is the folder of the C compiler's scripts.
+func (c Cache) toolchain() string { return c.path("toolchain") }
+
+// runs is the folder of running labs. A run removes its own folder, unless it
+// failed.
 func (c Cache) runs() string { return c.path("runs") }

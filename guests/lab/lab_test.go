@@ -1,12 +1,16 @@
 package lab
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -95,6 +99,7 @@ func testManifest() Manifest {
 		Kernels:       []debian.Package{{Name: "linux", Version: "6.1", Arch: "amd64", Suite: "bookworm", Path: "pool/l.deb", File: "l.deb", SHA256: "cc", SizeBytes: 5, InstalledKiB: 6}},
 		GuestPackages: []debian.Package{{Name: "stress-ng", Version: "0.18", Arch: "amd64", Suite: "trixie", Path: "pool/s.deb", File: "s.deb", SHA256: "dd", SizeBytes: 7, InstalledKiB: 8}},
 		Programs:      map[string]string{"agent": "cc", "init": "dd"}, Go: "go1.26",
+		Modules: []string{"xenfs", "xen-blkfront"}, ProfileFields: hashStrings([]string{"task_struct.comm"}),
 		XenArgs: xenArgs, Dom0Args: dom0Args, Machine: bochs.DefaultMachine(),
 		Guests: map[string]string{"cloud-6.12": "6.12.48-cloud-amd64"}, Dom0: "6.12.48-amd64",
 	}
@@ -142,22 +147,37 @@ func touch(t *testing.T, path string, v reflect.Value, fn func(path string)) {
 	}
 }
 
-// TestKey: nothing of a manifest can change without changing the lab's name.
+// provenance matches the paths of the fields that say where something came from
+// and do not change the image.
+var provenance = regexp.MustCompile(`^Manifest\.(Go|(Packages|Kernels|GuestPackages)\[\d+\]\.(Suite|Path|File|SizeBytes|InstalledKiB))$`)
+
+// TestKey: a change of anything that the image is made from changes the lab's name,
+// and a change of where it came from does not.
 func TestKey(t *testing.T) {
+	t.Parallel()
 	m := testManifest()
-	seen := map[string]string{m.Key(): "the manifest as it was"}
+	was := m.Key()
+	seen := map[string]string{was: "the manifest as it was"}
+	changed, same := 0, 0
 	touch(t, "Manifest", reflect.ValueOf(&m).Elem(), func(path string) {
 		key := m.Key()
 		if len(key) != 16 {
 			t.Errorf("key %q is not 16 digits long", key)
 		}
+		if provenance.MatchString(path) {
+			if same++; key != was {
+				t.Errorf("a change of %s changes the key", path)
+			}
+			return
+		}
 		if other, dup := seen[key]; dup {
 			t.Errorf("a change of %s gives the same key as %s", path, other)
 		}
 		seen[key] = path
+		changed++
 	})
-	if len(seen) < 20 {
-		t.Errorf("only %d changes were tried", len(seen))
+	if changed < 20 || same != 4*5+1 {
+		t.Errorf("%d changes of the image and %d of its origin were tried", changed, same)
 	}
 	again := testManifest()
 	if m.Key() != again.Key() {
@@ -340,7 +360,12 @@ func TestPrune(t *testing.T) {
 	used.Programs = map[string]string{"agent": "used", "init": "dd"}
 	half := testManifest()
 	half.Dom0 = "half built"
-	dirs := map[string]bool{add(keep, true): true, add(variant, true): true, add(old, true): false, add(used, true): true, add(half, false): false}
+	vmi := testManifest() // the agent with LibVMI is another program
+	vmi.LibVMI, vmi.Programs = "0.15 aa", map[string]string{"agent": "with LibVMI", "init": "dd"}
+	dirs := map[string]bool{
+		add(keep, true): true, add(variant, true): true, add(vmi, true): true,
+		add(old, true): false, add(used, true): true, add(half, false): false,
+	}
 	f, err := lockFile(filepath.Join(c.labs(), used.Key(), lockName), false, true)
 	if err != nil {
 		t.Fatal(err)
@@ -376,4 +401,75 @@ func TestGuestTree(t *testing.T) {
 	if err := guestTree(none, work, "stress-ng", work, filepath.Join(work, "with")); err == nil || !strings.Contains(err.Error(), "stress-ng") {
 		t.Errorf("an initramfs without its program: %v", err)
 	}
+}
+
+// TestHostGo: the go command builds the lab's programs without the user's flags,
+// from the environment or from the file that "go env -w" writes.
+func TestHostGo(t *testing.T) {
+	if _, err := exec.LookPath("go"); err != nil {
+		t.Skip("there is no go command")
+	}
+	file := filepath.Join(t.TempDir(), "env")
+	if err := os.WriteFile(file, []byte("GOFLAGS=-tags=fromfile\nGOPRIVATE=private.example\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("GOENV", file)
+	t.Setenv("GOFLAGS", "")
+	t.Setenv("GOAMD64", "v3")
+	t.Setenv("CGO_CFLAGS", "-Dfromenvironment")
+	t.Setenv("HANGBENCH_TEST_OTHER", "kept")
+	env, version, err := (&Options{Source: "."}).hostGo(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(version, "go1.") {
+		t.Errorf("Go's version is %q", version)
+	}
+	cmd := exec.Command("go", "env", "GOFLAGS", "GOAMD64", "GOPRIVATE", "CGO_CFLAGS")
+	cmd.Env = env
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := string(out), "\nv1\nprivate.example\n-O2 -g\n"; got != want {
+		t.Errorf("flags, processor, private modules and C flags are %q, want %q", got, want)
+	}
+	if !slices.Contains(env, "HANGBENCH_TEST_OTHER=kept") {
+		t.Error("a variable that is not Go's is lost")
+	}
+}
+
+// FuzzManifest: a manifest that is read keeps its key when it is written and read
+// again, and one that is not is refused with an error.
+func FuzzManifest(f *testing.F) {
+	whole, err := json.Marshal(built{testManifest(), 1 << 20, strings.Repeat("ab", 32)})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(whole)
+	f.Add(whole[:len(whole)/2])
+	f.Add([]byte(`{"schema":4,"programs":{"agent":null},"packages":[{}]}`))
+	f.Add([]byte(`{"schema":4,"machine":{"ips":1e8},"disc_bytes":-1}`))
+	f.Add([]byte(`{"schema":3}`))
+	f.Add([]byte(`null`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		m, err := parseBuilt(data)
+		if err != nil {
+			return
+		}
+		if m.Schema != schema {
+			t.Errorf("schema %d was taken", m.Schema)
+		}
+		b, err := json.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := parseBuilt(b)
+		if err != nil {
+			t.Fatalf("%s does not read back: %v", b, err)
+		}
+		if len(m.Key()) != 16 || m.Key() != again.Key() {
+			t.Errorf("key %s, and %s when read again from %s", m.Key(), again.Key(), b)
+		}
+	})
 }

@@ -1,7 +1,6 @@
 package lab
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"os"
@@ -11,11 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Files in the cache are guarded by flock(2): the kernel drops such a lock when
-// its holder ends, however it ends, so a kill leaves nothing to clean up by hand.
-
-// lockFile opens path and locks it, exclusively or shared. With wait unset it
-// returns unix.EWOULDBLOCK when somebody else holds it.
+// lockFile opens the file path, which it creates if needed, and locks it with
+// flock(2). The kernel releases the lock when the file is closed or the process
+// ends, also after a kill. If another process holds the lock, lockFile waits, or,
+// without wait, returns unix.EWOULDBLOCK.
 func lockFile(path string, exclusive, wait bool) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -41,12 +39,13 @@ func lockFile(path string, exclusive, wait bool) (*os.File, error) {
 	return f, nil
 }
 
+// lockName is the name of the lock file in a folder of the cache. Whoever uses the
+// folder holds the lock.
 const lockName = "lock"
 
-// prune removes labs that nobody uses, but for keep and those that were built of
-// the same source, such as the one with superpages, and one kind of those with
-// and without LibVMI, which have other programs: each is over half a GiB, and
-// every change of the source makes another.
+// prune removes unused labs, except keep and the other variants of the same
+// source (see sameSource). A lab takes over 0.5 GiB, and every change of the
+// source makes a new one.
 func (c Cache) prune(keep *Manifest) {
 	dirs, _ := filepath.Glob(filepath.Join(c.labs(), "*"))
 	for _, d := range dirs {
@@ -54,28 +53,26 @@ func (c Cache) prune(keep *Manifest) {
 			removeUnused(d)
 		}
 	}
-	// What a build or an unpacking left that was killed.
+	// Work folders of builds that were killed.
 	left, _ := filepath.Glob(c.path("build-*"))
 	for _, d := range left {
 		os.RemoveAll(d)
 	}
 }
 
-// sameSource reports whether the lab in dir is whole and has the same programs,
-// or is of the other kind, with or without LibVMI.
+// sameSource reports whether the lab in dir is complete and was built from the same
+// source as m. Its programs tell: they are equal, unless just one of the two labs
+// has LibVMI. Such a lab always counts as of the same source.
 func sameSource(dir string, m *Manifest) bool {
-	b, err := os.ReadFile(filepath.Join(dir, ManifestFile))
-	if err != nil {
-		return false
-	}
-	var other built
-	if json.Unmarshal(b, &other) != nil || other.Schema != m.Schema || len(m.Programs) == 0 {
+	other, err := readBuilt(dir)
+	if err != nil || len(m.Programs) == 0 {
 		return false
 	}
 	return (other.LibVMI == "") != (m.LibVMI == "") || maps.Equal(other.Programs, m.Programs)
 }
 
-// removeUnused removes a folder unless its lock is held.
+// removeUnused removes a folder unless its lock is held, and reports whether it
+// did.
 func removeUnused(dir string) bool {
 	f, err := lockFile(filepath.Join(dir, lockName), true, false)
 	if err != nil {
@@ -85,12 +82,12 @@ func removeUnused(dir string) bool {
 	return os.RemoveAll(dir) == nil
 }
 
-// evidence is how many folders of failed runs are kept.
+// evidence is the number of folders of failed runs that are kept.
 const evidence = 5
 
-// RunDir makes a folder for one machine's files, and locks it until release is
-// called. The machine's own folder is below it. Folders that earlier, failed
-// runs left are removed but for the newest few.
+// RunDir makes a folder for the files of one running machine. The folder is locked
+// until release is called. RunDir removes the folders that earlier failed runs
+// left, except the newest five.
 func (c Cache) RunDir(name string) (dir string, release func(), err error) {
 	if err := os.MkdirAll(c.runs(), 0o700); err != nil {
 		return "", nil, fmt.Errorf("make a folder for the run: %w", err)

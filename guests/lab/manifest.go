@@ -14,36 +14,46 @@ import (
 	"hangbench/guests/lab/debian"
 )
 
-// ManifestFile is the name of a lab's manifest.
+// ManifestFile is the file name of a lab's manifest.
 const ManifestFile = "lab.json"
 
-// schema changes whenever the image is laid out in another way, so that labs in
-// the cache are made anew.
-const schema = 3
+// schema is the version of the image's layout and of lab.json. Increase it with
+// each change of this package, guests/image or guests/kernel that changes the
+// image, so that labs in a cache are made again.
+const schema = 4
 
-// Manifest is everything that goes into a lab. Its hash names the lab.
+// Manifest says what a lab was made from.
 type Manifest struct {
 	Schema   int              `json:"schema"`
-	Packages []debian.Package `json:"packages"` // name, version and hash of each
-	Kernels  []debian.Package `json:"kernels"`  // of another release, for a guest kernel only
-	// GuestPackages are those of the programs that guests may have.
+	Packages []debian.Package `json:"packages"`
+	Kernels  []debian.Package `json:"kernels"` // of another release, for a guest kernel only
+	// GuestPackages are the packages of the programs that guests may have.
 	GuestPackages []debian.Package `json:"guest_packages,omitempty"`
-	// Programs are the hashes (SHA-256) of what was built from this project's source.
+	// Programs maps each program built from this project's source to its SHA-256.
 	Programs map[string]string `json:"programs"`
-	Go       string            `json:"go"` // version of the toolchain that built them
-	XenArgs  string            `json:"xen_args"`
-	Dom0Args string            `json:"dom0_args"`
-	Machine  bochs.Machine     `json:"machine"`
-	Guests   map[string]string `json:"guests"` // guest kernel's name and release
-	Dom0     string            `json:"dom0"`   // release of dom0's kernel
-	// LibVMI is the version of this machine's LibVMI, with a hash of its libraries;
-	// empty without.
+	Go       string            `json:"go"`      // version of the toolchain that built them
+	Modules  []string          `json:"modules"` // kernel modules of dom0 and of guests
+	// ProfileFields is a hash of the structure fields in guest kernels' profiles.
+	ProfileFields string            `json:"profile_fields"`
+	XenArgs       string            `json:"xen_args"`
+	Dom0Args      string            `json:"dom0_args"`
+	Machine       bochs.Machine     `json:"machine"`
+	Guests        map[string]string `json:"guests"` // name of a guest kernel → its release
+	Dom0          string            `json:"dom0"`   // release of dom0's kernel
+	// LibVMI is the version of this machine's LibVMI, with a hash of its libraries.
+	// It is empty without LibVMI.
 	LibVMI string `json:"libvmi,omitempty"`
 }
 
-// Key is the lab's name: a hash of the manifest.
+// Key returns the lab's name: a hash, in 16 hexadecimal digits, of what the image
+// is made from, and of the machine and the emulator that run it. A package counts
+// by its name, version and SHA-256 alone, not by the place it was fetched from.
+// The Go version counts through the hashes of the programs alone.
 func (m *Manifest) Key() string {
-	b, err := json.Marshal(m)
+	in := *m
+	in.Go = ""
+	in.Packages, in.Kernels, in.GuestPackages = identities(m.Packages), identities(m.Kernels), identities(m.GuestPackages)
+	b, err := json.Marshal(in)
 	if err != nil {
 		panic(err) // strings and numbers only
 	}
@@ -51,7 +61,18 @@ func (m *Manifest) Key() string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// Version returns the version of a package, or "".
+// identities returns the packages without the facts that do not change their
+// content.
+func identities(packages []debian.Package) []debian.Package {
+	var ids []debian.Package
+	for _, p := range packages {
+		ids = append(ids, debian.Package{Name: p.Name, Version: p.Version, Arch: p.Arch, SHA256: p.SHA256})
+	}
+	return ids
+}
+
+// Version returns the version of a package of the lab or of its guests, or "" if
+// there is no such package.
 func (m *Manifest) Version(name string) string {
 	for _, p := range slices.Concat(m.Packages, m.GuestPackages) {
 		if p.Name == name {
@@ -64,6 +85,16 @@ func (m *Manifest) Version(name string) string {
 // XenVersion returns the version of the lab's Xen: that of Debian's package.
 func (m *Manifest) XenVersion() string { return m.Version(debian.Xen.Hypervisor()) }
 
+// hashStrings returns the SHA-256, in hexadecimal, of a list of strings.
+func hashStrings(list []string) string {
+	h := sha256.New()
+	for _, s := range list {
+		fmt.Fprintf(h, "%q\n", s)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// hashFile returns the SHA-256 of a file in hexadecimal.
 func hashFile(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -77,7 +108,8 @@ func hashFile(path string) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// writeFile writes a file that appears in one step.
+// writeFile writes a file under a temporary name and renames it, so that readers
+// never see half of it.
 func writeFile(path string, data []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".new-")
 	if err != nil {

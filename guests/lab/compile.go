@@ -1,0 +1,147 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"hangbench/guests/lab/debian"
+	"hangbench/guests/lab/toolchain"
+)
+
+// Sources of the lab's programs, relative to the root of this project's source.
+const (
+	agentPackage    = "./bench/cmd/hangbench" // runs in dom0 as place.Agent
+	initPackage     = "./guests/init"         // runs in guests as /init
+	yardstickSource = "bench/price/yardstick/eventloop.c"
+)
+
+// Names of the lab's programs, in the manifest and in the folder of a build.
+const (
+	agentProgram     = "agent"
+	initProgram      = "init"
+	yardstickProgram = "yardstick"
+)
+
+// compileAll compiles the lab's programs into the folder work. It returns the
+// SHA-256 of each, and the version of the Go toolchain.
+func (o *Options) compileAll(ctx context.Context, cc, work string, vmi *staged) (sums map[string]string, goVersion string, err error) {
+	o.Progress("compile", 0, 0)
+	host, goVersion, err := o.hostGo(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	tags := "xen"
+	agentEnv := toolchain.GoEnv(cc)
+	if vmi.dir != "" {
+		tags = "xen,libvmi"
+		agentEnv = append(agentEnv, vmi.env()...)
+	}
+	out := func(program string) string { return filepath.Join(work, program) }
+	agent := append([]string{"build"}, toolchain.GoFlags()...)
+	agent = append(agent, "-tags", tags, "-o", out(agentProgram), agentPackage)
+	steps := []struct {
+		program string
+		compile func() error
+	}{
+		{agentProgram, func() error { return o.golang(ctx, append(host, agentEnv...), agent...) }},
+		{initProgram, func() error {
+			return o.golang(ctx, append(host, "CGO_ENABLED=0"), "build", "-trimpath", "-buildvcs=false",
+				"-ldflags=-s -w -buildid=", "-o", out(initProgram), initPackage)
+		}},
+		{yardstickProgram, func() error {
+			return o.compile(ctx, cc, out(yardstickProgram), filepath.Join(o.Source, yardstickSource))
+		}},
+	}
+	sums = map[string]string{}
+	for _, s := range steps {
+		if err := s.compile(); err != nil {
+			return nil, "", fmt.Errorf("compile the lab's %s: %w", s.program, err)
+		}
+		if sums[s.program], err = hashFile(out(s.program)); err != nil {
+			return nil, "", err
+		}
+	}
+	return sums, goVersion, nil
+}
+
+var errNoGo = &debian.MissingToolError{
+	Tool:   "go",
+	Remedy: "install Go " + strings.TrimPrefix(runtime.Version(), "go") + " or newer, which builds the lab's programs",
+}
+
+// hostGo asks the go command for its version and returns the environment in which
+// it builds the lab's programs: the user's places for modules and compiled
+// packages, and no other setting of the user. Flags and experiments of the user
+// would change the programs, and with them the lab.
+func (o *Options) hostGo(ctx context.Context) (env []string, version string, err error) {
+	keep := []string{
+		"GOPATH", "GOMODCACHE", "GOCACHE", "GOPROXY", "GONOPROXY", "GOSUMDB", "GONOSUMDB", "GOPRIVATE", "GOINSECURE",
+		"GOVCS", "GOAUTH", "GOTOOLCHAIN",
+	}
+	cmd := exec.CommandContext(ctx, "go", append([]string{"env", "-json", "GOVERSION"}, keep...)...)
+	cmd.Dir = o.Source
+	out, err := cmd.Output()
+	if errors.Is(err, exec.ErrNotFound) {
+		return nil, "", errNoGo
+	}
+	var values map[string]string
+	if err == nil {
+		err = json.Unmarshal(out, &values)
+	}
+	if err != nil {
+		return nil, "", fmt.Errorf("ask for Go's version and folders: %w", err)
+	}
+	for _, v := range os.Environ() {
+		if name, _, _ := strings.Cut(v, "="); !strings.HasPrefix(name, "GO") && !strings.HasPrefix(name, "CGO_") {
+			env = append(env, v)
+		}
+	}
+	for _, name := range keep {
+		if values[name] != "" {
+			env = append(env, name+"="+values[name])
+		}
+	}
+	env = append(env, "GOENV=off", "GOFLAGS=", "GOWORK=off", "GOOS=linux", "GOARCH=amd64", "GOAMD64=v1")
+	return env[:len(env):len(env)], values["GOVERSION"], nil
+}
+
+// golang runs the go command in the root of the source.
+func (o *Options) golang(ctx context.Context, env []string, args ...string) error {
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir = o.Source
+	cmd.Env = env
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Run(); err != nil {
+		if errors.Is(err, exec.ErrNotFound) {
+			return errNoGo
+		}
+		return fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, bytes.TrimSpace(out.Bytes()))
+	}
+	return nil
+}
+
+// compile compiles a C program against Xen's libraries. It passes the source
+// through standard input, so that the program does not depend on the source's
+// path.
+func (o *Options) compile(ctx context.Context, cc, out, source string) error {
+	src, err := os.ReadFile(source)
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, cc, "-O2", "-Wall", "-Wextra", "-D__XEN_TOOLS__", "-x", "c", "-o", out, "-",
+		"-lxenctrl", "-lxenevtchn")
+	cmd.Stdin = bytes.NewReader(src)
+	if output, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s %s: %w\n%s", cc, source, err, bytes.TrimSpace(output))
+	}
+	return nil
+}
