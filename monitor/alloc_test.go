@@ -6,13 +6,15 @@ import (
 	"time"
 
 	"hangbench/monitor/detect"
+	"hangbench/monitor/driver"
+	"hangbench/monitor/trap"
 )
 
 // cycleRing gives a session the same events over and over, and notes how many
 // allocations the program has made after the first ones and after the last.
 type cycleRing struct {
 	*fakeGuest
-	cycle       []Event
+	cycle       []driver.Event
 	n           int // given so far
 	first, last int
 	before      runtime.MemStats
@@ -20,7 +22,7 @@ type cycleRing struct {
 	over        chan struct{}
 }
 
-func (r *cycleRing) Listen() (Ring, error) { return r, nil }
+func (r *cycleRing) Listen() (driver.Ring, error) { return r, nil }
 
 func (r *cycleRing) Wait(time.Duration) error {
 	select {
@@ -31,7 +33,7 @@ func (r *cycleRing) Wait(time.Duration) error {
 	return nil
 }
 
-func (r *cycleRing) Next(ev *Event) (bool, error) {
+func (r *cycleRing) Next(ev *driver.Event) (bool, error) {
 	switch r.n {
 	case r.first:
 		runtime.ReadMemStats(&r.before)
@@ -49,32 +51,31 @@ func (r *cycleRing) Next(ev *Event) (bool, error) {
 	return true, nil
 }
 
-func (r *cycleRing) Respond(*Response) error { return nil }
+func (r *cycleRing) Respond(*driver.Response) error { return nil }
 
 // cycles are events as the mechanisms see them.
-func cycles() map[string][]Event {
-	access := func(rip uint64) Event {
-		return Event{Kind: EventAccess, GFN: trapGFN, RIP: rip, Execute: true}
+func cycles() map[string][]driver.Event {
+	access := func(rip uint64) driver.Event {
+		return driver.Event{Kind: driver.EventAccess, GFN: trapGFN, RIP: rip, Execute: true}
 	}
-	steps := []Event{access(trapVA), {Kind: EventStep, RIP: trapVA + 4}, {Kind: EventStep, RIP: offPage}}
-	accesses := []Event{access(trapVA), access(trapVA + 4)}
-	return map[string][]Event{"exec-step": steps, "exec-altp2m": steps, "exec-emulate": accesses, "exec-altp2m-fast": accesses,
-		"cr3": {{Kind: EventCR3, RIP: cr3VA}}}
+	steps := []driver.Event{access(trapVA), {Kind: driver.EventStep, RIP: trapVA + 4}, {Kind: driver.EventStep, RIP: offPage}}
+	accesses := []driver.Event{access(trapVA), access(trapVA + 4)}
+	return map[string][]driver.Event{"exec-step": steps, "exec-altp2m": steps, "exec-emulate": accesses, "exec-altp2m-fast": accesses,
+		"cr3": {{Kind: driver.EventCR3, RIP: cr3VA}}}
 }
 
 // answerMany attaches a session, has it answer events and returns how many
 // allocations there were after the first thousand.
 func answerMany(tb testing.TB, mechanism string, events int) uint64 {
 	tb.Helper()
-	m, err := FindMechanism(mechanism)
+	m, err := trap.Find(mechanism)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	r := &cycleRing{fakeGuest: newFakeGuest(), cycle: cycles()[mechanism], first: 1000, last: 1000 + events, over: make(chan struct{})}
 	start := time.Now()
-	s, err := Attach(Config{Driver: r, Mechanism: m, Trap: Trap{Symbol: "__switch_to_asm", VA: trapVA, GFN: trapGFN},
-		Counters: []Place{{counterGFN, counterOff}}, Kernel: r.fakeGuest, Symbols: noNames{},
-		Thresholds: detect.DefaultThresholds(), Sample: time.Hour, Passes: -1, Now: func() int64 { return int64(time.Since(start)) }})
+	s, err := Attach(Config{Driver: r, Mechanism: m, Site: switchSite(), Kernel: r.fakeGuest,
+		Symbols: noNames{}, Thresholds: detect.DefaultThresholds(), Sample: time.Hour, Passes: -1, Now: func() int64 { return int64(time.Since(start)) }})
 	if err != nil {
 		tb.Fatal(err)
 	}

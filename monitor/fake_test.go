@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"hangbench/monitor/detect"
+	"hangbench/monitor/driver"
 )
 
 // fakeGuest is a guest of one vCPU, beside which others may hang, with a
@@ -30,16 +31,16 @@ type fakeGuest struct {
 	int3On   bool
 	unemul   bool
 	fast     bool // one instruction, then fastView
-	fastView View
+	fastView driver.View
 	emulate  bool // the next instruction whatever the permissions
 	frames   map[uint64]*[4096]byte
 	added    map[uint64]bool
-	access   map[frameIn]Access // what is not there is rwx
+	access   map[frameIn]driver.Access // what is not there is rwx
 	remap    map[frameIn]uint64
-	views    map[View]bool
+	views    map[driver.View]bool
 	viewsOn  bool
-	view     View
-	pending  *Event
+	view     driver.View
+	pending  *driver.Event
 	taken    bool
 	wake     chan struct{}
 	fail     string // operation that fails once, without effect
@@ -57,9 +58,12 @@ type fakeGuest struct {
 }
 
 type frameIn struct {
-	view View
+	view driver.View
 	gfn  uint64
 }
+
+// int3 is the breakpoint instruction.
+const int3 = 0xcc
 
 // The fake's kernel. Every address executes as one instruction; some do more.
 const (
@@ -82,7 +86,7 @@ const (
 )
 
 func newFakeGuest(script ...uint64) *fakeGuest {
-	g := &fakeGuest{script: script, views: map[View]bool{}, access: map[frameIn]Access{}, remap: map[frameIn]uint64{},
+	g := &fakeGuest{script: script, views: map[driver.View]bool{}, access: map[frameIn]driver.Access{}, remap: map[frameIn]uint64{},
 		frames: map[uint64]*[4096]byte{}, added: map[uint64]bool{}, wake: make(chan struct{}, 1)}
 	for _, gfn := range []uint64{trapGFN, counterGFN, foreignGFN} {
 		g.frames[gfn] = &[4096]byte{}
@@ -99,10 +103,10 @@ func (g *fakeGuest) op(name string) error {
 	return nil
 }
 
-func (g *fakeGuest) may(gfn uint64) Access { return g.access[frameIn{g.view, gfn}] }
+func (g *fakeGuest) may(gfn uint64) driver.Access { return g.access[frameIn{g.view, gfn}] }
 
 // event has the vCPU wait for an answer.
-func (g *fakeGuest) event(ev Event) {
+func (g *fakeGuest) event(ev driver.Event) {
 	ev.View, ev.RSP = g.view, uint64(g.runs<<16+g.pc) // a stack of its own for each place in the script
 	g.pending, g.taken = &ev, false
 }
@@ -111,7 +115,7 @@ func (g *fakeGuest) event(ev Event) {
 func (g *fakeGuest) advance() {
 	for n := 0; g.paused == 0 && g.pending == nil && g.pc < len(g.script) && (g.stride == 0 || n < g.stride); n++ {
 		g.cpuNS += 1000
-		if g.freeze && g.view != HostView {
+		if g.freeze && g.view != driver.HostView {
 			g.cpuNS += 1e6
 			return
 		}
@@ -132,15 +136,15 @@ func (g *fakeGuest) execute(rip uint64) bool {
 		return gfn
 	}
 	switch {
-	case rip>>12 == foreignVA>>12 && g.may(foreignGFN) == AccessRW:
-		g.event(Event{Kind: EventAccess, GFN: foreignGFN, RIP: rip, Execute: true})
+	case rip>>12 == foreignVA>>12 && g.may(foreignGFN) == driver.AccessRW:
+		g.event(driver.Event{Kind: driver.EventAccess, GFN: foreignGFN, RIP: rip, Execute: true})
 		return false
-	case rip>>12 == trapVA>>12 && g.may(trapGFN) == AccessRW && !emulate:
-		g.event(Event{Kind: EventAccess, GFN: trapGFN, RIP: rip, Execute: true})
+	case rip>>12 == trapVA>>12 && g.may(trapGFN) == driver.AccessRW && !emulate:
+		g.event(driver.Event{Kind: driver.EventAccess, GFN: trapGFN, RIP: rip, Execute: true})
 		return false
-	case rip>>12 == trapVA>>12 && g.frames[shown(trapGFN)][rip&0xfff] == breakpoint, rip == ownInt3VA:
+	case rip>>12 == trapVA>>12 && g.frames[shown(trapGFN)][rip&0xfff] == int3, rip == ownInt3VA:
 		if g.int3On {
-			g.event(Event{Kind: EventBreakpoint, RIP: rip})
+			g.event(driver.Event{Kind: driver.EventBreakpoint, RIP: rip})
 			return false
 		}
 		g.ownInt3++
@@ -149,15 +153,15 @@ func (g *fakeGuest) execute(rip uint64) bool {
 		if rip == otherVA {
 			off = 0x80
 		}
-		if g.may(counterGFN) == AccessRX {
-			g.event(Event{Kind: EventAccess, GFN: counterGFN, Offset: off, Write: true, RIP: rip})
+		if g.may(counterGFN) == driver.AccessRX {
+			g.event(driver.Event{Kind: driver.EventAccess, GFN: counterGFN, Offset: off, Write: true, RIP: rip})
 			return false
 		}
-	case (rip == readVA || rip == patchVA) && g.may(trapGFN) == AccessX:
-		g.event(Event{Kind: EventAccess, GFN: trapGFN, Offset: 1, Write: rip == patchVA, RIP: rip})
+	case (rip == readVA || rip == patchVA) && g.may(trapGFN) == driver.AccessX:
+		g.event(driver.Event{Kind: driver.EventAccess, GFN: trapGFN, Offset: 1, Write: rip == patchVA, RIP: rip})
 		return false
 	case rip == cr3VA && g.cr3On && !emulate:
-		g.event(Event{Kind: EventCR3, RIP: rip})
+		g.event(driver.Event{Kind: driver.EventCR3, RIP: rip})
 		g.emulate = true // the write happens once it is answered
 		return false
 	}
@@ -179,7 +183,7 @@ func (g *fakeGuest) execute(rip uint64) bool {
 		if g.pc < len(g.script) {
 			next = g.script[g.pc]
 		}
-		g.event(Event{Kind: EventStep, RIP: next})
+		g.event(driver.Event{Kind: driver.EventStep, RIP: next})
 		return false
 	}
 	return true
@@ -189,18 +193,25 @@ func (g *fakeGuest) lock() func() { g.mu.Lock(); return g.mu.Unlock }
 
 func (g *fakeGuest) Name() string { return "fake" }
 func (g *fakeGuest) VCPUs() int   { return 1 + g.hung }
-func (g *fakeGuest) Domain() (DomainState, error) {
+
+// State fails with the guest's state, as a driver does that reads it first.
+func (g *fakeGuest) State(vcpus []driver.VCPUState) (driver.DomainState, error) {
 	defer g.lock()()
-	return DomainState{Shutdown: g.shutdown, Dying: g.dying}, g.op("domain")
-}
-func (g *fakeGuest) VCPU(i int) (VCPUState, error) {
-	defer g.lock()()
-	if i > 0 {
-		return VCPUState{Online: true, Running: true, CPUTimeNS: g.cpuNS}, nil
+	dom := driver.DomainState{Shutdown: g.shutdown, Dying: g.dying}
+	if err := g.op("domain"); err != nil {
+		return dom, err
 	}
-	return VCPUState{Online: true, Blocked: g.pc >= len(g.script), CPUTimeNS: g.cpuNS}, g.op("vcpu")
+	for i := range vcpus {
+		vcpus[i] = driver.VCPUState{Online: true, Running: true, CPUTimeNS: g.cpuNS}
+	}
+	if len(vcpus) > 0 {
+		vcpus[0] = driver.VCPUState{Online: true, Blocked: g.pc >= len(g.script), CPUTimeNS: g.cpuNS}
+		return dom, g.op("vcpu")
+	}
+	return dom, nil
 }
-func (g *fakeGuest) Registers(_ int, r *Registers) error {
+
+func (g *fakeGuest) Registers(_ int, r *driver.Registers) error {
 	defer g.lock()()
 	r.RIP = offPage + uint64(g.pc)
 	return nil
@@ -244,11 +255,11 @@ func (g *fakeGuest) WritePhysical(gpa uint64, b []byte) error {
 
 // served is a guest's ring that calls back.
 type served struct {
-	Ring
-	pull Puller
+	driver.Ring
+	pull driver.Puller
 }
 
-func (r served) Serve(d time.Duration, handle func(*Event, *Response) error) (int, error) {
+func (r served) Serve(d time.Duration, handle func(*driver.Event, *driver.Response) error) (int, error) {
 	if d > 0 {
 		if err := r.pull.Wait(d); err != nil {
 			return 0, err
@@ -257,12 +268,12 @@ func (r served) Serve(d time.Duration, handle func(*Event, *Response) error) (in
 	var failed error
 	n := 0
 	for {
-		var ev Event
+		var ev driver.Event
 		ok, err := r.pull.Next(&ev)
 		if err != nil || !ok {
 			return n, errors.Join(failed, err, r.pull.Flush())
 		}
-		var resp Response
+		var resp driver.Response
 		if failed == nil {
 			n++
 			failed = handle(&ev, &resp)
@@ -273,7 +284,7 @@ func (r served) Serve(d time.Duration, handle func(*Event, *Response) error) (in
 	}
 }
 
-func (g *fakeGuest) Listen() (Ring, error) {
+func (g *fakeGuest) Listen() (driver.Ring, error) {
 	defer g.lock()()
 	if err := g.op("listen"); err != nil {
 		return nil, err
@@ -306,7 +317,7 @@ func (g *fakeGuest) Wake() {
 	}
 }
 
-func (g *fakeGuest) Next(ev *Event) (bool, error) {
+func (g *fakeGuest) Next(ev *driver.Event) (bool, error) {
 	defer g.lock()()
 	if g.pending == nil || g.taken {
 		return false, nil
@@ -316,7 +327,7 @@ func (g *fakeGuest) Next(ev *Event) (bool, error) {
 	return true, g.op("next")
 }
 
-func (g *fakeGuest) Respond(r *Response) error {
+func (g *fakeGuest) Respond(r *driver.Response) error {
 	defer g.lock()()
 	if g.pending == nil {
 		return errors.New("nothing to answer")
@@ -339,7 +350,7 @@ func (g *fakeGuest) Respond(r *Response) error {
 		g.emulate = true
 	}
 	if r.Reinject {
-		if ev.Kind != EventBreakpoint {
+		if ev.Kind != driver.EventBreakpoint {
 			return errors.New("nothing to reinject")
 		}
 		g.ownInt3++
@@ -351,19 +362,19 @@ func (g *fakeGuest) Respond(r *Response) error {
 func (g *fakeGuest) Flush() error { defer g.lock()(); return g.op("flush") }
 func (g *fakeGuest) Full() uint64 { return 0 }
 
-func (g *fakeGuest) SetAccess(v View, gfn uint64, a Access) error {
+func (g *fakeGuest) SetAccess(v driver.View, gfn uint64, a driver.Access) error {
 	defer g.lock()()
 	if err := g.op("access"); err != nil {
 		return err
 	}
-	if g.frames[gfn] == nil || v != HostView && !g.views[v] {
+	if g.frames[gfn] == nil || v != driver.HostView && !g.views[v] {
 		return fmt.Errorf("no frame %#x in view %d", gfn, v)
 	}
 	g.access[frameIn{v, gfn}] = a
 	return nil
 }
 
-func (g *fakeGuest) Access(v View, gfn uint64) (Access, error) {
+func (g *fakeGuest) Access(v driver.View, gfn uint64) (driver.Access, error) {
 	defer g.lock()()
 	return g.access[frameIn{v, gfn}], nil
 }
@@ -378,12 +389,12 @@ func (g *fakeGuest) toggle(name string, on bool, what *bool) error {
 	return nil
 }
 
-func (g *fakeGuest) EnableStep(on bool) error          { return g.toggle("step", on, &g.stepOn) }
-func (g *fakeGuest) EnableCR3(on bool, _ uint64) error { return g.toggle("cr3", on, &g.cr3On) }
-func (g *fakeGuest) EnableBreakpoints(on bool) error   { return g.toggle("int3", on, &g.int3On) }
-func (g *fakeGuest) EnableUnemulated(on bool) error    { return g.toggle("unemulated", on, &g.unemul) }
-func (g *fakeGuest) EnableViews(on bool) error         { return g.toggle("views", on, &g.viewsOn) }
-func (g *fakeGuest) CurrentView(int) (View, error)     { defer g.lock()(); return g.view, nil }
+func (g *fakeGuest) EnableStep(on bool) error             { return g.toggle("step", on, &g.stepOn) }
+func (g *fakeGuest) EnableCR3(on bool, _ uint64) error    { return g.toggle("cr3", on, &g.cr3On) }
+func (g *fakeGuest) EnableBreakpoints(on bool) error      { return g.toggle("int3", on, &g.int3On) }
+func (g *fakeGuest) EnableUnemulated(on bool) error       { return g.toggle("unemulated", on, &g.unemul) }
+func (g *fakeGuest) EnableViews(on bool) error            { return g.toggle("views", on, &g.viewsOn) }
+func (g *fakeGuest) CurrentView(int) (driver.View, error) { defer g.lock()(); return g.view, nil }
 func (g *fakeGuest) StopStep(i int) error {
 	defer g.lock()()
 	if i == 0 {
@@ -392,7 +403,7 @@ func (g *fakeGuest) StopStep(i int) error {
 	return nil
 }
 
-func (g *fakeGuest) CreateView() (View, error) {
+func (g *fakeGuest) CreateView() (driver.View, error) {
 	defer g.lock()()
 	if err := g.op("create"); err != nil {
 		return 0, err
@@ -401,7 +412,7 @@ func (g *fakeGuest) CreateView() (View, error) {
 	return 1, nil
 }
 
-func (g *fakeGuest) DestroyView(v View) error {
+func (g *fakeGuest) DestroyView(v driver.View) error {
 	defer g.lock()()
 	if g.view == v || g.fast && g.fastView == v {
 		return errors.New("busy")
@@ -420,7 +431,7 @@ func (g *fakeGuest) DestroyView(v View) error {
 	return nil
 }
 
-func (g *fakeGuest) SwitchAll(v View) error {
+func (g *fakeGuest) SwitchAll(v driver.View) error {
 	defer g.lock()()
 	if err := g.op("switch"); err != nil {
 		return err
@@ -450,7 +461,7 @@ func (g *fakeGuest) RemoveFrame(gfn uint64) error {
 	return nil
 }
 
-func (g *fakeGuest) Remap(v View, from, to uint64) error {
+func (g *fakeGuest) Remap(v driver.View, from, to uint64) error {
 	defer g.lock()()
 	if err := g.op("remap"); err != nil {
 		return err
@@ -478,11 +489,11 @@ func (g *fakeGuest) clean() error {
 	add(g.cr3On, "CR3 events")
 	add(g.unemul, "events of the emulator")
 	for f, a := range g.access {
-		add(a != AccessRWX, fmt.Sprintf("a trap on frame %#x in view %d", f.gfn, f.view))
+		add(a != driver.AccessRWX, fmt.Sprintf("a trap on frame %#x in view %d", f.gfn, f.view))
 	}
 	add(g.frames[trapGFN][trapVA&0xfff] != 0x55, "a breakpoint")
 	add(len(g.added) != 0, "a frame")
-	add(g.view != HostView, "a view in use")
+	add(g.view != driver.HostView, "a view in use")
 	add(len(g.views) != 0, "a view")
 	add(g.viewsOn, "altp2m")
 	add(g.pending != nil, "an unanswered event")

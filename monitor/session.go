@@ -11,15 +11,9 @@ import (
 	"time"
 
 	"hangbench/monitor/detect"
+	"hangbench/monitor/driver"
+	"hangbench/monitor/trap"
 )
-
-// Trap is the place in the guest's kernel whose execution tells of a task
-// switch.
-type Trap struct {
-	Symbol string // the function
-	VA     uint64 // its virtual address
-	GFN    uint64 // guest frame that holds it
-}
 
 // Symbols names addresses of the guest's kernel.
 type Symbols interface {
@@ -31,13 +25,11 @@ type Symbols interface {
 
 // Config is what a session needs.
 type Config struct {
-	Driver    Driver
-	Mechanism Mechanism
-	Trap      Trap
-	// Counters are the places of the run queues' counts of switches, by CPU. Only
-	// write-altp2m needs them.
-	Counters []Place
-	Symbols  Symbols
+	Driver    driver.Driver
+	Mechanism trap.Mechanism
+	// Site is where the guest's kernel can be trapped.
+	Site    trap.Site
+	Symbols Symbols
 	// Kernel reads the guest's kernel; nil if nothing can.
 	Kernel Kernel
 	// Journal, if set, is told of every change in the guest before it is made.
@@ -118,26 +110,27 @@ func (c *Counters) Events() uint64 {
 // Session is a monitor attached to a guest.
 type Session struct {
 	cfg  Config
-	ring Ring
-	mech mechanism
-	trap Trap
+	ring driver.Ring
+	mech trap.Trap
+	// trapped are the frames that the mechanism restricts.
+	trapped []uint64
+	// polls: the signal is the run queues' own count.
+	polls bool
 
-	event       Event // of a pulled ring, reused, with its response
-	response    Response
-	answers     func(*Event, *Response) error // answer, made once
+	event       driver.Event // of a pulled ring, reused, with its response
+	response    driver.Response
+	answers     func(*driver.Event, *driver.Response) error // answer, made once
 	count       Counters
 	signals     []uint64 // by vCPU, like all below
 	lastSignals []uint64
-	spent       []int                   // passes in this sampling period
-	passes      []onePass               // the last ones
-	maxPass     int                     // bound of what a pass may grow to, in stops
-	entries     [entrySlots / 64]uint64 // bit set of where on the trapped page functions begin
-	heard       []bool                  // whether there was a signal in this sampling period, or none is to be expected
-	stepping    []bool                  // as the hypervisor has it
+	spent       []int     // passes in this sampling period
+	passes      []onePass // the last ones
+	maxPass     int       // bound of what a pass may grow to, in stops
+	heard       []bool    // whether there was a signal in this sampling period, or none is to be expected
 	queues      []detect.RunQueue
 	firstSwitch []uint64 // the run queues' counts when the trap was set
 	lastSwitch  []uint64 // and in the last sample
-	states      []VCPUState
+	states      []driver.VCPUState
 
 	mu       sync.Mutex // guards detector against Undecided, and alarms
 	detector *detect.Detector
@@ -172,10 +165,10 @@ func Attach(cfg Config) (*Session, error) {
 	}
 	n := cfg.Driver.VCPUs()
 	s := &Session{
-		cfg: cfg, trap: cfg.Trap,
+		cfg: cfg, polls: cfg.Mechanism.Polls, trapped: cfg.Mechanism.Trapped(&cfg.Site),
 		signals: make([]uint64, n), lastSignals: make([]uint64, n),
-		spent: make([]int, n), passes: make([]onePass, n), heard: make([]bool, n), stepping: make([]bool, n),
-		queues: make([]detect.RunQueue, n), firstSwitch: make([]uint64, n), lastSwitch: make([]uint64, n), states: make([]VCPUState, n),
+		spent: make([]int, n), passes: make([]onePass, n), heard: make([]bool, n),
+		queues: make([]detect.RunQueue, n), firstSwitch: make([]uint64, n), lastSwitch: make([]uint64, n), states: make([]driver.VCPUState, n),
 		watchdog: newWatchdog(n),
 		detector: detect.NewDetector(cfg.Thresholds),
 		dither:   rand.New(rand.NewPCG(0, 0)),
@@ -183,10 +176,13 @@ func Attach(cfg Config) (*Session, error) {
 		verdict:  make(chan detect.Verdict, 1),
 		stop:     make(chan struct{}),
 		done:     make(chan struct{}),
-		maxPass:  2 * longPass,
+		maxPass:  cfg.Mechanism.MaxStops,
 	}
 	for i := range s.passes {
-		s.passes[i].limit = longPass
+		s.passes[i].limit = trap.LongPass
+	}
+	if s.maxPass == 0 {
+		s.maxPass = trap.DefaultMaxStops
 	}
 	if s.cfg.Passes == 0 {
 		s.cfg.Passes = DefaultPasses
@@ -194,9 +190,8 @@ func Attach(cfg Config) (*Session, error) {
 	if s.cfg.Look == 0 {
 		s.cfg.Look = DefaultLook
 	}
-	s.findEntries()
 	s.answers = s.answer
-	s.mech = cfg.Mechanism.new(s)
+	s.mech = cfg.Mechanism.New(host{s})
 	ready := make(chan error)
 	go s.run(ready)
 	var err error
@@ -258,7 +253,7 @@ func (s *Session) Detach() (Counters, error) {
 // run is the session's goroutine.
 func (s *Session) run(ready chan<- error) {
 	defer close(s.done)
-	if s.polls() {
+	if s.polls {
 		s.ring = &noRing{}
 	} else {
 		ring, err := s.cfg.Driver.Listen()
@@ -267,8 +262,8 @@ func (s *Session) run(ready chan<- error) {
 			return
 		}
 		s.ring = ring
-		_, pulls := ring.(Puller)
-		if _, serves := ring.(Server); !pulls && !serves {
+		_, pulls := ring.(driver.Puller)
+		if _, serves := ring.(driver.Server); !pulls && !serves {
 			ready <- errors.Join(fmt.Errorf("driver %s: no events can be had of its ring", s.cfg.Driver.Name()), ring.Close())
 			return
 		}
@@ -307,7 +302,10 @@ func (s *Session) arm() (err error) {
 	}
 	// Deferred, so that a panic does not leave the guest paused either.
 	defer func() { err = errors.Join(err, s.cfg.Driver.Unpause()) }()
-	changes, err := s.mech.plan()
+	changes, err := s.mech.Plan()
+	if s.polls && s.cfg.Kernel == nil {
+		err = errors.New("the guest's kernel cannot be read, and there is nothing else to poll")
+	}
 	if err == nil && s.cfg.Journal != nil {
 		changes.Mechanism = s.cfg.Mechanism.Name
 		if err = s.cfg.Journal.Write(changes); err != nil {
@@ -315,19 +313,13 @@ func (s *Session) arm() (err error) {
 		}
 	}
 	if err == nil {
-		err = s.mech.arm()
+		err = s.mech.Arm()
 	}
 	if err == nil {
-		err = s.mech.armed()
+		err = s.mech.Check()
 	}
 	s.readSwitches(s.firstSwitch)
 	return err
-}
-
-// polls reports whether the signal is the run queues' own count.
-func (s *Session) polls() bool {
-	_, ok := s.mech.(*poll)
-	return ok
 }
 
 // readSwitches reads what the run queues have counted, and says whether it could.
@@ -395,11 +387,11 @@ func (s *Session) loop() error {
 
 // serve waits for events for up to d and has answer decide on their responses. It
 // returns how many there were. A pulled ring sends the answers with its next Wait.
-func (s *Session) serve(d time.Duration, answer func(*Event, *Response) error) (int, error) {
-	if r, ok := s.ring.(Server); ok {
+func (s *Session) serve(d time.Duration, answer func(*driver.Event, *driver.Response) error) (int, error) {
+	if r, ok := s.ring.(driver.Server); ok {
 		return r.Serve(d, answer)
 	}
-	r := s.ring.(Puller)
+	r := s.ring.(driver.Puller)
 	if err := r.Wait(d); err != nil {
 		return 0, err
 	}
@@ -407,13 +399,13 @@ func (s *Session) serve(d time.Duration, answer func(*Event, *Response) error) (
 }
 
 // pull answers up to n events that are there.
-func (s *Session) pull(r Puller, n int, answer func(*Event, *Response) error) (int, error) {
+func (s *Session) pull(r driver.Puller, n int, answer func(*driver.Event, *driver.Response) error) (int, error) {
 	for i := range n {
 		ok, err := r.Next(&s.event)
 		if err != nil || !ok {
 			return i, err
 		}
-		s.response = Response{}
+		s.response = driver.Response{}
 		if err := answer(&s.event, &s.response); err != nil {
 			return i, err
 		}
@@ -425,28 +417,28 @@ func (s *Session) pull(r Puller, n int, answer func(*Event, *Response) error) (i
 }
 
 // answer decides on the response to an event.
-func (s *Session) answer(ev *Event, r *Response) error {
+func (s *Session) answer(ev *driver.Event, r *driver.Response) error {
 	if ev.VCPU < 0 || ev.VCPU >= len(s.signals) {
 		s.count.Strange++
 		return nil
 	}
-	if ev.Kind == EventAccess && !s.trapped(ev.GFN) {
+	if ev.Kind == driver.EventAccess && !slices.Contains(s.trapped, ev.GFN) {
 		// A permission that we did not take, left by a monitor that died: the vCPU
 		// would meet it again and again.
 		s.count.Strange++
-		return s.ring.SetAccess(ev.View, ev.GFN, AccessRWX)
+		return s.ring.SetAccess(ev.View, ev.GFN, driver.AccessRWX)
 	}
 	s.counted(ev)
 	s.echo = s.watchdog.event(ev, s.cfg.Now)
 	if s.watchdog.probing() {
 		// The trap is lifted, and no answer may set it again.
-		s.mech.release(ev, r)
+		s.mech.Release(ev, r)
 		return nil
 	}
 	if s.mishandle.Load() && s.stopped(ev) {
 		return nil
 	}
-	return s.mech.handle(ev, r)
+	return s.mech.Handle(ev, r)
 }
 
 // Mishandle breaks the monitor on purpose, or mends it: it answers whoever meets
@@ -464,37 +456,24 @@ func (s *Session) Mishandle(on bool) error {
 
 // stopped reports whether the vCPU stands at the trap and cannot go on before it
 // is lifted.
-func (s *Session) stopped(ev *Event) bool {
-	return ev.Kind == EventAccess || ev.Kind == EventBreakpoint && s.atTrap(ev)
+func (s *Session) stopped(ev *driver.Event) bool {
+	return ev.Kind == driver.EventAccess || ev.Kind == driver.EventBreakpoint && s.cfg.Site.At(ev)
 }
 
 // counted counts an event by its kind.
-func (s *Session) counted(ev *Event) {
+func (s *Session) counted(ev *driver.Event) {
 	switch ev.Kind {
-	case EventAccess:
+	case driver.EventAccess:
 		s.count.Accesses++
-	case EventStep:
+	case driver.EventStep:
 		s.count.Steps++
-	case EventBreakpoint:
+	case driver.EventBreakpoint:
 		s.count.Breakpoints++
-	case EventCR3:
+	case driver.EventCR3:
 		s.count.CR3++
 	default:
 		s.count.Strange++
 	}
-}
-
-// trapped reports whether a frame is one that a mechanism restricts.
-func (s *Session) trapped(gfn uint64) bool {
-	if gfn == s.trap.GFN {
-		return true
-	}
-	for _, p := range s.cfg.Counters {
-		if p.GFN == gfn {
-			return true
-		}
-	}
-	return false
 }
 
 // period returns the time to the next observation: Config.Sample, longer or
@@ -509,7 +488,7 @@ func (s *Session) period() int64 {
 func (s *Session) sample(now int64) error {
 	s.count.Samples++
 	s.obs.TimeNS = now
-	dom, err := s.state()
+	dom, err := s.cfg.Driver.State(s.states)
 	s.dying = dom.Dying
 	if err != nil {
 		return fmt.Errorf("observe the guest: %w", err)
@@ -549,7 +528,7 @@ func (s *Session) sample(now int64) error {
 		s.allClear(s.cfg.Now()) // it was let go
 	}
 	clear(s.spent)
-	if err := s.mech.rearm(); err != nil {
+	if err := s.mech.Rearm(); err != nil {
 		return fmt.Errorf("set the trap again: %w", err)
 	}
 	if s.cfg.Record != nil {
@@ -618,36 +597,13 @@ func (s *Session) allClear(now int64) {
 	}
 }
 
-// stater is a Driver that can tell the state of guest and vCPUs with fewer calls
-// of the hypervisor than one for each. vcpus has room for all.
-type stater interface {
-	State(vcpus []VCPUState) (DomainState, error)
-}
-
-// state fills states and returns the state of the guest as a whole.
-func (s *Session) state() (DomainState, error) {
-	if d, ok := s.cfg.Driver.(stater); ok {
-		return d.State(s.states)
-	}
-	dom, err := s.cfg.Driver.Domain()
-	if err != nil {
-		return dom, err
-	}
-	for i := range s.states {
-		if s.states[i], err = s.cfg.Driver.VCPU(i); err != nil {
-			return dom, fmt.Errorf("vCPU %d: %w", i, err)
-		}
-	}
-	return dom, nil
-}
-
 func (s *Session) sampleVCPU(i int, now int64, live bool) error {
 	st := s.states[i]
 	o := &s.obs.VCPUs[i]
 	*o = detect.VCPU{Online: st.Online, Blocked: st.Blocked, Running: st.Running, CPUTimeNS: st.CPUTimeNS, Callers: o.Callers[:0]}
 	if s.cfg.Kernel != nil && s.cfg.Kernel.RunQueue(i, &s.queues[i]) {
 		o.Queue = &s.queues[i]
-		if s.polls() {
+		if s.polls {
 			s.signals[i] = o.Queue.Switches - s.firstSwitch[i]
 		}
 	}
@@ -657,7 +613,7 @@ func (s *Session) sampleVCPU(i int, now int64, live bool) error {
 	// an interrupt of the idle task, and then its timer becomes overdue.
 	idle := st.Blocked && (o.Queue == nil || o.Queue.PID == 0) && !s.detector.Doubts(i)
 	if live && st.Online && !idle && o.Signals == s.lastSignals[i] {
-		var r Registers
+		var r driver.Registers
 		if err := s.cfg.Driver.Registers(i, &r); err != nil {
 			return err
 		}
@@ -676,7 +632,7 @@ func (s *Session) sampleVCPU(i int, now int64, live bool) error {
 		}
 	} else if live && st.Online && !st.Blocked && s.watchdog.echoing(i) {
 		// It gave a signal, and then the same stop over and over.
-		var r Registers
+		var r driver.Registers
 		if err := s.cfg.Driver.Registers(i, &r); err != nil {
 			return err
 		}
@@ -697,7 +653,7 @@ func (s *Session) sampleVCPU(i int, now int64, live bool) error {
 // with one task: to wait for it would keep a trap in common shut, and hold up the
 // others at every switch for as long as it hangs. The run queue tells when it
 // switches again, and then it is waited for again.
-func (s *Session) mayBeHeard(i int, st *VCPUState, queue *detect.RunQueue) bool {
+func (s *Session) mayBeHeard(i int, st *driver.VCPUState, queue *detect.RunQueue) bool {
 	still := false
 	if queue != nil {
 		still = queue.Switches == s.lastSwitch[i]
@@ -708,10 +664,10 @@ func (s *Session) mayBeHeard(i int, st *VCPUState, queue *detect.RunQueue) bool 
 
 // lockIn names the first register that points at a kernel variable: in a lock
 // slow path, and in what that calls, that is the lock.
-func (s *Session) lockIn(r *Registers) string {
+func (s *Session) lockIn(r *driver.Registers) string {
 	for i, v := range r.General {
 		if name, ok := s.cfg.Symbols.Data(v); ok {
-			return RegisterNames[i] + " = " + name
+			return driver.RegisterName(i) + " = " + name
 		}
 	}
 	return ""
@@ -726,36 +682,6 @@ func (s *Session) signal(vcpu int) {
 	s.heard[vcpu] = true
 }
 
-// atTrap reports whether the event is at the first instruction of the switch
-// function. A pass of it shows as an access or as a step, whichever gets there.
-func (s *Session) atTrap(ev *Event) bool { return ev.RIP == s.trap.VA }
-
-// Functions begin at multiples of 16 bytes (CONFIG_FUNCTION_ALIGNMENT on x86-64).
-const (
-	entryAlign = 16
-	entrySlots = 4096 / entryAlign
-)
-
-// findEntries notes where on the trapped page functions begin.
-func (s *Session) findEntries() {
-	page := s.trap.VA &^ 0xfff
-	for i := range uint64(entrySlots) {
-		if _, off, ok := s.cfg.Symbols.Function(page + i*entryAlign); ok && off == 0 {
-			s.entries[i/64] |= 1 << (i % 64)
-		}
-	}
-}
-
-// begins reports whether the event is at the first instruction of a function on
-// the trapped page, the switch function or another.
-func (s *Session) begins(ev *Event) bool {
-	if s.atTrap(ev) {
-		return true
-	}
-	i := ev.RIP & 0xfff / entryAlign
-	return ev.RIP%entryAlign == 0 && s.onPage(ev.RIP) && s.entries[i/64]>>(i%64)&1 != 0
-}
-
 // spend takes note that the trap has stopped a vCPU, and reports whether it may
 // do so again in this sampling period. start says that the stop begins a pass,
 // of whatever function; others belong to the pass before, unless they become too many: then that was all
@@ -767,7 +693,7 @@ func (s *Session) spend(vcpu int, start bool) bool {
 	p.stops++
 	switch {
 	case start:
-		p.stops, p.limit = 0, longPass
+		p.stops, p.limit = 0, trap.LongPass
 		s.spent[vcpu]++
 	case p.stops >= p.limit:
 		p.stops, p.limit = 0, min(2*p.limit, s.maxPass)
@@ -781,12 +707,6 @@ type onePass struct {
 	stops int // since it began
 	limit int // stops of it at most
 }
-
-// longPass is how many stops a pass may have that are not its first: the switch
-// function is some twenty instructions long, and a run queue is written some
-// forty times between two switches of a busy guest. More than that are a pass of
-// something else on the page.
-const longPass = 64
 
 // heardAll reports whether a trap that all vCPUs have in common may be opened
 // for the rest of the sampling period: each vCPU has given a signal, or none is
@@ -805,56 +725,6 @@ func (s *Session) heardAll() bool {
 	return all || most >= 4*s.cfg.Passes
 }
 
-// step has the response turn single-stepping of the vCPU on or off. The
-// hypervisor knows only a toggle, so the session keeps the state.
-func (s *Session) step(vcpu int, on bool, r *Response) {
-	r.ToggleStep = s.stepping[vcpu] != on
-	s.stepping[vcpu] = on
-}
-
-func (s *Session) onPage(rip uint64) bool { return rip>>12 == s.trap.VA>>12 }
-
-func (s *Session) checkAccess(v View, gfn uint64, want Access) error {
-	got, err := s.ring.Access(v, gfn)
-	if err != nil {
-		return fmt.Errorf("check the trap: %w", err)
-	}
-	if got != want {
-		return fmt.Errorf("check the trap: access of frame %#x in view %d is %d, not %d", gfn, v, got, want)
-	}
-	return nil
-}
-
-// checkView proves that every vCPU is in a view in which the frame has so much
-// access.
-func (s *Session) checkView(v View, gfn uint64, want Access) error {
-	errs := []error{s.checkAccess(v, gfn, want)}
-	for i := range s.signals {
-		if st, err := s.cfg.Driver.VCPU(i); err == nil && !st.Online {
-			continue
-		}
-		in, err := s.ring.CurrentView(i)
-		if err == nil && in != v {
-			err = fmt.Errorf("vCPU %d is in view %d, not %d", i, in, v)
-		}
-		if err != nil {
-			errs = append(errs, fmt.Errorf("check the trap: %w", err))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// stopSteps ends the steps of all vCPUs. An event that is answered afterwards must
-// not toggle them on again.
-func (s *Session) stopSteps() error {
-	var errs []error
-	for i := range s.signals {
-		errs = append(errs, s.ring.StopStep(i))
-		s.stepping[i] = false
-	}
-	return errors.Join(append(errs, s.ring.EnableStep(false))...)
-}
-
 // release answers what is open, takes the trap back and closes the ring. It
 // goes on after errors: a guest half released is worse than an error reported.
 func (s *Session) release() error {
@@ -868,7 +738,7 @@ func (s *Session) release() error {
 	try("pause to detach", perr)
 	// With the guest paused no new event can come; each vCPU has at most one open.
 	// The trap goes first: a vCPU held at a breakpoint must find the original byte.
-	try("take the trap back", s.mech.disarm())
+	try("take the trap back", s.mech.Disarm())
 	try("answer open events", s.drain())
 	now := make([]uint64, len(s.signals))
 	if s.readSwitches(now) {
@@ -876,7 +746,7 @@ func (s *Session) release() error {
 			s.count.Switches += n - s.firstSwitch[i]
 		}
 	}
-	if s.polls() && s.count.BackedOut == "" {
+	if s.polls && s.count.BackedOut == "" {
 		s.count.Signals = s.count.Switches
 	} else {
 		for _, n := range s.signals {
@@ -896,21 +766,63 @@ func (s *Session) release() error {
 
 // drain answers all open events so that the guest leaves step and view.
 func (s *Session) drain() error {
-	answer := func(ev *Event, r *Response) error {
-		if ev.Kind != EventOther && ev.VCPU >= 0 && ev.VCPU < len(s.signals) {
+	answer := func(ev *driver.Event, r *driver.Response) error {
+		if ev.Kind != driver.EventOther && ev.VCPU >= 0 && ev.VCPU < len(s.signals) {
 			s.counted(ev)
-			s.mech.release(ev, r)
+			s.mech.Release(ev, r)
 		}
 		return nil
 	}
-	if r, ok := s.ring.(Server); ok {
+	if r, ok := s.ring.(driver.Server); ok {
 		_, err := r.Serve(0, answer)
 		return err
 	}
-	r := s.ring.(Puller)
+	r := s.ring.(driver.Puller)
 	n, err := s.pull(r, 4*max(len(s.signals), 16), answer)
 	if err != nil || n == 0 {
 		return err
 	}
 	return r.Flush()
+}
+
+// Journal keeps what a session changes in a guest where it outlives the
+// session's process and dies with the guest. A monitor that is killed cannot
+// clean up; whoever recovers the guest reads there what there is to undo.
+type Journal interface {
+	// Write replaces what the journal says. It returns when the text is stored:
+	// a change is written down before it is made.
+	Write(trap.Changes) error
+	// Clear forgets everything: there is nothing left to undo.
+	Clear() error
+}
+
+// Kernel reads the guest's kernel. monitor/linux has one for Linux. What it
+// cannot read it leaves out and says so; it never fails as a whole.
+type Kernel interface {
+	// RunQueue fills q with the run queue of a CPU; false if it cannot be read.
+	RunQueue(cpu int, q *detect.RunQueue) bool
+	// Look fills k anew. It walks the task list and is bounded in time, whatever
+	// the guest's memory holds.
+	Look(k *detect.Kernel)
+	// Callers appends to names the functions whose return addresses stand on the
+	// stack at rsp, innermost first.
+	Callers(names []string, rsp uint64) []string
+}
+
+// host is a session as its trap sees it. It implements trap.Host.
+type host struct{ s *Session }
+
+func (h host) Ring() driver.Controls            { return h.s.ring }
+func (h host) Memory() driver.Memory            { return h.s.cfg.Driver }
+func (h host) Site() *trap.Site                 { return &h.s.cfg.Site }
+func (h host) VCPUs() int                       { return len(h.s.signals) }
+func (h host) Signal(vcpu int)                  { h.s.signal(vcpu) }
+func (h host) Charge(vcpu int, start bool) bool { return h.s.spend(vcpu, start) }
+func (h host) MayOpen() bool                    { return h.s.heardAll() }
+
+func (h host) Function(addr uint64) (string, uint64, bool) { return h.s.cfg.Symbols.Function(addr) }
+
+func (h host) Online(vcpu int) bool {
+	_, err := h.s.cfg.Driver.State(h.s.states)
+	return err != nil || h.s.states[vcpu].Online
 }

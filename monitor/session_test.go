@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"hangbench/monitor/detect"
+	"hangbench/monitor/driver"
+	"hangbench/monitor/trap"
 )
 
 type noNames struct{}
@@ -17,18 +19,23 @@ type noNames struct{}
 func (noNames) Function(uint64) (string, uint64, bool) { return "", 0, false }
 func (noNames) Data(uint64) (string, bool)             { return "", false }
 
+// switchSite is where the fake's kernel can be trapped.
+func switchSite() trap.Site {
+	return trap.Site{Symbol: "__switch_to_asm", VA: trapVA, GFN: trapGFN,
+		Counters: []trap.Place{{GFN: counterGFN, Offset: counterOff}}}
+}
+
 func attachTo(g *fakeGuest, mechanism string, passes int) (*Session, error) {
-	m, err := FindMechanism(mechanism)
+	m, err := trap.Find(mechanism)
 	if err != nil {
 		return nil, err
 	}
 	start := time.Now()
-	counters := []Place{{counterGFN, counterOff}}
+	site := switchSite()
 	for i := range g.hung {
-		counters = append(counters, Place{counterGFN, 0x800 + 8*uint64(i)})
+		site.Counters = append(site.Counters, trap.Place{GFN: counterGFN, Offset: 0x800 + 8*uint64(i)})
 	}
-	return Attach(Config{Driver: g, Mechanism: m, Trap: Trap{Symbol: "__switch_to_asm", VA: trapVA, GFN: trapGFN},
-		Counters: counters, Kernel: g,
+	return Attach(Config{Driver: g, Mechanism: m, Site: site, Kernel: g,
 		Symbols: noNames{}, Thresholds: detect.DefaultThresholds(), Sample: 5 * time.Millisecond, Passes: passes,
 		Now: func() int64 { return int64(time.Since(start)) }})
 }
@@ -59,7 +66,7 @@ func (g *fakeGuest) again() {
 // watching are all mechanisms that attach something.
 func watching() []string {
 	var names []string
-	for _, m := range Mechanisms() {
+	for _, m := range trap.Mechanisms() {
 		if m.Watches() {
 			names = append(names, m.Name)
 		}
@@ -121,13 +128,13 @@ func TestSession(t *testing.T) {
 func TestDeadGuestIsLookedAt(t *testing.T) {
 	for _, panicked := range []bool{false, true} {
 		g := newFakeGuest(userVA)
-		m, err := FindMechanism("poll")
+		m, err := trap.Find("poll")
 		if err != nil {
 			t.Fatal(err)
 		}
 		start := time.Now()
 		alive, dead := make(chan bool, 1), make(chan bool, 1)
-		s, err := Attach(Config{Driver: g, Mechanism: m, Trap: Trap{Symbol: "__switch_to_asm", VA: trapVA, GFN: trapGFN},
+		s, err := Attach(Config{Driver: g, Mechanism: m, Site: switchSite(),
 			Kernel: g, Symbols: noNames{}, Thresholds: detect.DefaultThresholds(), Sample: 5 * time.Millisecond, Look: time.Hour,
 			Now: func() int64 { return int64(time.Since(start)) },
 			Record: func(o *detect.Observation) {
@@ -267,9 +274,9 @@ func TestHeardAll(t *testing.T) {
 // say, and waits again when it may.
 func TestMayBeHeard(t *testing.T) {
 	s := &Session{lastSwitch: make([]uint64, 2)}
-	running := &VCPUState{Online: true}
+	running := &driver.VCPUState{Online: true}
 	for i, tt := range []struct {
-		state *VCPUState
+		state *driver.VCPUState
 		queue *detect.RunQueue
 		want  bool
 	}{
@@ -279,8 +286,8 @@ func TestMayBeHeard(t *testing.T) {
 		{running, nil, true},                              // not known
 		{running, &detect.RunQueue{Switches: 101}, false},
 		{running, &detect.RunQueue{Switches: 102}, true}, // goes on
-		{&VCPUState{Online: true, Blocked: true}, &detect.RunQueue{Switches: 110}, false},
-		{&VCPUState{}, &detect.RunQueue{Switches: 120}, false},
+		{&driver.VCPUState{Online: true, Blocked: true}, &detect.RunQueue{Switches: 110}, false},
+		{&driver.VCPUState{}, &detect.RunQueue{Switches: 120}, false},
 		{running, &detect.RunQueue{Switches: 120}, false}, // just came back
 		{running, &detect.RunQueue{Switches: 3}, true},
 	} {
@@ -290,48 +297,21 @@ func TestMayBeHeard(t *testing.T) {
 	}
 }
 
-// otherFunction has one function besides the trap's on its page, and one that begins
-// before the page.
-type otherFunction struct{ noNames }
-
-func (otherFunction) Function(addr uint64) (string, uint64, bool) {
-	switch {
-	case addr >= trapVA+0x40 && addr < trapVA+0x80:
-		return "other", addr - (trapVA + 0x40), true
-	case addr < trapVA:
-		return "before", addr - (trapVA&^0xfff - 0x100), true
-	}
-	return "", 0, false
-}
-
-// TestBegins: a pass begins where a function of the trapped page does, known by name
-// or not.
-func TestBegins(t *testing.T) {
-	s := &Session{cfg: Config{Symbols: otherFunction{}}, trap: Trap{VA: trapVA}}
-	s.findEntries()
-	for rip, want := range map[uint64]bool{trapVA: true, trapVA + 0x40: true, trapVA + 0x44: false, trapVA + 0x50: false, trapVA + 0x80: false,
-		trapVA + 0x40 + 0x1000: false, trapVA &^ 0xfff: false} {
-		if got := s.begins(&Event{RIP: rip}); got != want {
-			t.Errorf("%#x: %v, want %v", rip, got, want)
-		}
-	}
-}
-
 // TestLongPass: stops that begin no pass use a sampling period up, the later the
 // more often that has happened; what begins one starts over.
 func TestLongPass(t *testing.T) {
-	s := &Session{cfg: Config{Passes: 2}, passes: []onePass{{limit: longPass}}, spent: []int{0}, maxPass: 4 * longPass}
+	s := &Session{cfg: Config{Passes: 2}, passes: []onePass{{limit: trap.LongPass}}, spent: []int{0}, maxPass: 4 * trap.LongPass}
 	// stops until the period is used up
 	period := func() (n int) {
 		s.spent[0] = 0
 		for n = 1; s.spend(0, false); n++ {
-			if n > 100*longPass {
+			if n > 100*trap.LongPass {
 				t.Fatal("no end")
 			}
 		}
 		return n
 	}
-	for i, want := range []int{longPass, 2 * longPass, 4 * longPass, 4 * longPass} {
+	for i, want := range []int{trap.LongPass, 2 * trap.LongPass, 4 * trap.LongPass, 4 * trap.LongPass} {
 		if n := period(); n != want {
 			t.Errorf("period %d ends after %d stops, want %d", i, n, want)
 		}
@@ -340,11 +320,11 @@ func TestLongPass(t *testing.T) {
 	if !s.spend(0, true) || s.spend(0, true) {
 		t.Error("a period has not two passes")
 	}
-	if n := period(); n != longPass {
-		t.Errorf("after a pass began: %d stops, want %d", n, longPass)
+	if n := period(); n != trap.LongPass {
+		t.Errorf("after a pass began: %d stops, want %d", n, trap.LongPass)
 	}
 	s.cfg.Passes = -1
-	for range 10 * longPass {
+	for range 10 * trap.LongPass {
 		if !s.spend(0, false) {
 			t.Fatal("unlimited passes were used up")
 		}
@@ -408,7 +388,7 @@ func TestAttachFails(t *testing.T) {
 // TestNotArmed: a trap that does not hold is noticed.
 func TestNotArmed(t *testing.T) {
 	for _, mech := range []string{"poll", "write-altp2m"} {
-		m, err := FindMechanism(mech)
+		m, err := trap.Find(mech)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -421,7 +401,7 @@ func TestNotArmed(t *testing.T) {
 		}
 	}
 	g := newFakeGuest()
-	g.frames[trapGFN][trapVA&0xfff] = breakpoint
+	g.frames[trapGFN][trapVA&0xfff] = int3
 	if _, err := attachTo(g, "int3-step", -1); err == nil || !strings.Contains(err.Error(), "recover") {
 		t.Errorf("a breakpoint of somebody else: %v", err)
 	}
@@ -439,7 +419,7 @@ func TestBreakpoints(t *testing.T) {
 		g.finish(t)
 		if mech == "int3-altp2m" {
 			g.mu.Lock()
-			if shadow := g.frames[0x9000]; shadow == nil || shadow[1] != 1 || shadow[trapVA&0xfff] != breakpoint {
+			if shadow := g.frames[0x9000]; shadow == nil || shadow[1] != 1 || shadow[trapVA&0xfff] != int3 {
 				t.Error("the shadow page is not what the kernel made of the original")
 			}
 			g.mu.Unlock()
@@ -532,7 +512,7 @@ func TestLivelockOfHungGuest(t *testing.T) {
 		}
 		g := newFakeGuest(script...)
 		g.freeze, g.stride = true, 1
-		m, err := FindMechanism("exec-altp2m")
+		m, err := trap.Find("exec-altp2m")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -540,7 +520,7 @@ func TestLivelockOfHungGuest(t *testing.T) {
 		var s atomic.Pointer[Session]
 		tried := make(chan struct{})
 		once := sync.OnceFunc(func() { close(tried) })
-		attached, err := Attach(Config{Driver: g, Mechanism: m, Trap: Trap{Symbol: "__switch_to_asm", VA: trapVA, GFN: trapGFN},
+		attached, err := Attach(Config{Driver: g, Mechanism: m, Site: switchSite(),
 			Kernel: g, Symbols: noNames{}, Thresholds: detect.DefaultThresholds(), Sample: 5 * time.Millisecond, Passes: -1,
 			Now: func() int64 { return int64(time.Since(start)) },
 			Record: func(*detect.Observation) {
@@ -607,7 +587,7 @@ func checkLivelock(t *testing.T, v detect.Verdict) {
 // lifting are all mechanisms whose answers must lift the trap.
 func lifting() []string {
 	var names []string
-	for _, m := range Mechanisms() {
+	for _, m := range trap.Mechanisms() {
 		if m.Lifts {
 			names = append(names, m.Name)
 		}
@@ -676,7 +656,7 @@ func TestOwnLoopAtTrap(t *testing.T) {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
-			m, err := FindMechanism(name)
+			m, err := trap.Find(name)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -684,7 +664,7 @@ func TestOwnLoopAtTrap(t *testing.T) {
 			g.spins, g.stride = true, 10
 			start := time.Now()
 			samples := make(chan struct{}, 1000)
-			s, err := Attach(Config{Driver: g, Mechanism: m, Trap: Trap{Symbol: "__switch_to_asm", VA: trapVA, GFN: trapGFN},
+			s, err := Attach(Config{Driver: g, Mechanism: m, Site: switchSite(),
 				Kernel: g, Symbols: noNames{}, Thresholds: detect.DefaultThresholds(), Sample: 5 * time.Millisecond, Passes: -1,
 				Now: func() int64 { return int64(time.Since(start)) },
 				Record: func(*detect.Observation) {
@@ -724,7 +704,7 @@ func TestOwnLoopAtTrap(t *testing.T) {
 // is given back, and the guest goes on.
 func TestForeignRestriction(t *testing.T) {
 	g := newFakeGuest(foreignVA, foreignVA+4, 0x400000)
-	g.access[frameIn{HostView, foreignGFN}] = AccessRW
+	g.access[frameIn{driver.HostView, foreignGFN}] = driver.AccessRW
 	s, err := attachTo(g, "exec-step", -1)
 	if err != nil {
 		t.Fatal(err)
@@ -781,18 +761,7 @@ func TestLoopFails(t *testing.T) {
 	}
 }
 
-func TestMechanisms(t *testing.T) {
-	if _, err := FindMechanism("exec-magic"); err == nil || !strings.Contains(err.Error(), "exec-altp2m") {
-		t.Errorf("unknown mechanism: %v", err)
-	}
-	for _, m := range Mechanisms() {
-		if m.Traps == "" || m.Miss == "" || m.Needs == "" {
-			t.Errorf("%s does not say what it traps, misses and needs", m.Name)
-		}
-		if m.Watches() != (m.Name != "none") {
-			t.Errorf("%s: Watches() = %v", m.Name, m.Watches())
-		}
-	}
+func TestAttachNone(t *testing.T) {
 	if _, err := attachTo(newFakeGuest(), "none", 0); err == nil {
 		t.Error("none was attached")
 	}

@@ -14,7 +14,7 @@ import (
 	"hangbench/bench/labhost"
 	"hangbench/guests/lab"
 	"hangbench/guests/lab/place"
-	"hangbench/monitor"
+	"hangbench/monitor/trap"
 	"hangbench/scenarios/suites"
 )
 
@@ -63,13 +63,13 @@ type killReport struct {
 }
 
 // killMechanisms parses the list of mechanisms; empty means all.
-func killMechanisms(list string) ([]monitor.Mechanism, error) {
+func killMechanisms(list string) ([]trap.Mechanism, error) {
 	if list == "" {
-		return monitor.Mechanisms(), nil
+		return trap.Mechanisms(), nil
 	}
-	var all []monitor.Mechanism
+	var all []trap.Mechanism
 	for name := range strings.SplitSeq(list, ",") {
-		m, err := monitor.FindMechanism(name)
+		m, err := trap.Find(name)
 		if err != nil {
 			return nil, usagef("--mechanisms: %w", err)
 		}
@@ -164,7 +164,7 @@ type killing struct {
 }
 
 // inside kills monitors on a domain of this Xen host.
-func (kg *killing) inside(ctx context.Context, domain string, mechs []monitor.Mechanism) ([]dom0.Killed, error) {
+func (kg *killing) inside(ctx context.Context, domain string, mechs []trap.Mechanism) ([]dom0.Killed, error) {
 	h, err := dom0cmd.Open("")
 	if err != nil {
 		return nil, err
@@ -190,7 +190,7 @@ func (kg *killing) inside(ctx context.Context, domain string, mechs []monitor.Me
 }
 
 // inLab does it in the lab, each mechanism in a machine of its own.
-func (kg *killing) inLab(ctx context.Context, h *labhost.Host, g suites.Guest, mechs []monitor.Mechanism, step func(string)) ([]dom0.Killed, error) {
+func (kg *killing) inLab(ctx context.Context, h *labhost.Host, g suites.Guest, mechs []trap.Mechanism, step func(string)) ([]dom0.Killed, error) {
 	var all []dom0.Killed
 	for _, m := range mechs {
 		step("kill " + m.Name)
@@ -203,7 +203,7 @@ func (kg *killing) inLab(ctx context.Context, h *labhost.Host, g suites.Guest, m
 	return all, nil
 }
 
-func (kg *killing) oneInLab(ctx context.Context, h *labhost.Host, g suites.Guest, m monitor.Mechanism) ([]dom0.Killed, error) {
+func (kg *killing) oneInLab(ctx context.Context, h *labhost.Host, g suites.Guest, m trap.Mechanism) ([]dom0.Killed, error) {
 	machine, err := h.UpGuest(ctx, g)
 	if err != nil {
 		return nil, err

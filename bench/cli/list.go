@@ -16,8 +16,8 @@ import (
 	"hangbench/guests/lab"
 	"hangbench/guests/stress"
 	"hangbench/guests/watchdog"
-	"hangbench/monitor"
 	"hangbench/monitor/detect"
+	"hangbench/monitor/trap"
 	"hangbench/scenarios"
 	"hangbench/scenarios/suites"
 )
@@ -53,7 +53,7 @@ func vocabulary() suites.Vocabulary {
 			v.Only[s.ID] = lifting()
 		}
 	}
-	for _, m := range monitor.Mechanisms() {
+	for _, m := range trap.Mechanisms() {
 		v.Mechanisms = append(v.Mechanisms, m.Name)
 	}
 	return v
@@ -62,7 +62,7 @@ func vocabulary() suites.Vocabulary {
 // lifting are the mechanisms whose answers must lift their trap.
 func lifting() []string {
 	var names []string
-	for _, m := range monitor.Mechanisms() {
+	for _, m := range trap.Mechanisms() {
 		if m.Lifts {
 			names = append(names, m.Name)
 		}
@@ -99,7 +99,7 @@ func listCommand(ctx context.Context, env *Env, args []string) error {
 			return nil
 		}},
 		{"mechanisms", func(w io.Writer) error {
-			for _, m := range monitor.Mechanisms() {
+			for _, m := range trap.Mechanisms() {
 				fmt.Fprintf(w, "  %s\n      traps   %s\n      misses  %s\n      needs   %s\n", m.Name, m.Traps, m.Miss, m.Needs)
 			}
 			return nil

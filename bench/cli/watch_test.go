@@ -7,7 +7,7 @@ import (
 
 	"hangbench/bench/dom0"
 	"hangbench/cgo/xenctrl"
-	"hangbench/monitor"
+	"hangbench/monitor/trap"
 )
 
 // TestNoDom0: what needs a control domain says so, and where one is.
@@ -47,7 +47,7 @@ func TestKillTable(t *testing.T) {
 }
 
 func TestKillMechanisms(t *testing.T) {
-	if all, err := killMechanisms(""); err != nil || len(all) != len(monitor.Mechanisms()) {
+	if all, err := killMechanisms(""); err != nil || len(all) != len(trap.Mechanisms()) {
 		t.Errorf("%d, %v", len(all), err)
 	}
 	if some, err := killMechanisms("none,exec-step"); err != nil || len(some) != 2 || some[1].Name != "exec-step" {

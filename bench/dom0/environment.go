@@ -7,20 +7,19 @@ import (
 
 	"hangbench/bench/trial"
 	"hangbench/guests/beat"
-	"hangbench/monitor"
 	"hangbench/monitor/detect"
 	xcdriver "hangbench/monitor/driver/xenctrl"
+	"hangbench/monitor/trap"
 )
 
 // environment is a guest and its control domain as one trial sees them: trial.Guest,
 // trial.Host and trial.Log. The guest's machine and kernel are Guest's own methods.
 type environment struct {
 	*Guest
-	trap     monitor.Trap
-	counters []monitor.Place
-	console  *console   // nil if it is not logged
-	taken    *Recording // nil if nothing is recorded
-	traced   atomic.Pointer[tracer]
+	trapped trap.Site
+	console *console   // nil if it is not logged
+	taken   *Recording // nil if nothing is recorded
+	traced  atomic.Pointer[tracer]
 }
 
 // Facts returns what is known of the guest and does not change.
@@ -33,7 +32,7 @@ func (e *environment) Page() *beat.Page { return e.page }
 
 // Ended returns how the guest has ended itself.
 func (e *environment) Ended() (string, error) {
-	st, err := e.driver.Domain()
+	st, err := e.driver.State(nil)
 	return st.Shutdown, err
 }
 
@@ -65,15 +64,8 @@ func (e *environment) CPUTime() (int64, error) {
 }
 
 // Trace starts to count the guest's EPT violations.
-func (e *environment) Trace(m monitor.Mechanism) (trial.Tracer, error) {
-	traps := []uint64{e.trap.GFN}
-	if m.Traced == monitor.AccessRX { // writes of the counters
-		traps = traps[:0]
-		for _, p := range e.counters {
-			traps = append(traps, p.GFN)
-		}
-	}
-	tr, err := startTrace(e.host.xen, e.Domid, traps, xcdriver.Access(m.Traced), m.Views)
+func (e *environment) Trace(m trap.Mechanism) (trial.Tracer, error) {
+	tr, err := startTrace(e.host.xen, e.Domid, m.Trapped(&e.trapped), xcdriver.Access(m.Traced), m.View == trap.Altp2m)
 	if err != nil {
 		return nil, err
 	}

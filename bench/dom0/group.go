@@ -7,6 +7,7 @@ import (
 
 	"hangbench/monitor"
 	"hangbench/monitor/detect"
+	"hangbench/monitor/trap"
 )
 
 // group is the monitor of a guest together with those of its neighbours. What it
@@ -19,7 +20,7 @@ type group struct {
 
 // attachGroup attaches monitors to the guest and to its neighbours, all with the
 // one mechanism.
-func (g *Guest) attachGroup(m monitor.Mechanism, t detect.Thresholds, sample time.Duration, record func(*detect.Observation)) (*group, error) {
+func (g *Guest) attachGroup(m trap.Mechanism, t detect.Thresholds, sample time.Duration, record func(*detect.Observation)) (*group, error) {
 	all := &group{}
 	room(1 + len(g.neighbours))
 	for i, n := range g.neighbours {

@@ -22,9 +22,11 @@ import (
 	"hangbench/guests/xl"
 	"hangbench/monitor"
 	"hangbench/monitor/detect"
+	"hangbench/monitor/driver"
 	vmidriver "hangbench/monitor/driver/libvmi"
 	xcdriver "hangbench/monitor/driver/xenctrl"
 	"hangbench/monitor/linux"
+	"hangbench/monitor/trap"
 	"hangbench/results"
 	"hangbench/scenarios/inject"
 	"hangbench/scenarios/suites"
@@ -261,8 +263,8 @@ func (g *Guest) meet(ctx context.Context) error {
 }
 
 // registers returns the registers of all vCPUs.
-func (g *Guest) registers() ([]monitor.Registers, error) {
-	regs := make([]monitor.Registers, g.driver.VCPUs())
+func (g *Guest) registers() ([]driver.Registers, error) {
+	regs := make([]driver.Registers, g.driver.VCPUs())
 	for i := range regs {
 		if err := g.driver.Registers(i, &regs[i]); err != nil {
 			return nil, fmt.Errorf("read the registers of vCPU %d: %w", i, err)
@@ -284,26 +286,26 @@ func (g *Guest) Destroy(ctx context.Context) error {
 	return errors.Join(err, g.closeDrivers(), g.host.tools.Destroy(ctx, g.Domid), g.closeDisk(ctx))
 }
 
-// trap finds what the mechanisms trap: the scheduler's switch function and, by
+// site finds what the mechanisms trap: the scheduler's switch function and, by
 // CPU, the run queues' counts of switches.
-func (g *Guest) trap() (monitor.Trap, []monitor.Place, error) {
+func (g *Guest) site() (trap.Site, error) {
 	va, err := g.Symbol(SwitchFunction)
 	if err != nil {
-		return monitor.Trap{}, nil, err
+		return trap.Site{}, err
 	}
 	gpa, err := g.kern.Translate(va)
 	if err != nil {
-		return monitor.Trap{}, nil, fmt.Errorf("find %s: %w", SwitchFunction, err)
+		return trap.Site{}, fmt.Errorf("find %s: %w", SwitchFunction, err)
 	}
-	var counters []monitor.Place
+	site := trap.Site{Symbol: SwitchFunction, VA: va, GFN: gpa >> 12}
 	for cpu := range g.driver.VCPUs() {
 		gfn, off, err := g.kern.CounterPlace(cpu)
 		if err != nil {
-			return monitor.Trap{}, nil, fmt.Errorf("find the counters of run queue %d: %w", cpu, err)
+			return trap.Site{}, fmt.Errorf("find the counters of run queue %d: %w", cpu, err)
 		}
-		counters = append(counters, monitor.Place{GFN: gfn, Offset: off})
+		site.Counters = append(site.Counters, trap.Place{GFN: gfn, Offset: off})
 	}
-	return monitor.Trap{Symbol: SwitchFunction, VA: va, GFN: gpa >> 12}, counters, nil
+	return site, nil
 }
 
 // Run runs one trial on the guest. The observations of its monitor are added to
@@ -316,7 +318,7 @@ func (g *Guest) Run(ctx context.Context, p plan.Trial, taken *Recording) (result
 	}
 	e := &environment{Guest: g, taken: taken}
 	var err error
-	if e.trap, e.counters, err = g.trap(); err != nil {
+	if e.trapped, err = g.site(); err != nil {
 		return results.Trial{}, err
 	}
 	c, err := openConsole(g.name)
@@ -330,7 +332,7 @@ func (g *Guest) Run(ctx context.Context, p plan.Trial, taken *Recording) (result
 	var last *group
 	rec, err := trial.Run(ctx, p, trial.Env{
 		Host: e, Guest: e, Log: e,
-		Attach: func(m monitor.Mechanism, t detect.Thresholds, sample time.Duration) (trial.Watcher, error) {
+		Attach: func(m trap.Mechanism, t detect.Thresholds, sample time.Duration) (trial.Watcher, error) {
 			var err error
 			if last, err = g.attachGroup(m, t, sample, e.record()); err != nil {
 				return nil, err

@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	xc "hangbench/cgo/xenctrl"
-	"hangbench/monitor"
+	"hangbench/monitor/trap"
 )
 
 // JournalNode is the xenstore node, relative to the domain's home, that holds
@@ -29,7 +29,7 @@ type node interface {
 type journal struct {
 	store node
 	path  string
-	mine  monitor.Changes // mechanism, process, whether paused before
+	mine  trap.Changes // mechanism, process, whether paused before
 	close func() error
 	// inOrder: the session has said that there is nothing left to undo.
 	inOrder bool
@@ -61,7 +61,7 @@ func (h *Host) beginJournal(domid int, mechanism string) (*journal, error) {
 		return nil, fmt.Errorf("open a journal: %w", err)
 	}
 	j := &journal{store: store, path: journalPath(domid), close: store.Close,
-		mine: monitor.Changes{Mechanism: mechanism, PID: os.Getpid(), Start: start, Paused: info.Paused}}
+		mine: trap.Changes{Mechanism: mechanism, PID: os.Getpid(), Start: start, Paused: info.Paused}}
 	if err := j.Write(j.mine); err != nil {
 		return nil, errors.Join(err, store.Close())
 	}
@@ -71,7 +71,7 @@ func (h *Host) beginJournal(domid int, mechanism string) (*journal, error) {
 func journalPath(domid int) string { return xc.DomainPath(xc.DomID(domid)) + "/" + JournalNode }
 
 // Write replaces what the journal says.
-func (j *journal) Write(c monitor.Changes) error {
+func (j *journal) Write(c trap.Changes) error {
 	c.PID, c.Start, c.Paused = j.mine.PID, j.mine.Start, j.mine.Paused
 	text, err := c.Text()
 	if err != nil {
@@ -106,14 +106,14 @@ func (j *journal) end(inOrder bool) error {
 
 // journalOf reads the journal of a domain. The error is xenctrl.ErrNotExist if
 // there is none.
-func (h *Host) journalOf(domid int) (monitor.Changes, error) { return readJournal(h.store, domid) }
+func (h *Host) journalOf(domid int) (trap.Changes, error) { return readJournal(h.store, domid) }
 
-func readJournal(s node, domid int) (monitor.Changes, error) {
+func readJournal(s node, domid int) (trap.Changes, error) {
 	text, err := s.Read(journalPath(domid))
 	if err != nil {
-		return monitor.Changes{}, fmt.Errorf("journal of domain %d: %w", domid, err)
+		return trap.Changes{}, fmt.Errorf("journal of domain %d: %w", domid, err)
 	}
-	c, err := monitor.ParseChanges(text)
+	c, err := trap.ParseChanges(text)
 	if err != nil {
 		return c, &damagedError{domid, err}
 	}
@@ -132,7 +132,7 @@ func (e *damagedError) Unwrap() error { return e.err }
 // AttachedError says that a monitor is attached to the domain and lives.
 type AttachedError struct {
 	Domid   int
-	Changes monitor.Changes
+	Changes trap.Changes
 }
 
 func (e *AttachedError) Error() string {
@@ -140,7 +140,7 @@ func (e *AttachedError) Error() string {
 }
 
 // alive reports whether the process that wrote a journal still lives.
-func alive(c monitor.Changes) bool {
+func alive(c trap.Changes) bool {
 	state, start, err := processStat(c.PID)
 	if err != nil || c.PID == 0 {
 		return false

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	xc "hangbench/cgo/xenctrl"
-	"hangbench/monitor"
+	"hangbench/monitor/trap"
 )
 
 // memStore is xenstore in memory.
@@ -52,11 +52,11 @@ func TestJournal(t *testing.T) {
 		t.Fatal(err)
 	}
 	j := &journal{store: m, path: journalPath(3), close: func() error { closed++; return nil },
-		mine: monitor.Changes{Mechanism: "exec-step", PID: os.Getpid(), Start: start, Paused: true}}
+		mine: trap.Changes{Mechanism: "exec-step", PID: os.Getpid(), Start: start, Paused: true}}
 	if _, err := readJournal(m, 3); !errors.Is(err, xc.ErrNotExist) {
 		t.Errorf("no journal: %v", err)
 	}
-	changes := monitor.Changes{Mechanism: "exec-step", Restricted: []uint64{7}}
+	changes := trap.Changes{Mechanism: "exec-step", Restricted: []uint64{7}}
 	if err := j.Write(changes); err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func TestJournal(t *testing.T) {
 		t.Error("in order with a frame restricted")
 	}
 	got, err := readJournal(m, 3)
-	want := monitor.Changes{Version: monitor.ChangesVersion, Mechanism: "exec-step", Restricted: []uint64{7}, PID: os.Getpid(), Start: start, Paused: true}
+	want := trap.Changes{Version: trap.ChangesVersion, Mechanism: "exec-step", Restricted: []uint64{7}, PID: os.Getpid(), Start: start, Paused: true}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, %v, want %+v", got, err, want)
 	}
@@ -92,7 +92,7 @@ func TestJournal(t *testing.T) {
 
 func TestJournalFailures(t *testing.T) {
 	m := &memStore{nodes: map[string]string{}, fail: errors.New("no space")}
-	j := &journal{store: m, path: journalPath(3), close: func() error { return nil }, mine: monitor.Changes{Mechanism: "cr3", PID: 1}}
+	j := &journal{store: m, path: journalPath(3), close: func() error { return nil }, mine: trap.Changes{Mechanism: "cr3", PID: 1}}
 	if err := j.Clear(); !errors.Is(err, m.fail) || j.inOrder {
 		t.Errorf("Clear: %v, in order %v", err, j.inOrder)
 	}
@@ -118,14 +118,14 @@ func TestAlive(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name string
-		c    monitor.Changes
+		c    trap.Changes
 		want bool
 	}{
-		{"this process", monitor.Changes{PID: os.Getpid(), Start: start}, true},
-		{"start unknown", monitor.Changes{PID: os.Getpid()}, true},
-		{"another process of the same number", monitor.Changes{PID: os.Getpid(), Start: start + 1}, false},
-		{"ended", monitor.Changes{PID: cmd.Process.Pid, Start: start}, false},
-		{"no process", monitor.Changes{}, false},
+		{"this process", trap.Changes{PID: os.Getpid(), Start: start}, true},
+		{"start unknown", trap.Changes{PID: os.Getpid()}, true},
+		{"another process of the same number", trap.Changes{PID: os.Getpid(), Start: start + 1}, false},
+		{"ended", trap.Changes{PID: cmd.Process.Pid, Start: start}, false},
+		{"no process", trap.Changes{}, false},
 	} {
 		if got := alive(c.c); got != c.want {
 			t.Errorf("%s: alive %v", c.name, got)
@@ -146,13 +146,13 @@ func TestParseStat(t *testing.T) {
 }
 
 func TestLeftover(t *testing.T) {
-	c := monitor.Changes{Restricted: []uint64{1}, Added: []uint64{2}, Patched: []monitor.Patch{{GPA: 3, Original: []byte{4}, Patched: []byte{5}}}}
+	c := trap.Changes{Restricted: []uint64{1}, Added: []uint64{2}, Patched: []trap.Patch{{GPA: 3, Original: []byte{4}, Patched: []byte{5}}}}
 	want := xc.Leftover{Restricted: []uint64{1}, Added: []uint64{2}, Unpause: true, Patched: []xc.Patched{{GPA: 3, Old: []byte{4}, By: []byte{5}}}}
 	if got := leftover(c); !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v", got)
 	}
 	// Somebody else paused it: that is not ours to take back.
-	if got := leftover(monitor.Changes{Paused: true}); got.Unpause {
+	if got := leftover(trap.Changes{Paused: true}); got.Unpause {
 		t.Errorf("%+v", got)
 	}
 }

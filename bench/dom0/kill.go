@@ -16,7 +16,7 @@ import (
 
 	xc "hangbench/cgo/xenctrl"
 	"hangbench/guests/beat"
-	"hangbench/monitor"
+	"hangbench/monitor/trap"
 )
 
 // Killed is what came of one monitor that was killed.
@@ -106,7 +106,7 @@ func (h *Host) heartbeat(domid int) (*beat.Page, int, func() error, error) {
 // for each seed from 1 on, and recovers the guest each time. watch is the command
 // that monitors the guest; it writes a line once it is attached. A mechanism that
 // attaches nothing has the guest in order recovered.
-func (h *Host) Kill(ctx context.Context, domid int, m monitor.Mechanism, signal string, seeds int, watch []string) ([]Killed, error) {
+func (h *Host) Kill(ctx context.Context, domid int, m trap.Mechanism, signal string, seeds int, watch []string) ([]Killed, error) {
 	sig, ok := Signals()[signal]
 	if !ok {
 		return nil, fmt.Errorf("there is no signal %q that ends a monitor", signal)

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hangbench/guests/disk"
-	"hangbench/monitor"
+	"hangbench/monitor/driver"
 )
 
 // VCPUs, Where and NMI make the guest an inject.Machine, together
@@ -20,7 +20,7 @@ func (g *Guest) VCPUs() int { return g.driver.VCPUs() }
 
 // Where returns RIP of a vCPU, and whether it takes interrupts.
 func (g *Guest) Where(vcpu int) (rip uint64, interrupts bool, err error) {
-	var r monitor.Registers
+	var r driver.Registers
 	err = g.driver.Registers(vcpu, &r)
 	return r.RIP, r.InterruptsOn(), err
 }

@@ -14,9 +14,11 @@ import (
 	"hangbench/guests/lab/place"
 	"hangbench/monitor"
 	"hangbench/monitor/detect"
+	"hangbench/monitor/driver"
 	vmidriver "hangbench/monitor/driver/libvmi"
 	xcdriver "hangbench/monitor/driver/xenctrl"
 	"hangbench/monitor/linux"
+	"hangbench/monitor/trap"
 )
 
 // ErrNoProfile says that no kernel at hand is the one that the guest runs.
@@ -135,8 +137,7 @@ const (
 
 // watched is a driver that a monitor watches through.
 type watched interface {
-	monitor.Driver
-	State(vcpus []monitor.VCPUState) (monitor.DomainState, error)
+	driver.Driver
 	// Forget lets go of all pages: the next read maps its own again.
 	Forget() error
 	Close() error
@@ -205,18 +206,18 @@ func (s *journaled) Detach() (monitor.Counters, error) {
 }
 
 // attach attaches a monitor, with a journal of what it changes.
-func (g *Guest) attach(m monitor.Mechanism, t detect.Thresholds, sample time.Duration, record func(*detect.Observation)) (*journaled, error) {
+func (g *Guest) attach(m trap.Mechanism, t detect.Thresholds, sample time.Duration, record func(*detect.Observation)) (*journaled, error) {
 	return g.attachAs(monitor.Config{Mechanism: m, Thresholds: t, Sample: sample, Record: record})
 }
 
 // attachAs attaches a monitor as c says, whose ways to guest, clock and journal
 // are filled in here.
 func (g *Guest) attachAs(c monitor.Config) (*journaled, error) {
-	trap, counters, err := g.trap()
+	site, err := g.site()
 	if err != nil {
 		return nil, err
 	}
-	c.Driver, c.Trap, c.Counters, c.Symbols, c.Kernel, c.Now = g.watched, trap, counters, g.watchedKern, g.watchedKern, now
+	c.Driver, c.Site, c.Symbols, c.Kernel, c.Now = g.watched, site, g.watchedKern, g.watchedKern, now
 	return g.attachWith(c)
 }
 

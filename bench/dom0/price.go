@@ -24,7 +24,9 @@ import (
 	"hangbench/guests/lab/place"
 	"hangbench/monitor"
 	"hangbench/monitor/detect"
+	"hangbench/monitor/driver"
 	vmidriver "hangbench/monitor/driver/libvmi"
+	"hangbench/monitor/trap"
 )
 
 // FindGuest opens a guest that is up already, by its name.
@@ -76,20 +78,19 @@ func findProfile(guests, release string) (*kernel.Profile, error) {
 
 // Price is a guest as bench/price/event and bench/price/misses measure it.
 type Price struct {
-	g        *Guest
-	trap     monitor.Trap
-	counters []monitor.Place
+	g    *Guest
+	site trap.Site
 	// Yardstick is the path of the C event loop.
 	Yardstick string
 }
 
 // NewPrice prepares a guest for bench/price/event.
 func NewPrice(g *Guest, yardstick string) (*Price, error) {
-	trap, counters, err := g.trap()
+	site, err := g.site()
 	if err != nil {
 		return nil, err
 	}
-	return &Price{g: g, trap: trap, counters: counters, Yardstick: yardstick}, nil
+	return &Price{g: g, site: site, Yardstick: yardstick}, nil
 }
 
 // Release is the guest kernel's release.
@@ -139,9 +140,9 @@ func (p *Price) Sleep(ctx context.Context, d time.Duration) error { return sleep
 // config is a session that answers every event and observes next to nothing: the
 // loop alone is measured. The one observation that each session begins with falls
 // into the window; without a Kernel it looks at no task.
-func (p *Price) config(m monitor.Mechanism, d monitor.Driver) monitor.Config {
+func (p *Price) config(m trap.Mechanism, d driver.Driver) monitor.Config {
 	return monitor.Config{
-		Driver: d, Mechanism: m, Trap: p.trap, Counters: p.counters, Symbols: p.g.watchedKern,
+		Driver: d, Mechanism: m, Site: p.site, Symbols: p.g.watchedKern,
 		Thresholds: detect.DefaultThresholds(), Sample: 24 * time.Hour, Passes: -1, Now: now,
 	}
 }
@@ -158,8 +159,8 @@ func (p *Price) Ours(_ context.Context, mechanism string) (event.Loop, error) {
 	return p.ours(mechanism, p.g.watched)
 }
 
-func (p *Price) ours(mechanism string, d monitor.Driver) (event.Loop, error) {
-	m, err := monitor.FindMechanism(mechanism)
+func (p *Price) ours(mechanism string, d driver.Driver) (event.Loop, error) {
+	m, err := trap.Find(mechanism)
 	if err != nil {
 		return nil, err
 	}
@@ -172,7 +173,7 @@ func (p *Price) ours(mechanism string, d monitor.Driver) (event.Loop, error) {
 
 // Poll attaches a monitor that samples.
 func (p *Price) Poll(_ context.Context, every time.Duration) (event.Sampler, error) {
-	m, err := monitor.FindMechanism("poll")
+	m, err := trap.Find("poll")
 	if err != nil {
 		return nil, err
 	}
@@ -211,12 +212,12 @@ type pricedDriver struct {
 	s *sampler
 }
 
-func (d pricedDriver) State(vcpus []monitor.VCPUState) (monitor.DomainState, error) {
+func (d pricedDriver) State(vcpus []driver.VCPUState) (driver.DomainState, error) {
 	defer since(&d.s.state, tsc.Read())
 	return d.watched.State(vcpus)
 }
 
-func (d pricedDriver) Registers(i int, r *monitor.Registers) error {
+func (d pricedDriver) Registers(i int, r *driver.Registers) error {
 	defer since(&d.s.registers, tsc.Read())
 	return d.watched.Registers(i, r)
 }
@@ -250,12 +251,12 @@ func (p *Price) Reads() (*event.Reads, error) {
 		if err := vmidriver.Check(p.g.name, layout{p.g.profile}, p.g.kern); err != nil {
 			found = err.Error()
 		}
-		if err := d.CheckEvents(p.trap.GFN); err != nil {
+		if err := d.CheckEvents(p.site.GFN); err != nil {
 			reported = err.Error()
 		}
 	}
 	const each = 101
-	gpa := p.trap.GFN << 12
+	gpa := p.site.GFN << 12
 	var b [8]byte
 	var all [2][]uint64
 	for i := range 2 * each {
@@ -370,7 +371,7 @@ func (p *Price) stale() (stale bool, err error) {
 // Watch attaches a monitor as trials have it, for bench/price/misses, with so many
 // passes.
 func (p *Price) Watch(mechanism string, passes int, sample time.Duration) (misses.Watcher, error) {
-	m, err := monitor.FindMechanism(mechanism)
+	m, err := trap.Find(mechanism)
 	if err != nil {
 		return nil, err
 	}
@@ -400,8 +401,8 @@ func (p *Price) C(ctx context.Context, mechanism string) (event.Loop, error) {
 }
 
 func (p *Price) c(ctx context.Context, mechanism string, stamps int) (*process, error) {
-	cmd := exec.CommandContext(ctx, p.Yardstick, mechanism, strconv.Itoa(p.g.Domid), strconv.FormatUint(p.trap.GFN, 16),
-		strconv.FormatUint(p.trap.VA>>12, 16), strconv.Itoa(yardstickLimit), strconv.Itoa(stamps))
+	cmd := exec.CommandContext(ctx, p.Yardstick, mechanism, strconv.Itoa(p.g.Domid), strconv.FormatUint(p.site.GFN, 16),
+		strconv.FormatUint(p.site.VA>>12, 16), strconv.Itoa(yardstickLimit), strconv.Itoa(stamps))
 	// Not killed: it has to let go of the guest.
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	// It has no journal: it lets go of the guest itself when this process is killed.
@@ -442,7 +443,7 @@ func (q *process) Stop() (event.Counts, error) {
 
 // stampedRing takes the time at which the loop waits and works.
 type stampedRing struct {
-	monitor.Ring
+	driver.Ring
 	stamps *[]event.Instant
 }
 
@@ -455,7 +456,7 @@ func (r stampedRing) stamp(k event.InstantKind) {
 // stampedPuller is a stampedRing out of which events are taken.
 type stampedPuller struct {
 	stampedRing
-	monitor.Puller
+	driver.Puller
 }
 
 func (r stampedPuller) Wait(d time.Duration) error {
@@ -469,10 +470,10 @@ func (r stampedPuller) Wait(d time.Duration) error {
 // on.
 type stampedServer struct {
 	stampedRing
-	monitor.Server
+	driver.Server
 }
 
-func (r stampedServer) Serve(d time.Duration, handle func(*monitor.Event, *monitor.Response) error) (int, error) {
+func (r stampedServer) Serve(d time.Duration, handle func(*driver.Event, *driver.Response) error) (int, error) {
 	woke := false
 	wake := func() {
 		if !woke {
@@ -482,13 +483,13 @@ func (r stampedServer) Serve(d time.Duration, handle func(*monitor.Event, *monit
 	}
 	r.stamp(event.Sleeps)
 	defer wake()
-	return r.Server.Serve(d, func(ev *monitor.Event, resp *monitor.Response) error {
+	return r.Server.Serve(d, func(ev *driver.Event, resp *driver.Response) error {
 		wake()
 		return handle(ev, resp)
 	})
 }
 
-func (r stampedRing) SetAccess(v monitor.View, gfn uint64, a monitor.Access) error {
+func (r stampedRing) SetAccess(v driver.View, gfn uint64, a driver.Access) error {
 	r.stamp(event.CallBegin)
 	defer r.stamp(event.CallEnd)
 	return r.Ring.SetAccess(v, gfn, a)
@@ -502,20 +503,20 @@ func (r stampedPuller) Flush() error {
 }
 
 type stampedDriver struct {
-	monitor.Driver
+	driver.Driver
 	stamps *[]event.Instant
 }
 
-func (d stampedDriver) Listen() (monitor.Ring, error) {
+func (d stampedDriver) Listen() (driver.Ring, error) {
 	ring, err := d.Driver.Listen()
 	if err != nil {
 		return nil, err
 	}
 	r := stampedRing{ring, d.stamps}
 	switch x := ring.(type) {
-	case monitor.Puller:
+	case driver.Puller:
 		return stampedPuller{r, x}, nil
-	case monitor.Server:
+	case driver.Server:
 		return stampedServer{r, x}, nil
 	}
 	return r, nil

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	xc "hangbench/cgo/xenctrl"
-	"hangbench/monitor"
+	"hangbench/monitor/trap"
 )
 
 // Find returns the number of the domain of that name or number.
@@ -145,7 +145,7 @@ func (h *Host) Recover(domid int, force bool) (r Recovered, err error) {
 }
 
 // leftover is what a journal says there is to undo.
-func leftover(c monitor.Changes) xc.Leftover {
+func leftover(c trap.Changes) xc.Leftover {
 	left := xc.Leftover{Restricted: c.Restricted, Added: c.Added, Unpause: !c.Paused}
 	for _, p := range c.Patched {
 		left.Patched = append(left.Patched, xc.Patched{GPA: p.GPA, Old: p.Original, By: p.Patched})

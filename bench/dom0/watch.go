@@ -7,12 +7,13 @@ import (
 
 	"hangbench/monitor"
 	"hangbench/monitor/detect"
+	"hangbench/monitor/trap"
 )
 
 // Watch monitors the guest until ctx ends, and tells what it finds. Attached is
 // called once the trap is set. That ctx ended is no error; a monitor that ended
 // by itself is, and wraps monitor.ErrGone if the guest was being destroyed.
-func (g *Guest) Watch(ctx context.Context, m monitor.Mechanism, t detect.Thresholds, sample time.Duration, attached func(), tell func(monitor.News)) (monitor.Counters, error) {
+func (g *Guest) Watch(ctx context.Context, m trap.Mechanism, t detect.Thresholds, sample time.Duration, attached func(), tell func(monitor.News)) (monitor.Counters, error) {
 	// The session's thread must not wait for whoever listens.
 	news := make(chan monitor.News, 64)
 	lost := 0

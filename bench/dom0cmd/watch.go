@@ -18,6 +18,7 @@ import (
 	"hangbench/bench/exit"
 	"hangbench/monitor"
 	"hangbench/monitor/detect"
+	"hangbench/monitor/trap"
 )
 
 // WatchHelp is the description of the command watch.
@@ -49,11 +50,11 @@ func (w *Watch) AddFlags(f *pflag.FlagSet) {
 }
 
 // check returns the mechanism to watch with.
-func (w *Watch) check() (monitor.Mechanism, error) {
+func (w *Watch) check() (trap.Mechanism, error) {
 	if err := CheckDriver(w.driver); err != nil {
-		return monitor.Mechanism{}, err
+		return trap.Mechanism{}, err
 	}
-	m, err := monitor.FindMechanism(w.mechanism)
+	m, err := trap.Find(w.mechanism)
 	switch {
 	case err != nil:
 		return m, exit.UsageError{Err: err}

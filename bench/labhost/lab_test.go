@@ -15,7 +15,7 @@ import (
 	"hangbench/bench/plan"
 	"hangbench/bench/run"
 	"hangbench/guests/lab"
-	"hangbench/monitor"
+	"hangbench/monitor/trap"
 	"hangbench/results"
 	"hangbench/scenarios"
 	"hangbench/scenarios/suites"
@@ -86,7 +86,7 @@ func suitePlan(t *testing.T, name string) (*suites.Suite, []plan.Trial) {
 	for _, s := range scenarios.All() {
 		v.Scenarios = append(v.Scenarios, s.ID)
 	}
-	for _, m := range monitor.Mechanisms() {
+	for _, m := range trap.Mechanisms() {
 		v.Mechanisms = append(v.Mechanisms, m.Name)
 	}
 	s, err := suites.Load(name, v)
@@ -275,7 +275,7 @@ func TestKill(t *testing.T) {
 			t.Fatal(err)
 		}
 		n := args[1]
-		for _, mech := range monitor.Mechanisms() {
+		for _, mech := range trap.Mechanisms() {
 			found := false
 			for line := range strings.Lines(out.Text) {
 				f := strings.Fields(line)

@@ -12,7 +12,7 @@ import (
 	"hangbench/bench/plan"
 	"hangbench/bench/price/event"
 	"hangbench/guests/lab"
-	"hangbench/monitor"
+	"hangbench/monitor/trap"
 	"hangbench/results"
 )
 
@@ -31,7 +31,7 @@ func TestLibVMI(t *testing.T) {
 	ctx, h, _ := openLabWith(t, vmi)
 	_, ci := ciPlan(t)
 	deadlock := ci[slices.IndexFunc(ci, func(p plan.Trial) bool { return p.Scenario == "spinlock-deadlock" })]
-	for _, m := range monitor.Mechanisms() {
+	for _, m := range trap.Mechanisms() {
 		if !m.Watches() {
 			continue
 		}

@@ -7,6 +7,7 @@ import (
 	"hangbench/guests/beat"
 	"hangbench/monitor"
 	"hangbench/monitor/detect"
+	"hangbench/monitor/trap"
 	"hangbench/scenarios/inject"
 )
 
@@ -16,7 +17,7 @@ type Env struct {
 	Host  Host
 	Guest Guest
 	// Attach starts a monitor with the mechanism. It is not called for none.
-	Attach func(monitor.Mechanism, detect.Thresholds, time.Duration) (Watcher, error)
+	Attach func(trap.Mechanism, detect.Thresholds, time.Duration) (Watcher, error)
 	// NeighbourAlarms are the alarms about neighbours of the guest, which are healthy,
 	// of the monitor that was detached last; nil if there are no neighbours.
 	NeighbourAlarms func() []monitor.Alarm
@@ -40,7 +41,7 @@ type Host interface {
 	CPUTime() (int64, error)
 	// Trace starts to count the EPT violations of the guest, which the mechanism
 	// watches or will watch.
-	Trace(m monitor.Mechanism) (Tracer, error)
+	Trace(m trap.Mechanism) (Tracer, error)
 }
 
 // Tracer counts EPT violations until it is stopped.

@@ -12,6 +12,7 @@ import (
 	"hangbench/guests/beat"
 	"hangbench/monitor"
 	"hangbench/monitor/detect"
+	"hangbench/monitor/trap"
 )
 
 var _ Watcher = (*monitor.Session)(nil)
@@ -124,7 +125,7 @@ func newWorld(t *testing.T) *world {
 func (w *world) env() Env {
 	return Env{
 		Host: w, Guest: w, Log: w,
-		Attach: func(m monitor.Mechanism, t detect.Thresholds, sample time.Duration) (Watcher, error) {
+		Attach: func(m trap.Mechanism, t detect.Thresholds, sample time.Duration) (Watcher, error) {
 			w.call("attach %s spin=%v sample=%v", m.Name, t.Spin, sample)
 			if w.attachErr != nil {
 				return nil, w.attachErr
@@ -146,7 +147,7 @@ func (w *world) Kind() string { return "lab" }
 // CPUTime says that the control domain uses a hundredth of a CPU.
 func (w *world) CPUTime() (int64, error) { return w.now / 100, w.cpuTimeErr }
 
-func (w *world) Trace(monitor.Mechanism) (Tracer, error) {
+func (w *world) Trace(trap.Mechanism) (Tracer, error) {
 	w.call("trace")
 	return tracer{w}, w.traceErr
 }

@@ -13,6 +13,7 @@ import (
 	"hangbench/guests/watchdog"
 	"hangbench/monitor"
 	"hangbench/monitor/detect"
+	"hangbench/monitor/trap"
 	"hangbench/results"
 	"hangbench/scenarios"
 	"hangbench/scenarios/inject"
@@ -86,7 +87,7 @@ func Run(ctx context.Context, p plan.Trial, env Env) (results.Trial, error) {
 	if err != nil {
 		return rec, err
 	}
-	mech, err := monitor.FindMechanism(p.Mechanism)
+	mech, err := trap.Find(p.Mechanism)
 	if err != nil {
 		return rec, err
 	}
@@ -117,7 +118,7 @@ type run struct {
 	p    plan.Trial
 	env  Env
 	sc   scenarios.Scenario
-	mech monitor.Mechanism
+	mech trap.Mechanism
 	rec  *results.Trial
 
 	watcher Watcher

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"slices"
 
-	"hangbench/monitor"
+	"hangbench/monitor/driver"
 )
 
 // Where the synthetic guest has its things. Addresses of symbols are as linked.
@@ -320,8 +320,8 @@ func (g *fakeGuest) waits(waiter, owner int) {
 
 // registers are those of a vCPU in the kernel; user is one in user space with
 // page-table isolation.
-func (g *fakeGuest) registers(user bool) monitor.Registers {
-	r := monitor.Registers{CR3: processRoot | 0x801, LSTAR: fakeSymbols["entry_SYSCALL_64"] + g.slide, IDTBase: idtArea}
+func (g *fakeGuest) registers(user bool) driver.Registers {
+	r := driver.Registers{CR3: processRoot | 0x801, LSTAR: fakeSymbols["entry_SYSCALL_64"] + g.slide, IDTBase: idtArea}
 	if user {
 		r.CR3 |= 0x1000
 		r.UserMode = true

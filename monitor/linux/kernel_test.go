@@ -12,6 +12,7 @@ import (
 
 	"hangbench/monitor"
 	"hangbench/monitor/detect"
+	"hangbench/monitor/driver"
 )
 
 var _ interface {
@@ -81,27 +82,27 @@ func TestOpenWitnesses(t *testing.T) {
 	idt := uint64(0x27000 + 16*pageFault)
 	for _, tt := range []struct {
 		name    string
-		change  func(g *fakeGuest, r *monitor.Registers)
+		change  func(g *fakeGuest, r *driver.Registers)
 		without string
 		fails   string // part of the error, empty for none
 	}{
-		{"no LSTAR", func(g *fakeGuest, r *monitor.Registers) { r.LSTAR = 0 }, "", ""},
-		{"no interrupt table", func(g *fakeGuest, r *monitor.Registers) { r.IDTBase = 0 }, "", ""},
-		{"neither", func(g *fakeGuest, r *monitor.Registers) { r.IDTBase, r.LSTAR = 0, 0 }, "", "no witness"},
-		{"they disagree", func(g *fakeGuest, r *monitor.Registers) { r.LSTAR += 2 << 20 }, "", "disagree"},
-		{"not aligned", func(g *fakeGuest, r *monitor.Registers) { r.LSTAR += 0x1000; r.IDTBase = 0 }, "", "no distance"},
-		{"too far", func(g *fakeGuest, r *monitor.Registers) { r.LSTAR -= 1 << 30; r.IDTBase = 0 }, "", "no distance"},
-		{"both lie", func(g *fakeGuest, r *monitor.Registers) { r.LSTAR += 2 << 20; r.IDTBase = 0 }, "", "do not fit"},
-		{"no gate", func(g *fakeGuest, r *monitor.Registers) { g.write(idt+5, []byte{0}); r.LSTAR = 0 }, "", "is no gate"},
-		{"another kernel", func(g *fakeGuest, r *monitor.Registers) { g.write(phys(fakeSymbols["linux_banner"]+14), []byte{'7'}) }, "", "do not fit"},
-		{"no page tables", func(g *fakeGuest, r *monitor.Registers) { r.CR3 = 0 }, "", "no page tables yet"},
-		{"garbage as root", func(g *fakeGuest, r *monitor.Registers) { r.CR3 = stackPhys }, "", "not mapped"},
-		{"root outside memory", func(g *fakeGuest, r *monitor.Registers) { r.CR3 = 1 << 45 }, "", "cannot be mapped"},
-		{"kernel root garbled", func(g *fakeGuest, r *monitor.Registers) { g.entry(phys(fakeSymbols["init_top_pgt"])+8*511, 0) }, "", ""},
-		{"no banner symbol", func(g *fakeGuest, r *monitor.Registers) {}, "linux_banner", "linux_banner"},
-		{"no run queues", func(g *fakeGuest, r *monitor.Registers) {}, "runqueues", "runqueues"},
-		{"no field", func(g *fakeGuest, r *monitor.Registers) {}, "task_struct.pid", "task_struct.pid"},
-		{"run queue in user space", func(g *fakeGuest, r *monitor.Registers) { g.u64(fakeSymbols["__per_cpu_offset"], 0x1000) }, "", "run queue of CPU 0"},
+		{"no LSTAR", func(g *fakeGuest, r *driver.Registers) { r.LSTAR = 0 }, "", ""},
+		{"no interrupt table", func(g *fakeGuest, r *driver.Registers) { r.IDTBase = 0 }, "", ""},
+		{"neither", func(g *fakeGuest, r *driver.Registers) { r.IDTBase, r.LSTAR = 0, 0 }, "", "no witness"},
+		{"they disagree", func(g *fakeGuest, r *driver.Registers) { r.LSTAR += 2 << 20 }, "", "disagree"},
+		{"not aligned", func(g *fakeGuest, r *driver.Registers) { r.LSTAR += 0x1000; r.IDTBase = 0 }, "", "no distance"},
+		{"too far", func(g *fakeGuest, r *driver.Registers) { r.LSTAR -= 1 << 30; r.IDTBase = 0 }, "", "no distance"},
+		{"both lie", func(g *fakeGuest, r *driver.Registers) { r.LSTAR += 2 << 20; r.IDTBase = 0 }, "", "do not fit"},
+		{"no gate", func(g *fakeGuest, r *driver.Registers) { g.write(idt+5, []byte{0}); r.LSTAR = 0 }, "", "is no gate"},
+		{"another kernel", func(g *fakeGuest, r *driver.Registers) { g.write(phys(fakeSymbols["linux_banner"]+14), []byte{'7'}) }, "", "do not fit"},
+		{"no page tables", func(g *fakeGuest, r *driver.Registers) { r.CR3 = 0 }, "", "no page tables yet"},
+		{"garbage as root", func(g *fakeGuest, r *driver.Registers) { r.CR3 = stackPhys }, "", "not mapped"},
+		{"root outside memory", func(g *fakeGuest, r *driver.Registers) { r.CR3 = 1 << 45 }, "", "cannot be mapped"},
+		{"kernel root garbled", func(g *fakeGuest, r *driver.Registers) { g.entry(phys(fakeSymbols["init_top_pgt"])+8*511, 0) }, "", ""},
+		{"no banner symbol", func(g *fakeGuest, r *driver.Registers) {}, "linux_banner", "linux_banner"},
+		{"no run queues", func(g *fakeGuest, r *driver.Registers) {}, "runqueues", "runqueues"},
+		{"no field", func(g *fakeGuest, r *driver.Registers) {}, "task_struct.pid", "task_struct.pid"},
+		{"run queue in user space", func(g *fakeGuest, r *driver.Registers) { g.u64(fakeSymbols["__per_cpu_offset"], 0x1000) }, "", "run queue of CPU 0"},
 	} {
 		g := newFakeGuest(slid)
 		r := g.registers(false)
@@ -121,7 +122,7 @@ func TestOpenWitnesses(t *testing.T) {
 		t.Error("opened without a vCPU")
 	}
 	// One vCPU that knows nothing yet does not hide the other.
-	if _, err := Open(g, fakeLayout{nil, fakeBanner}, monitor.Registers{}, g.registers(true)); err != nil {
+	if _, err := Open(g, fakeLayout{nil, fakeBanner}, driver.Registers{}, g.registers(true)); err != nil {
 		t.Error(err)
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 
-	"hangbench/monitor"
+	"hangbench/monitor/driver"
 )
 
 // Kernel is the kernel of a running guest. It implements monitor.Kernel and
@@ -68,7 +68,7 @@ var ErrBooting = errors.New("the kernel is in its early boot and cannot be read 
 // With page-table isolation the CR3 of a vCPU in user space is the root without
 // the kernel, one page above the one with it. From the one with it the kernel's
 // own root is found, which no process takes along when it ends.
-func Open(mem Memory, layout Layout, regs ...monitor.Registers) (*Kernel, error) {
+func Open(mem Memory, layout Layout, regs ...driver.Registers) (*Kernel, error) {
 	if len(regs) == 0 || len(regs) > maxCPUs {
 		return nil, fmt.Errorf("open the guest's kernel: registers of %d vCPUs, want 1 to %d", len(regs), maxCPUs)
 	}
@@ -110,7 +110,7 @@ func (k *Kernel) earlyBoot() bool {
 }
 
 // find finds slide and page tables from the registers of one vCPU.
-func (k *Kernel) find(r *monitor.Registers) error {
+func (k *Kernel) find(r *driver.Registers) error {
 	if r.CR3&addrMask == 0 {
 		return errors.New("it has no page tables yet")
 	}
@@ -159,7 +159,7 @@ func (k *Kernel) find(r *monitor.Registers) error {
 const pageFault = 14
 
 // findSlide asks LSTAR and the interrupt table.
-func (k *Kernel) findSlide(s *Space, r *monitor.Registers) (uint64, error) {
+func (k *Kernel) findSlide(s *Space, r *driver.Registers) (uint64, error) {
 	var errs []error
 	check := func(witness string, va uint64, names ...string) (uint64, bool) {
 		for _, name := range names {

@@ -8,14 +8,15 @@ import (
 
 	"hangbench/bench/price/event"
 	"hangbench/monitor"
+	"hangbench/monitor/trap"
 )
 
 // Mechanisms returns the mechanisms that can miss something: all that trap. The
 // others count nothing of their own.
 func Mechanisms() []string {
 	var names []string
-	for _, m := range monitor.Mechanisms() {
-		if m.Watches() && m.Name != "poll" {
+	for _, m := range trap.Mechanisms() {
+		if m.Watches() && !m.Polls {
 			names = append(names, m.Name)
 		}
 	}

@@ -9,7 +9,7 @@ import (
 
 	vmi "hangbench/cgo/libvmi"
 	xc "hangbench/cgo/xenctrl"
-	"hangbench/monitor"
+	"hangbench/monitor/driver"
 	xcdriver "hangbench/monitor/driver/xenctrl"
 )
 
@@ -27,7 +27,7 @@ type guest interface {
 	RemoveFrame(gfn uint64) error
 }
 
-// Driver is one guest through LibVMI. It implements monitor.Driver.
+// Driver is one guest through LibVMI. It implements driver.Driver.
 type Driver struct {
 	open  func(events bool) (*vmi.VMI, error)
 	limit func() error // sets the guest's limit of memory as it was
@@ -97,27 +97,21 @@ func (d *Driver) Name() string { return "libvmi" }
 // VCPUs returns the number of vCPUs, online or not.
 func (d *Driver) VCPUs() int { return d.state.VCPUs() }
 
-// Domain returns the state of the guest as a whole. (libxenctrl: LibVMI does not
-// say why a guest ended)
-func (d *Driver) Domain() (monitor.DomainState, error) { return d.state.Domain() }
-
-// VCPU returns the scheduling state of a vCPU. (libxenctrl: LibVMI has none)
-func (d *Driver) VCPU(i int) (monitor.VCPUState, error) { return d.state.VCPU(i) }
-
-// State returns both at once. (libxenctrl)
-func (d *Driver) State(vcpus []monitor.VCPUState) (monitor.DomainState, error) {
+// State asks libxenctrl: LibVMI does not tell why a guest ended, nor the scheduling
+// state of a vCPU.
+func (d *Driver) State(vcpus []driver.VCPUState) (driver.DomainState, error) {
 	return d.state.State(vcpus)
 }
 
 // Registers reads the registers of a vCPU.
-func (d *Driver) Registers(i int, r *monitor.Registers) error {
+func (d *Driver) Registers(i int, r *driver.Registers) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err := d.mem.Registers(i, &d.regs); err != nil {
 		return err
 	}
 	x := &d.regs
-	*r = monitor.Registers{RIP: x.RIP, RSP: x.RSP, RFLAGS: x.RFLAGS, CR3: x.CR3, CR4: x.CR4,
+	*r = driver.Registers{RIP: x.RIP, RSP: x.RSP, RFLAGS: x.RFLAGS, CR3: x.CR3, CR4: x.CR4,
 		LSTAR: x.LSTAR, IDTBase: x.IDTBase, GSBase: x.GSBase, UserMode: x.CPL == 3,
 		General: [15]uint64{x.RAX, x.RBX, x.RCX, x.RDX, x.RSI, x.RDI, x.RBP, x.R8, x.R9, x.R10, x.R11, x.R12, x.R13, x.R14, x.R15}}
 	return nil
@@ -182,7 +176,7 @@ func (d *Driver) WritePhysical(gpa uint64, b []byte) error {
 const maxWait = 50 * time.Millisecond
 
 // Listen opens the guest's event ring.
-func (d *Driver) Listen() (monitor.Ring, error) {
+func (d *Driver) Listen() (driver.Ring, error) {
 	v, err := d.open(true)
 	if err != nil {
 		return nil, errors.Join(err, d.busy())
@@ -207,7 +201,7 @@ func (d *Driver) busy() error {
 	return nil
 }
 
-// ring implements monitor.Ring and monitor.Server. What makes events is turned
+// ring implements driver.Ring and driver.Server. What makes events is turned
 // off where the monitor says so, but the handlers stay until Close: LibVMI leaves
 // a vCPU waiting for good whose event it has no handler for, and the monitor
 // answers open events last.
@@ -219,11 +213,11 @@ type ring struct {
 
 	steps, breakpoints, unemulated, cr3 *vmi.Registration
 
-	handle func(*monitor.Event, *monitor.Response) error
+	handle func(*driver.Event, *driver.Response) error
 	events int
 	err    error
-	ev     monitor.Event
-	resp   monitor.Response
+	ev     driver.Event
+	resp   driver.Response
 	panic  any
 }
 
@@ -232,7 +226,7 @@ func (r *ring) Wake() { r.woken.Store(true) }
 
 // Serve waits for events for up to d, rounded up to milliseconds, and has handle
 // answer them.
-func (r *ring) Serve(d time.Duration, handle func(*monitor.Event, *monitor.Response) error) (int, error) {
+func (r *ring) Serve(d time.Duration, handle func(*driver.Event, *driver.Response) error) (int, error) {
 	if r.woken.Swap(false) {
 		d = 0
 	}
@@ -258,33 +252,33 @@ func (r *ring) event(e *vmi.Event) (out vmi.Response) {
 	}()
 	r.events++
 	fromVMI(e, &r.ev)
-	r.resp = monitor.Response{}
+	r.resp = driver.Response{}
 	if r.err = r.handle(&r.ev, &r.resp); r.err != nil {
 		return out
 	}
 	return toVMI(&r.resp)
 }
 
-func fromVMI(e *vmi.Event, ev *monitor.Event) {
-	*ev = monitor.Event{VCPU: e.VCPU, View: monitor.View(e.View), GFN: e.GFN, Offset: e.Offset, RIP: e.RIP, RFLAGS: e.RFLAGS, CR3: e.CR3}
+func fromVMI(e *vmi.Event, ev *driver.Event) {
+	*ev = driver.Event{VCPU: e.VCPU, View: driver.View(e.View), GFN: e.GFN, Offset: e.Offset, RIP: e.RIP, RFLAGS: e.RFLAGS, CR3: e.CR3}
 	switch e.Kind {
 	case vmi.KindMemory:
-		ev.Kind = monitor.EventAccess
+		ev.Kind = driver.EventAccess
 		ev.Write, ev.Execute = e.Access&vmi.TrapWrite != 0, e.Access&vmi.TrapExec != 0
 	case vmi.KindSingleStep:
-		ev.Kind = monitor.EventStep
+		ev.Kind = driver.EventStep
 	case vmi.KindBreakpoint:
-		ev.Kind = monitor.EventBreakpoint
+		ev.Kind = driver.EventBreakpoint
 	case vmi.KindFailedEmulation:
-		ev.Kind = monitor.EventUnemulated
+		ev.Kind = driver.EventUnemulated
 	case vmi.KindRegister:
 		if e.Reg == vmi.CR3 {
-			ev.Kind, ev.CR3 = monitor.EventCR3, e.Value
+			ev.Kind, ev.CR3 = driver.EventCR3, e.Value
 		}
 	}
 }
 
-func toVMI(r *monitor.Response) vmi.Response {
+func toVMI(r *driver.Response) vmi.Response {
 	return vmi.Response{
 		ToggleStep: r.ToggleStep, SetView: r.SwitchView, View: vmi.View(r.View),
 		FastStep: r.FastStep, NextView: vmi.View(r.StepView), Emulate: r.Emulate, Reinject: r.Reinject,
@@ -294,15 +288,15 @@ func toVMI(r *monitor.Response) vmi.Response {
 // Full is 0: LibVMI does not tell.
 func (r *ring) Full() uint64 { return 0 }
 
-// traps is indexed by monitor.Access: what traps, where LibVMI is asked.
-var traps = [...]vmi.Trap{monitor.AccessRWX: vmi.TrapNone, monitor.AccessRW: vmi.TrapExec, monitor.AccessRX: vmi.TrapWrite, monitor.AccessX: vmi.TrapRead | vmi.TrapWrite}
+// traps is indexed by driver.Access: what traps, where LibVMI is asked.
+var traps = [...]vmi.Trap{driver.AccessRWX: vmi.TrapNone, driver.AccessRW: vmi.TrapExec, driver.AccessRX: vmi.TrapWrite, driver.AccessX: vmi.TrapRead | vmi.TrapWrite}
 
-func (r *ring) SetAccess(v monitor.View, gfn uint64, a monitor.Access) error {
+func (r *ring) SetAccess(v driver.View, gfn uint64, a driver.Access) error {
 	return r.v.SetTrap(gfn, traps[a], vmi.View(v))
 }
 
 // Access asks libxenctrl: LibVMI cannot tell.
-func (r *ring) Access(v monitor.View, gfn uint64) (monitor.Access, error) {
+func (r *ring) Access(v driver.View, gfn uint64) (driver.Access, error) {
 	return xcdriver.ReadAccess(r.d.dom, v, gfn)
 }
 
@@ -364,19 +358,19 @@ func (r *ring) EnableCR3(on bool, ignore uint64) error {
 	return errors.Join(err, r.d.Unpause())
 }
 
-func (r *ring) EnableViews(on bool) error        { return r.v.EnableViews(on) }
-func (r *ring) DestroyView(v monitor.View) error { return r.v.DestroyView(vmi.View(v)) }
-func (r *ring) SwitchAll(v monitor.View) error   { return r.v.SwitchView(vmi.View(v)) }
+func (r *ring) EnableViews(on bool) error       { return r.v.EnableViews(on) }
+func (r *ring) DestroyView(v driver.View) error { return r.v.DestroyView(vmi.View(v)) }
+func (r *ring) SwitchAll(v driver.View) error   { return r.v.SwitchView(vmi.View(v)) }
 
-func (r *ring) CreateView() (monitor.View, error) {
+func (r *ring) CreateView() (driver.View, error) {
 	v, err := r.v.CreateView()
-	return monitor.View(v), err
+	return driver.View(v), err
 }
 
 // CurrentView asks libxenctrl: LibVMI cannot tell.
-func (r *ring) CurrentView(vcpu int) (monitor.View, error) {
+func (r *ring) CurrentView(vcpu int) (driver.View, error) {
 	v, err := r.d.dom.VCPUView(vcpu)
-	return monitor.View(v), err
+	return driver.View(v), err
 }
 
 // Frames are the memory instance's: it reads and writes them.
@@ -402,7 +396,7 @@ func (r *ring) RemoveFrame(gfn uint64) error {
 	return r.d.mem.RemoveFrame(gfn)
 }
 
-func (r *ring) Remap(v monitor.View, from, to uint64) error {
+func (r *ring) Remap(v driver.View, from, to uint64) error {
 	if err := r.v.ChangeGFN(vmi.View(v), from, to); err != nil {
 		return fmt.Errorf("show frame %#x as %#x: %w", to, from, err)
 	}

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	vmi "hangbench/cgo/libvmi"
-	"hangbench/monitor"
+	"hangbench/monitor/driver"
 )
 
 // cached behaves as LibVMI's memory does: what was mapped once, or could not be,
@@ -104,19 +104,19 @@ func TestComesBack(t *testing.T) {
 func TestEvent(t *testing.T) {
 	for _, x := range []struct {
 		in   vmi.Event
-		want monitor.Event
+		want driver.Event
 	}{
 		{vmi.Event{Kind: vmi.KindMemory, VCPU: 1, View: 2, GFN: 3, Offset: 4, Access: vmi.TrapWrite, RIP: 5, RFLAGS: 6, CR3: 7},
-			monitor.Event{Kind: monitor.EventAccess, VCPU: 1, View: 2, GFN: 3, Offset: 4, Write: true, RIP: 5, RFLAGS: 6, CR3: 7}},
-		{vmi.Event{Kind: vmi.KindMemory, Access: vmi.TrapExec}, monitor.Event{Kind: monitor.EventAccess, Execute: true}},
-		{vmi.Event{Kind: vmi.KindRegister, Reg: vmi.CR3, Value: 8, CR3: 7}, monitor.Event{Kind: monitor.EventCR3, CR3: 8}},
-		{vmi.Event{Kind: vmi.KindRegister, Reg: vmi.CR4, Value: 8, CR3: 7}, monitor.Event{Kind: monitor.EventOther, CR3: 7}},
-		{vmi.Event{Kind: vmi.KindSingleStep}, monitor.Event{Kind: monitor.EventStep}},
-		{vmi.Event{Kind: vmi.KindBreakpoint}, monitor.Event{Kind: monitor.EventBreakpoint}},
-		{vmi.Event{Kind: vmi.KindFailedEmulation}, monitor.Event{Kind: monitor.EventUnemulated}},
-		{vmi.Event{Kind: vmi.KindGuestRequest}, monitor.Event{}},
+			driver.Event{Kind: driver.EventAccess, VCPU: 1, View: 2, GFN: 3, Offset: 4, Write: true, RIP: 5, RFLAGS: 6, CR3: 7}},
+		{vmi.Event{Kind: vmi.KindMemory, Access: vmi.TrapExec}, driver.Event{Kind: driver.EventAccess, Execute: true}},
+		{vmi.Event{Kind: vmi.KindRegister, Reg: vmi.CR3, Value: 8, CR3: 7}, driver.Event{Kind: driver.EventCR3, CR3: 8}},
+		{vmi.Event{Kind: vmi.KindRegister, Reg: vmi.CR4, Value: 8, CR3: 7}, driver.Event{Kind: driver.EventOther, CR3: 7}},
+		{vmi.Event{Kind: vmi.KindSingleStep}, driver.Event{Kind: driver.EventStep}},
+		{vmi.Event{Kind: vmi.KindBreakpoint}, driver.Event{Kind: driver.EventBreakpoint}},
+		{vmi.Event{Kind: vmi.KindFailedEmulation}, driver.Event{Kind: driver.EventUnemulated}},
+		{vmi.Event{Kind: vmi.KindGuestRequest}, driver.Event{}},
 	} {
-		var got monitor.Event
+		var got driver.Event
 		if fromVMI(&x.in, &got); got != x.want {
 			t.Errorf("%+v: %+v, want %+v", x.in, got, x.want)
 		}
@@ -124,7 +124,7 @@ func TestEvent(t *testing.T) {
 }
 
 func TestResponse(t *testing.T) {
-	in := monitor.Response{ToggleStep: true, SwitchView: true, View: 1, FastStep: true, StepView: 2, Emulate: true, Reinject: true}
+	in := driver.Response{ToggleStep: true, SwitchView: true, View: 1, FastStep: true, StepView: 2, Emulate: true, Reinject: true}
 	want := vmi.Response{ToggleStep: true, SetView: true, View: 1, FastStep: true, NextView: 2, Emulate: true, Reinject: true}
 	if got := toVMI(&in); got != want {
 		t.Errorf("%+v, want %+v", got, want)
@@ -135,7 +135,7 @@ func TestResponse(t *testing.T) {
 // events after it.
 func TestHandlerPanics(t *testing.T) {
 	calls := 0
-	r := &ring{handle: func(*monitor.Event, *monitor.Response) error { calls++; panic("boo") }}
+	r := &ring{handle: func(*driver.Event, *driver.Response) error { calls++; panic("boo") }}
 	for range 2 {
 		if out := r.event(&vmi.Event{Kind: vmi.KindMemory}); out != (vmi.Response{}) {
 			t.Errorf("answered %+v", out)

@@ -11,10 +11,10 @@ import (
 	"time"
 
 	xc "hangbench/cgo/xenctrl"
-	"hangbench/monitor"
+	"hangbench/monitor/driver"
 )
 
-// Driver is one guest through libxenctrl. It implements monitor.Driver.
+// Driver is one guest through libxenctrl. It implements driver.Driver.
 type Driver struct {
 	dom   xc.Domain
 	vcpus int
@@ -56,17 +56,8 @@ func (d *Driver) Name() string { return "xenctrl" }
 // VCPUs returns the number of vCPUs, online or not.
 func (d *Driver) VCPUs() int { return d.vcpus }
 
-// Domain returns the state of the guest as a whole.
-func (d *Driver) Domain() (monitor.DomainState, error) {
-	info, err := d.dom.Info()
-	if err != nil {
-		return monitor.DomainState{}, err
-	}
-	return domainState(&info), nil
-}
-
-func domainState(info *xc.DomainInfo) monitor.DomainState {
-	st := monitor.DomainState{Paused: info.Paused, Dying: info.Dying}
+func domainState(info *xc.DomainInfo) driver.DomainState {
+	st := driver.DomainState{Paused: info.Paused, Dying: info.Dying}
 	if info.Shutdown {
 		st.Shutdown = info.ShutdownReason.String()
 	}
@@ -75,17 +66,17 @@ func domainState(info *xc.DomainInfo) monitor.DomainState {
 
 // State fills vcpus with the states of the first vCPUs and returns the guest's.
 // Of a guest with one vCPU Xen tells both at once.
-func (d *Driver) State(vcpus []monitor.VCPUState) (monitor.DomainState, error) {
+func (d *Driver) State(vcpus []driver.VCPUState) (driver.DomainState, error) {
 	info, err := d.dom.Info()
 	if err != nil {
-		return monitor.DomainState{}, err
+		return driver.DomainState{}, err
 	}
 	if d.vcpus == 1 && len(vcpus) == 1 {
 		vcpus[0] = onlyVCPU(&info)
 		return domainState(&info), nil
 	}
 	for i := range vcpus {
-		if vcpus[i], err = d.VCPU(i); err != nil {
+		if vcpus[i], err = d.vcpu(i); err != nil {
 			return domainState(&info), fmt.Errorf("vCPU %d: %w", i, err)
 		}
 	}
@@ -94,27 +85,27 @@ func (d *Driver) State(vcpus []monitor.VCPUState) (monitor.DomainState, error) {
 
 // onlyVCPU is the state of the vCPU of a guest that has one. Xen calls a guest
 // blocked if all vCPUs that are online are.
-func onlyVCPU(info *xc.DomainInfo) monitor.VCPUState {
+func onlyVCPU(info *xc.DomainInfo) driver.VCPUState {
 	online := info.VCPUs == 1
-	return monitor.VCPUState{Online: online, Blocked: online && info.Blocked, Running: info.Running, CPUTimeNS: info.CPUTime_ns}
+	return driver.VCPUState{Online: online, Blocked: online && info.Blocked, Running: info.Running, CPUTimeNS: info.CPUTime_ns}
 }
 
-// VCPU returns the scheduling state of a vCPU.
-func (d *Driver) VCPU(i int) (monitor.VCPUState, error) {
+// vcpu returns the scheduling state of a vCPU.
+func (d *Driver) vcpu(i int) (driver.VCPUState, error) {
 	v, err := d.dom.VCPU(i)
 	if err != nil {
-		return monitor.VCPUState{}, err
+		return driver.VCPUState{}, err
 	}
-	return monitor.VCPUState{Online: v.Online, Blocked: v.Blocked, Running: v.Running, CPUTimeNS: v.CPUTime_ns}, nil
+	return driver.VCPUState{Online: v.Online, Blocked: v.Blocked, Running: v.Running, CPUTimeNS: v.CPUTime_ns}, nil
 }
 
 // Registers reads the registers of a vCPU.
-func (d *Driver) Registers(i int, r *monitor.Registers) error {
+func (d *Driver) Registers(i int, r *driver.Registers) error {
 	if err := d.dom.Registers(i, &d.regs); err != nil {
 		return err
 	}
 	x := &d.regs
-	*r = monitor.Registers{RIP: x.RIP, RSP: x.RSP, RFLAGS: x.RFLAGS, CR3: x.CR3, CR4: x.CR4,
+	*r = driver.Registers{RIP: x.RIP, RSP: x.RSP, RFLAGS: x.RFLAGS, CR3: x.CR3, CR4: x.CR4,
 		LSTAR: x.LSTAR, IDTBase: x.IDTBase, GSBase: x.GSBase, UserMode: x.CPL() == 3,
 		General: [15]uint64{x.RAX, x.RBX, x.RCX, x.RDX, x.RSI, x.RDI, x.RBP, x.R8, x.R9, x.R10, x.R11, x.R12, x.R13, x.R14, x.R15}}
 	return nil
@@ -166,7 +157,7 @@ func (d *Driver) WritePhysical(gpa uint64, b []byte) error {
 }
 
 // Listen opens the guest's event ring.
-func (d *Driver) Listen() (monitor.Ring, error) {
+func (d *Driver) Listen() (driver.Ring, error) {
 	m, err := d.dom.EnableMonitor()
 	if err != nil {
 		return nil, err
@@ -174,7 +165,7 @@ func (d *Driver) Listen() (monitor.Ring, error) {
 	return &ring{m: m, dom: d.dom, mem: d.mem}, nil
 }
 
-// ring implements monitor.Ring.
+// ring implements driver.Ring.
 type ring struct {
 	m    *xc.Monitor
 	dom  xc.Domain
@@ -190,33 +181,33 @@ func (r *ring) Wait(d time.Duration) error {
 
 func (r *ring) Wake() { r.m.Interrupt() }
 
-func (r *ring) Next(ev *monitor.Event) (bool, error) {
+func (r *ring) Next(ev *driver.Event) (bool, error) {
 	if !r.m.Next(&r.ev) {
 		return false, r.m.Err()
 	}
-	*ev = monitor.Event{VCPU: r.ev.VCPU, GFN: r.ev.GFN, Offset: r.ev.Offset, RIP: r.ev.Regs.RIP, RSP: r.ev.Regs.RSP, RFLAGS: r.ev.Regs.RFLAGS, CR3: r.ev.Regs.CR3}
+	*ev = driver.Event{VCPU: r.ev.VCPU, GFN: r.ev.GFN, Offset: r.ev.Offset, RIP: r.ev.Regs.RIP, RSP: r.ev.Regs.RSP, RFLAGS: r.ev.Regs.RFLAGS, CR3: r.ev.Regs.CR3}
 	if r.ev.Flags&xc.FlagAlternateP2M != 0 {
-		ev.View = monitor.View(r.ev.View)
+		ev.View = driver.View(r.ev.View)
 	}
 	switch r.ev.Reason {
 	case xc.ReasonMemAccess:
-		ev.Kind = monitor.EventAccess
+		ev.Kind = driver.EventAccess
 		ev.Write, ev.Execute = r.ev.Access&xc.TouchedW != 0, r.ev.Access&xc.TouchedX != 0
 	case xc.ReasonSingleStep:
-		ev.Kind = monitor.EventStep
+		ev.Kind = driver.EventStep
 	case xc.ReasonSoftwareBreakpoint:
-		ev.Kind = monitor.EventBreakpoint
+		ev.Kind = driver.EventBreakpoint
 	case xc.ReasonEmulUnimplemented:
-		ev.Kind = monitor.EventUnemulated
+		ev.Kind = driver.EventUnemulated
 	case xc.ReasonWriteCtrlReg:
 		if r.ev.CtrlReg == xc.CR3 {
-			ev.Kind, ev.CR3 = monitor.EventCR3, r.ev.NewValue
+			ev.Kind, ev.CR3 = driver.EventCR3, r.ev.NewValue
 		}
 	}
 	return true, nil
 }
 
-func (r *ring) Respond(resp *monitor.Response) error {
+func (r *ring) Respond(resp *driver.Response) error {
 	r.resp = r.ev.Response()
 	if resp.ToggleStep {
 		r.resp.Flags |= xc.FlagToggleSingleStep
@@ -245,27 +236,27 @@ func (r *ring) Flush() error { return r.m.Notify() }
 func (r *ring) Full() uint64 { return r.m.Stats().Full }
 
 // Access returns what Xen calls a permission.
-func Access(a monitor.Access) xc.Access { return toXen[a] }
+func Access(a driver.Access) xc.Access { return toXen[a] }
 
-// toXen is indexed by monitor.Access.
-var toXen = [...]xc.Access{monitor.AccessRWX: xc.AccessRWX, monitor.AccessRW: xc.AccessRW, monitor.AccessRX: xc.AccessRX, monitor.AccessX: xc.AccessX}
+// toXen is indexed by driver.Access.
+var toXen = [...]xc.Access{driver.AccessRWX: xc.AccessRWX, driver.AccessRW: xc.AccessRW, driver.AccessRX: xc.AccessRX, driver.AccessX: xc.AccessX}
 
-func (r *ring) SetAccess(v monitor.View, gfn uint64, a monitor.Access) error {
-	if v == monitor.HostView {
+func (r *ring) SetAccess(v driver.View, gfn uint64, a driver.Access) error {
+	if v == driver.HostView {
 		return r.dom.SetMemAccess(gfn, 1, toXen[a])
 	}
 	return r.dom.SetViewAccess(xc.View(v), gfn, toXen[a])
 }
 
-func (r *ring) Access(v monitor.View, gfn uint64) (monitor.Access, error) {
+func (r *ring) Access(v driver.View, gfn uint64) (driver.Access, error) {
 	return ReadAccess(r.dom, v, gfn)
 }
 
 // ReadAccess returns what the guest may do with a frame in a view.
-func ReadAccess(dom xc.Domain, v monitor.View, gfn uint64) (monitor.Access, error) {
+func ReadAccess(dom xc.Domain, v driver.View, gfn uint64) (driver.Access, error) {
 	var a xc.Access
 	var err error
-	if v == monitor.HostView {
+	if v == driver.HostView {
 		a, err = dom.MemAccess(gfn)
 	} else {
 		a, err = dom.ViewAccess(xc.View(v), gfn)
@@ -275,7 +266,7 @@ func ReadAccess(dom xc.Domain, v monitor.View, gfn uint64) (monitor.Access, erro
 	}
 	for ours, theirs := range toXen {
 		if a == theirs {
-			return monitor.Access(ours), nil
+			return driver.Access(ours), nil
 		}
 	}
 	return 0, fmt.Errorf("guest frame %#x has access %v, which is none of ours", gfn, a)
@@ -292,18 +283,18 @@ func (r *ring) EnableCR3(on bool, ignore uint64) error {
 	return r.m.WriteCtrlReg(xc.CR3, on, xc.CtrlRegOptions{Sync: true, OnChange: true, Ignore: ignore})
 }
 
-func (r *ring) EnableViews(on bool) error        { return r.dom.SetAltp2m(on) }
-func (r *ring) DestroyView(v monitor.View) error { return r.dom.DestroyView(xc.View(v)) }
-func (r *ring) SwitchAll(v monitor.View) error   { return r.dom.SwitchView(xc.View(v)) }
+func (r *ring) EnableViews(on bool) error       { return r.dom.SetAltp2m(on) }
+func (r *ring) DestroyView(v driver.View) error { return r.dom.DestroyView(xc.View(v)) }
+func (r *ring) SwitchAll(v driver.View) error   { return r.dom.SwitchView(xc.View(v)) }
 
-func (r *ring) CreateView() (monitor.View, error) {
+func (r *ring) CreateView() (driver.View, error) {
 	v, err := r.dom.CreateView(xc.AccessRWX)
-	return monitor.View(v), err
+	return driver.View(v), err
 }
 
-func (r *ring) CurrentView(vcpu int) (monitor.View, error) {
+func (r *ring) CurrentView(vcpu int) (driver.View, error) {
 	v, err := r.dom.VCPUView(vcpu)
-	return monitor.View(v), err
+	return driver.View(v), err
 }
 
 // AddFrame also forgets what was known of the frame: that it was not there.
@@ -318,7 +309,7 @@ func (r *ring) RemoveFrame(gfn uint64) error {
 	return errors.Join(r.mem.forget(gfn), r.dom.RemoveFrame(gfn))
 }
 
-func (r *ring) Remap(v monitor.View, from, to uint64) error {
+func (r *ring) Remap(v driver.View, from, to uint64) error {
 	return r.dom.ChangeGFN(xc.View(v), from, to)
 }
 

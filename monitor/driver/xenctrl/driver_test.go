@@ -4,20 +4,20 @@ import (
 	"testing"
 
 	xc "hangbench/cgo/xenctrl"
-	"hangbench/monitor"
+	"hangbench/monitor/driver"
 )
 
 // TestOnlyVCPU: what Xen says of a guest with one vCPU is what it says of the vCPU.
 func TestOnlyVCPU(t *testing.T) {
 	for _, c := range []struct {
 		info xc.DomainInfo
-		want monitor.VCPUState
+		want driver.VCPUState
 	}{
-		{xc.DomainInfo{VCPUs: 1, Running: true, CPUTime_ns: 7}, monitor.VCPUState{Online: true, Running: true, CPUTimeNS: 7}},
-		{xc.DomainInfo{VCPUs: 1, Blocked: true}, monitor.VCPUState{Online: true, Blocked: true}},
-		{xc.DomainInfo{VCPUs: 1}, monitor.VCPUState{Online: true}},
+		{xc.DomainInfo{VCPUs: 1, Running: true, CPUTime_ns: 7}, driver.VCPUState{Online: true, Running: true, CPUTimeNS: 7}},
+		{xc.DomainInfo{VCPUs: 1, Blocked: true}, driver.VCPUState{Online: true, Blocked: true}},
+		{xc.DomainInfo{VCPUs: 1}, driver.VCPUState{Online: true}},
 		// All of no vCPUs are blocked.
-		{xc.DomainInfo{Blocked: true, CPUTime_ns: 9}, monitor.VCPUState{CPUTimeNS: 9}},
+		{xc.DomainInfo{Blocked: true, CPUTime_ns: 9}, driver.VCPUState{CPUTimeNS: 9}},
 	} {
 		if got := onlyVCPU(&c.info); got != c.want {
 			t.Errorf("%+v: %+v, want %+v", c.info, got, c.want)

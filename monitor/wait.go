@@ -1,31 +1,14 @@
 package monitor
 
 import (
-	"errors"
 	"fmt"
 	"sync/atomic"
 	"syscall"
 	"time"
 	"unsafe"
+
+	"hangbench/monitor/driver"
 )
-
-// poll traps nothing. The signal is the run queue's own count, which the session
-// reads at every sample anyway.
-type poll struct{ s *Session }
-
-func (m *poll) plan() (Changes, error) {
-	if m.s.cfg.Kernel == nil {
-		return Changes{}, errors.New("the guest's kernel cannot be read, and there is nothing else to poll")
-	}
-	return Changes{}, nil
-}
-
-func (m *poll) arm() error                     { return nil }
-func (m *poll) armed() error                   { return nil }
-func (m *poll) handle(*Event, *Response) error { return nil }
-func (m *poll) rearm() error                   { return nil }
-func (m *poll) release(*Event, *Response)      {}
-func (m *poll) disarm() error                  { return nil }
 
 // noRing is the ring of a session that needs no events: a guest whose ring is
 // not open pays nothing for it.
@@ -37,9 +20,9 @@ func (m *poll) disarm() error                  { return nil }
 // that one of GOMAXPROCS is taken, and that whoever wants this thread, Wake and
 // the runtime that stops threads by a signal, may have to wait for maxSleep.
 type noRing struct {
-	Ring  // none: whatever is called beyond the methods below is a mistake
-	woken atomic.Bool
-	left  syscall.Timespec
+	driver.Ring // none: whatever is called beyond the methods below is a mistake
+	woken       atomic.Bool
+	left        syscall.Timespec
 }
 
 const maxSleep = 200 * time.Millisecond
@@ -60,8 +43,8 @@ func (r *noRing) Wait(d time.Duration) error {
 
 func (r *noRing) Wake() { r.woken.Store(true) }
 
-func (r *noRing) Next(*Event) (bool, error) { return false, nil }
-func (r *noRing) Respond(*Response) error   { return nil }
-func (r *noRing) Flush() error              { return nil }
-func (r *noRing) Full() uint64              { return 0 }
-func (r *noRing) Close() error              { return nil }
+func (r *noRing) Next(*driver.Event) (bool, error) { return false, nil }
+func (r *noRing) Respond(*driver.Response) error   { return nil }
+func (r *noRing) Flush() error                     { return nil }
+func (r *noRing) Full() uint64                     { return 0 }
+func (r *noRing) Close() error                     { return nil }

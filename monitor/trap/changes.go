@@ -1,4 +1,4 @@
-package monitor
+package trap
 
 import (
 	"bytes"
@@ -7,17 +7,6 @@ import (
 	"fmt"
 	"io"
 )
-
-// Journal keeps what a session changes in a guest where it outlives the
-// session's process and dies with the guest. A monitor that is killed cannot
-// clean up; whoever recovers the guest reads there what there is to undo.
-type Journal interface {
-	// Write replaces what the journal says. It returns when the text is stored:
-	// a change is written down before it is made.
-	Write(Changes) error
-	// Clear forgets everything: there is nothing left to undo.
-	Clear() error
-}
 
 // ChangesVersion is the version of Changes that this program writes and reads.
 const ChangesVersion = 1

@@ -6,15 +6,18 @@ import (
 	"testing"
 
 	"hangbench/monitor/detect"
+	"hangbench/monitor/driver"
+	"hangbench/monitor/trap"
 )
 
-// probed is a mechanism of which only probe is used.
+// probed is a trap that notes when it is suspended (true) and resumed (false).
 type probed struct {
-	mechanism
+	trap.Nothing
 	calls []bool
 }
 
-func (p *probed) probe(host bool) error { p.calls = append(p.calls, host); return nil }
+func (p *probed) Suspend() error { p.calls = append(p.calls, true); return nil }
+func (p *probed) Resume() error  { p.calls = append(p.calls, false); return nil }
 
 // What a vCPU does between two samples.
 const (
@@ -55,11 +58,11 @@ func TestWatchdog(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			m := &probed{}
-			s := &Session{cfg: Config{Mechanism: Mechanism{Views: true}}, mech: m, watchdog: newWatchdog(1)}
+			s := &Session{cfg: Config{Mechanism: trap.Mechanism{View: trap.Altp2m}}, mech: m, watchdog: newWatchdog(1)}
 			var cpu uint64
 			found := false
 			for now, what := range slices.Concat(tc.does...) {
-				r := Registers{RIP: trapVA}
+				r := driver.Registers{RIP: trapVA}
 				if what == handler {
 					r.General[3] = uint64(now) + 1
 				}
@@ -100,24 +103,24 @@ func TestWatchdogEchoes(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
 		does    [][]int
-		views   bool
+		view    trap.View
 		verdict bool
 		lifted  []bool
 	}{
-		{"livelock", [][]int{stuck, gone}, false, true, []bool{true}},
-		{"livelock in a view", [][]int{stuck, gone}, true, true, []bool{true}},
-		{"still at it with the trap lifted", [][]int{stuck, rep(1, echoes), gone}, false, false, []bool{true, false}},
-		{"an event elsewhere between", [][]int{stuck[1:], rep(1, signals), stuck[1:]}, false, false, nil},
-		{"echoes end before it is long enough", [][]int{stuck[1:], rep(20, stays)}, false, false, nil},
-		{"an instruction that repeats", [][]int{rep(20, repeats)}, false, false, nil},
-		{"no event and no view: not the monitor's", [][]int{rep(20, stays)}, false, false, nil},
-		{"own loop at the trap", [][]int{stuck, rep(1, stays), rep(20, echoes)}, false, false, []bool{true, false}},
-		{"own loop at the trap, sampled in its timer tick", [][]int{stuck, rep(2, handler), rep(1, stays)}, false, false, []bool{true, false}},
-		{"paused while it is tried", [][]int{stuck, rep(1, paused), gone}, false, false, []bool{true, false}},
+		{"livelock", [][]int{stuck, gone}, trap.HostView, true, []bool{true}},
+		{"livelock in a view", [][]int{stuck, gone}, trap.Altp2m, true, []bool{true}},
+		{"still at it with the trap lifted", [][]int{stuck, rep(1, echoes), gone}, trap.HostView, false, []bool{true, false}},
+		{"an event elsewhere between", [][]int{stuck[1:], rep(1, signals), stuck[1:]}, trap.HostView, false, nil},
+		{"echoes end before it is long enough", [][]int{stuck[1:], rep(20, stays)}, trap.HostView, false, nil},
+		{"an instruction that repeats", [][]int{rep(20, repeats)}, trap.HostView, false, nil},
+		{"no event and no view: not the monitor's", [][]int{rep(20, stays)}, trap.HostView, false, nil},
+		{"own loop at the trap", [][]int{stuck, rep(1, stays), rep(20, echoes)}, trap.HostView, false, []bool{true, false}},
+		{"own loop at the trap, sampled in its timer tick", [][]int{stuck, rep(2, handler), rep(1, stays)}, trap.HostView, false, []bool{true, false}},
+		{"paused while it is tried", [][]int{stuck, rep(1, paused), gone}, trap.HostView, false, []bool{true, false}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			m := &probed{}
-			s := &Session{cfg: Config{Mechanism: Mechanism{Views: tc.views}}, mech: m, watchdog: newWatchdog(1)}
+			s := &Session{cfg: Config{Mechanism: trap.Mechanism{View: tc.view}}, mech: m, watchdog: newWatchdog(1)}
 			var cpu uint64
 			var now int64
 			clock := func() int64 { return now }
@@ -125,13 +128,13 @@ func TestWatchdogEchoes(t *testing.T) {
 			for n, what := range slices.Concat(tc.does...) {
 				now = int64(n+1) * 1e8
 				cpu++
-				r := Registers{RIP: trapVA}
+				r := driver.Registers{RIP: trapVA}
 				var err error
 				switch what {
 				case paused:
 					err = s.watchdog.gone(s, 0)
 				case signals:
-					if s.watchdog.event(&Event{Kind: EventAccess, RIP: offPage, RSP: 8}, clock) {
+					if s.watchdog.event(&driver.Event{Kind: driver.EventAccess, RIP: offPage, RSP: 8}, clock) {
 						t.Error("an event elsewhere is taken for an echo")
 					}
 				default:
@@ -140,7 +143,7 @@ func TestWatchdogEchoes(t *testing.T) {
 					}
 					if what == echoes || what == repeats {
 						for range 3 {
-							s.watchdog.event(&Event{Kind: EventAccess, RIP: trapVA, RSP: 16}, clock)
+							s.watchdog.event(&driver.Event{Kind: driver.EventAccess, RIP: trapVA, RSP: 16}, clock)
 						}
 					}
 					err = s.watchdog.sample(s, 0, now, cpu, &r)
@@ -162,7 +165,7 @@ func TestWatchdogEchoes(t *testing.T) {
 	// The writes of CR3 of two threads look alike, and are over when they are told of.
 	w := newWatchdog(1)
 	for range 3 {
-		if w.event(&Event{Kind: EventCR3, RIP: cr3VA}, nil) {
+		if w.event(&driver.Event{Kind: driver.EventCR3, RIP: cr3VA}, nil) {
 			t.Error("a write of CR3 is taken for an echo")
 		}
 	}
@@ -172,12 +175,12 @@ func TestWatchdogEchoes(t *testing.T) {
 // view too, and the verdict is about the one that was held up.
 func TestWatchdogVCPUs(t *testing.T) {
 	m := &probed{}
-	s := &Session{cfg: Config{Mechanism: Mechanism{Views: true}}, mech: m, watchdog: newWatchdog(2)}
+	s := &Session{cfg: Config{Mechanism: trap.Mechanism{View: trap.Altp2m}}, mech: m, watchdog: newWatchdog(2)}
 	var cpu uint64
 	look := func(i int, rip uint64) {
 		t.Helper()
 		cpu++
-		if err := s.watchdog.sample(s, i, int64(cpu), cpu, &Registers{RIP: rip}); err != nil {
+		if err := s.watchdog.sample(s, i, int64(cpu), cpu, &driver.Registers{RIP: rip}); err != nil {
 			t.Fatal(err)
 		}
 	}

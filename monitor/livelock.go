@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"hangbench/monitor/detect"
+	"hangbench/monitor/driver"
+	"hangbench/monitor/trap"
 )
 
 // watchdog looks for hangs that the monitor itself causes. A vCPU in an altp2m
@@ -30,7 +32,7 @@ type watchdog struct {
 }
 
 type watched struct {
-	regs    Registers
+	regs    driver.Registers
 	cpuNS   uint64
 	sinceNS int64 // when the registers were first seen as they are
 	still   int   // samples in a row with the same registers while it ran
@@ -42,7 +44,7 @@ type watched struct {
 
 	// The guest's own loop, once one was found: not tried again before the vCPU
 	// gives a sign of life.
-	own   Registers
+	own   driver.Registers
 	loops bool
 }
 
@@ -72,10 +74,10 @@ func newWatchdog(n int) watchdog { return watchdog{vcpus: make([]watched, n), ec
 // before. Two passes of the switch function in a row are on two tasks' stacks, and
 // any instruction that was executed leaves RIP elsewhere, unless it jumps to
 // itself or repeats. A write of CR3 is over when it is told of.
-func (w *watchdog) event(ev *Event, now func() int64) bool {
+func (w *watchdog) event(ev *driver.Event, now func() int64) bool {
 	e := &w.echoes[ev.VCPU]
 	at := echo{rip: ev.RIP, rsp: ev.RSP, cr3: ev.CR3, some: true}
-	if ev.Kind == EventCR3 || !e.some || at.rip != e.rip || at.rsp != e.rsp || at.cr3 != e.cr3 {
+	if ev.Kind == driver.EventCR3 || !e.some || at.rip != e.rip || at.rsp != e.rsp || at.cr3 != e.cr3 {
 		*e = at
 		w.alive(ev.VCPU)
 		return false
@@ -113,7 +115,7 @@ func (w *watchdog) gone(s *Session, i int) error {
 }
 
 // sample compares the registers of a vCPU that gave no signal with those before.
-func (w *watchdog) sample(s *Session, i int, now int64, cpuNS uint64, r *Registers) error {
+func (w *watchdog) sample(s *Session, i int, now int64, cpuNS uint64, r *driver.Registers) error {
 	v, e := &w.vcpus[i], &w.echoes[i]
 	fed := w.echoing(i)
 	e.told = e.n
@@ -149,7 +151,7 @@ func (w *watchdog) sample(s *Session, i int, now int64, cpuNS uint64, r *Registe
 	case v.fed >= stillSamples:
 		v.sinceNS = e.sinceNS
 		v.note = fmt.Sprintf("vCPU %d: all registers stood still for %d ms at RIP %#x while the monitor answered %d events of that one instruction, and moved on once the trap was lifted", i, (now-v.sinceNS)/1e6, r.RIP, e.n+1)
-	case s.cfg.Mechanism.Views:
+	case s.cfg.Mechanism.View == trap.Altp2m:
 		v.note = fmt.Sprintf("vCPU %d: all registers stood still for %d ms at RIP %#x in the monitor's view while it ran, and moved on in view 0", i, (now-v.sinceNS)/1e6, r.RIP)
 	default:
 		return nil
@@ -207,11 +209,15 @@ func (w *watchdog) livelock() (v detect.Verdict, sinceNS int64, stuck bool) {
 // probe lifts the trap for all vCPUs, with views by putting them in the host
 // view, or sets it again.
 func (s *Session) probe(host bool) error {
-	m, ok := s.mech.(interface{ probe(host bool) error })
+	m, ok := s.mech.(trap.Suspender)
 	if !ok {
 		return nil
 	}
-	if err := m.probe(host); err != nil {
+	change := m.Resume
+	if host {
+		change = m.Suspend
+	}
+	if err := change(); err != nil {
 		return fmt.Errorf("see whether the monitor's trap holds the guest up: %w", err)
 	}
 	return nil
@@ -223,7 +229,7 @@ func (s *Session) backOut(why string, sinceNS int64) error {
 	s.count.BackedOut = why
 	err := s.letGo()
 	s.count.BackOutNS = s.cfg.Now() - sinceNS
-	s.mech = &poll{s: s}
+	s.mech, s.polls = trap.Nothing{}, true
 	if err == nil && s.cfg.Kernel == nil {
 		err = errors.New("there is nothing to go on with: the guest's kernel cannot be read")
 	}
@@ -239,5 +245,5 @@ func (s *Session) letGo() (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.cfg.Driver.Unpause()) }()
-	return errors.Join(s.mech.disarm(), s.drain())
+	return errors.Join(s.mech.Disarm(), s.drain())
 }
