@@ -260,7 +260,8 @@ func (r *ring) event(e *vmi.Event) (out vmi.Response) {
 }
 
 func fromVMI(e *vmi.Event, ev *driver.Event) {
-	*ev = driver.Event{VCPU: e.VCPU, View: driver.View(e.View), GFN: e.GFN, Offset: e.Offset, RIP: e.RIP, RFLAGS: e.RFLAGS, CR3: e.CR3}
+	*ev = driver.Event{VCPU: e.VCPU, View: driver.View(e.View), GFN: e.GFN, Offset: e.Offset,
+		RIP: e.RIP, RSP: e.RSP, RFLAGS: e.RFLAGS, CR3: e.CR3}
 	switch e.Kind {
 	case vmi.KindMemory:
 		ev.Kind = driver.EventAccess

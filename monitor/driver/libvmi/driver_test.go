@@ -106,8 +106,10 @@ func TestEvent(t *testing.T) {
 		in   vmi.Event
 		want driver.Event
 	}{
-		{vmi.Event{Kind: vmi.KindMemory, VCPU: 1, View: 2, GFN: 3, Offset: 4, Access: vmi.TrapWrite, RIP: 5, RFLAGS: 6, CR3: 7},
-			driver.Event{Kind: driver.EventAccess, VCPU: 1, View: 2, GFN: 3, Offset: 4, Write: true, RIP: 5, RFLAGS: 6, CR3: 7}},
+		{vmi.Event{Kind: vmi.KindMemory, VCPU: 1, View: 2, GFN: 3, Offset: 4, Access: vmi.TrapWrite,
+			RIP: 5, RSP: 8, RFLAGS: 6, CR3: 7},
+			driver.Event{Kind: driver.EventAccess, VCPU: 1, View: 2, GFN: 3, Offset: 4, Write: true,
+				RIP: 5, RSP: 8, RFLAGS: 6, CR3: 7}},
 		{vmi.Event{Kind: vmi.KindMemory, Access: vmi.TrapExec}, driver.Event{Kind: driver.EventAccess, Execute: true}},
 		{vmi.Event{Kind: vmi.KindRegister, Reg: vmi.CR3, Value: 8, CR3: 7}, driver.Event{Kind: driver.EventCR3, CR3: 8}},
 		{vmi.Event{Kind: vmi.KindRegister, Reg: vmi.CR4, Value: 8, CR3: 7}, driver.Event{Kind: driver.EventOther, CR3: 7}},
