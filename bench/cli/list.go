@@ -10,12 +10,11 @@ import (
 	"strings"
 	"time"
 
-	"hangbench/bench/dom0"
+	suitenames "hangbench/bench/names"
 	"hangbench/bench/plan"
 	"hangbench/bench/trial"
 	"hangbench/guests/lab"
 	"hangbench/guests/stress"
-	"hangbench/guests/watchdog"
 	"hangbench/monitor/detect"
 	"hangbench/monitor/trap"
 	"hangbench/scenarios"
@@ -24,50 +23,7 @@ import (
 
 // vocabulary is every name that a suite may use.
 func vocabulary() suites.Vocabulary {
-	v := suites.Vocabulary{
-		Drivers:  dom0.Drivers(),
-		Kernels:  lab.GuestKernels(),
-		MinVCPUs: map[string]int{},
-		Only:     map[string][]string{},
-		Lasting:  map[string]string{},
-		Programs: lab.GuestPrograms(), Workloads: map[string]string{},
-	}
-	for _, b := range watchdog.Settings() {
-		v.Baselines = append(v.Baselines, string(b))
-	}
-	for _, t := range detect.ListThresholds() {
-		v.Thresholds = append(v.Thresholds, suites.Threshold{Name: t.Name, Min: t.Min, Max: t.Max})
-	}
-	for _, s := range scenarios.All() {
-		v.Scenarios = append(v.Scenarios, s.ID)
-		if why := s.Lasting(); why != "" {
-			v.Lasting[s.ID] = why
-		}
-		if s.MinVCPUs > 1 {
-			v.MinVCPUs[s.ID] = s.MinVCPUs
-		}
-		if s.Stress.Known() {
-			v.Workloads[s.ID] = s.Programs()
-		}
-		if s.OfMonitor {
-			v.Only[s.ID] = lifting()
-		}
-	}
-	for _, m := range trap.Mechanisms() {
-		v.Mechanisms = append(v.Mechanisms, m.Name)
-	}
-	return v
-}
-
-// lifting are the mechanisms whose answers must lift their trap.
-func lifting() []string {
-	var names []string
-	for _, m := range trap.Mechanisms() {
-		if m.Lifts {
-			names = append(names, m.Name)
-		}
-	}
-	return names
+	return suitenames.Suites(lab.GuestKernels(), lab.GuestPrograms())
 }
 
 func loadSuite(name string) (*suites.Suite, error) {

@@ -5,12 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"regexp"
 	"runtime"
-	"runtime/debug"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -84,10 +81,9 @@ func (h *hostFlags) open(ctx context.Context, env *Env, p *progress, s *suites.S
 		if err != nil {
 			return nil, err
 		}
-		v, err := x.Version()
+		info, versions, err := x.Info()
 		if err != nil {
-			x.Close()
-			return nil, err
+			return nil, errors.Join(err, x.Close())
 		}
 		for _, g := range s.Guests {
 			if err := x.CheckGuest(g); err != nil {
@@ -95,11 +91,10 @@ func (h *hostFlags) open(ctx context.Context, env *Env, p *progress, s *suites.S
 				return nil, missingError{Err: err}
 			}
 		}
-		name, _ := os.Hostname()
 		return &opened{
 			Host:     x,
-			info:     results.HostInfo{Kind: x.Kind(), Description: "Xen " + v + " on " + name},
-			versions: map[string]string{"xen": v},
+			info:     info,
+			versions: versions,
 			prepare:  func(context.Context) error { return nil },
 			bench:    func() map[string]float64 { return nil },
 			close:    x.Close,
@@ -159,27 +154,6 @@ func (h *hostFlags) open(ctx context.Context, env *Env, p *progress, s *suites.S
 	}, nil
 }
 
-// revision is what this program was built from.
-func revision() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	rev, dirty := "", ""
-	for _, s := range info.Settings {
-		switch {
-		case s.Key == "vcs.revision":
-			rev = s.Value
-		case s.Key == "vcs.modified" && s.Value == "true":
-			dirty = "-modified"
-		}
-	}
-	if rev == "" {
-		return "unknown"
-	}
-	return rev + dirty
-}
-
 func runCommand(ctx context.Context, env *Env, args []string) error {
 	f := flags(env, "run", "SUITE", "Run a suite, by the name of a built-in one or by a file's path, and leave the records, tables, figures and a report in a folder.")
 	var h hostFlags
@@ -206,10 +180,6 @@ func runCommand(ctx context.Context, env *Env, args []string) error {
 		return err
 	}
 	trials := plan.Expand(s, *seed)
-	hash, err := plan.Hash(trials)
-	if err != nil {
-		return err
-	}
 	p := newProgress(env, len(trials))
 	var early []string // warnings from before there is a manifest
 	host, err := h.open(ctx, env, p, s, func(w string) { p.clear(); env.warn("%s", w); early = append(early, w) })
@@ -218,11 +188,8 @@ func runCommand(ctx context.Context, env *Env, args []string) error {
 		return err
 	}
 	defer host.close()
-	start := env.Now()
-	store, err := results.Create(*out, results.Manifest{
-		RunID: results.RunID(s.Name, *seed, start), Suite: results.NewSuiteInfo(s.Name, s.Text), Seed: *seed,
-		Planned: len(trials), PlanHash: hash, Host: host.info, Started: start, Warnings: early,
-		Versions: results.Versions{Hangbench: revision(), Go: runtime.Version(), Packages: host.versions},
+	store, err := run.Create(*out, run.Start{
+		Suite: s, Seed: *seed, Plan: trials, Host: host.info, Versions: host.versions, Warnings: early, Time: env.Now(),
 	})
 	if err != nil {
 		p.end()
@@ -355,31 +322,13 @@ func processorTime() time.Duration {
 	return sum
 }
 
-// judge says whether the run's trials are good: none invalid, no false alarm. An
-// alarm with a threshold that the suite varies is what it asks about.
+// judge returns errFailed if a trial is invalid or a false alarm, and says which.
 func judge(env *Env, r *results.Run) error {
-	var invalid, alarms int
-	var swept []string
-	if set, err := analysis.Group(r.Trials); err == nil {
-		swept = set.Swept()
+	set, err := analysis.Group(r.Trials)
+	if err != nil {
+		return err
 	}
-	asked := func(t *results.Trial) bool {
-		return slices.ContainsFunc(swept, func(name string) bool { _, is := t.Thresholds[name]; return is })
-	}
-	for _, t := range r.Trials {
-		switch t.Outcome {
-		case results.Invalid:
-			invalid++
-			fmt.Fprintf(env.Stderr, "hangbench: trial %d (%s, %s) is invalid: %s\n", t.Trial, t.Scenario, t.Mechanism, t.Reason)
-		case results.FalseAlarm:
-			if asked(&t) {
-				continue
-			}
-			alarms++
-			fmt.Fprintf(env.Stderr, "hangbench: trial %d (%s, %s) is a false alarm: %v\n", t.Trial, t.Scenario, t.Mechanism, t.Evidence)
-		}
-	}
-	if invalid+alarms > 0 {
+	if !run.Judge(env.Stderr, r.Trials, set.Swept()) {
 		return errFailed
 	}
 	return nil

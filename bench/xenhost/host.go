@@ -59,6 +59,20 @@ func (h *Host) SetDriver(name string) { h.d.Driver = name }
 // Version returns what Xen this is.
 func (h *Host) Version() (string, error) { return h.d.Version() }
 
+// Info describes the host in a run's manifest: what it is, and the versions of its
+// software by name.
+func (h *Host) Info() (results.HostInfo, map[string]string, error) {
+	v, err := h.d.Version()
+	if err != nil {
+		return results.HostInfo{}, nil, err
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		return results.HostInfo{}, nil, fmt.Errorf("describe this host: %w", err)
+	}
+	return results.HostInfo{Kind: h.Kind(), Description: "Xen " + v + " on " + name}, map[string]string{"xen": v}, nil
+}
+
 // CheckGuest says why such a guest cannot run here.
 func (h *Host) CheckGuest(g suites.Guest) error { return h.d.CheckGuest(g) }
 

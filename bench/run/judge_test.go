@@ -1,0 +1,65 @@
+package run
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"hangbench/bench/plan"
+	"hangbench/results"
+	"hangbench/scenarios/suites"
+)
+
+func TestJudge(t *testing.T) {
+	t.Parallel()
+	alarm := results.Trial{Trial: 3, Outcome: results.FalseAlarm, Evidence: []string{"it looked so"}}
+	sweptAlarm := alarm
+	sweptAlarm.Thresholds = map[string]int64{"io_ms": 500}
+	for _, c := range []struct {
+		name  string
+		trial results.Trial
+		says  string // empty: good
+	}{
+		{"detected", results.Trial{Outcome: results.Detected}, ""},
+		{"missed", results.Trial{Outcome: results.Missed}, ""},
+		{"invalid", results.Trial{Trial: 2, Outcome: results.Invalid, Reason: "no heartbeat"}, "trial 2 (, ) is invalid: no heartbeat"},
+		{"false alarm", alarm, "trial 3 (, ) is a false alarm: [it looked so]"},
+		{"false alarm with a threshold that varies", sweptAlarm, ""},
+	} {
+		var b bytes.Buffer
+		good := Judge(&b, []results.Trial{{Outcome: results.Clean}, c.trial}, []string{"io_ms"})
+		if good != (c.says == "") || !strings.Contains(b.String(), c.says) || good && b.Len() > 0 {
+			t.Errorf("%s: good %v, says %q", c.name, good, b.String())
+		}
+	}
+	// The same threshold, but the suite does not vary it.
+	if Judge(new(bytes.Buffer), []results.Trial{sweptAlarm}, nil) {
+		t.Error("a false alarm is good because its trial sets a threshold")
+	}
+}
+
+// TestCreate: what a run begins with stands in its manifest.
+func TestCreate(t *testing.T) {
+	t.Parallel()
+	trials := []plan.Trial{{Index: 0, Seed: 7}, {Index: 1, Seed: 8}}
+	hash, err := plan.Hash(trials)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := Create(t.TempDir(), Start{
+		Suite: &suites.Suite{Name: "made-up", Text: []byte("name: made-up\n")}, Seed: 5, Plan: trials,
+		Host: results.HostInfo{Kind: "lab"}, Versions: map[string]string{"xen": "4.20"}, Warnings: []string{"slow"},
+		Time: time.Unix(1, 0),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close(time.Unix(2, 0))
+	m := store.Manifest()
+	if m.Suite.Name != "made-up" || m.Suite.Text != "name: made-up\n" || m.Seed != 5 || m.Planned != 2 || m.PlanHash != hash ||
+		m.Host.Kind != "lab" || m.Versions.Packages["xen"] != "4.20" || m.Versions.Hangbench == "" || len(m.Warnings) != 1 ||
+		!m.Started.Equal(time.Unix(1, 0)) {
+		t.Errorf("%+v", m)
+	}
+}

@@ -1,0 +1,57 @@
+package run
+
+import (
+	"runtime"
+	"runtime/debug"
+	"time"
+
+	"hangbench/bench/plan"
+	"hangbench/results"
+	"hangbench/scenarios/suites"
+)
+
+// Start describes a run that begins.
+type Start struct {
+	Suite    *suites.Suite
+	Seed     uint64
+	Plan     []plan.Trial // of the suite and the seed
+	Host     results.HostInfo
+	Versions map[string]string // of the host's software, by name
+	Warnings []string          // of what happened before there was a store
+	Time     time.Time
+}
+
+// Create creates the run's store in a new folder below dir.
+func Create(dir string, s Start) (*results.Store, error) {
+	hash, err := plan.Hash(s.Plan)
+	if err != nil {
+		return nil, err
+	}
+	return results.Create(dir, results.Manifest{
+		RunID: results.RunID(s.Suite.Name, s.Seed, s.Time), Suite: results.NewSuiteInfo(s.Suite.Name, s.Suite.Text),
+		Seed: s.Seed, Planned: len(s.Plan), PlanHash: hash, Host: s.Host, Started: s.Time, Warnings: s.Warnings,
+		Versions: results.Versions{Hangbench: revision(), Go: runtime.Version(), Packages: s.Versions},
+	})
+}
+
+// revision returns the commit that this program was built from, with the suffix
+// "-modified" if the source had changes, or "unknown".
+func revision() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	commit, modified := "", ""
+	for _, s := range info.Settings {
+		switch {
+		case s.Key == "vcs.revision":
+			commit = s.Value
+		case s.Key == "vcs.modified" && s.Value == "true":
+			modified = "-modified"
+		}
+	}
+	if commit == "" {
+		return "unknown"
+	}
+	return commit + modified
+}
