@@ -66,7 +66,7 @@ func listCommand(ctx context.Context, env *Env, args []string) error {
 			}
 			shared := detect.ListThresholds()
 			for _, d := range detect.List() {
-				fmt.Fprintf(w, "  %s\n      looks   at %s\n      early   %s\n", d.Class, d.Looks, d.Early)
+				fmt.Fprintf(w, "  %s\n      reads   %s\n      early   %s\n", d.Class, d.Reads, d.Early)
 				if d.Late != "" {
 					fmt.Fprintf(w, "      late    %s\n", d.Late)
 				}

@@ -94,7 +94,7 @@ func (t *timelineFlags) record(ctx context.Context, env *Env, scenario string) (
 	}
 	header := detect.Header{
 		Scenario: scenario, Mechanism: t.mechanism, FromNS: taken.T0NS, LiftedNS: taken.LiftedNS, Class: detect.Class(rec.Class), Scope: detect.Scope(rec.Scope),
-		Comment: fmt.Sprintf("host lab, %d vCPU, %d MiB, guest kernel %s", t.vcpus, trial.Guest.MemoryMiB, rec.GuestKernel),
+		Host: rec.Host, VCPUs: t.vcpus, MemoryMiB: trial.Guest.MemoryMiB, Guest: rec.GuestKernel,
 	}
 	line, err := timeline(&header, stream)
 	if err != nil {
@@ -158,17 +158,16 @@ func (t *timelineFlags) draw(env *Env, line *figure.Timeline) error {
 	return err
 }
 
-// timeline makes a time line of a stream, with the first verdict that the detector
-// with its usual thresholds comes to.
+// timeline makes a time line of a stream, with the detector's first verdict. The
+// detector has the thresholds of the stream's header.
 func timeline(h *detect.Header, stream []detect.Observation) (*figure.Timeline, error) {
 	if len(stream) == 0 {
 		return nil, errors.New("the stream has no observation")
 	}
-	t := &figure.Timeline{Host: "xen", Scenario: h.Scenario, Mechanism: h.Mechanism, Fault: h.FromNS > 0}
-	// The comment says where the stream is from, beginning with the host.
-	t.Guest = h.Comment
-	if rest, ok := strings.CutPrefix(h.Comment, "host lab, "); ok {
-		t.Host, t.Guest = "lab", strings.Replace(rest, "guest kernel ", "", 1)
+	t := &figure.Timeline{Host: h.Host, Scenario: h.Scenario, Mechanism: h.Mechanism, Fault: h.FromNS > 0}
+	t.Guest = fmt.Sprintf("%d vCPU, %d MiB, %s", h.VCPUs, h.MemoryMiB, h.Guest)
+	if h.Host == "" { // a stream whose recorder does not say where it comes from
+		t.Host, t.Guest = "xen", h.Comment
 	}
 	from := h.FromNS
 	if from == 0 {
@@ -177,7 +176,11 @@ func timeline(h *detect.Header, stream []detect.Observation) (*figure.Timeline, 
 	if h.LiftedNS > from && h.FromNS > 0 {
 		t.Lifted, t.LiftedNS = true, h.LiftedNS-from
 	}
-	d := detect.NewDetector(detect.DefaultThresholds())
+	th := detect.DefaultThresholds()
+	if err := th.SetAll(h.Thresholds); err != nil {
+		return nil, err
+	}
+	d := detect.NewDetector(th)
 	for i := range stream {
 		o := &stream[i]
 		s := figure.TimelineSample{NS: o.TimeNS - from}

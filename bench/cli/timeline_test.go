@@ -1,11 +1,14 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/csv"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"hangbench/monitor/detect"
 )
 
 // stream is the path of a stream that was recorded in the lab.
@@ -14,10 +17,10 @@ func stream(name string) string {
 }
 
 func TestTimeline(t *testing.T) {
-	for _, tc := range []struct{ name, verdict string }{
-		{"spinlock-deadlock-1", "the verdict, spin, came 0."},
-		{"hard-lockup-partial-2", "the verdict, hard, came 0."},
-		{"control-busy-1", "There was no fault"},
+	for _, tc := range []struct{ name, verdict, guest string }{
+		{"spinlock-deadlock-1", "the verdict, spin, came 0.", "guest: 1 vCPU, 160 MiB, 6.12.118+deb13-cloud-amd64."},
+		{"hard-lockup-partial-2", "the verdict, hard, came 0.", "guest: 2 vCPU, 160 MiB, 6.12.118+deb13-cloud-amd64."},
+		{"control-busy-1", "There was no fault", "guest: 1 vCPU, 160 MiB, 6.12.118+deb13-cloud-amd64."},
 	} {
 		out := filepath.Join(t.TempDir(), "new")
 		status, stdout, stderr := hangbench(t, "timeline", stream(tc.name), "--out", out)
@@ -34,7 +37,8 @@ func TestTimeline(t *testing.T) {
 			}
 		}
 		caption, err := os.ReadFile(filepath.Join(out, "timeline.txt"))
-		if err != nil || !strings.Contains(string(caption), tc.verdict) || !strings.HasPrefix(string(caption), "host: lab (emulated; virtual time)") {
+		if err != nil || !strings.Contains(string(caption), tc.verdict) || !strings.HasPrefix(string(caption), "host: lab (emulated; virtual time)") ||
+			!strings.Contains(string(caption), tc.guest) {
 			t.Errorf("%s: caption %s (%v)", tc.name, caption, err)
 		}
 		values, err := os.ReadFile(filepath.Join(out, "timeline.csv"))
@@ -44,6 +48,43 @@ func TestTimeline(t *testing.T) {
 		if rows, err := csv.NewReader(strings.NewReader(string(values))).ReadAll(); err != nil || len(rows) < 10 {
 			t.Errorf("%s: %d rows of CSV, %v", tc.name, len(rows), err)
 		}
+	}
+}
+
+// TestTimelineHeader: a time line takes the thresholds, the host and the guest from
+// the header of its stream.
+func TestTimelineHeader(t *testing.T) {
+	b, err := os.ReadFile(stream("spinlock-deadlock-1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	header, observations, err := detect.ReadStream(bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := timeline(&header, observations)
+	if err != nil {
+		t.Fatal(err)
+	}
+	header.Host, header.VCPUs, header.MemoryMiB, header.Guest = "xen", 3, 512, "6.1.0"
+	header.Thresholds = map[string]int64{"spin_ms": 800}
+	after, err := timeline(&header, observations)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after.Host != "xen" || after.Guest != "3 vCPU, 512 MiB, 6.1.0" {
+		t.Errorf("host %q, guest %q", after.Host, after.Guest)
+	}
+	if later := after.VerdictNS - before.VerdictNS; after.Verdict != "spin" || later < 200e6 || later > 400e6 {
+		t.Errorf("the verdict, %s, is %d ms later with a threshold of 300 ms more", after.Verdict, later/1e6)
+	}
+	header.Thresholds = map[string]int64{"spin_ms": -1}
+	if _, err := timeline(&header, observations); err == nil || !strings.Contains(err.Error(), "spin_ms") {
+		t.Errorf("a threshold that is not valid: %v", err)
+	}
+	header.Thresholds, header.Host, header.Comment = nil, "", "a guest in the field"
+	if line, err := timeline(&header, observations); err != nil || line.Host != "xen" || line.Guest != "a guest in the field" {
+		t.Errorf("%+v, %v", line, err)
 	}
 }
 

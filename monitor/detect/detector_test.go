@@ -134,7 +134,7 @@ func TestUndecided(t *testing.T) {
 // TestDetectorScope: one of two vCPUs hangs, then both do.
 func TestDetectorScope(t *testing.T) {
 	run := func(second VCPU) Verdict {
-		d := NewDetector(Thresholds{Spin: 200 * time.Millisecond})
+		d := NewDetector(Thresholds{SpinThresholds: SpinThresholds{Spin: 200 * time.Millisecond}})
 		for i := range 20 {
 			now := int64(i+1) * 1e8
 			hung := VCPU{Online: true, CPUTimeNS: uint64(now), Sampled: true, Symbol: slow, InterruptsOn: true}
@@ -324,7 +324,7 @@ func FuzzDetector(f *testing.F) {
 				}
 				on = false
 			}
-			if _, is := random.Hang(); is != on {
+			if is := random.hang.Class != ""; is != on {
 				t.Fatalf("a hang goes on: %v, want %v", is, on)
 			}
 			for _, note := range random.Undecided() {

@@ -1,25 +1,26 @@
 // Package detect turns observations of a guest into verdicts.
 //
-// A Detector is a pure function of the Observations it is given: no clock, no
-// I/O, no knowledge of the mechanism. monitor.Session makes the observations
-// (monitor/linux reads what they hold of the guest's kernel) and delivers the
-// verdicts. Every threshold of every rule is in Thresholds, and List describes
-// the rules.
+// A Detector is a pure function of the Observations that it gets. It has no
+// clock, does no I/O, and does not know the monitor's mechanism. monitor.Session
+// makes the observations and delivers the verdicts; monitor/linux reads the
+// guest's kernel.
 //
-// A Detector holds a list of rules, each in a file of its own and with a state of
-// its own. Early rules need strong evidence and little time: the same lock, the
-// interrupts off, somebody waiting. Late rules need little but silence, and a
-// long time of it. The first verdict wins; of several in one observation, the one
-// whose rule stands first in the order of severity: panic, spin, hard, soft,
-// stopped, forkstorm, thrash, io and blocked.
+// A Detector holds a list of rules. Each rule has a file of its own with its
+// classes, their severity, its thresholds, the texts for List, and its state.
+// rules.go lists the rules. A new rule needs its file and two lines in rules.go.
 //
-// Some observations judge nothing and let every rule begin anew, because what
-// they would measure is not the guest: the toolstack has paused it, or the
-// observations themselves have a gap (Thresholds.Gap).
+// A rule decides early on strong evidence: the same lock, interrupts off, a
+// waiting task. It decides late on silence alone. The first verdict is reported.
+// If one observation gives several, the most severe class is reported (see
+// Info.Severity). List gives the order.
 //
-// A verdict's scope is full if every online vCPU is affected, by whichever of the
-// rules about vCPUs. Rules about tasks name no vCPU: io and blocked are always
-// partial, because a guest of which some threads wait still serves others;
-// forkstorm is full if all run queues are long, and thrash, for which every
-// allocation waits, always is.
+// Some observations are not judged and restart every rule: the guest was paused,
+// has shut down or boots, or there is a gap in the observations
+// (SharedThresholds.Gap). Only the rule about panics judges these.
+//
+// The scope of a verdict is full if every online vCPU hangs, by any of the rules
+// about vCPUs. Rules about threads name no vCPU. The classes io and blocked are
+// always partial: some threads wait, others still run. The class forkstorm is full
+// if all run queues are long. The class thrash is always full, because every
+// allocation waits.
 package detect

@@ -5,72 +5,108 @@ import (
 	"time"
 )
 
-// forkstormRule finds processes that multiply.
-//
-// Early: the number of threads has grown by ForkstormThreads within some seconds,
-// for as long as Forkstorm and still does, and either most of the growth is of
-// one name and the run queues are long, or there are four times as many. Half of
-// ForkstormThreads will do if as many as have come are runnable: a guest that its
-// load or its monitor slows down forks slowly. A service that starts its workers
-// is done in less, and they sleep.
-//
-// At a limit nothing grows: then a large group of one name, long run queues and
-// forks that go on, for as long as Forkstorm. Where every fork fails there are no
-// forks to be counted: then it takes a group that has grown within a minute and
-// run queues that are long for four times Forkstorm.
-//
-// A storm of forks and exits within limits has few threads and short run queues.
-type forkstormRule struct {
-	t     Thresholds
-	looks [64]forkLook // ring
-	next  int
-	n     int
-	level level
+// ClassForkstorm: threads multiply.
+const ClassForkstorm Class = "forkstorm"
 
-	grownNS    int64 // last look that found the number grown; 0 for never
-	forking    span  // large group, long queues, forks going on
-	full       span  // large group, long queues, grown before
-	grown      uint64
-	overNS     int64
-	forks      uint64
-	running    uint64
-	shortest   uint64
-	queues     bool
-	multiplies bool
-	look       forkLook
-	comm       string
-	group      uint64
+// ForkstormThresholds are the limits of the rule about threads that multiply.
+type ForkstormThresholds struct {
+	// Forkstorm is how long threads must multiply.
+	Forkstorm time.Duration
+	// ForkstormThreads is by how many threads their number must have grown, or how
+	// many threads of one name there must be.
+	ForkstormThreads int64
+	// ForkstormRunning is the number of runnable threads per online vCPU from which on
+	// the run queues are long.
+	ForkstormRunning int64
 }
 
-type forkLook struct {
+func (t *ForkstormThresholds) entry() entry {
+	return entry{
+		start: func() rule { return &forkstormRule{t: *t} },
+		classes: []class{{
+			Info: Info{
+				Class: ClassForkstorm, Severity: 40, Waits: true,
+				Reads: "number of threads, forks, largest group of one name, run queues",
+				Early: "threads multiply and still do; or a large group, long run queues and forks that go on",
+				Late:  "a group that had multiplied keeps the run queues long for four times as long",
+			},
+			knobs: []knob{
+				milliseconds(&t.Forkstorm, "forkstorm_ms", 1500, "threads multiply"),
+				number(&t.ForkstormThreads, "forkstorm_threads", 200, 10, 1_000_000,
+					"threads that are new, or are of one name; half if all new ones are runnable"),
+				number(&t.ForkstormRunning, "forkstorm_running", 20, 2, 100_000,
+					"runnable threads per vCPU from which on run queues are long"),
+			},
+			needsKernel: true, needsQueue: true,
+		}},
+	}
+}
+
+// forkstormRule finds threads that multiply.
+//
+// Early: within forkWindow, for as long as Forkstorm and still so, the number of
+// threads has grown by ForkstormThreads. In addition, either most of the new ones
+// have one name and the run queues are long, or there are four times as many.
+// Half of ForkstormThreads is enough if as many threads as are new are runnable: a
+// guest that its load or its monitor slows down forks slowly. A service that starts
+// its workers is done sooner, and its workers sleep.
+//
+// At a limit the number no longer grows. Then the rule needs a large group of one
+// name, long run queues and forks that go on, for as long as Forkstorm. If every
+// fork fails, no forks are counted. Then it needs a group that has grown within
+// forkMemory and run queues that are long for four times Forkstorm.
+//
+// Programs that fork and exit within limits have few threads and short run queues.
+type forkstormRule struct {
+	t       ForkstormThresholds
+	samples [64]forkSample // ring of the last kernel samples
+	next    int            // the ring's next place
+	n       int            // samples in the ring
+	level   level
+
+	now        forkSample
+	grownNS    int64  // last kernel sample that found the number grown; 0 for never
+	forking    span   // large group, long queues, forks go on
+	full       span   // large group, long queues, grown before
+	grown      uint64 // by how many threads within the window
+	overNS     int64  // time of that growth
+	forks      uint64 // forks of that growth
+	running    uint64 // runnable threads
+	shortest   uint64 // shortest run queue
+	queues     bool   // running and shortest are known
+	multiplies bool   // the number grows, and still does
+	comm       string // name of the largest group
+	group      uint64 // its size
+}
+
+type forkSample struct {
 	t              int64
 	threads, forks uint64
 }
 
-// forkWindow is how far back growth is looked for.
-const forkWindow = 6 * time.Second
-
-// forkRate is how many forks per second mean that they go on.
-const forkRate = 10
+const (
+	// forkWindow is how far back the rule searches for growth.
+	forkWindow = 6 * time.Second
+	// forkMemory is how long a growth is remembered.
+	forkMemory = time.Minute
+	// forkRate is the number of forks per second from which on forks go on.
+	forkRate = 10
+)
 
 func (r *forkstormRule) restart(int) {
 	*r = forkstormRule{t: r.t}
 }
 
 func (r *forkstormRule) observe(s *step) level {
-	k := s.look
-	if k == nil {
+	k := s.kernel
+	if k == nil || k.Threads == 0 { // every guest has a thread, so 0 was not read
 		return r.level
 	}
-	if k.Threads == 0 { // there is no guest without a thread: it was not read
-		return r.level
-	}
-	last := r.look
-	had := r.n > 0
-	r.look = forkLook{s.t, k.Threads, k.Forks}
-	r.looks[r.next] = r.look
-	r.next = (r.next + 1) % len(r.looks)
-	r.n = min(r.n+1, len(r.looks))
+	last, had := r.now, r.n > 0
+	r.now = forkSample{s.t, k.Threads, k.Forks}
+	r.samples[r.next] = r.now
+	r.next = (r.next + 1) % len(r.samples)
+	r.n = min(r.n+1, len(r.samples))
 	r.comm, r.group = k.LargestComm, uint64(max(k.LargestCount, 0))
 	r.running, r.shortest, r.queues = s.queues()
 	long := r.queues && r.running >= uint64(r.t.ForkstormRunning)*uint64(s.online)
@@ -80,15 +116,14 @@ func (r *forkstormRule) observe(s *step) level {
 		r.grownNS = s.t
 	}
 	large := long && r.group >= uint64(r.t.ForkstormThreads)
-	goesOn := had && k.Forks > last.forks && (k.Forks-last.forks) >= uint64(forkRate*(s.t-last.t)/int64(time.Second))
-	r.forking.extend(s, large && goesOn)
-	r.full.extend(s, large && r.grownNS != 0 && s.t-r.grownNS < int64(time.Minute))
+	r.forking.extend(s.t, large && had && last.forksTo(r.now))
+	r.full.extend(s.t, large && r.grownNS != 0 && s.t-r.grownNS < int64(forkMemory))
 	switch {
 	case r.multiplies, r.forking.lasts(s.t, r.t.Forkstorm), r.full.lasts(s.t, 4*r.t.Forkstorm):
 		r.level = hung
 	case !had:
 		r.level = blind
-	case r.forking.samples > 1 || r.full.samples > 1 || large || 2*r.grown >= uint64(r.t.ForkstormThreads):
+	case large || 2*r.grown >= uint64(r.t.ForkstormThreads):
 		r.level = watching
 	default:
 		r.level = calm
@@ -96,15 +131,21 @@ func (r *forkstormRule) observe(s *step) level {
 	return r.level
 }
 
-// growth finds the smallest number of threads in the window and how they came to
-// be as many as now, and reports whether they multiply.
+// forksTo reports whether forks went on from this sample to now.
+func (f forkSample) forksTo(now forkSample) bool {
+	least := uint64(forkRate * (now.t - f.t) / int64(time.Second))
+	return now.forks > f.forks && now.forks-f.forks >= least
+}
+
+// growth finds the sample of the window with the fewest threads, and the growth
+// since then. It reports whether the threads multiply.
 func (r *forkstormRule) growth(long bool) bool {
-	now := r.look
+	now := r.now
 	low := now
-	for i := range r.n {
-		l := r.looks[i]
-		if now.t-l.t <= int64(forkWindow) && l.threads < low.threads || l.threads == low.threads && l.t > low.t {
-			low = l
+	for _, f := range r.samples[:r.n] {
+		fewer := f.threads < low.threads && now.t-f.t <= int64(forkWindow)
+		if fewer || f.threads == low.threads && f.t > low.t {
+			low = f
 		}
 	}
 	r.grown, r.overNS, r.forks = now.threads-low.threads, now.t-low.t, now.forks-low.forks
@@ -114,18 +155,20 @@ func (r *forkstormRule) growth(long bool) bool {
 	if !crowd && r.grown < want || r.overNS < int64(r.t.Forkstorm) {
 		return false
 	}
-	// It must not have been one burst: a quarter of it came in the second half. Where
-	// looks are few that half is most of the time, so the last of them counts as well.
+	return !r.burst(low) && (r.grown >= 4*want || ofOne)
+}
+
+// burst reports whether the growth since low was one burst: less than a quarter of
+// it came in the second half of the time. If samples are few, the growth after the
+// last sample of the first half counts as well.
+func (r *forkstormRule) burst(low forkSample) bool {
 	half := low
-	for i := range r.n {
-		if l := r.looks[i]; l.t >= low.t && l.t-low.t <= r.overNS/2 && l.t > half.t {
-			half = l
+	for _, f := range r.samples[:r.n] {
+		if f.t > half.t && f.t-low.t <= r.overNS/2 {
+			half = f
 		}
 	}
-	if now.threads < half.threads || now.threads-half.threads < r.grown/4 {
-		return false
-	}
-	return r.grown >= 4*want || ofOne
+	return r.now.threads < half.threads || r.now.threads-half.threads < r.grown/4
 }
 
 func (r *forkstormRule) verdict(s *step) Verdict {
@@ -134,14 +177,17 @@ func (r *forkstormRule) verdict(s *step) Verdict {
 		v.Scope = Full
 	}
 	if r.multiplies {
-		v.Evidence = append(v.Evidence, fmt.Sprintf("the number of threads has grown by %d to %d within %d ms, by %d forks, and still does", r.grown, r.look.threads, r.overNS/1e6, r.forks))
+		v.Evidence = append(v.Evidence, fmt.Sprintf("the number of threads has grown by %d to %d within %d ms, "+
+			"by %d forks, and still does", r.grown, r.now.threads, r.overNS/1e6, r.forks))
 	}
 	if r.forking.lasts(s.t, r.t.Forkstorm) {
-		v.Evidence = append(v.Evidence, fmt.Sprintf("forks go on for %d ms, %d since boot", (s.t-r.forking.sinceNS)/1e6, r.look.forks))
+		v.Evidence = append(v.Evidence, fmt.Sprintf("forks go on for %d ms, %d since boot",
+			(s.t-r.forking.sinceNS)/1e6, r.now.forks))
 	} else if r.full.lasts(s.t, 4*r.t.Forkstorm) {
-		v.Evidence = append(v.Evidence, fmt.Sprintf("threads had multiplied %d ms ago, and the run queues have been long for %d ms since", (s.t-r.grownNS)/1e6, (s.t-r.full.sinceNS)/1e6))
+		v.Evidence = append(v.Evidence, fmt.Sprintf("threads had multiplied %d ms ago, "+
+			"and the run queues have been long for %d ms since", (s.t-r.grownNS)/1e6, (s.t-r.full.sinceNS)/1e6))
 	}
-	v.Evidence = append(v.Evidence, fmt.Sprintf("%d of %d threads are named %q", r.group, r.look.threads, r.comm))
+	v.Evidence = append(v.Evidence, fmt.Sprintf("%d of %d threads are named %q", r.group, r.now.threads, r.comm))
 	if r.queues {
 		v.Evidence = append(v.Evidence, fmt.Sprintf("runnable threads: %d on %d vCPUs", r.running, s.online))
 	}
@@ -150,7 +196,8 @@ func (r *forkstormRule) verdict(s *step) Verdict {
 
 func (r *forkstormRule) notes(to []string) []string {
 	if r.level == watching {
-		to = append(to, fmt.Sprintf("forkstorm: %d threads, grown by %d within %d ms; %d named %q; %d runnable", r.look.threads, r.grown, r.overNS/1e6, r.group, r.comm, r.running))
+		to = append(to, fmt.Sprintf("forkstorm: %d threads, grown by %d within %d ms; %d named %q; %d runnable",
+			r.now.threads, r.grown, r.overNS/1e6, r.group, r.comm, r.running))
 	}
 	return to
 }

@@ -1,128 +1,159 @@
 package detect
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
-// hardRule finds vCPUs that run in the kernel with interrupts off: at every
-// sample, without a switch, and by the guest's own count without one interrupt.
-//
-// Where that count is unreadable a healthy task is told from a hang by the
-// places: one that does nothing but system calls is seen in the kernel's entry
-// code, or in many functions.
-type hardRule struct {
-	t    Thresholds
-	rows []hardRow
+// ClassHard: vCPUs run in the kernel with interrupts off.
+const ClassHard Class = "hard"
+
+// HardThresholds are the limits of the rule about interrupts that stay off.
+type HardThresholds struct {
+	// Hard is how long a vCPU must run in the kernel with interrupts off. The handlers
+	// of a healthy kernel take microseconds.
+	Hard time.Duration
 }
 
-type hardRow struct {
-	broken  reason
+func (t *HardThresholds) entry() entry {
+	return entry{
+		start: func() rule { return &hardRule{t: *t} },
+		classes: []class{{
+			Info: Info{
+				Class: ClassHard, Severity: 70,
+				Reads: "task switches, CPU time, registers, the guest's count of interrupts",
+				Early: "in the kernel with interrupts off at every sample, no task switch, no interrupt handled",
+			},
+			knobs: []knob{milliseconds(&t.Hard, "hard_ms", 500, "a vCPU runs in the kernel with interrupts off")},
+		}},
+	}
+}
+
+// hardRule finds vCPUs that run in the kernel with interrupts off: at every
+// sample, without a task switch, and without one interrupt by the guest's count.
+//
+// If that count is unreadable, the places of the samples tell a healthy task from
+// a hang. A task that does nothing but system calls is sampled in the kernel's
+// entry code, or in many functions. More samples are needed then.
+//
+// The vCPU must also have run for half of the threshold.
+type hardRule struct {
+	t     HardThresholds
+	vcpus []hardStreak
+}
+
+// hardStreak is a streak of samples of one vCPU with interrupts off.
+type hardStreak struct {
 	samples int
-	counted int // samples by which the interrupt count stood still
-	sinceNS int64
-	ranNS   uint64
+	counted int    // samples for which the interrupt count is known; it did not grow
+	sinceNS int64  // last sample before the streak
+	ranNS   uint64 // time run since then
 	places  few
-	queue   RunQueue // of the last sample, if there was one
-	caller  string
+	queue   RunQueue // of the last sample that has one
+	caller  string   // innermost, of the last sample that has one
 	hangs   bool
 }
 
-// uncounted is how many samples are needed instead of minSamples where the guest's
+// uncounted is the number of samples needed instead of minSamples if the guest's
 // count of interrupts is unreadable.
 const uncounted = 5
 
 func (r *hardRule) restart(vcpus int) {
-	if len(r.rows) != vcpus {
-		r.rows = make([]hardRow, vcpus)
+	if len(r.vcpus) != vcpus {
+		r.vcpus = make([]hardStreak, vcpus)
 	}
-	clear(r.rows)
+	clear(r.vcpus)
 }
 
 func (r *hardRule) observe(s *step) level {
 	l := calm
 	for i := range s.vcpus {
-		row := &r.rows[i]
+		k := &r.vcpus[i]
 		if !s.vcpus[i].Online {
-			*row = hardRow{}
+			*k = hardStreak{}
 			continue
 		}
-		row.extend(s, &s.vcpus[i], &s.last[i])
-		row.hangs = (row.samples >= minSamples && row.counted == row.samples || row.samples >= uncounted) &&
-			s.t-row.sinceNS >= int64(r.t.Hard) && 2*row.ranNS >= uint64(r.t.Hard)
+		k.extend(s, &s.vcpus[i], &s.last[i])
+		enough := k.samples >= minSamples && k.counted == k.samples || k.samples >= uncounted
+		k.hangs = enough && s.t-k.sinceNS >= int64(r.t.Hard) && 2*k.ranNS >= uint64(r.t.Hard)
 		switch {
-		case row.hangs:
+		case k.hangs:
 			s.affected[i] = true
 			l = hung
-		case row.samples > 1: // one is an accident, on the way into the kernel or out
+		case k.samples > 1: // one sample may be of entry code
 			l = max(l, watching)
 		}
 	}
 	return l
 }
 
-func (row *hardRow) extend(s *step, now, was *VCPU) {
-	broken := alive(now, was)
-	n, known := interrupted(now, was)
-	places := row.places
-	switch {
-	case broken.text != "":
-	case idleCode(now.Symbol):
-		broken = reason{text: becauseIdle, symbol: now.Symbol}
-	case now.InterruptsOn:
-		broken = reason{text: becauseIF, symbol: where(now)}
-	case n != 0:
-		broken = reason{text: becauseIRQ, n: n}
-	case !known && entryCode(now.Symbol):
-		broken = reason{text: becauseIn, symbol: now.Symbol}
-	// The tick moves the clock of the run queue; other vCPUs may, too.
-	case !known && s.online == 1 && now.Queue != nil && was.Queue != nil && now.Queue.ClockNS != was.Queue.ClockNS:
-		broken = reason{text: becauseIRQ, n: 1}
-	case !places.add(where(now)) && !known:
-		broken = reason{text: becauseMany, symbol: where(now)}
-	}
-	if broken.text != "" {
-		*row = hardRow{broken: broken}
+// extend extends or ends the streak.
+func (k *hardStreak) extend(s *step, now, was *VCPU) {
+	places := k.places
+	if healthy(s, now, was, &places) {
+		*k = hardStreak{}
 		return
 	}
-	if row.samples == 0 {
-		row.sinceNS = s.t - s.dt
+	if k.samples == 0 {
+		k.sinceNS = s.t - s.dt
 	}
-	row.broken = reason{}
-	row.places = places
-	row.samples++
-	if known {
-		row.counted++
+	k.places = places
+	k.samples++
+	if _, known := interrupted(now, was); known {
+		k.counted++
 	}
-	row.ranNS += now.CPUTimeNS - was.CPUTimeNS
+	k.ranNS += now.CPUTimeNS - was.CPUTimeNS
 	if now.Queue != nil {
-		row.queue = *now.Queue
+		k.queue = *now.Queue
 	}
 	if len(now.Callers) > 0 {
-		row.caller = now.Callers[0]
+		k.caller = now.Callers[0]
 	}
+}
+
+// healthy reports whether a sample ends a streak of interrupts off. It adds the
+// place of the sample to places.
+func healthy(s *step, now, was *VCPU, places *few) bool {
+	if alive(now, was).text != "" || idleCode(now.Symbol) || now.InterruptsOn {
+		return true
+	}
+	if n, known := interrupted(now, was); known {
+		places.add(where(now))
+		return n != 0
+	}
+	// The tick moves the clock of the run queue. Other vCPUs may move it too.
+	ticked := s.online == 1 && now.Queue != nil && was.Queue != nil && now.Queue.ClockNS != was.Queue.ClockNS
+	return entryCode(now.Symbol) || ticked || !places.add(where(now))
 }
 
 func (r *hardRule) verdict(s *step) Verdict {
 	v := Verdict{Class: ClassHard, Scope: s.scope()}
-	for i := range r.rows {
-		row := &r.rows[i]
-		if !row.hangs {
+	for i := range r.vcpus {
+		k := &r.vcpus[i]
+		if !k.hangs {
 			continue
 		}
 		v.VCPUs = append(v.VCPUs, i)
-		v.Evidence = append(v.Evidence, fmt.Sprintf("vCPU %d: no task switch for %d ms while it ran %d ms in the kernel, interrupts off at all of %d samples", i, (s.t-row.sinceNS)/1e6, row.ranNS/1e6, row.samples),
-			fmt.Sprintf("vCPU %d: seen in %s", i, &row.places))
-		if row.counted == row.samples {
-			v.Evidence = append(v.Evidence, fmt.Sprintf("vCPU %d: not one interrupt handled since (%d since boot)", i, row.queue.Interrupts))
+		v.Evidence = append(v.Evidence,
+			fmt.Sprintf("vCPU %d: no task switch for %d ms while it ran %d ms in the kernel, "+
+				"interrupts off at all of %d samples", i, (s.t-k.sinceNS)/1e6, k.ranNS/1e6, k.samples),
+			fmt.Sprintf("vCPU %d: seen in %s", i, &k.places))
+		if k.counted == k.samples {
+			v.Evidence = append(v.Evidence, fmt.Sprintf("vCPU %d: not one interrupt handled since (%d since boot)", i,
+				k.queue.Interrupts))
 		}
-		v.Evidence = append(v.Evidence, taskEvidence(i, &row.queue, row.caller)...)
+		v.Evidence = append(v.Evidence, taskEvidence(i, &k.queue, k.caller)...)
 	}
 	return v
 }
 
-// taskEvidence names the task that holds a vCPU and what called the place it is in.
+// taskEvidence names the task that runs on a vCPU and the caller of the code that
+// it is in.
 func taskEvidence(i int, q *RunQueue, caller string) []string {
 	var e []string
 	if q.Comm != "" {
-		e = append(e, fmt.Sprintf("vCPU %d: runs %s (%d), %d runnable, asked to schedule: %v", i, q.Comm, q.PID, q.Running, q.NeedResched))
+		e = append(e, fmt.Sprintf("vCPU %d: runs %s (%d), %d runnable, asked to schedule: %v", i, q.Comm, q.PID,
+			q.Running, q.NeedResched))
 	}
 	if caller != "" {
 		e = append(e, fmt.Sprintf("vCPU %d: called from %s", i, caller))
@@ -131,9 +162,10 @@ func taskEvidence(i int, q *RunQueue, caller string) []string {
 }
 
 func (r *hardRule) notes(to []string) []string {
-	for i := range r.rows {
-		if row := &r.rows[i]; row.samples > 1 {
-			to = append(to, fmt.Sprintf("hard: vCPU %d: interrupts off at %d samples, for %d ms of running, in %s", i, row.samples, row.ranNS/1e6, &row.places))
+	for i := range r.vcpus {
+		if k := &r.vcpus[i]; k.samples > 1 {
+			to = append(to, fmt.Sprintf("hard: vCPU %d: interrupts off at %d samples, for %d ms of running, in %s", i,
+				k.samples, k.ranNS/1e6, &k.places))
 		}
 	}
 	return to

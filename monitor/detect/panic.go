@@ -2,19 +2,36 @@ package detect
 
 import "fmt"
 
-// panicRule finds a kernel that has given up: it says so itself, the hypervisor
-// says that the domain crashed, or a vCPU is seen in the panic code, from which
-// there is no way back.
+// ClassPanic: the kernel has given up.
+const ClassPanic Class = "panic"
+
+func panicEntry() entry {
+	return entry{
+		start:  func() rule { return &panicRule{} },
+		single: true,
+		classes: []class{{
+			Info: Info{
+				Class: ClassPanic, Severity: 90,
+				Reads: "panic_cpu, the domain's shutdown reason, functions on the vCPUs' stacks",
+				Early: "at once; in the panic code at two samples in a row",
+			},
+		}},
+	}
+}
+
+// panicRule finds a kernel that has given up. Either the kernel says so, or the
+// hypervisor says that the domain crashed, or a vCPU is sampled in the panic code,
+// which never returns.
 //
-// A domain that says it reboots or powers off has not panicked, unless its kernel's
-// memory, which is still there to be read, says so: a kernel may be told to boot
-// again when it panics, and then that is all the hypervisor hears of it.
+// A domain that reboots or powers off has not panicked, unless its kernel's memory,
+// which can still be read, says so. A kernel may be configured to reboot when it
+// panics; then the hypervisor sees a reboot and nothing else.
 //
-// A domain that Xen's watchdog has ended did not panic; somebody in it stopped
-// answering. That is a stopped guest, and the rule reports it as such.
+// A domain that Xen's watchdog has ended did not panic: its watchdog program
+// stopped answering. The rule reports that as a stopped guest.
 type panicRule struct {
-	cpu      int // that panics by the last look, -1 for none
-	looked   bool
+	cpu      int // that panics by the last kernel sample, -1 for none
+	sampled  bool
 	inPanic  []int // by vCPU: samples in a row in the panic code
 	function string
 	shutdown string
@@ -25,20 +42,20 @@ func (r *panicRule) restart(vcpus int) {
 		r.inPanic = make([]int, vcpus)
 	}
 	clear(r.inPanic)
-	r.cpu, r.looked, r.function, r.shutdown = -1, false, "", ""
+	r.cpu, r.sampled, r.function, r.shutdown = -1, false, "", ""
 }
 
 func (r *panicRule) observe(s *step) level {
 	r.shutdown = s.domain.Shutdown
-	if s.look != nil {
-		r.cpu, r.looked = s.look.Panicking, true
+	if s.kernel != nil {
+		r.cpu, r.sampled = s.kernel.Panicking, true
 	}
 	found := r.shutdown == "crash" || r.shutdown == "watchdog" || r.cpu >= 0
 	for i := range s.vcpus {
 		v := &s.vcpus[i]
 		name := panicCode(v)
 		if name == "" {
-			// An interrupt taken in the panic loop does not end the row; life does.
+			// An interrupt taken in the panic loop does not end the row. A task switch does.
 			if !v.Sampled || !v.Online || switched(v, &s.last[i]) != 0 {
 				r.inPanic[i] = 0
 			}
@@ -55,7 +72,7 @@ func (r *panicRule) observe(s *step) level {
 		}
 		return hung
 	}
-	if !r.looked {
+	if !r.sampled {
 		return blind
 	}
 	return calm
@@ -77,11 +94,12 @@ func panicCode(v *VCPU) string {
 	return ""
 }
 
-// maxCallers bounds how many callers are looked at.
+// maxCallers is the number of callers, or of functions on a stack, that a rule
+// examines.
 const maxCallers = 32
 
-// isPanic names functions of kernel/panic.c and arch/x86/kernel that are entered
-// once and never left.
+// isPanic reports whether a function of kernel/panic.c or arch/x86/kernel is one
+// that is entered once and never left.
 func isPanic(symbol string) bool {
 	switch bare(symbol) {
 	case "panic", "vpanic", "nmi_panic", "panic_smp_self_stop", "nmi_panic_self_stop", "xen_panic_event":
@@ -95,9 +113,10 @@ func (r *panicRule) verdict(s *step) Verdict {
 	switch r.shutdown {
 	case "watchdog":
 		v.Class = ClassStopped
-		v.Evidence = append(v.Evidence, "the hypervisor's watchdog has ended the domain: nobody in it has set it again in time")
+		v.Evidence = append(v.Evidence, "the hypervisor's watchdog has ended the domain: "+
+			"nothing in it has reset the watchdog in time")
 	case "crash", "reboot", "poweroff", "suspend":
-		v.Evidence = append(v.Evidence, "the domain has ended itself: "+r.shutdown)
+		v.Evidence = append(v.Evidence, "the domain has shut down: "+r.shutdown)
 	}
 	if r.cpu >= 0 {
 		v.Evidence = append(v.Evidence, fmt.Sprintf("CPU %d of the guest has entered panic (panic_cpu)", r.cpu))

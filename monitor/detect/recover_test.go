@@ -23,11 +23,11 @@ func events(vcpus, n int, each func(g *guest, i int)) []event {
 		if hung {
 			all = append(all, event{i, v.Class, v.Scope, false})
 		}
-		if now, on := d.Hang(); hung && (!on || now.Class != v.Class || now.TimeNS != v.TimeNS) {
-			panic("Hang does not agree with the verdict")
+		if now := d.hang; hung && (now.Class != v.Class || now.TimeNS != v.TimeNS) {
+			panic("hang does not agree with the verdict")
 		}
 		if r, over := d.Recovered(); over {
-			if _, on := d.Hang(); on || hung || r.TimeNS != o.TimeNS || r.CalmNS > r.TimeNS || r.HungNS >= r.CalmNS {
+			if d.hang.Class != "" || hung || r.TimeNS != o.TimeNS || r.CalmNS > r.TimeNS || r.HungNS >= r.CalmNS {
 				panic("a recovery that does not fit")
 			}
 			all = append(all, event{i, r.Class, "", true})
@@ -177,15 +177,15 @@ func TestUnreadable(t *testing.T) {
 // TestNotes: short of its threshold every rule says what it has seen.
 func TestNotes(t *testing.T) {
 	for want, each := range map[string]func(g *guest, i int){
-		"vCPU 0: in " + slow + " at 3 of 3 samples":                          func(g *guest, i int) { g.run(0, slow, true) },
-		"hard: vCPU 0: interrupts off at 3 samples":                          func(g *guest, i int) { g.run(0, "delay_tsc", false) },
-		"soft: vCPU 0: in the kernel without a switch at 12 samples":         func(g *guest, i int) { g.run(0, "loop", true).Queue.NeedResched = true },
-		"stopped: vCPU 0: halted with work at 3 samples":                     func(g *guest, i int) { g.stay(0); g.queues[0].Running = 1 },
-		"stopped: vCPU 0: runnable, not run, at 12 samples":                  func(g *guest, i int) { g.stay(0); g.o.VCPUs[0].Blocked = false },
-		"stopped: vCPU 0: halted past its timer at 2 samples":                func(g *guest, i int) { g.still[0] = true },
-		"forkstorm: 180 threads, grown by 120":                               func(g *guest, i int) { g.bomb(10*(i-49), 10) },
-		"thrash: at 12 of 12 looks; 2400 pages reclaimed, 1800 needed again": func(g *guest, i int) { g.thrash() },
-		"blocked, io: 1 threads wait; longest thread dd (3) has not run for": func(g *guest, i int) { g.wait(Waiting{PID: 3, Comm: "dd", IOWait: true}) },
+		"vCPU 0: in " + slow + " at 3 of 3 samples":                            func(g *guest, i int) { g.run(0, slow, true) },
+		"hard: vCPU 0: interrupts off at 3 samples":                            func(g *guest, i int) { g.run(0, "delay_tsc", false) },
+		"soft: vCPU 0: in the kernel without a task switch at 12 samples":      func(g *guest, i int) { g.run(0, "loop", true).Queue.NeedResched = true },
+		"stopped: vCPU 0: halted with work at 3 samples":                       func(g *guest, i int) { g.stay(0); g.queues[0].Running = 1 },
+		"stopped: vCPU 0: runnable, not run, at 12 samples":                    func(g *guest, i int) { g.stay(0); g.o.VCPUs[0].Blocked = false },
+		"stopped: vCPU 0: halted past its timer at 2 samples":                  func(g *guest, i int) { g.still[0] = true },
+		"forkstorm: 180 threads, grown by 120":                                 func(g *guest, i int) { g.bomb(10*(i-49), 10) },
+		"thrash: at 12 of 12 samples; 2400 pages reclaimed, 1800 needed again": func(g *guest, i int) { g.thrash() },
+		"blocked, io: 1 threads wait; longest: thread dd (3) has not run for":  func(g *guest, i int) { g.wait(Waiting{PID: 3, Comm: "dd", IOWait: true}) },
 	} {
 		g, d := newGuest(1), NewDetector(DefaultThresholds())
 		n := 53

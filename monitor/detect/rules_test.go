@@ -287,7 +287,7 @@ func TestPanic(t *testing.T) {
 		{name: "reboot after a panic, seen in what is left of the guest", each: after(func(g *guest, i int) {
 			g.o.Domain.Shutdown = "reboot"
 			g.kernel.Panicking = 0
-		}), class: ClassPanic, scope: Full, at: [2]int{50, 50}, evidence: "ended itself: reboot"},
+		}), class: ClassPanic, scope: Full, at: [2]int{50, 50}, evidence: "shut down: reboot"},
 	})
 }
 
@@ -355,7 +355,7 @@ func TestTasks(t *testing.T) {
 				g.kernel.Walked = 20
 			}
 		}), class: ClassIO, scope: Partial, at: [2]int{75, 76}, evidence: "dd (400)"},
-		{name: "woken to look whether its I/O is over", each: woken(nil), class: ClassIO, scope: Partial, at: [2]int{75, 76}, evidence: "mkfs (402) has done nothing for 2500 ms but look 5 times whether its I/O is over: in uninterruptible sleep in io_schedule_timeout"},
+		{name: "woken to look whether its I/O is over", each: woken(nil), class: ClassIO, scope: Partial, at: [2]int{75, 76}, evidence: "mkfs (402) has done nothing for 2500 ms but check 5 times whether its I/O is over: in uninterruptible sleep in io_schedule_timeout"},
 		{name: "the same, and something is read every two seconds", each: woken(func(g *guest, w *Waiting, i int) { g.kernel.IOSectors += uint64(i/20) * 8 }), n: 500},
 		{name: "flushes one after the other", each: woken(func(g *guest, w *Waiting, i int) {
 			w.Stack = []string{"io_schedule_timeout", "submit_bio_wait", "blkdev_issue_flush", "blkdev_fsync"}

@@ -1,136 +1,171 @@
 package detect
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
-// softRule finds vCPUs that run in the kernel without scheduling, interrupts on.
-//
-// Early: the run queue says at every sample that somebody waits, be it another
-// runnable task or the scheduler that has asked the current one to give way. A
-// task that makes system calls without a pause while nobody else wants the CPU
-// is healthy, and so is one that computes in user mode.
-//
-// Late, where the run queue is unreadable: silence in the kernel, in few
-// functions, none of them the way in or out.
-type softRule struct {
-	t    Thresholds
-	rows []softRow
+// ClassSoft: vCPUs run in the kernel without a task switch although a task waits.
+const ClassSoft Class = "soft"
+
+// SoftThresholds are the limits of the rule about kernel code that does not give
+// up the CPU.
+type SoftThresholds struct {
+	// Soft is how long a vCPU must run in the kernel without a task switch while
+	// another task waits for it. A scheduler's slice is some milliseconds.
+	Soft time.Duration
+	// SoftSilence is the same where nobody can say whether a task waits.
+	SoftSilence time.Duration
 }
 
-type softRow struct {
-	broken  reason
+func (t *SoftThresholds) entry() entry {
+	return entry{
+		start: func() rule { return &softRule{t: *t} },
+		classes: []class{{
+			Info: Info{
+				Class: ClassSoft, Severity: 60, Waits: true,
+				Reads: "task switches, CPU time, registers, run queue",
+				Early: "in the kernel at every sample, no task switch, while a task waits or the scheduler has asked for one",
+				Late:  "the same, in few functions, with the run queue unreadable",
+			},
+			knobs: []knob{
+				milliseconds(&t.Soft, "soft_ms", 2000,
+					"a vCPU runs in the kernel without a task switch while a task waits for it"),
+				milliseconds(&t.SoftSilence, "soft_silence_ms", 10_000, "the same, with the run queue unreadable"),
+			},
+			needsQueue: true,
+		}},
+	}
+}
+
+// softRule finds vCPUs that run in the kernel without a task switch, interrupts on.
+//
+// Early: at every sample the run queue says that something waits, either another
+// runnable task or the scheduler, which has asked the current task to give way. A
+// task is healthy if it makes system calls without a pause while nothing waits for
+// the CPU, or if it computes in user mode.
+//
+// Late, if the run queue is unreadable: silence in the kernel, in few functions,
+// none of them entry code.
+//
+// In both cases the vCPU must also have run for half of the threshold.
+type softRule struct {
+	t     SoftThresholds
+	vcpus []softStreak
+}
+
+// softStreak is a streak of samples of one vCPU in the kernel.
+type softStreak struct {
 	samples int
-	waited  int // samples at which somebody waited
-	on      int // samples with interrupts on, or after which some were handled
-	sinceNS int64
-	ranNS   uint64
+	waited  int    // samples at which something waited
+	on      int    // samples with interrupts on, or before which some were handled
+	sinceNS int64  // last sample before the streak
+	ranNS   uint64 // time run since then
 	places  few
-	many    bool // more places than few
-	queue   RunQueue
-	caller  string
+	many    bool     // there were more places than places can hold
+	queue   RunQueue // of the last sample that has one
+	caller  string   // innermost, of the last sample that has one
 	hangs   bool
 }
 
-// softSamples and silentSamples are the fewest samples of the early and of the
-// late rule.
+// softSamples and silentSamples are the numbers of samples that the early and the
+// late decision need.
 const (
 	softSamples   = 5
 	silentSamples = 20
 )
 
 func (r *softRule) restart(vcpus int) {
-	if len(r.rows) != vcpus {
-		r.rows = make([]softRow, vcpus)
+	if len(r.vcpus) != vcpus {
+		r.vcpus = make([]softStreak, vcpus)
 	}
-	clear(r.rows)
+	clear(r.vcpus)
 }
 
 func (r *softRule) observe(s *step) level {
 	l := calm
 	for i := range s.vcpus {
-		row := &r.rows[i]
+		k := &r.vcpus[i]
 		if !s.vcpus[i].Online {
-			*row = softRow{}
+			*k = softStreak{}
 			continue
 		}
-		row.extend(s, &s.vcpus[i], &s.last[i])
-		row.hangs = row.on > 0 && (row.lasts(s.t, int64(r.t.Soft)) && row.waited == row.samples && row.samples >= softSamples ||
-			row.lasts(s.t, int64(r.t.SoftSilence)) && !row.many && row.samples >= silentSamples)
+		k.extend(s, &s.vcpus[i], &s.last[i])
+		early := k.samples >= softSamples && k.waited == k.samples && k.lasts(s.t, r.t.Soft)
+		late := k.samples >= silentSamples && !k.many && k.lasts(s.t, r.t.SoftSilence)
+		k.hangs = k.on > 0 && (early || late)
 		switch {
-		case row.hangs:
+		case k.hangs:
 			s.affected[i] = true
 			l = hung
-		case row.samples >= softSamples:
+		case k.samples >= softSamples:
 			l = max(l, watching)
 		}
 	}
 	return l
 }
 
-func (row *softRow) lasts(t, threshold int64) bool {
-	return row.samples > 0 && t-row.sinceNS >= threshold && 2*row.ranNS >= uint64(threshold)
+func (k *softStreak) lasts(t int64, threshold time.Duration) bool {
+	return t-k.sinceNS >= int64(threshold) && 2*k.ranNS >= uint64(threshold)
 }
 
-func (row *softRow) extend(s *step, now, was *VCPU) {
-	broken := alive(now, was)
+// extend extends or ends the streak.
+func (k *softStreak) extend(s *step, now, was *VCPU) {
 	q := now.Queue
-	switch {
-	case broken.text != "":
-	case idleCode(now.Symbol):
-		broken = reason{text: becauseIdle, symbol: now.Symbol}
-	case q != nil && !q.NeedResched && q.Running <= 1:
-		broken = reason{text: becauseAlone}
-	case q == nil && entryCode(now.Symbol):
-		broken = reason{text: becauseIn, symbol: now.Symbol}
-	}
-	if broken.text != "" {
-		*row = softRow{broken: broken}
+	alone := q != nil && !q.NeedResched && q.Running <= 1
+	entry := q == nil && entryCode(now.Symbol)
+	if alive(now, was).text != "" || idleCode(now.Symbol) || alone || entry {
+		*k = softStreak{}
 		return
 	}
-	if row.samples == 0 {
-		row.sinceNS = s.t - s.dt
+	if k.samples == 0 {
+		k.sinceNS = s.t - s.dt
 	}
-	row.broken = reason{}
-	row.samples++
-	row.many = !row.places.add(where(now)) || row.many
+	k.samples++
+	k.many = !k.places.add(where(now)) || k.many
 	if n, _ := interrupted(now, was); n != 0 || now.InterruptsOn {
-		row.on++
+		k.on++
 	}
 	if q != nil {
-		row.waited++
-		row.queue = *q
+		k.waited++
+		k.queue = *q
 	}
-	row.ranNS += now.CPUTimeNS - was.CPUTimeNS
+	k.ranNS += now.CPUTimeNS - was.CPUTimeNS
 	if len(now.Callers) > 0 {
-		row.caller = now.Callers[0]
+		k.caller = now.Callers[0]
 	}
 }
 
 func (r *softRule) verdict(s *step) Verdict {
 	v := Verdict{Class: ClassSoft, Scope: s.scope()}
-	for i := range r.rows {
-		row := &r.rows[i]
-		if !row.hangs {
+	for i := range r.vcpus {
+		k := &r.vcpus[i]
+		if !k.hangs {
 			continue
 		}
 		v.VCPUs = append(v.VCPUs, i)
-		v.Evidence = append(v.Evidence, fmt.Sprintf("vCPU %d: no task switch for %d ms while it ran %d ms in the kernel, at all of %d samples, interrupts on at %d of these", i, (s.t-row.sinceNS)/1e6, row.ranNS/1e6, row.samples, row.on))
-		places := fmt.Sprintf("vCPU %d: seen in %s", i, &row.places)
-		if row.many {
+		places := fmt.Sprintf("vCPU %d: seen in %s", i, &k.places)
+		if k.many {
 			places += " and others"
 		}
-		v.Evidence = append(v.Evidence, places)
-		if row.waited < row.samples {
-			v.Evidence = append(v.Evidence, fmt.Sprintf("vCPU %d: its run queue was unreadable at %d samples: judged by silence alone", i, row.samples-row.waited))
+		v.Evidence = append(v.Evidence,
+			fmt.Sprintf("vCPU %d: no task switch for %d ms while it ran %d ms in the kernel, at all of %d samples, "+
+				"interrupts on at %d of these", i, (s.t-k.sinceNS)/1e6, k.ranNS/1e6, k.samples, k.on),
+			places)
+		if k.waited < k.samples {
+			v.Evidence = append(v.Evidence, fmt.Sprintf("vCPU %d: its run queue was unreadable at %d samples: "+
+				"judged by silence alone", i, k.samples-k.waited))
 		}
-		v.Evidence = append(v.Evidence, taskEvidence(i, &row.queue, row.caller)...)
+		v.Evidence = append(v.Evidence, taskEvidence(i, &k.queue, k.caller)...)
 	}
 	return v
 }
 
 func (r *softRule) notes(to []string) []string {
-	for i := range r.rows {
-		if row := &r.rows[i]; row.samples >= softSamples {
-			to = append(to, fmt.Sprintf("soft: vCPU %d: in the kernel without a switch at %d samples, for %d ms of running, interrupts on at %d, somebody waited at %d", i, row.samples, row.ranNS/1e6, row.on, row.waited))
+	for i := range r.vcpus {
+		if k := &r.vcpus[i]; k.samples >= softSamples {
+			to = append(to, fmt.Sprintf("soft: vCPU %d: in the kernel without a task switch at %d samples, "+
+				"for %d ms of running, interrupts on at %d, a task waited at %d", i, k.samples, k.ranNS/1e6, k.on, k.waited))
 		}
 	}
 	return to

@@ -4,49 +4,74 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"time"
 )
 
-// spinRule finds vCPUs that wait in the slow path of a spinning lock. Its class
-// is hard if there is a lock for which nobody was ever seen to wait with interrupts
-// on, and spin if not. Who holds such a lock has them off until he releases it. So
-// whoever waits elsewhere with interrupts on does not hold it, and is held up by
-// those who wait for it, if by anybody here.
-//
-// A vCPU that spins with interrupts on is now and then seen in an interrupt
-// handler instead, so half of the samples have to show the lock. Time counts
-// twice: on the clock, and as time that the vCPU has really run, of which it
-// must have had half as much: a vCPU that others keep from running is not judged
-// by the clock alone.
-//
-// A paravirtualised lock polls in the hypervisor after a while of spinning: then
-// the vCPU is blocked, and the time of that counts as time run.
-type spinRule struct {
-	t     Thresholds
-	nowNS int64
-	rows  []spinRow
+// ClassSpin: vCPUs wait for a spinning lock with interrupts on.
+const ClassSpin Class = "spin"
+
+// SpinThresholds are the limits of the rule about spinning locks.
+type SpinThresholds struct {
+	// Spin is how long a vCPU must wait in a lock slow path without a task switch. A
+	// healthy kernel holds a contended spinlock for microseconds, rarely for
+	// milliseconds.
+	Spin time.Duration
 }
 
-// spinRow is a row of samples of one vCPU without a task switch, at least half of
-// them in one lock slow path.
-type spinRow struct {
-	broken      reason // why there is no row
+func (t *SpinThresholds) entry() entry {
+	return entry{
+		start: func() rule { return &spinRule{t: *t} },
+		classes: []class{{
+			Info: Info{
+				Class: ClassSpin, Severity: 80,
+				Reads: "task switches, CPU time, registers, callers of a polling vCPU",
+				Early: "in one lock slow path at half of the samples, interrupts on, no task switch; " +
+					"with interrupts off the class is hard",
+			},
+			knobs: []knob{milliseconds(&t.Spin, "spin_ms", 500, "a vCPU waits in a lock slow path without a task switch")},
+		}},
+	}
+}
+
+// spinRule finds vCPUs that wait in the slow path of a spinning lock. The class is
+// hard if some lock is only ever waited for with interrupts off, else spin. The
+// holder of such a lock keeps interrupts off. A vCPU that waits for another lock
+// with interrupts on therefore cannot be its holder.
+//
+// A vCPU that spins with interrupts on is sometimes sampled in an interrupt
+// handler, so half of the samples must show the lock. The vCPU must also have run
+// for half of the threshold. A vCPU that others keep from running is not judged by
+// the clock alone.
+//
+// A paravirtualised lock spins for a while and then polls in the hypervisor. The
+// vCPU is blocked then. That time counts as time run.
+type spinRule struct {
+	t     SpinThresholds
+	nowNS int64
+	vcpus []spinStreak
+}
+
+// spinStreak is a streak of samples of one vCPU without a task switch. At least
+// half of them are in one lock slow path.
+type spinStreak struct {
+	ended       reason // why there is no streak
 	samples     int
-	inLock      int    // of the samples, those in the slow path
-	sinceNS     int64  // last sample before the row: the vCPU had switched or was elsewhere then
-	spunNS      uint64 // time it has run since
-	symbol      string
-	interrupts  int // samples with interrupts on
-	polled      int // samples in which it polled for the lock
-	lock        string
-	inside      int    // samples with RIP in the slow path itself, not in what it calls
-	first, last uint64 // RIP range of these
+	inLock      int    // samples in the slow path
+	sinceNS     int64  // last sample before the streak
+	spunNS      uint64 // time run since then
+	symbol      string // of the slow path
+	interrupts  int    // samples in the slow path with interrupts on
+	polled      int    // samples in which it polled for the lock
+	lock        string // VCPU.Lock, where known
+	inside      int    // samples with RIP in the slow path itself, not in a function that it calls
+	first, last uint64 // offsets of RIP in these, smallest and largest
 }
 
 func (r *spinRule) restart(vcpus int) {
-	if len(r.rows) != vcpus {
-		r.rows = make([]spinRow, vcpus)
+	if len(r.vcpus) != vcpus {
+		r.vcpus = make([]spinStreak, vcpus)
 	}
-	clear(r.rows)
+	clear(r.vcpus)
 }
 
 func (r *spinRule) observe(s *step) level {
@@ -54,89 +79,96 @@ func (r *spinRule) observe(s *step) level {
 	r.nowNS = s.t
 	for i := range s.vcpus {
 		if !s.vcpus[i].Online {
-			r.rows[i] = spinRow{}
+			r.vcpus[i] = spinStreak{}
 			continue
 		}
 		switch {
-		case r.extend(&r.rows[i], s, &s.vcpus[i], &s.last[i]):
+		case r.extend(&r.vcpus[i], s, &s.vcpus[i], &s.last[i]):
 			s.affected[i] = true
 			l = hung
-		case r.rows[i].samples > 0:
+		case r.vcpus[i].samples > 0:
 			l = max(l, watching)
 		}
 	}
 	return l
 }
 
-// extend extends or breaks the row of a vCPU and reports whether it is long
-// enough.
-func (r *spinRule) extend(row *spinRow, s *step, now, was *VCPU) bool {
+// extend extends or ends the streak of a vCPU. It reports whether the vCPU hangs.
+func (r *spinRule) extend(k *spinStreak, s *step, now, was *VCPU) bool {
 	lock, polls := lockWait(now)
-	broken := reason{}
-	if polls {
-		if n := switched(now, was); n != 0 {
-			broken = reason{text: becauseSwitched, n: n}
-		}
-	} else if broken = alive(now, was); broken.text == "" && lock == "" {
-		if now.Symbol == "" {
-			broken = reason{text: becauseUser} // a module, or code without a name
-		} else if 2*row.inLock < row.samples+1 {
-			broken = reason{text: becauseIn, symbol: now.Symbol}
-		}
-	}
-	if broken.text != "" {
-		*row = spinRow{broken: broken}
+	if ended := k.end(lock, polls, now, was); ended.text != "" {
+		*k = spinStreak{ended: ended}
 		return false
 	}
 	if lock != "" {
-		if row.inLock == 0 || row.symbol != lock {
-			*row = spinRow{sinceNS: s.t - s.dt, symbol: lock, first: math.MaxUint64}
+		if k.inLock == 0 || k.symbol != lock {
+			*k = spinStreak{sinceNS: s.t - s.dt, symbol: lock, first: math.MaxUint64}
 		}
-		row.inLock++
+		k.inLock++
 		if now.Symbol == lock {
-			row.inside++
-			row.first, row.last = min(row.first, now.Offset), max(row.last, now.Offset)
+			k.inside++
+			k.first, k.last = min(k.first, now.Offset), max(k.last, now.Offset)
 		}
 		if now.InterruptsOn {
-			row.interrupts++
+			k.interrupts++
 		}
 		if now.Lock != "" {
-			row.lock = now.Lock
+			k.lock = now.Lock
 		}
 	}
-	row.samples++
+	k.samples++
 	if polls {
-		row.polled++
-		row.spunNS += uint64(s.dt)
+		k.polled++
+		k.spunNS += uint64(s.dt)
 	} else {
-		row.spunNS += now.CPUTimeNS - was.CPUTimeNS
+		k.spunNS += now.CPUTimeNS - was.CPUTimeNS
 	}
-	return r.hangs(row, s.t)
+	return r.hangs(k, s.t)
 }
 
-// hangs reports whether a row is long enough.
-func (r *spinRule) hangs(row *spinRow, t int64) bool {
-	return row.inLock >= minSamples && t-row.sinceNS >= int64(r.t.Spin) && 2*row.spunNS >= uint64(r.t.Spin)
+// end returns the reason why a sample ends the streak, or the zero reason. lock
+// and polls are lockWait's for the sample.
+func (k *spinStreak) end(lock string, polls bool, now, was *VCPU) reason {
+	if polls {
+		if n := switched(now, was); n != 0 {
+			return reason{text: becauseSwitched, n: n}
+		}
+		return reason{}
+	}
+	ended := alive(now, was)
+	switch {
+	case ended.text != "" || lock != "":
+	case now.Symbol == "":
+		ended = reason{text: becauseUser} // a module, or code without a name
+	case 2*k.inLock < k.samples+1:
+		ended = reason{text: becauseIn, symbol: now.Symbol}
+	}
+	return ended
 }
 
-// masked reports whether nobody was ever seen to wait for the row's lock with
-// interrupts on. Others may not have waited for long enough to hang.
-func (r *spinRule) masked(row *spinRow) bool {
-	for i := range r.rows {
-		if other := &r.rows[i]; other.interrupts > 0 && other.sameLock(row) {
+// hangs reports whether a streak is long enough.
+func (r *spinRule) hangs(k *spinStreak, t int64) bool {
+	return k.inLock >= minSamples && t-k.sinceNS >= int64(r.t.Spin) && 2*k.spunNS >= uint64(r.t.Spin)
+}
+
+// masked reports whether the streak's lock was never waited for with interrupts
+// on, by any vCPU, whether or not that vCPU hangs already.
+func (r *spinRule) masked(k *spinStreak) bool {
+	for i := range r.vcpus {
+		if other := &r.vcpus[i]; other.interrupts > 0 && other.sameLock(k) {
 			return false
 		}
 	}
 	return true
 }
 
-// sameLock reports whether two rows are of one lock, as far as is known: by name,
-// else by the kind of its slow path.
-func (row *spinRow) sameLock(other *spinRow) bool {
-	if row.lock != "" && other.lock != "" {
-		return lockName(row.lock) == lockName(other.lock)
+// sameLock reports whether two streaks are of one lock. It compares the names if
+// both are known, else the slow paths.
+func (k *spinStreak) sameLock(other *spinStreak) bool {
+	if k.lock != "" && other.lock != "" {
+		return lockName(k.lock) == lockName(other.lock)
 	}
-	return row.symbol == other.symbol
+	return k.symbol == other.symbol
 }
 
 // lockName cuts the register off a VCPU's Lock.
@@ -147,64 +179,70 @@ func lockName(lock string) string {
 
 func (r *spinRule) verdict(s *step) Verdict {
 	v := Verdict{Class: ClassSpin, Scope: s.scope()}
-	for i := range r.rows {
-		row := &r.rows[i]
-		if !r.hangs(row, s.t) {
+	for i := range r.vcpus {
+		k := &r.vcpus[i]
+		if !r.hangs(k, s.t) {
 			continue
 		}
-		if r.masked(row) {
+		if r.masked(k) {
 			v.Class = ClassHard
 		}
 		v.VCPUs = append(v.VCPUs, i)
-		v.Evidence = append(v.Evidence, row.evidence(i, s.t)...)
+		v.Evidence = append(v.Evidence, k.evidence(i, s.t)...)
 	}
 	return v
 }
 
-func (row *spinRow) evidence(i int, t int64) []string {
-	share := 100 * float64(row.spunNS) / float64(t-row.sinceNS)
-	where := "in what " + row.symbol + " calls"
-	if row.inside > 0 {
-		where = fmt.Sprintf("RIP in %s+%#x..%#x", row.symbol, row.first, row.last)
-		if row.inside < row.inLock {
-			where += " or in what it calls"
+func (k *spinStreak) evidence(i int, t int64) []string {
+	share := 100 * float64(k.spunNS) / float64(t-k.sinceNS)
+	where := "in a function that " + k.symbol + " calls"
+	if k.inside > 0 {
+		where = fmt.Sprintf("RIP in %s+%#x..%#x", k.symbol, k.first, k.last)
+		if k.inside < k.inLock {
+			where += " or in a function that it calls"
 		}
 	}
 	e := []string{
-		fmt.Sprintf("vCPU %d: no task switch for %d ms while it ran %.0f%% of the time", i, (t-row.sinceNS)/1e6, share),
-		fmt.Sprintf("vCPU %d: %s at %d of %d samples, interrupts on at %d of these", i, where, row.inLock, row.samples, row.interrupts),
+		fmt.Sprintf("vCPU %d: no task switch for %d ms while it ran %.0f%% of the time", i, (t-k.sinceNS)/1e6, share),
+		fmt.Sprintf("vCPU %d: %s at %d of %d samples, interrupts on at %d of these", i, where, k.inLock, k.samples,
+			k.interrupts),
 	}
-	if row.polled > 0 {
-		e = append(e, fmt.Sprintf("vCPU %d: polled for the lock in the hypervisor at %d samples", i, row.polled))
+	if k.polled > 0 {
+		e = append(e, fmt.Sprintf("vCPU %d: polled for the lock in the hypervisor at %d samples", i, k.polled))
 	}
-	if row.lock != "" {
-		e = append(e, fmt.Sprintf("vCPU %d: %s", i, row.lock))
+	if k.lock != "" {
+		e = append(e, fmt.Sprintf("vCPU %d: %s", i, k.lock))
 	}
 	return e
 }
 
 func (r *spinRule) notes(to []string) []string {
-	for i := range r.rows {
-		row := &r.rows[i]
+	for i := range r.vcpus {
+		k := &r.vcpus[i]
 		switch {
-		case row.samples > 0:
-			to = append(to, fmt.Sprintf("vCPU %d: in %s at %d of %d samples, for %d ms, of which it ran %d ms", i, row.symbol, row.inLock, row.samples, (r.nowNS-row.sinceNS)/1e6, row.spunNS/1e6))
-		case row.broken.text != "":
-			to = append(to, fmt.Sprintf("vCPU %d: in the last sampling period %s", i, row.broken))
+		case k.samples > 0:
+			to = append(to, fmt.Sprintf("vCPU %d: in %s at %d of %d samples, for %d ms, of which it ran %d ms", i,
+				k.symbol, k.inLock, k.samples, (r.nowNS-k.sinceNS)/1e6, k.spunNS/1e6))
+		case k.ended.text != "":
+			to = append(to, fmt.Sprintf("vCPU %d: in the last sampling period %s", i, k.ended))
 		}
 	}
 	return to
 }
 
 // pvSlowPath is the slow path of a paravirtualised lock. It waits in
-// xen_qlock_wait, which nobody else calls.
+// xen_qlock_wait, which has no other caller.
 const pvSlowPath = "__pv_queued_spin_lock_slowpath"
 
-// lockWait returns the lock slow path in which the vCPU was sampled, "" if in
-// none, and whether it polls there in the hypervisor instead of spinning. A
-// polling vCPU is in the hypercall, the slow path among its callers. One and the
-// same wait spins and polls in turn when interrupts wake it, so its slow path has
-// one name wherever in it the sample fell.
+// pollCallers is the number of callers among which the slow path of a polling vCPU
+// is searched: xen_poll_irq_timeout, xen_poll_irq, xen_qlock_wait and the slow path.
+const pollCallers = 4
+
+// lockWait returns the lock slow path in which the vCPU was sampled, or "", and
+// whether the vCPU polls there in the hypervisor instead of spinning. A polling
+// vCPU is in the hypercall, and the slow path is among its callers. One wait spins
+// and polls in turn as interrupts wake it, so its slow path has one name wherever
+// the sample is.
 func lockWait(v *VCPU) (symbol string, polls bool) {
 	slowPath := func(symbol string) string {
 		if bare(symbol) == "xen_qlock_wait" {
@@ -218,10 +256,10 @@ func lockWait(v *VCPU) (symbol string, polls bool) {
 	if lockSlowPath(v.Symbol) {
 		return slowPath(v.Symbol), v.Blocked
 	}
-	if !strings.HasPrefix(v.Symbol, "xen_hypercall") && !strings.HasPrefix(v.Symbol, "xen_poll_irq") && v.Symbol != "hypercall_page" {
+	if !hasPrefix(v.Symbol, "xen_hypercall", "xen_poll_irq") && v.Symbol != "hypercall_page" {
 		return "", false
 	}
-	for _, c := range v.Callers[:min(len(v.Callers), 4)] {
+	for _, c := range v.Callers[:min(len(v.Callers), pollCallers)] {
 		if lockSlowPath(c) {
 			return slowPath(c), v.Blocked
 		}
@@ -230,16 +268,16 @@ func lockWait(v *VCPU) (symbol string, polls bool) {
 }
 
 // WaitsForLock reports whether the vCPU was sampled in the slow path of a spinning
-// lock, or in what that calls.
+// lock, or in a function that the slow path calls.
 func WaitsForLock(v *VCPU) bool {
 	symbol, _ := lockWait(v)
 	return symbol != ""
 }
 
-// lockSlowPath reports whether a kernel function is one in which a CPU waits for
-// a spinning lock: kernel/locking/qspinlock.c and qrwlock.c, with the
-// paravirtual variants. Sleeping locks (mutex, rwsem) have slow paths too, but
-// a task in one of those schedules.
+// lockSlowPath reports whether a CPU in this kernel function waits for a spinning
+// lock: kernel/locking/qspinlock.c and qrwlock.c, with the paravirtual variants.
+// Sleeping locks (mutex, rwsem) have slow paths too, but a task in one of those
+// gives up the CPU.
 func lockSlowPath(symbol string) bool {
 	switch bare(symbol) {
 	case "queued_read_lock_slowpath", "queued_write_lock_slowpath",

@@ -6,213 +6,185 @@ import (
 	"time"
 )
 
+// ClassStopped: vCPUs do not run although they should.
+const ClassStopped Class = "stopped"
+
+// StoppedThresholds are the limits of the rule about vCPUs that do not run.
+type StoppedThresholds struct {
+	// Stopped is how long a vCPU must stay halted past its timer, or with work in its
+	// run queue.
+	Stopped time.Duration
+	// Starved is how long the hypervisor must give no time to a vCPU that wants to
+	// run.
+	Starved time.Duration
+}
+
+func (t *StoppedThresholds) entry() entry {
+	return entry{
+		start: func() rule { return &stoppedRule{t: *t} },
+		classes: []class{{
+			Info: Info{
+				Class: ClassStopped, Severity: 50,
+				Reads: "run state, CPU time, run queue, next timer, the guest's clock",
+				Early: "halted past its timer, or with tasks to run",
+				Late:  "runnable, and the hypervisor gives it no time at all",
+			},
+			knobs: []knob{
+				milliseconds(&t.Stopped, "stopped_ms", 700, "a vCPU is halted past its timer or with tasks to run"),
+				milliseconds(&t.Starved, "starved_ms", 5000, "a vCPU wants to run and gets no time"),
+			},
+			needsQueue: true,
+		}},
+	}
+}
+
 // stoppedRule finds vCPUs that do not run although they should:
 //
 //   - halted, though the timer that should wake it is overdue;
-//   - halted or taken offline, though there are tasks in its run queue or the task
-//     it left off in is not the idle task;
+//   - halted or taken offline, though its run queue holds tasks or its current task
+//     is not the idle task;
 //   - runnable, though the hypervisor gives it no time at all.
 //
-// A halted vCPU with nothing to do is idle, for however long. One that goes
-// offline with an empty run queue has been unplugged.
+// A halted vCPU with nothing to do is idle, for however long. A vCPU that goes
+// offline with an empty run queue has been unplugged. A vCPU that polls for a
+// paravirtualised lock is left to spinRule.
 type stoppedRule struct {
-	t     Thresholds
+	t     StoppedThresholds
 	clock guestClock
-	rows  []stoppedRow
+	vcpus []stoppedVCPU
 }
 
-type stoppedRow struct {
-	overdue, waiting, starved span
-	timerNS                   int64 // that overdue is about
-	timerless                 bool  // halted, and no timer is set
-	queue                     RunQueue
-	wasOnline                 bool
-	hangs                     bool
-}
-
-// span is a time over which something held at every observation.
-type span struct {
-	sinceNS int64
-	samples int
-}
-
-func (p *span) extend(s *step, holds bool) {
-	if !holds {
-		*p = span{}
-		return
-	}
-	if p.samples == 0 {
-		p.sinceNS = s.t
-	}
-	p.samples++
-}
-
-func (p *span) lasts(t int64, threshold time.Duration) bool {
-	return p.samples > minSamples && t-p.sinceNS >= int64(threshold)
+// stoppedVCPU is what the rule knows of one vCPU.
+type stoppedVCPU struct {
+	overdue   span  // halted past its timer
+	waiting   span  // halted or offline with work
+	starved   span  // runnable, not run
+	timerNS   int64 // that overdue is about, on the guest's clock
+	queue     RunQueue
+	wasOnline bool
+	hangs     bool
 }
 
 func (r *stoppedRule) restart(vcpus int) {
-	if len(r.rows) != vcpus {
-		r.rows = make([]stoppedRow, vcpus)
+	if len(r.vcpus) != vcpus {
+		r.vcpus = make([]stoppedVCPU, vcpus)
 	}
-	for i := range r.rows {
-		r.rows[i] = stoppedRow{wasOnline: r.rows[i].wasOnline}
+	for i := range r.vcpus {
+		r.vcpus[i] = stoppedVCPU{wasOnline: r.vcpus[i].wasOnline}
 	}
 }
 
 func (r *stoppedRule) observe(s *step) level {
 	r.clock.step(s.t, s.dt)
-	if s.look != nil {
-		r.clock.observe(s.t, s.look.MonotonicNS)
+	if s.kernel != nil {
+		r.clock.observe(s.t, s.kernel.MonotonicNS)
 	}
 	l := calm
 	for i := range s.vcpus {
-		now, was, row := &s.vcpus[i], &s.last[i], &r.rows[i]
-		row.wasOnline = row.wasOnline || now.Online
-		halted := now.Blocked || !now.Online
-		still := row.wasOnline && switched(now, was) == 0
-		q := now.Queue
-		if q == nil {
-			row.overdue, row.waiting, row.timerless = span{}, span{}, false
-		} else {
-			row.queue = *q
-			timer := now.Online && q.TimerNS > 0 && q.TimerNS != math.MaxInt64
-			row.timerless = halted && now.Online && !timer
-			guest, known := r.clock.atLeast(s.t)
-			if q.TimerNS != row.timerNS {
-				row.overdue, row.timerNS = span{}, q.TimerNS
-			}
-			row.overdue.extend(s, still && halted && timer && known && guest > q.TimerNS)
-			row.waiting.extend(s, still && halted && (q.Running > 0 || q.PID != 0))
-			if l == calm && now.Blocked && now.Online && !known && timer {
-				l = blind
-			}
+		c := &r.vcpus[i]
+		judged := r.extend(c, s, i)
+		if !judged && l == calm {
+			l = blind
 		}
-		row.starved.extend(s, still && now.Online && !now.Blocked && !now.Running && now.CPUTimeNS == was.CPUTimeNS)
-		row.hangs = row.overdue.lasts(s.t, r.t.Stopped) || row.waiting.lasts(s.t, r.t.Stopped) || row.starved.lasts(s.t, r.t.Starved)
-		if _, polls := lockWait(now); polls {
-			row.hangs = false // it waits for a lock: spinRule's
-		}
+		// A vCPU that is hung, or may be, counts more than one that cannot be judged.
 		switch {
-		case row.hangs:
+		case r.judge(c, s, i):
 			s.affected[i] = true
 			l = hung
-		case l != hung && (row.overdue.samples > 1 || row.waiting.samples > 1 || row.starved.samples > minSamples):
+		case l != hung && c.suspect():
 			l = watching
 		}
 	}
 	return l
 }
 
+// extend extends or ends the spans of vCPU i. It returns false if the vCPU is
+// halted until a timer and the guest's clock is not known yet.
+func (r *stoppedRule) extend(c *stoppedVCPU, s *step, i int) bool {
+	now, was := &s.vcpus[i], &s.last[i]
+	c.wasOnline = c.wasOnline || now.Online
+	still := c.wasOnline && switched(now, was) == 0
+	c.starved.extend(s.t, still && now.Online && !now.Blocked && !now.Running && now.CPUTimeNS == was.CPUTimeNS)
+	q := now.Queue
+	if q == nil {
+		c.overdue, c.waiting = span{}, span{}
+		return true
+	}
+	c.queue = *q
+	halted := now.Blocked || !now.Online
+	timer := now.Online && q.TimerNS > 0 && q.TimerNS != math.MaxInt64
+	if q.TimerNS != c.timerNS {
+		c.overdue, c.timerNS = span{}, q.TimerNS
+	}
+	guest, known := r.clock.atLeast(s.t)
+	c.overdue.extend(s.t, still && halted && timer && known && guest > q.TimerNS)
+	c.waiting.extend(s.t, still && halted && (q.Running > 0 || q.PID != 0))
+	timerless := halted && now.Online && !timer
+	s.doubted[i] = c.overdue.samples > 0 || c.waiting.samples > 0 || timerless
+	return known || !timer || !now.Blocked
+}
+
+// judge decides whether vCPU i hangs.
+func (r *stoppedRule) judge(c *stoppedVCPU, s *step, i int) bool {
+	_, polls := lockWait(&s.vcpus[i])
+	c.hangs = !polls && (c.overdue.lasts(s.t, r.t.Stopped) || c.waiting.lasts(s.t, r.t.Stopped) ||
+		c.starved.lasts(s.t, r.t.Starved))
+	return c.hangs
+}
+
+// suspect reports whether a vCPU shows a sign of a hang for longer than a healthy
+// one may by chance.
+func (c *stoppedVCPU) suspect() bool {
+	return c.overdue.samples > 1 || c.waiting.samples > 1 || c.starved.samples > minSamples
+}
+
 func (r *stoppedRule) verdict(s *step) Verdict {
 	v := Verdict{Class: ClassStopped, Scope: s.scope()}
-	for i := range r.rows {
-		row := &r.rows[i]
-		if !row.hangs {
-			continue
-		}
-		v.VCPUs = append(v.VCPUs, i)
-		halted := "halted"
-		if !s.vcpus[i].Online {
-			halted = "taken offline"
-		}
-		if row.overdue.lasts(s.t, r.t.Stopped) {
-			guest, _ := r.clock.atLeast(s.t)
-			v.Evidence = append(v.Evidence, fmt.Sprintf("vCPU %d: halted at %d samples in a row though its timer is overdue by at least %d ms", i, row.overdue.samples, (guest-row.timerNS)/1e6))
-		}
-		if row.waiting.lasts(s.t, r.t.Stopped) {
-			v.Evidence = append(v.Evidence, fmt.Sprintf("vCPU %d: %s for %d ms, at %d samples in a row, with %d runnable tasks, in task %s (%d), without a switch", i, halted,
-				(s.t-row.waiting.sinceNS)/1e6, row.waiting.samples, row.queue.Running, row.queue.Comm, row.queue.PID))
-		}
-		if row.starved.lasts(s.t, r.t.Starved) {
-			v.Evidence = append(v.Evidence, fmt.Sprintf("vCPU %d: runnable for %d ms, and the hypervisor has given it no time at all", i, (s.t-row.starved.sinceNS)/1e6))
+	for i := range r.vcpus {
+		if c := &r.vcpus[i]; c.hangs {
+			v.VCPUs = append(v.VCPUs, i)
+			v.Evidence = append(v.Evidence, r.evidence(c, s, i)...)
 		}
 	}
 	return v
 }
 
+// evidence describes what holds of vCPU i for long enough.
+func (r *stoppedRule) evidence(c *stoppedVCPU, s *step, i int) []string {
+	var e []string
+	if c.overdue.lasts(s.t, r.t.Stopped) {
+		guest, _ := r.clock.atLeast(s.t)
+		e = append(e, fmt.Sprintf("vCPU %d: halted at %d samples in a row though its timer is overdue by at least %d ms", i,
+			c.overdue.samples, (guest-c.timerNS)/1e6))
+	}
+	if c.waiting.lasts(s.t, r.t.Stopped) {
+		halted := "halted"
+		if !s.vcpus[i].Online {
+			halted = "taken offline"
+		}
+		e = append(e, fmt.Sprintf("vCPU %d: %s for %d ms, at %d samples in a row, with %d runnable tasks, "+
+			"in task %s (%d), without a switch", i, halted, (s.t-c.waiting.sinceNS)/1e6, c.waiting.samples,
+			c.queue.Running, c.queue.Comm, c.queue.PID))
+	}
+	if c.starved.lasts(s.t, r.t.Starved) {
+		e = append(e, fmt.Sprintf("vCPU %d: runnable for %d ms, and the hypervisor has given it no time at all", i,
+			(s.t-c.starved.sinceNS)/1e6))
+	}
+	return e
+}
+
 func (r *stoppedRule) notes(to []string) []string {
-	for i := range r.rows {
-		row := &r.rows[i]
-		if row.overdue.samples > 0 {
-			to = append(to, fmt.Sprintf("stopped: vCPU %d: halted past its timer at %d samples", i, row.overdue.samples))
+	for i := range r.vcpus {
+		c := &r.vcpus[i]
+		if c.overdue.samples > 0 {
+			to = append(to, fmt.Sprintf("stopped: vCPU %d: halted past its timer at %d samples", i, c.overdue.samples))
 		}
-		if row.waiting.samples > 1 {
-			to = append(to, fmt.Sprintf("stopped: vCPU %d: halted with work at %d samples", i, row.waiting.samples))
+		if c.waiting.samples > 1 {
+			to = append(to, fmt.Sprintf("stopped: vCPU %d: halted with work at %d samples", i, c.waiting.samples))
 		}
-		if row.starved.samples > minSamples {
-			to = append(to, fmt.Sprintf("stopped: vCPU %d: runnable, not run, at %d samples", i, row.starved.samples))
+		if c.starved.samples > minSamples {
+			to = append(to, fmt.Sprintf("stopped: vCPU %d: runnable, not run, at %d samples", i, c.starved.samples))
 		}
 	}
 	return to
-}
-
-// guestClock estimates the guest's CLOCK_MONOTONIC from what it last wrote down.
-// That lags behind by up to a tick or a nap, so the largest difference from dom0's
-// clock is the best one. Both clocks drift (a guest's is slewed by up to 500 ppm,
-// which is NTP's limit), so only the last minute counts: two halves, of which the
-// older is dropped in turn.
-//
-// It may stand still while the guest is paused or not observed, whether or not it
-// catches up later: so much is taken off what is known.
-type guestClock struct {
-	atNS      int64 // dom0's time of the last observation
-	lastNS    int64 // what the guest last wrote
-	looks     int
-	cur, prev int64 // largest difference in the halves
-	curFrom   int64
-	curStep   int64 // largest time between two observations in the halves
-	prevStep  int64
-	known     bool // cur holds something
-	prevKnown bool
-}
-
-const halfMinute = int64(30 * time.Second)
-
-func (c *guestClock) observe(t, monotonicNS int64) {
-	if monotonicNS <= 0 {
-		return
-	}
-	c.looks++
-	moved := monotonicNS != c.lastNS
-	c.lastNS = monotonicNS
-	// A clock that stands still tells nothing: the guest naps, or is stopped.
-	// Only after it has moved once is it known how far it lags behind.
-	if !moved || c.looks == 1 {
-		return
-	}
-	diff := monotonicNS - t
-	if c.known && t-c.curFrom >= halfMinute {
-		c.prev, c.prevStep, c.prevKnown, c.known = c.cur, c.curStep, true, false
-		c.curStep = 0
-	}
-	if !c.known {
-		c.cur, c.curFrom, c.known = diff, t, true
-		return
-	}
-	c.cur = max(c.cur, diff)
-}
-
-// step takes note of an observation at dom0's time t, dt after one that may have
-// come after a time without.
-func (c *guestClock) step(t, dt int64) {
-	if c.atNS != 0 {
-		c.cur -= t - dt - c.atNS
-		c.prev -= t - dt - c.atNS
-	}
-	c.atNS = t
-	c.curStep = max(c.curStep, dt)
-}
-
-// atLeast returns what the guest's clock shows at the least at dom0's time t. Had
-// dom0's clock run on while the guest's stood still, then by no more than the
-// largest time between two observations.
-func (c *guestClock) atLeast(t int64) (int64, bool) {
-	switch {
-	case c.known && c.prevKnown:
-		return t + max(c.cur, c.prev) - max(c.curStep, c.prevStep), true
-	case c.known:
-		return t + c.cur - c.curStep, true
-	}
-	return 0, false
 }

@@ -7,46 +7,60 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 )
 
-// Header is the first line of a recorded stream: where it comes from and which
-// verdict is right.
+// Header is the first line of a recorded stream. It says where the stream comes
+// from and which verdict is right.
 type Header struct {
 	Schema    int    `json:"schema"` // StreamSchema
 	Scenario  string `json:"scenario,omitempty"`
 	Mechanism string `json:"mechanism,omitempty"`
+	// Host is the kind of host: "lab" or "xen". Guest is the release of the guest's
+	// kernel. ReadStream fills these four from the Comment of an older stream.
+	Host      string `json:"host,omitempty"`
+	Guest     string `json:"guest,omitempty"`
+	VCPUs     int    `json:"vcpus,omitempty"`
+	MemoryMiB int    `json:"memory_mib,omitempty"`
 	Comment   string `json:"comment,omitempty"`
 	// Class and Scope of the first verdict; both empty for a control.
 	Class Class `json:"class"`
 	Scope Scope `json:"scope,omitempty"`
-	// FromNS is when the fault landed (T0), on the clock of the observations: a
-	// verdict before is a false alarm. WithinNS is how long after it the verdict
-	// must have come; 0 for any time.
+	// Affected lists the vCPUs of the first verdict, and Evidence is the verdict's.
+	// Both are empty in a stream that does not record them.
+	Affected []int    `json:"affected,omitempty"`
+	Evidence []string `json:"evidence,omitempty"`
+	// FromNS is the time of the fault (T0), on the clock of the observations; 0 for a
+	// control. A verdict before it is a false alarm. WithinNS is the longest time from
+	// the fault to the right verdict; 0 for any time.
 	FromNS   int64 `json:"from_ns,omitempty"`
 	WithinNS int64 `json:"within_ns,omitempty"`
-	// LiftedNS is when the fault had been taken back, on the same clock; 0 if it was not.
+	// LiftedNS is the time at which the fault was removed, on the same clock; 0 if it
+	// was not.
 	LiftedNS int64 `json:"lifted_ns,omitempty"`
-	// Thresholds that were other than the defaults, by name.
+	// Thresholds are the values of the thresholds with which the verdict is right, by
+	// name. The others have their defaults.
 	Thresholds map[string]int64 `json:"thresholds,omitempty"`
 }
 
-// StreamSchema is the version of the format.
+// StreamSchema is the version of the format of a stream.
 const StreamSchema = 1
 
-// Limits of a stream that is read.
+// Limits of a stream that ReadStream accepts.
 const (
-	maxLine         = 4 << 20 // bytes
+	maxLine         = 4 << 20 // bytes of one line
 	maxObservations = 1 << 20
 	maxVCPUs        = 512 // Xen's limit for HVM guests is 128
 )
 
-// Recorder writes observations as JSON, one a line.
+// Recorder writes a stream: the header and then the observations as JSON, one on
+// each line.
 type Recorder struct {
 	w *bufio.Writer
 	e *json.Encoder
 }
 
-// NewRecorder writes the header.
+// NewRecorder returns a Recorder that has written the header. It sets h.Schema.
 func NewRecorder(w io.Writer, h Header) (*Recorder, error) {
 	h.Schema = StreamSchema
 	r := &Recorder{w: bufio.NewWriter(w)}
@@ -57,7 +71,7 @@ func NewRecorder(w io.Writer, h Header) (*Recorder, error) {
 	return r, nil
 }
 
-// Record writes an observation. It keeps nothing of it.
+// Record writes an observation. The caller may reuse its memory afterwards.
 func (r *Recorder) Record(o *Observation) error {
 	if err := r.e.Encode(o); err != nil {
 		return fmt.Errorf("record an observation: %w", err)
@@ -65,7 +79,7 @@ func (r *Recorder) Record(o *Observation) error {
 	return nil
 }
 
-// Flush writes what is buffered.
+// Flush writes buffered data to the underlying writer.
 func (r *Recorder) Flush() error {
 	if err := r.w.Flush(); err != nil {
 		return fmt.Errorf("record observations: %w", err)
@@ -73,7 +87,7 @@ func (r *Recorder) Flush() error {
 	return nil
 }
 
-// WriteStream writes a stream as a whole: for a recording whose header is known
+// WriteStream writes a whole stream. It serves a recording whose header is known
 // only at its end.
 func WriteStream(w io.Writer, h Header, stream []Observation) error {
 	r, err := NewRecorder(w, h)
@@ -88,9 +102,8 @@ func WriteStream(w io.Writer, h Header, stream []Observation) error {
 	return r.Flush()
 }
 
-// ReadStream reads what a Recorder wrote. The error names the line. A line that
-// ends the file without a newline is one that was being written when the recorder
-// died, and an error.
+// ReadStream reads what a Recorder wrote. The error names the line. A last line
+// without a newline is an error: the recorder died while it wrote that line.
 func ReadStream(r io.Reader) (Header, []Observation, error) {
 	var h Header
 	var stream []Observation
@@ -107,6 +120,7 @@ func ReadStream(r io.Reader) (Header, []Observation, error) {
 			if err := decode(lines.Bytes(), &h); err != nil {
 				return fail(err)
 			}
+			h.upgrade()
 			if err := h.validate(); err != nil {
 				return fail(err)
 			}
@@ -136,6 +150,22 @@ func ReadStream(r io.Reader) (Header, []Observation, error) {
 	return h, stream, nil
 }
 
+// upgrade fills Host, VCPUs, MemoryMiB and Guest of an older stream, which has them
+// in its Comment: "host lab, 2 vCPU, 160 MiB, guest kernel 6.12.1".
+func (h *Header) upgrade() {
+	if h.Host != "" || h.VCPUs != 0 || h.MemoryMiB != 0 || h.Guest != "" {
+		return
+	}
+	var old Header
+	_, err := fmt.Sscanf(h.Comment, "host %s %d vCPU, %d MiB, guest kernel %s", &old.Host, &old.VCPUs, &old.MemoryMiB,
+		&old.Guest)
+	host, found := strings.CutSuffix(old.Host, ",")
+	if err != nil || !found || old.VCPUs < 0 || old.VCPUs > maxVCPUs || old.MemoryMiB < 0 {
+		return // a comment of another form
+	}
+	h.Host, h.VCPUs, h.MemoryMiB, h.Guest = host, old.VCPUs, old.MemoryMiB, old.Guest
+}
+
 func (h *Header) validate() error {
 	if h.Schema != StreamSchema {
 		return fmt.Errorf("schema is %d, not %d", h.Schema, StreamSchema)
@@ -151,15 +181,21 @@ func (h *Header) validate() error {
 		return fmt.Errorf("scope %q is unknown", h.Scope)
 	case h.Class == "" && h.Scope != "":
 		return fmt.Errorf("scope %q without a class", h.Scope)
+	case h.Class == "" && len(h.Affected)+len(h.Evidence) > 0:
+		return errors.New("affected or evidence without a class")
 	case h.WithinNS < 0:
 		return fmt.Errorf("within_ns %d is negative", h.WithinNS)
+	case h.VCPUs < 0 || h.VCPUs > maxVCPUs:
+		return fmt.Errorf("vcpus %d is not in 0 to %d", h.VCPUs, maxVCPUs)
+	case h.MemoryMiB < 0:
+		return fmt.Errorf("memory_mib %d is negative", h.MemoryMiB)
 	}
 	t := DefaultThresholds()
 	return t.SetAll(h.Thresholds)
 }
 
-// decode reads one JSON value that fills the line; a key that nobody knows is an
-// error, because what it said would be lost.
+// decode reads one JSON value that fills the line. An unknown key is an error,
+// because its value would be lost.
 func decode(line []byte, to any) error {
 	d := json.NewDecoder(bytes.NewReader(line))
 	d.DisallowUnknownFields()
@@ -172,7 +208,7 @@ func decode(line []byte, to any) error {
 	return nil
 }
 
-// wholeLines splits at newlines, and refuses a last line without one.
+// wholeLines splits at newlines. It refuses a last line without one.
 func wholeLines(data []byte, atEOF bool) (advance int, token []byte, err error) {
 	if i := bytes.IndexByte(data, '\n'); i >= 0 {
 		return i + 1, data[:i], nil
