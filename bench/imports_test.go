@@ -137,7 +137,7 @@ func TestImports(t *testing.T) {
 func TestXenctrlImporters(t *testing.T) {
 	const xenctrl = module + "cgo/xenctrl"
 	want := []string{module + "bench/cli", module + "bench/dom0", module + "bench/dom0cmd", module + "bench/exit",
-		module + "monitor/driver/libvmi", module + "monitor/driver/xenctrl"}
+		module + "cgo/xenctrl/xentest", module + "monitor/driver/libvmi", module + "monitor/driver/xenctrl"}
 	for _, b := range builds {
 		var got []string
 		for path, p := range list(t, b) {

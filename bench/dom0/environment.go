@@ -60,7 +60,7 @@ func (e *environment) Sleep(ctx context.Context, d time.Duration) error { return
 // CPUTime returns the CPU time of dom0.
 func (e *environment) CPUTime() (int64, error) {
 	info, err := e.host.xen.Domain(0).Info()
-	return int64(info.CPUTime_ns), err
+	return int64(info.CPUTimeNS), err
 }
 
 // Trace starts to count the guest's EPT violations.

@@ -89,7 +89,7 @@ func (h *Host) OpenGuest(ctx context.Context, domid int, profiles []*kernel.Prof
 		case errors.Is(err, linux.ErrBooting):
 			most = int64(bootTime)
 		case errors.Is(err, ErrNoProfile):
-			if info, ierr := h.xen.Domain(xc.DomID(domid)).Info(); ierr == nil && info.CPUTime_ns < uint64(youth) {
+			if info, ierr := h.xen.Domain(xc.DomID(domid)).Info(); ierr == nil && info.CPUTimeNS < uint64(youth) {
 				most = int64(unknownTime)
 			}
 		}

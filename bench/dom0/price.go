@@ -131,7 +131,7 @@ func (p *Price) Look() (event.Account, error) {
 		return event.Account{}, fmt.Errorf("read dom0's CPU time: %w", err)
 	}
 	c := p.g.page.Total(p.g.cpus)
-	return event.Account{NS: now(), Cycles: tsc.Read(), Dom0NS: int64(info.CPUTime_ns), Work: c.Work, Beats: c.Beats}, nil
+	return event.Account{NS: now(), Cycles: tsc.Read(), Dom0NS: int64(info.CPUTimeNS), Work: c.Work, Beats: c.Beats}, nil
 }
 
 // Sleep waits.

@@ -19,6 +19,8 @@ import (
 	"syscall"
 	"time"
 	"unsafe"
+
+	"hangbench/cgo/xenctrl/internal/vmevent"
 )
 
 // Built tells whether this build has the Xen libraries.
@@ -69,7 +71,7 @@ func onPath(op, path string, r C.hb_ret) error {
 	return nil
 }
 
-func openHypervisor() (hypervisor, error) {
+func openHypervisor() (Hypervisor, error) {
 	var h *C.hb_xen
 	r := C.hb_open(&h)
 	if e := fail("xc_interface_open", &r); e != nil {
@@ -78,13 +80,13 @@ func openHypervisor() (hypervisor, error) {
 	return &xenHandle{h}, nil
 }
 
-func (x *xenHandle) close() error {
+func (x *xenHandle) Close() error {
 	C.hb_close(x.h)
 	x.h = nil
 	return nil
 }
 
-func (x *xenHandle) version() (Version, error) {
+func (x *xenHandle) Version() (Version, error) {
 	const n = 1024 // the longest of the three is the command line's
 	buf := (*[3 * n]C.char)(C.calloc(3, n))
 	defer C.free(unsafe.Pointer(buf))
@@ -99,7 +101,7 @@ func (x *xenHandle) version() (Version, error) {
 	}, nil
 }
 
-func (x *xenHandle) cpus() (int, int, error) {
+func (x *xenHandle) CPUs() (int, int, error) {
 	var size C.int
 	r := C.hb_cpus(x.h, &size)
 	if e := fail("xc_physinfo", &r); e != nil {
@@ -111,7 +113,7 @@ func (x *xenHandle) cpus() (int, int, error) {
 func (i *DomainInfo) set(c *C.hb_dominfo) {
 	*i = DomainInfo{
 		ID: DomID(c.id), VCPUs: int(c.online), MaxVCPU: None,
-		Pages: uint64(c.tot_pages), MaxPages: uint64(c.max_pages), CPUTime_ns: uint64(c.cpu_time),
+		Pages: uint64(c.tot_pages), MaxPages: uint64(c.max_pages), CPUTimeNS: uint64(c.cpu_time),
 	}
 	if uint32(c.max_vcpu_id) != noMaxVCPU {
 		i.MaxVCPU = int(c.max_vcpu_id)
@@ -119,7 +121,7 @@ func (i *DomainInfo) set(c *C.hb_dominfo) {
 	i.setFlags(uint32(c.flags))
 }
 
-func (x *xenHandle) domains(first DomID, buf []DomainInfo) (int, error) {
+func (x *xenHandle) Domains(first DomID, buf []DomainInfo) (int, error) {
 	raw := make([]C.hb_dominfo, len(buf))
 	r := C.hb_domains(x.h, C.uint32_t(first), C.uint32_t(len(raw)), &raw[0])
 	if e := fail("xc_domain_getinfolist", &r); e != nil {
@@ -132,7 +134,7 @@ func (x *xenHandle) domains(first DomID, buf []DomainInfo) (int, error) {
 	return n, nil
 }
 
-func (x *xenHandle) domain(d DomID) (info DomainInfo, err error) {
+func (x *xenHandle) Domain(d DomID) (info DomainInfo, err error) {
 	r := C.hb_domain(x.h, C.uint32_t(d))
 	if err := on("xc_domain_getinfo_single", d, r.r); err != nil {
 		return info, err
@@ -141,32 +143,32 @@ func (x *xenHandle) domain(d DomID) (info DomainInfo, err error) {
 	return info, nil
 }
 
-func (x *xenHandle) maxGFN(d DomID) (uint64, error) {
+func (x *xenHandle) MaxGFN(d DomID) (uint64, error) {
 	r := C.hb_max_gfn(x.h, C.uint32_t(d))
 	return uint64(r.value), on("xc_domain_maximum_gpfn", d, r)
 }
 
-func (x *xenHandle) pause(d DomID) error {
+func (x *xenHandle) Pause(d DomID) error {
 	return on("xc_domain_pause", d, C.hb_pause(x.h, C.uint32_t(d)))
 }
 
-func (x *xenHandle) unpause(d DomID) error {
+func (x *xenHandle) Unpause(d DomID) error {
 	return on("xc_domain_unpause", d, C.hb_unpause(x.h, C.uint32_t(d)))
 }
 
-func (x *xenHandle) accessRequired(d DomID, req bool) error {
+func (x *xenHandle) SetAccessRequired(d DomID, req bool) error {
 	return on("xc_domain_set_access_required", d, C.hb_access_required(x.h, C.uint32_t(d), C.bool(req)))
 }
 
-func (x *xenHandle) vcpu(d DomID, vcpu int) (VCPUInfo, error) {
+func (x *xenHandle) VCPU(d DomID, vcpu int) (VCPUInfo, error) {
 	r := C.hb_vcpu(x.h, C.uint32_t(d), C.uint32_t(vcpu))
 	return VCPUInfo{
 		Online: r.online != 0, Blocked: r.blocked != 0, Running: r.running != 0,
-		PCPU: int(r.cpu), CPUTime_ns: uint64(r.cpu_time),
+		PCPU: int(r.cpu), CPUTimeNS: uint64(r.cpu_time),
 	}, onVCPU("xc_vcpu_getinfo", d, vcpu, r.r)
 }
 
-func (x *xenHandle) registers(d DomID, vcpu int, o *Registers) error {
+func (x *xenHandle) Registers(d DomID, vcpu int, o *Registers) error {
 	r := C.hb_registers(x.h, C.uint32_t(d), C.uint32_t(vcpu))
 	if r.r.err != 0 {
 		return onVCPU("xc_domain_hvm_getcontext_partial", d, vcpu, r.r)
@@ -191,22 +193,17 @@ func (x *xenHandle) registers(d DomID, vcpu int, o *Registers) error {
 	return nil
 }
 
-func (x *xenHandle) setAffinity(d DomID, vcpu int, mask []byte) error {
-	r := C.hb_set_affinity(x.h, C.uint32_t(d), C.int(vcpu), (*C.uint8_t)(&mask[0]))
-	return onVCPU("xc_vcpu_setaffinity", d, vcpu, r)
-}
-
-func (x *xenHandle) singleStep(d DomID, vcpu int, enable bool) error {
+func (x *xenHandle) SetSingleStep(d DomID, vcpu int, enable bool) error {
 	r := C.hb_single_step(x.h, C.uint32_t(d), C.uint32_t(vcpu), C.bool(enable))
 	return onVCPU("xc_domain_debug_control", d, vcpu, r)
 }
 
-func (x *xenHandle) injectBreakpoint(d DomID, vcpu int, insnLen uint8) error {
+func (x *xenHandle) InjectBreakpoint(d DomID, vcpu int, insnLen uint8) error {
 	r := C.hb_inject_bp(x.h, C.uint32_t(d), C.int(vcpu), C.uint8_t(insnLen))
 	return onVCPU("xc_hvm_inject_trap", d, vcpu, r)
 }
 
-func (x *xenHandle) mapForeign(d DomID, p Prot, gfns []uint64, errs []int32) ([]byte, error) {
+func (x *xenHandle) MapForeign(d DomID, p Prot, gfns []uint64, errs []int32) ([]byte, error) {
 	r := C.hb_map(x.h, C.uint32_t(d), C.int(p), C.size_t(len(gfns)), (*C.uint64_t)(&gfns[0]), (*C.int32_t)(&errs[0]))
 	if r.addr == nil {
 		return nil, onGFN("xenforeignmemory_map", d, None, gfns[0], r.r)
@@ -214,7 +211,7 @@ func (x *xenHandle) mapForeign(d DomID, p Prot, gfns []uint64, errs []int32) ([]
 	return unsafe.Slice((*byte)(r.addr), len(gfns)*PageSize), nil
 }
 
-func (x *xenHandle) unmap(b []byte) error {
+func (x *xenHandle) Unmap(b []byte) error {
 	r := C.hb_unmap(x.h, unsafe.Pointer(&b[0]), C.size_t(len(b)/PageSize))
 	if e := fail("xenforeignmemory_unmap", &r); e != nil {
 		return e
@@ -222,35 +219,29 @@ func (x *xenHandle) unmap(b []byte) error {
 	return nil
 }
 
-func (x *xenHandle) setMaxMem(d DomID, kib uint64) error {
+func (x *xenHandle) SetMaxMem(d DomID, kib uint64) error {
 	return on("xc_domain_setmaxmem", d, C.hb_set_max_mem(x.h, C.uint32_t(d), C.uint64_t(kib)))
 }
 
-func (x *xenHandle) populate(d DomID, gfn uint64) error {
+func (x *xenHandle) Populate(d DomID, gfn uint64) error {
 	return onGFN("xc_domain_populate_physmap_exact", d, None, gfn, C.hb_populate(x.h, C.uint32_t(d), C.uint64_t(gfn)))
 }
 
-func (x *xenHandle) depopulate(d DomID, gfn uint64) error {
+func (x *xenHandle) Depopulate(d DomID, gfn uint64) error {
 	return onGFN("xc_domain_decrease_reservation_exact", d, None, gfn, C.hb_depopulate(x.h, C.uint32_t(d), C.uint64_t(gfn)))
 }
 
-func (x *xenHandle) setAccess(d DomID, gfn uint64, n uint32, a Access) error {
+func (x *xenHandle) SetAccess(d DomID, gfn uint64, n uint32, a Access) error {
 	r := C.hb_set_access(x.h, C.uint32_t(d), C.uint64_t(gfn), C.uint32_t(n), C.int(a))
 	return onGFN("xc_set_mem_access", d, None, gfn, r)
 }
 
-func (x *xenHandle) setAccessMulti(d DomID, gfns []uint64, access []Access) error {
-	r := C.hb_set_access_multi(x.h, C.uint32_t(d), (*C.uint64_t)(&gfns[0]),
-		(*C.uint8_t)(unsafe.Pointer(&access[0])), C.uint32_t(len(gfns)))
-	return onGFN("xc_set_mem_access_multi", d, None, NoGFN, r)
-}
-
-func (x *xenHandle) access(d DomID, gfn uint64) (Access, error) {
+func (x *xenHandle) Access(d DomID, gfn uint64) (Access, error) {
 	r := C.hb_access(x.h, C.uint32_t(d), C.uint64_t(gfn))
 	return Access(r.value), onGFN("xc_get_mem_access", d, None, gfn, r)
 }
 
-func (x *xenHandle) monitorEnable(d DomID) ([]byte, uint32, error) {
+func (x *xenHandle) EnableMonitor(d DomID) ([]byte, uint32, error) {
 	r := C.hb_monitor_enable(x.h, C.uint32_t(d))
 	if r.page == nil {
 		return nil, 0, on("xc_monitor_enable", d, r.r)
@@ -258,34 +249,27 @@ func (x *xenHandle) monitorEnable(d DomID) ([]byte, uint32, error) {
 	return unsafe.Slice((*byte)(r.page), PageSize), uint32(r.port), nil
 }
 
-func (x *xenHandle) monitorDisable(d DomID) error {
+func (x *xenHandle) DisableMonitor(d DomID) error {
 	return on("xc_monitor_disable", d, C.hb_monitor_disable(x.h, C.uint32_t(d)))
 }
 
-func (x *xenHandle) monitorResume(d DomID) error {
+func (x *xenHandle) ResumeMonitor(d DomID) error {
 	return on("xc_monitor_resume", d, C.hb_monitor_resume(x.h, C.uint32_t(d)))
 }
 
-func (x *xenHandle) monitorCapabilities(d DomID) (MonitorCapabilities, error) {
-	r := C.hb_monitor_caps(x.h, C.uint32_t(d))
-	return MonitorCapabilities(r.value), on("xc_monitor_get_capabilities", d, r)
-}
-
-func (x *xenHandle) monitorWriteCtrlReg(d DomID, reg CtrlReg, enable, sync bool, ignore uint64, onChange bool) error {
+func (x *xenHandle) MonitorCtrlReg(d DomID, reg CtrlReg, enable, sync bool, ignore uint64, onChange bool) error {
 	return on("xc_monitor_write_ctrlreg", d, C.hb_monitor_ctrlreg(x.h, C.uint32_t(d), C.uint16_t(reg),
 		C.bool(enable), C.bool(sync), C.uint64_t(ignore), C.bool(onChange)))
 }
 
-// switchOps names what hb_monitor_switch calls.
-var switchOps = [...]string{
-	switchSingleStep: "xc_monitor_singlestep", switchBreakpoint: "xc_monitor_software_breakpoint",
-	switchGuestRequest: "xc_monitor_guest_request", switchDebugException: "xc_monitor_debug_exceptions",
-	switchCPUID: "xc_monitor_cpuid", switchNoPagefault: "xc_monitor_inguest_pagefault",
-	switchEmulUnimplemented: "xc_monitor_emul_unimplemented", switchEmulateEachRep: "xc_monitor_emulate_each_rep",
+// sourceOps names the function that hb_monitor_toggle calls.
+var sourceOps = [...]string{
+	SourceSingleStep: "xc_monitor_singlestep", SourceBreakpoint: "xc_monitor_software_breakpoint",
+	SourceEmulUnimplemented: "xc_monitor_emul_unimplemented",
 }
 
-func (x *xenHandle) monitorSwitch(d DomID, s monitorSwitch, enable, opt bool) error {
-	return on(switchOps[s], d, C.hb_monitor_switch(x.h, C.uint32_t(d), C.int(s), C.bool(enable), C.bool(opt)))
+func (x *xenHandle) MonitorToggle(d DomID, s EventSource, enable bool) error {
+	return on(sourceOps[s], d, C.hb_monitor_toggle(x.h, C.uint32_t(d), C.int(s), C.bool(enable)))
 }
 
 // xenChannel waits by napping, see napper.
@@ -306,13 +290,13 @@ type xenChannel struct {
 // costs more than the events. One that naps between events need not.
 const busyWaits = 8
 
-func (x *xenHandle) openChannel(d DomID, port uint32, page []byte) (channel, error) {
+func (x *xenHandle) OpenChannel(d DomID, port uint32, page []byte) (EventChannel, error) {
 	var c *C.hb_chan
 	r := C.hb_chan_open(&c, C.uint32_t(d), C.uint32_t(port), unsafe.Pointer(&page[0]))
 	if err := on("xenevtchn_bind_interdomain", d, r); err != nil {
 		return nil, err
 	}
-	ch := &xenChannel{c: c, d: d, reqProd: (*atomic.Uint32)(unsafe.Pointer(&page[ringReqProd]))}
+	ch := &xenChannel{c: c, d: d, reqProd: (*atomic.Uint32)(unsafe.Pointer(&page[vmevent.ReqProd]))}
 	binary.NativeEndian.PutUint32(ch.port[:], uint32(C.hb_chan_port(c)))
 	fd := int(C.hb_chan_fd(c))
 	err := syscall.SetNonblock(fd, true)
@@ -338,7 +322,7 @@ func (c *xenChannel) result(op string, rc C.int) error {
 
 func (c *xenChannel) have(reqCons uint32) bool { return c.reqProd.Load() != reqCons }
 
-func (c *xenChannel) wait(reqCons uint32, notify bool, timeout time.Duration) (Wake, bool, error) {
+func (c *xenChannel) Wait(reqCons uint32, notify bool, timeout time.Duration) (Wake, bool, error) {
 	if notify {
 		if rc := C.hb_chan_turn(c.c, C.uint32_t(reqCons)); rc < 0 {
 			return 0, false, c.result("xenevtchn_notify", rc)
@@ -382,75 +366,64 @@ func (c *xenChannel) wait(reqCons uint32, notify bool, timeout time.Duration) (W
 	return w, true, nil
 }
 
-func (c *xenChannel) notify() error {
+func (c *xenChannel) Notify() error {
 	return c.result("xenevtchn_notify", C.hb_chan_notify(c.c))
 }
 
-func (c *xenChannel) interrupt() error {
+func (c *xenChannel) Interrupt() error {
 	c.napper.wake()
 	return nil
 }
 
-func (c *xenChannel) close() error {
+func (c *xenChannel) Close() error {
 	C.hb_chan_close(c.c)
 	c.c = nil
 	return nil
 }
 
-func (x *xenHandle) altp2mState(d DomID) (bool, error) {
+func (x *xenHandle) Altp2m(d DomID) (bool, error) {
 	r := C.hb_altp2m_state(x.h, C.uint32_t(d))
 	return r.value > 0, on("xc_altp2m_get_domain_state", d, r)
 }
 
-func (x *xenHandle) setAltp2mState(d DomID, enable bool) error {
+func (x *xenHandle) SetAltp2m(d DomID, enable bool) error {
 	return on("xc_altp2m_set_domain_state", d, C.hb_altp2m_set_state(x.h, C.uint32_t(d), C.bool(enable)))
 }
 
-func (x *xenHandle) createView(d DomID, def Access) (View, error) {
+func (x *xenHandle) CreateView(d DomID, def Access) (View, error) {
 	r := C.hb_view_create(x.h, C.uint32_t(d), C.int(def))
 	return View(r.value), on("xc_altp2m_create_view", d, r)
 }
 
-func (x *xenHandle) destroyView(d DomID, v View) error {
+func (x *xenHandle) DestroyView(d DomID, v View) error {
 	return onGFN("xc_altp2m_destroy_view", d, int(v), NoGFN, C.hb_view_destroy(x.h, C.uint32_t(d), C.uint16_t(v)))
 }
 
-func (x *xenHandle) switchView(d DomID, v View) error {
+func (x *xenHandle) SwitchView(d DomID, v View) error {
 	return onGFN("xc_altp2m_switch_to_view", d, int(v), NoGFN, C.hb_view_switch(x.h, C.uint32_t(d), C.uint16_t(v)))
 }
 
-func (x *xenHandle) setViewAccess(d DomID, v View, gfn uint64, a Access) error {
+func (x *xenHandle) SetViewAccess(d DomID, v View, gfn uint64, a Access) error {
 	r := C.hb_view_set_access(x.h, C.uint32_t(d), C.uint16_t(v), C.uint64_t(gfn), C.int(a))
 	return onGFN("xc_altp2m_set_mem_access", d, int(v), gfn, r)
 }
 
-func (x *xenHandle) setViewAccessMulti(d DomID, v View, gfns []uint64, access []Access) error {
-	r := C.hb_view_set_access_multi(x.h, C.uint32_t(d), C.uint16_t(v), (*C.uint64_t)(&gfns[0]),
-		(*C.uint8_t)(unsafe.Pointer(&access[0])), C.uint32_t(len(gfns)))
-	return onGFN("xc_altp2m_set_mem_access_multi", d, int(v), NoGFN, r)
-}
-
-func (x *xenHandle) viewAccess(d DomID, v View, gfn uint64) (Access, error) {
+func (x *xenHandle) ViewAccess(d DomID, v View, gfn uint64) (Access, error) {
 	r := C.hb_view_access(x.h, C.uint32_t(d), C.uint16_t(v), C.uint64_t(gfn))
 	return Access(r.value), onGFN("xc_altp2m_get_mem_access", d, int(v), gfn, r)
 }
 
-func (x *xenHandle) changeGFN(d DomID, v View, from, to uint64) error {
+func (x *xenHandle) ChangeGFN(d DomID, v View, from, to uint64) error {
 	r := C.hb_view_change_gfn(x.h, C.uint32_t(d), C.uint16_t(v), C.uint64_t(from), C.uint64_t(to))
 	return onGFN("xc_altp2m_change_gfn", d, int(v), from, r)
 }
 
-func (x *xenHandle) setSuppressVE(d DomID, v View, gfn uint64, enable bool) error {
-	r := C.hb_view_suppress_ve(x.h, C.uint32_t(d), C.uint16_t(v), C.uint64_t(gfn), C.bool(enable))
-	return onGFN("xc_altp2m_set_suppress_ve", d, int(v), gfn, r)
-}
-
-func (x *xenHandle) vcpuView(d DomID, vcpu int) (View, error) {
+func (x *xenHandle) VCPUView(d DomID, vcpu int) (View, error) {
 	r := C.hb_vcpu_view(x.h, C.uint32_t(d), C.uint32_t(vcpu))
 	return View(r.value), onVCPU("xc_altp2m_get_vcpu_p2m_idx", d, vcpu, r)
 }
 
-func (x *xenHandle) traceSetMasks(events uint32, cpus []byte) error {
+func (x *xenHandle) SetTraceMasks(events uint32, cpus []byte) error {
 	r := C.hb_trace_masks(x.h, C.uint32_t(events), (*C.uint8_t)(&cpus[0]))
 	if e := fail("xc_tbuf_set_evt_mask", &r); e != nil {
 		return e
@@ -458,7 +431,7 @@ func (x *xenHandle) traceSetMasks(events uint32, cpus []byte) error {
 	return nil
 }
 
-func (x *xenHandle) traceEnable(pages uint) (mfn, size uint64, err error) {
+func (x *xenHandle) EnableTrace(pages uint) (mfn, size uint64, err error) {
 	var n C.uint64_t
 	r := C.hb_trace_enable(x.h, C.ulong(pages), &n)
 	if e := fail("xc_tbuf_enable", &r); e != nil {
@@ -467,7 +440,7 @@ func (x *xenHandle) traceEnable(pages uint) (mfn, size uint64, err error) {
 	return uint64(r.value), uint64(n), nil
 }
 
-func (x *xenHandle) traceDisable() error {
+func (x *xenHandle) DisableTrace() error {
 	r := C.hb_trace_disable(x.h)
 	if e := fail("xc_tbuf_disable", &r); e != nil {
 		return e
@@ -477,7 +450,7 @@ func (x *xenHandle) traceDisable() error {
 
 type xenStore struct{ s *C.hb_store }
 
-func openStore() (storeConn, error) {
+func openStore() (StoreConn, error) {
 	var s *C.hb_store
 	r := C.hb_store_open(&s)
 	if e := fail("xs_open", &r); e != nil {
@@ -486,7 +459,7 @@ func openStore() (storeConn, error) {
 	return &xenStore{s}, nil
 }
 
-func (s *xenStore) close() {
+func (s *xenStore) Close() {
 	C.hb_store_close(s.s)
 	s.s = nil
 }
@@ -499,7 +472,7 @@ func cString(s string) (*C.char, error) {
 	return C.CString(s), nil
 }
 
-func (s *xenStore) read(path string) ([]byte, error) {
+func (s *xenStore) Read(path string) ([]byte, error) {
 	p, err := cString(path)
 	if err != nil {
 		return nil, err
@@ -513,7 +486,7 @@ func (s *xenStore) read(path string) ([]byte, error) {
 	return C.GoBytes(r.data, C.int(r.r.value)), nil
 }
 
-func (s *xenStore) write(path string, value []byte) error {
+func (s *xenStore) Write(path string, value []byte) error {
 	p, err := cString(path)
 	if err != nil {
 		return err
@@ -522,7 +495,7 @@ func (s *xenStore) write(path string, value []byte) error {
 	return onPath("xs_write", path, C.hb_store_write(s.s, p, unsafe.Pointer(unsafe.SliceData(value)), C.size_t(len(value))))
 }
 
-func (s *xenStore) directory(path string) ([]string, error) {
+func (s *xenStore) Directory(path string) ([]string, error) {
 	p, err := cString(path)
 	if err != nil {
 		return nil, err
@@ -540,44 +513,11 @@ func (s *xenStore) directory(path string) ([]string, error) {
 	return names, nil
 }
 
-func (s *xenStore) remove(path string) error {
+func (s *xenStore) Remove(path string) error {
 	p, err := cString(path)
 	if err != nil {
 		return err
 	}
 	defer C.free(unsafe.Pointer(p))
 	return onPath("xs_rm", path, C.hb_store_remove(s.s, p))
-}
-
-func (s *xenStore) watch(path, token string) error { return s.setWatch("xs_watch", path, token, true) }
-
-func (s *xenStore) unwatch(path, token string) error {
-	return s.setWatch("xs_unwatch", path, token, false)
-}
-
-func (s *xenStore) setWatch(op, path, token string, enable bool) error {
-	p, err := cString(path)
-	if err != nil {
-		return err
-	}
-	defer C.free(unsafe.Pointer(p))
-	t, err := cString(token)
-	if err != nil {
-		return err
-	}
-	defer C.free(unsafe.Pointer(t))
-	return onPath(op, path, C.hb_store_watch(s.s, p, t, C.bool(enable)))
-}
-
-func (s *xenStore) nextWatch(timeout time.Duration) (path, token string, ok bool, err error) {
-	r := C.hb_store_next(s.s, C.int64_t(timeout))
-	if r.data == nil {
-		if e := fail("xs_check_watch", &r.r); e != nil {
-			return "", "", false, e
-		}
-		return "", "", false, nil
-	}
-	defer C.free(r.data)
-	v := unsafe.Slice((**C.char)(r.data), 2) // XS_WATCH_PATH, XS_WATCH_TOKEN
-	return C.GoString(v[0]), C.GoString(v[1]), true, nil
 }

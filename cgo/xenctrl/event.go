@@ -1,6 +1,10 @@
 package xenctrl
 
-import "fmt"
+import (
+	"fmt"
+
+	"hangbench/cgo/xenctrl/internal/vmevent"
+)
 
 // Reason says what an event is about (VM_EVENT_REASON_*).
 type Reason uint32
@@ -160,101 +164,67 @@ func (r *Response) check() error {
 	return nil
 }
 
-// The ring's layout, vm_event_st of Xen's public vm_event.h, interface version
-// 7, on x86-64. Go lays these structs out as C does; tests hold every
-// offset against the headers of the build (layout.go).
-
-// eventVersion is VM_EVENT_INTERFACE_VERSION.
-const eventVersion = 7
-
-type rawEvent struct {
-	version, flags, reason, vcpu uint32
-	altp2m                       uint16
-	_                            [3]uint16
-	// u is the union of the reasons' structs: four words, as the largest
-	// (mem_access and interrupt) has.
-	u    [4]uint64
-	regs rawRegs
-}
-
-type rawRegs struct {
-	rax, rcx, rdx, rbx, rsp, rbp, rsi, rdi uint64
-	r8, r9, r10, r11, r12, r13, r14, r15   uint64
-	rflags, dr6, dr7, rip                  uint64
-	cr0, cr2, cr3, cr4                     uint64
-	sysenterCS, sysenterESP, sysenterEIP   uint64
-	efer, star, lstar                      uint64
-	gdtrBase, nptBase, vmtracePos          uint64
-	csBase, ssBase, dsBase, esBase         uint32
-	fsBase, gsBase                         uint64
-	cs, ss, ds, es, fs, gs                 uint32 // limit in bits 0-19, attributes in bits 20-31
-	shadowGS                               uint64
-	gdtrLimit                              uint16
-	csSel, ssSel, dsSel, esSel, fsSel      uint16
-	gsSel, _                               uint16
-}
-
 // decode spreads a private copy of a request over ev.
-func (raw *rawEvent) decode(ev *Event) {
-	ev.Reason = Reason(raw.reason)
-	ev.Flags = Flags(raw.flags)
-	ev.VCPU = int(raw.vcpu)
-	ev.View = View(raw.altp2m)
+func decode(raw *vmevent.Event, ev *Event) {
+	ev.Reason = Reason(raw.Reason)
+	ev.Flags = Flags(raw.Flags)
+	ev.VCPU = int(raw.VCPU)
+	ev.View = View(raw.Altp2m)
 	ev.GFN, ev.Offset, ev.GLA, ev.Access = 0, 0, 0, 0
 	ev.CtrlReg, ev.MSR, ev.NewValue, ev.OldValue = 0, 0, 0, 0
 	ev.InsnLen, ev.TrapType, ev.PendingDbg = 0, 0, 0
 	switch ev.Reason {
 	case ReasonMemAccess:
-		ev.GFN, ev.Offset, ev.GLA = raw.u[0], raw.u[1]&(PageSize-1), raw.u[2]
-		ev.Access = AccessFlags(uint32(raw.u[3]))
+		ev.GFN, ev.Offset, ev.GLA = raw.U[0], raw.U[1]&(PageSize-1), raw.U[2]
+		ev.Access = AccessFlags(uint32(raw.U[3]))
 	case ReasonWriteCtrlReg:
-		ev.CtrlReg, ev.NewValue, ev.OldValue = CtrlReg(uint32(raw.u[0])), raw.u[1], raw.u[2]
+		ev.CtrlReg, ev.NewValue, ev.OldValue = CtrlReg(uint32(raw.U[0])), raw.U[1], raw.U[2]
 	case ReasonMovToMSR:
-		ev.MSR, ev.NewValue, ev.OldValue = raw.u[0], raw.u[1], raw.u[2]
+		ev.MSR, ev.NewValue, ev.OldValue = raw.U[0], raw.U[1], raw.U[2]
 	case ReasonSingleStep:
-		ev.GFN = raw.u[0]
+		ev.GFN = raw.U[0]
 	case ReasonSoftwareBreakpoint, ReasonDebugException:
-		ev.GFN, ev.PendingDbg = raw.u[0], raw.u[1]
-		ev.InsnLen, ev.TrapType = uint32(raw.u[2]), uint8(raw.u[2]>>32)
+		ev.GFN, ev.PendingDbg = raw.U[0], raw.U[1]
+		ev.InsnLen, ev.TrapType = uint32(raw.U[2]), uint8(raw.U[2]>>32)
 	case ReasonCPUID:
-		ev.InsnLen = uint32(raw.u[0])
+		ev.InsnLen = uint32(raw.U[0])
 	}
-	r, s := &ev.Regs, &raw.regs
-	r.RAX, r.RCX, r.RDX, r.RBX, r.RSP, r.RBP, r.RSI, r.RDI = s.rax, s.rcx, s.rdx, s.rbx, s.rsp, s.rbp, s.rsi, s.rdi
-	r.R8, r.R9, r.R10, r.R11, r.R12, r.R13, r.R14, r.R15 = s.r8, s.r9, s.r10, s.r11, s.r12, s.r13, s.r14, s.r15
-	r.RIP, r.RFLAGS = s.rip, s.rflags
-	r.CR0, r.CR2, r.CR3, r.CR4, r.DR6, r.DR7 = s.cr0, s.cr2, s.cr3, s.cr4, s.dr6, s.dr7
-	r.EFER, r.STAR, r.LSTAR = s.efer, s.star, s.lstar
-	r.SysenterCS, r.SysenterESP, r.SysenterEIP = s.sysenterCS, s.sysenterESP, s.sysenterEIP
-	r.FSBase, r.GSBase, r.KernelGSBase, r.GDTBase, r.GDTLimit = s.fsBase, s.gsBase, s.shadowGS, s.gdtrBase, s.gdtrLimit
-	r.CSSel, r.SSSel, r.DSSel, r.ESSel, r.FSSel, r.GSSel = s.csSel, s.ssSel, s.dsSel, s.esSel, s.fsSel, s.gsSel
-	r.CSAttr, r.SSAttr = uint16(s.cs>>20), uint16(s.ss>>20)
+	r, s := &ev.Regs, &raw.Regs
+	r.RAX, r.RCX, r.RDX, r.RBX, r.RSP, r.RBP, r.RSI, r.RDI = s.RAX, s.RCX, s.RDX, s.RBX, s.RSP, s.RBP, s.RSI, s.RDI
+	r.R8, r.R9, r.R10, r.R11, r.R12, r.R13, r.R14, r.R15 = s.R8, s.R9, s.R10, s.R11, s.R12, s.R13, s.R14, s.R15
+	r.RIP, r.RFLAGS = s.RIP, s.RFLAGS
+	r.CR0, r.CR2, r.CR3, r.CR4, r.DR6, r.DR7 = s.CR0, s.CR2, s.CR3, s.CR4, s.DR6, s.DR7
+	r.EFER, r.STAR, r.LSTAR = s.EFER, s.STAR, s.LSTAR
+	r.SysenterCS, r.SysenterESP, r.SysenterEIP = s.SysenterCS, s.SysenterESP, s.SysenterEIP
+	r.FSBase, r.GSBase, r.KernelGSBase, r.GDTBase, r.GDTLimit = s.FSBase, s.GSBase, s.ShadowGS, s.GDTRBase, s.GDTRLimit
+	r.CSSel, r.SSSel, r.DSSel, r.ESSel, r.FSSel, r.GSSel = s.CSSel, s.SSSel, s.DSSel, s.ESSel, s.FSSel, s.GSSel
+	r.CSAttr, r.SSAttr = uint16(s.CS>>20), uint16(s.SS>>20)
 	r.IDTBase, r.IDTLimit, r.PendingEvent = 0, 0, 0
 }
 
 // encode writes r over the slot raw, all of it: a slot still holds the request
 // it came with.
-func (r *Response) encode(raw *rawEvent) {
-	*raw = rawEvent{
-		version: eventVersion, flags: uint32(r.Flags), reason: uint32(r.Reason),
-		vcpu: uint32(r.VCPU), altp2m: uint16(r.View),
+func (r *Response) encode(raw *vmevent.Event) {
+	*raw = vmevent.Event{
+		Version: vmevent.Version, Flags: uint32(r.Flags), Reason: uint32(r.Reason),
+		VCPU: uint32(r.VCPU), Altp2m: uint16(r.View),
 	}
 	switch {
 	case r.Flags&FlagFastSingleStep != 0:
-		raw.u[0] = uint64(r.StepView)
+		raw.U[0] = uint64(r.StepView)
 	case r.Reason == ReasonMemAccess:
-		raw.u[0], raw.u[3] = r.GFN, uint64(r.Access)
+		raw.U[0], raw.U[3] = r.GFN, uint64(r.Access)
 	case r.Reason == ReasonWriteCtrlReg:
-		raw.u[0] = uint64(r.CtrlReg)
+		raw.U[0] = uint64(r.CtrlReg)
 	}
 	switch {
 	case r.Flags&FlagSetRegisters != 0:
-		s, d := r.Regs, &raw.regs
-		d.rax, d.rcx, d.rdx, d.rbx, d.rsp, d.rbp, d.rsi, d.rdi = s.RAX, s.RCX, s.RDX, s.RBX, s.RSP, s.RBP, s.RSI, s.RDI
-		d.r8, d.r9, d.r10, d.r11, d.r12, d.r13, d.r14, d.r15 = s.R8, s.R9, s.R10, s.R11, s.R12, s.R13, s.R14, s.R15
-		d.rip, d.rflags = s.RIP, s.RFLAGS
+		s, d := r.Regs, &raw.Regs
+		d.RAX, d.RCX, d.RDX, d.RBX, d.RSP, d.RBP, d.RSI, d.RDI = s.RAX, s.RCX, s.RDX, s.RBX, s.RSP, s.RBP, s.RSI, s.RDI
+		d.R8, d.R9, d.R10, d.R11, d.R12, d.R13, d.R14, d.R15 = s.R8, s.R9, s.R10, s.R11, s.R12, s.R13, s.R14, s.R15
+		d.RIP, d.RFLAGS = s.RIP, s.RFLAGS
 	case r.Flags&FlagSetEmulInsn != 0:
 		// data.emul.insn starts where the registers start.
-		raw.regs.rax, raw.regs.rcx = le64(r.Insn[:8]), le64(r.Insn[8:])
+		raw.Regs.RAX, raw.Regs.RCX = le64(r.Insn[:8]), le64(r.Insn[8:])
 	}
 }

@@ -7,7 +7,7 @@ import (
 
 // Mapping is guest memory mapped into this process.
 type Mapping struct {
-	hv   hypervisor
+	hv   Hypervisor
 	data []byte
 	errs []error // per page, nil if all are mapped
 }
@@ -22,12 +22,12 @@ func (d Domain) Map(gfns []uint64, p Prot) (*Mapping, error) {
 	return mapPages(d.x.hv, d.id, p, gfns)
 }
 
-func mapPages(hv hypervisor, d DomID, p Prot, gfns []uint64) (*Mapping, error) {
+func mapPages(hv Hypervisor, d DomID, p Prot, gfns []uint64) (*Mapping, error) {
 	if p != ReadOnly && p != ReadWrite {
 		return nil, fmt.Errorf("map memory of domain %d: protection %d is neither ReadOnly nor ReadWrite", d, p)
 	}
 	codes := make([]int32, len(gfns))
-	data, err := hv.mapForeign(d, p, gfns, codes)
+	data, err := hv.MapForeign(d, p, gfns, codes)
 	if err != nil {
 		return nil, err
 	}
@@ -95,5 +95,5 @@ func (m *Mapping) Close() error {
 	}
 	data := m.data
 	m.data = nil
-	return m.hv.unmap(data)
+	return m.hv.Unmap(data)
 }

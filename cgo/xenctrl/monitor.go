@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"hangbench/cgo/xenctrl/internal/vmevent"
 )
 
 // Monitor is the event ring of one guest. Xen gives it to one owner at a time.
@@ -14,7 +16,7 @@ type Monitor struct {
 	d    Domain
 	page []byte
 	ring *ring
-	ch   channel
+	ch   EventChannel
 
 	vcpus int
 	intr  atomic.Bool
@@ -27,17 +29,17 @@ type Monitor struct {
 // (xc_monitor_enable, xenevtchn_bind_interdomain)
 func (d Domain) EnableMonitor() (*Monitor, error) {
 	hv := d.x.hv
-	info, err := hv.domain(d.id)
+	info, err := hv.Domain(d.id)
 	if err != nil {
 		return nil, err
 	}
 	// Paused, because the ring's counters are reset below: an event of a page
 	// restricted before would get lost and its vCPU with it.
-	if err := hv.pause(d.id); err != nil {
+	if err := hv.Pause(d.id); err != nil {
 		return nil, err
 	}
 	m, err := d.enableMonitor(info.MaxVCPU + 1)
-	if uerr := hv.unpause(d.id); uerr != nil && err == nil {
+	if uerr := hv.Unpause(d.id); uerr != nil && err == nil {
 		return nil, joinClose(uerr, m.Disable())
 	}
 	return m, err
@@ -45,37 +47,26 @@ func (d Domain) EnableMonitor() (*Monitor, error) {
 
 func (d Domain) enableMonitor(vcpus int) (*Monitor, error) {
 	hv := d.x.hv
-	page, port, err := hv.monitorEnable(d.id)
+	page, port, err := hv.EnableMonitor(d.id)
 	if err != nil {
 		return nil, err
 	}
 	undo := func(err error) error {
-		return errors.Join(err, hv.monitorDisable(d.id), hv.unmap(page))
+		return errors.Join(err, hv.DisableMonitor(d.id), hv.Unmap(page))
 	}
 	r, err := newRing(page, vcpus-1)
 	if err != nil {
 		return nil, undo(err)
 	}
-	ch, err := hv.openChannel(d.id, port, page)
+	ch, err := hv.OpenChannel(d.id, port, page)
 	if err != nil {
 		return nil, undo(err)
 	}
 	return &Monitor{d: d, page: page, ring: r, ch: ch, vcpus: vcpus}, nil
 }
 
-// Domain returns the guest.
-func (m *Monitor) Domain() Domain { return m.d }
-
-// RingSize returns how many events the ring holds. A vCPU whose event finds no
-// slot waits for one inside Xen.
-func (m *Monitor) RingSize() int { return ringSize }
-
 // Stats returns the counters of the ring.
 func (m *Monitor) Stats() RingStats { return m.ring.stats }
-
-// Pending returns how many events wait in the ring. It only reads memory: a
-// loop may spin on it instead of calling Wait.
-func (m *Monitor) Pending() int { return int(m.ring.pending()) }
 
 // Next takes the next event into ev and reports whether there was one. It
 // returns false for ever once the ring is found corrupt, see Err. Events are
@@ -97,7 +88,7 @@ func (m *Monitor) Notify() error {
 	if !m.ring.publish() {
 		return nil
 	}
-	return m.ch.notify()
+	return m.ch.Notify()
 }
 
 // Wait sends what Respond queued and then waits until there are events, the
@@ -112,7 +103,7 @@ func (m *Monitor) Wait(timeout time.Duration) (Wake, error) {
 	if m.intr.Load() {
 		timeout = 0 // the channel's wake-up stays set for this, or for the next Wait
 	}
-	w, slept, err := m.ch.wait(m.ring.reqCons, notify, timeout)
+	w, slept, err := m.ch.Wait(m.ring.reqCons, notify, timeout)
 	if slept {
 		m.ring.stats.Waits++
 	}
@@ -137,13 +128,7 @@ func (m *Monitor) Interrupt() error {
 		return nil
 	}
 	m.intr.Store(true)
-	return m.ch.interrupt()
-}
-
-// Capabilities returns what kinds of events this guest can report.
-// (xc_monitor_get_capabilities)
-func (m *Monitor) Capabilities() (MonitorCapabilities, error) {
-	return m.d.x.hv.monitorCapabilities(m.d.id)
+	return m.ch.Interrupt()
 }
 
 // CtrlRegOptions says which writes of a control register are reported.
@@ -156,50 +141,29 @@ type CtrlRegOptions struct {
 // WriteCtrlReg switches events on writes of a control register on or off.
 // (xc_monitor_write_ctrlreg)
 func (m *Monitor) WriteCtrlReg(r CtrlReg, on bool, o CtrlRegOptions) error {
-	return m.d.x.hv.monitorWriteCtrlReg(m.d.id, r, on, o.Sync, o.Ignore, o.OnChange)
+	return m.d.x.hv.MonitorCtrlReg(m.d.id, r, on, o.Sync, o.Ignore, o.OnChange)
 }
 
 // SingleStep lets vCPUs that single-step report each instruction; responses
 // with FlagToggleSingleStep make them step. Without it a stepping vCPU steps
 // silently. It is [ErrUnsupported] on a CPU without monitor trap flag.
 // (xc_monitor_singlestep)
-func (m *Monitor) SingleStep(on bool) error { return m.toggle(switchSingleStep, on, false) }
+func (m *Monitor) SingleStep(on bool) error { return m.toggle(SourceSingleStep, on) }
 
 // SoftwareBreakpoint switches events on INT3 on or off. All INT3 of the guest
 // are reported, and none reaches the guest any more: answer those the monitor
 // did not set with [Domain.InjectBreakpoint]. (xc_monitor_software_breakpoint)
-func (m *Monitor) SoftwareBreakpoint(on bool) error { return m.toggle(switchBreakpoint, on, false) }
-
-// GuestRequest switches events on the guest's own hypercall for it.
-// (xc_monitor_guest_request)
-func (m *Monitor) GuestRequest(on, sync bool) error { return m.toggle(switchGuestRequest, on, sync) }
-
-// DebugException switches events on #DB on or off.
-// (xc_monitor_debug_exceptions)
-func (m *Monitor) DebugException(on, sync bool) error {
-	return m.toggle(switchDebugException, on, sync)
-}
-
-// CPUID switches events on CPUID on or off. (xc_monitor_cpuid)
-func (m *Monitor) CPUID(on bool) error { return m.toggle(switchCPUID, on, false) }
-
-// SuppressPageWalks has Xen emulate instructions whose page-table walk hits a
-// restricted page, instead of reporting them. (xc_monitor_inguest_pagefault)
-func (m *Monitor) SuppressPageWalks(on bool) error { return m.toggle(switchNoPagefault, on, false) }
+func (m *Monitor) SoftwareBreakpoint(on bool) error { return m.toggle(SourceBreakpoint, on) }
 
 // EmulUnimplemented switches events on instructions that FlagEmulate cannot
 // emulate. Without it such a guest instruction gets #UD.
 // (xc_monitor_emul_unimplemented)
 func (m *Monitor) EmulUnimplemented(on bool) error {
-	return m.toggle(switchEmulUnimplemented, on, false)
+	return m.toggle(SourceEmulUnimplemented, on)
 }
 
-// EmulateEachRep has every iteration of a REP instruction emulated on its own.
-// (xc_monitor_emulate_each_rep)
-func (m *Monitor) EmulateEachRep(on bool) error { return m.toggle(switchEmulateEachRep, on, false) }
-
-func (m *Monitor) toggle(s monitorSwitch, on, opt bool) error {
-	return m.d.x.hv.monitorSwitch(m.d.id, s, on, opt)
+func (m *Monitor) toggle(s EventSource, on bool) error {
+	return m.d.x.hv.MonitorToggle(m.d.id, s, on)
 }
 
 // disableTries bounds how often Disable lets vCPUs finish that wait inside Xen
@@ -223,18 +187,18 @@ func (m *Monitor) Disable() error {
 	m.mu.Unlock()
 
 	err := m.disable()
-	return errors.Join(err, m.ch.close(), m.d.x.hv.unmap(m.page))
+	return errors.Join(err, m.ch.Close(), m.d.x.hv.Unmap(m.page))
 }
 
 func (m *Monitor) disable() (err error) {
 	hv, id := m.d.x.hv, m.d.id
-	if err := hv.pause(id); err != nil {
+	if err := hv.Pause(id); err != nil {
 		// A domain that is gone took its ring along.
 		return err
 	}
-	defer func() { err = errors.Join(err, hv.unpause(id)) }()
+	defer func() { err = errors.Join(err, hv.Unpause(id)) }()
 
-	altp2m, aerr := hv.altp2mState(id)
+	altp2m, aerr := hv.Altp2m(id)
 	if aerr != nil && !errors.Is(aerr, ErrUnsupported) && !isInvalid(aerr) {
 		return aerr
 	}
@@ -248,20 +212,20 @@ func (m *Monitor) disable() (err error) {
 			return err
 		}
 		if altp2m {
-			if err := hv.switchView(id, 0); err != nil {
+			if err := hv.SwitchView(id, 0); err != nil {
 				return err
 			}
 		}
-		err := hv.monitorDisable(id)
+		err := hv.DisableMonitor(id)
 		if !errors.Is(err, ErrBusy) || try == disableTries {
 			return err
 		}
 		// vCPUs wait inside Xen for a slot; they must run to take it.
-		if err := hv.unpause(id); err != nil {
+		if err := hv.Unpause(id); err != nil {
 			return err
 		}
 		time.Sleep(time.Millisecond)
-		if err := hv.pause(id); err != nil {
+		if err := hv.Pause(id); err != nil {
 			return err
 		}
 	}
@@ -302,7 +266,7 @@ func (m *Monitor) answerAll(altp2m bool) error {
 		}
 		for i := range waiting {
 			m.ring.push(&waiting[i])
-			if m.ring.rspProd-m.ring.pub == ringSize {
+			if m.ring.rspProd-m.ring.pub == vmevent.RingSize {
 				if err := m.Notify(); err != nil {
 					return err
 				}
@@ -315,9 +279,9 @@ func (m *Monitor) answerAll(altp2m bool) error {
 }
 
 // stopStepping ends single-steps, plain and fast, on all vCPUs.
-func stopStepping(hv hypervisor, id DomID, vcpus int) error {
+func stopStepping(hv Hypervisor, id DomID, vcpus int) error {
 	for v := range vcpus {
-		err := hv.singleStep(id, v, false)
+		err := hv.SetSingleStep(id, v, false)
 		if errors.Is(err, ErrUnsupported) {
 			return nil // no monitor trap flag: nothing can be stepping
 		}

@@ -1,71 +1,141 @@
-package xenctrl
+package xenctrl_test
 
 import (
 	"errors"
 	"slices"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"hangbench/cgo/xenctrl"
+	"hangbench/cgo/xenctrl/xentest"
 )
 
-// quietChannel notifies and never sleeps nor allocates.
-type quietChannel struct {
-	x *fakeXen
-}
-
-func (c *quietChannel) wait(uint32, bool, time.Duration) (Wake, bool, error) {
-	return WakeEvents, false, c.notify()
-}
-func (c *quietChannel) notify() error    { return c.x.monitorResume(1) }
-func (c *quietChannel) interrupt() error { return nil }
-func (c *quietChannel) close() error     { return nil }
-
-func mustEnable(t testing.TB, x *fakeXen) *Monitor {
+// newGuest returns a guest without programs, whose vCPUs report what a test has
+// them report.
+func newGuest(t *testing.T, vcpus int) (*xentest.Host, *xentest.Guest) {
 	t.Helper()
-	d := (&Xen{hv: x}).Domain(1)
-	m, err := d.EnableMonitor()
+	h := xentest.NewHost(xentest.Config{})
+	t.Cleanup(func() {
+		if err := h.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return h, h.NewGuest(xentest.GuestConfig{VCPUs: vcpus, Pages: 16})
+}
+
+func mustEnable(t *testing.T, h *xentest.Host, g *xentest.Guest) *xenctrl.Monitor {
+	t.Helper()
+	before := len(h.Calls())
+	m, err := h.Xen().Domain(g.ID()).EnableMonitor()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if x.paused != 0 || x.pausedMax == 0 {
-		t.Fatalf("enabled under %d pauses, %d are left: want it paused for the time of the call", x.pausedMax, x.paused)
+	calls := h.Calls()[before:]
+	pause, enable, unpause := slices.Index(calls, "xc_domain_pause"), slices.Index(calls, "xc_monitor_enable"), slices.Index(calls, "xc_domain_unpause")
+	if pause < 0 || enable < pause || unpause < enable || g.Paused() != 0 {
+		t.Fatalf("enabled by %v, %d pauses are left: want it paused for the time of the call", calls, g.Paused())
 	}
 	return m
 }
 
-func TestMonitorLoop(t *testing.T) {
-	x := &fakeXen{vcpus: make([]fakeVCPU, 4), altp2m: true}
-	m := mustEnable(t, x)
-	ch := m.ch.(*fakeChannel)
-	for v := range 3 {
-		x.event(v, rawEvent{reason: uint32(ReasonMemAccess), u: [4]uint64{uint64(v)}})
-	}
-	w, err := m.Wait(time.Hour)
-	if err != nil || w != WakeEvents || len(ch.waits) != 0 {
-		t.Fatalf("Wait with events there: %v %v, %d calls of the channel", w, err, len(ch.waits))
-	}
-	var ev Event
-	for m.Next(&ev) {
-		rsp := ev.Response()
-		rsp.Flags |= FlagAlternateP2M | FlagToggleSingleStep
-		rsp.View = View(ev.VCPU + 1)
-		if err := m.Respond(&rsp); err != nil {
-			t.Fatal(err)
+func count(h *xentest.Host, call string) (n int) {
+	for _, c := range h.Calls() {
+		if c == call {
+			n++
 		}
 	}
-	if ch.notified != 0 {
+	return n
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// watchedChannel counts, and keeps a wake-up for ever once there was one.
+type watchedChannel struct {
+	xenctrl.EventChannel
+	waits, interrupts int
+	sticky            xenctrl.Wake
+}
+
+func (c *watchedChannel) Wait(reqCons uint32, notify bool, timeout time.Duration) (xenctrl.Wake, bool, error) {
+	c.waits++
+	if c.sticky != 0 {
+		timeout = 0
+	}
+	w, slept, err := c.EventChannel.Wait(reqCons, notify, timeout)
+	return w | c.sticky, slept, err
+}
+
+func (c *watchedChannel) Interrupt() error {
+	c.interrupts++
+	c.sticky |= xenctrl.WakeInterrupt
+	return nil
+}
+
+// watchedXen gives the last channel away.
+type watchedXen struct {
+	xenctrl.Hypervisor
+	ch *watchedChannel
+}
+
+func (x *watchedXen) OpenChannel(d xenctrl.DomID, port uint32, page []byte) (xenctrl.EventChannel, error) {
+	c, err := x.Hypervisor.OpenChannel(d, port, page)
+	x.ch = &watchedChannel{EventChannel: c}
+	return x.ch, err
+}
+
+func watchedMonitor(t *testing.T, vcpus int) (*xentest.Host, *xentest.Guest, *xenctrl.Monitor, *watchedChannel) {
+	t.Helper()
+	h, g := newGuest(t, vcpus)
+	x := &watchedXen{Hypervisor: h.Hypervisor()}
+	m, err := xenctrl.New(x).Domain(g.ID()).EnableMonitor()
+	must(t, err)
+	return h, g, m, x.ch
+}
+
+func TestMonitorLoop(t *testing.T) {
+	t.Parallel()
+	h, g, m, ch := watchedMonitor(t, 4)
+	dom := h.Xen().Domain(g.ID())
+	must(t, dom.SetAltp2m(true))
+	for range 3 {
+		_, err := dom.CreateView(xenctrl.AccessRWX)
+		must(t, err)
+	}
+	for v := range 3 {
+		g.VCPU(v).Event(xenctrl.Event{Reason: xenctrl.ReasonMemAccess, GFN: uint64(v)})
+	}
+	w, err := m.Wait(time.Hour)
+	if err != nil || w != xenctrl.WakeEvents || ch.waits != 0 {
+		t.Fatalf("Wait with events there: %v %v, %d calls of the channel", w, err, ch.waits)
+	}
+	var ev xenctrl.Event
+	for m.Next(&ev) {
+		rsp := ev.Response()
+		rsp.Flags |= xenctrl.FlagAlternateP2M | xenctrl.FlagToggleSingleStep
+		rsp.View = xenctrl.View(ev.VCPU + 1)
+		must(t, m.Respond(&rsp))
+	}
+	if n := count(h, "xenevtchn_notify"); n != 0 {
 		t.Fatal("notified before Wait")
 	}
 	// The answers go out with the next Wait, in one notification.
-	if w, err = m.Wait(0); err != nil || w != 0 || ch.notified != 1 {
-		t.Fatalf("Wait: %v %v, %d notifications", w, err, ch.notified)
+	if w, err = m.Wait(0); err != nil || w != 0 || count(h, "xenevtchn_notify") != 1 {
+		t.Fatalf("Wait: %v %v, %d notifications", w, err, count(h, "xenevtchn_notify"))
 	}
-	for v := range 3 {
-		if c := x.vcpus[v]; c.pauseCount != 0 || !c.step || c.view != uint16(v+1) {
-			t.Errorf("vcpu %d: %+v", v, c)
+	for i := range 3 {
+		if v := g.VCPU(i); v.Waiting() != 0 || !v.Stepping() || v.View() != xenctrl.View(i+1) {
+			t.Errorf("vCPU %d waits for %d answers, steps: %v, is in view %d", i, v.Waiting(), v.Stepping(), v.View())
 		}
 	}
-	if err := m.Notify(); err != nil || ch.notified != 1 {
-		t.Errorf("Notify with nothing to send: %v, %d notifications", err, ch.notified)
+	if err := m.Notify(); err != nil || count(h, "xenevtchn_notify") != 1 {
+		t.Errorf("Notify with nothing to send: %v, %d notifications", err, count(h, "xenevtchn_notify"))
 	}
 	if st := m.Stats(); st.Requests != 3 || st.Responses != 3 || st.Batches != 1 || st.MaxDepth != 3 || st.Waits != 0 {
 		t.Errorf("stats %+v", st)
@@ -73,41 +143,67 @@ func TestMonitorLoop(t *testing.T) {
 }
 
 func TestMonitorInterrupt(t *testing.T) {
-	x := &fakeXen{vcpus: make([]fakeVCPU, 1)}
-	m := mustEnable(t, x)
-	ch := m.ch.(*fakeChannel)
-	if err := m.Interrupt(); err != nil {
-		t.Fatal(err)
-	}
-	if w, err := m.Wait(-1); err != nil || w != WakeInterrupt {
+	t.Parallel()
+	_, g, m, ch := watchedMonitor(t, 1)
+	must(t, m.Interrupt())
+	if w, err := m.Wait(-1); err != nil || w != xenctrl.WakeInterrupt {
 		t.Fatalf("Wait after Interrupt: %v %v", w, err)
 	}
 	// The channel's wake-up may still be set; it must not count twice.
 	if w, err := m.Wait(-1); err != nil || w != 0 {
 		t.Fatalf("second Wait: %v %v", w, err)
 	}
-	ch.wake = 0
+	ch.sticky = 0
 	// A busy ring must not hide it.
-	m.Interrupt()
-	x.event(0, rawEvent{reason: uint32(ReasonSingleStep)})
-	if w, err := m.Wait(-1); err != nil || w != WakeInterrupt|WakeEvents {
+	must(t, m.Interrupt())
+	g.VCPU(0).Event(xenctrl.Event{Reason: xenctrl.ReasonSingleStep})
+	if w, err := m.Wait(-1); err != nil || w != xenctrl.WakeInterrupt|xenctrl.WakeEvents {
 		t.Fatalf("Wait with events after Interrupt: %v %v", w, err)
 	}
-	if err := m.Disable(); err != nil {
-		t.Fatal(err)
-	}
-	ch.wake = 0
-	if err := m.Interrupt(); err != nil || ch.wake != 0 {
-		t.Fatalf("Interrupt after Disable: %v, channel touched: %v", err, ch.wake != 0)
+	must(t, m.Disable())
+	ch.interrupts = 0
+	if err := m.Interrupt(); err != nil || ch.interrupts != 0 {
+		t.Fatalf("Interrupt after Disable: %v, channel touched: %v", err, ch.interrupts != 0)
 	}
 }
 
+// answerAll answers events with some flags.
+func answerAll(t *testing.T, m *xenctrl.Monitor, flags xenctrl.Flags, step xenctrl.View) {
+	t.Helper()
+	var ev xenctrl.Event
+	for m.Next(&ev) {
+		rsp := ev.Response()
+		rsp.Flags |= flags
+		rsp.StepView = step
+		must(t, m.Respond(&rsp))
+	}
+	must(t, errors.Join(m.Err(), m.Notify()))
+}
+
+// event has a vCPU report a violation.
+func event(g *xentest.Guest, vcpu int) bool {
+	return g.VCPU(vcpu).Event(xenctrl.Event{Reason: xenctrl.ReasonMemAccess, GFN: 5})
+}
+
+// inView2 switches altp2m on and puts the vCPUs into the second view.
+func inView2(t *testing.T, dom xenctrl.Domain) {
+	t.Helper()
+	must(t, dom.SetAltp2m(true))
+	for range 2 {
+		_, err := dom.CreateView(xenctrl.AccessRWX)
+		must(t, err)
+	}
+	must(t, dom.SwitchView(2))
+}
+
 func TestMonitorDisable(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name       string
 		taken      int // events taken and not answered
 		responded  int // of these, answered but not sent
 		inRing     int // events not taken
+		queued     int // events that find no slot
 		vcpus      int
 		altp2m     bool
 		busy       int
@@ -120,26 +216,29 @@ func TestMonitorDisable(t *testing.T) {
 		{name: "answered and not sent", taken: 2, responded: 2, inRing: 1, vcpus: 3, altp2m: true},
 		{name: "ring full", taken: 3, responded: 1, inRing: 5, vcpus: 8, altp2m: true},
 		{name: "more vcpus than slots", taken: 1, inRing: 7, vcpus: 20},
+		{name: "vcpus that wait for a slot", inRing: 8, queued: 12, vcpus: 20, altp2m: true},
 		{name: "busy for a while", inRing: 1, vcpus: 2, busy: 3},
-		{name: "busy for good", vcpus: 1, busy: disableTries + 5, wantFailed: true},
+		{name: "busy for good", vcpus: 1, busy: xenctrl.DisableTries + 5, wantFailed: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			x := &fakeXen{vcpus: make([]fakeVCPU, c.vcpus), altp2m: c.altp2m, busy: c.busy}
-			m := mustEnable(t, x)
-			ch := m.ch.(*fakeChannel)
-			for v := range x.vcpus {
-				x.vcpus[v].step, x.vcpus[v].fast = true, true
-				if c.altp2m {
-					x.vcpus[v].view = 2
+			h, g := newGuest(t, c.vcpus)
+			m := mustEnable(t, h, g)
+			dom := h.Xen().Domain(g.ID())
+			if c.altp2m {
+				inView2(t, dom)
+			}
+			// Each vCPU has a fast step to do.
+			for v := range c.vcpus {
+				event(g, v)
+				answerAll(t, m, xenctrl.FlagFastSingleStep, 1)
+			}
+			for v := range c.taken + c.inRing + c.queued {
+				if event(g, v) != (v < c.taken+c.inRing) {
+					t.Fatalf("the ring has not as many slots as the test needs, at event %d", v)
 				}
 			}
-			for v := range c.taken + c.inRing {
-				if !x.event(v, rawEvent{reason: uint32(ReasonMemAccess), altp2m: 2}) {
-					t.Fatal("ring too small for the test")
-				}
-			}
-			var ev Event
-			var kept []Response
+			var ev xenctrl.Event
+			var kept []xenctrl.Response
 			for range c.taken {
 				if !m.Next(&ev) {
 					t.Fatal("no event")
@@ -147,184 +246,294 @@ func TestMonitorDisable(t *testing.T) {
 				kept = append(kept, ev.Response())
 			}
 			for i := range c.responded {
-				if err := m.Respond(&kept[i]); err != nil {
-					t.Fatal(err)
-				}
+				must(t, m.Respond(&kept[i]))
 			}
+			h.Fail("xc_monitor_disable", syscall.EBUSY, c.busy)
+			before := len(h.Calls())
 			err := m.Disable()
 			if c.wantFailed {
-				if !errors.Is(err, ErrBusy) || x.paused != 0 {
-					t.Fatalf("error %v, %d pauses left", err, x.paused)
+				if !errors.Is(err, xenctrl.ErrBusy) || g.Paused() != 0 {
+					t.Fatalf("error %v, %d pauses left", err, g.Paused())
 				}
 				return
 			}
-			if err != nil {
-				t.Fatal(err)
+			must(t, err)
+			calls := h.Calls()[before:]
+			if !slices.Contains(calls, "xenevtchn_unbind") || h.Mappings() != 0 {
+				t.Errorf("after %v: channel open or %d pages mapped", calls, h.Mappings())
 			}
-			if x.ring != nil || x.paused != 0 || !ch.closed {
-				t.Errorf("ring left: %v, pauses left: %d, channel closed: %v", x.ring != nil, x.paused, ch.closed)
+			if i, j := slices.Index(calls, "xc_domain_debug_control"), slices.Index(calls, "xc_altp2m_switch_to_view"); c.altp2m && (i < 0 || j < i) {
+				t.Errorf("order %v: views must be left after the steps ended", calls)
 			}
-			for v, s := range x.vcpus {
-				if s.pauseCount != 0 || s.step || s.fast || s.view != 0 {
-					t.Errorf("vcpu %d is left %+v", v, s)
-				}
-			}
-			if i, j := slices.Index(x.log, "step off"), slices.Index(x.log, "view"); c.altp2m && (i < 0 || j < i) {
-				t.Errorf("order %v: views must be left after the steps ended", x.log)
-			}
-			if err := m.Disable(); !errors.Is(err, ErrClosed) {
+			if err := m.Disable(); !errors.Is(err, xenctrl.ErrClosed) {
 				t.Errorf("second Disable: %v", err)
+			}
+			must(t, dom.SetAltp2m(false)) // the caller's
+			if err := g.Clean(); err != nil {
+				t.Error(err)
 			}
 		})
 	}
 }
 
+// strictXen fails where CR3 is reported to a ring that nobody reads.
+type strictXen struct {
+	xenctrl.Hypervisor
+	t *testing.T
+	g *xentest.Guest
+}
+
+func (x *strictXen) MonitorCtrlReg(d xenctrl.DomID, r xenctrl.CtrlReg, on, sync bool, ignore uint64, onChange bool) error {
+	if on && x.g.Paused() == 0 {
+		x.t.Error("CR3 is reported to a ring that nobody reads")
+	}
+	return x.Hypervisor.MonitorCtrlReg(d, r, on, sync, ignore, onChange)
+}
+
 func TestRecover(t *testing.T) {
+	t.Parallel()
+	restrict := func(t *testing.T, dom xenctrl.Domain) {
+		must(t, dom.SetMemAccess(5, 1, xenctrl.AccessRW))
+		must(t, dom.SetMemAccess(9, 1, xenctrl.AccessRX))
+	}
 	for _, c := range []struct {
-		name  string
-		setup func(x *fakeXen)
-		want  Recovery
+		name string
+		// die is a monitor that ends without Disable.
+		die  func(t *testing.T, h *xentest.Host, g *xentest.Guest, dom xenctrl.Domain)
+		want xenctrl.Recovery
 	}{
-		{"guest in order", func(x *fakeXen) {}, Recovery{Answered: true}},
-		{"monitor died with events unanswered", func(x *fakeXen) {
-			x.monitorEnable(1)
-			x.event(1, rawEvent{})
-			x.event(2, rawEvent{})
-			x.event(2, rawEvent{})
-			x.vcpus[1].step = true
-			x.cr3 = true
-		}, Recovery{MonitorWasOn: true, Answered: true}},
-		{"monitor disabled with an event unanswered", func(x *fakeXen) {
-			x.vcpus[0].pauseCount = 1
-		}, Recovery{Answered: true}},
-		{"in a view, fast stepping", func(x *fakeXen) {
-			x.altp2m = true
-			for i := range x.vcpus {
-				x.vcpus[i] = fakeVCPU{pauseCount: 1, step: true, fast: true, view: 1}
+		{"guest in order", func(*testing.T, *xentest.Host, *xentest.Guest, xenctrl.Domain) {}, xenctrl.Recovery{Answered: true}},
+		{"monitor died with events unanswered", func(t *testing.T, h *xentest.Host, g *xentest.Guest, dom xenctrl.Domain) {
+			m := mustEnable(t, h, g)
+			event(g, 1)
+			answerAll(t, m, xenctrl.FlagToggleSingleStep, 0)
+			event(g, 1)
+			event(g, 2)
+			event(g, 2)
+			must(t, m.WriteCtrlReg(xenctrl.CR3, true, xenctrl.CtrlRegOptions{Sync: true}))
+		}, xenctrl.Recovery{MonitorWasOn: true, Answered: true}},
+		{"monitor disabled with an event unanswered", func(t *testing.T, h *xentest.Host, g *xentest.Guest, dom xenctrl.Domain) {
+			mustEnable(t, h, g)
+			event(g, 0)
+			must(t, h.Hypervisor().DisableMonitor(g.ID()))
+		}, xenctrl.Recovery{Answered: true}},
+		{"in a view, fast stepping", func(t *testing.T, h *xentest.Host, g *xentest.Guest, dom xenctrl.Domain) {
+			m := mustEnable(t, h, g)
+			inView2(t, dom)
+			for v := range 12 {
+				event(g, v)
+				answerAll(t, m, xenctrl.FlagFastSingleStep, 1)
 			}
-			x.monitorEnable(1)
-		}, Recovery{MonitorWasOn: true, Altp2mWasOn: true, Answered: true}},
-		{"paused by the toolstack", func(x *fakeXen) { x.paused = 1 }, Recovery{Answered: true, StillPaused: true}},
-		{"at a breakpoint, with frames restricted and added", func(x *fakeXen) {
-			x.monitorEnable(1)
-			x.event(3, rawEvent{reason: uint32(ReasonSoftwareBreakpoint)})
-			x.restricted[5], x.restricted[9] = true, true
-			x.added[77] = true
-			x.memory[8][0x123] = 0xcc
-		}, Recovery{MonitorWasOn: true, Answered: true, Restricted: 2, BytesRestored: 1, FramesRemoved: 1}},
-		{"something else stands where the patch was", func(x *fakeXen) { x.memory[8][0x123] = 0xe9 }, Recovery{Answered: true}},
+			for v := range 8 {
+				event(g, v)
+			}
+		}, xenctrl.Recovery{MonitorWasOn: true, Altp2mWasOn: true, Answered: true}},
+		{"paused by the toolstack", func(t *testing.T, _ *xentest.Host, _ *xentest.Guest, dom xenctrl.Domain) {
+			must(t, dom.Pause())
+		}, xenctrl.Recovery{Answered: true, StillPaused: true}},
+		{"at a breakpoint, with frames restricted and added", func(t *testing.T, h *xentest.Host, g *xentest.Guest, dom xenctrl.Domain) {
+			m := mustEnable(t, h, g)
+			must(t, m.SoftwareBreakpoint(true))
+			g.VCPU(3).Event(xenctrl.Event{Reason: xenctrl.ReasonSoftwareBreakpoint, InsnLen: 1})
+			restrict(t, dom)
+			must(t, dom.AddFrame(77))
+			g.Page(8)[0x123] = 0xcc
+		}, xenctrl.Recovery{MonitorWasOn: true, Answered: true, Restricted: 2, BytesRestored: 1, FramesRemoved: 1}},
+		{"something else stands where the patch was", func(_ *testing.T, _ *xentest.Host, g *xentest.Guest, _ xenctrl.Domain) {
+			g.Page(8)[0x123] = 0xe9
+		}, xenctrl.Recovery{Answered: true}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			// Twelve vCPUs need more than one ring of answers.
-			x := &fakeXen{vcpus: make([]fakeVCPU, 12), listener: true, restricted: map[uint64]bool{},
-				added: map[uint64]bool{}, memory: map[uint64][]byte{8: fakePage()}}
-			x.memory[8][0x123] = 0x55
-			c.setup(x)
-			paused := x.paused
-			other := x.memory[8][0x123] == 0xe9
-			left := Leftover{Restricted: []uint64{5, 9, 1 << 30}, Added: []uint64{77, 78},
-				Patched: []Patched{{GPA: 0x8123, Old: []byte{0x55}, By: []byte{0xcc}}, {GPA: 0x9000, Old: []byte{1}, By: []byte{2}}}}
-			d := (&Xen{hv: x}).Domain(1)
-			got, err := d.Recover(left)
-			if err != nil {
-				t.Fatal(err)
+			h, g := newGuest(t, 12)
+			dom := xenctrl.New(&strictXen{h.Hypervisor(), t, g}).Domain(g.ID())
+			must(t, h.Hypervisor().SetAccessRequired(g.ID(), true))
+			g.Page(8)[0x123] = 0x55
+			c.die(t, h, g, dom)
+			paused, other := g.Paused(), g.Page(8)[0x123] == 0xe9
+			before, answers := len(h.Calls()), make([]uint64, 12)
+			for v := range answers {
+				answers[v] = g.VCPU(v).Stats().Answers
 			}
+			left := xenctrl.Leftover{Restricted: []uint64{5, 9, 1 << 30}, Added: []uint64{77, 78},
+				Patched: []xenctrl.Patched{{GPA: 0x8123, Old: []byte{0x55}, By: []byte{0xcc}}, {GPA: 0x9000, Old: []byte{1}, By: []byte{2}}}}
+			got, err := dom.Recover(left)
+			must(t, err)
 			c.want.AccessReset = 2
 			if got != c.want {
 				t.Errorf("%+v, want %+v", got, c.want)
 			}
-			if x.ring != nil || x.paused != paused || x.altp2m || x.listener || x.restricted[5] || x.restricted[9] || x.added[77] || x.cr3 {
-				t.Errorf("left: %+v", x)
-			}
-			if b := x.memory[8][0x123]; b != 0x55 && !other || other && b != 0xe9 {
-				t.Errorf("memory is left %#x", b)
-			}
-			for v, s := range x.vcpus {
-				if s.pauseCount != 0 || s.step || s.fast || s.view != 0 || s.answers != answerRounds {
-					t.Errorf("vcpu %d is left %+v", v, s)
+			calls := h.Calls()[before:]
+			clean := func() {
+				t.Helper()
+				for range paused {
+					must(t, dom.Unpause())
+				}
+				if err := g.Clean(); err != nil {
+					t.Error(err)
+				}
+				for range paused {
+					must(t, dom.Pause())
 				}
 			}
-			if i, j := slices.Index(x.log, "map"), slices.Index(x.log, "answered"); i < 0 || j >= 0 && j < i {
-				t.Errorf("order %v: a vCPU was answered before memory was restored", x.log)
+			clean()
+			if g.Paused() != paused {
+				t.Errorf("%d pauses, there were %d", g.Paused(), paused)
 			}
-			h, err := d.Probe(left, time.Millisecond)
-			if err != nil || !h.OK() || h.Paused != (paused > 0) || x.ring != nil {
-				t.Errorf("afterwards: %+v, %v", h, err)
+			if b := g.Page(8)[0x123]; b != 0x55 && !other || other && b != 0xe9 {
+				t.Errorf("memory is left %#x", b)
+			}
+			for v := range answers {
+				if n := g.VCPU(v).Stats().Answers - answers[v]; n != xenctrl.AnswerRounds {
+					t.Errorf("vCPU %d got %d answers", v, n)
+				}
+			}
+			i := slices.Index(calls, "xenforeignmemory_map")
+			j := slices.IndexFunc(calls, func(c string) bool { return strings.HasPrefix(c, "answer") })
+			if i < 0 || j >= 0 && j < i {
+				t.Errorf("order %v: a vCPU was answered before memory was restored", calls)
+			}
+			health, err := dom.Probe(left, time.Millisecond)
+			if err != nil || !health.OK() || health.Paused != (paused > 0) {
+				t.Errorf("afterwards: %+v, %v", health, err)
 			}
 			// Once more finds nothing to do.
-			again, err := d.Recover(left)
-			if want := (Recovery{AccessReset: 2, Answered: true, StillPaused: c.want.StillPaused}); err != nil || again != want {
+			again, err := dom.Recover(left)
+			if want := (xenctrl.Recovery{AccessReset: 2, Answered: true, StillPaused: c.want.StillPaused}); err != nil || again != want {
 				t.Errorf("recovered twice: %+v, %v", again, err)
+			}
+			clean()
+			// A violation without a monitor must not crash the guest any more.
+			if info, err := dom.Info(); err != nil || info.Shutdown {
+				t.Errorf("%+v, %v", info, err)
 			}
 		})
 	}
 }
 
+// TestRecoverListener: a guest that crashes at a violation without a monitor does
+// not any more once it is recovered.
+func TestRecoverListener(t *testing.T) {
+	t.Parallel()
+	for _, recovered := range []bool{false, true} {
+		h, g := newGuest(t, 1)
+		dom := h.Xen().Domain(g.ID())
+		must(t, h.Hypervisor().SetAccessRequired(g.ID(), true))
+		mustEnable(t, h, g)
+		must(t, dom.SetMemAccess(5, 1, xenctrl.AccessRW))
+		if recovered {
+			_, err := dom.Recover(xenctrl.Leftover{})
+			must(t, err)
+		} else {
+			must(t, h.Hypervisor().DisableMonitor(g.ID()))
+		}
+		g.VCPU(0).SetProgram(true, xentest.Instruction{GPA: 0x5000})
+		g.Run(1)
+		if info, err := dom.Info(); err != nil || info.Shutdown == recovered {
+			t.Errorf("recovered %v: %+v, %v", recovered, info, err)
+		}
+	}
+}
+
 func TestRecoverUnpauses(t *testing.T) {
-	for pauses, want := range map[int]Recovery{
+	t.Parallel()
+	for pauses, want := range map[int]xenctrl.Recovery{
 		0: {Answered: true},
 		2: {Answered: true, Unpaused: 2},
-		9: {Answered: true, Unpaused: maxPauses, StillPaused: true},
+		9: {Answered: true, Unpaused: xenctrl.MaxPauses, StillPaused: true},
 	} {
-		x := &fakeXen{vcpus: make([]fakeVCPU, 1), paused: pauses}
-		if got, err := (&Xen{hv: x}).Domain(1).Recover(Leftover{Unpause: true}); err != nil || got != want {
-			t.Errorf("%d pauses: %+v, %v, want %+v", pauses, got, err, want)
+		h, g := newGuest(t, 1)
+		dom := h.Xen().Domain(g.ID())
+		for range pauses {
+			must(t, dom.Pause())
+		}
+		if got, err := dom.Recover(xenctrl.Leftover{Unpause: true}); err != nil || got != want || g.Paused() != pauses-want.Unpaused {
+			t.Errorf("%d pauses: %+v, %v, want %+v; %d are left", pauses, got, err, want, g.Paused())
 		}
 	}
 }
 
 func TestRecoverBadPatch(t *testing.T) {
-	for name, p := range map[string]Patched{
+	t.Parallel()
+	for name, p := range map[string]xenctrl.Patched{
 		"lengths":    {GPA: 0x8000, Old: []byte{1}, By: []byte{1, 2}},
 		"two frames": {GPA: 0x8fff, Old: []byte{1, 2}, By: []byte{3, 4}},
 	} {
-		x := &fakeXen{vcpus: make([]fakeVCPU, 1), memory: map[uint64][]byte{8: fakePage()}}
-		if r, err := (&Xen{hv: x}).Domain(1).Recover(Leftover{Patched: []Patched{p}}); err == nil || x.paused != 0 {
-			t.Errorf("%s: %+v, %d pauses left", name, r, x.paused)
+		h, g := newGuest(t, 1)
+		r, err := h.Xen().Domain(g.ID()).Recover(xenctrl.Leftover{Patched: []xenctrl.Patched{p}})
+		if err == nil || g.Paused() != 0 {
+			t.Errorf("%s: %+v, %d pauses left", name, r, g.Paused())
 		}
 	}
 }
 
 // TestProbe: what is left of a monitor is seen.
 func TestProbe(t *testing.T) {
-	left := Leftover{Restricted: []uint64{5, 6}, Patched: []Patched{{GPA: 0x8123, Old: []byte{0x55}, By: []byte{0xcc}}}}
+	t.Parallel()
+	left := xenctrl.Leftover{Restricted: []uint64{5, 6}, Patched: []xenctrl.Patched{{GPA: 0x8123, Old: []byte{0x55}, By: []byte{0xcc}}}}
 	for name, c := range map[string]struct {
-		setup func(x *fakeXen)
-		bad   func(h Health) bool
+		setup func(t *testing.T, h *xentest.Host, g *xentest.Guest, dom xenctrl.Domain)
+		bad   func(h xenctrl.Health) bool
 	}{
-		"ring":       {func(x *fakeXen) { x.monitorEnable(1) }, func(h Health) bool { return !h.RingFree }},
-		"views":      {func(x *fakeXen) { x.altp2m = true }, func(h Health) bool { return h.Altp2m }},
-		"permission": {func(x *fakeXen) { x.restricted[6] = true }, func(h Health) bool { return len(h.Restricted) == 1 && h.Restricted[0] == 6 }},
-		"step":       {func(x *fakeXen) { x.vcpus[1].step = true }, func(h Health) bool { return h.Stepping && h.Stray > 0 }},
-		"breakpoint": {func(x *fakeXen) { x.memory[8][0x123] = 0xcc }, func(h Health) bool { return h.Standing == 1 }},
+		"ring": {func(t *testing.T, h *xentest.Host, g *xentest.Guest, _ xenctrl.Domain) { mustEnable(t, h, g) },
+			func(h xenctrl.Health) bool { return !h.RingFree }},
+		"views": {func(t *testing.T, _ *xentest.Host, _ *xentest.Guest, dom xenctrl.Domain) {
+			must(t, dom.SetAltp2m(true))
+		},
+			func(h xenctrl.Health) bool { return h.Altp2m }},
+		"permission": {func(t *testing.T, h *xentest.Host, g *xentest.Guest, dom xenctrl.Domain) {
+			m := mustEnable(t, h, g)
+			must(t, dom.SetMemAccess(6, 1, xenctrl.AccessRW))
+			must(t, m.Disable())
+		}, func(h xenctrl.Health) bool { return len(h.Restricted) == 1 && h.Restricted[0] == 6 }},
+		"step": {func(t *testing.T, h *xentest.Host, g *xentest.Guest, dom xenctrl.Domain) {
+			g.VCPU(1).SetProgram(true, xentest.Instruction{GPA: 0x1000})
+			must(t, dom.SetSingleStep(1, true))
+		}, func(h xenctrl.Health) bool { return h.Stepping && h.Stray > 0 }},
+		"breakpoint": {func(_ *testing.T, _ *xentest.Host, g *xentest.Guest, _ xenctrl.Domain) { g.Page(8)[0x123] = 0xcc },
+			func(h xenctrl.Health) bool { return h.Standing == 1 }},
 	} {
-		x := &fakeXen{vcpus: make([]fakeVCPU, 2), restricted: map[uint64]bool{}, memory: map[uint64][]byte{8: fakePage()}}
-		c.setup(x)
-		h, err := (&Xen{hv: x}).Domain(1).Probe(left, 5*time.Millisecond)
-		if err != nil || h.OK() || !c.bad(h) {
-			t.Errorf("%s: %+v, %v", name, h, err)
+		h, g := newGuest(t, 2)
+		dom := h.Xen().Domain(g.ID())
+		c.setup(t, h, g, dom)
+		health, err := dom.Probe(left, 5*time.Millisecond)
+		if err != nil || health.OK() || !c.bad(health) {
+			t.Errorf("%s: %+v, %v", name, health, err)
 		}
 	}
 }
 
+// stuckXen takes no answers.
+type stuckXen struct{ xenctrl.Hypervisor }
+
+func (stuckXen) ResumeMonitor(xenctrl.DomID) error { return nil }
+
 func TestRecoverFailures(t *testing.T) {
-	x := &fakeXen{vcpus: make([]fakeVCPU, 1), busy: 1}
-	x.monitorEnable(1)
-	if _, err := (&Xen{hv: x}).Domain(1).Recover(Leftover{}); !errors.Is(err, ErrBusy) || x.paused != 0 {
-		t.Errorf("vCPUs waiting for a slot: %v, %d pauses left", err, x.paused)
+	t.Parallel()
+	h, g := newGuest(t, 9)
+	mustEnable(t, h, g)
+	for v := range 9 {
+		event(g, v)
 	}
-	x = &fakeXen{vcpus: make([]fakeVCPU, 1), stuck: true}
-	r, err := (&Xen{hv: x}).Domain(1).Recover(Leftover{})
-	if !errors.Is(err, ErrCorrupt) || r.Answered || x.ring != nil || x.paused != 0 {
-		t.Errorf("Xen does not take answers: %+v %v, ring left: %v", r, err, x.ring != nil)
+	if _, err := h.Xen().Domain(g.ID()).Recover(xenctrl.Leftover{}); !errors.Is(err, xenctrl.ErrBusy) || g.Paused() != 0 {
+		t.Errorf("vCPUs waiting for a slot: %v, %d pauses left", err, g.Paused())
+	}
+	h, g = newGuest(t, 1)
+	r, err := xenctrl.New(stuckXen{h.Hypervisor()}).Domain(g.ID()).Recover(xenctrl.Leftover{})
+	if !errors.Is(err, xenctrl.ErrCorrupt) || r.Answered {
+		t.Errorf("Xen does not take answers: %+v %v", r, err)
+	}
+	if err := g.Clean(); err != nil {
+		t.Error(err)
 	}
 }
 
 func TestEnableMonitorBusy(t *testing.T) {
-	x := &fakeXen{vcpus: make([]fakeVCPU, 1)}
-	mustEnable(t, x)
-	_, err := (&Xen{hv: x}).Domain(1).EnableMonitor()
-	if !errors.Is(err, ErrBusy) || x.paused != 0 {
-		t.Errorf("second monitor: %v, %d pauses left", err, x.paused)
+	t.Parallel()
+	h, g := newGuest(t, 1)
+	mustEnable(t, h, g)
+	_, err := h.Xen().Domain(g.ID()).EnableMonitor()
+	if !errors.Is(err, xenctrl.ErrBusy) || g.Paused() != 0 {
+		t.Errorf("second monitor: %v, %d pauses left", err, g.Paused())
 	}
 }

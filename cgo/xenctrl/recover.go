@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"syscall"
 	"time"
+
+	"hangbench/cgo/xenctrl/internal/vmevent"
 )
 
 func isInvalid(err error) bool { return errors.Is(err, syscall.EINVAL) }
@@ -88,27 +90,27 @@ const answerRounds = 4
 // the guest helps; that needs more than eight vCPUs or asynchronous events.
 func (d Domain) Recover(left Leftover) (r Recovery, err error) {
 	hv := d.x.hv
-	info, err := hv.domain(d.id)
+	info, err := hv.Domain(d.id)
 	if err != nil {
 		return r, err
 	}
-	if err := hv.pause(d.id); err != nil {
+	if err := hv.Pause(d.id); err != nil {
 		return r, err
 	}
 	err = d.recoverPaused(info.MaxVCPU+1, left, &r)
-	err = errors.Join(err, hv.unpause(d.id))
+	err = errors.Join(err, hv.Unpause(d.id))
 	if err != nil {
 		return r, fmt.Errorf("recover domain %d: %w", d.id, err)
 	}
 	for {
-		if info, err = hv.domain(d.id); err != nil {
+		if info, err = hv.Domain(d.id); err != nil {
 			return r, err
 		}
 		r.StillPaused = info.Paused
 		if !info.Paused || !left.Unpause || r.Unpaused == maxPauses {
 			return r, nil
 		}
-		if err := hv.unpause(d.id); err != nil {
+		if err := hv.Unpause(d.id); err != nil {
 			return r, fmt.Errorf("recover domain %d: %w", d.id, err)
 		}
 		r.Unpaused++
@@ -118,7 +120,7 @@ func (d Domain) Recover(left Leftover) (r Recovery, err error) {
 func (d Domain) recoverPaused(vcpus int, left Leftover, r *Recovery) error {
 	hv := d.x.hv
 	// EINVAL: there is no ring.
-	switch err := hv.monitorDisable(d.id); {
+	switch err := hv.DisableMonitor(d.id); {
 	case err == nil:
 		r.MonitorWasOn = true
 	case !isInvalid(err):
@@ -135,22 +137,22 @@ func (d Domain) recoverPaused(vcpus int, left Leftover, r *Recovery) error {
 		return err
 	}
 	// EINVAL and unsupported: the guest or the host has no altp2m.
-	on, err := hv.altp2mState(d.id)
+	on, err := hv.Altp2m(d.id)
 	if err != nil && !isInvalid(err) && !errors.Is(err, ErrUnsupported) {
 		return err
 	}
 	if on {
-		if err := hv.setAltp2mState(d.id, false); err != nil {
+		if err := hv.SetAltp2m(d.id, false); err != nil {
 			return err
 		}
 		r.Altp2mWasOn = true
 	}
-	if err := hv.accessRequired(d.id, false); err != nil {
+	if err := hv.SetAccessRequired(d.id, false); err != nil {
 		return err
 	}
 	for _, gfn := range left.Added {
 		// It may be gone already, or never have come.
-		if hv.depopulate(d.id, gfn) == nil {
+		if hv.Depopulate(d.id, gfn) == nil {
 			r.FramesRemoved++
 		}
 	}
@@ -180,26 +182,26 @@ func (d Domain) restore(p Patched) (int, error) {
 // vCPUs that wait for the answer to an event of a ring that is gone.
 func (d Domain) withOwnRing(vcpus int, restricted []uint64, r *Recovery) (err error) {
 	hv := d.x.hv
-	page, _, err := hv.monitorEnable(d.id)
+	page, _, err := hv.EnableMonitor(d.id)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, hv.monitorDisable(d.id), hv.unmap(page)) }()
+	defer func() { err = errors.Join(err, hv.DisableMonitor(d.id), hv.Unmap(page)) }()
 	rg, err := newRing(page, vcpus-1)
 	if err != nil {
 		return err
 	}
 	// Setting up CR3 exits anew. No event can come of it: the domain is paused.
 	for _, on := range []bool{true, false} {
-		if err := hv.monitorWriteCtrlReg(d.id, CR3, on, false, 0, true); err != nil && !errors.Is(err, ErrUnsupported) {
+		if err := hv.MonitorCtrlReg(d.id, CR3, on, false, 0, true); err != nil && !errors.Is(err, ErrUnsupported) {
 			return err
 		}
 	}
 	for _, gfn := range restricted {
-		if a, err := hv.access(d.id, gfn); err == nil && a != AccessRWX {
+		if a, err := hv.Access(d.id, gfn); err == nil && a != AccessRWX {
 			r.Restricted++
 		}
-		if hv.setAccess(d.id, gfn, 1, AccessRWX) == nil {
+		if hv.SetAccess(d.id, gfn, 1, AccessRWX) == nil {
 			r.AccessReset++
 		}
 	}
@@ -209,7 +211,7 @@ func (d Domain) withOwnRing(vcpus int, restricted []uint64, r *Recovery) (err er
 		}
 		// XEN_VM_EVENT_RESUME does what a notification does and needs no
 		// event channel.
-		if err := hv.monitorResume(d.id); err != nil {
+		if err := hv.ResumeMonitor(d.id); err != nil {
 			return err
 		}
 		if !rg.consumed() {
@@ -220,7 +222,7 @@ func (d Domain) withOwnRing(vcpus int, restricted []uint64, r *Recovery) (err er
 	for range answerRounds {
 		for v := range vcpus {
 			rg.push(&Response{VCPU: v, Flags: FlagVCPUPaused})
-			if rg.rspProd-rg.pub == ringSize {
+			if rg.rspProd-rg.pub == vmevent.RingSize {
 				if err := send(); err != nil {
 					return err
 				}
@@ -259,12 +261,12 @@ const probeEvents = 64
 // else may be monitoring the guest.
 func (d Domain) Probe(left Leftover, wait time.Duration) (h Health, err error) {
 	hv := d.x.hv
-	info, err := hv.domain(d.id)
+	info, err := hv.Domain(d.id)
 	if err != nil {
 		return h, err
 	}
 	h.Paused = info.Paused
-	if h.Altp2m, err = hv.altp2mState(d.id); err != nil && !isInvalid(err) && !errors.Is(err, ErrUnsupported) {
+	if h.Altp2m, err = hv.Altp2m(d.id); err != nil && !isInvalid(err) && !errors.Is(err, ErrUnsupported) {
 		return h, err
 	}
 	for _, p := range left.Patched {

@@ -5,22 +5,11 @@ import (
 	"fmt"
 	"sync/atomic"
 	"unsafe"
+
+	"hangbench/cgo/xenctrl/internal/vmevent"
 )
 
 func le64(b []byte) uint64 { return binary.LittleEndian.Uint64(b) }
-
-// Layout of the shared page: DEFINE_RING_TYPES of Xen's public io/ring.h.
-const (
-	ringReqProd  = 0 // counters of 32 bits that run freely and wrap
-	ringReqEvent = 4
-	ringRspProd  = 8
-	ringRspEvent = 12
-	ringSlots    = 64 // first slot
-)
-
-// ringSize is the number of slots of a one-page ring: as many as fit, rounded
-// down to a power of two.
-const ringSize = 8
 
 // RingStats counts what passed through a monitor's ring since it was enabled.
 type RingStats struct {
@@ -42,7 +31,7 @@ type ring struct {
 	reqCons uint32 // next request to take
 	rspProd uint32 // next response to give; published is what Xen was told
 	pub     uint32
-	raw     rawEvent // private copy of the request being decoded: the page may change under the reader
+	raw     vmevent.Event // private copy of the request being decoded: the page may change under the reader
 	maxVCPU int
 	err     error
 	stats   RingStats
@@ -55,24 +44,18 @@ func newRing(page []byte, maxVCPU int) (*ring, error) {
 		return nil, fmt.Errorf("event ring page of %d bytes: it must be one aligned page of %d bytes", len(page), PageSize)
 	}
 	r := &ring{page: page, maxVCPU: maxVCPU}
-	r.counter(ringReqProd).Store(0)
-	r.counter(ringRspProd).Store(0)
-	r.counter(ringReqEvent).Store(1)
-	r.counter(ringRspEvent).Store(1)
+	r.counter(vmevent.ReqProd).Store(0)
+	r.counter(vmevent.RspProd).Store(0)
+	r.counter(vmevent.ReqEvent).Store(1)
+	r.counter(vmevent.RspEvent).Store(1)
 	return r, nil
 }
 
-func (r *ring) counter(off int) *atomic.Uint32 {
-	return (*atomic.Uint32)(unsafe.Pointer(&r.page[off]))
-}
-
-func (r *ring) slot(i uint32) *rawEvent {
-	return (*rawEvent)(unsafe.Pointer(&r.page[ringSlots+uintptr(i%ringSize)*unsafe.Sizeof(rawEvent{})]))
-}
+func (r *ring) counter(off int) *atomic.Uint32 { return vmevent.Counter(r.page, off) }
 
 // pending returns how many requests wait to be taken.
 func (r *ring) pending() uint32 {
-	return r.counter(ringReqProd).Load() - r.reqCons
+	return r.counter(vmevent.ReqProd).Load() - r.reqCons
 }
 
 // next takes one request. It returns false when there is none or when the ring
@@ -81,40 +64,40 @@ func (r *ring) next(ev *Event) bool {
 	if r.err != nil {
 		return false
 	}
-	prod := r.counter(ringReqProd).Load()
+	prod := r.counter(vmevent.ReqProd).Load()
 	if prod == r.reqCons {
 		return false
 	}
 	// What is in use in Xen's eyes: responses queued here free no slot yet.
 	// Negative after answers to all vCPUs (Monitor.Disable).
 	depth := int32(prod - r.pub)
-	if prod-r.reqCons > ringSize || depth > ringSize {
+	if prod-r.reqCons > vmevent.RingSize || depth > vmevent.RingSize {
 		r.err = fmt.Errorf("event ring: %d new requests, %d without a response, in %d slots: %w",
-			prod-r.reqCons, depth, ringSize, ErrCorrupt)
+			prod-r.reqCons, depth, vmevent.RingSize, ErrCorrupt)
 		return false
 	}
 	if depth > r.stats.MaxDepth {
 		r.stats.MaxDepth = depth
 	}
-	if depth == ringSize {
+	if depth == vmevent.RingSize {
 		r.stats.Full++
 	}
-	r.raw = *r.slot(r.reqCons)
+	r.raw = *vmevent.Slot(r.page, r.reqCons)
 	switch {
-	case r.raw.version != eventVersion:
+	case r.raw.Version != vmevent.Version:
 		r.err = fmt.Errorf("event ring: interface version %d, this program knows %d: use a build for this Xen: %w",
-			r.raw.version, eventVersion, ErrUnsupported)
+			r.raw.Version, vmevent.Version, ErrUnsupported)
 		return false
-	case r.raw.reason >= NumReasons:
-		r.err = fmt.Errorf("event ring: event of unknown reason %d: %w", r.raw.reason, ErrCorrupt)
+	case r.raw.Reason >= NumReasons:
+		r.err = fmt.Errorf("event ring: event of unknown reason %d: %w", r.raw.Reason, ErrCorrupt)
 		return false
-	case int64(r.raw.vcpu) > int64(r.maxVCPU):
-		r.err = fmt.Errorf("event ring: event of vCPU %d, the domain's last is %d: %w", r.raw.vcpu, r.maxVCPU, ErrCorrupt)
+	case int64(r.raw.VCPU) > int64(r.maxVCPU):
+		r.err = fmt.Errorf("event ring: event of vCPU %d, the domain's last is %d: %w", r.raw.VCPU, r.maxVCPU, ErrCorrupt)
 		return false
 	}
 	r.reqCons++
 	r.stats.Requests++
-	r.raw.decode(ev)
+	decode(&r.raw, ev)
 	return true
 }
 
@@ -132,7 +115,7 @@ func (r *ring) respond(rsp *Response) error {
 
 // push queues a response that need not have a request (see recover.go).
 func (r *ring) push(rsp *Response) {
-	rsp.encode(r.slot(r.rspProd))
+	rsp.encode(vmevent.Slot(r.page, r.rspProd))
 	r.rspProd++
 	r.stats.Responses++
 }
@@ -145,8 +128,8 @@ func (r *ring) publish() bool {
 	}
 	// Xen notifies for every request whatever req_event says; it is kept as
 	// the protocol has it.
-	r.counter(ringReqEvent).Store(r.reqCons + 1)
-	r.counter(ringRspProd).Store(r.rspProd)
+	r.counter(vmevent.ReqEvent).Store(r.reqCons + 1)
+	r.counter(vmevent.RspProd).Store(r.rspProd)
 	r.pub = r.rspProd
 	r.stats.Batches++
 	return true
@@ -155,5 +138,5 @@ func (r *ring) publish() bool {
 // consumed reports whether Xen has taken every published response: it stores
 // its position plus one in rsp_event (vm_event_get_response).
 func (r *ring) consumed() bool {
-	return r.counter(ringRspEvent).Load() == r.pub+1
+	return r.counter(vmevent.RspEvent).Load() == r.pub+1
 }

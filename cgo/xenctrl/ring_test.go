@@ -6,18 +6,27 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 	"unsafe"
+
+	"hangbench/cgo/xenctrl/internal/vmevent"
 )
 
-func newPair(t testing.TB, start uint32) (*ring, *frontRing) {
+// fakePage is one aligned page of Go memory.
+func fakePage() []byte {
+	words := make([]uint64, PageSize/8)
+	return unsafe.Slice((*byte)(unsafe.Pointer(&words[0])), PageSize)
+}
+
+func newPair(t testing.TB, start uint32) (*ring, *vmevent.Front) {
 	t.Helper()
 	page := fakePage()
 	r, err := newRing(page, 3)
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &frontRing{page: page, reqProd: start, rspCons: start}
-	for _, off := range []int{ringReqProd, ringRspProd} {
+	f := &vmevent.Front{Page: page, ReqProd: start, RspCons: start}
+	for _, off := range []int{vmevent.ReqProd, vmevent.RspProd} {
 		r.counter(off).Store(start)
 	}
 	r.reqCons, r.rspProd, r.pub = start, start, start
@@ -32,7 +41,7 @@ func TestNewRingResetsCounters(t *testing.T) {
 	if _, err := newRing(page, 0); err != nil {
 		t.Fatal(err)
 	}
-	for off, want := range map[int]uint32{ringReqProd: 0, ringRspProd: 0, ringReqEvent: 1, ringRspEvent: 1} {
+	for off, want := range map[int]uint32{vmevent.ReqProd: 0, vmevent.RspProd: 0, vmevent.ReqEvent: 1, vmevent.RspEvent: 1} {
 		if got := uint32(le64(page[off:])); got != want {
 			t.Errorf("counter at %d is %d, want %d", off, got, want)
 		}
@@ -47,12 +56,12 @@ func TestNewRingResetsCounters(t *testing.T) {
 // TestRingWrap passes events through the ring in batches of every size, across
 // the wrap of the slots and of the 32-bit counters.
 func TestRingWrap(t *testing.T) {
-	for batch := 1; batch <= ringSize; batch++ {
+	for batch := 1; batch <= vmevent.RingSize; batch++ {
 		r, f := newPair(t, math.MaxUint32-11)
 		sent, answered := uint64(0), uint64(0)
 		for range 10 {
 			for range batch {
-				if !f.put(rawEvent{reason: uint32(ReasonMemAccess), vcpu: uint32(sent % 4), u: [4]uint64{sent, sent & 0xfff, ^sent, 4}}) {
+				if !f.Put(vmevent.Event{Reason: uint32(ReasonMemAccess), VCPU: uint32(sent % 4), U: [4]uint64{sent, sent & 0xfff, ^sent, 4}}) {
 					t.Fatal("ring is full too early")
 				}
 				sent++
@@ -76,8 +85,8 @@ func TestRingWrap(t *testing.T) {
 			if r.err != nil {
 				t.Fatal(r.err)
 			}
-			var raw rawEvent
-			if f.get(&raw) {
+			var raw vmevent.Event
+			if f.Get(&raw) {
 				t.Fatal("a response was seen before publish")
 			}
 			if !r.publish() || r.publish() {
@@ -87,11 +96,11 @@ func TestRingWrap(t *testing.T) {
 				t.Fatal("consumed before Xen looked")
 			}
 			for i := range batch {
-				if !f.get(&raw) {
+				if !f.Get(&raw) {
 					t.Fatalf("response %d of %d is missing", i, batch)
 				}
 				want := answered - uint64(batch) + uint64(i)
-				if raw.u[0] != want || raw.flags != uint32(FlagEmulate) || raw.version != 7 || raw.reason != 1 || raw.vcpu != uint32(want%4) {
+				if raw.U[0] != want || raw.Flags != uint32(FlagEmulate) || raw.Version != 7 || raw.Reason != 1 || raw.VCPU != uint32(want%4) {
 					t.Fatalf("response %d came as %+v", want, raw)
 				}
 			}
@@ -101,8 +110,8 @@ func TestRingWrap(t *testing.T) {
 		}
 		st := r.stats
 		wantFull := uint64(0)
-		if batch == ringSize {
-			wantFull = 10 * ringSize // at each event taken: responses are published after the batch
+		if batch == vmevent.RingSize {
+			wantFull = 10 * vmevent.RingSize // at each event taken: responses are published after the batch
 		}
 		if st.Requests != sent || st.Responses != sent || st.Batches != 10 || st.MaxDepth != int32(batch) || st.Full != wantFull {
 			t.Errorf("batch %d: stats %+v after %d events, want %d looks at a full ring", batch, st, sent, wantFull)
@@ -113,25 +122,25 @@ func TestRingWrap(t *testing.T) {
 func TestRingRefusesNonsense(t *testing.T) {
 	for _, c := range []struct {
 		name string
-		put  func(*ring, *frontRing)
+		put  func(*ring, *vmevent.Front)
 		want string
 		is   error
 	}{
-		{"too many requests", func(r *ring, f *frontRing) { f.counter(ringReqProd).Store(9) }, "9 new requests", ErrCorrupt},
-		{"counter went back", func(r *ring, f *frontRing) { f.counter(ringReqProd).Store(^uint32(0)) }, "new requests", ErrCorrupt},
-		{"overwritten", func(r *ring, f *frontRing) {
+		{"too many requests", func(r *ring, f *vmevent.Front) { vmevent.Counter(f.Page, vmevent.ReqProd).Store(9) }, "9 new requests", ErrCorrupt},
+		{"counter went back", func(r *ring, f *vmevent.Front) { vmevent.Counter(f.Page, vmevent.ReqProd).Store(^uint32(0)) }, "new requests", ErrCorrupt},
+		{"overwritten", func(r *ring, f *vmevent.Front) {
 			var ev Event
 			for range 8 {
-				f.put(rawEvent{})
+				f.Put(vmevent.Event{})
 			}
 			for r.next(&ev) {
 			}
-			f.counter(ringReqProd).Store(9)
+			vmevent.Counter(f.Page, vmevent.ReqProd).Store(9)
 		}, "9 without a response", ErrCorrupt},
-		{"version", func(r *ring, f *frontRing) { f.put(rawEvent{}); f.slot(0).version = 8 }, "version 8", ErrUnsupported},
-		{"reason", func(r *ring, f *frontRing) { f.put(rawEvent{reason: 17}) }, "reason 17", ErrCorrupt},
-		{"vcpu", func(r *ring, f *frontRing) { f.put(rawEvent{vcpu: 4}) }, "vCPU 4", ErrCorrupt},
-		{"vcpu sign", func(r *ring, f *frontRing) { f.put(rawEvent{vcpu: 1 << 31}) }, "vCPU 2147483648", ErrCorrupt},
+		{"version", func(r *ring, f *vmevent.Front) { f.Put(vmevent.Event{}); vmevent.Slot(f.Page, 0).Version = 8 }, "version 8", ErrUnsupported},
+		{"reason", func(r *ring, f *vmevent.Front) { f.Put(vmevent.Event{Reason: 17}) }, "reason 17", ErrCorrupt},
+		{"vcpu", func(r *ring, f *vmevent.Front) { f.Put(vmevent.Event{VCPU: 4}) }, "vCPU 4", ErrCorrupt},
+		{"vcpu sign", func(r *ring, f *vmevent.Front) { f.Put(vmevent.Event{VCPU: 1 << 31}) }, "vCPU 2147483648", ErrCorrupt},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r, f := newPair(t, 0)
@@ -155,7 +164,7 @@ func TestRespondChecks(t *testing.T) {
 	if err := r.respond(&Response{}); err == nil {
 		t.Error("a response without a request was taken")
 	}
-	f.put(rawEvent{})
+	f.Put(vmevent.Event{})
 	var ev Event
 	r.next(&ev)
 	for name, rsp := range map[string]Response{
@@ -181,18 +190,18 @@ func TestRespondChecks(t *testing.T) {
 
 // numbered gives every byte of a raw event its own value, so that a swapped
 // field shows.
-func numbered() rawEvent {
-	var raw rawEvent
+func numbered() vmevent.Event {
+	var raw vmevent.Event
 	b := unsafe.Slice((*byte)(unsafe.Pointer(&raw)), unsafe.Sizeof(raw))
 	for i := range b {
 		b[i] = byte(i*7 + i/256 + 1)
 	}
-	raw.version = 7
+	raw.Version = 7
 	return raw
 }
 
 func TestDecode(t *testing.T) {
-	at := func(raw *rawEvent, off uintptr) uint64 {
+	at := func(raw *vmevent.Event, off uintptr) uint64 {
 		b := unsafe.Slice((*byte)(unsafe.Pointer(raw)), unsafe.Sizeof(*raw))
 		return le64(append(append([]byte(nil), b[off:min(off+8, 400)]...), make([]byte, 8)...))
 	}
@@ -200,8 +209,8 @@ func TestDecode(t *testing.T) {
 	// Offsets of the C header (TestLayout compares them with it).
 	var ev Event
 	ev.GFN, ev.MSR, ev.InsnLen = 1, 1, 1
-	raw.reason = uint32(ReasonMemAccess)
-	raw.decode(&ev)
+	raw.Reason = uint32(ReasonMemAccess)
+	decode(&raw, &ev)
 	for name, c := range map[string][2]uint64{
 		"flags":  {uint64(ev.Flags), at(&raw, 4) & math.MaxUint32},
 		"vcpu":   {uint64(ev.VCPU), at(&raw, 12) & math.MaxUint32},
@@ -228,20 +237,20 @@ func TestDecode(t *testing.T) {
 		}
 	}
 
-	raw.reason = uint32(ReasonWriteCtrlReg)
-	raw.decode(&ev)
-	if ev.GFN != 0 || uint64(ev.CtrlReg) != raw.u[0]&math.MaxUint32 || ev.NewValue != raw.u[1] || ev.OldValue != raw.u[2] {
+	raw.Reason = uint32(ReasonWriteCtrlReg)
+	decode(&raw, &ev)
+	if ev.GFN != 0 || uint64(ev.CtrlReg) != raw.U[0]&math.MaxUint32 || ev.NewValue != raw.U[1] || ev.OldValue != raw.U[2] {
 		t.Errorf("write-ctrlreg: %+v", ev)
 	}
-	raw.reason = uint32(ReasonSoftwareBreakpoint)
-	raw.u[2] = 6<<32 | 1
-	raw.decode(&ev)
-	if ev.GFN != raw.u[0] || ev.InsnLen != 1 || ev.TrapType != 6 || ev.NewValue != 0 {
+	raw.Reason = uint32(ReasonSoftwareBreakpoint)
+	raw.U[2] = 6<<32 | 1
+	decode(&raw, &ev)
+	if ev.GFN != raw.U[0] || ev.InsnLen != 1 || ev.TrapType != 6 || ev.NewValue != 0 {
 		t.Errorf("breakpoint: %+v", ev)
 	}
-	raw.reason = uint32(ReasonSingleStep)
-	raw.decode(&ev)
-	if ev.GFN != raw.u[0] || ev.InsnLen != 0 {
+	raw.Reason = uint32(ReasonSingleStep)
+	decode(&raw, &ev)
+	if ev.GFN != raw.U[0] || ev.InsnLen != 0 {
 		t.Errorf("single step: %+v", ev)
 	}
 }
@@ -251,22 +260,22 @@ func TestEncode(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		rsp  Response
-		want rawEvent
+		want vmevent.Event
 	}{
 		{"plain", Response{VCPU: 2, Reason: ReasonSingleStep, Flags: FlagVCPUPaused},
-			rawEvent{version: 7, flags: 1, reason: 7, vcpu: 2}},
+			vmevent.Event{Version: 7, Flags: 1, Reason: 7, VCPU: 2}},
 		{"emulate", Response{Reason: ReasonMemAccess, Flags: FlagVCPUPaused | FlagEmulate, GFN: 5, Access: TouchedX},
-			rawEvent{version: 7, flags: 5, reason: 1, u: [4]uint64{5, 0, 0, 4}}},
+			vmevent.Event{Version: 7, Flags: 5, Reason: 1, U: [4]uint64{5, 0, 0, 4}}},
 		{"altp2m step", Response{Reason: ReasonMemAccess, Flags: FlagVCPUPaused | FlagAlternateP2M | FlagToggleSingleStep, View: 0, GFN: 5},
-			rawEvent{version: 7, flags: 1 | 1<<7 | 1<<4, reason: 1, u: [4]uint64{5}}},
+			vmevent.Event{Version: 7, Flags: 1 | 1<<7 | 1<<4, Reason: 1, U: [4]uint64{5}}},
 		{"altp2m fast step", Response{Reason: ReasonMemAccess, Flags: FlagVCPUPaused | FlagAlternateP2M | FlagFastSingleStep, View: 3, StepView: 1, GFN: 5, Access: 7},
-			rawEvent{version: 7, flags: 1 | 1<<7 | 1<<11, reason: 1, altp2m: 3, u: [4]uint64{1}}},
+			vmevent.Event{Version: 7, Flags: 1 | 1<<7 | 1<<11, Reason: 1, Altp2m: 3, U: [4]uint64{1}}},
 		{"deny", Response{Reason: ReasonWriteCtrlReg, Flags: FlagVCPUPaused | FlagDeny, CtrlReg: CR3},
-			rawEvent{version: 7, flags: 1 | 1<<6, reason: 4, u: [4]uint64{1}}},
+			vmevent.Event{Version: 7, Flags: 1 | 1<<6, Reason: 4, U: [4]uint64{1}}},
 		{"registers", Response{Reason: ReasonSoftwareBreakpoint, Flags: FlagSetRegisters, Regs: &regs},
-			rawEvent{version: 7, flags: 1 << 8, reason: 6, regs: rawRegs{rax: 1, rcx: 2, rdx: 3, rbx: 4, rsp: 5, rbp: 6, rsi: 7, rdi: 8, r8: 9, r9: 10, r10: 11, r11: 12, r12: 13, r13: 14, r14: 15, r15: 16, rflags: 17, rip: 18}}},
+			vmevent.Event{Version: 7, Flags: 1 << 8, Reason: 6, Regs: vmevent.Regs{RAX: 1, RCX: 2, RDX: 3, RBX: 4, RSP: 5, RBP: 6, RSI: 7, RDI: 8, R8: 9, R9: 10, R10: 11, R11: 12, R12: 13, R13: 14, R14: 15, R15: 16, RFLAGS: 17, RIP: 18}}},
 		{"insn", Response{Reason: ReasonSoftwareBreakpoint, Flags: FlagEmulate | FlagSetEmulInsn, Insn: [16]byte{0: 0x55, 15: 0x90}},
-			rawEvent{version: 7, flags: 1<<2 | 1<<9, reason: 6, regs: rawRegs{rax: 0x55, rcx: 0x90 << 56}}},
+			vmevent.Event{Version: 7, Flags: 1<<2 | 1<<9, Reason: 6, Regs: vmevent.Regs{RAX: 0x55, RCX: 0x90 << 56}}},
 	} {
 		raw := numbered() // the request's bytes must not shine through
 		c.rsp.encode(&raw)
@@ -284,13 +293,13 @@ func TestRingConcurrent(t *testing.T) {
 	fail := make(chan string, 1)
 	go func() {
 		defer close(fail)
-		var raw rawEvent
+		var raw vmevent.Event
 		for sent, got := uint64(0), uint64(0); got < total; {
-			if sent < total && f.put(rawEvent{reason: uint32(ReasonSingleStep), u: [4]uint64{sent}, regs: rawRegs{rip: sent}}) {
+			if sent < total && f.Put(vmevent.Event{Reason: uint32(ReasonSingleStep), U: [4]uint64{sent}, Regs: vmevent.Regs{RIP: sent}}) {
 				sent++
 			}
-			for f.get(&raw) {
-				if raw.u[0] != got {
+			for f.Get(&raw) {
+				if raw.U[0] != got {
 					fail <- "responses out of order"
 					return
 				}
@@ -321,13 +330,51 @@ func TestRingConcurrent(t *testing.T) {
 	}
 }
 
+// ringXen is a guest of one vCPU whose events are answered at once. It neither
+// sleeps nor allocates.
+type ringXen struct {
+	Hypervisor
+	front vmevent.Front
+}
+
+func (x *ringXen) Domain(DomID) (DomainInfo, error) { return DomainInfo{ID: 1}, nil }
+func (x *ringXen) Pause(DomID) error                { return nil }
+func (x *ringXen) Unpause(DomID) error              { return nil }
+func (x *ringXen) EnableMonitor(DomID) ([]byte, uint32, error) {
+	x.front = vmevent.Front{Page: fakePage()}
+	return x.front.Page, 7, nil
+}
+func (x *ringXen) OpenChannel(DomID, uint32, []byte) (EventChannel, error) { return x, nil }
+
+func (x *ringXen) Wait(uint32, bool, time.Duration) (Wake, bool, error) {
+	return WakeEvents, false, x.Notify()
+}
+func (x *ringXen) Notify() error {
+	var e vmevent.Event
+	for x.front.Get(&e) {
+	}
+	return nil
+}
+func (x *ringXen) Interrupt() error { return nil }
+func (x *ringXen) Close() error     { return nil }
+
+func ringMonitor(t testing.TB) (*ringXen, *Monitor) {
+	t.Helper()
+	x := &ringXen{}
+	m, err := New(x).Domain(1).EnableMonitor()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return x, m
+}
+
 func TestRingDoesNotAllocate(t *testing.T) {
-	x := &fakeXen{vcpus: make([]fakeVCPU, 1)}
-	m := mustEnable(t, x)
-	m.ch = &quietChannel{x: x}
+	x, m := ringMonitor(t)
 	var ev Event
 	n := testing.AllocsPerRun(1000, func() {
-		x.event(0, rawEvent{reason: uint32(ReasonMemAccess), u: [4]uint64{1, 2, 3, 4}})
+		if !x.front.Put(vmevent.Event{Reason: uint32(ReasonMemAccess), U: [4]uint64{1, 2, 3, 4}}) {
+			t.Fatal("the ring is full")
+		}
 		if _, err := m.Wait(-1); err != nil {
 			t.Fatal(err)
 		}
@@ -343,15 +390,16 @@ func TestRingDoesNotAllocate(t *testing.T) {
 	if n != 0 {
 		t.Errorf("%v allocations per event", n)
 	}
+	if st := m.Stats(); st.Requests != 1001 || st.Batches != 1000 { // AllocsPerRun warms up once
+		t.Errorf("stats %+v", st)
+	}
 }
 
 func BenchmarkRing(b *testing.B) {
-	x := &fakeXen{vcpus: make([]fakeVCPU, 1)}
-	m := mustEnable(b, x)
-	m.ch = &quietChannel{x: x}
+	x, m := ringMonitor(b)
 	var ev Event
 	for b.Loop() {
-		x.event(0, rawEvent{reason: uint32(ReasonMemAccess), u: [4]uint64{1, 2, 3, 4}})
+		x.front.Put(vmevent.Event{Reason: uint32(ReasonMemAccess), U: [4]uint64{1, 2, 3, 4}})
 		m.Wait(0)
 		for m.Next(&ev) {
 			rsp := ev.Response()
@@ -367,13 +415,13 @@ func FuzzRing(f *testing.F) {
 	f.Add(uint32(0xffffffff), uint32(3), []byte{})
 	f.Fuzz(func(t *testing.T, prod, rspEvent uint32, slots []byte) {
 		r, _ := newPair(t, 0)
-		copy(r.page[ringSlots:], slots)
-		r.counter(ringReqProd).Store(prod)
-		r.counter(ringRspEvent).Store(rspEvent)
+		copy(r.page[vmevent.Slots:], slots)
+		r.counter(vmevent.ReqProd).Store(prod)
+		r.counter(vmevent.RspEvent).Store(rspEvent)
 		var ev Event
 		n := 0
 		for r.next(&ev) {
-			if n++; n > ringSize {
+			if n++; n > vmevent.RingSize {
 				t.Fatal("more events than slots")
 			}
 			if ev.VCPU < 0 || ev.VCPU > 3 || ev.Reason >= NumReasons || ev.Offset >= PageSize {

@@ -1,14 +1,11 @@
 //go:build xen && cgo
 
-/* for ppoll */
-#define _GNU_SOURCE
 #define __XEN_TOOLS__ 1
 #define XC_WANT_COMPAT_DEVICEMODEL_API 1
 
 #include "shim.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -254,12 +251,6 @@ hb_regs_ret hb_registers(hb_xen *x, uint32_t dom, uint32_t vcpu)
     return o;
 }
 
-hb_ret hb_set_affinity(hb_xen *x, uint32_t dom, int vcpu, uint8_t *mask)
-{
-    /* The mask comes back as what is in effect; the soft one is not touched. */
-    CALL(xc_vcpu_setaffinity(x->xc, dom, vcpu, mask, NULL, XEN_VCPUAFFINITY_HARD));
-}
-
 hb_ret hb_single_step(hb_xen *x, uint32_t dom, uint32_t vcpu, bool on)
 {
     CALL(xc_domain_debug_control(x->xc, dom,
@@ -310,11 +301,6 @@ hb_ret hb_set_access(hb_xen *x, uint32_t dom, uint64_t gfn, uint32_t n, int acce
     CALL(xc_set_mem_access(x->xc, dom, access, gfn, n));
 }
 
-hb_ret hb_set_access_multi(hb_xen *x, uint32_t dom, uint64_t *gfns, uint8_t *access, uint32_t n)
-{
-    CALL(xc_set_mem_access_multi(x->xc, dom, access, gfns, n));
-}
-
 hb_ret hb_access(hb_xen *x, uint32_t dom, uint64_t gfn)
 {
     xenmem_access_t a = 0;
@@ -339,31 +325,18 @@ hb_monitor_ret hb_monitor_enable(hb_xen *x, uint32_t dom)
 hb_ret hb_monitor_disable(hb_xen *x, uint32_t dom) { CALL(xc_monitor_disable(x->xc, dom)); }
 hb_ret hb_monitor_resume(hb_xen *x, uint32_t dom) { CALL(xc_monitor_resume(x->xc, dom)); }
 
-hb_ret hb_monitor_caps(hb_xen *x, uint32_t dom)
-{
-    uint32_t c = 0;
-
-    begin();
-    return done(xc_monitor_get_capabilities(x->xc, dom, &c) < 0 ? -1 : (int64_t)c);
-}
-
 hb_ret hb_monitor_ctrlreg(hb_xen *x, uint32_t dom, uint16_t reg, bool on, bool sync, uint64_t ignore, bool onchange)
 {
     CALL(xc_monitor_write_ctrlreg(x->xc, dom, reg, on, sync, ignore, onchange));
 }
 
-hb_ret hb_monitor_switch(hb_xen *x, uint32_t dom, int which, bool on, bool opt)
+hb_ret hb_monitor_toggle(hb_xen *x, uint32_t dom, int source, bool on)
 {
     begin();
-    switch (which) {
+    switch (source) {
     case HB_SINGLESTEP:         return done(xc_monitor_singlestep(x->xc, dom, on));
     case HB_BREAKPOINT:         return done(xc_monitor_software_breakpoint(x->xc, dom, on));
-    case HB_GUEST_REQUEST:      return done(xc_monitor_guest_request(x->xc, dom, on, opt, false));
-    case HB_DEBUG_EXCEPTION:    return done(xc_monitor_debug_exceptions(x->xc, dom, on, opt));
-    case HB_CPUID:              return done(xc_monitor_cpuid(x->xc, dom, on));
-    case HB_NO_PAGEFAULT:       return done(xc_monitor_inguest_pagefault(x->xc, dom, on));
     case HB_EMUL_UNIMPLEMENTED: return done(xc_monitor_emul_unimplemented(x->xc, dom, on));
-    case HB_EACH_REP:           return done(xc_monitor_emulate_each_rep(x->xc, dom, on));
     }
     errno = EINVAL;
     return done(-1);
@@ -505,11 +478,6 @@ hb_ret hb_view_set_access(hb_xen *x, uint32_t dom, uint16_t view, uint64_t gfn, 
     CALL(xc_altp2m_set_mem_access(x->xc, dom, view, gfn, access));
 }
 
-hb_ret hb_view_set_access_multi(hb_xen *x, uint32_t dom, uint16_t view, uint64_t *gfns, uint8_t *access, uint32_t n)
-{
-    CALL(xc_altp2m_set_mem_access_multi(x->xc, dom, view, access, gfns, n));
-}
-
 hb_ret hb_view_access(hb_xen *x, uint32_t dom, uint16_t view, uint64_t gfn)
 {
     xenmem_access_t a = 0;
@@ -521,11 +489,6 @@ hb_ret hb_view_access(hb_xen *x, uint32_t dom, uint16_t view, uint64_t gfn)
 hb_ret hb_view_change_gfn(hb_xen *x, uint32_t dom, uint16_t view, uint64_t from, uint64_t to)
 {
     CALL(xc_altp2m_change_gfn(x->xc, dom, view, from, to));
-}
-
-hb_ret hb_view_suppress_ve(hb_xen *x, uint32_t dom, uint16_t view, uint64_t gfn, bool on)
-{
-    CALL(xc_altp2m_set_suppress_ve(x->xc, dom, view, gfn, on));
 }
 
 hb_ret hb_vcpu_view(hb_xen *x, uint32_t dom, uint32_t vcpu)
@@ -627,43 +590,6 @@ hb_store_ret hb_store_directory(hb_store *s, const char *path)
 
 hb_ret hb_store_remove(hb_store *s, const char *path) { CALL(xs_rm(s->xs, XBT_NULL, path) ? 0 : -1); }
 
-hb_ret hb_store_watch(hb_store *s, const char *path, const char *token, bool on)
-{
-    CALL((on ? xs_watch(s->xs, path, token) : xs_unwatch(s->xs, path, token)) ? 0 : -1);
-}
-
-hb_store_ret hb_store_next(hb_store *s, int64_t timeout_ns)
-{
-    hb_store_ret o = { .data = NULL };
-    struct pollfd p = { .events = POLLIN };
-    struct timespec ts, *tsp = NULL;
-
-    begin();
-    o.data = xs_check_watch(s->xs);
-    if (o.data) {
-        o.r = done(1);
-        return o;
-    }
-    if (errno != EAGAIN && errno != EWOULDBLOCK) {
-        o.r = done(-1);
-        return o;
-    }
-    if (timeout_ns >= 0) {
-        ts.tv_sec = timeout_ns / 1000000000;
-        ts.tv_nsec = timeout_ns % 1000000000;
-        tsp = &ts;
-    }
-    p.fd = xs_fileno(s->xs);
-    if (ppoll(&p, 1, tsp, NULL) < 0 && errno != EINTR) {
-        o.r = done(-1);
-        return o;
-    }
-    errno = 0;
-    o.data = xs_check_watch(s->xs);
-    o.r = done(o.data ? 1 : errno == 0 || errno == EAGAIN || errno == EWOULDBLOCK ? 0 : -1);
-    return o;
-}
-
 /* ---- layout ---- */
 
 _Static_assert(VM_EVENT_INTERFACE_VERSION == 7, "event.go knows version 7 of the vm_event interface");
@@ -696,16 +622,15 @@ static const hb_offset layout[] = {
     EV(data.regs.x86.cs_sel), EV(data.regs.x86.ss_sel), EV(data.regs.x86.gs_sel),
     VALUE(VM_EVENT_REASON_MEM_ACCESS), VALUE(VM_EVENT_REASON_WRITE_CTRLREG), VALUE(VM_EVENT_REASON_MOV_TO_MSR),
     VALUE(VM_EVENT_REASON_SOFTWARE_BREAKPOINT), VALUE(VM_EVENT_REASON_SINGLESTEP), VALUE(VM_EVENT_REASON_GUEST_REQUEST),
-    VALUE(VM_EVENT_REASON_DEBUG_EXCEPTION), VALUE(VM_EVENT_REASON_CPUID), VALUE(VM_EVENT_REASON_IO_INSTRUCTION),
+    VALUE(VM_EVENT_REASON_DEBUG_EXCEPTION), VALUE(VM_EVENT_REASON_CPUID),
     VALUE(VM_EVENT_FLAG_VCPU_PAUSED), VALUE(VM_EVENT_FLAG_EMULATE), VALUE(VM_EVENT_FLAG_TOGGLE_SINGLESTEP),
     VALUE(VM_EVENT_FLAG_DENY), VALUE(VM_EVENT_FLAG_ALTERNATE_P2M), VALUE(VM_EVENT_FLAG_SET_REGISTERS),
     VALUE(VM_EVENT_FLAG_SET_EMUL_INSN_DATA), VALUE(VM_EVENT_FLAG_FAST_SINGLESTEP), VALUE(VM_EVENT_X86_CR3),
     VALUE(XENMEM_access_rwx), VALUE(XENMEM_access_rw), VALUE(XENMEM_access_n2rwx), VALUE(XENMEM_access_default),
-    VALUE(XEN_DOMCTL_MONITOR_EVENT_SINGLESTEP), VALUE(XEN_DOMCTL_MONITOR_EVENT_IO),
     VALUE(XEN_DOMINF_hvm_guest), VALUE(XEN_DOMINF_paused), VALUE(XEN_DOMINF_running), VALUE(XEN_DOMINF_shutdownshift),
     VALUE(DOMID_XEN), VALUE(TRC_HVM_NPF), VALUE(TRC_HVM_VMX_EXIT64), VALUE(TRC_HVM_VMX_EXIT), VALUE(TRC_HVM_VMENTRY),
     VALUE(TRC_SCHED_RUNSTATE_CHANGE), VALUE(TRC_LOST_RECORDS), VALUE(TRC_TRACE_WRAP_BUFFER),
-    VALUE(TRC_HVM_CR_WRITE64), VALUE(TRC_HVM_HANDLER), VALUE(TRC_HVM_ENTRYEXIT), VALUE(TRC_SCHED_MIN),
+    VALUE(TRC_HVM_HANDLER), VALUE(TRC_HVM_ENTRYEXIT), VALUE(TRC_SCHED_MIN),
     VALUE(TRC_PV_ENTRY), VALUE(TRC_PV_HYPERCALL_V2), VALUE(__HYPERVISOR_iret), VALUE(__HYPERVISOR_sched_op),
     VALUE(__HYPERVISOR_event_channel_op), VALUE(__HYPERVISOR_hvm_op), VALUE(__HYPERVISOR_domctl),
     { "t_buf.cons", offsetof(struct t_buf, cons) }, { "t_buf.prod", offsetof(struct t_buf, prod) },

@@ -49,7 +49,6 @@ typedef struct {
     uint32_t gdt_limit, idt_limit, cs, ss, ds, es, fs, gs, cs_attr, ss_attr, pending_event;
 } hb_regs_ret;
 hb_regs_ret hb_registers(hb_xen *x, uint32_t dom, uint32_t vcpu);
-hb_ret hb_set_affinity(hb_xen *x, uint32_t dom, int vcpu, uint8_t *mask);
 hb_ret hb_single_step(hb_xen *x, uint32_t dom, uint32_t vcpu, bool on);
 hb_ret hb_inject_bp(hb_xen *x, uint32_t dom, int vcpu, uint8_t insn_len);
 
@@ -61,20 +60,15 @@ hb_ret hb_depopulate(hb_xen *x, uint32_t dom, uint64_t gfn);
 hb_ret hb_unmap(hb_xen *x, void *addr, size_t pages);
 
 hb_ret hb_set_access(hb_xen *x, uint32_t dom, uint64_t gfn, uint32_t n, int access);
-hb_ret hb_set_access_multi(hb_xen *x, uint32_t dom, uint64_t *gfns, uint8_t *access, uint32_t n);
 hb_ret hb_access(hb_xen *x, uint32_t dom, uint64_t gfn);
 
 typedef struct { hb_ret r; void *page; uint32_t port; } hb_monitor_ret;
 hb_monitor_ret hb_monitor_enable(hb_xen *x, uint32_t dom);
 hb_ret hb_monitor_disable(hb_xen *x, uint32_t dom);
 hb_ret hb_monitor_resume(hb_xen *x, uint32_t dom);
-hb_ret hb_monitor_caps(hb_xen *x, uint32_t dom);
 hb_ret hb_monitor_ctrlreg(hb_xen *x, uint32_t dom, uint16_t reg, bool on, bool sync, uint64_t ignore, bool onchange);
-enum hb_switch { /* monitorSwitch of backend.go, in its order */
-    HB_SINGLESTEP, HB_BREAKPOINT, HB_GUEST_REQUEST, HB_DEBUG_EXCEPTION,
-    HB_CPUID, HB_NO_PAGEFAULT, HB_EMUL_UNIMPLEMENTED, HB_EACH_REP
-};
-hb_ret hb_monitor_switch(hb_xen *x, uint32_t dom, int which, bool on, bool opt);
+enum hb_source { HB_SINGLESTEP, HB_BREAKPOINT, HB_EMUL_UNIMPLEMENTED }; /* EventSource of backend.go, in its order */
+hb_ret hb_monitor_toggle(hb_xen *x, uint32_t dom, int source, bool on);
 
 hb_ret hb_chan_open(hb_chan **out, uint32_t dom, uint32_t port, void *ring_page);
 void hb_chan_close(hb_chan *c);
@@ -91,10 +85,8 @@ hb_ret hb_view_create(hb_xen *x, uint32_t dom, int access);
 hb_ret hb_view_destroy(hb_xen *x, uint32_t dom, uint16_t view);
 hb_ret hb_view_switch(hb_xen *x, uint32_t dom, uint16_t view);
 hb_ret hb_view_set_access(hb_xen *x, uint32_t dom, uint16_t view, uint64_t gfn, int access);
-hb_ret hb_view_set_access_multi(hb_xen *x, uint32_t dom, uint16_t view, uint64_t *gfns, uint8_t *access, uint32_t n);
 hb_ret hb_view_access(hb_xen *x, uint32_t dom, uint16_t view, uint64_t gfn);
 hb_ret hb_view_change_gfn(hb_xen *x, uint32_t dom, uint16_t view, uint64_t from, uint64_t to);
-hb_ret hb_view_suppress_ve(hb_xen *x, uint32_t dom, uint16_t view, uint64_t gfn, bool on);
 hb_ret hb_vcpu_view(hb_xen *x, uint32_t dom, uint32_t vcpu);
 
 hb_ret hb_trace_masks(hb_xen *x, uint32_t events, uint8_t *cpus);
@@ -108,10 +100,6 @@ hb_store_ret hb_store_read(hb_store *s, const char *path);
 hb_ret hb_store_write(hb_store *s, const char *path, const void *value, size_t n);
 hb_store_ret hb_store_directory(hb_store *s, const char *path); /* char*[], one allocation */
 hb_ret hb_store_remove(hb_store *s, const char *path);
-hb_ret hb_store_watch(hb_store *s, const char *path, const char *token, bool on);
-/* value 1: data is char*[2], path and token. value 0: time over. */
-hb_store_ret hb_store_next(hb_store *s, int64_t timeout_ns);
-
 /* Sizes and offsets of the ring in the headers of this build, for layout.go. */
 typedef struct { const char *name; size_t off; } hb_offset;
 const hb_offset *hb_layout(size_t *n);

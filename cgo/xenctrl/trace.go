@@ -28,7 +28,6 @@ const (
 	traceVMExit     = 0x00081002 // TRC_HVM_VMX_EXIT
 	traceVMExit64   = 0x00081102 // TRC_HVM_VMX_EXIT64
 	traceNPF        = 0x00082021 // TRC_HVM_NPF
-	traceCRWrite64  = 0x00082109 // TRC_HVM_CR_WRITE64
 	runstateChanges = 0x00000330
 )
 
@@ -119,14 +118,6 @@ const (
 	ExitEPTViolation      ExitReason = 48
 	ExitEPTMisconfig      ExitReason = 49
 )
-
-// CRWrite decodes a write of a control register in long mode.
-func (r *Record) CRWrite() (cr int, value uint64, ok bool) {
-	if r.Event != traceCRWrite64 || r.N < 3 {
-		return 0, 0, false
-	}
-	return int(r.Extra[0]), r.word64(1), true
-}
 
 // Hypercall is the number of a hypercall of a PV guest (__HYPERVISOR_*).
 type Hypercall uint32

@@ -197,9 +197,6 @@ func TestRecords(t *testing.T) {
 	if !decode(record(0x81001, 9)).IsVMEntry() || decode(record(0x81002, 9, 1, 2)).IsVMEntry() {
 		t.Error("entry")
 	}
-	if cr, v, ok := decode(record(0x82109, 0, 3, 0x1000, 1)).CRWrite(); !ok || cr != 3 || v != 0x100001000 {
-		t.Errorf("cr: %d %#x %v", cr, v, ok)
-	}
 	if d, v, from, to, ok := decode(record(0x21001|2<<8|0<<4, 9, 5<<16|1)).Runstate(); !ok || d != 5 || v != 1 || from != RunstateBlocked || to != RunstateRunning {
 		t.Errorf("runstate: %d %d %d %d %v", d, v, from, to, ok)
 	}
@@ -211,14 +208,13 @@ func TestRecords(t *testing.T) {
 		t.Errorf("npf: %+v %v", n, ok)
 	}
 	// A record that is too short is no record of its kind.
-	for _, ev := range []uint32{0x81102, 0x81002, 0x82109, 0x21001, 0x1f001, 0x82021} {
+	for _, ev := range []uint32{0x81102, 0x81002, 0x21001, 0x1f001, 0x82021} {
 		r := decode(record(ev, 0))
 		_, _, a := r.VMExit()
-		_, _, b := r.CRWrite()
 		_, _, _, _, c := r.Runstate()
 		_, _, d := r.Lost()
 		_, e := r.NPF()
-		if a || b || c || d || e {
+		if a || c || d || e {
 			t.Errorf("%#x without its words was decoded", ev)
 		}
 	}
@@ -319,7 +315,7 @@ func TestTraceFrames(t *testing.T) {
 
 // fakeTrace is a host with two physical CPUs, one of them with a buffer.
 type fakeTrace struct {
-	hypervisor
+	Hypervisor
 	info   []byte
 	buf    *traceProducer
 	events uint32
@@ -328,18 +324,18 @@ type fakeTrace struct {
 	unmaps int
 }
 
-func (f *fakeTrace) cpus() (int, int, error) { return 2, 1, nil }
-func (f *fakeTrace) traceSetMasks(events uint32, mask []byte) error {
+func (f *fakeTrace) CPUs() (int, int, error) { return 2, 1, nil }
+func (f *fakeTrace) SetTraceMasks(events uint32, mask []byte) error {
 	f.events, f.mask = events, mask
 	return nil
 }
-func (f *fakeTrace) traceEnable(uint) (uint64, uint64, error) {
+func (f *fakeTrace) EnableTrace(uint) (uint64, uint64, error) {
 	f.on = true
 	return 1000, PageSize, nil
 }
-func (f *fakeTrace) traceDisable() error { f.on = false; return nil }
-func (f *fakeTrace) unmap([]byte) error  { f.unmaps++; return nil }
-func (f *fakeTrace) mapForeign(d DomID, p Prot, gfns []uint64, errs []int32) ([]byte, error) {
+func (f *fakeTrace) DisableTrace() error { f.on = false; return nil }
+func (f *fakeTrace) Unmap([]byte) error  { f.unmaps++; return nil }
+func (f *fakeTrace) MapForeign(d DomID, p Prot, gfns []uint64, errs []int32) ([]byte, error) {
 	if d == domXen && p == ReadOnly && reflect.DeepEqual(gfns, []uint64{1000}) {
 		return f.info, nil
 	}
@@ -363,8 +359,8 @@ func TestTraceSession(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f.events != 0x82000 || !reflect.DeepEqual(f.mask, []byte{3}) || tr.BufferBytes() != PageSize-8 {
-		t.Errorf("events %#x, CPUs %x, buffers of %d bytes", f.events, f.mask, tr.BufferBytes())
+	if f.events != 0x82000 || !reflect.DeepEqual(f.mask, []byte{3}) || tr.rings[0].size() != PageSize-8 {
+		t.Errorf("events %#x, CPUs %x, buffers of %d bytes", f.events, f.mask, tr.rings[0].size())
 	}
 	f.buf.put(record(0x82021, 0, 0x1000, 0, 1, 0, 0x1c, 0))
 	n := 0
@@ -422,7 +418,6 @@ func FuzzDecodeRecord(f *testing.F) {
 		r.VMExit()
 		r.Lost()
 		r.Runstate()
-		r.CRWrite()
 		if npf, ok := r.NPF(); ok {
 			if c := npf.Class(Access(r.Extra[0]), true); c >= NumNPFClasses {
 				t.Fatal(c)

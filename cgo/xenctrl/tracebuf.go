@@ -21,7 +21,7 @@ type TraceConfig struct {
 // another reader, such as xentrace, would take records away. It belongs to one
 // goroutine.
 type Trace struct {
-	hv    hypervisor
+	hv    Hypervisor
 	maps  []*Mapping
 	rings []traceRing
 	rec   Record
@@ -37,7 +37,7 @@ func (x *Xen) OpenTrace(c TraceConfig) (*Trace, error) {
 	if c.Pages == 0 {
 		c.Pages = 64
 	}
-	n, size, err := x.hv.cpus()
+	n, size, err := x.hv.CPUs()
 	if err != nil {
 		return nil, err
 	}
@@ -51,10 +51,10 @@ func (x *Xen) OpenTrace(c TraceConfig) (*Trace, error) {
 		return nil, fmt.Errorf("trace: %w", err)
 	}
 	// Masks first: enabling starts the trace.
-	if err := x.hv.traceSetMasks(c.Events, mask); err != nil {
+	if err := x.hv.SetTraceMasks(c.Events, mask); err != nil {
 		return nil, err
 	}
-	mfn, bytes, err := x.hv.traceEnable(c.Pages)
+	mfn, bytes, err := x.hv.EnableTrace(c.Pages)
 	if err != nil {
 		return nil, err
 	}
@@ -170,19 +170,16 @@ func (t *Trace) Drain(f func(*Record)) error {
 // Stats returns the counters since the trace was opened.
 func (t *Trace) Stats() TraceStats { return t.stats }
 
-// BufferBytes returns the size of one CPU's buffer.
-func (t *Trace) BufferBytes() int { return int(t.rings[0].size()) }
-
 // Stop stops tracing; what is in the buffers can still be drained.
 // (xc_tbuf_disable)
-func (t *Trace) Stop() error { return t.hv.traceDisable() }
+func (t *Trace) Stop() error { return t.hv.DisableTrace() }
 
 // Close stops tracing and unmaps the buffers.
 func (t *Trace) Close() error {
 	if t.hv == nil {
 		return ErrClosed
 	}
-	err := t.hv.traceDisable()
+	err := t.hv.DisableTrace()
 	for _, m := range t.maps {
 		err = errors.Join(err, m.Close())
 	}

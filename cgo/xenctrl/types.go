@@ -58,7 +58,7 @@ type DomainInfo struct {
 	MaxVCPU        int            // highest vCPU number, or None
 	Pages          uint64         // of memory now
 	MaxPages       uint64
-	CPUTime_ns     uint64 // run time of all vCPUs
+	CPUTimeNS      uint64 // run time of all vCPUs
 }
 
 // Crashed reports whether the domain shut down because it crashed.
@@ -93,11 +93,11 @@ func (i *DomainInfo) setFlags(flags uint32) {
 // nor Blocked is runnable, or held by an event without an answer: Xen does not
 // tell these two apart.
 type VCPUInfo struct {
-	Online     bool
-	Blocked    bool // waits for an interrupt
-	Running    bool // on physical CPU PCPU right now
-	PCPU       int  // where it runs or last ran
-	CPUTime_ns uint64
+	Online    bool
+	Blocked   bool // waits for an interrupt
+	Running   bool // on physical CPU PCPU right now
+	PCPU      int  // where it runs or last ran
+	CPUTimeNS uint64
 }
 
 // Registers is a vCPU's register file. Registers of an [Event] lack the
@@ -170,33 +170,6 @@ const (
 // View is the number of an altp2m view. View 0 always exists while altp2m is
 // on; views that [Domain.CreateView] makes count from 1.
 type View uint16
-
-// MonitorCapability is a kind of event a Xen can report
-// (XEN_DOMCTL_MONITOR_EVENT_*).
-type MonitorCapability uint8
-
-// Kinds of events for [MonitorCapabilities.Has].
-const (
-	CapWriteCtrlReg       MonitorCapability = 0
-	CapMSR                MonitorCapability = 1
-	CapSingleStep         MonitorCapability = 2
-	CapSoftwareBreakpoint MonitorCapability = 3
-	CapGuestRequest       MonitorCapability = 4
-	CapDebugException     MonitorCapability = 5
-	CapCPUID              MonitorCapability = 6
-	CapInterrupt          MonitorCapability = 8
-	CapDescriptorAccess   MonitorCapability = 9
-	CapEmulUnimplemented  MonitorCapability = 10
-	CapInguestPagefault   MonitorCapability = 11
-	CapVMExit             MonitorCapability = 12
-	CapIO                 MonitorCapability = 13
-)
-
-// MonitorCapabilities is a set of [MonitorCapability].
-type MonitorCapabilities uint32
-
-// Has reports whether c is in the set.
-func (s MonitorCapabilities) Has(c MonitorCapability) bool { return s>>c&1 != 0 }
 
 // cpuMask is a bitmap of physical CPUs, least significant bit first, for a
 // host whose bitmaps are size bytes long. A CPU beyond it is an error.

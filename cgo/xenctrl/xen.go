@@ -3,7 +3,7 @@ package xenctrl
 // Xen is an open handle on the hypervisor. It is safe for concurrent use,
 // except for Close.
 type Xen struct {
-	hv hypervisor
+	hv Hypervisor
 }
 
 // Open opens the hypervisor. It fails with [ErrNotBuilt] in a build without
@@ -16,6 +16,9 @@ func Open() (*Xen, error) {
 	return &Xen{hv: hv}, nil
 }
 
+// New is Open on a given hypervisor, for tests (package xentest).
+func New(hv Hypervisor) *Xen { return &Xen{hv: hv} }
+
 // Close gives the handle back. Mappings, monitors and traces made from it must
 // be closed before.
 func (x *Xen) Close() error {
@@ -24,25 +27,18 @@ func (x *Xen) Close() error {
 	}
 	hv := x.hv
 	x.hv = nil
-	return hv.close()
+	return hv.Close()
 }
 
 // Version tells what the hypervisor is. (xc_version)
-func (x *Xen) Version() (Version, error) { return x.hv.version() }
-
-// PhysicalCPUs returns one more than the highest number of a physical CPU.
-// (xc_physinfo)
-func (x *Xen) PhysicalCPUs() (int, error) {
-	n, _, err := x.hv.cpus()
-	return n, err
-}
+func (x *Xen) Version() (Version, error) { return x.hv.Version() }
 
 // Domains lists all domains in the order of their ids. (xc_domain_getinfolist)
 func (x *Xen) Domains() ([]DomainInfo, error) {
 	var all []DomainInfo
 	buf := make([]DomainInfo, 64)
 	for first := DomID(0); ; {
-		n, err := x.hv.domains(first, buf)
+		n, err := x.hv.Domains(first, buf)
 		if err != nil {
 			return nil, err
 		}

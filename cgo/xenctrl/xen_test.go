@@ -62,17 +62,17 @@ func TestRegistersState(t *testing.T) {
 
 // fakeMap hands out Go memory.
 type fakeMap struct {
-	hypervisor
+	Hypervisor
 	codes    []int32
 	unmapped int
 }
 
-func (f *fakeMap) mapForeign(_ DomID, _ Prot, gfns []uint64, errs []int32) ([]byte, error) {
+func (f *fakeMap) MapForeign(_ DomID, _ Prot, gfns []uint64, errs []int32) ([]byte, error) {
 	copy(errs, f.codes)
 	return make([]byte, len(gfns)*PageSize), nil
 }
 
-func (f *fakeMap) unmap([]byte) error { f.unmapped++; return nil }
+func (f *fakeMap) Unmap([]byte) error { f.unmapped++; return nil }
 
 func TestMapping(t *testing.T) {
 	f := &fakeMap{}
@@ -110,11 +110,11 @@ func TestMapping(t *testing.T) {
 }
 
 type fakeDomains struct {
-	hypervisor
+	Hypervisor
 	n int
 }
 
-func (f *fakeDomains) domains(first DomID, buf []DomainInfo) (int, error) {
+func (f *fakeDomains) Domains(first DomID, buf []DomainInfo) (int, error) {
 	n := 0
 	for id := int(first); id < f.n && n < len(buf); id++ {
 		buf[n] = DomainInfo{ID: DomID(id)}

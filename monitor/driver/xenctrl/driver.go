@@ -87,7 +87,7 @@ func (d *Driver) State(vcpus []driver.VCPUState) (driver.DomainState, error) {
 // blocked if all vCPUs that are online are.
 func onlyVCPU(info *xc.DomainInfo) driver.VCPUState {
 	online := info.VCPUs == 1
-	return driver.VCPUState{Online: online, Blocked: online && info.Blocked, Running: info.Running, CPUTimeNS: info.CPUTime_ns}
+	return driver.VCPUState{Online: online, Blocked: online && info.Blocked, Running: info.Running, CPUTimeNS: info.CPUTimeNS}
 }
 
 // vcpu returns the scheduling state of a vCPU.
@@ -96,7 +96,7 @@ func (d *Driver) vcpu(i int) (driver.VCPUState, error) {
 	if err != nil {
 		return driver.VCPUState{}, err
 	}
-	return driver.VCPUState{Online: v.Online, Blocked: v.Blocked, Running: v.Running, CPUTimeNS: v.CPUTime_ns}, nil
+	return driver.VCPUState{Online: v.Online, Blocked: v.Blocked, Running: v.Running, CPUTimeNS: v.CPUTimeNS}, nil
 }
 
 // Registers reads the registers of a vCPU.

@@ -13,11 +13,11 @@ func TestOnlyVCPU(t *testing.T) {
 		info xc.DomainInfo
 		want driver.VCPUState
 	}{
-		{xc.DomainInfo{VCPUs: 1, Running: true, CPUTime_ns: 7}, driver.VCPUState{Online: true, Running: true, CPUTimeNS: 7}},
+		{xc.DomainInfo{VCPUs: 1, Running: true, CPUTimeNS: 7}, driver.VCPUState{Online: true, Running: true, CPUTimeNS: 7}},
 		{xc.DomainInfo{VCPUs: 1, Blocked: true}, driver.VCPUState{Online: true, Blocked: true}},
 		{xc.DomainInfo{VCPUs: 1}, driver.VCPUState{Online: true}},
 		// All of no vCPUs are blocked.
-		{xc.DomainInfo{Blocked: true, CPUTime_ns: 9}, driver.VCPUState{CPUTimeNS: 9}},
+		{xc.DomainInfo{Blocked: true, CPUTimeNS: 9}, driver.VCPUState{CPUTimeNS: 9}},
 	} {
 		if got := onlyVCPU(&c.info); got != c.want {
 			t.Errorf("%+v: %+v, want %+v", c.info, got, c.want)
