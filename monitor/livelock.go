@@ -1,249 +1,226 @@
 package monitor
 
 import (
-	"errors"
 	"fmt"
 
 	"hangbench/monitor/detect"
 	"hangbench/monitor/driver"
-	"hangbench/monitor/trap"
 )
 
-// watchdog looks for hangs that the monitor itself causes. A vCPU in an altp2m
-// view can fault on the same frame for ever, inside Xen and without an event: it
-// runs all the time and retires nothing, so all of its registers stand still.
-// That is also what a guest's own one-instruction loop looks like. The watchdog
-// tells them apart by trying: it puts the vCPUs in the host view, where nothing
-// of the monitor's is in their way. If the registers move on then, it was the view.
+// livelock finds hangs that the monitor itself causes. There are two kinds.
 //
-// One look is not enough: with interrupts on, a guest's own loop shows other
-// registers whenever the look falls into the handler of its timer tick, and the
-// loop's again afterwards. Who was held up by the view does not come back to
-// where it was, to the last register. A guest's own loop that ends by itself
-// within those few samples cannot be told from a livelock.
+// A vCPU in an altp2m view can fault on the same frame forever, inside Xen and
+// without an event: it runs all the time and retires no instruction, so none of its
+// registers change. Or it faults with an event each time, is answered, and faults
+// again at the same instruction: then the monitor is busy, the vCPU runs, and the
+// guest does not progress either. Such events are repeated stops. They are no
+// signal.
 //
-// Or it faults with an event each time, is answered, and faults again at the same
-// instruction: then the monitor is busy, the vCPU runs, and the guest gets nowhere
-// either. Such events are echoes. They are no sign of life, in every mechanism in
-// which an answer must lift the trap; the watchdog tries those as it tries a view.
-type watchdog struct {
-	vcpus  []watched
-	echoes []echo
+// A guest's own loop of one instruction looks the same. A test tells them apart: the
+// session suspends the trap, which with altp2m puts the vCPUs in the host view. If
+// the registers change then, the trap was the cause.
+//
+// One sample is not enough for that. With interrupts on, a guest's own loop shows
+// other registers whenever the sample falls in the handler of its timer tick, and the
+// loop's registers again afterwards. A vCPU that the trap held up never returns to
+// exactly the same registers. A guest's own loop that ends by itself within those few
+// samples cannot be told from a livelock.
+//
+// livelock only decides. The session that owns it suspends and resumes the trap.
+type livelock struct {
+	altp2m bool // the trap lies in an altp2m view: it can hold a vCPU up without an event
+	off    bool // the trap was removed: there is nothing to test any more
+	vcpus  []suspect
+	stops  []lastStop
 }
 
-type watched struct {
+// suspect is what was sampled of a vCPU that gave no signal.
+type suspect struct {
 	regs    driver.Registers
 	cpuNS   uint64
-	sinceNS int64 // when the registers were first seen as they are
-	still   int   // samples in a row with the same registers while it ran
-	fed     int   // of these, how many had echoes since the one before
-	probing bool  // it is in the host view to see whether it moves
-	away    int   // samples of the probe with other registers
-	moved   bool  // it did move on
+	sinceNS int64 // when these registers were first sampled
+	still   int   // samples in a row with the same registers in which it ran
+	stopped int   // of these, samples before which it had made repeated stops
+	tested  bool  // the trap is suspended to see whether it moves
+	away    int   // samples of the test with other registers
+	moved   bool  // it did move: the trap was the cause
 	note    string
 
-	// The guest's own loop, once one was found: not tried again before the vCPU
-	// gives a sign of life.
+	// Registers of the guest's own loop, once a test has found one. The vCPU is not
+	// tested for it again before it makes progress.
 	own   driver.Registers
 	loops bool
 }
 
+// lastStop is the place of a vCPU's last event and how often it was repeated.
+type lastStop struct {
+	rip, rsp, cr3 uint64
+	known         bool
+	repeats       int   // events at this place after the first
+	sampled       int   // repeats at the last sample
+	sinceNS       int64 // time of the first repeat
+}
+
 const (
-	// stillSamples is how many samples in a row must show the same registers as
-	// the first: with the usual sampling period of 100 ms, a third of a second.
+	// stillSamples is the number of samples in a row that must show the same registers
+	// as the first: a third of a second with a sampling period of 100 ms.
 	stillSamples = 3
-	// awaySamples is how many samples in a row must show other registers in the
-	// host view. Together with stillSamples and the time before the first sample
-	// that is less than a second at the usual period, dither included.
+	// awaySamples is the number of samples in a row that must show other registers
+	// while the trap is suspended. With stillSamples and the time before the first
+	// sample that is less than a second with a period of 100 ms, its variation
+	// included.
 	awaySamples = 3
 )
 
-// echo is where a vCPU was at its last event, and how often it has been there
-// since it was anywhere else.
-type echo struct {
-	rip, rsp, cr3 uint64
-	some          bool
-	n             int
-	told          int   // n at the last sample
-	sinceNS       int64 // when the first of the n came
+// trapChange is what the session must do with its trap.
+type trapChange uint8
+
+const (
+	keepTrap trapChange = iota
+	suspendTrap
+	resumeTrap
+)
+
+func newLivelock(vcpus int, altp2m bool) *livelock {
+	return &livelock{altp2m: altp2m, vcpus: make([]suspect, vcpus), stops: make([]lastStop, vcpus)}
 }
 
-func newWatchdog(n int) watchdog { return watchdog{vcpus: make([]watched, n), echoes: make([]echo, n)} }
-
-// event takes note of an event and reports whether it is an echo of the one
-// before. Two passes of the switch function in a row are on two tasks' stacks, and
-// any instruction that was executed leaves RIP elsewhere, unless it jumps to
-// itself or repeats. A write of CR3 is over when it is told of.
-func (w *watchdog) event(ev *driver.Event, now func() int64) bool {
-	e := &w.echoes[ev.VCPU]
-	at := echo{rip: ev.RIP, rsp: ev.RSP, cr3: ev.CR3, some: true}
-	if ev.Kind == driver.EventCR3 || !e.some || at.rip != e.rip || at.rsp != e.rsp || at.cr3 != e.cr3 {
-		*e = at
-		w.alive(ev.VCPU)
+// event notes an event and reports whether it repeats the one before. Two passes
+// over the switch function in a row are on the stacks of two tasks, and an
+// instruction that was executed leaves RIP elsewhere, unless it jumps to itself or
+// has a repeat prefix. A write of CR3 is already complete when its event comes.
+func (l *livelock) event(ev *driver.Event, now func() int64) bool {
+	s := &l.stops[ev.VCPU]
+	if ev.Kind == driver.EventCR3 || !s.known || ev.RIP != s.rip || ev.RSP != s.rsp || ev.CR3 != s.cr3 {
+		*s = lastStop{rip: ev.RIP, rsp: ev.RSP, cr3: ev.CR3, known: true}
+		l.progress(ev.VCPU)
 		return false
 	}
-	if e.n++; e.n == 1 {
-		e.sinceNS = now()
+	if s.repeats++; s.repeats == 1 {
+		s.sinceNS = now()
 	}
 	return true
 }
 
-// echoing reports whether there were echoes since the last sample.
-func (w *watchdog) echoing(i int) bool { return w.echoes[i].n > w.echoes[i].told }
+// repeating reports whether the vCPU made repeated stops since the last sample.
+func (l *livelock) repeating(vcpu int) bool { return l.stops[vcpu].repeats > l.stops[vcpu].sampled }
 
-// alive takes note that a vCPU got somewhere: it made an event that is no echo,
+// progress notes that a vCPU progressed: it made an event that repeats none,
 // switched tasks or halted.
-func (w *watchdog) alive(i int) {
-	v := &w.vcpus[i]
-	if v.probing {
+func (l *livelock) progress(vcpu int) {
+	v := &l.vcpus[vcpu]
+	if v.tested {
 		v.moved = true
 		return
 	}
-	*v = watched{}
+	*v = suspect{}
 }
 
-// gone takes note that a vCPU is not to run now, because it is offline or its
-// domain is paused: what it did before says nothing any more.
-func (w *watchdog) gone(s *Session, i int) error {
-	v := &w.vcpus[i]
-	probing := v.probing
-	*v = watched{}
-	if probing {
-		return w.endProbe(s)
+// absent notes that a vCPU cannot run now, because it is offline or its domain is
+// paused or shut down. Earlier samples of it mean nothing any more.
+func (l *livelock) absent(vcpu int) trapChange {
+	v := &l.vcpus[vcpu]
+	tested := v.tested
+	*v = suspect{}
+	if tested {
+		return l.endTest()
 	}
-	return nil
+	return keepTrap
 }
 
-// sample compares the registers of a vCPU that gave no signal with those before.
-func (w *watchdog) sample(s *Session, i int, now int64, cpuNS uint64, r *driver.Registers) error {
-	v, e := &w.vcpus[i], &w.echoes[i]
-	fed := w.echoing(i)
-	e.told = e.n
-	if v.probing {
+// sample compares the registers of a vCPU that gave no signal with those of the
+// samples before. cpuNS is the time that the vCPU has run.
+func (l *livelock) sample(vcpu int, now int64, cpuNS uint64, r *driver.Registers) trapChange {
+	v, s := &l.vcpus[vcpu], &l.stops[vcpu]
+	repeating := l.repeating(vcpu)
+	s.sampled = s.repeats
+	if v.tested {
 		if cpuNS == v.cpuNS { // it did not run: that says nothing
-			return nil
+			return keepTrap
 		}
 		v.cpuNS = cpuNS
 		if *r != v.regs {
 			v.away++
 			v.moved = v.away >= awaySamples
-			return nil
+			return keepTrap
 		}
-		// It stands still in the host view too: the guest's own doing.
-		*v = watched{regs: *r, cpuNS: cpuNS, sinceNS: v.sinceNS, own: *r, loops: true}
-		return w.endProbe(s)
+		// It does not move without the trap either: the guest's own loop.
+		*v = suspect{regs: *r, cpuNS: cpuNS, sinceNS: v.sinceNS, own: *r, loops: true}
+		return l.endTest()
 	}
 	if *r != v.regs {
-		*v = watched{regs: *r, cpuNS: cpuNS, sinceNS: now, own: v.own, loops: v.loops}
-		return nil
+		*v = suspect{regs: *r, cpuNS: cpuNS, sinceNS: now, own: v.own, loops: v.loops}
+		return keepTrap
 	}
 	if cpuNS == v.cpuNS || v.loops && *r == v.own {
-		return nil
+		return keepTrap
 	}
 	v.cpuNS = cpuNS
 	v.still++
-	if fed {
-		v.fed++
+	if repeating {
+		v.stopped++
 	}
 	switch {
-	case v.still < stillSamples || s.count.BackedOut != "":
-		return nil
-	case v.fed >= stillSamples:
-		v.sinceNS = e.sinceNS
-		v.note = fmt.Sprintf("vCPU %d: all registers stood still for %d ms at RIP %#x while the monitor answered %d events of that one instruction, and moved on once the trap was lifted", i, (now-v.sinceNS)/1e6, r.RIP, e.n+1)
-	case s.cfg.Mechanism.View == trap.Altp2m:
-		v.note = fmt.Sprintf("vCPU %d: all registers stood still for %d ms at RIP %#x in the monitor's view while it ran, and moved on in view 0", i, (now-v.sinceNS)/1e6, r.RIP)
+	case v.still < stillSamples || l.off:
+		return keepTrap
+	case v.stopped >= stillSamples:
+		v.sinceNS = s.sinceNS
+		v.note = fmt.Sprintf("vCPU %d: all registers stood still for %d ms at RIP %#x while the monitor answered "+
+			"%d events of that one instruction, and moved on once the trap was lifted",
+			vcpu, (now-v.sinceNS)/1e6, r.RIP, s.repeats+1)
+	case l.altp2m:
+		v.note = fmt.Sprintf("vCPU %d: all registers stood still for %d ms at RIP %#x in the monitor's view "+
+			"while it ran, and moved on in view 0", vcpu, (now-v.sinceNS)/1e6, r.RIP)
 	default:
-		return nil
+		return keepTrap
 	}
-	first := !w.probing()
-	v.probing = true
+	first := !l.testing()
+	v.tested = true
 	if !first {
-		return nil // all vCPUs are in the host view already
+		return keepTrap // it is suspended already
 	}
-	return s.probe(true)
+	return suspendTrap
 }
 
-// probing reports whether some vCPU is being tried.
-func (w *watchdog) probing() bool {
-	for i := range w.vcpus {
-		if w.vcpus[i].probing {
+// testing reports whether the trap is suspended for a test of some vCPU.
+func (l *livelock) testing() bool {
+	for i := range l.vcpus {
+		if l.vcpus[i].tested {
 			return true
 		}
 	}
 	return false
 }
 
-// endProbe puts the vCPUs back into the view when none is being tried any more.
-func (w *watchdog) endProbe(s *Session) error {
-	if w.probing() {
-		return nil
+// endTest ends the test of a vCPU. The trap is resumed when none is tested any more.
+func (l *livelock) endTest() trapChange {
+	if l.testing() {
+		return keepTrap
 	}
-	return s.probe(false)
+	return resumeTrap
 }
 
-// livelock reports a livelock that was proven, and since when the first of its
-// vCPUs was seen to stand still.
-func (w *watchdog) livelock() (v detect.Verdict, sinceNS int64, stuck bool) {
-	for i := range w.vcpus {
-		if w.vcpus[i].moved {
-			if len(v.VCPUs) == 0 || w.vcpus[i].sinceNS < sinceNS {
-				sinceNS = w.vcpus[i].sinceNS
+// found returns the verdict on a livelock that a test has proven, and the time at
+// which the first of its vCPUs stopped moving. It ends all tests then; the trap is
+// still suspended.
+func (l *livelock) found() (v detect.Verdict, sinceNS int64, ok bool) {
+	for i := range l.vcpus {
+		if l.vcpus[i].moved {
+			if len(v.VCPUs) == 0 || l.vcpus[i].sinceNS < sinceNS {
+				sinceNS = l.vcpus[i].sinceNS
 			}
 			v.VCPUs = append(v.VCPUs, i)
-			v.Evidence = append(v.Evidence, w.vcpus[i].note)
+			v.Evidence = append(v.Evidence, l.vcpus[i].note)
 		}
 	}
 	if len(v.VCPUs) == 0 {
 		return v, 0, false
 	}
-	clear(w.vcpus)
-	clear(w.echoes)
+	clear(l.vcpus)
+	clear(l.stops)
 	v.Class, v.Scope = detect.ClassMonitor, detect.Partial
-	if len(v.VCPUs) == len(w.vcpus) {
+	if len(v.VCPUs) == len(l.vcpus) {
 		v.Scope = detect.Full
 	}
 	return v, sinceNS, true
-}
-
-// probe lifts the trap for all vCPUs, with views by putting them in the host
-// view, or sets it again.
-func (s *Session) probe(host bool) error {
-	m, ok := s.mech.(trap.Suspender)
-	if !ok {
-		return nil
-	}
-	change := m.Resume
-	if host {
-		change = m.Suspend
-	}
-	if err := change(); err != nil {
-		return fmt.Errorf("see whether the monitor's trap holds the guest up: %w", err)
-	}
-	return nil
-}
-
-// backOut lets go of the guest, which stood still since then, and goes on without
-// traps, by polling.
-func (s *Session) backOut(why string, sinceNS int64) error {
-	s.count.BackedOut = why
-	err := s.letGo()
-	s.count.BackOutNS = s.cfg.Now() - sinceNS
-	s.mech, s.polls = trap.Nothing{}, true
-	if err == nil && s.cfg.Kernel == nil {
-		err = errors.New("there is nothing to go on with: the guest's kernel cannot be read")
-	}
-	if err != nil {
-		return fmt.Errorf("let go of the guest, which the monitor held up: %w", err)
-	}
-	return nil
-}
-
-// letGo takes the trap back and answers what is open. The ring stays.
-func (s *Session) letGo() (err error) {
-	if err := s.cfg.Driver.Pause(); err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, s.cfg.Driver.Unpause()) }()
-	return errors.Join(s.mech.Disarm(), s.drain())
 }

@@ -7,17 +7,20 @@ import (
 
 	"hangbench/monitor/detect"
 	"hangbench/monitor/driver"
-	"hangbench/monitor/trap"
 )
 
-// probed is a trap that notes when it is suspended (true) and resumed (false).
-type probed struct {
-	trap.Nothing
-	calls []bool
-}
+// changes notes what a session would do with its trap: true for suspend, false for
+// resume.
+type changes []bool
 
-func (p *probed) Suspend() error { p.calls = append(p.calls, true); return nil }
-func (p *probed) Resume() error  { p.calls = append(p.calls, false); return nil }
+func (c *changes) add(t trapChange) {
+	switch t {
+	case suspendTrap:
+		*c = append(*c, true)
+	case resumeTrap:
+		*c = append(*c, false)
+	}
+}
 
 // What a vCPU does between two samples.
 const (
@@ -30,9 +33,9 @@ const (
 	repeats        // meets it over and over too, and is seen with other registers
 )
 
-// TestWatchdog follows one vCPU from sample to sample, in the fake's place and
+// TestStandingStill follows one vCPU from sample to sample, in the fake's place and
 // without its goroutine: what it does in the host view is part of the script.
-func TestWatchdog(t *testing.T) {
+func TestStandingStill(t *testing.T) {
 	rep := func(n int, what int) []int { return slices.Repeat([]int{what}, n) }
 	// The first sample only shows where it is.
 	stuck := rep(1+stillSamples, stays)
@@ -57,8 +60,8 @@ func TestWatchdog(t *testing.T) {
 		{"paused before", [][]int{stuck[1:], rep(1, paused), stuck[1:]}, false, nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			m := &probed{}
-			s := &Session{cfg: Config{Mechanism: trap.Mechanism{View: trap.Altp2m}}, mech: m, watchdog: newWatchdog(1)}
+			var did changes
+			l := newLivelock(1, true)
 			var cpu uint64
 			found := false
 			for now, what := range slices.Concat(tc.does...) {
@@ -69,58 +72,54 @@ func TestWatchdog(t *testing.T) {
 				if what != waits {
 					cpu++
 				}
-				var err error
 				switch what {
 				case signals:
-					s.watchdog.alive(0)
+					l.progress(0)
 				case paused:
-					err = s.watchdog.gone(s, 0)
+					did.add(l.absent(0))
 				default:
-					err = s.watchdog.sample(s, 0, int64(now)*1e8, cpu, &r)
+					did.add(l.sample(0, int64(now)*1e8, cpu, &r))
 				}
-				if err != nil {
-					t.Fatal(err)
-				}
-				v, _, stuck := s.watchdog.livelock()
+				v, _, stuck := l.found()
 				found = found || stuck
 				if stuck && (v.Class != detect.ClassMonitor || v.Scope != detect.Full || len(v.Evidence) != 1) {
 					t.Errorf("verdict %+v", v)
 				}
 			}
-			if found != tc.verdict || fmt.Sprint(m.calls) != fmt.Sprint(tc.host) {
-				t.Errorf("verdict %v, host view %v; want %v, %v", found, m.calls, tc.verdict, tc.host)
+			if found != tc.verdict || fmt.Sprint(did) != fmt.Sprint(tc.host) {
+				t.Errorf("verdict %v, host view %v; want %v, %v", found, did, tc.verdict, tc.host)
 			}
 		})
 	}
 }
 
-// TestWatchdogEchoes: events at which nothing has moved are no sign of life, and
+// TestRepeatedStops: events at which nothing has moved are no sign of life, and
 // are the monitor's doing only if the vCPU moves on once the trap is lifted.
-func TestWatchdogEchoes(t *testing.T) {
+func TestRepeatedStops(t *testing.T) {
 	rep := func(n int, what int) []int { return slices.Repeat([]int{what}, n) }
 	stuck := rep(1+stillSamples, echoes)
 	gone := rep(awaySamples, handler)
 	for _, tc := range []struct {
 		name    string
 		does    [][]int
-		view    trap.View
+		altp2m  bool
 		verdict bool
 		lifted  []bool
 	}{
-		{"livelock", [][]int{stuck, gone}, trap.HostView, true, []bool{true}},
-		{"livelock in a view", [][]int{stuck, gone}, trap.Altp2m, true, []bool{true}},
-		{"still at it with the trap lifted", [][]int{stuck, rep(1, echoes), gone}, trap.HostView, false, []bool{true, false}},
-		{"an event elsewhere between", [][]int{stuck[1:], rep(1, signals), stuck[1:]}, trap.HostView, false, nil},
-		{"echoes end before it is long enough", [][]int{stuck[1:], rep(20, stays)}, trap.HostView, false, nil},
-		{"an instruction that repeats", [][]int{rep(20, repeats)}, trap.HostView, false, nil},
-		{"no event and no view: not the monitor's", [][]int{rep(20, stays)}, trap.HostView, false, nil},
-		{"own loop at the trap", [][]int{stuck, rep(1, stays), rep(20, echoes)}, trap.HostView, false, []bool{true, false}},
-		{"own loop at the trap, sampled in its timer tick", [][]int{stuck, rep(2, handler), rep(1, stays)}, trap.HostView, false, []bool{true, false}},
-		{"paused while it is tried", [][]int{stuck, rep(1, paused), gone}, trap.HostView, false, []bool{true, false}},
+		{"livelock", [][]int{stuck, gone}, false, true, []bool{true}},
+		{"livelock in a view", [][]int{stuck, gone}, true, true, []bool{true}},
+		{"still at it with the trap lifted", [][]int{stuck, rep(1, echoes), gone}, false, false, []bool{true, false}},
+		{"an event elsewhere between", [][]int{stuck[1:], rep(1, signals), stuck[1:]}, false, false, nil},
+		{"echoes end before it is long enough", [][]int{stuck[1:], rep(20, stays)}, false, false, nil},
+		{"an instruction that repeats", [][]int{rep(20, repeats)}, false, false, nil},
+		{"no event and no view: not the monitor's", [][]int{rep(20, stays)}, false, false, nil},
+		{"own loop at the trap", [][]int{stuck, rep(1, stays), rep(20, echoes)}, false, false, []bool{true, false}},
+		{"own loop at the trap, sampled in its timer tick", [][]int{stuck, rep(2, handler), rep(1, stays)}, false, false, []bool{true, false}},
+		{"paused while it is tried", [][]int{stuck, rep(1, paused), gone}, false, false, []bool{true, false}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			m := &probed{}
-			s := &Session{cfg: Config{Mechanism: trap.Mechanism{View: tc.view}}, mech: m, watchdog: newWatchdog(1)}
+			var did changes
+			l := newLivelock(1, tc.altp2m)
 			var cpu uint64
 			var now int64
 			clock := func() int64 { return now }
@@ -129,12 +128,11 @@ func TestWatchdogEchoes(t *testing.T) {
 				now = int64(n+1) * 1e8
 				cpu++
 				r := driver.Registers{RIP: trapVA}
-				var err error
 				switch what {
 				case paused:
-					err = s.watchdog.gone(s, 0)
+					did.add(l.absent(0))
 				case signals:
-					if s.watchdog.event(&driver.Event{Kind: driver.EventAccess, RIP: offPage, RSP: 8}, clock) {
+					if l.event(&driver.Event{Kind: driver.EventAccess, RIP: offPage, RSP: 8}, clock) {
 						t.Error("an event elsewhere is taken for an echo")
 					}
 				default:
@@ -143,27 +141,24 @@ func TestWatchdogEchoes(t *testing.T) {
 					}
 					if what == echoes || what == repeats {
 						for range 3 {
-							s.watchdog.event(&driver.Event{Kind: driver.EventAccess, RIP: trapVA, RSP: 16}, clock)
+							l.event(&driver.Event{Kind: driver.EventAccess, RIP: trapVA, RSP: 16}, clock)
 						}
 					}
-					err = s.watchdog.sample(s, 0, now, cpu, &r)
+					did.add(l.sample(0, now, cpu, &r))
 				}
-				if err != nil {
-					t.Fatal(err)
-				}
-				v, since, stuck := s.watchdog.livelock()
+				v, since, stuck := l.found()
 				found = found || stuck
 				if stuck && (v.Class != detect.ClassMonitor || len(v.Evidence) != 1 || since != 1e8) {
 					t.Errorf("verdict %+v, stuck since %d; want since the first echo", v, since)
 				}
 			}
-			if found != tc.verdict || fmt.Sprint(m.calls) != fmt.Sprint(tc.lifted) {
-				t.Errorf("verdict %v, trap lifted %v; want %v, %v", found, m.calls, tc.verdict, tc.lifted)
+			if found != tc.verdict || fmt.Sprint(did) != fmt.Sprint(tc.lifted) {
+				t.Errorf("verdict %v, trap lifted %v; want %v, %v", found, did, tc.verdict, tc.lifted)
 			}
 		})
 	}
 	// The writes of CR3 of two threads look alike, and are over when they are told of.
-	w := newWatchdog(1)
+	w := newLivelock(1, false)
 	for range 3 {
 		if w.event(&driver.Event{Kind: driver.EventCR3, RIP: cr3VA}, nil) {
 			t.Error("a write of CR3 is taken for an echo")
@@ -171,31 +166,28 @@ func TestWatchdogEchoes(t *testing.T) {
 	}
 }
 
-// TestWatchdogVCPUs: as long as one vCPU is tried the others stay in the host
+// TestLivelockVCPUs: as long as one vCPU is tried the others stay in the host
 // view too, and the verdict is about the one that was held up.
-func TestWatchdogVCPUs(t *testing.T) {
-	m := &probed{}
-	s := &Session{cfg: Config{Mechanism: trap.Mechanism{View: trap.Altp2m}}, mech: m, watchdog: newWatchdog(2)}
+func TestLivelockVCPUs(t *testing.T) {
+	var did changes
+	l := newLivelock(2, true)
 	var cpu uint64
 	look := func(i int, rip uint64) {
-		t.Helper()
 		cpu++
-		if err := s.watchdog.sample(s, i, int64(cpu), cpu, &driver.Registers{RIP: rip}); err != nil {
-			t.Fatal(err)
-		}
+		did.add(l.sample(i, int64(cpu), cpu, &driver.Registers{RIP: rip}))
 	}
 	for range 1 + stillSamples {
 		look(0, 1)
 		look(1, 2)
 	}
 	look(0, 1) // its own loop
-	if fmt.Sprint(m.calls) != "[true]" {
-		t.Fatalf("host view %v while a vCPU is tried, want it once", m.calls)
+	if fmt.Sprint(did) != "[true]" {
+		t.Fatalf("host view %v while a vCPU is tried, want it once", did)
 	}
 	for n := range awaySamples {
 		look(1, 100+uint64(n))
 	}
-	v, _, found := s.watchdog.livelock()
+	v, _, found := l.found()
 	if !found || !slices.Equal(v.VCPUs, []int{1}) || v.Scope != detect.Partial {
 		t.Errorf("verdict %v: %+v, want one about vCPU 1", found, v)
 	}

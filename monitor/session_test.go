@@ -249,88 +249,6 @@ func TestPasses(t *testing.T) {
 	}
 }
 
-// TestHeardAll: a trap in common stays shut until every vCPU was heard of, unless
-// one of them has used up far too much or is alone.
-func TestHeardAll(t *testing.T) {
-	for _, tt := range []struct {
-		name  string
-		heard []bool
-		spent []int
-		want  bool
-	}{
-		{"alone and silent", []bool{false}, []int{DefaultPasses}, true},
-		{"one is silent", []bool{true, false}, []int{DefaultPasses, 0}, false},
-		{"both were heard", []bool{true, true}, []int{DefaultPasses, 1}, true},
-		{"one has used up too much", []bool{true, false}, []int{4 * DefaultPasses, 0}, true},
-	} {
-		s := &Session{cfg: Config{Passes: DefaultPasses}, heard: tt.heard, spent: tt.spent}
-		if got := s.heardAll(); got != tt.want {
-			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
-		}
-	}
-}
-
-// TestMayBeHeard: a trap in common does not wait for a vCPU that has nothing to
-// say, and waits again when it may.
-func TestMayBeHeard(t *testing.T) {
-	s := &Session{lastSwitch: make([]uint64, 2)}
-	running := &driver.VCPUState{Online: true}
-	for i, tt := range []struct {
-		state *driver.VCPUState
-		queue *detect.RunQueue
-		want  bool
-	}{
-		{running, &detect.RunQueue{Switches: 100}, true},
-		{running, &detect.RunQueue{Switches: 101}, true},
-		{running, &detect.RunQueue{Switches: 101}, false}, // hangs
-		{running, nil, true},                              // not known
-		{running, &detect.RunQueue{Switches: 101}, false},
-		{running, &detect.RunQueue{Switches: 102}, true}, // goes on
-		{&driver.VCPUState{Online: true, Blocked: true}, &detect.RunQueue{Switches: 110}, false},
-		{&driver.VCPUState{}, &detect.RunQueue{Switches: 120}, false},
-		{running, &detect.RunQueue{Switches: 120}, false}, // just came back
-		{running, &detect.RunQueue{Switches: 3}, true},
-	} {
-		if got := s.mayBeHeard(1, tt.state, tt.queue); got != tt.want {
-			t.Errorf("sample %d: %v, want %v", i, got, tt.want)
-		}
-	}
-}
-
-// TestLongPass: stops that begin no pass use a sampling period up, the later the
-// more often that has happened; what begins one starts over.
-func TestLongPass(t *testing.T) {
-	s := &Session{cfg: Config{Passes: 2}, passes: []onePass{{limit: trap.LongPass}}, spent: []int{0}, maxPass: 4 * trap.LongPass}
-	// stops until the period is used up
-	period := func() (n int) {
-		s.spent[0] = 0
-		for n = 1; s.spend(0, false); n++ {
-			if n > 100*trap.LongPass {
-				t.Fatal("no end")
-			}
-		}
-		return n
-	}
-	for i, want := range []int{trap.LongPass, 2 * trap.LongPass, 4 * trap.LongPass, 4 * trap.LongPass} {
-		if n := period(); n != want {
-			t.Errorf("period %d ends after %d stops, want %d", i, n, want)
-		}
-	}
-	s.spent[0] = 0
-	if !s.spend(0, true) || s.spend(0, true) {
-		t.Error("a period has not two passes")
-	}
-	if n := period(); n != trap.LongPass {
-		t.Errorf("after a pass began: %d stops, want %d", n, trap.LongPass)
-	}
-	s.cfg.Passes = -1
-	for range 10 * trap.LongPass {
-		if !s.spend(0, false) {
-			t.Fatal("unlimited passes were used up")
-		}
-	}
-}
-
 // TestDetachAnywhere: detached at any instant of an endless loop over all traps,
 // a guest is always let go whole.
 func TestDetachAnywhere(t *testing.T) {
@@ -437,8 +355,8 @@ func TestBreakpoints(t *testing.T) {
 	}
 }
 
-// TestLivelock: a vCPU that the view holds up is noticed by the watchdog, which
-// lets go of it, says so and goes on polling.
+// TestLivelock: a vCPU that the view holds up is noticed. The monitor removes its
+// trap, says so and continues by polling.
 func TestLivelock(t *testing.T) {
 	g := newFakeGuest(append([]uint64{userVA}, pass...)...)
 	g.freeze = true
@@ -465,39 +383,6 @@ func TestLivelock(t *testing.T) {
 	}
 	if err := g.clean(); err != nil {
 		t.Error(err)
-	}
-}
-
-// TestAlarms: an alarm lasts from the first verdict to the all-clear, whatever
-// other classes are named meanwhile; and there is a bound on how many are kept.
-func TestAlarms(t *testing.T) {
-	now, told := int64(0), 0
-	s := &Session{cfg: Config{Now: func() int64 { return now }, Report: func(n News) { told++ }}, verdict: make(chan detect.Verdict, 1)}
-	s.allClear(5) // of nothing
-	for _, step := range []struct {
-		at    int64
-		class detect.Class
-	}{{10, detect.ClassSpin}, {20, detect.ClassHard}, {30, ""}, {40, ""}, {50, detect.ClassSoft}} {
-		if now = step.at; step.class == "" {
-			s.allClear(now)
-		} else {
-			s.deliver(detect.Verdict{Class: step.class})
-		}
-	}
-	want := []Alarm{{detect.ClassSpin, 10, 30}, {detect.ClassSoft, 50, 0}}
-	if got := s.Alarms(); !slices.Equal(got, want) || told != 3 {
-		t.Errorf("alarms %+v, want %+v; %d verdicts were told, want 3", got, want, told)
-	}
-	if v := <-s.Verdict(); v.Class != detect.ClassSpin || v.TimeNS != 10 {
-		t.Errorf("the first verdict is %+v", v)
-	}
-	for now < 10_000 {
-		now++
-		s.allClear(now)
-		s.deliver(detect.Verdict{Class: detect.ClassSpin})
-	}
-	if n := len(s.Alarms()); n != MaxAlarms {
-		t.Errorf("%d alarms are kept", n)
 	}
 }
 
@@ -528,10 +413,10 @@ func TestLivelockOfHungGuest(t *testing.T) {
 				if x == nil {
 					return
 				}
-				x.mu.Lock()
-				suspect := x.suspect
-				x.mu.Unlock()
-				if suspect {
+				x.alarms.mu.Lock()
+				suspected := x.alarms.suspected
+				x.alarms.mu.Unlock()
+				if suspected {
 					once()
 					if !lasts { // the hang is over
 						g.mu.Lock()
@@ -543,14 +428,14 @@ func TestLivelockOfHungGuest(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		attached.mu.Lock()
-		attached.alarms, attached.alarmed = []Alarm{{Class: detect.ClassSpin, StartNS: 1}}, true
-		attached.mu.Unlock()
+		attached.alarms.mu.Lock()
+		attached.alarms.list, attached.alarms.active = []Alarm{{Class: detect.ClassSpin, StartNS: 1}}, true
+		attached.alarms.mu.Unlock()
 		s.Store(attached)
 		select {
 		case <-tried:
 		case <-time.After(10 * time.Second):
-			t.Fatal("the watchdog did not try whether it is the view")
+			t.Fatal("it was not tested whether it is the view")
 		}
 		if lasts {
 			select {

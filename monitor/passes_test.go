@@ -1,0 +1,155 @@
+package monitor
+
+import (
+	"testing"
+
+	"hangbench/monitor/detect"
+	"hangbench/monitor/driver"
+	"hangbench/monitor/trap"
+)
+
+// TestMayOpen: a shared trap stays closed until every vCPU has signalled, unless one
+// of them has used four times its budget or is alone.
+func TestMayOpen(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name  string
+		vcpus []vcpuBudget
+		want  bool
+	}{
+		{"alone and silent", []vcpuBudget{{used: DefaultPasses}}, true},
+		{"one is silent", []vcpuBudget{{used: DefaultPasses, signalled: true}, {}}, false},
+		{"the first is silent", []vcpuBudget{{}, {used: DefaultPasses, signalled: true}}, false},
+		{"both have signalled", []vcpuBudget{{used: DefaultPasses, signalled: true}, {used: 1, signalled: true}}, true},
+		{"one has used nearly too much", []vcpuBudget{{used: 4*DefaultPasses - 1, signalled: true}, {}}, false},
+		{"one has used too much", []vcpuBudget{{used: 4 * DefaultPasses, signalled: true}, {}}, true},
+		{"the silent one has used too much", []vcpuBudget{{signalled: true}, {used: 4 * DefaultPasses}}, true},
+	} {
+		b := &budget{passes: DefaultPasses, vcpus: tt.vcpus}
+		if got := b.mayOpen(); got != tt.want {
+			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestExpect: a vCPU from which no signal is expected keeps no shared trap closed, and
+// a signal is as good.
+func TestExpect(t *testing.T) {
+	t.Parallel()
+	b := newBudget(2, 0, 0)
+	for i, step := range []struct {
+		do   func()
+		want bool
+	}{
+		{func() {}, false},
+		{func() { b.signal(0) }, false},
+		{func() { b.expect(1, false) }, true},
+		{func() { b.expect(1, true) }, false},
+		{func() { b.signal(1) }, true},
+	} {
+		if step.do(); b.mayOpen() != step.want {
+			t.Errorf("step %d: %v, want %v", i, b.mayOpen(), step.want)
+		}
+	}
+}
+
+// TestExpectsSignal: no signal is expected of a vCPU that hangs, halts or is offline,
+// until it may signal again.
+func TestExpectsSignal(t *testing.T) {
+	t.Parallel()
+	var v vcpu
+	running := &driver.VCPUState{Online: true}
+	for i, tt := range []struct {
+		state *driver.VCPUState
+		queue *detect.RunQueue
+		want  bool
+	}{
+		{running, &detect.RunQueue{Switches: 100}, true},
+		{running, &detect.RunQueue{Switches: 101}, true},
+		{running, &detect.RunQueue{Switches: 101}, false}, // hangs
+		{running, nil, true},                              // not known
+		{running, &detect.RunQueue{Switches: 101}, false},
+		{running, &detect.RunQueue{Switches: 102}, true}, // goes on
+		{&driver.VCPUState{Online: true, Blocked: true}, &detect.RunQueue{Switches: 110}, false},
+		{&driver.VCPUState{}, &detect.RunQueue{Switches: 120}, false},
+		{running, &detect.RunQueue{Switches: 120}, false}, // just came back
+		{running, &detect.RunQueue{Switches: 3}, true},
+	} {
+		if got := v.expectsSignal(tt.state, tt.queue); got != tt.want {
+			t.Errorf("sample %d: %v, want %v", i, got, tt.want)
+		}
+	}
+}
+
+// TestCharge: stops that begin no pass use a sampling period up, the later the more
+// often that has happened. A new pass starts over.
+func TestCharge(t *testing.T) {
+	t.Parallel()
+	b := newBudget(2, 2, 4*trap.LongPass)
+	// period returns the number of stops until the period of vCPU 0 is used up.
+	period := func() (n int) {
+		b.newPeriod()
+		for n = 1; b.charge(0, false); n++ {
+			if n > 100*trap.LongPass {
+				t.Fatal("no end")
+			}
+		}
+		return n
+	}
+	for i, want := range []int{trap.LongPass, 2 * trap.LongPass, 4 * trap.LongPass, 4 * trap.LongPass} {
+		if n := period(); n != want {
+			t.Errorf("period %d ends after %d stops, want %d", i, n, want)
+		}
+	}
+	b.newPeriod()
+	if !b.charge(0, true) || b.charge(0, true) {
+		t.Error("a period does not have two passes")
+	}
+	if n := period(); n != trap.LongPass {
+		t.Errorf("after a pass began: %d stops, want %d", n, trap.LongPass)
+	}
+	// A pass that begins counts its own stops only.
+	b.newPeriod()
+	for range trap.LongPass - 1 {
+		b.charge(1, false)
+	}
+	b.charge(1, true)
+	for n := 1; b.charge(1, false); n++ {
+		if n > trap.LongPass {
+			t.Fatal("no end")
+		}
+		if n == trap.LongPass {
+			t.Errorf("a pass has more than %d stops after its first", n)
+		}
+	}
+	// What one vCPU uses costs another nothing, and passes beyond the budget stay used.
+	b.newPeriod()
+	for range 3 {
+		b.charge(0, true)
+	}
+	if !b.charge(1, true) {
+		t.Error("a vCPU pays for another")
+	}
+	for range 2 * trap.LongPass {
+		b.charge(0, false)
+	}
+	if got := b.vcpus[0].used; got != 3 {
+		t.Errorf("a long pass after 3 passes makes them %d", got)
+	}
+}
+
+// TestBudgetDefaults: a budget without numbers has the documented ones, and a
+// negative number of passes has no end.
+func TestBudgetDefaults(t *testing.T) {
+	t.Parallel()
+	b := newBudget(1, 0, 0)
+	if b.passes != DefaultPasses || b.maxStops != trap.DefaultMaxStops || b.vcpus[0].limit != trap.LongPass {
+		t.Errorf("%+v", b)
+	}
+	b = newBudget(1, -1, 0)
+	for range 10 * trap.LongPass {
+		if !b.charge(0, true) || !b.charge(0, false) {
+			t.Fatal("unlimited passes were used up")
+		}
+	}
+}
