@@ -5,6 +5,7 @@ import (
 
 	"hangbench/guests/beat"
 	"hangbench/scenarios/inject"
+	"hangbench/scenarios/sign"
 )
 
 const (
@@ -75,7 +76,7 @@ func controls() []Scenario {
 			Summary:   "no fault; the disk takes a second for each request for a while",
 			Workload:  beat.Disk,
 			Disturb:   inject.SlowDisk(slowRequest),
-			Sign:      Slow,
+			Sign:      sign.Slow{},
 			Disturbed: long,
 		},
 		{
@@ -83,7 +84,7 @@ func controls() []Scenario {
 			Summary:   "no fault; a fork bomb runs for a while in a control group that may have few processes",
 			Workload:  beat.Busy,
 			Disturb:   inject.Asked("limited fork bomb", beat.Limited, beat.Kill),
-			Sign:      Slow,
+			Sign:      sign.Slow{},
 			Disturbed: long,
 		},
 		{
@@ -91,7 +92,7 @@ func controls() []Scenario {
 			Summary:   "no fault; the guest is paused from outside for a while",
 			Workload:  beat.Idle,
 			Disturb:   inject.Paused(),
-			Sign:      Silent,
+			Sign:      sign.Silent{},
 			Disturbed: disturbed,
 		},
 		{
@@ -99,7 +100,7 @@ func controls() []Scenario {
 			Summary:   "no fault; a task of every vCPU is stopped by a signal for a while",
 			Workload:  beat.Sleeper,
 			Disturb:   inject.Asked("tasks stopped", beat.Stop, beat.Continue),
-			Sign:      Stuck,
+			Sign:      sign.Stuck{},
 			Disturbed: disturbed,
 		},
 		{

@@ -3,6 +3,7 @@ package scenarios
 import (
 	"hangbench/guests/beat"
 	"hangbench/scenarios/inject"
+	"hangbench/scenarios/sign"
 )
 
 // cdevLock and superLock are where the kernel releases two plain spinlocks: chrdev_open
@@ -21,7 +22,7 @@ func faults() []Scenario {
 			Workload: beat.Idle,
 			Class:    "spin",
 			Fault:    inject.HoldRWLock("tasklist_lock"),
-			Sign:     Silent, VCPUs: Every,
+			Sign:     sign.Silent{VCPUs: sign.Every},
 		},
 		{
 			ID:       "spinlock-deadlock-partial",
@@ -29,7 +30,7 @@ func faults() []Scenario {
 			Workload: beat.Files,
 			Class:    "spin",
 			Fault:    inject.HoldRWLock("file_systems_lock"),
-			Sign:     Silent, VCPUs: OnlyLast, MinVCPUs: 2,
+			Sign:     sign.Silent{VCPUs: sign.OnlyLast}, MinVCPUs: 2,
 		},
 		{
 			ID:       "spinlock-devices",
@@ -37,7 +38,7 @@ func faults() []Scenario {
 			Workload: beat.Devices,
 			Class:    "spin",
 			Fault:    inject.HoldSpinLock("cdev_lock"),
-			Sign:     Silent, VCPUs: Every,
+			Sign:     sign.Silent{VCPUs: sign.Every},
 		},
 		{
 			ID:       "spinlock-forks",
@@ -45,7 +46,7 @@ func faults() []Scenario {
 			Workload: beat.Forks,
 			Class:    "hard",
 			Fault:    inject.HoldSpinLock("pidmap_lock"),
-			Sign:     Silent, VCPUs: Every,
+			Sign:     sign.Silent{VCPUs: sign.Every},
 		},
 		{
 			ID:       "spinlock-tick",
@@ -53,7 +54,7 @@ func faults() []Scenario {
 			Workload: beat.Idle,
 			Class:    "hard",
 			Fault:    inject.HoldSpinLock("jiffies_lock"),
-			Sign:     Silent, VCPUs: First,
+			Sign:     sign.Silent{VCPUs: sign.First},
 		},
 		{
 			ID:       "spinlock-abba",
@@ -61,7 +62,7 @@ func faults() []Scenario {
 			Workload: beat.Crossed,
 			Class:    "spin",
 			Fault:    inject.ForgetUnlock(cdevLock, superLock),
-			Sign:     Silent, VCPUs: Every, MinVCPUs: 2,
+			Sign:     sign.Silent{VCPUs: sign.Every}, MinVCPUs: 2,
 		},
 		{
 			ID:       "missing-unlock",
@@ -69,7 +70,7 @@ func faults() []Scenario {
 			Workload: beat.Devices,
 			Class:    "spin",
 			Fault:    inject.ForgetUnlock(cdevLock),
-			Sign:     Silent, VCPUs: Every,
+			Sign:     sign.Silent{VCPUs: sign.Every},
 		},
 		{
 			ID:       "irq-restore-lost",
@@ -77,7 +78,7 @@ func faults() []Scenario {
 			Workload: beat.Kernel,
 			Class:    "hard",
 			Fault:    inject.LoseInterrupts("chacha_block_generic"),
-			Sign:     Silent, VCPUs: OnlyLast,
+			Sign:     sign.Silent{VCPUs: sign.OnlyLast},
 		},
 		{
 			// With one vCPU the kernel has no paravirtual spinlocks, and the waiter spins
@@ -87,7 +88,7 @@ func faults() []Scenario {
 			Workload: beat.Idle,
 			Class:    "hard",
 			Fault:    inject.HoldRunQueue(0),
-			Sign:     Silent, VCPUs: First,
+			Sign:     sign.Silent{VCPUs: sign.First},
 		},
 		{
 			ID:       "hard-lockup",
@@ -95,7 +96,7 @@ func faults() []Scenario {
 			Workload: beat.Idle,
 			Class:    "hard",
 			Fault:    inject.MaskedLoopIn("kernel_wait4"),
-			Sign:     Silent, VCPUs: Every,
+			Sign:     sign.Silent{VCPUs: sign.Every},
 		},
 		{
 			ID:       "hard-lockup-partial",
@@ -103,7 +104,7 @@ func faults() []Scenario {
 			Workload: beat.Files,
 			Class:    "hard",
 			Fault:    inject.MaskedLoopIn("filesystems_proc_show"),
-			Sign:     Silent, VCPUs: OnlyLast, MinVCPUs: 2,
+			Sign:     sign.Silent{VCPUs: sign.OnlyLast}, MinVCPUs: 2,
 		},
 		{
 			ID:       "soft-lockup",
@@ -111,7 +112,7 @@ func faults() []Scenario {
 			Workload: beat.Idle,
 			Class:    "soft",
 			Fault:    inject.LoopIn("kernel_wait4"),
-			Sign:     Silent, VCPUs: Every,
+			Sign:     sign.Silent{VCPUs: sign.Every},
 		},
 		{
 			ID:       "soft-lockup-partial",
@@ -119,7 +120,7 @@ func faults() []Scenario {
 			Workload: beat.Files,
 			Class:    "soft",
 			Fault:    inject.LoopIn("filesystems_proc_show"),
-			Sign:     Silent, VCPUs: OnlyLast, MinVCPUs: 2,
+			Sign:     sign.Silent{VCPUs: sign.OnlyLast}, MinVCPUs: 2,
 		},
 		{
 			ID:       "mutex-deadlock",
@@ -127,7 +128,7 @@ func faults() []Scenario {
 			Workload: beat.Mutex,
 			Class:    "blocked",
 			Fault:    inject.HoldMutex("rtnl_mutex", beat.Pass),
-			Sign:     Stuck,
+			Sign:     sign.Stuck{},
 		},
 		{
 			ID:       "fork-bomb",
@@ -135,7 +136,7 @@ func faults() []Scenario {
 			Workload: beat.Busy,
 			Class:    "forkstorm",
 			Fault:    inject.Asked("fork bomb", beat.Bomb, beat.Kill),
-			Sign:     Slow,
+			Sign:     sign.Slow{},
 		},
 		{
 			ID:       "io-stall",
@@ -143,7 +144,7 @@ func faults() []Scenario {
 			Workload: beat.Disk,
 			Class:    "io",
 			Fault:    inject.StallDisk(),
-			Sign:     Stuck,
+			Sign:     sign.Stuck{},
 		},
 		{
 			ID:       "memory-thrash",
@@ -151,7 +152,7 @@ func faults() []Scenario {
 			Workload: beat.Pages,
 			Class:    "thrash",
 			Fault:    inject.Asked("memory locked", beat.Thrash, beat.Kill),
-			Sign:     Slow,
+			Sign:     sign.Slow{},
 		},
 		{
 			ID:       "lost-timer",
@@ -159,7 +160,7 @@ func faults() []Scenario {
 			Workload: beat.Idle,
 			Class:    "stopped",
 			Fault:    inject.LoseTimer("xen_vcpuop_set_next_event"),
-			Sign:     Silent, VCPUs: Every, Final: true,
+			Sign:     sign.Silent{VCPUs: sign.Every}, Final: true,
 		},
 		{
 			ID:       "panic",
@@ -167,7 +168,7 @@ func faults() []Scenario {
 			Workload: beat.Idle,
 			Class:    "panic",
 			Fault:    inject.CrashIn("kernel_wait4"),
-			Sign:     Ended, Final: true,
+			Sign:     sign.Ended{}, Final: true,
 		},
 		{
 			ID:       "monitor-livelock",
@@ -175,7 +176,7 @@ func faults() []Scenario {
 			Workload: beat.Busy,
 			Class:    "monitor-livelock",
 			Fault:    inject.Mishandled(),
-			Sign:     Held, OfMonitor: true,
+			Sign:     sign.Held{}, OfMonitor: true,
 		},
 		{
 			ID:       "panic-loop",
@@ -183,7 +184,7 @@ func faults() []Scenario {
 			Workload: beat.Idle,
 			Class:    "panic",
 			Fault:    inject.PanicLoop("kernel_wait4", "xen_panic_event"),
-			Sign:     Silent, VCPUs: Every, Final: true,
+			Sign:     sign.Silent{VCPUs: sign.Every}, Final: true,
 		},
 		{
 			ID:       "panic-reboot",
@@ -191,7 +192,7 @@ func faults() []Scenario {
 			Workload: beat.Idle,
 			Class:    "panic",
 			Fault:    inject.PanicReboot("kernel_wait4", "xen_panic_event"),
-			Sign:     Ended, Final: true,
+			Sign:     sign.Ended{}, Final: true,
 		},
 	}
 }

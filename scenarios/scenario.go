@@ -9,66 +9,34 @@ import (
 	"hangbench/guests/beat"
 	"hangbench/guests/stress"
 	"hangbench/scenarios/inject"
+	"hangbench/scenarios/sign"
 )
 
-// Sign is how a guest shows by itself, to its own heartbeat and work counters,
-// that a fault has taken.
-type Sign string
-
-const (
-	// Silent: the heartbeat of the vCPUs in question stands still.
-	Silent Sign = "silent"
-	// Stuck: no unit of the workload's work is finished any more. Heartbeats may
-	// go on.
-	Stuck Sign = "stuck"
-	// Slow: the workload's work falls below a tenth of what it was; below half, of a
-	// disturbance or a bounded fault.
-	Slow Sign = "slow"
-	// Ended: the guest ends itself, and its heartbeat with it.
-	Ended Sign = "ended"
-	// Held: the workload's work stands still for a while and goes on by itself: the
-	// monitor that held the guest up has let go of it.
-	Held Sign = "held"
-)
-
-// VCPUs says which vCPUs a fault is to stop.
-type VCPUs string
-
-const (
-	// Every vCPU stops.
-	Every VCPUs = "every"
-	// First: vCPU 0 stops; others may wait for it sooner or later.
-	First VCPUs = "first"
-	// OnlyLast stops, the others go on.
-	OnlyLast VCPUs = "only-last"
-)
-
-// Scenario is one thing to try.
+// Scenario is one thing to try: a fault, or a control without one.
 type Scenario struct {
 	ID      string
 	Summary string // one line for people
 	// Workload runs from before the monitor attaches until after it detaches.
 	Workload beat.Workload
-	// Stress is a workload that is measured with and without the monitor, by a control
-	// that does nothing else; stress.None of all others.
+	// Stress is a workload that is measured with and without the monitor. Only controls
+	// that do nothing else have one; the others have stress.None.
 	Stress stress.Workload
-	// Class is the class of the verdict that is right; empty for a control.
+	// Class is the class of the right verdict. It is empty for a control.
 	Class string
-	// Fault brings the fault in; nil for a control.
+	// Fault brings the fault in. It is nil for a control.
 	Fault inject.Fault
-	// Sign is the fault's ground truth, VCPUs whose heartbeat it is about if it is
-	// Silent. Of a control, the sign that Disturb has.
-	Sign  Sign
-	VCPUs VCPUs
-	// Final says that there is no way back from the fault.
+	// Sign is how the guest shows the fault by its own counters; of a control, how it
+	// shows Disturb. It is nil if there is nothing to show.
+	Sign sign.Sign
+	// Final: the fault cannot be removed.
 	Final bool
-	// OfMonitor says that the fault is the monitor's own. Only a mechanism whose
-	// answers must lift its trap (monitor.Mechanism.Lifts) can have it.
+	// OfMonitor: the fault is the monitor's own. It can be tried only with a mechanism
+	// whose answers must open its trap (monitor.Mechanism.Lifts).
 	OfMonitor bool
-	// MinVCPUs is how many vCPUs the guest must have; 0 means one.
+	// MinVCPUs is how many vCPUs the guest must have. 0 means one.
 	MinVCPUs int
-	// Disturb does something to the guest of a control that is no hang, however
-	// much it looks like one, for so long as Disturbed says.
+	// Disturb does something to the guest of a control that looks like a hang and is
+	// none, for the time Disturbed.
 	Disturb   inject.Fault
 	Disturbed time.Duration
 }
@@ -76,7 +44,10 @@ type Scenario struct {
 // Control reports whether the scenario has no fault.
 func (s Scenario) Control() bool { return s.Fault == nil }
 
-// Programs is the set of programs that the guest must have; empty for none.
+// Measures reports whether the scenario measures what a workload gets done.
+func (s Scenario) Measures() bool { return s.Stress.Known() }
+
+// Programs is the set of programs that the guest must have. It is empty for none.
 func (s Scenario) Programs() string {
 	if s.Stress.Stressor() == "" {
 		return ""
@@ -84,8 +55,8 @@ func (s Scenario) Programs() string {
 	return stress.Set
 }
 
-// Lasting says why the fault cannot be undone after a time of one's choice; it
-// is empty if it can.
+// Lasting says why the fault cannot be removed after a chosen time. It is empty if it
+// can.
 func (s Scenario) Lasting() string {
 	switch {
 	case s.Control():
@@ -98,8 +69,11 @@ func (s Scenario) Lasting() string {
 	return ""
 }
 
-// Partial reports whether the fault leaves some vCPUs alone.
-func (s Scenario) Partial() bool { return s.VCPUs == OnlyLast }
+// Partial reports whether the fault must leave all vCPUs but one alone.
+func (s Scenario) Partial() bool {
+	silent, ok := s.Sign.(sign.Silent)
+	return ok && silent.VCPUs == sign.OnlyLast
+}
 
 // All returns every scenario, in the order in which tables list them.
 func All() []Scenario { return slices.Concat(faults(), controls(), workloads()) }

@@ -7,10 +7,12 @@ import (
 	"hangbench/guests/beat"
 	"hangbench/guests/stress"
 	"hangbench/scenarios/inject"
+	"hangbench/scenarios/sign"
 )
 
 // TestAll: what tables, suites and trials rely on holds for every scenario.
 func TestAll(t *testing.T) {
+	t.Parallel()
 	seen := map[string]bool{}
 	id := regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 	for _, s := range All() {
@@ -28,17 +30,26 @@ func TestAll(t *testing.T) {
 			t.Errorf("%s: the summary has %d letters, want 1 to 120", s.ID, len(s.Summary))
 		}
 		if s.Control() {
-			if s.Class != "" || s.Final || s.Disturb == nil && s.Sign != "" || (s.Disturb == nil) != (s.Disturbed == 0) {
+			if s.Class != "" || s.Final || s.Disturb == nil && s.Sign != nil || (s.Disturb == nil) != (s.Disturbed == 0) {
 				t.Errorf("control %s has what only faults have, or a sign without a disturbance: %+v", s.ID, s)
 			}
-		} else if s.Class == "" || s.Sign == "" || s.Disturb != nil {
+			if _, ok := s.Sign.(sign.Disturbance); s.Sign != nil && !ok {
+				t.Errorf("control %s: the sign %s cannot be told of a disturbance", s.ID, s.Sign)
+			}
+		} else if s.Class == "" || s.Sign == nil || s.Disturb != nil {
 			t.Errorf("fault %s lacks class or sign, or disturbs too: %+v", s.ID, s)
 		}
-		if (s.Sign == Silent && !s.Control()) != (s.VCPUs != "") {
-			t.Errorf("%s: sign %q is not about vCPUs %q", s.ID, s.Sign, s.VCPUs)
+		if _, ok := s.Sign.(sign.Bounded); !ok && s.Lasting() == "" {
+			t.Errorf("%s can be bounded, and its sign %s cannot be told then", s.ID, s.Sign)
 		}
-		if (s.Sign == Stuck || s.Sign == Slow) && !s.Workload.Works() {
+		if silent, ok := s.Sign.(sign.Silent); ok && !s.Control() && silent.VCPUs == "" {
+			t.Errorf("%s does not say which vCPUs fall silent", s.ID)
+		}
+		if (s.Sign == sign.Stuck{} || s.Sign == sign.Slow{} || s.Sign == sign.Held{}) && !s.Workload.Works() {
 			t.Errorf("%s shows by work, and its workload %s does none", s.ID, s.Workload)
+		}
+		if (s.Sign == sign.Ended{}) && !s.Final {
+			t.Errorf("%s: a guest that has ended does not come back", s.ID)
 		}
 		if s.Stress != stress.None && (!s.Control() || s.Disturb != nil || s.Workload != beat.Idle || !s.Stress.Known() || (s.Programs() == "") != (s.Stress == stress.Null)) {
 			t.Errorf("%s measures %s beside something else, or without its program: %+v", s.ID, s.Stress, s)
@@ -68,9 +79,10 @@ func (noSymbols) VCPUs() int                         { return 1 }
 // TestPlaces: a fault that is brought into the kernel asks it for a symbol, and
 // says which is missing.
 func TestPlaces(t *testing.T) {
+	t.Parallel()
 	n := 0
 	for _, s := range All() {
-		if s.Control() || s.Sign == Slow || s.OfMonitor || s.ID == "io-stall" {
+		if s.Control() || (s.Sign == sign.Slow{}) || s.OfMonitor || s.ID == "io-stall" {
 			continue
 		}
 		n++

@@ -59,8 +59,8 @@ func (a *group) detachBeside() error {
 	return err
 }
 
-// neighbourAlarms are the alarms about neighbours.
-func (a *group) neighbourAlarms() []monitor.Alarm {
+// NeighbourAlarms are the alarms about neighbours.
+func (a *group) NeighbourAlarms() []monitor.Alarm {
 	var alarms []monitor.Alarm
 	for _, s := range a.beside {
 		alarms = append(alarms, s.Alarms()...)

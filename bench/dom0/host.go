@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"hangbench/bench/observe"
 	"hangbench/bench/plan"
 	"hangbench/bench/trial"
 	xc "hangbench/cgo/xenctrl"
@@ -20,7 +21,6 @@ import (
 	"hangbench/guests/lab/place"
 	"hangbench/guests/watchdog"
 	"hangbench/guests/xl"
-	"hangbench/monitor"
 	"hangbench/monitor/detect"
 	"hangbench/monitor/driver"
 	vmidriver "hangbench/monitor/driver/libvmi"
@@ -329,18 +329,17 @@ func (g *Guest) Run(ctx context.Context, p plan.Trial, taken *Recording) (result
 	case p.Baselines != string(watchdog.Off) || !errors.Is(err, os.ErrNotExist):
 		return results.Trial{}, err
 	}
-	var last *group
-	rec, err := trial.Run(ctx, p, trial.Env{
-		Host: e, Guest: e, Log: e,
-		Attach: func(m trap.Mechanism, t detect.Thresholds, sample time.Duration) (trial.Watcher, error) {
-			var err error
-			if last, err = g.attachGroup(m, t, sample, e.record()); err != nil {
-				return nil, err
-			}
-			return last, nil
-		},
-		NeighbourAlarms: func() []monitor.Alarm { return last.neighbourAlarms() },
-	})
+	env := trial.Env{Host: e, Guest: e, Log: e, Beside: observe.Watchdogs(watchdog.Setting(p.Baselines))}
+	m, err := trap.Find(p.Mechanism)
+	if err != nil {
+		return results.Trial{}, err
+	}
+	if m.Watches() {
+		env.Watcher = &observe.Monitor{Open: func(t detect.Thresholds, sample time.Duration) (observe.Session, error) {
+			return g.attachGroup(m, t, sample, e.record())
+		}}
+	}
+	rec, err := trial.Run(ctx, p, env)
 	if err != nil || c == nil {
 		return rec, err
 	}

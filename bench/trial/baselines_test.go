@@ -1,4 +1,4 @@
-package trial
+package trial_test
 
 import (
 	"errors"
@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"hangbench/bench/trial"
 	"hangbench/guests/beat"
 	"hangbench/guests/watchdog"
 	"hangbench/results"
@@ -29,6 +30,9 @@ type kernelLog struct {
 	armedAt int64
 	endsAt  time.Duration // when Xen ends the guest, after the fault
 }
+
+// armPoll is how often Linux.Attach reads the console.
+const armPoll = 2 * time.Millisecond
 
 const booted = -77_000_000_000 // when the guest's log began, on the trial's clock
 
@@ -91,7 +95,7 @@ func runBaselines(t *testing.T, scenario, mechanism string, s watchdog.Setting, 
 	p := job(scenario, mechanism)
 	p.Baselines = string(s)
 	w.console = k.read
-	rec, err := Run(t.Context(), p, w.env())
+	rec, err := w.run(t.Context(), p)
 	if err == nil {
 		if err := rec.Validate(); err != nil {
 			t.Errorf("the record cannot be stored: %v", err)
@@ -141,7 +145,7 @@ func TestBaselineReports(t *testing.T) {
 	}
 	// It stayed for the one that did not report, and no longer.
 	window, _ := watchdog.Window(watchdog.SoftLockup, 10*time.Second, true)
-	if stay := time.Duration(w.liftedAt - w.faulted); stay < window.To || stay > window.To+2*slowPoll {
+	if stay := time.Duration(w.liftedAt - w.faulted); stay < window.To || stay > window.To+2*trial.SlowPoll {
 		t.Errorf("the fault was lifted after %v, want %v", stay, window.To)
 	}
 	if rec.Baselines.WatchedNS < int64(window.To) || rec.Baselines.Setting != "default" {
@@ -163,7 +167,7 @@ func TestBaselinesEnd(t *testing.T) {
 	if err != nil || rec.Outcome != results.Missed {
 		t.Fatalf("outcome %s %q (%v)", rec.Outcome, rec.Reason, err)
 	}
-	if stay := time.Duration(w.liftedAt - w.faulted); stay < 4*time.Second || stay > 4*time.Second+2*slowPoll {
+	if stay := time.Duration(w.liftedAt - w.faulted); stay < 4*time.Second || stay > 4*time.Second+2*trial.SlowPoll {
 		t.Errorf("the fault was lifted after %v", stay)
 	}
 	if w.asked[0] != beat.QuickWatchdogs {
@@ -221,7 +225,7 @@ func TestXenEndsGuest(t *testing.T) {
 			t.Fatalf("%s: outcome %s %q (%v)", mechanism, rec.Outcome, rec.Reason, err)
 		}
 		x := detector(t, rec, watchdog.Xen)
-		if !x.Detected || *x.DetectNS < 17e9 || *x.DetectNS > 17e9+2*int64(slowPoll) || x.ThresholdNS != 30e9 {
+		if !x.Detected || *x.DetectNS < 17e9 || *x.DetectNS > 17e9+2*int64(trial.SlowPoll) || x.ThresholdNS != 30e9 {
 			t.Errorf("%s: Xen's watchdog: %+v", mechanism, x)
 		}
 		if rec.Recovered != nil {

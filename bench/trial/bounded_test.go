@@ -1,4 +1,4 @@
-package trial
+package trial_test
 
 import (
 	"reflect"
@@ -47,7 +47,7 @@ func TestBounded(t *testing.T) {
 			}
 			p := job(tc.scenario, "exec-step")
 			p.BoundedMS, p.Guest.VCPUs = tc.ms, w.cpus
-			rec, err := Run(t.Context(), p, w.env())
+			rec, err := w.run(t.Context(), p)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -78,7 +78,7 @@ func TestUnbounded(t *testing.T) {
 	for _, id := range []string{idle, "panic"} {
 		p := job(id, "exec-step")
 		p.BoundedMS = 500
-		if _, err := Run(t.Context(), p, newWorld(t).env()); err == nil || !strings.Contains(err.Error(), "cannot be bounded") {
+		if _, err := newWorld(t).run(t.Context(), p); err == nil || !strings.Contains(err.Error(), "cannot be bounded") {
 			t.Errorf("%s: %v", id, err)
 		}
 	}
@@ -90,7 +90,7 @@ func TestSlowDisturbance(t *testing.T) {
 		for pace, want := range map[float64]results.Outcome{20: results.Clean, 1: results.Invalid} {
 			w := newWorld(t)
 			w.pace = pace
-			rec, err := Run(t.Context(), job(id, "exec-step"), w.env())
+			rec, err := w.run(t.Context(), job(id, "exec-step"))
 			if err != nil {
 				t.Fatal(err)
 			}

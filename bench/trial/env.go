@@ -5,8 +5,6 @@ import (
 	"time"
 
 	"hangbench/guests/beat"
-	"hangbench/monitor"
-	"hangbench/monitor/detect"
 	"hangbench/monitor/trap"
 	"hangbench/scenarios/inject"
 )
@@ -16,12 +14,14 @@ import (
 type Env struct {
 	Host  Host
 	Guest Guest
-	// Attach starts a monitor with the mechanism. It is not called for none.
-	Attach func(trap.Mechanism, detect.Thresholds, time.Duration) (Watcher, error)
-	// NeighbourAlarms are the alarms about neighbours of the guest, which are healthy,
-	// of the monitor that was detached last; nil if there are no neighbours.
-	NeighbourAlarms func() []monitor.Alarm
-	Log             Log
+	// Watcher is the observer whose first report is the trial's verdict and ends the
+	// trial. It is attached for the monitored windows only. It is nil in a trial of
+	// mechanism none.
+	Watcher Observer
+	// Beside are observers that watch for the whole trial, in the windows with the
+	// Watcher and in those without. Their reports are recorded and do not end the trial.
+	Beside []Observer
+	Log    Log
 }
 
 // Clock is the one clock of a trial: dom0's monotonic clock. In the lab it is virtual.

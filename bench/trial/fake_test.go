@@ -1,4 +1,4 @@
-package trial
+package trial_test
 
 import (
 	"context"
@@ -9,13 +9,16 @@ import (
 	"time"
 	"unsafe"
 
+	"hangbench/bench/observe"
+	"hangbench/bench/plan"
+	"hangbench/bench/trial"
 	"hangbench/guests/beat"
+	"hangbench/guests/watchdog"
 	"hangbench/monitor"
 	"hangbench/monitor/detect"
 	"hangbench/monitor/trap"
+	"hangbench/results"
 )
-
-var _ Watcher = (*monitor.Session)(nil)
 
 const (
 	lockVA = 0xffffffff82005000
@@ -76,7 +79,7 @@ type world struct {
 	detachErr                                         error
 	counters                                          monitor.Counters
 	signals                                           uint64
-	violations                                        Violations
+	violations                                        trial.Violations
 
 	// How the host is to fail.
 	noSymbol                              bool
@@ -122,11 +125,12 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-func (w *world) env() Env {
-	return Env{
-		Host: w, Guest: w, Log: w,
-		Attach: func(m trap.Mechanism, t detect.Thresholds, sample time.Duration) (Watcher, error) {
-			w.call("attach %s spin=%v sample=%v", m.Name, t.Spin, sample)
+// env is the surroundings of a trial of p.
+func (w *world) env(p plan.Trial) trial.Env {
+	env := trial.Env{Host: w, Guest: w, Log: w, Beside: observe.Watchdogs(watchdog.Setting(p.Baselines))}
+	if p.Mechanism != "none" {
+		env.Watcher = &observe.Monitor{Open: func(t detect.Thresholds, sample time.Duration) (observe.Session, error) {
+			w.call("attach %s spin=%v sample=%v", p.Mechanism, t.Spin, sample)
 			if w.attachErr != nil {
 				return nil, w.attachErr
 			}
@@ -135,10 +139,17 @@ func (w *world) env() Env {
 				w.done, w.ended = make(chan struct{}), false
 			}
 			return w, nil
-		},
-		NeighbourAlarms: func() []monitor.Alarm { return w.neighbourAlarms },
+		}}
 	}
+	return env
 }
+
+// run runs a trial in the world.
+func (w *world) run(ctx context.Context, p plan.Trial) (results.Trial, error) {
+	return trial.Run(ctx, p, w.env(p))
+}
+
+func (w *world) call(format string, a ...any) { w.calls = append(w.calls, fmt.Sprintf(format, a...)) }
 
 // The control domain.
 
@@ -147,7 +158,7 @@ func (w *world) Kind() string { return "lab" }
 // CPUTime says that the control domain uses a hundredth of a CPU.
 func (w *world) CPUTime() (int64, error) { return w.now / 100, w.cpuTimeErr }
 
-func (w *world) Trace(trap.Mechanism) (Tracer, error) {
+func (w *world) Trace(trap.Mechanism) (trial.Tracer, error) {
 	w.call("trace")
 	return tracer{w}, w.traceErr
 }
@@ -159,8 +170,6 @@ func (w *world) Now() int64 { return w.now }
 func (w *world) Progress(stage string) { w.stages = append(w.stages, stage) }
 func (w *world) Injected(t0 int64)     { w.toldT0 = append(w.toldT0, t0) }
 func (w *world) Lifted(at int64)       { w.toldLifted = append(w.toldLifted, at) }
-
-func (w *world) call(format string, a ...any) { w.calls = append(w.calls, fmt.Sprintf(format, a...)) }
 
 // hung reports whether the guest stands still.
 func (w *world) hung() bool {
@@ -244,8 +253,9 @@ func (w *world) watch() {
 		return since != 0 && after != never && w.now >= since+int64(after)
 	}
 	alarm := func(at int64) {
+		at -= int64(w.late)
 		w.alarms = append(w.alarms, monitor.Alarm{Class: w.class, StartNS: at})
-		w.verdict <- detect.Verdict{TimeNS: at - int64(w.late), Class: w.class, Scope: detect.Full, VCPUs: []int{0}, Evidence: []string{"vCPU 0: made up"}}
+		w.verdict <- detect.Verdict{TimeNS: at, Class: w.class, Scope: detect.Full, VCPUs: []int{0}, Evidence: []string{"vCPU 0: made up"}}
 	}
 	if !w.watching {
 		return
@@ -283,7 +293,9 @@ func (w *world) Verdict() <-chan detect.Verdict { return w.verdict }
 func (w *world) Done() <-chan struct{}          { return w.done }
 func (w *world) Signals() uint64                { return w.signals }
 func (w *world) Undecided() []string            { return []string{"vCPU 0: undecided"} }
-func (w *world) Alarms() []monitor.Alarm        { return w.alarms }
+func (w *world) Alarms() []monitor.Alarm        { return slices.Clone(w.alarms) }
+
+func (w *world) NeighbourAlarms() []monitor.Alarm { return w.neighbourAlarms }
 
 func (w *world) Mishandle(on bool) error {
 	w.call("mishandle %v", on)
@@ -304,15 +316,15 @@ func (w *world) Detach() (monitor.Counters, error) {
 
 type tracer struct{ w *world }
 
-func (t tracer) Stop() (Violations, error) {
+func (t tracer) Stop() (trial.Violations, error) {
 	t.w.call("stop trace")
 	return t.w.violations, t.w.stopErr
 }
 
 // The guest and its kernel.
 
-func (w *world) Facts() Facts {
-	return Facts{Name: "guest", Domid: 7, Release: "6.12-test", CPUs: w.cpus}
+func (w *world) Facts() trial.Facts {
+	return trial.Facts{Name: "guest", Domid: 7, Release: "6.12-test", CPUs: w.cpus}
 }
 func (w *world) Page() *beat.Page         { return w.page }
 func (w *world) Ended() (string, error)   { return w.how, w.endErr }

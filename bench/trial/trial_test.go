@@ -1,4 +1,4 @@
-package trial
+package trial_test
 
 import (
 	"context"
@@ -12,11 +12,13 @@ import (
 	"time"
 
 	"hangbench/bench/plan"
+	"hangbench/bench/trial"
 	"hangbench/guests/beat"
 	"hangbench/monitor"
 	"hangbench/monitor/detect"
 	"hangbench/results"
 	"hangbench/scenarios/inject"
+	"hangbench/scenarios/sign"
 	"hangbench/scenarios/suites"
 )
 
@@ -30,7 +32,7 @@ func job(scenario, mechanism string) plan.Trial {
 	return plan.Trial{
 		Suite: "test", Index: 3, Block: 1, Scenario: scenario, Mechanism: mechanism, Driver: "xenctrl",
 		Guest:  suites.Guest{Kernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 160, Boot: suites.Distro},
-		Timing: suites.DefaultTiming(), Seed: 7*uint64(phase) + 123_456_789,
+		Timing: suites.DefaultTiming(), Seed: 7*uint64(trial.Phase) + 123_456_789,
 	}
 }
 
@@ -120,13 +122,13 @@ func TestRun(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			w := newWorld(t)
-			w.violations = Violations{Trapped: 90, Lazy: 4, MMIO: 3, Superpage: 2, Residual: 1, Lost: 5}
+			w.violations = trial.Violations{Trapped: 90, Lazy: 4, MMIO: 3, Superpage: 2, Residual: 1, Lost: 5}
 			w.counters = monitor.Counters{Accesses: 80, Steps: 81, RingFull: 2}
 			if tc.set != nil {
 				tc.set(w)
 			}
 			p := job(tc.scenario, tc.mechanism)
-			rec, err := Run(t.Context(), p, w.env())
+			rec, err := w.run(t.Context(), p)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -190,15 +192,15 @@ func TestTimes(t *testing.T) {
 	}{
 		{0, 2500 * time.Millisecond},
 		{1, 2500*time.Millisecond + 1},
-		{uint64(phase) - 1, 2900*time.Millisecond - 1},
-		{uint64(phase), 2500 * time.Millisecond},
-		{1<<64 - 1, 2500*time.Millisecond + time.Duration((1<<64-1)%uint64(phase))},
+		{uint64(trial.Phase) - 1, 2900*time.Millisecond - 1},
+		{uint64(trial.Phase), 2500 * time.Millisecond},
+		{1<<64 - 1, 2500*time.Millisecond + time.Duration((1<<64-1)%uint64(trial.Phase))},
 	} {
 		w := newWorld(t)
 		w.alarmAfterFault = time.Second
 		p := job(deadlock, "exec-step")
 		p.Seed = tc.seed
-		rec, err := Run(t.Context(), p, w.env())
+		rec, err := w.run(t.Context(), p)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -207,7 +209,7 @@ func TestTimes(t *testing.T) {
 		}
 		// The fault stays until the silence is beyond doubt, though the verdict
 		// came before.
-		if got := time.Duration(w.liftedAt - w.faulted); got < silent*beat.Period || got > silent*beat.Period+2*poll {
+		if got := time.Duration(w.liftedAt - w.faulted); got < 6*beat.Period || got > 6*beat.Period+2*sign.Poll {
 			t.Errorf("seed %d: the fault was lifted after %v", tc.seed, got)
 		}
 		if rec.HangNS == nil || *rec.HangNS != 0 {
@@ -228,7 +230,7 @@ func TestFalseAlarmGoesOn(t *testing.T) {
 	for _, calm := range []time.Duration{never, 400 * time.Millisecond} {
 		w := newWorld(t)
 		w.alarmAfterAttach, w.calmAfterAlarm = 300*time.Millisecond, calm
-		rec, err := Run(t.Context(), job(idle, "exec-step"), w.env())
+		rec, err := w.run(t.Context(), job(idle, "exec-step"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -240,7 +242,7 @@ func TestFalseAlarmGoesOn(t *testing.T) {
 		if a.Class != "spin" || a.StartNS != 300e6 {
 			t.Errorf("calm after %v: alarm %+v", calm, a)
 		}
-		if ends := a.EndNS != nil; ends != (calm != never) || ends && (*a.EndNS < a.StartNS+int64(calm) || *a.EndNS > a.StartNS+int64(calm+poll)) {
+		if ends := a.EndNS != nil; ends != (calm != never) || ends && (*a.EndNS < a.StartNS+int64(calm) || *a.EndNS > a.StartNS+int64(calm+sign.Poll)) {
 			t.Errorf("calm after %v: alarm %+v", calm, a)
 		}
 		if rec.Guest.ProgressRatio == nil {
@@ -257,11 +259,11 @@ func TestEarlyAlarmEndsTrial(t *testing.T) {
 	for _, after := range []time.Duration{300 * time.Millisecond, 2300 * time.Millisecond} {
 		w := newWorld(t)
 		w.alarmAfterAttach = after
-		rec, err := Run(t.Context(), job(deadlock, "exec-step"), w.env())
+		rec, err := w.run(t.Context(), job(deadlock, "exec-step"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := time.Duration(rec.WindowNS); got < after || got > after+poll || rec.Outcome != results.FalseAlarm || w.faulted != 0 {
+		if got := time.Duration(rec.WindowNS); got < after || got > after+sign.Poll || rec.Outcome != results.FalseAlarm || w.faulted != 0 {
 			t.Errorf("alarm after %v: %s, the monitor was detached after %v, the fault came at %d", after, rec.Outcome, got, w.faulted)
 		}
 	}
@@ -275,7 +277,7 @@ func TestNeighbours(t *testing.T) {
 		w.alarmAfterFault, w.neighbourAlarms = 610*time.Millisecond, alarms
 		p := job(deadlock, "exec-step")
 		p.Guest.Neighbours = 2
-		rec, err := Run(t.Context(), p, w.env())
+		rec, err := w.run(t.Context(), p)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -302,7 +304,7 @@ func TestAllClear(t *testing.T) {
 	}{{0, true}, {900 * time.Millisecond, true}, {time.Hour, false}} {
 		w := newWorld(t)
 		w.alarmAfterFault, w.calmAfterLift = 1500*time.Millisecond, tc.calm
-		rec, err := Run(t.Context(), job(deadlock, "exec-step"), w.env())
+		rec, err := w.run(t.Context(), job(deadlock, "exec-step"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -310,7 +312,7 @@ func TestAllClear(t *testing.T) {
 			t.Fatalf("calm after %v: %+v", tc.calm, rec)
 		}
 		got := rec.AllClearNS
-		if (got != nil) != tc.want || tc.want != (rec.Alarms[0].EndNS != nil) || got != nil && (*got < int64(tc.calm) || *got > int64(tc.calm+poll)) {
+		if (got != nil) != tc.want || tc.want != (rec.Alarms[0].EndNS != nil) || got != nil && (*got < int64(tc.calm) || *got > int64(tc.calm+sign.Poll)) {
 			t.Errorf("calm after %v: all clear %v, alarms %+v", tc.calm, got, rec.Alarms)
 		}
 	}
@@ -320,11 +322,11 @@ func TestAllClear(t *testing.T) {
 func TestHangTime(t *testing.T) {
 	w := newWorld(t)
 	w.linger = time.Second
-	rec, err := Run(t.Context(), job(deadlock, "none"), w.env())
+	rec, err := w.run(t.Context(), job(deadlock, "none"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if rec.HangNS == nil || *rec.HangNS < int64(time.Second-beat.Period) || *rec.HangNS > int64(time.Second+poll) {
+	if rec.HangNS == nil || *rec.HangNS < int64(time.Second-beat.Period) || *rec.HangNS > int64(time.Second+sign.Poll) {
 		t.Errorf("the guest went on for %v: hang_ns is %v", w.linger, rec.HangNS)
 	}
 	if rec.Guest.BeatsHung != 5 {
@@ -339,7 +341,7 @@ func TestHangTime(t *testing.T) {
 // TestMissWaits: with a monitor a miss is a miss only at the deadline.
 func TestMissWaits(t *testing.T) {
 	w := newWorld(t)
-	if _, err := Run(t.Context(), job(deadlock, "exec-step"), w.env()); err != nil {
+	if _, err := w.run(t.Context(), job(deadlock, "exec-step")); err != nil {
 		t.Fatal(err)
 	}
 	if d := time.Duration(w.liftedAt - w.faulted); d != 8*time.Second {
@@ -352,7 +354,7 @@ func TestMissWaits(t *testing.T) {
 func TestSlowIsNotHung(t *testing.T) {
 	w := newWorld(t)
 	w.slow, w.immune, w.alarmAfterFault = 8, true, 500*time.Millisecond
-	rec, err := Run(t.Context(), job(deadlock, "exec-step"), w.env())
+	rec, err := w.run(t.Context(), job(deadlock, "exec-step"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -373,9 +375,9 @@ func TestEPT(t *testing.T) {
 		{0, 0, 0, 0},
 	} {
 		w := newWorld(t)
-		w.violations = Violations{Trapped: tc.trapped, Lazy: 4, MMIO: 3, Superpage: 2, Residual: 1, Lost: 5}
+		w.violations = trial.Violations{Trapped: tc.trapped, Lazy: 4, MMIO: 3, Superpage: 2, Residual: 1, Lost: 5}
 		w.counters = monitor.Counters{Accesses: tc.delivered, Steps: 7, RingFull: 6}
-		rec, err := Run(t.Context(), job(idle, "exec-step"), w.env())
+		rec, err := w.run(t.Context(), job(idle, "exec-step"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -397,7 +399,7 @@ func TestThreshold(t *testing.T) {
 	w := newWorld(t)
 	p := job(idle, "exec-step")
 	p.Thresholds, p.Timing.SampleMS = map[string]int64{"spin_ms": 50}, 20
-	if _, err := Run(t.Context(), p, w.env()); err != nil {
+	if _, err := w.run(t.Context(), p); err != nil {
 		t.Fatal(err)
 	}
 	if want := "attach exec-step spin=50ms sample=20ms"; !slices.Contains(w.calls, want) {
@@ -405,7 +407,7 @@ func TestThreshold(t *testing.T) {
 	}
 	// A threshold that this program does not know is no reason to go on without it.
 	p.Thresholds = map[string]int64{"spinn_ms": 50}
-	if _, err := Run(t.Context(), p, newWorld(t).env()); err == nil || !strings.Contains(err.Error(), "spinn_ms") {
+	if _, err := newWorld(t).run(t.Context(), p); err == nil || !strings.Contains(err.Error(), "spinn_ms") {
 		t.Errorf("unknown threshold: error %v", err)
 	}
 }
@@ -414,7 +416,7 @@ func TestThreshold(t *testing.T) {
 func TestStages(t *testing.T) {
 	w := newWorld(t)
 	w.alarmAfterFault = time.Second
-	if _, err := Run(t.Context(), job(deadlock, "exec-step"), w.env()); err != nil {
+	if _, err := w.run(t.Context(), job(deadlock, "exec-step")); err != nil {
 		t.Fatal(err)
 	}
 	want := []string{"workload", "baseline", "attach", "observe", "inject", "lift", "detach"}
@@ -446,7 +448,7 @@ func TestCancel(t *testing.T) {
 					cancel()
 				}
 			}
-			rec, err := Run(ctx, job(deadlock, "exec-step"), w.env())
+			rec, err := w.run(ctx, job(deadlock, "exec-step"))
 			if !errors.Is(err, context.Canceled) {
 				t.Errorf("error %v, record %+v; want %v", err, rec, context.Canceled)
 			}
@@ -495,7 +497,7 @@ func TestHostFails(t *testing.T) {
 			w := newWorld(t)
 			w.alarmAfterFault = time.Second
 			tc.set(w)
-			rec, err := Run(t.Context(), job(deadlock, "exec-step"), w.env())
+			rec, err := w.run(t.Context(), job(deadlock, "exec-step"))
 			if !errors.Is(err, broken) {
 				t.Errorf("error %v, outcome %q", err, rec.Outcome)
 			}
@@ -516,7 +518,7 @@ func TestNeverFree(t *testing.T) {
 		w := newWorld(t)
 		w.alarmAfterFault, w.immune = time.Second, immune
 		w.liftErr = fmt.Errorf("made up: %w", inject.ErrBusy)
-		rec, err := Run(t.Context(), job(deadlock, "exec-step"), w.env())
+		rec, err := w.run(t.Context(), job(deadlock, "exec-step"))
 		if err != nil || rec.Outcome != results.Invalid || !strings.Contains(rec.Reason, "could not be lifted: ") {
 			t.Errorf("immune %v: %s, %q (%v)", immune, rec.Outcome, rec.Reason, err)
 		}
@@ -529,7 +531,7 @@ func TestNeverFree(t *testing.T) {
 func TestUnknownNames(t *testing.T) {
 	for _, p := range []plan.Trial{job("no-such", "none"), job(idle, "no-such")} {
 		w := newWorld(t)
-		if _, err := Run(t.Context(), p, w.env()); err == nil || !strings.Contains(err.Error(), `"no-such"`) {
+		if _, err := w.run(t.Context(), p); err == nil || !strings.Contains(err.Error(), `"no-such"`) {
 			t.Errorf("%s, %s: %v", p.Scenario, p.Mechanism, err)
 		}
 		if len(w.calls)+len(w.stages) != 0 {

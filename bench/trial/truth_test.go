@@ -1,4 +1,4 @@
-package trial
+package trial_test
 
 import (
 	"errors"
@@ -79,7 +79,7 @@ func TestTruth(t *testing.T) {
 			if tc.scenario == bomb {
 				w.immune = true
 			}
-			rec, err := Run(t.Context(), job(tc.scenario, tc.mechanism), w.env())
+			rec, err := w.run(t.Context(), job(tc.scenario, tc.mechanism))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -117,7 +117,7 @@ func TestTruth(t *testing.T) {
 func TestEndedFails(t *testing.T) {
 	w := newWorld(t)
 	w.endErr = errors.New("no such domain")
-	if _, err := Run(t.Context(), job("panic", "none"), w.env()); !errors.Is(err, w.endErr) {
+	if _, err := w.run(t.Context(), job("panic", "none")); !errors.Is(err, w.endErr) {
 		t.Errorf("error %v, want %v", err, w.endErr)
 	}
 }
@@ -125,7 +125,7 @@ func TestEndedFails(t *testing.T) {
 // TestPartialNeedsTwo: with one vCPU the same fault would be another one.
 func TestPartialNeedsTwo(t *testing.T) {
 	w := newWorld(t)
-	if rec, err := Run(t.Context(), job("soft-lockup-partial", "none"), w.env()); err == nil {
+	if rec, err := w.run(t.Context(), job("soft-lockup-partial", "none")); err == nil {
 		t.Errorf("it ran: %s", rec.Outcome)
 	}
 }
@@ -153,7 +153,7 @@ func TestDisturb(t *testing.T) {
 			if tc.set != nil {
 				tc.set(w)
 			}
-			rec, err := Run(t.Context(), job(tc.scenario, "exec-step"), w.env())
+			rec, err := w.run(t.Context(), job(tc.scenario, "exec-step"))
 			if err != nil {
 				t.Fatal(err)
 			}

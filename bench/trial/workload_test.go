@@ -1,4 +1,4 @@
-package trial
+package trial_test
 
 import (
 	"errors"
@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"hangbench/bench/plan"
+	"hangbench/bench/trial"
 	"hangbench/guests/beat"
 	"hangbench/guests/stress"
 	"hangbench/monitor"
@@ -27,9 +28,9 @@ func workload(mechanism string) plan.Trial {
 func TestPaired(t *testing.T) {
 	w := newWorld(t)
 	w.slowWork = 1.25
-	w.violations = Violations{Trapped: 90, Lazy: 4, Lost: 1}
+	w.violations = trial.Violations{Trapped: 90, Lazy: 4, Lost: 1}
 	w.counters = monitor.Counters{Accesses: 80, Steps: 81, Samples: 20}
-	rec, err := Run(t.Context(), workload("exec-step"), w.env())
+	rec, err := w.run(t.Context(), workload("exec-step"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +54,7 @@ func TestPaired(t *testing.T) {
 		t.Errorf("events %+v", rec.Events)
 	}
 	seconds := uint64(workload("none").Timing.BaselineMS / 1000)
-	orders := []beat.Order{{Work: uint64(stress.CPU), Seconds: warmUp}}
+	orders := []beat.Order{{Work: uint64(stress.CPU), Seconds: trial.WarmUp}}
 	for range 4 {
 		orders = append(orders, beat.Order{Work: uint64(stress.CPU), Seconds: seconds})
 	}
@@ -105,7 +106,7 @@ func TestPairedOutcomes(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			w := newWorld(t)
 			tc.set(w)
-			rec, err := Run(t.Context(), workload(tc.mechanism), w.env())
+			rec, err := w.run(t.Context(), workload(tc.mechanism))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -137,7 +138,7 @@ func TestPairedHost(t *testing.T) {
 	for _, set := range []func(*world){func(w *world) { w.traceErr = broken }, func(w *world) { w.stopErr = broken }, func(w *world) { w.attachErr = broken }} {
 		w := newWorld(t)
 		set(w)
-		if rec, err := Run(t.Context(), workload("exec-step"), w.env()); !errors.Is(err, broken) {
+		if rec, err := w.run(t.Context(), workload("exec-step")); !errors.Is(err, broken) {
 			t.Errorf("%v: %+v", err, rec)
 		}
 	}

@@ -1,0 +1,8 @@
+package trial
+
+// What tests of timing need to know.
+const (
+	Phase    = phase
+	WarmUp   = warmUp
+	SlowPoll = slowPoll
+)
