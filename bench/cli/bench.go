@@ -10,18 +10,17 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
+	"hangbench/bench/exit"
 	"hangbench/bench/labhost"
 	"hangbench/guests/lab"
 	"hangbench/scenarios/suites"
 )
 
-func benchCommand(ctx context.Context, env *Env, args []string) error {
-	return dispatch(ctx, env, "hangbench bench", []command{
-		{"lab", "", "measure boot, restore, memory and disk of the lab", labBench},
-		{"event", "", "measure the price of an event", benchEvent},
-		{"misses", "", "count the task switches that each mechanism misses", benchMisses},
-		{"kill", "", "kill monitors and see whether the guest is recovered", benchKill},
-	}, args)
+func (a *app) benchCommand() *cobra.Command {
+	return a.group("bench", "measure the harness itself",
+		a.benchLab("lab"), a.benchEvent(), a.benchMisses(), a.benchKill())
 }
 
 // defaultGuest is the guest that is measured where no suite says otherwise.
@@ -47,98 +46,120 @@ func figures(t labhost.Times) map[string]float64 {
 	return m
 }
 
-// round keeps milliseconds: more is noise in a wall time.
+// round rounds seconds to milliseconds: more digits of a wall time are noise.
 func round(sec float64) float64 { return float64(int64(sec*1e3+0.5)) / 1e3 }
 
 // labBench measures the lab: wall times and sizes of this machine, today.
-func labBench(ctx context.Context, env *Env, args []string) error {
-	f := flags(env, "lab bench", "", "Measure the lab on this machine: cold boot to agent ready, restore to agent answering, memory, disk. Wall times depend on the machine and its load.")
-	var lf labFlags
-	lf.add(f)
-	n := f.Int("restores", 5, "`number` of restores, 1 to 100")
-	asJSON := f.Bool("json", false, "print JSON")
-	if err := parse(f, args, 0, 0); err != nil {
-		return err
+type labBench struct {
+	lab      labFlags
+	restores int
+	json     bool
+}
+
+// benchRow is one measured value.
+type benchRow struct {
+	Name   string  `json:"name"`
+	Value  float64 `json:"value"`
+	Limit  float64 `json:"limit,omitempty"` // above it the lab is too slow or too big
+	Detail string  `json:"detail"`
+}
+
+// benchLab returns the command "bench lab". Its former name was "lab bench".
+func (a *app) benchLab(name string) *cobra.Command {
+	c := a.command(name, "measure boot, restore, memory and disk of the lab",
+		"Measure the lab on this machine: cold boot to agent ready, restore to agent answering, memory, disk. "+
+			"Wall times depend on the machine and its load.", 0, 0)
+	var b labBench
+	b.lab.add(c)
+	c.Flags().IntVar(&b.restores, "restores", 5, "`number` of restores, 1 to 100")
+	c.Flags().BoolVar(&b.json, "json", false, "print JSON")
+	c.RunE = func(c *cobra.Command, _ []string) error { return b.run(c.Context(), a) }
+	return c
+}
+
+func (b *labBench) run(ctx context.Context, a *app) error {
+	if b.restores < 1 || b.restores > 100 {
+		return exit.Usagef("--restores %d: want 1 to 100", b.restores)
 	}
-	if *n < 1 || *n > 100 {
-		return usagef("--restores %d: want 1 to 100", *n)
-	}
-	p := newProgress(env, 0)
-	defer p.end()
-	h, err := lf.host(ctx, env, p)
+	h, err := b.lab.host(ctx, a)
 	if err != nil {
 		return err
 	}
-	type row struct {
-		Name   string  `json:"name"`
-		Value  float64 `json:"value"`
-		Limit  float64 `json:"limit,omitempty"`
-		Detail string  `json:"detail"`
-	}
-	var rows []row
-
+	var rows []benchRow
 	boot, err := h.ColdBoot(ctx)
 	if err != nil {
 		return err
 	}
-	rows = append(rows, row{"cold_boot_sec", round(boot.Seconds()), 60, "power-on to agent ready, and saved"})
+	rows = append(rows, benchRow{"cold_boot_sec", round(boot.Seconds()), 60, "power-on to agent ready, and saved"})
 	if _, err := h.Base(ctx); err != nil {
 		return err
 	}
-	var restores []float64
-	var rss int64
-	for i := range *n {
-		p.step(fmt.Sprintf("restore %d of %d", i+1, *n))
-		start := time.Now()
-		m, err := h.Up(ctx)
+	var times []float64
+	var peak int64
+	for i := range b.restores {
+		a.step(fmt.Sprintf("restore %d of %d", i+1, b.restores))
+		sec, kib, err := restore(ctx, h)
 		if err != nil {
 			return err
 		}
-		_, err = m.Exec([]string{"xl", "list"})
-		restores = append(restores, time.Since(start).Seconds())
-		rss = max(rss, peakKiB(m.PID()))
-		m.Close()
-		if err != nil {
-			return err
-		}
+		times = append(times, sec)
+		peak = max(peak, kib)
 	}
-	sort.Float64s(restores)
+	sort.Float64s(times)
 	rows = append(rows,
-		row{"restore_median_sec", round(restores[len(restores)/2]), 10, fmt.Sprintf("restore to dom0 having answered \"xl list\", n=%d", *n)},
-		row{"restore_max_sec", round(restores[len(restores)-1]), 10, "the slowest of them"})
-	p.step("guest")
+		benchRow{"restore_median_sec", round(times[len(times)/2]), 10,
+			fmt.Sprintf("restore to dom0 having answered \"xl list\", n=%d", b.restores)},
+		benchRow{"restore_max_sec", round(times[len(times)-1]), 10, "the slowest of them"})
+	a.step("guest")
 	if _, err := h.Guest(ctx, defaultGuest()); err != nil {
 		return err
 	}
 	if t := h.Times(); t.GuestBootSec > 0 {
-		rows = append(rows, row{"guest_boot_sec", round(t.GuestBootSec), 0, "restore, create a guest, its heartbeat runs, and saved"})
+		rows = append(rows, benchRow{"guest_boot_sec", round(t.GuestBootSec), 0, "restore, create a guest, its heartbeat runs, and saved"})
 	}
 	rows = append(rows,
-		row{"emulator_peak_mib", float64(rss / 1024), 1536, "peak resident memory of one lab after a restore"},
-		row{"cache_mib", float64(diskMiB(string(h.Lab.Cache))), 1536, "the whole cache on disk"})
-	p.end()
-	if *asJSON {
-		e := json.NewEncoder(env.Stdout)
+		benchRow{"emulator_peak_mib", float64(peak / 1024), 1536, "peak resident memory of one lab after a restore"},
+		benchRow{"cache_mib", float64(diskMiB(string(h.Lab.Cache))), 1536, "the whole cache on disk"})
+	a.display.End()
+	return b.show(a, h.Lab.Manifest, rows)
+}
+
+// restore restores the lab once. It returns how many seconds passed until dom0 had
+// answered, and the emulator's peak memory in KiB.
+func restore(ctx context.Context, h *labhost.Host) (sec float64, peak int64, err error) {
+	start := time.Now()
+	m, err := h.Up(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer m.Close()
+	_, err = m.Exec([]string{"xl", "list"})
+	return time.Since(start).Seconds(), peakKiB(m.PID()), err
+}
+
+func (b *labBench) show(a *app, m lab.Manifest, rows []benchRow) error {
+	if b.json {
+		e := json.NewEncoder(a.out)
 		e.SetIndent("", "  ")
 		return e.Encode(struct {
-			Schema int    `json:"schema"`
-			Lab    string `json:"lab"`
-			Rows   []row  `json:"rows"`
-		}{1, h.Lab.Manifest.Key(), rows})
+			Schema int        `json:"schema"`
+			Lab    string     `json:"lab"`
+			Rows   []benchRow `json:"rows"`
+		}{1, m.Key(), rows})
 	}
-	fmt.Fprintf(env.Stdout, "lab %s on this machine (wall time, Bochs %s)\n", h.Lab.Manifest.Key(), h.Lab.Manifest.Version("bochs"))
+	fmt.Fprintf(a.out, "lab %s on this machine (wall time, Bochs %s)\n", m.Key(), m.Version("bochs"))
 	for _, r := range rows {
 		limit := ""
 		if r.Limit > 0 {
-			limit = fmt.Sprintf("bar %g", r.Limit)
+			limit = fmt.Sprintf("limit %g", r.Limit)
 		}
-		fmt.Fprintf(env.Stdout, "  %-20s %10.3f  %-9s %s\n", r.Name, r.Value, limit, r.Detail)
+		fmt.Fprintf(a.out, "  %-20s %10.3f  %-11s %s\n", r.Name, r.Value, limit, r.Detail)
 	}
 	return nil
 }
 
-// peakKiB is the largest resident size that a process has had, in KiB, 0 when
-// it is gone.
+// peakKiB is the largest resident size that a process has had, in KiB; 0 when the
+// process has ended.
 func peakKiB(pid int) int64 {
 	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
 	if err != nil {
@@ -146,7 +167,7 @@ func peakKiB(pid int) int64 {
 	}
 	for line := range strings.Lines(string(b)) {
 		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-			n, _ := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
+			n, _ := strconv.ParseInt(strings.Fields(rest)[0], 10, 64) // a line of another form counts as 0
 			return n
 		}
 	}

@@ -5,149 +5,281 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
+	"runtime"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"hangbench/bench/exit"
+	"hangbench/bench/oldflag"
+	"hangbench/bench/progress"
+	"hangbench/bench/run"
 	"hangbench/guests/lab/debian"
+	"hangbench/scenarios/suites"
 )
 
-// Exit statuses.
-const (
-	ExitDone        = exit.Done
-	ExitFailed      = exit.Failed
-	ExitUsage       = exit.Usage
-	ExitMissing     = exit.Missing
-	ExitBroken      = exit.Broken
-	ExitInterrupted = exit.Interrupted
-)
-
-// Env is what a command has of the world.
+// Env is the world that commands see.
 type Env struct {
 	Stdout, Stderr io.Writer
 	Getenv         func(string) string
-	// Terminal says that Stderr is a terminal, Width how wide Stdout is (0: not a
-	// terminal).
-	Terminal bool
-	Width    int
-	Now      func() time.Time
+	Terminal       bool // Stderr is a terminal
+	Now            func() time.Time
 }
 
-func (e *Env) warn(format string, a ...any) {
-	fmt.Fprintf(e.Stderr, "hangbench: warning: "+format+"\n", a...)
-}
+// app is one call of the program.
+type app struct {
+	*Env
+	args    []string // the whole command line
+	out     *output
+	verbose bool
 
-type (
-	usageError   = exit.UsageError
-	missingError = exit.MissingError
-)
-
-func usagef(format string, a ...any) error { return exit.Usagef(format, a...) }
-
-var errFailed = exit.ErrFailed
-
-// command is one word of the command line.
-type command struct {
-	name, args, summary string
-	run                 func(ctx context.Context, env *Env, args []string) error
-}
-
-func commands() []command {
-	return []command{
-		{"run", "SUITE", "run a suite: its trials, then tables, figures and report", runCommand},
-		{"resume", "RUN", "go on with an interrupted run", resumeCommand},
-		{"check", "SUITE", "read a suite and print its plan without running it", checkCommand},
-		{"list", "[scenarios|mechanisms|detectors|suites]", "list what can be run", listCommand},
-		{"report", "RUN", "print a run's tables and draw its figures again", reportCommand},
-		{"compare", "OLD NEW", "compare two runs: what got better, what worse, how sure it is", compareCommand},
-		{"export", "RUN", "print a run in the Go benchmark format, for benchstat", exportCommand},
-		{"timeline", "SCENARIO|STREAM", "draw one trial as its monitor saw it", timelineCommand},
-		{"lab", "build|env|up|run|console|down|status|bench", "make and use the emulated Xen host", labCommand},
-		{"watch", "DOMAIN", "monitor a guest that runs on this Xen host", watchCommand},
-		{"recover", "DOMAIN | --all", "bring a guest back whose monitor was killed", recoverCommand},
-		{"bench", "lab|event|kill", "measure the harness itself", benchCommand},
-		{"doctor", "", "say what each kind of host has and lacks", doctorCommand},
-	}
+	display *progress.Display
+	file    progress.File // the log file, once a run has a folder
+	log     *slog.Logger
 }
 
 // Main runs the command line and returns the exit status.
 func Main(ctx context.Context, env *Env, args []string) int {
-	err := dispatch(ctx, env, "hangbench", commands(), args)
-	code := exitCode(ctx, err)
-	if err != nil && !errors.Is(err, errFailed) && !errors.Is(err, pflag.ErrHelp) {
+	a, root := newApp(env, args)
+	err := root.ExecuteContext(ctx)
+	a.display.End()
+	err = errors.Join(err, a.out.err, a.file.Close())
+	if err != nil && !errors.Is(err, exit.ErrFailed) {
 		fmt.Fprintf(env.Stderr, "hangbench: %v\n", err)
 	}
-	return code
+	return status(ctx, err)
 }
 
-func dispatch(ctx context.Context, env *Env, name string, table []command, args []string) error {
-	if len(args) == 0 {
-		printUsage(env.Stderr, name, table)
-		return usagef("%s what? Give one of the commands above", name)
+// status returns the exit status for a command that returned err.
+func status(ctx context.Context, err error) int {
+	var tool *debian.MissingToolError
+	if code := exit.Status(ctx, err); code != exit.Broken || !errors.As(err, &tool) {
+		return code
 	}
-	if args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
-		printUsage(env.Stdout, name, table)
+	return exit.Missing
+}
+
+// output is standard output. It keeps its first error, so that commands need not
+// check each write: Main reports it.
+type output struct {
+	w   io.Writer
+	err error
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	if o.err != nil {
+		return 0, o.err
+	}
+	n, err := o.w.Write(b)
+	if err != nil {
+		o.err = fmt.Errorf("write standard output: %w", err)
+	}
+	return n, o.err
+}
+
+// newApp returns a program and its tree of commands.
+func newApp(env *Env, args []string) (*app, *cobra.Command) {
+	a := &app{Env: env, args: args, out: &output{w: env.Stdout}}
+	a.start()
+	root := a.group("hangbench", "hang Xen guests on purpose, and measure how a monitor sees it",
+		a.runCommand(), a.resumeCommand(), a.checkCommand(), a.listCommand(), a.reportCommand(), a.compareCommand(),
+		a.exportCommand(), a.timelineCommand(), a.labCommand(), a.watchCommand(), a.recoverCommand(), a.benchCommand(),
+		a.doctorCommand(), a.manCommand())
+	root.Version = run.Revision() + " (" + runtime.Version() + ")"
+	root.SetVersionTemplate("hangbench {{.Version}}\n")
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.SetOut(a.out)
+	root.SetErr(env.Stderr)
+	root.SetArgs(slices.Concat([]string{}, args)) // cobra takes nil for the process's own
+	root.SetHelpFunc(func(c *cobra.Command, _ []string) { printHelp(a.out, c) })
+	root.SetHelpCommand(a.helpCommand())
+	root.SetFlagErrorFunc(flagError)
+	root.PersistentFlags().BoolP("help", "h", false, "say what the command does, and its flags")
+	root.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "say on standard error everything that is done")
+	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
+		a.start()
+		return oldflag.Warn(env.Stderr, c.Flags())
+	}
+	return a, root
+}
+
+// start makes the logger, with the flags as they are now.
+func (a *app) start() {
+	a.display = progress.NewDisplay(a.Stderr, progress.Options{Terminal: a.Terminal, Verbose: a.verbose})
+	a.log = slog.New(slog.NewMultiHandler(a.display, progress.NewText(&a.file)))
+}
+
+// step shows what is done now.
+func (a *app) step(what string) { a.log.Info(what) }
+
+// warn says that something went wrong which does not end the command.
+func (a *app) warn(format string, args ...any) { a.log.Warn(fmt.Sprintf(format, args...)) }
+
+// command returns a command that takes from least to most arguments. use is its
+// name and its arguments; summary stands in its group's list, long in its help.
+func (a *app) command(use, summary, long string, least, most int) *cobra.Command {
+	name, arguments, _ := strings.Cut(use, " ")
+	c := &cobra.Command{
+		Use: strings.TrimSpace(name + " [flags] " + arguments), Short: summary, Long: long, DisableFlagsInUseLine: true,
+		Args:              func(c *cobra.Command, args []string) error { return checkCount(c, len(args), least, most) },
+		ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	c.Flags().SortFlags = false
+	return c
+}
+
+// checkCount checks the number of arguments.
+func checkCount(c *cobra.Command, n, least, most int) error {
+	if n >= least && n <= most {
 		return nil
 	}
-	var names []string
-	for _, c := range table {
-		if c.name == args[0] {
-			return c.run(ctx, env, args[1:])
-		}
-		names = append(names, c.name)
+	want := fmt.Sprint(least)
+	switch {
+	case most > least && n < least:
+		want = "at least " + want
+	case most > least:
+		want = fmt.Sprintf("at most %d", most)
 	}
-	return usagef("%s has no command %q; it has %s", name, args[0], strings.Join(names, ", "))
+	name := shortPath(c)
+	return exit.Usagef("%s: %d arguments, want %s; see hangbench %s --help", name, n, want, name)
 }
 
-func printUsage(w io.Writer, name string, table []command) {
-	fmt.Fprintf(w, "usage: %s COMMAND [flags] [arguments]\n\n", name)
-	for _, c := range table {
-		fmt.Fprintf(w, "  %-10s %s\n", c.name, c.summary)
-	}
-	fmt.Fprintf(w, "\n\"%s COMMAND --help\" tells more. Exit status: 0 done, 1 trials failed, 2 usage or bad input,\n3 capability missing, 4 infrastructure failed, 130 interrupted.\n", name)
+// shortPath is the name of a command without the program's.
+func shortPath(c *cobra.Command) string {
+	return strings.TrimPrefix(strings.TrimPrefix(c.CommandPath(), "hangbench"), " ")
 }
 
-func exitCode(ctx context.Context, err error) int {
-	var tool *debian.MissingToolError
-	if status := exit.Status(ctx, err); status != exit.Broken || !errors.As(err, &tool) {
-		return status
+// group returns a command that has others below it.
+func (a *app) group(name, summary string, commands ...*cobra.Command) *cobra.Command {
+	c := &cobra.Command{
+		Use: name + " COMMAND [flags] [arguments]", Short: summary, Long: summary + ".", DisableFlagsInUseLine: true,
+		Args: cobra.ArbitraryArgs, ValidArgsFunction: cobra.NoFileCompletions,
 	}
-	return ExitMissing
-}
-
-// flags returns a flag set that reports mistakes as usage errors.
-func flags(env *Env, name, args, summary string) *pflag.FlagSet {
-	f := pflag.NewFlagSet(name, pflag.ContinueOnError)
-	f.SortFlags = false
-	f.SetOutput(io.Discard)
-	f.Usage = func() {
-		fmt.Fprintf(env.Stdout, "usage: hangbench %s [flags] %s\n\n%s\n", name, args, summary)
-		if f.HasFlags() {
-			fmt.Fprintf(env.Stdout, "\n%s", f.FlagUsages())
-		}
-	}
-	return f
-}
-
-// parse parses the arguments and checks how many remain.
-func parse(f *pflag.FlagSet, args []string, least, most int) error {
-	if err := f.Parse(args); err != nil {
-		if errors.Is(err, pflag.ErrHelp) {
-			return err
-		}
-		return usagef("%s: %w", f.Name(), err)
-	}
-	if n := f.NArg(); n < least || n > most {
-		want := fmt.Sprint(least)
+	c.RunE = func(c *cobra.Command, args []string) error {
 		switch {
-		case most > least && n < least:
-			want = "at least " + want
-		case most > least:
-			want = fmt.Sprintf("at most %d", most)
+		case len(args) == 0:
+			printHelp(a.Stderr, c)
+			return exit.Usagef("%s what? Give one of the commands above", c.CommandPath())
+		case args[0] == "help":
+			printHelp(a.out, c)
+			return nil
 		}
-		return usagef("%s: %d arguments, want %s; see hangbench %s --help", f.Name(), n, want, f.Name())
+		return noCommand(c, args[0])
 	}
-	return nil
+	c.AddCommand(commands...)
+	return c
+}
+
+// noCommand is the error of a command that does not exist.
+func noCommand(group *cobra.Command, name string) error {
+	names := commandNames(group)
+	return exit.Usagef("%s has no command %q%s; it has %s", group.CommandPath(), name, suites.DidYouMean(name, names),
+		strings.Join(names, ", "))
+}
+
+// commandNames are the names of the commands of a group that help shows.
+func commandNames(group *cobra.Command) []string {
+	var names []string
+	for _, c := range group.Commands() {
+		if c.IsAvailableCommand() {
+			names = append(names, c.Name())
+		}
+	}
+	return names
+}
+
+// flagError makes a usage error of a flag that cannot be parsed.
+func flagError(c *cobra.Command, err error) error {
+	name := shortPath(c)
+	if name != "" {
+		name += ": "
+	}
+	hint := ""
+	if unknown := (*pflag.NotExistError)(nil); errors.As(err, &unknown) {
+		var names []string
+		c.Flags().VisitAll(func(f *pflag.Flag) {
+			if !f.Hidden {
+				names = append(names, f.Name)
+			}
+		})
+		hint = suites.DidYouMean(unknown.GetSpecifiedName(), names)
+	}
+	return exit.Usagef("%s%w%s", name, err, hint)
+}
+
+// helpCommand returns the command "help COMMAND".
+func (a *app) helpCommand() *cobra.Command {
+	c := a.command("help [COMMAND...]", "say what a command does, and its flags", "Say what a command does, and its flags.", 0, 8)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		about, rest, err := c.Root().Find(args)
+		if err != nil {
+			return exit.UsageError{Err: err}
+		}
+		if len(rest) > 0 {
+			return noCommand(about, rest[0])
+		}
+		printHelp(a.out, about)
+		return nil
+	}
+	c.ValidArgsFunction = func(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		about, rest, err := c.Root().Find(args)
+		if err != nil || len(rest) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return commandNames(about), cobra.ShellCompDirectiveNoFileComp
+	}
+	return c
+}
+
+// helpWidth is the number of columns of help.
+const helpWidth = 110
+
+const exitHelp = "Exit status: 0 done, 1 trials failed, 2 usage or bad input, 3 something is missing on this host,\n" +
+	"4 infrastructure failed, 130 interrupted."
+
+// printHelp prints the help of a command or a group.
+func printHelp(w io.Writer, c *cobra.Command) {
+	c.InitDefaultVersionFlag()
+	fmt.Fprintf(w, "usage: %s\n", c.UseLine())
+	if !c.HasAvailableSubCommands() {
+		fmt.Fprintf(w, "\n%s\n", wrap(c.Long, helpWidth))
+		if f := c.LocalFlags(); f.HasAvailableFlags() {
+			fmt.Fprintf(w, "\n%s", f.FlagUsagesWrapped(helpWidth))
+		}
+		fmt.Fprintf(w, "\n%s", c.InheritedFlags().FlagUsagesWrapped(helpWidth))
+		return
+	}
+	fmt.Fprintln(w)
+	for _, sub := range c.Commands() {
+		if sub.IsAvailableCommand() {
+			fmt.Fprintf(w, "  %-10s %s\n", sub.Name(), sub.Short)
+		}
+	}
+	fmt.Fprintf(w, "\n%s", c.Flags().FlagUsagesWrapped(helpWidth))
+	fmt.Fprintf(w, "\n\"%s COMMAND --help\" tells more. %s\n", c.CommandPath(), exitHelp)
+}
+
+// wrap breaks a text into lines of at most width columns. Empty lines stay.
+func wrap(text string, width int) string {
+	var paragraphs []string
+	for p := range strings.SplitSeq(text, "\n\n") {
+		var lines []string
+		line := ""
+		for _, word := range strings.Fields(p) {
+			if line != "" && len(line)+1+len(word) > width {
+				lines = append(lines, line)
+				line = ""
+			}
+			if line != "" {
+				line += " "
+			}
+			line += word
+		}
+		paragraphs = append(paragraphs, strings.Join(append(lines, line), "\n"))
+	}
+	return strings.Join(paragraphs, "\n\n")
 }

@@ -10,6 +10,7 @@ import (
 	"hangbench/analysis/compare"
 	"hangbench/analysis/export"
 	"hangbench/analysis/table"
+	"hangbench/bench/exit"
 	"hangbench/results"
 )
 
@@ -26,15 +27,15 @@ func compareCommand(ctx context.Context, env *Env, args []string) error {
 	}
 	tf, err := table.ParseFormat(*format)
 	if err != nil {
-		return usageError{Err: err}
+		return exit.UsageError{Err: err}
 	}
 	o := compare.Options{Seed: *seed}
 	if o.Gate, err = compare.ParseGate(*failOn, *tolerance); err != nil {
-		return usageError{Err: fmt.Errorf("compare: %w", err)}
+		return exit.UsageError{Err: fmt.Errorf("compare: %w", err)}
 	}
 	for _, what := range *mix {
 		if !slices.Contains([]string{"hosts", "kernels", "suites"}, what) {
-			return usagef("compare: --mix %s: what may differ is hosts, kernels, suites", what)
+			return exit.Usagef("compare: --mix %s: what may differ is hosts, kernels, suites", what)
 		}
 	}
 	o.MixHosts, o.MixKernels, o.MixSuites = slices.Contains(*mix, "hosts"), slices.Contains(*mix, "kernels"), slices.Contains(*mix, "suites")
@@ -48,7 +49,7 @@ func compareCommand(ctx context.Context, env *Env, args []string) error {
 	}
 	r, err := compare.Runs(old, next, o)
 	if err != nil {
-		return usageError{Err: fmt.Errorf("compare: %w", err)}
+		return exit.UsageError{Err: fmt.Errorf("compare: %w", err)}
 	}
 	for _, w := range r.Warnings {
 		env.warn("%s", w)
@@ -57,7 +58,7 @@ func compareCommand(ctx context.Context, env *Env, args []string) error {
 		return err
 	}
 	if r.Failed() {
-		return errFailed
+		return exit.ErrFailed
 	}
 	return nil
 }
@@ -103,7 +104,7 @@ const badShown = 20
 func readRun(env *Env, dir string) (*results.Run, error) {
 	r, err := results.ReadRun(dir)
 	if err != nil {
-		return nil, usageError{Err: err}
+		return nil, exit.UsageError{Err: err}
 	}
 	for i, bad := range r.Bad {
 		if i == badShown {
@@ -116,7 +117,7 @@ func readRun(env *Env, dir string) (*results.Run, error) {
 		env.warn("%d records of %s cannot be believed and are left out", len(r.Bad), dir)
 	}
 	if len(r.Trials) == 0 {
-		return nil, usageError{Err: errors.New(dir + " has no trials yet")}
+		return nil, exit.UsageError{Err: errors.New(dir + " has no trials yet")}
 	}
 	return r, nil
 }

@@ -7,29 +7,36 @@ import (
 	"path/filepath"
 	"runtime"
 
+	"github.com/spf13/cobra"
+
 	"hangbench/bench/dom0cmd"
+	"hangbench/bench/exit"
 	"hangbench/cgo/libvmi"
 	"hangbench/guests/lab"
 )
 
-func doctorCommand(ctx context.Context, env *Env, args []string) error {
-	f := flags(env, "doctor", "", "Say for each kind of host what is there and what is missing, with the remedy. Exit status 3 when neither kind is usable.")
+func (a *app) doctorCommand() *cobra.Command {
+	c := a.command("doctor", "say what each kind of host has and lacks",
+		"Say for each kind of host what is there and what is missing, with the remedy. "+
+			"Exit status 3 when neither kind is usable.", 0, 0)
 	var lf labFlags
-	lf.add(f)
-	if err := parse(f, args, 0, 0); err != nil {
-		return err
-	}
-	usable := dom0cmd.PrintFindings(env.Stdout, "host lab (emulated Xen host; the default)", lf.examine(env))
+	lf.add(c)
+	c.RunE = func(c *cobra.Command, _ []string) error { return lf.doctor(c.Context(), a) }
+	return c
+}
+
+func (l *labFlags) doctor(ctx context.Context, a *app) error {
+	usable := dom0cmd.PrintFindings(a.out, "host lab (emulated Xen host; the default)", l.examine(a.Env))
 	if usable {
-		fmt.Fprintln(env.Stdout, "  usable")
+		fmt.Fprintln(a.out, "  usable")
 	}
-	if dom0cmd.PrintFindings(env.Stdout, dom0cmd.XenHost, dom0cmd.ExamineXen()) {
-		fmt.Fprintln(env.Stdout, "  usable")
+	if dom0cmd.PrintFindings(a.out, dom0cmd.XenHost, dom0cmd.ExamineXen()) {
+		fmt.Fprintln(a.out, "  usable")
 		usable = true
 	}
-	dom0cmd.PrintFindings(env.Stdout, "driver libvmi", examineLibVMI(ctx))
+	dom0cmd.PrintFindings(a.out, "driver libvmi", examineLibVMI(ctx))
 	if !usable {
-		return missingError{Err: errors.New("neither the lab nor a real Xen host is usable here")}
+		return exit.MissingError{Err: errors.New("neither the lab nor a real Xen host is usable here")}
 	}
 	return nil
 }

@@ -8,8 +8,11 @@ import (
 	"os"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"hangbench/analysis/figure"
 	"hangbench/analysis/table"
+	"hangbench/bench/exit"
 	"hangbench/bench/price/event"
 	"hangbench/bench/price/tables"
 	"hangbench/guests/lab/place"
@@ -30,35 +33,40 @@ type eventFlags struct {
 	breakdown      bool
 }
 
-func benchEvent(ctx context.Context, env *Env, args []string) error {
-	f := flags(env, "bench event", "", "Measure the price of an event: the monitor's loop beside a minimal C loop on the same busy guest, in alternation, with windows without a monitor; and the price of polling. Guests are stopped often and hard meanwhile.")
+func (a *app) benchEvent() *cobra.Command {
+	c := a.command("event", "measure the price of an event",
+		"Measure the price of an event: the monitor's loop beside a minimal C loop on the same busy guest, in alternation, "+
+			"with windows without a monitor; and the price of polling. The guest is stopped very often meanwhile.", 0, 0)
 	var e eventFlags
-	f.StringVar(&e.yardstick, "yardstick", place.Yardstick, "`path` of the C loop, for --host xen (make build-xen makes bin/eventloop)")
+	f := c.Flags()
+	f.StringVar(&e.yardstick, "yardstick", place.Yardstick,
+		"`path` of the C loop, for --host xen (make build-xen makes bin/eventloop)")
 	f.IntVar(&e.blocks, "blocks", 3, "`number` of blocks of six windows for each mechanism, 1 to 100")
 	f.DurationVar(&e.window, "window", 500*time.Millisecond, "`length` of a window on dom0's clock, 50ms to 1m")
 	f.BoolVar(&e.breakdown, "breakdown", false, "print one event by who spends it, from the hypervisor's trace")
 	f.StringVar(&e.out, "out", "", "with --breakdown: write breakdown.csv, .png, .svg, .pdf and .txt to this `folder`")
-	e.add(f, eventMechanisms())
-	if err := parse(f, args, 0, 0); err != nil {
-		return err
-	}
+	completeFlag(c, "out", folders)
+	e.add(c, eventMechanisms())
+	c.RunE = func(c *cobra.Command, _ []string) error { return e.run(c.Context(), a) }
+	return c
+}
+
+func (e *eventFlags) run(ctx context.Context, a *app) error {
 	if err := e.check(); err != nil {
 		return err
 	}
-	p := newProgress(env, 0)
-	defer p.end()
 	var r *event.Report
 	var err error
 	if e.host == "xen" {
-		r, err = e.xen(ctx, p)
+		r, err = e.xen(ctx, a)
 	} else {
-		r, err = e.inLab(ctx, env, p)
+		r, err = e.inLab(ctx, a)
 	}
-	p.end()
 	if err != nil {
 		return err
 	}
-	return e.show(env, r)
+	a.display.End()
+	return e.show(a, r)
 }
 
 func (e *eventFlags) check() error {
@@ -67,11 +75,11 @@ func (e *eventFlags) check() error {
 	}
 	switch {
 	case e.blocks < 1 || e.blocks > 100:
-		return usagef("--blocks %d: want 1 to 100", e.blocks)
+		return exit.Usagef("--blocks %d: want 1 to 100", e.blocks)
 	case e.window < 50*time.Millisecond || e.window > time.Minute:
-		return usagef("--window %v: want 50ms to 1m", e.window)
+		return exit.Usagef("--window %v: want 50ms to 1m", e.window)
 	case e.out != "" && !e.breakdown:
-		return usagef("--out is for --breakdown")
+		return exit.Usagef("--out is for --breakdown")
 	}
 	return nil
 }
@@ -84,7 +92,7 @@ const timedPass = 500 * time.Millisecond
 const pollWindows = 4
 
 // xen measures on this dom0.
-func (e *eventFlags) xen(ctx context.Context, p *progress) (_ *event.Report, err error) {
+func (e *eventFlags) xen(ctx context.Context, a *app) (_ *event.Report, err error) {
 	x, err := e.openXen()
 	if err != nil {
 		return nil, err
@@ -106,7 +114,7 @@ func (e *eventFlags) xen(ctx context.Context, p *progress) (_ *event.Report, err
 	}
 	for _, m := range e.mechanisms {
 		if m == pollMechanism {
-			if r.Polling, err = event.MeasurePoll(ctx, price, pollWindows*e.window, p.step); err != nil {
+			if r.Polling, err = event.MeasurePoll(ctx, price, pollWindows*e.window, a.step); err != nil {
 				return nil, err
 			}
 			if r.Reads, err = price.Reads(); err != nil {
@@ -114,7 +122,7 @@ func (e *eventFlags) xen(ctx context.Context, p *progress) (_ *event.Report, err
 			}
 			continue
 		}
-		c := event.Config{Blocks: e.blocks, Window: e.window, Timed: timedPass, Progress: p.step}
+		c := event.Config{Blocks: e.blocks, Window: e.window, Timed: timedPass, Progress: a.step}
 		s, err := event.Measure(ctx, price, m, c)
 		if err != nil {
 			return nil, err
@@ -132,8 +140,8 @@ func (e *eventFlags) xen(ctx context.Context, p *progress) (_ *event.Report, err
 
 // inLab runs the same program in the dom0 of a lab with a guest up, one
 // mechanism at a time, all in one lab.
-func (e *eventFlags) inLab(ctx context.Context, env *Env, p *progress) (_ *event.Report, err error) {
-	h, err := e.lab.host(ctx, env, p)
+func (e *eventFlags) inLab(ctx context.Context, a *app) (_ *event.Report, err error) {
+	h, err := e.lab.host(ctx, a)
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +153,7 @@ func (e *eventFlags) inLab(ctx context.Context, env *Env, p *progress) (_ *event
 	defer m.Close()
 	var all *event.Report
 	for _, mech := range e.mechanisms {
-		p.step(mech)
+		a.step(mech)
 		r, err := measureIn[event.Report](m, "event", "--driver", e.driver, "--mechanism", mech, "--blocks", fmt.Sprint(e.blocks), "--window", e.window.String())
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", mech, err)
@@ -168,9 +176,9 @@ func (e *eventFlags) inLab(ctx context.Context, env *Env, p *progress) (_ *event
 }
 
 // show prints the report. A guest that no longer beats makes it a failure.
-func (e *eventFlags) show(env *Env, r *event.Report) error {
+func (e *eventFlags) show(a *app, r *event.Report) error {
 	if e.asJSON {
-		enc := json.NewEncoder(env.Stdout)
+		enc := json.NewEncoder(a.out)
 		enc.SetIndent("", " ")
 		if err := enc.Encode(r); err != nil {
 			return err
@@ -181,10 +189,10 @@ func (e *eventFlags) show(env *Env, r *event.Report) error {
 			all = append(all, tables.Breakdown(r))
 		}
 		for _, t := range all {
-			if err := t.Write(env.Stdout, table.Terminal); err != nil {
+			if err := t.Write(a.out, table.Terminal); err != nil {
 				return err
 			}
-			fmt.Fprintln(env.Stdout)
+			fmt.Fprintln(a.out)
 		}
 	}
 	if e.out != "" {
@@ -194,8 +202,8 @@ func (e *eventFlags) show(env *Env, r *event.Report) error {
 	}
 	for _, s := range r.Series {
 		if !s.Alive {
-			env.warn("the guest's heart stood still after %s", s.Mechanism)
-			return errFailed
+			a.warn("the guest's heart stood still after %s", s.Mechanism)
+			return exit.ErrFailed
 		}
 	}
 	return nil

@@ -7,10 +7,12 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 
 	"hangbench/bench/agent"
+	"hangbench/bench/dom0"
 	"hangbench/bench/dom0cmd"
+	"hangbench/bench/exit"
 	"hangbench/bench/labhost"
 	"hangbench/bench/xenhost"
 	"hangbench/guests/lab/place"
@@ -29,8 +31,10 @@ type guestBench struct {
 }
 
 // add adds the flags; known are the mechanisms that can be measured.
-func (g *guestBench) add(f *pflag.FlagSet, known []string) {
-	f.StringVar(&g.host, "host", "lab", "`KIND` is lab (emulated; a guest is made) or xen (this machine is dom0; name the guest with --domain)")
+func (g *guestBench) add(c *cobra.Command, known []string) {
+	f := c.Flags()
+	f.StringVar(&g.host, "host", "lab",
+		"`KIND` is lab (emulated; a guest is made) or xen (this machine is dom0; name the guest with --domain)")
 	f.StringVar(&g.domain, "domain", "", "`name` of a guest made by hangbench, for --host xen")
 	f.StringVar(&g.guests, "guests", place.Guests, "`folder` of guest kernels, for --host xen")
 	f.StringSliceVar(&g.mechanisms, "mechanism", known, "`names` of the mechanisms to measure")
@@ -38,8 +42,28 @@ func (g *guestBench) add(f *pflag.FlagSet, known []string) {
 	f.IntVar(&g.memory, "memory", defaultGuest().MemoryMiB, "memory of the lab's guest in `MiB`, 128 to 512")
 	f.BoolVar(&g.superpages, "superpages", false, "measure in the lab whose guests have superpages")
 	f.BoolVar(&g.asJSON, "json", false, "print JSON")
-	g.lab.add(f)
-	g.lab.addLibVMI(f) // for the driver xenctrl beside the other, in one lab
+	g.lab.add(c)
+	g.lab.addLibVMI(c) // for the driver xenctrl beside the other, in one lab
+	completeFlag(c, "host", choices(hostKinds...))
+	completeFlag(c, "mechanism", lists(known...))
+	completeFlag(c, "driver", choices(dom0.Drivers()...))
+	completeFlag(c, "guests", folders)
+}
+
+// hostKinds are the kinds of host.
+var hostKinds = []string{"lab", "xen"}
+
+// checkDomain checks the flags --host and --domain of what is done on one guest.
+func checkDomain(host, domain string) error {
+	switch {
+	case !slices.Contains(hostKinds, host):
+		return exit.Usagef("--host %s: there are %s", host, strings.Join(hostKinds, " and "))
+	case host == "xen" && domain == "":
+		return exit.Usagef("--host xen needs --domain: the name of a guest that hangbench made and that is up")
+	case host == "lab" && domain != "":
+		return exit.Usagef("--domain is for --host xen: in the lab a guest is made")
+	}
+	return nil
 }
 
 // needsLibVMI reports whether one of the drivers is LibVMI's.
@@ -57,23 +81,20 @@ func (g *guestBench) check(known []string) error {
 		return err
 	}
 	g.lab.libvmi = g.lab.libvmi || needsLibVMI(g.driver)
+	if err := checkDomain(g.host, g.domain); err != nil {
+		return err
+	}
 	switch {
-	case g.host != "lab" && g.host != "xen":
-		return usagef("--host %s: there are lab and xen", g.host)
-	case g.host == "xen" && g.domain == "":
-		return usagef("--host xen needs --domain: the name of a guest that hangbench made and that is up")
-	case g.host == "lab" && g.domain != "":
-		return usagef("--domain is for --host xen: in the lab a guest is made")
 	case g.host == "xen" && g.superpages:
-		return usagef("--superpages is for the lab: a guest that is up has them or has not")
+		return exit.Usagef("--superpages is for the lab: a guest that is up has them or has not")
 	case g.memory < 128 || g.memory > 512:
-		return usagef("--memory %d: want 128 to 512", g.memory)
+		return exit.Usagef("--memory %d: want 128 to 512", g.memory)
 	case len(g.mechanisms) == 0:
-		return usagef("--mechanism: name at least one")
+		return exit.Usagef("--mechanism: name at least one")
 	}
 	for _, m := range g.mechanisms {
 		if !slices.Contains(known, m) {
-			return usagef("--mechanism %s: there are %s", m, strings.Join(known, ", "))
+			return exit.Usagef("--mechanism %s: there are %s", m, strings.Join(known, ", "))
 		}
 	}
 	return nil
@@ -83,7 +104,7 @@ func (g *guestBench) check(known []string) error {
 func (g *guestBench) openXen() (*xenhost.Host, error) {
 	x, err := xenhost.Open(g.guests)
 	if errors.Is(err, xenhost.ErrNoGuests) {
-		return nil, usageError{Err: err}
+		return nil, exit.UsageError{Err: err}
 	}
 	if err == nil {
 		x.SetDriver(g.driver)
@@ -99,7 +120,7 @@ func measureIn[Report any](m *labhost.Machine, args ...string) (*Report, error) 
 		return nil, err
 	}
 	// Output and errors come together; the report begins with the first brace.
-	if i := strings.IndexByte(out.Text, '{'); i >= 0 && (out.Status == ExitDone || out.Status == ExitFailed) {
+	if i := strings.IndexByte(out.Text, '{'); i >= 0 && (out.Status == exit.Done || out.Status == exit.Failed) {
 		var r Report
 		if err := json.NewDecoder(strings.NewReader(out.Text[i:])).Decode(&r); err != nil {
 			return nil, fmt.Errorf("read what dom0 measured: %w", err)

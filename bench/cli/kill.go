@@ -3,27 +3,195 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"hangbench/bench/dom0"
 	"hangbench/bench/dom0cmd"
+	"hangbench/bench/exit"
 	"hangbench/bench/labhost"
-	"hangbench/guests/lab"
+	"hangbench/bench/oldflag"
 	"hangbench/guests/lab/place"
 	"hangbench/monitor/trap"
-	"hangbench/scenarios/suites"
 )
+
+// killFlags say how "bench kill" kills monitors.
+type killFlags struct {
+	host, domain string
+	mechanisms   []string
+	driver       string
+	signal       string
+	seeds        int // kills of each mechanism
+	vcpus        int
+	json         bool
+	lab          labFlags
+}
+
+func (a *app) benchKill() *cobra.Command {
+	c := a.command("kill", "kill monitors and see whether the guest is recovered",
+		"Kill monitors with SIGKILL at random instants, recover the guest each time, and check that it is as it was and "+
+			"goes on: for each mechanism, in the lab, on a busy guest. Exit status 1 if one was not recovered.", 0, 0)
+	var k killFlags
+	f := c.Flags()
+	f.StringVar(&k.host, "host", "lab",
+		"`KIND` is lab (emulated; a guest is made) or xen (this machine is dom0; name the guest with --domain)")
+	f.StringVar(&k.domain, "domain", "", "`name` of a guest made by hangbench, for --host xen")
+	oldflag.Add(f, "inside", "--host xen --domain", func(v string) error {
+		k.host, k.domain = "xen", v
+		return nil
+	})
+	f.StringSliceVar(&k.mechanisms, "mechanism", mechanisms(), "`names` of the mechanisms to kill monitors of")
+	oldflag.Rename(f, "mechanisms", "mechanism")
+	f.IntVar(&k.seeds, "seeds", 20, "`number` of kills of each mechanism, 1 to 100")
+	f.StringVar(&k.signal, "signal", "KILL", "`name` of the signal: KILL, or TERM or INT, after which there must be nothing to recover")
+	f.IntVar(&k.vcpus, "vcpus", 1, "vCPUs of the guest, 1 to 8")
+	dom0cmd.AddDriver(f, &k.driver)
+	f.BoolVar(&k.json, "json", false, "print JSON")
+	k.lab.add(c)
+	k.lab.addLibVMI(c)
+	completeFlag(c, "host", choices(hostKinds...))
+	completeFlag(c, "mechanism", lists(mechanisms()...))
+	completeFlag(c, "driver", choices(dom0.Drivers()...))
+	completeFlag(c, "signal", choices("KILL", "TERM", "INT"))
+	c.RunE = func(c *cobra.Command, _ []string) error { return k.run(c.Context(), a) }
+	return c
+}
+
+// mechanisms are the names of the mechanisms.
+func mechanisms() []string {
+	var names []string
+	for _, m := range trap.Mechanisms() {
+		names = append(names, m.Name)
+	}
+	return names
+}
+
+func (k *killFlags) check() error {
+	if err := dom0cmd.CheckDriver(k.driver); err != nil {
+		return err
+	}
+	for _, name := range k.mechanisms {
+		if _, err := trap.Find(name); err != nil {
+			return exit.Usagef("--mechanism: %w", err)
+		}
+	}
+	_, known := dom0.Signals()[k.signal]
+	switch {
+	case len(k.mechanisms) == 0:
+		return exit.Usagef("--mechanism: name at least one of %s", strings.Join(mechanisms(), ", "))
+	case k.seeds < 1 || k.seeds > 100:
+		return exit.Usagef("--seeds %d: want 1 to 100", k.seeds)
+	case k.vcpus < 1 || k.vcpus > 8:
+		return exit.Usagef("--vcpus %d: want 1 to 8", k.vcpus)
+	case !known:
+		return exit.Usagef("--signal %s: there are KILL, TERM and INT", k.signal)
+	}
+	return checkDomain(k.host, k.domain)
+}
+
+func (k *killFlags) run(ctx context.Context, a *app) error {
+	if err := k.check(); err != nil {
+		return err
+	}
+	kill := k.inLab
+	if k.host == "xen" {
+		kill = k.onThisHost
+	}
+	kills, err := kill(ctx, a)
+	if err != nil {
+		return err
+	}
+	a.display.End()
+	return k.show(a.out, kills)
+}
+
+// onThisHost kills monitors of a domain of this Xen host.
+func (k *killFlags) onThisHost(ctx context.Context, _ *app) (_ []dom0.Killed, err error) {
+	h, err := dom0cmd.Open("")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, h.Close()) }()
+	id, err := dom0cmd.Find(h, k.domain)
+	if err != nil {
+		return nil, err
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find this program's file: %w", err)
+	}
+	var all []dom0.Killed
+	for _, name := range k.mechanisms {
+		m, err := trap.Find(name)
+		if err != nil {
+			return nil, err
+		}
+		watch := []string{exe, "watch", k.domain, "--driver", k.driver, "--mechanism", name, "--json"}
+		kills, err := h.Kill(ctx, id, m, k.signal, k.seeds, watch)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, kills...)
+	}
+	return all, nil
+}
+
+// inLab kills monitors in the lab, each mechanism's in a machine of its own.
+func (k *killFlags) inLab(ctx context.Context, a *app) ([]dom0.Killed, error) {
+	k.lab.libvmi = k.lab.libvmi || needsLibVMI(k.driver)
+	h, err := k.lab.host(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	var all []dom0.Killed
+	for _, name := range k.mechanisms {
+		a.step("kill " + name)
+		kills, err := k.oneInLab(ctx, h, name)
+		if err != nil {
+			return all, fmt.Errorf("kill %s: %w", name, err)
+		}
+		all = append(all, kills...)
+	}
+	return all, nil
+}
+
+func (k *killFlags) oneInLab(ctx context.Context, h *labhost.Host, mechanism string) ([]dom0.Killed, error) {
+	guest := defaultGuest()
+	guest.VCPUs = k.vcpus
+	machine, err := h.UpGuest(ctx, guest)
+	if err != nil {
+		return nil, err
+	}
+	defer machine.Close()
+	out, err := machine.Exec([]string{place.Agent, "bench", "kill", "--host", "xen", "--domain", "guest",
+		"--mechanism", mechanism, "--driver", k.driver, "--signal", k.signal, "--seeds", strconv.Itoa(k.seeds), "--json"})
+	if err != nil {
+		return nil, err
+	}
+	var rep killReport
+	if out.Status != exit.Done && out.Status != exit.Failed {
+		return nil, fmt.Errorf("it ended with status %d in dom0: %s", out.Status, out.Text)
+	}
+	if err := json.Unmarshal([]byte(out.Text), &rep); err != nil {
+		return nil, fmt.Errorf("read the report of dom0: %w: %.2000s", err, out.Text)
+	}
+	return rep.Kills, nil
+}
 
 // killSummary is a mechanism's row of "bench kill".
 type killSummary struct {
 	Mechanism string `json:"mechanism"`
-	Kills     int    `json:"kills"`
+	Kills     int    `json:"kills"` // planned
 	OK        int    `json:"ok"`
-	// How often something was left behind by the monitor, and put right.
+	// In how many of the kills the monitor had left something behind, which was
+	// removed.
 	RingOn     int `json:"ring_on"`
 	Altp2mOn   int `json:"altp2m_on"`
 	Restricted int `json:"frames_restricted"`
@@ -33,7 +201,7 @@ type killSummary struct {
 }
 
 // summarize adds up the kills of one mechanism. planned is how many there should
-// have been: one that never came to be is not OK.
+// have been: a kill that never happened is not OK.
 func summarize(mechanism string, planned int, kills []dom0.Killed) killSummary {
 	s := killSummary{Mechanism: mechanism, Kills: planned}
 	count := func(n *int, found bool) {
@@ -62,179 +230,45 @@ type killReport struct {
 	Kills  []dom0.Killed `json:"kills"`
 }
 
-// killMechanisms parses the list of mechanisms; empty means all.
-func killMechanisms(list string) ([]trap.Mechanism, error) {
-	if list == "" {
-		return trap.Mechanisms(), nil
+// show prints what came of the kills. It returns exit.ErrFailed if a guest was not
+// recovered.
+func (k *killFlags) show(w io.Writer, kills []dom0.Killed) error {
+	r := killReport{Schema: 1, Driver: k.driver, Kills: kills}
+	for _, name := range k.mechanisms {
+		of := slices.DeleteFunc(slices.Clone(kills), func(one dom0.Killed) bool { return one.Mechanism != name })
+		r.Rows = append(r.Rows, summarize(name, k.seeds, of))
 	}
-	var all []trap.Mechanism
-	for name := range strings.SplitSeq(list, ",") {
-		m, err := trap.Find(name)
-		if err != nil {
-			return nil, usagef("--mechanisms: %w", err)
-		}
-		all = append(all, m)
-	}
-	return all, nil
-}
-
-func benchKill(ctx context.Context, env *Env, args []string) error {
-	f := flags(env, "bench kill", "", "Kill monitors with SIGKILL at random instants, recover the guest each time, and look whether it is as it was and goes on: for each mechanism, in the lab, on a busy guest. Exit status 1 if one was not recovered.")
-	var lf labFlags
-	lf.add(f)
-	lf.addLibVMI(f)
-	list := f.String("mechanisms", "", "`names` of mechanisms, separated by commas (default: all)")
-	seeds := f.Int("seeds", 20, "`number` of kills of each mechanism, 1 to 100")
-	signal := f.String("signal", "KILL", "`name` of the signal: KILL, or TERM or INT, after which there must be nothing to recover")
-	vcpus := f.Int("vcpus", 1, "vCPUs of the guest, 1 to 8")
-	var driver string
-	dom0cmd.AddDriver(f, &driver)
-	asJSON := f.Bool("json", false, "print JSON")
-	inside := f.String("inside", "", "`DOMAIN` of this Xen host to do it on, instead of the lab")
-	if err := parse(f, args, 0, 0); err != nil {
-		return err
-	}
-	mechs, err := killMechanisms(*list)
-	if err != nil {
-		return err
-	}
-	if *seeds < 1 || *seeds > 100 {
-		return usagef("--seeds %d: want 1 to 100", *seeds)
-	}
-	if *vcpus < 1 || *vcpus > 8 {
-		return usagef("--vcpus %d: want 1 to 8", *vcpus)
-	}
-	if _, ok := dom0.Signals()[*signal]; !ok {
-		return usagef("--signal %s: there are KILL, TERM and INT", *signal)
-	}
-	if err := dom0cmd.CheckDriver(driver); err != nil {
-		return err
-	}
-	lf.libvmi = lf.libvmi || needsLibVMI(driver)
-	kg := killing{signal: *signal, seeds: *seeds, driver: driver}
-	rep := killReport{Schema: 1, Driver: driver}
-	if *inside != "" {
-		if rep.Kills, err = kg.inside(ctx, *inside, mechs); err != nil {
-			return err
-		}
-	} else {
-		p := newProgress(env, 0)
-		h, err := lf.host(ctx, env, p)
-		if err == nil {
-			rep.Kills, err = kg.inLab(ctx, h, suites.Guest{Kernel: lab.GuestKernels()[0], VCPUs: *vcpus, MemoryMiB: 160}, mechs, p.step)
-		}
-		p.end()
-		if err != nil {
-			return err
-		}
-	}
-	for _, m := range mechs {
-		var of []dom0.Killed
-		for _, k := range rep.Kills {
-			if k.Mechanism == m.Name {
-				of = append(of, k)
-			}
-		}
-		rep.Rows = append(rep.Rows, summarize(m.Name, *seeds, of))
-	}
-	if *asJSON {
-		e := json.NewEncoder(env.Stdout)
-		if *inside == "" {
+	if k.json {
+		e := json.NewEncoder(w)
+		if k.host == "lab" { // in the lab's dom0 it is short, to fit in an answer
 			e.SetIndent("", "  ")
 		}
-		err = e.Encode(rep)
+		if err := e.Encode(r); err != nil {
+			return err
+		}
 	} else {
-		err = printKills(env.Stdout, rep)
+		printKills(w, r)
 	}
-	if err != nil {
-		return err
-	}
-	for _, r := range rep.Rows {
-		if r.OK != r.Kills {
-			return errFailed
+	for _, row := range r.Rows {
+		if row.OK != row.Kills {
+			return exit.ErrFailed
 		}
 	}
 	return nil
 }
 
-// killing says how monitors are killed.
-type killing struct {
-	signal, driver string
-	seeds          int // kills of each mechanism
-}
-
-// inside kills monitors on a domain of this Xen host.
-func (kg *killing) inside(ctx context.Context, domain string, mechs []trap.Mechanism) ([]dom0.Killed, error) {
-	h, err := dom0cmd.Open("")
-	if err != nil {
-		return nil, err
-	}
-	defer h.Close()
-	id, err := dom0cmd.Find(h, domain)
-	if err != nil {
-		return nil, err
-	}
-	exe, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	var all []dom0.Killed
-	for _, m := range mechs {
-		kills, err := h.Kill(ctx, id, m, kg.signal, kg.seeds, []string{exe, "watch", domain, "--driver", kg.driver, "--mechanism", m.Name, "--json"})
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, kills...)
-	}
-	return all, nil
-}
-
-// inLab does it in the lab, each mechanism in a machine of its own.
-func (kg *killing) inLab(ctx context.Context, h *labhost.Host, g suites.Guest, mechs []trap.Mechanism, step func(string)) ([]dom0.Killed, error) {
-	var all []dom0.Killed
-	for _, m := range mechs {
-		step("kill " + m.Name)
-		kills, err := kg.oneInLab(ctx, h, g, m)
-		if err != nil {
-			return all, fmt.Errorf("kill %s: %w", m.Name, err)
-		}
-		all = append(all, kills...)
-	}
-	return all, nil
-}
-
-func (kg *killing) oneInLab(ctx context.Context, h *labhost.Host, g suites.Guest, m trap.Mechanism) ([]dom0.Killed, error) {
-	machine, err := h.UpGuest(ctx, g)
-	if err != nil {
-		return nil, err
-	}
-	defer machine.Close()
-	out, err := machine.Exec([]string{place.Agent, "bench", "kill", "--inside", "guest", "--mechanisms", m.Name, "--driver", kg.driver, "--signal", kg.signal, "--seeds", strconv.Itoa(kg.seeds), "--json"})
-	if err != nil {
-		return nil, err
-	}
-	var rep killReport
-	if out.Status != ExitDone && out.Status != ExitFailed {
-		return nil, fmt.Errorf("it ended with status %d in dom0: %s", out.Status, out.Text)
-	}
-	if err := json.Unmarshal([]byte(out.Text), &rep); err != nil {
-		return nil, fmt.Errorf("what it said in dom0: %w: %.2000s", err, out.Text)
-	}
-	return rep.Kills, nil
-}
-
 // printKills prints the table, and each kill that was not recovered.
-func printKills(w io.Writer, rep killReport) error {
-	fmt.Fprintf(w, "driver %s\n%-18s %9s  %s\n%-18s %9s  %7s %9s %10s %8s %6s %7s\n", rep.Driver, "mechanism", "recovered", "left behind by the killed monitor, of the kills:",
-		"", "", "ring on", "altp2m on", "restricted", "patched", "added", "paused")
-	for _, r := range rep.Rows {
-		fmt.Fprintf(w, "%-18s %9s  %7d %9d %10d %8d %6d %7d\n", r.Mechanism, fmt.Sprintf("%d of %d", r.OK, r.Kills), r.RingOn, r.Altp2mOn, r.Restricted, r.Patched, r.Added, r.Paused)
+func printKills(w io.Writer, r killReport) {
+	fmt.Fprintf(w, "driver %s\n%-18s %9s  %s\n", r.Driver, "mechanism", "recovered", "left behind by the killed monitor, of the kills:")
+	fmt.Fprintf(w, "%-18s %9s  %7s %9s %10s %8s %6s %7s\n", "", "", "ring on", "altp2m on", "restricted", "patched", "added", "paused")
+	for _, row := range r.Rows {
+		fmt.Fprintf(w, "%-18s %9s  %7d %9d %10d %8d %6d %7d\n", row.Mechanism, fmt.Sprintf("%d of %d", row.OK, row.Kills),
+			row.RingOn, row.Altp2mOn, row.Restricted, row.Patched, row.Added, row.Paused)
 	}
-	var err error
-	for _, k := range rep.Kills {
+	for _, k := range r.Kills {
 		if !k.OK() {
-			_, err = fmt.Fprintf(w, "not recovered: %s seed %d, killed %d us after attaching: %d beats, work %d, %+v; %s\n", k.Mechanism, k.Seed, k.AfterUS, k.Beats, k.Work, k.Recovered, k.Error)
+			fmt.Fprintf(w, "not recovered: %s seed %d, killed %d us after attaching: %d beats, work %d, %+v; %s\n",
+				k.Mechanism, k.Seed, k.AfterUS, k.Beats, k.Work, k.Recovered, k.Error)
 		}
 	}
-	return err
 }

@@ -11,14 +11,16 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"sort"
 	"strings"
 	"time"
 
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
 	"hangbench/bench/agent"
+	"hangbench/bench/exit"
 	"hangbench/bench/labhost"
 	"hangbench/guests/lab"
 	"hangbench/guests/lab/bochs"
@@ -49,19 +51,16 @@ type namedLab struct {
 	name string
 }
 
-func (n *namedLab) add(f *pflag.FlagSet) {
-	f.StringVar(&n.name, "name", "lab", "`name` of the running lab, when there are several")
-	n.labFlags.add(f)
-	n.labFlags.addLibVMI(f)
+func (n *namedLab) add(c *cobra.Command) {
+	c.Flags().StringVar(&n.name, "name", "lab", "`name` of the running lab, when there are several")
+	n.labFlags.add(c)
+	n.labFlags.addLibVMI(c)
 }
 
-// parse parses the arguments and finds the cache.
-func (n *namedLab) parse(env *Env, f *pflag.FlagSet, args []string, least, most int) (lab.Cache, error) {
-	if err := parse(f, args, least, most); err != nil {
-		return "", err
-	}
+// cache checks the lab's name and finds the cache.
+func (n *namedLab) cache(env *Env) (lab.Cache, error) {
 	if !regexp.MustCompile(`^[a-z0-9-]{1,32}$`).MatchString(n.name) {
-		return "", usagef("--name %q: use up to 32 of a-z, 0-9 and '-'", n.name)
+		return "", exit.Usagef("--name %q: use up to 32 of a-z, 0-9 and '-'", n.name)
 	}
 	return n.open(env)
 }
@@ -79,7 +78,7 @@ func socketPath(dir, name string) (string, io.Closer, error) {
 }
 
 // errNotUp says that no lab of that name runs.
-var errNotUp = usagef("no lab of that name is running; start it with: hangbench lab up")
+var errNotUp = exit.Usagef("no lab of that name is running; start it with: hangbench lab up")
 
 // ask sends a request to the keeper of a running lab.
 func ask(c lab.Cache, name string, r request) (answer, error) {
@@ -116,37 +115,47 @@ func ask(c lab.Cache, name string, r request) (answer, error) {
 // keepCommand is the hidden word behind which "lab up" starts the keeper.
 const keepCommand = "keep"
 
-func labUp(ctx context.Context, env *Env, args []string) error {
-	f := flags(env, "lab up", "", "Start a lab that keeps running until \"hangbench lab down\".")
+func (a *app) labUp() *cobra.Command {
+	c := a.command("up", "start a lab and keep it running", `Start a lab that keeps running until "hangbench lab down".`, 0, 0)
 	var nl namedLab
-	nl.add(f)
-	keep := f.Bool(keepCommand, false, "be the keeper")
-	f.MarkHidden(keepCommand)
-	c, err := nl.parse(env, f, args, 0, 0)
-	if err != nil {
-		return err
+	nl.add(c)
+	keep := c.Flags().Bool(keepCommand, false, "be the keeper")
+	hide(c, keepCommand)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		cache, err := nl.cache(a.Env)
+		switch {
+		case err != nil:
+			return err
+		case *keep:
+			return nl.keep(c.Context(), a, cache)
+		}
+		return nl.up(c.Context(), a, cache)
 	}
-	if *keep {
-		return keepLab(ctx, env, &nl.labFlags, c, nl.name)
+	return c
+}
+
+// hide hides a flag from help.
+func hide(c *cobra.Command, flag string) { c.Flags().Lookup(flag).Hidden = true }
+
+// up starts the keeper of a lab and waits until it answers.
+func (n *namedLab) up(ctx context.Context, a *app, c lab.Cache) error {
+	if up, err := ask(c, n.name, request{}); err == nil {
+		return exit.Usagef("lab %s is up already (%s)", n.name, up.Dir)
 	}
-	if a, err := ask(c, nl.name, request{}); err == nil {
-		return usagef("lab %s is up already (%s)", nl.name, a.Dir)
-	}
-	// What can fail slowly fails here, where the user sees it.
-	p := newProgress(env, 0)
-	h, err := nl.host(ctx, env, p)
+	// Build and boot the lab here: what can go wrong is shown to the user.
+	h, err := n.host(ctx, a)
 	if err == nil {
 		_, err = h.Base(ctx)
 	}
-	p.end()
 	if err != nil {
 		return err
 	}
+	a.display.End()
 	exe, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	logPath := filepath.Join(upDir(c), nl.name+".log")
+	logPath := filepath.Join(upDir(c), n.name+".log")
 	if err := os.MkdirAll(upDir(c), 0o700); err != nil {
 		return err
 	}
@@ -155,7 +164,7 @@ func labUp(ctx context.Context, env *Env, args []string) error {
 		return err
 	}
 	defer log.Close()
-	cmd := exec.Command(exe, append([]string{"lab", "up", "--" + keepCommand}, args...)...)
+	cmd := exec.Command(exe, append(slices.Clone(a.args), "--"+keepCommand)...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
@@ -164,8 +173,8 @@ func labUp(ctx context.Context, env *Env, args []string) error {
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	for deadline := time.Now().Add(2 * time.Minute); ; {
-		if a, err := ask(c, nl.name, request{}); err == nil {
-			fmt.Fprintf(env.Stdout, "lab %s is up (%s)\n", nl.name, a.Dir)
+		if up, err := ask(c, n.name, request{}); err == nil {
+			fmt.Fprintf(a.out, "lab %s is up (%s)\n", n.name, up.Dir)
 			return nil
 		}
 		select {
@@ -184,9 +193,9 @@ func labUp(ctx context.Context, env *Env, args []string) error {
 	}
 }
 
-// keepLab runs a machine and answers requests until it is told to stop.
-func keepLab(ctx context.Context, env *Env, lf *labFlags, c lab.Cache, name string) error {
-	h, err := lf.host(ctx, env, newProgress(env, 0))
+// keep runs a machine and answers requests until it is told to stop.
+func (n *namedLab) keep(ctx context.Context, a *app, c lab.Cache) error {
+	h, err := n.host(ctx, a)
 	if err != nil {
 		return err
 	}
@@ -195,7 +204,7 @@ func keepLab(ctx context.Context, env *Env, lf *labFlags, c lab.Cache, name stri
 		return err
 	}
 	defer m.Close()
-	path, dir, err := socketPath(upDir(c), name)
+	path, dir, err := socketPath(upDir(c), n.name)
 	if err != nil {
 		return err
 	}
@@ -248,74 +257,102 @@ func serve(conn net.Conn, m *labhost.Machine, key string) (stop bool) {
 	return r.Stop
 }
 
-func labRun(ctx context.Context, env *Env, args []string) error {
-	f := flags(env, "lab run", "PROGRAM [ARGUMENT...]", "Run a program in dom0: \"xl list\", \"xl info\", \"xl dmesg\". In the running lab, if there is one, else in one started for it.")
-	f.SetInterspersed(false)
-	var nl namedLab
-	nl.add(f)
-	withGuest := f.Bool("guest", false, "in a lab started for it in which a guest is up, named guest")
-	c, err := nl.parse(env, f, args, 1, 1000)
+// labRun is the command "lab run".
+type labRun struct {
+	namedLab
+	guest bool // in a lab of its own, with a guest
+	named bool // the user has named the lab
+}
+
+func (a *app) labRun() *cobra.Command {
+	c := a.command("run PROGRAM [ARGUMENT...]", "run a program in dom0 of the running lab, or of one started for it",
+		`Run a program in dom0: "xl list", "xl info", "xl dmesg". In the running lab if there is one, else in one started `+
+			"for it.", 1, 1000)
+	c.Flags().SetInterspersed(false)
+	var r labRun
+	r.add(c)
+	c.Flags().BoolVar(&r.guest, "guest", false, "in a lab started for it in which a guest is up, named guest")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		r.named = c.Flags().Changed("name")
+		return r.run(c.Context(), a, args)
+	}
+	return c
+}
+
+func (r *labRun) run(ctx context.Context, a *app, program []string) error {
+	c, err := r.cache(a.Env)
 	if err != nil {
 		return err
 	}
-	if *withGuest && f.Changed("name") {
-		return usagef("lab run: --guest starts a lab of its own, --name is for one that runs")
+	if r.guest && r.named {
+		return exit.Usagef("lab run: --guest starts a lab of its own, --name is for one that runs")
 	}
-	var a answer
-	if !*withGuest {
-		a, err = ask(c, nl.name, request{Exec: f.Args()})
+	var said answer
+	if !r.guest {
+		said, err = ask(c, r.name, request{Exec: program})
 	}
-	if *withGuest || errors.Is(err, errNotUp) && !f.Changed("name") {
-		p := newProgress(env, 0)
-		var h *labhost.Host
-		var m *labhost.Machine
-		if h, err = nl.host(ctx, env, p); err == nil {
-			if *withGuest {
-				m, err = h.UpGuest(ctx, defaultGuest())
-			} else {
-				m, err = h.Up(ctx)
-			}
-		}
-		p.end()
-		if err != nil {
-			return err
-		}
-		defer m.Close()
-		a.Output, err = m.Exec(f.Args())
+	if r.guest || errors.Is(err, errNotUp) && !r.named {
+		said.Output, err = r.once(ctx, a, program)
 	}
 	if err != nil {
 		return err
 	}
-	io.WriteString(env.Stdout, a.Output.Text)
-	if a.Output.Status != 0 {
-		fmt.Fprintf(env.Stderr, "hangbench: %s ended with status %d in dom0\n", f.Arg(0), a.Output.Status)
-		return errFailed
+	io.WriteString(a.out, said.Output.Text)
+	if said.Output.Status != 0 {
+		fmt.Fprintf(a.Stderr, "hangbench: %s ended with status %d in dom0\n", program[0], said.Output.Status)
+		return exit.ErrFailed
 	}
 	return nil
 }
 
-func labConsole(ctx context.Context, env *Env, args []string) error {
-	f := flags(env, "lab console", "", "Print the console of the running lab's Xen and dom0.")
+// once runs the program in a lab started for it.
+func (r *labRun) once(ctx context.Context, a *app, program []string) (out agent.Output, err error) {
+	h, err := r.host(ctx, a)
+	if err != nil {
+		return out, err
+	}
+	var m *labhost.Machine
+	if r.guest {
+		m, err = h.UpGuest(ctx, defaultGuest())
+	} else {
+		m, err = h.Up(ctx)
+	}
+	if err != nil {
+		return out, err
+	}
+	defer m.Close()
+	a.display.End()
+	return m.Exec(program)
+}
+
+func (a *app) labConsole() *cobra.Command {
+	c := a.command("console", "print the console of the running lab's Xen and dom0",
+		"Print the console of the running lab's Xen and dom0.", 0, 0)
 	var nl namedLab
-	nl.add(f)
-	follow := f.BoolP("follow", "f", false, "go on until interrupted")
-	c, err := nl.parse(env, f, args, 0, 0)
+	nl.add(c)
+	follow := c.Flags().BoolP("follow", "f", false, "go on until interrupted")
+	c.RunE = func(c *cobra.Command, _ []string) error { return nl.console(c.Context(), a, *follow) }
+	return c
+}
+
+func (n *namedLab) console(ctx context.Context, a *app, follow bool) error {
+	c, err := n.cache(a.Env)
 	if err != nil {
 		return err
 	}
-	a, err := ask(c, nl.name, request{})
+	up, err := ask(c, n.name, request{})
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(a.Dir, bochs.ConsoleLog)
+	path := filepath.Join(up.Dir, bochs.ConsoleLog)
 	log, err := os.Open(path)
 	for said := false; errors.Is(err, os.ErrNotExist); log, err = os.Open(path) {
 		// The emulator makes the file with the first character.
 		if !said {
 			said = true
-			fmt.Fprintln(env.Stderr, "nothing was written to the console since the lab was restored")
+			fmt.Fprintln(a.Stderr, "nothing was written to the console since the lab was restored")
 		}
-		if !*follow {
+		if !follow {
 			return nil
 		}
 		select {
@@ -329,7 +366,7 @@ func labConsole(ctx context.Context, env *Env, args []string) error {
 	}
 	defer log.Close()
 	for {
-		if _, err := io.Copy(env.Stdout, log); err != nil || !*follow {
+		if _, err := io.Copy(a.out, log); err != nil || !follow {
 			return err
 		}
 		select {
@@ -340,41 +377,48 @@ func labConsole(ctx context.Context, env *Env, args []string) error {
 	}
 }
 
-func labDown(ctx context.Context, env *Env, args []string) error {
-	f := flags(env, "lab down", "", "Stop the running lab.")
+func (a *app) labDown() *cobra.Command {
+	c := a.command("down", "stop the running lab", "Stop the running lab.", 0, 0)
 	var nl namedLab
-	nl.add(f)
-	c, err := nl.parse(env, f, args, 0, 0)
+	nl.add(c)
+	c.RunE = func(*cobra.Command, []string) error { return nl.down(a) }
+	return c
+}
+
+func (n *namedLab) down(a *app) error {
+	c, err := n.cache(a.Env)
 	if err != nil {
 		return err
 	}
-	a, err := ask(c, nl.name, request{Stop: true})
+	up, err := ask(c, n.name, request{Stop: true})
 	if err != nil {
 		return err
 	}
-	// The answer comes before the end; wait for it, so that "down" means down.
+	// The keeper answers before it ends. Wait for its end.
 	for range 100 {
-		if _, err := ask(c, nl.name, request{}); err != nil {
-			fmt.Fprintf(env.Stdout, "lab %s is down\n", nl.name)
+		if _, err := ask(c, n.name, request{}); err != nil {
+			fmt.Fprintf(a.out, "lab %s is down\n", n.name)
 			return nil
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	return fmt.Errorf("the lab does not stop; its emulator is process %d", a.PID)
+	return fmt.Errorf("the lab does not stop; its emulator is process %d", up.PID)
 }
 
-func labStatus(ctx context.Context, env *Env, args []string) error {
-	f := flags(env, "lab status", "", "Say what lies in the cache and which labs run.")
+func (a *app) labStatus() *cobra.Command {
+	c := a.command("status", "say what is in the cache and what runs", "Say what lies in the cache and which labs run.", 0, 0)
 	var lf labFlags
-	lf.add(f)
-	if err := parse(f, args, 0, 0); err != nil {
-		return err
-	}
-	c, err := lf.open(env)
+	lf.add(c)
+	c.RunE = func(*cobra.Command, []string) error { return lf.status(a) }
+	return c
+}
+
+func (l *labFlags) status(a *app) error {
+	c, err := l.open(a.Env)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(env.Stdout, "cache %s: %d MiB\n", c, diskMiB(string(c)))
+	fmt.Fprintf(a.out, "cache %s: %d MiB\n", c, diskMiB(string(c)))
 	manifests, _ := filepath.Glob(filepath.Join(string(c), "labs", "*", lab.ManifestFile))
 	sort.Strings(manifests)
 	for _, m := range manifests {
@@ -384,24 +428,24 @@ func labStatus(ctx context.Context, env *Env, args []string) error {
 		for _, s := range snaps {
 			names = append(names, s.Name())
 		}
-		fmt.Fprintf(env.Stdout, "  lab %s: %d MiB, snapshots: %s\n", filepath.Base(dir), diskMiB(dir), orNone(names))
+		fmt.Fprintf(a.out, "  lab %s: %d MiB, snapshots: %s\n", filepath.Base(dir), diskMiB(dir), orNone(names))
 	}
 	if len(manifests) == 0 {
-		fmt.Fprintln(env.Stdout, "  no lab; make one with: hangbench lab build")
+		fmt.Fprintln(a.out, "  no lab; make one with: hangbench lab build")
 	}
 	socks, _ := filepath.Glob(filepath.Join(upDir(c), "*.sock"))
-	up := 0
+	running := 0
 	for _, s := range socks {
 		name := strings.TrimSuffix(filepath.Base(s), ".sock")
-		a, err := ask(c, name, request{})
+		up, err := ask(c, name, request{})
 		if err != nil {
 			continue
 		}
-		up++
-		fmt.Fprintf(env.Stdout, "up: %s (lab %s, emulator is process %d, logs in %s)\n", name, a.Lab, a.PID, a.Dir)
+		running++
+		fmt.Fprintf(a.out, "up: %s (lab %s, emulator is process %d, logs in %s)\n", name, up.Lab, up.PID, up.Dir)
 	}
-	if up == 0 {
-		fmt.Fprintln(env.Stdout, "nothing is running")
+	if running == 0 {
+		fmt.Fprintln(a.out, "nothing is running")
 	}
 	return nil
 }

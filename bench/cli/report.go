@@ -12,6 +12,7 @@ import (
 	"hangbench/analysis/figure"
 	"hangbench/analysis/report"
 	"hangbench/analysis/table"
+	"hangbench/bench/exit"
 	"hangbench/results"
 )
 
@@ -27,7 +28,7 @@ func reportCommand(ctx context.Context, env *Env, args []string) error {
 	}
 	tf, err := table.ParseFormat(*format)
 	if err != nil {
-		return usageError{Err: err}
+		return exit.UsageError{Err: err}
 	}
 	r, err := readRun(env, f.Arg(0))
 	if err != nil {
@@ -116,10 +117,10 @@ func tableKinds() []table.Kind {
 func showTables(env *Env, r *results.Run, list string, f table.Format) error {
 	kinds, err := table.Parse(tableKinds(), list)
 	if err != nil {
-		return usageError{Err: fmt.Errorf("report: %w", err)}
+		return exit.UsageError{Err: fmt.Errorf("report: %w", err)}
 	}
 	if f == table.CSV && len(kinds) != 1 {
-		return usagef("report: one CSV is one table, --tables %s are %d", list, len(kinds))
+		return exit.Usagef("report: one CSV is one table, --tables %s are %d", list, len(kinds))
 	}
 	set, err := analysis.Group(r.Trials)
 	if err != nil {

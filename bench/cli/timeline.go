@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"hangbench/analysis/figure"
+	"hangbench/bench/exit"
 	"hangbench/bench/plan"
 	"hangbench/guests/lab"
 	"hangbench/monitor/detect"
@@ -52,16 +53,16 @@ func timelineCommand(ctx context.Context, env *Env, args []string) error {
 
 func (t *timelineFlags) check(scenario string) error {
 	if _, err := scenarios.Find(scenario); err != nil {
-		return usageError{Err: err}
+		return exit.UsageError{Err: err}
 	}
 	if v := vocabulary(); !slices.Contains(v.Mechanisms, t.mechanism) {
-		return usagef("--mechanism %s: there are %s", t.mechanism, strings.Join(v.Mechanisms, ", "))
+		return exit.Usagef("--mechanism %s: there are %s", t.mechanism, strings.Join(v.Mechanisms, ", "))
 	}
 	if t.mechanism == "none" {
-		return usagef("--mechanism none: without a monitor nothing is observed")
+		return exit.Usagef("--mechanism none: without a monitor nothing is observed")
 	}
 	if t.vcpus < 1 || t.vcpus > 8 {
-		return usagef("--vcpus %d: want 1 to 8", t.vcpus)
+		return exit.Usagef("--vcpus %d: want 1 to 8", t.vcpus)
 	}
 	return nil
 }
@@ -128,16 +129,16 @@ func (t *timelineFlags) record(ctx context.Context, env *Env, scenario string) (
 func (t *timelineFlags) redraw(env *Env, path string) error {
 	f, err := os.Open(path)
 	if err != nil {
-		return usageError{Err: fmt.Errorf("timeline: %w", err)}
+		return exit.UsageError{Err: fmt.Errorf("timeline: %w", err)}
 	}
 	defer f.Close()
 	header, stream, err := detect.ReadStream(f)
 	if err != nil {
-		return usageError{Err: fmt.Errorf("timeline: %s: %w", path, err)}
+		return exit.UsageError{Err: fmt.Errorf("timeline: %s: %w", path, err)}
 	}
 	line, err := timeline(&header, stream)
 	if err != nil {
-		return usageError{Err: fmt.Errorf("timeline: %s: %w", path, err)}
+		return exit.UsageError{Err: fmt.Errorf("timeline: %s: %w", path, err)}
 	}
 	if err := os.MkdirAll(t.out, 0o755); err != nil {
 		return fmt.Errorf("make the folder of the time line: %w", err)
@@ -148,7 +149,7 @@ func (t *timelineFlags) redraw(env *Env, path string) error {
 func (t *timelineFlags) draw(env *Env, line *figure.Timeline) error {
 	fig, err := line.Figure()
 	if err != nil {
-		return usageError{Err: err}
+		return exit.UsageError{Err: err}
 	}
 	paths, err := fig.Write(t.out)
 	if err != nil {

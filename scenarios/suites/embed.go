@@ -32,7 +32,7 @@ func Load(name string, v Vocabulary) (*Suite, error) {
 	}
 	if ext := path.Ext(name); ext != ".yaml" && ext != ".yml" {
 		return nil, fmt.Errorf("suite %q is not built in%s: give one of %s, or the path of a .yaml file",
-			name, didYouMean(name, Builtin()), strings.Join(Builtin(), ", "))
+			name, DidYouMean(name, Builtin()), strings.Join(Builtin(), ", "))
 	}
 	data, err := os.ReadFile(name)
 	if err != nil {

@@ -340,7 +340,7 @@ func (p *parser) mapping(n *yaml.Node, what string, fields []field) {
 			if key.Kind != yaml.ScalarNode {
 				got = describe(key)
 			}
-			p.errorf(key, "%s has no key %q%s: valid keys are %s", what, clip(got), didYouMean(got, keys), list(keys))
+			p.errorf(key, "%s has no key %q%s: valid keys are %s", what, clip(got), DidYouMean(got, keys), list(keys))
 			continue
 		}
 		if line, dup := seen[key.Value]; dup {
@@ -430,7 +430,7 @@ func (p *parser) known(n *yaml.Node, what, name string, valid []string) bool {
 	if slices.Contains(valid, name) {
 		return true
 	}
-	p.errorf(n, "%s %q is unknown%s: valid are %s", what, clip(name), didYouMean(name, valid), list(valid))
+	p.errorf(n, "%s %q is unknown%s: valid are %s", what, clip(name), DidYouMean(name, valid), list(valid))
 	return false
 }
 

@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// didYouMean returns `, did you mean "x"?`-style text for the nearest of the
+// DidYouMean returns `, did you mean "x"?`-style text for the nearest of the
 // valid names, or nothing when none is near: at most a third of the letters
 // changed, or one the beginning of the other.
-func didYouMean(got string, valid []string) string {
+func DidYouMean(got string, valid []string) string {
 	best, bestDist := "", len(got)/3+1
 	for _, v := range valid {
 		d := editDistance(strings.ToLower(got), v)
