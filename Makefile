@@ -6,7 +6,7 @@ TAGS    ?= xen
 RUNS    ?= results/runs
 BIN     := bin/hangbench
 
-.PHONY: help build build-xen test test-libvmi lint reproduce-quick reproduce figures reference clean
+.PHONY: help build build-xen man test test-libvmi lint reproduce-quick reproduce figures reference clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -21,6 +21,9 @@ build-xen: ## build bin/hangbench for a real Xen dom0 (needs libxen-dev and a C 
 # The C parts are vetted and tested with the lab's own compiler and libraries,
 # so nothing has to be installed. The race detector needs a C compiler here.
 RACE := $(shell command -v cc >/dev/null 2>&1 && echo -race)
+
+man: build ## write the manual pages to bin/man
+	$(BIN) man bin/man
 
 test: build ## install what the tests need (into the cache) and run all tests, the lab's included
 	$(BIN) lab build

@@ -28,6 +28,9 @@ type SuiteInfo struct {
 	Name   string `json:"name"`
 	SHA256 string `json:"sha256"` // of Text, hexadecimal
 	Text   string `json:"text"`
+	// Drivers are those that the trials use, if they are not those of Text. A run
+	// from before this field was there has none.
+	Drivers []string `json:"drivers,omitempty"`
 }
 
 // NewSuiteInfo describes a suite by its name and the bytes of its file.
@@ -97,6 +100,7 @@ type Session struct {
 // clone returns a copy that shares nothing with m.
 func (m *Manifest) clone() Manifest {
 	c := *m
+	c.Suite.Drivers = append([]string(nil), m.Suite.Drivers...)
 	c.TrialWallSec = append([]float64(nil), m.TrialWallSec...)
 	c.Warnings = append([]string(nil), m.Warnings...)
 	c.Sessions = append([]Session(nil), m.Sessions...)

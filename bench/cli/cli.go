@@ -51,11 +51,11 @@ func Main(ctx context.Context, env *Env, args []string) int {
 	if err != nil && !errors.Is(err, exit.ErrFailed) {
 		fmt.Fprintf(env.Stderr, "hangbench: %v\n", err)
 	}
-	return status(ctx, err)
+	return exitStatus(ctx, err)
 }
 
-// status returns the exit status for a command that returned err.
-func status(ctx context.Context, err error) int {
+// exitStatus returns the exit status for a command that returned err.
+func exitStatus(ctx context.Context, err error) int {
 	var tool *debian.MissingToolError
 	if code := exit.Status(ctx, err); code != exit.Broken || !errors.As(err, &tool) {
 		return code
@@ -88,16 +88,18 @@ func newApp(env *Env, args []string) (*app, *cobra.Command) {
 	root := a.group("hangbench", "hang Xen guests on purpose, and measure how a monitor sees it",
 		a.runCommand(), a.resumeCommand(), a.checkCommand(), a.listCommand(), a.reportCommand(), a.compareCommand(),
 		a.exportCommand(), a.timelineCommand(), a.labCommand(), a.watchCommand(), a.recoverCommand(), a.benchCommand(),
-		a.doctorCommand(), a.manCommand())
+		a.doctorCommand(), a.completionCommand(), a.manCommand())
 	root.Version = run.Revision() + " (" + runtime.Version() + ")"
 	root.SetVersionTemplate("hangbench {{.Version}}\n")
 	root.SilenceErrors, root.SilenceUsage = true, true
+	root.CompletionOptions.DisableDefaultCmd = true // ours is a usage error where the shell is none
 	root.SetOut(a.out)
 	root.SetErr(env.Stderr)
 	root.SetArgs(slices.Concat([]string{}, args)) // cobra takes nil for the process's own
 	root.SetHelpFunc(func(c *cobra.Command, _ []string) { printHelp(a.out, c) })
 	root.SetHelpCommand(a.helpCommand())
 	root.SetFlagErrorFunc(flagError)
+	root.Flags().Bool("version", false, "print the version")
 	root.PersistentFlags().BoolP("help", "h", false, "say what the command does, and its flags")
 	root.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "say on standard error everything that is done")
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
@@ -170,8 +172,24 @@ func (a *app) group(name, summary string, commands ...*cobra.Command) *cobra.Com
 		}
 		return noCommand(c, args[0])
 	}
+	for i, sub := range commands {
+		sub.Annotations = map[string]string{placeKey: fmt.Sprintf("%02d", i)}
+	}
 	c.AddCommand(commands...)
 	return c
+}
+
+// placeKey is the annotation with a command's place in its group: cobra sorts
+// commands by name.
+const placeKey = "hangbench-place"
+
+// shown are the commands of a group that help shows, in their places.
+func shown(group *cobra.Command) []*cobra.Command {
+	all := slices.DeleteFunc(slices.Clone(group.Commands()), func(c *cobra.Command) bool { return !c.IsAvailableCommand() })
+	slices.SortStableFunc(all, func(x, y *cobra.Command) int {
+		return strings.Compare(x.Annotations[placeKey], y.Annotations[placeKey])
+	})
+	return all
 }
 
 // noCommand is the error of a command that does not exist.
@@ -184,10 +202,8 @@ func noCommand(group *cobra.Command, name string) error {
 // commandNames are the names of the commands of a group that help shows.
 func commandNames(group *cobra.Command) []string {
 	var names []string
-	for _, c := range group.Commands() {
-		if c.IsAvailableCommand() {
-			names = append(names, c.Name())
-		}
+	for _, c := range shown(group) {
+		names = append(names, c.Name())
 	}
 	return names
 }
@@ -203,17 +219,19 @@ func flagError(c *cobra.Command, err error) error {
 		var names []string
 		c.Flags().VisitAll(func(f *pflag.Flag) {
 			if !f.Hidden {
-				names = append(names, f.Name)
+				names = append(names, "--"+f.Name)
 			}
 		})
-		hint = suites.DidYouMean(unknown.GetSpecifiedName(), names)
+		hint = suites.DidYouMean("--"+unknown.GetSpecifiedName(), names)
 	}
 	return exit.Usagef("%s%w%s", name, err, hint)
 }
 
 // helpCommand returns the command "help COMMAND".
 func (a *app) helpCommand() *cobra.Command {
-	c := a.command("help [COMMAND...]", "say what a command does, and its flags", "Say what a command does, and its flags.", 0, 8)
+	c := a.command("help [COMMAND...]", "say what a command does, and its flags",
+		"Say what a command does, and its flags.", 0, 8)
+	c.Annotations = map[string]string{placeKey: "99"}
 	c.RunE = func(c *cobra.Command, args []string) error {
 		about, rest, err := c.Root().Find(args)
 		if err != nil {
@@ -239,11 +257,10 @@ func (a *app) helpCommand() *cobra.Command {
 const helpWidth = 110
 
 const exitHelp = "Exit status: 0 done, 1 trials failed, 2 usage or bad input, 3 something is missing on this host,\n" +
-	"4 infrastructure failed, 130 interrupted."
+	"4 the infrastructure failed, 130 interrupted."
 
 // printHelp prints the help of a command or a group.
 func printHelp(w io.Writer, c *cobra.Command) {
-	c.InitDefaultVersionFlag()
 	fmt.Fprintf(w, "usage: %s\n", c.UseLine())
 	if !c.HasAvailableSubCommands() {
 		fmt.Fprintf(w, "\n%s\n", wrap(c.Long, helpWidth))
@@ -254,13 +271,11 @@ func printHelp(w io.Writer, c *cobra.Command) {
 		return
 	}
 	fmt.Fprintln(w)
-	for _, sub := range c.Commands() {
-		if sub.IsAvailableCommand() {
-			fmt.Fprintf(w, "  %-10s %s\n", sub.Name(), sub.Short)
-		}
+	for _, sub := range shown(c) {
+		fmt.Fprintf(w, "  %-10s %s\n", sub.Name(), sub.Short)
 	}
 	fmt.Fprintf(w, "\n%s", c.Flags().FlagUsagesWrapped(helpWidth))
-	fmt.Fprintf(w, "\n\"%s COMMAND --help\" tells more. %s\n", c.CommandPath(), exitHelp)
+	fmt.Fprintf(w, "\n\"%s COMMAND --help\" tells more.\n%s\n", c.CommandPath(), exitHelp)
 }
 
 // wrap breaks a text into lines of at most width columns. Empty lines stay.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"hangbench/bench/exit"
 	"hangbench/bench/plan"
 	"hangbench/cgo/xenctrl"
 	"hangbench/guests/lab"
@@ -79,10 +80,7 @@ func TestHelp(t *testing.T) {
 		t.Run(strings.Join(args, " "), func(t *testing.T) {
 			status, stdout, stderr := hangbench(t, args...)
 			want := "usage: hangbench " + strings.Join(args[:len(args)-1], " ")
-			if strings.Join(args, " ") == "bench lab --help" { // two ways to one command
-				want = "usage: hangbench lab bench"
-			}
-			if status != ExitDone || stderr != "" || !strings.HasPrefix(stdout, want) {
+			if status != exit.Done || stderr != "" || !strings.HasPrefix(stdout, want) {
 				t.Errorf("status %d, stderr %q, stdout\n%s", status, stderr, stdout)
 			}
 			if strings.Contains(stdout, "--"+keepCommand) {
@@ -124,7 +122,7 @@ thresholds: {spin: 3}
 		want []string // each in the message
 	}{
 		{[]string{"frobnicate"}, []string{`no command "frobnicate"`, "run, resume, check, list, report, compare, export, timeline, lab, watch, recover, bench, doctor"}},
-		{[]string{"lab", "frobnicate"}, []string{`hangbench lab has no command "frobnicate"`, "build, env, up, run, console, down, status, bench"}},
+		{[]string{"lab", "frobnicate"}, []string{`hangbench lab has no command "frobnicate"`, "build, env, up, run, console, down, status"}},
 		{[]string{"bench", "frobnicate"}, []string{`hangbench bench has no command "frobnicate"`}},
 
 		{[]string{"run"}, []string{"run: 0 arguments, want 1"}},
@@ -164,7 +162,19 @@ thresholds: {spin: 3}
 		{[]string{"watch"}, []string{"0 arguments, want 1"}},
 		{[]string{"watch", "guest", "--mechanism", "magic"}, []string{`"magic"`, "exec-step"}},
 		{[]string{"watch", "guest", "--mechanism", "none"}, []string{"--mechanism none", "no monitor"}},
-		{[]string{"watch", "guest", "--sample-ms", "9"}, []string{"--sample-ms 9", "10 to 10000"}},
+		{[]string{"watch", "guest", "--sample", "9ms"}, []string{"--sample 9ms", "10ms to 10s"}},
+		{[]string{"watch", "guest", "--sample", "10001ms"}, []string{"--sample 10.001s", "10ms to 10s"}},
+		{[]string{"watch", "guest", "--sample-ms", "9"}, []string{"warning: --sample-ms is now --sample, with a unit", "--sample 9ms", "10ms to 10s"}},
+		{[]string{"watch", "guest", "--sample-ms", "nine"}, []string{"--sample-ms", "nine"}},
+		{[]string{"bench", "kill", "--mechanism", "none,magic"}, []string{`"magic"`, "exec-step"}},
+		{[]string{"bench", "kill", "--inside", "guest", "--seeds", "0"}, []string{"warning: --inside is now --host xen --domain", "--seeds 0"}},
+		{[]string{"bench", "kill", "--host", "xen"}, []string{"--host xen needs --domain"}},
+		{[]string{"bench", "kill", "--domain", "guest"}, []string{"--domain is for --host xen"}},
+		{[]string{"lab", "bench", "--restores", "0"}, []string{`warning: "lab bench" is now "bench lab"`, "--restores 0"}},
+		{[]string{"rnu"}, []string{`no command "rnu" (did you mean "run"?)`}},
+		{[]string{"run", "ci", "--sede", "2"}, []string{`unknown flag: --sede (did you mean "--seed"?)`}},
+		{[]string{"help", "lab", "upp"}, []string{`hangbench lab has no command "upp" (did you mean "up"?)`}},
+		{[]string{"completion", "ksh"}, []string{"bash, zsh, fish", `"ksh"`}},
 		{[]string{"watch", "guest", "--duration", "-1s"}, []string{"--duration -1s"}},
 		{[]string{"recover"}, []string{"either a DOMAIN or --all"}},
 		{[]string{"recover", "guest", "--all"}, []string{"either a DOMAIN or --all"}},
@@ -198,7 +208,7 @@ thresholds: {spin: 3}
 	} {
 		t.Run(strings.Join(tc.args, " "), func(t *testing.T) {
 			status, stdout, stderr := hangbench(t, tc.args...)
-			if status != ExitUsage || stdout != "" {
+			if status != exit.Usage || stdout != "" {
 				t.Errorf("status %d, stdout %q", status, stdout)
 			}
 			if !strings.HasPrefix(stderr, "hangbench: ") {
@@ -219,7 +229,7 @@ func TestNoCommand(t *testing.T) {
 	for _, args := range [][]string{nil, {"lab"}, {"bench"}} {
 		status, stdout, stderr := hangbench(t, args...)
 		name := strings.Join(append([]string{"hangbench"}, args...), " ")
-		if status != ExitUsage || stdout != "" || !strings.Contains(stderr, "usage: "+name+" COMMAND") || !strings.Contains(stderr, name+" what?") {
+		if status != exit.Usage || stdout != "" || !strings.Contains(stderr, "usage: "+name+" COMMAND") || !strings.Contains(stderr, name+" what?") {
 			t.Errorf("%s: status %d, stdout %q, stderr\n%s", name, status, stdout, stderr)
 		}
 	}
@@ -231,7 +241,7 @@ func TestMissing(t *testing.T) {
 		t.Chdir(t.TempDir())
 		for _, args := range [][]string{{"lab", "build"}, {"run", "ci"}, {"lab", "up"}, {"lab", "bench"}} {
 			status, stdout, stderr := hangbench(t, append(args, "--cache", t.TempDir())...)
-			if status != ExitMissing || stdout != "" || !strings.Contains(stderr, "--source") {
+			if status != exit.Missing || stdout != "" || !strings.Contains(stderr, "--source") {
 				t.Errorf("%v: status %d, stdout %q, stderr %q", args, status, stdout, stderr)
 			}
 		}
@@ -244,7 +254,7 @@ func TestMissing(t *testing.T) {
 		for _, args := range [][]string{{"run", "ci", "--host", "xen"}, {"run", "ci", "--host", "xen", "--guests", t.TempDir()}} {
 			out := filepath.Join(t.TempDir(), "runs")
 			status, stdout, stderr := hangbench(t, append(args, "--out", out)...)
-			if status != ExitMissing || stdout != "" || !strings.Contains(stderr, "Xen") {
+			if status != exit.Missing || stdout != "" || !strings.Contains(stderr, "Xen") {
 				t.Errorf("%v: status %d, stdout %q, stderr %q", args, status, stdout, stderr)
 			}
 			if _, err := os.Stat(out); err == nil {
@@ -259,7 +269,7 @@ func TestMissing(t *testing.T) {
 		}
 		t.Setenv("PATH", t.TempDir()) // no go, no apt-get
 		status, stdout, stderr := hangbench(t, "doctor", "--cache", t.TempDir())
-		if status != ExitMissing || !strings.Contains(stderr, "neither the lab nor a real Xen host is usable") {
+		if status != exit.Missing || !strings.Contains(stderr, "neither the lab nor a real Xen host is usable") {
 			t.Errorf("doctor: status %d, stderr %q", status, stderr)
 		}
 		for _, want := range []string{"host lab", "host xen", "missing go ", "install Go", "missing apt-get", "missing dom0", "absent  packages", "hangbench lab build"} {
@@ -284,23 +294,23 @@ func TestExitCode(t *testing.T) {
 		err  error
 		want int
 	}{
-		{"done", live, nil, ExitDone},
-		{"done before it could be interrupted", ended, nil, ExitDone},
-		{"help", live, pflag.ErrHelp, ExitDone},
-		{"failed trials", live, wrap(errFailed), ExitFailed},
-		{"usage", live, wrap(usagef("wrong")), ExitUsage},
-		{"usage, interrupted", ended, usagef("wrong"), ExitUsage},
-		{"missing", live, wrap(missingError{Err: errors.New("lacks it")}), ExitMissing},
-		{"missing tool", live, wrap(&debian.MissingToolError{Tool: "apt-get"}), ExitMissing},
-		{"not built", live, wrap(xenctrl.ErrNotBuilt), ExitMissing},
-		{"no Xen", live, wrap(xenctrl.ErrNoXen), ExitMissing},
-		{"no xl", live, wrap(xl.ErrNoXL), ExitMissing},
-		{"broken", live, errors.New("disk is full"), ExitBroken},
-		{"interrupted", ended, wrap(context.Canceled), ExitInterrupted},
-		{"interrupted, whatever came of it", ended, errors.New("emulator was killed"), ExitInterrupted},
-		{"a deadline of our own", live, wrap(context.DeadlineExceeded), ExitBroken},
+		{"done", live, nil, exit.Done},
+		{"done before it could be interrupted", ended, nil, exit.Done},
+		{"help", live, pflag.ErrHelp, exit.Done},
+		{"failed trials", live, wrap(exit.ErrFailed), exit.Failed},
+		{"usage", live, wrap(exit.Usagef("wrong")), exit.Usage},
+		{"usage, interrupted", ended, exit.Usagef("wrong"), exit.Usage},
+		{"missing", live, wrap(exit.MissingError{Err: errors.New("lacks it")}), exit.Missing},
+		{"missing tool", live, wrap(&debian.MissingToolError{Tool: "apt-get"}), exit.Missing},
+		{"not built", live, wrap(xenctrl.ErrNotBuilt), exit.Missing},
+		{"no Xen", live, wrap(xenctrl.ErrNoXen), exit.Missing},
+		{"no xl", live, wrap(xl.ErrNoXL), exit.Missing},
+		{"broken", live, errors.New("disk is full"), exit.Broken},
+		{"interrupted", ended, wrap(context.Canceled), exit.Interrupted},
+		{"interrupted, whatever came of it", ended, errors.New("emulator was killed"), exit.Interrupted},
+		{"a deadline of our own", live, wrap(context.DeadlineExceeded), exit.Broken},
 	} {
-		if got := exitCode(tc.ctx, tc.err); got != tc.want {
+		if got := exitStatus(tc.ctx, tc.err); got != tc.want {
 			t.Errorf("%s: status %d, want %d", tc.name, got, tc.want)
 		}
 	}
@@ -308,7 +318,7 @@ func TestExitCode(t *testing.T) {
 
 func TestList(t *testing.T) {
 	status, stdout, stderr := hangbench(t, "list")
-	if status != ExitDone || stderr != "" {
+	if status != exit.Done || stderr != "" {
 		t.Fatalf("status %d, stderr %q", status, stderr)
 	}
 	golden(t, "list.golden", stdout)
@@ -330,7 +340,7 @@ func TestCheck(t *testing.T) {
 		"check-ci.json":        {"check", "ci", "--json"},
 	} {
 		status, stdout, stderr := hangbench(t, args...)
-		if status != ExitDone || stderr != "" {
+		if status != exit.Done || stderr != "" {
 			t.Fatalf("%v: status %d, stderr %q", args, status, stderr)
 		}
 		golden(t, name, stdout)
@@ -366,7 +376,7 @@ guests:
 repetitions: 3
 `)
 	status, stdout, stderr := hangbench(t, "check", path)
-	if status != ExitDone || stderr != "" || !strings.Contains(stdout, "mine: my own\n") || !strings.Contains(stdout, "6 trials") || !strings.Contains(stdout, "2 vCPU 256 MiB") {
+	if status != exit.Done || stderr != "" || !strings.Contains(stdout, "mine: my own\n") || !strings.Contains(stdout, "6 trials") || !strings.Contains(stdout, "2 vCPU 256 MiB") {
 		t.Errorf("status %d, stderr %q, stdout\n%s", status, stderr, stdout)
 	}
 }
@@ -374,7 +384,7 @@ repetitions: 3
 func TestLabStatus(t *testing.T) {
 	cache := t.TempDir()
 	status, stdout, stderr := hangbench(t, "lab", "status", "--cache", cache)
-	if want := fmt.Sprintf("cache %s: 0 MiB\n  no lab; make one with: hangbench lab build\nnothing is running\n", cache); status != ExitDone || stderr != "" || stdout != want {
+	if want := fmt.Sprintf("cache %s: 0 MiB\n  no lab; make one with: hangbench lab build\nnothing is running\n", cache); status != exit.Done || stderr != "" || stdout != want {
 		t.Errorf("empty cache: status %d, stderr %q, stdout %q, want %q", status, stderr, stdout, want)
 	}
 
@@ -388,10 +398,10 @@ func TestLabStatus(t *testing.T) {
 	writeFile(t, filepath.Join(dir, "lab.json"), "{}\n")
 	writeFile(t, filepath.Join(upDir(lab.Cache(cache)), "lab.sock"), "")
 	status, stdout, stderr = hangbench(t, "lab", "status", "--cache", cache)
-	if status != ExitDone || stderr != "" || !strings.Contains(stdout, "lab 0123456789abcdef: 0 MiB, snapshots: dom0\n") || !strings.HasSuffix(stdout, "nothing is running\n") {
+	if status != exit.Done || stderr != "" || !strings.Contains(stdout, "lab 0123456789abcdef: 0 MiB, snapshots: dom0\n") || !strings.HasSuffix(stdout, "nothing is running\n") {
 		t.Errorf("status %d, stderr %q, stdout %q", status, stderr, stdout)
 	}
-	if status, _, stderr := hangbench(t, "lab", "down", "--cache", cache); status != ExitUsage || !strings.Contains(stderr, "no lab of that name is running") {
+	if status, _, stderr := hangbench(t, "lab", "down", "--cache", cache); status != exit.Usage || !strings.Contains(stderr, "no lab of that name is running") {
 		t.Errorf("lab down with a dead keeper's socket: status %d, stderr %q", status, stderr)
 	}
 }

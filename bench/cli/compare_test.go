@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/perf/benchfmt"
 
+	"hangbench/bench/exit"
 	"hangbench/results"
 )
 
@@ -38,7 +39,7 @@ func oneMorePerEvent(t *results.Trial) {
 
 func TestCompareSilent(t *testing.T) {
 	status, stdout, stderr := hangbench(t, "compare", madeUpRun(t, 8), madeUpRun(t, 8))
-	if status != ExitDone || stderr != "" || !strings.Contains(stdout, "0 regressions beyond the tolerance") || strings.Contains(stdout, "scenario") {
+	if status != exit.Done || stderr != "" || !strings.Contains(stdout, "0 regressions beyond the tolerance") || strings.Contains(stdout, "scenario") {
 		t.Errorf("status %d, stderr %q, stdout\n%s", status, stderr, stdout)
 	}
 	if _, all, _ := hangbench(t, "compare", "--all", madeUpRun(t, 8), madeUpRun(t, 8)); !strings.Contains(all, "ept_per_event") {
@@ -52,23 +53,23 @@ func TestCompareRegression(t *testing.T) {
 		args []string
 		want int
 	}{
-		{nil, ExitFailed},
-		{[]string{"--fail-on", "ept_per_event"}, ExitFailed},
-		{[]string{"--fail-on", "ept_per_event:50%,detected"}, ExitFailed},
-		{[]string{"--fail-on", "ept_per_event:200%"}, ExitDone},
-		{[]string{"--tolerance", "1000%"}, ExitDone},
-		{[]string{"--fail-on", "detect_ms,false_alarm"}, ExitDone},
-		{[]string{"--fail-on", "none"}, ExitDone},
+		{nil, exit.Failed},
+		{[]string{"--fail-on", "ept_per_event"}, exit.Failed},
+		{[]string{"--fail-on", "ept_per_event:50%,detected"}, exit.Failed},
+		{[]string{"--fail-on", "ept_per_event:200%"}, exit.Done},
+		{[]string{"--tolerance", "1000%"}, exit.Done},
+		{[]string{"--fail-on", "detect_ms,false_alarm"}, exit.Done},
+		{[]string{"--fail-on", "none"}, exit.Done},
 	} {
 		status, stdout, stderr := hangbench(t, append(append([]string{"compare"}, tc.args...), old, next)...)
 		if status != tc.want || stderr != "" {
 			t.Errorf("%q: status %d, want %d; stderr %q, stdout\n%s", tc.args, status, tc.want, stderr, stdout)
 		}
-		if (tc.want == ExitFailed) != strings.Contains(stdout, " WORSE ") {
+		if (tc.want == exit.Failed) != strings.Contains(stdout, " WORSE ") {
 			t.Errorf("%q: stdout\n%s", tc.args, stdout)
 		}
 	}
-	if status, stdout, _ := hangbench(t, "compare", next, old); status != ExitDone || !strings.Contains(stdout, "better") {
+	if status, stdout, _ := hangbench(t, "compare", next, old); status != exit.Done || !strings.Contains(stdout, "better") {
 		t.Errorf("the other way round: status %d, stdout\n%s", status, stdout)
 	}
 	for format, want := range map[string]string{"md": "| WORSE", "latex": `\bottomrule`} {
@@ -113,19 +114,19 @@ func TestCompareUsage(t *testing.T) {
 		{[]string{old, kernel, "--mix", "hosts,suites"}, "--mix kernels"},
 	} {
 		status, stdout, stderr := hangbench(t, append([]string{"compare"}, tc.args...)...)
-		if status != ExitUsage || stdout != "" || !strings.Contains(stderr, tc.want) {
+		if status != exit.Usage || stdout != "" || !strings.Contains(stderr, tc.want) {
 			t.Errorf("%q: status %d, stdout %q, stderr %q", tc.args, status, stdout, stderr)
 		}
 	}
 	status, _, stderr := hangbench(t, "compare", "--mix", "hosts", old, xen.Dir())
-	if status != ExitDone || !strings.Contains(stderr, "warning: the hosts differ") {
+	if status != exit.Done || !strings.Contains(stderr, "warning: the hosts differ") {
 		t.Errorf("hosts mixed on purpose: status %d, stderr %q", status, stderr)
 	}
-	if status, _, stderr := hangbench(t, "compare", "--mix", "kernels", old, kernel); status != ExitDone || !strings.Contains(stderr, "warning: the kernels differ") {
+	if status, _, stderr := hangbench(t, "compare", "--mix", "kernels", old, kernel); status != exit.Done || !strings.Contains(stderr, "warning: the kernels differ") {
 		t.Errorf("kernels mixed on purpose: status %d, stderr %q", status, stderr)
 	}
 	// Several boots a side.
-	if status, stdout, _ := hangbench(t, "compare", old+","+madeUpRun(t, 8), madeUpRun(t, 8)); status != ExitDone || !strings.Contains(stdout, "0 regressions") {
+	if status, stdout, _ := hangbench(t, "compare", old+","+madeUpRun(t, 8), madeUpRun(t, 8)); status != exit.Done || !strings.Contains(stdout, "0 regressions") {
 		t.Errorf("boots: status %d, stdout\n%s", status, stdout)
 	}
 }
@@ -144,7 +145,7 @@ func TestDamagedCounted(t *testing.T) {
 	writeFile(t, path, damaged)
 	for _, command := range []string{"report", "export"} {
 		status, _, stderr := hangbench(t, command, dir)
-		if status != ExitDone {
+		if status != exit.Done {
 			t.Errorf("%s: status %d", command, status)
 		}
 		for _, want := range []string{"trials.jsonl:2: ", "trials.jsonl:21: ", "12 more records left out", "32 records of " + dir} {
@@ -160,7 +161,7 @@ func TestDamagedCounted(t *testing.T) {
 
 func TestExport(t *testing.T) {
 	status, stdout, stderr := hangbench(t, "export", madeUpRun(t, 8))
-	if status != ExitDone || stderr != "" {
+	if status != exit.Done || stderr != "" {
 		t.Fatalf("status %d, stderr %q", status, stderr)
 	}
 	n := 0
@@ -175,7 +176,7 @@ func TestExport(t *testing.T) {
 	if n != 8 {
 		t.Errorf("%d results of 8 trials:\n%s", n, stdout)
 	}
-	if status, _, stderr := hangbench(t, "export", madeUpRun(t, 0)); status != ExitUsage || !strings.Contains(stderr, "no trials yet") {
+	if status, _, stderr := hangbench(t, "export", madeUpRun(t, 0)); status != exit.Usage || !strings.Contains(stderr, "no trials yet") {
 		t.Errorf("no trials: status %d, stderr %q", status, stderr)
 	}
 }

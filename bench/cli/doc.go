@@ -1,14 +1,12 @@
-// Package cli is the command line of hangbench: one file for each command,
-// flags by pflag, results on standard output, everything else on standard error.
+// Package cli is the command line of hangbench: a tree of commands on
+// spf13/cobra, one file for each command. Results go to standard output,
+// everything else to standard error.
 //
-// A command is a function of an Env and its arguments, so tests run it without
-// a process. Errors say who is to blame by their type, and Main makes an exit
-// status of that:
+// A command's constructor declares its flags, how the shell completes them, and a
+// struct that the flags fill; the struct's run method does the work. Main runs one
+// command line on an Env, so that tests need no process. An error says by its type
+// who is to blame, and bench/exit makes an exit status of that.
 //
-//	0    done
-//	1    ran, but trials failed or a check did not hold
-//	2    wrong usage or bad input
-//	3    something the host must have is missing
-//	4    the infrastructure failed: emulator, disk, network
-//	130  interrupted; what was finished is kept and "hangbench resume" goes on
+// What also works in the lab's dom0 lies below this package, without cobra and
+// without the analysis: bench/dom0cmd, bench/run, bench/price.
 package cli

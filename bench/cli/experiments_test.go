@@ -8,6 +8,7 @@ import (
 
 	"hangbench/analysis"
 	"hangbench/analysis/claims"
+	"hangbench/bench/exit"
 	"hangbench/results"
 )
 
@@ -112,7 +113,7 @@ func redraw(t *testing.T, from, to string) {
 			}
 		}
 	}
-	if status, _, stderr := hangbench(t, args...); status != ExitDone || stderr != "" {
+	if status, _, stderr := hangbench(t, args...); status != exit.Done || stderr != "" {
 		t.Fatalf("%v: status %d, %s", args, status, stderr)
 	}
 }

@@ -1,20 +1,17 @@
 package cli
 
 import (
-	"context"
-	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"strings"
-	"time"
 
+	"github.com/spf13/cobra"
+
+	"hangbench/bench/exit"
 	suitenames "hangbench/bench/names"
 	"hangbench/bench/plan"
-	"hangbench/bench/trial"
 	"hangbench/guests/lab"
-	"hangbench/guests/stress"
 	"hangbench/monitor/detect"
 	"hangbench/monitor/trap"
 	"hangbench/scenarios"
@@ -29,21 +26,54 @@ func vocabulary() suites.Vocabulary {
 func loadSuite(name string) (*suites.Suite, error) {
 	s, err := suites.Load(name, vocabulary())
 	if err != nil {
-		return nil, usageError{Err: err}
+		return nil, exit.UsageError{Err: err}
 	}
 	return s, nil
 }
 
-func listCommand(ctx context.Context, env *Env, args []string) error {
-	f := flags(env, "list", "[scenarios|mechanisms|detectors|suites]", "List what can be run.")
-	if err := parse(f, args, 0, 1); err != nil {
-		return err
+// nameList is a list of names that a user may give.
+type nameList struct {
+	name  string
+	print func(io.Writer) error
+}
+
+func (a *app) listCommand() *cobra.Command {
+	all := nameLists()
+	var names []string
+	for _, l := range all {
+		names = append(names, l.name)
 	}
-	what := f.Arg(0)
-	lists := []struct {
-		name  string
-		print func(io.Writer) error
-	}{
+	c := a.command("list ["+strings.Join(names, "|")+"]", "list what can be run",
+		"List what can be run. Without an argument it prints every list.", 0, 1)
+	c.ValidArgsFunction = once(choices(names...))
+	c.RunE = func(_ *cobra.Command, args []string) error {
+		if len(args) == 1 {
+			i := slices.Index(names, args[0])
+			if i < 0 {
+				return exit.Usagef("list: there are %s, not %q", and(names), args[0])
+			}
+			return all[i].print(a.out)
+		}
+		for _, l := range all {
+			fmt.Fprintf(a.out, "%s:\n", l.name)
+			if err := l.print(a.out); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return c
+}
+
+// and joins names for a sentence.
+func and(names []string) string {
+	last := len(names) - 1
+	return strings.Join(names[:last], ", ") + " and " + names[last]
+}
+
+// nameLists are the lists that "list" prints.
+func nameLists() []nameList {
+	return []nameList{
 		{"scenarios", func(w io.Writer) error {
 			for _, s := range scenarios.All() {
 				class := s.Class
@@ -98,126 +128,4 @@ func listCommand(ctx context.Context, env *Env, args []string) error {
 			return nil
 		}},
 	}
-	found := false
-	for _, l := range lists {
-		if what != "" && what != l.name {
-			continue
-		}
-		if what == "" {
-			fmt.Fprintf(env.Stdout, "%s:\n", l.name)
-		}
-		found = true
-		if err := l.print(env.Stdout); err != nil {
-			return err
-		}
-	}
-	if !found {
-		return usagef("list: there are scenarios, mechanisms, detectors and suites, not %q", what)
-	}
-	return nil
-}
-
-// estimate is how long the trials take on the guest's clock, all together: with
-// every fault called at once, and with every verdict and recovery as late as may be.
-func estimate(trials []plan.Trial) (least, most time.Duration, err error) {
-	ms := func(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
-	for _, t := range trials {
-		sc, err := scenarios.Find(t.Scenario)
-		if err != nil {
-			return 0, 0, err
-		}
-		d := ms(t.Timing.BaselineMS + t.Timing.ObserveMS)
-		if sc.Stress != stress.None {
-			d = trial.PairedWindows(ms(t.Timing.BaselineMS))
-		}
-		late := ms(2 * t.Timing.RecoveryMS)
-		switch {
-		case sc.Control():
-			d += sc.Disturbed
-			late = ms(t.Timing.RecoveryMS)
-		case t.BoundedMS > 0:
-			d += ms(t.BoundedMS)
-		default:
-			late += ms(t.Timing.DeadlineMS)
-		}
-		least += d
-		most += d + late
-	}
-	return least, most, nil
-}
-
-func checkCommand(ctx context.Context, env *Env, args []string) error {
-	f := flags(env, "check", "SUITE", "Read a suite, by the name of a built-in one or by a file's path, and print the plan it expands to.")
-	seed := f.Uint64("seed", 1, "`seed` of the plan")
-	asJSON := f.Bool("json", false, "print the plan as JSON")
-	if err := parse(f, args, 1, 1); err != nil {
-		return err
-	}
-	s, err := loadSuite(f.Arg(0))
-	if err != nil {
-		return err
-	}
-	trials := plan.Expand(s, *seed)
-	if *asJSON {
-		e := json.NewEncoder(env.Stdout)
-		e.SetIndent("", "  ")
-		return e.Encode(struct {
-			Schema int          `json:"schema"`
-			Suite  string       `json:"suite"`
-			Seed   uint64       `json:"seed"`
-			Trials []plan.Trial `json:"trials"`
-		}{1, s.Name, *seed, trials})
-	}
-	lengths := ""
-	if n := len(s.BoundedMS); n > 0 {
-		lengths = fmt.Sprintf(" x %d lengths", n)
-	}
-	if len(s.Sweeps) > 0 {
-		lengths += " x swept thresholds"
-	}
-	fmt.Fprintf(env.Stdout, "%s: %s\n%d scenarios x %d mechanisms x %d drivers x %d guests%s, %d times: %d trials\n", s.Name, s.Description,
-		len(s.Scenarios), len(s.Mechanisms), len(s.Drivers), len(s.Guests), lengths, s.Repetitions, len(trials))
-	for _, w := range s.Sweeps {
-		beside := ""
-		for _, name := range slices.Sorted(maps.Keys(w.Thresholds)) {
-			beside += fmt.Sprintf(" with %s=%d", name, w.Thresholds[name])
-		}
-		fmt.Fprintf(env.Stdout, "%s swept over %s%s: %s\n", w.Threshold, strings.Trim(fmt.Sprint(w.Values), "[]"), beside, strings.Join(w.Scenarios, ", "))
-	}
-	if s.Baselines != "" {
-		fmt.Fprintf(env.Stdout, "baselines %s: a fault stays until the guest's own watchdogs have had their time\n", s.Baselines)
-	}
-	least, most, err := estimate(trials)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(env.Stdout, "virtual time: %v to %v", least.Round(time.Second), most.Round(time.Second))
-	if s.Baselines != "" {
-		fmt.Fprint(env.Stdout, ", and the watchdogs' time with each fault")
-	}
-	fmt.Fprintln(env.Stdout, "; in the lab a busy guest's second takes about a second of one processor, an idle one's less")
-	for _, t := range trials {
-		boot := ""
-		if t.Guest.Boot != "" {
-			boot = " " + t.Guest.Boot
-		}
-		if t.Guest.Superpages {
-			boot += " superpages"
-		}
-		if n := t.Guest.Neighbours; n > 0 {
-			boot += fmt.Sprintf(" beside %d more", n)
-		}
-		if t.Guest.Programs != "" {
-			boot += " with " + t.Guest.Programs
-		}
-		if t.BoundedMS > 0 {
-			boot += fmt.Sprintf(" undone after %d ms", t.BoundedMS)
-		}
-		for _, name := range slices.Sorted(maps.Keys(t.Thresholds)) {
-			boot += fmt.Sprintf(" %s=%d", name, t.Thresholds[name])
-		}
-		fmt.Fprintf(env.Stdout, "%4d  block %-3d %-20s %-12s %s %d vCPU %d MiB%s  seed %s\n", t.Index, t.Block, t.Scenario, t.Mechanism,
-			t.Guest.Kernel, t.Guest.VCPUs, t.Guest.MemoryMiB, boot, strings.ToLower(fmt.Sprintf("%016X", t.Seed)))
-	}
-	return nil
 }

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"hangbench/bench/exit"
 )
 
 // TestReadme: the tables that the documents show are those of the runs they say
@@ -39,7 +41,7 @@ func TestReadme(t *testing.T) {
 			rest = after
 			args[0] = filepath.Join(root, filepath.FromSlash(args[0]))
 			status, stdout, stderr := hangbench(t, append([]string{"report", "--format", "md"}, args...)...)
-			if status != ExitDone || stderr != "" {
+			if status != exit.Done || stderr != "" {
 				t.Fatalf("%s: report %s: status %d, %s", name, line, status, stderr)
 			}
 			var want []string

@@ -1,11 +1,12 @@
 package cli
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/spf13/cobra"
 
 	"hangbench/analysis"
 	"hangbench/analysis/claims"
@@ -13,39 +14,54 @@ import (
 	"hangbench/analysis/report"
 	"hangbench/analysis/table"
 	"hangbench/bench/exit"
+	"hangbench/bench/progress"
 	"hangbench/results"
 )
 
 // figureName is the name of the overview figure's files in a run's folder.
 const figureName = "overview"
 
-func reportCommand(ctx context.Context, env *Env, args []string) error {
-	f := flags(env, "report", "RUN", "Print a run's tables, draw its figures and write its report; RUN is its folder.")
-	format := f.String("format", "text", "`FORMAT` of the tables: text, md, csv or latex; only text draws figures too")
-	tables := f.String("tables", "", "`LIST` of the tables to print instead of the usual two, and nothing else: all, or some of "+tableNames())
-	if err := parse(f, args, 1, 1); err != nil {
-		return err
-	}
-	tf, err := table.ParseFormat(*format)
+// reportFlags say what "report" prints.
+type reportFlags struct{ format, tables string }
+
+func (a *app) reportCommand() *cobra.Command {
+	c := a.command("report RUN", "print a run's tables and draw its figures again",
+		"Print a run's tables, draw its figures and write its report; RUN is its folder.", 1, 1)
+	var f reportFlags
+	c.Flags().StringVar(&f.format, "format", "text", "`FORMAT` of the tables: text, md, csv or latex; only text draws figures too")
+	c.Flags().StringVar(&f.tables, "tables", "",
+		"`LIST` of the tables to print instead of the usual two, and nothing else: all, or some of "+strings.Join(tableNames(), ", "))
+	c.ValidArgsFunction = once(completeRuns)
+	completeFlag(c, "format", choices(formats...))
+	completeFlag(c, "tables", lists(append(tableNames(), "all")...))
+	c.RunE = func(_ *cobra.Command, args []string) error { return f.run(a, args[0]) }
+	return c
+}
+
+// formats are the formats of tables.
+var formats = []string{"text", "md", "csv", "latex"}
+
+func (f *reportFlags) run(a *app, dir string) error {
+	tf, err := table.ParseFormat(f.format)
 	if err != nil {
 		return exit.UsageError{Err: err}
 	}
-	r, err := readRun(env, f.Arg(0))
+	r, err := readRun(a, dir)
 	if err != nil {
 		return err
 	}
-	if *tables != "" {
-		return showTables(env, r, *tables, tf)
+	if f.tables != "" {
+		return showTables(a, r, f.tables, tf)
 	}
 	if tf != table.Terminal {
-		return table.Summary(env.Stdout, r.Trials, tf)
+		return table.Summary(a.out, r.Trials, tf)
 	}
-	return show(env, r)
+	return show(a, r)
 }
 
 // show prints the tables, draws the figure and writes the report.
-func show(env *Env, r *results.Run) error {
-	if err := table.Summary(env.Stdout, r.Trials, table.Terminal); err != nil {
+func show(a *app, r *results.Run) error {
+	if err := table.Summary(a.out, r.Trials, table.Terminal); err != nil {
 		return err
 	}
 	o, err := figure.NewOverview(r.Trials)
@@ -68,13 +84,16 @@ func show(env *Env, r *results.Run) error {
 	for _, p := range append(paths, page) {
 		names = append(names, filepath.Base(p))
 	}
+	if _, err := os.Stat(filepath.Join(r.Dir, progress.FileName)); err == nil {
+		names = append(names, progress.FileName)
+	}
 	if others > 0 {
 		names = append(names, figuresDir)
 	}
 	if n := r.Missing(); n > 0 {
-		fmt.Fprintf(env.Stdout, "\n%d of %d trials are missing.\n", n, r.Manifest.Planned)
+		fmt.Fprintf(a.out, "\n%d of %d trials are missing.\n", n, r.Manifest.Planned)
 	}
-	fmt.Fprintf(env.Stdout, "\n%s: %s, %s, %s\n", r.Dir, results.TrialsFile, results.ManifestFile, strings.Join(names, ", "))
+	fmt.Fprintf(a.out, "\n%s: %s, %s, %s\n", r.Dir, results.TrialsFile, results.ManifestFile, strings.Join(names, ", "))
 	return nil
 }
 
@@ -100,12 +119,12 @@ func drawFigures(r *results.Run) (int, error) {
 	return len(figures), nil
 }
 
-func tableNames() string {
+func tableNames() []string {
 	var names []string
 	for _, k := range tableKinds() {
 		names = append(names, k.Name)
 	}
-	return strings.Join(names, ", ")
+	return names
 }
 
 // tableKinds are all tables that can be printed.
@@ -114,7 +133,7 @@ func tableKinds() []table.Kind {
 }
 
 // showTables prints the tables named in a list.
-func showTables(env *Env, r *results.Run, list string, f table.Format) error {
+func showTables(a *app, r *results.Run, list string, f table.Format) error {
 	kinds, err := table.Parse(tableKinds(), list)
 	if err != nil {
 		return exit.UsageError{Err: fmt.Errorf("report: %w", err)}
@@ -138,7 +157,7 @@ func showTables(env *Env, r *results.Run, list string, f table.Format) error {
 		tables = append(tables, t)
 	}
 	if f == table.CSV {
-		return tables[0].WriteCSV(env.Stdout, [2]string{"host", set.Host})
+		return tables[0].WriteCSV(a.out, [2]string{"host", set.Host})
 	}
-	return table.WriteAll(env.Stdout, set.Caption(), tables, f)
+	return table.WriteAll(a.out, set.Caption(), tables, f)
 }

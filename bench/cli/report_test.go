@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"hangbench/bench/exit"
 	"hangbench/bench/plan"
 	"hangbench/results"
 	"hangbench/scenarios/suites"
@@ -107,7 +108,7 @@ func names(t *testing.T, dir string) []string {
 func TestReport(t *testing.T) {
 	dir := madeUpRun(t, 8)
 	status, stdout, stderr := hangbench(t, "report", dir)
-	if status != ExitDone || stderr != "" {
+	if status != exit.Done || stderr != "" {
 		t.Fatalf("status %d, stderr %q", status, stderr)
 	}
 	for _, want := range []string{"spinlock-deadlock", "control-idle", "exec-step", "lab", "612", "0.9"} {
@@ -156,7 +157,7 @@ func TestReportFormats(t *testing.T) {
 	status, text, stderr := hangbench(t, "report", "--format=csv", dir)
 	r := csv.NewReader(strings.NewReader(text))
 	rows, err := r.ReadAll()
-	if status != ExitDone || stderr != "" || err != nil || len(rows) < 2 {
+	if status != exit.Done || stderr != "" || err != nil || len(rows) < 2 {
 		t.Errorf("status %d, stderr %q, %d rows (%v):\n%s", status, stderr, len(rows), err, text)
 	}
 	if after := names(t, dir); !slices.Equal(before, after) {
@@ -176,7 +177,7 @@ func TestReportDamaged(t *testing.T) {
 	lines[2] = lines[2][:40] + "\n"
 	writeFile(t, path, strings.Join(lines, ""))
 	status, stdout, stderr := hangbench(t, "report", dir)
-	if status != ExitDone || !strings.HasPrefix(stderr, "hangbench: warning: trials.jsonl:3: ") || !strings.HasSuffix(stderr, "; left out\n") || strings.Count(stderr, "\n") != 1 {
+	if status != exit.Done || !strings.HasPrefix(stderr, "hangbench: warning: trials.jsonl:3: ") || !strings.HasSuffix(stderr, "; left out\n") || strings.Count(stderr, "\n") != 1 {
 		t.Errorf("status %d, stderr %q", status, stderr)
 	}
 	if !strings.Contains(stdout, "1 of 8 trials are missing.") {
@@ -190,12 +191,12 @@ func TestReportDamaged(t *testing.T) {
 
 func TestReportUnfinished(t *testing.T) {
 	status, stdout, _ := hangbench(t, "report", madeUpRun(t, 5))
-	if status != ExitDone || !strings.Contains(stdout, "3 of 8 trials are missing.") {
+	if status != exit.Done || !strings.Contains(stdout, "3 of 8 trials are missing.") {
 		t.Errorf("five of eight: status %d, stdout\n%s", status, stdout)
 	}
 	dir := madeUpRun(t, 0)
 	status, stdout, stderr := hangbench(t, "report", dir)
-	if status != ExitUsage || stdout != "" || !strings.Contains(stderr, dir+" has no trials yet") {
+	if status != exit.Usage || stdout != "" || !strings.Contains(stderr, dir+" has no trials yet") {
 		t.Errorf("none of eight: status %d, stdout %q, stderr %q", status, stdout, stderr)
 	}
 }
@@ -217,7 +218,7 @@ func TestReportTables(t *testing.T) {
 		t.Errorf("%q, %v", rows, err)
 	}
 	for _, bad := range [][]string{{"--tables", "speed"}, {"--tables", "all", "--format", "csv"}} {
-		if status, stdout, _ := hangbench(t, append([]string{"report", dir}, bad...)...); status != ExitUsage || stdout != "" {
+		if status, stdout, _ := hangbench(t, append([]string{"report", dir}, bad...)...); status != exit.Usage || stdout != "" {
 			t.Errorf("%q: status %d, stdout %q", bad, status, stdout)
 		}
 	}

@@ -6,280 +6,181 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 
 	"hangbench/analysis"
+	"hangbench/bench/dom0"
+	"hangbench/bench/dom0cmd"
+	"hangbench/bench/exit"
 	"hangbench/bench/plan"
+	"hangbench/bench/progress"
 	"hangbench/bench/run"
-	"hangbench/bench/xenhost"
-	"hangbench/guests/lab"
 	"hangbench/results"
 	"hangbench/scenarios/suites"
 )
 
-// hostFlags say where trials run.
-type hostFlags struct {
-	kind   string
-	guests string
-	jobs   int
-	lab    labFlags
+// runFlags say what "run" runs.
+type runFlags struct {
+	host    hostFlags
+	seed    uint64
+	out     string
+	json    bool
+	drivers []string // in place of the suite's
 }
 
-func (h *hostFlags) add(f *pflag.FlagSet) {
-	f.StringVar(&h.kind, "host", "lab", "where trials run: `KIND` is lab (emulated) or xen (this machine is dom0)")
-	f.IntVar(&h.jobs, "jobs", 0, "trials at a time (default: one for each CPU in the lab, 1 on xen)")
-	f.StringVar(&h.guests, "guests", "", "`folder` of guest kernels, for --host xen")
-	h.lab.add(f)
+func (a *app) runCommand() *cobra.Command {
+	c := a.command("run SUITE", "run a suite: its trials, then tables, figures and report",
+		"Run a suite, by the name of a built-in one or by a file's path, and leave the records, tables, figures and a "+
+			"report in a folder.", 1, 1)
+	var r runFlags
+	f := c.Flags()
+	f.Uint64Var(&r.seed, "seed", 1, "`seed` of the plan; equal seeds give equal trials.jsonl in the lab")
+	f.StringVar(&r.out, "out", filepath.Join("results", "runs"), "`folder` for the run's own folder")
+	f.BoolVar(&r.json, "json", false, "print the records and the run's folder as JSON instead of tables")
+	f.StringSliceVar(&r.drivers, "driver", nil,
+		"`names` of the libraries underneath, xenctrl or libvmi or both, in place of the suite's")
+	r.host.add(c)
+	c.ValidArgsFunction = once(completeSuites)
+	completeFlag(c, "out", folders)
+	completeFlag(c, "driver", lists(dom0.Drivers()...))
+	c.RunE = func(c *cobra.Command, args []string) error { return r.run(c.Context(), a, args[0]) }
+	return c
 }
 
-// labVersion is the lab's key among the versions of a run's manifest; those of its
-// variants follow a dash.
-const labVersion = "lab"
-
-// opened is a host ready to run trials.
-type opened struct {
-	run.Host
-	info     results.HostInfo
-	versions map[string]string
-	// prepare does what takes long and is best done before the first trial.
-	prepare func(context.Context) error
-	bench   func() map[string]float64
-	close   func() error
+func (r *runFlags) run(ctx context.Context, a *app, suite string) (err error) {
+	if err := r.host.check(); err != nil {
+		return err
+	}
+	s, err := loadSuite(suite)
+	if err != nil {
+		return err
+	}
+	if err := setDrivers(s, r.drivers); err != nil {
+		return err
+	}
+	x := experiment{jobs: r.host.jobs, trials: plan.Expand(s, r.seed), json: r.json}
+	var early []string // warnings from before there is a manifest
+	x.host, err = r.host.open(ctx, a, s, func(w string) { a.warn("%s", w); early = append(early, w) })
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, x.host.close()) }()
+	x.store, err = run.Create(r.out, run.Start{
+		Suite: s, Seed: r.seed, Plan: x.trials, Host: x.host.info, Versions: x.host.versions, Warnings: early, Time: a.Now(),
+	})
+	if err != nil {
+		return err
+	}
+	return x.execute(ctx, a)
 }
 
-func (h *hostFlags) check() error {
-	if h.kind != "lab" && h.kind != "xen" {
-		return usagef("--host %s: there are lab and xen", h.kind)
+// setDrivers sets the drivers of a suite, if there are any.
+func setDrivers(s *suites.Suite, drivers []string) error {
+	if len(drivers) == 0 {
+		return nil
 	}
-	if h.jobs < 0 || h.jobs > 64 {
-		return usagef("--jobs %d: want 1 to 64", h.jobs)
-	}
-	if h.kind == "xen" && h.jobs > 1 {
-		return usagef("--jobs %d: a real Xen host runs one trial at a time, because its trace buffers are shared", h.jobs)
-	}
-	if h.jobs == 0 {
-		h.jobs = 1
-		if h.kind == "lab" {
-			h.jobs = runtime.NumCPU()
+	for i, name := range drivers {
+		if err := dom0cmd.CheckDriver(name); err != nil {
+			return err
+		}
+		if slices.Contains(drivers[:i], name) {
+			return exit.Usagef("--driver %s: it is there twice", name)
 		}
 	}
+	s.Drivers = drivers
 	return nil
 }
 
-func (h *hostFlags) open(ctx context.Context, env *Env, p *progress, s *suites.Suite, warn func(string)) (*opened, error) {
-	if h.kind == "xen" {
-		x, err := xenhost.Open(h.guests)
-		if errors.Is(err, xenhost.ErrNoGuests) {
-			return nil, usageError{Err: err}
-		}
+// resumeFlags say how "resume" goes on with a run.
+type resumeFlags struct {
+	host hostFlags
+	json bool
+}
+
+func (a *app) resumeCommand() *cobra.Command {
+	c := a.command("resume RUN", "go on with an interrupted run", "Go on with an interrupted run; RUN is its folder.", 1, 1)
+	var r resumeFlags
+	c.Flags().BoolVar(&r.json, "json", false, "print the records and the run's folder as JSON instead of tables")
+	r.host.add(c)
+	c.ValidArgsFunction = once(completeRuns)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		old, err := results.ReadRun(args[0])
 		if err != nil {
-			return nil, err
+			return exit.UsageError{Err: err}
 		}
-		info, versions, err := x.Info()
-		if err != nil {
-			return nil, errors.Join(err, x.Close())
+		if !c.Flags().Changed("host") {
+			r.host.kind = old.Manifest.Host.Kind
 		}
-		for _, g := range s.Guests {
-			if err := x.CheckGuest(g); err != nil {
-				x.Close()
-				return nil, missingError{Err: err}
-			}
-		}
-		return &opened{
-			Host:     x,
-			info:     info,
-			versions: versions,
-			prepare:  func(context.Context) error { return nil },
-			bench:    func() map[string]float64 { return nil },
-			close:    x.Close,
-		}, nil
+		return r.run(c.Context(), a, args[0], &old.Manifest)
 	}
-	h.lab.libvmi = needsLibVMI(s.Drivers...)
-	l, err := h.lab.build(ctx, env, p, lab.Variant{})
-	if err != nil {
-		return nil, err
-	}
-	host, err := h.lab.hostOf(ctx, env, p, l, warn)
-	if err != nil {
-		return nil, err
-	}
-	m := l.Manifest
-	versions := map[string]string{labVersion: m.Key(), "dom0-kernel": m.Dom0, "xen": m.XenVersion()}
-	for what, pkg := range map[string]string{"bochs": "bochs", "seabios": "bochsbios"} {
-		versions[what] = m.Version(pkg)
-	}
-	if m.LibVMI != "" {
-		versions["libvmi"] = m.LibVMI
-	}
-	for name, release := range m.Guests {
-		versions["guest-"+name] = release
-	}
-	others, err := host.Manifests(ctx, s.Guests)
-	if err != nil {
-		return nil, errors.Join(err, host.Close(), l.Close())
-	}
-	for variant, other := range others {
-		if variant == "" {
-			continue
-		}
-		versions[labVersion+"-"+variant] = other.Key()
-		for _, set := range lab.GuestPrograms() { // the package's name, too
-			if v := other.Version(set); v != "" {
-				versions[set] = v
-			}
-		}
-	}
-	return &opened{
-		Host: host,
-		info: results.HostInfo{Kind: "lab", Description: fmt.Sprintf(
-			"emulated: Bochs %s, %d CPU of %d MIPS (virtual time), %d MiB, Xen %s, dom0 Linux %s",
-			m.Version("bochs"), m.Machine.CPUs, m.Machine.IPS/1_000_000, m.Machine.MemoryMiB, versions["xen"], m.Dom0)},
-		versions: versions,
-		prepare: func(ctx context.Context) error {
-			for _, g := range s.Guests {
-				if _, err := host.Guest(ctx, g); err != nil {
-					return err
-				}
-			}
-			return nil
-		},
-		bench: func() map[string]float64 { return figures(host.Times()) },
-		close: func() error { return errors.Join(host.Close(), l.Close()) },
-	}, nil
+	return c
 }
 
-func runCommand(ctx context.Context, env *Env, args []string) error {
-	f := flags(env, "run", "SUITE", "Run a suite, by the name of a built-in one or by a file's path, and leave the records, tables, figures and a report in a folder.")
-	var h hostFlags
-	seed := f.Uint64("seed", 1, "`seed` of the plan; equal seeds give equal trials.jsonl in the lab")
-	out := f.String("out", filepath.Join("results", "runs"), "`folder` for the run's own folder")
-	asJSON := f.Bool("json", false, "print the records and the run's folder as JSON instead of tables")
-	drivers := f.StringSlice("driver", nil, "`names` of the libraries underneath, xenctrl or libvmi or both, in place of the suite's")
-	h.add(f)
-	if err := parse(f, args, 1, 1); err != nil {
+func (r *resumeFlags) run(ctx context.Context, a *app, dir string, old *results.Manifest) (err error) {
+	if err := r.host.check(); err != nil {
 		return err
 	}
-	if err := h.check(); err != nil {
+	if r.host.kind != old.Host.Kind {
+		return exit.Usagef("resume: %s ran on host %s and cannot go on on %s", dir, old.Host.Kind, r.host.kind)
+	}
+	s, err := suites.Parse(old.Suite.Name+".yaml", []byte(old.Suite.Text), vocabulary())
+	if err != nil {
+		return exit.UsageError{Err: fmt.Errorf("resume: the suite in %s: %w", results.ManifestFile, err)}
+	}
+	if err := setDrivers(s, old.Suite.Drivers); err != nil {
+		return exit.UsageError{Err: fmt.Errorf("resume: the suite in %s: %w", results.ManifestFile, err)}
+	}
+	x := experiment{jobs: r.host.jobs, trials: plan.Expand(s, old.Seed), json: r.json}
+	hash, err := plan.Hash(x.trials)
+	if err != nil {
 		return err
 	}
-	s, err := loadSuite(f.Arg(0))
-	if err == nil && len(*drivers) > 0 {
-		// Into its text, which is kept: the run can be resumed.
-		text := withDrivers(string(s.Text), *drivers)
-		if s, err = suites.Parse(s.Name+".yaml", []byte(text), vocabulary()); err != nil {
-			err = usagef("--driver: %w", err)
+	if was := old.PlanHash; was != "" && was != hash {
+		return exit.Usagef("resume: %s has another plan than this version makes of its suite; run the suite anew", dir)
+	}
+	x.host, err = r.host.open(ctx, a, s, func(w string) { a.warn("%s", w) })
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, x.host.close()) }()
+	for name, is := range x.host.versions {
+		variant := strings.HasPrefix(name, labVersion+"-")
+		if was := old.Versions.Packages[name]; was != is && (name == labVersion || variant && was != "") {
+			return exit.Usagef("resume: %s began in lab %s, and this is lab %s: its trials would not be comparable; "+
+				"run the suite anew", dir, was, is)
 		}
 	}
-	if err != nil {
+	if x.store, err = results.Resume(dir); err != nil {
 		return err
 	}
-	trials := plan.Expand(s, *seed)
-	p := newProgress(env, len(trials))
-	var early []string // warnings from before there is a manifest
-	host, err := h.open(ctx, env, p, s, func(w string) { p.clear(); env.warn("%s", w); early = append(early, w) })
-	if err != nil {
-		p.end()
-		return err
-	}
-	defer host.close()
-	store, err := run.Create(*out, run.Start{
-		Suite: s, Seed: *seed, Plan: trials, Host: host.info, Versions: host.versions, Warnings: early, Time: env.Now(),
-	})
-	if err != nil {
-		p.end()
-		return err
-	}
-	return execute(ctx, env, p, host, h.jobs, trials, store, *asJSON)
+	return x.execute(ctx, a)
 }
 
-// ownDrivers is what a suite says of drivers: a line, and its list where that is
-// not on the line.
-var ownDrivers = regexp.MustCompile(`(?m)^drivers:.*\n?(?:[ \t-].*\n?)*`)
-
-// withDrivers is the text of a suite with other drivers.
-func withDrivers(text string, drivers []string) string {
-	return ownDrivers.ReplaceAllString(text, "") + "\ndrivers: [" + strings.Join(drivers, ", ") + "]\n"
-}
-
-func resumeCommand(ctx context.Context, env *Env, args []string) error {
-	f := flags(env, "resume", "RUN", "Go on with an interrupted run; RUN is its folder.")
-	var h hostFlags
-	asJSON := f.Bool("json", false, "print the records and the run's folder as JSON instead of tables")
-	h.add(f)
-	if err := parse(f, args, 1, 1); err != nil {
-		return err
-	}
-	old, err := results.ReadRun(f.Arg(0))
-	if err != nil {
-		return usageError{Err: err}
-	}
-	if !f.Changed("host") {
-		h.kind = old.Manifest.Host.Kind
-	}
-	if err := h.check(); err != nil {
-		return err
-	}
-	if h.kind != old.Manifest.Host.Kind {
-		return usagef("resume: %s ran on host %s and cannot go on on %s", f.Arg(0), old.Manifest.Host.Kind, h.kind)
-	}
-	s, err := suites.Parse(old.Manifest.Suite.Name+".yaml", []byte(old.Manifest.Suite.Text), vocabulary())
-	if err != nil {
-		return usageError{Err: fmt.Errorf("resume: the suite in %s: %w", results.ManifestFile, err)}
-	}
-	trials := plan.Expand(s, old.Manifest.Seed)
-	hash, err := plan.Hash(trials)
-	if err != nil {
-		return err
-	}
-	if was := old.Manifest.PlanHash; was != "" && was != hash {
-		return usagef("resume: %s has another plan than this version makes of its suite; run the suite anew", f.Arg(0))
-	}
-	p := newProgress(env, len(trials))
-	host, err := h.open(ctx, env, p, s, func(w string) { p.clear(); env.warn("%s", w) })
-	if err != nil {
-		p.end()
-		return err
-	}
-	defer host.close()
-	for name, is := range host.versions {
-		other := strings.HasPrefix(name, labVersion+"-")
-		if was := old.Manifest.Versions.Packages[name]; was != is && (name == labVersion || other && was != "") {
-			p.end()
-			return usagef("resume: %s began in lab %s, and this is lab %s: its trials would not be comparable; run the suite anew", f.Arg(0), was, is)
-		}
-	}
-	store, err := results.Resume(f.Arg(0))
-	if err != nil {
-		p.end()
-		return err
-	}
-	return execute(ctx, env, p, host, h.jobs, trials, store, *asJSON)
+// experiment is a run that begins or goes on.
+type experiment struct {
+	host   *opened
+	jobs   int
+	trials []plan.Trial
+	store  *results.Store
+	json   bool // print JSON instead of tables
 }
 
 // execute runs what remains and shows what came of it. What was finished is
 // shown also when the run ends early.
-func execute(ctx context.Context, env *Env, p *progress, host *opened, jobs int, trials []plan.Trial, store *results.Store, asJSON bool) error {
-	err := host.prepare(ctx)
+func (x *experiment) execute(ctx context.Context, a *app) error {
+	err := a.file.Open(filepath.Join(x.store.Dir(), progress.FileName))
 	if err == nil {
-		before := len(store.Remaining())
-		p.resume(len(trials) - before)
-		started, used := time.Now(), processorTime()
-		err = run.Run(ctx, run.Options{Host: host, Plan: trials, Store: store, Jobs: jobs, Event: p.event})
-		session := results.Session{Jobs: jobs, CPUs: runtime.NumCPU(), Trials: before - len(store.Remaining()), WallSec: time.Since(started).Seconds()}
-		session.CPUSec = (processorTime() - used).Seconds()
-		if session.Trials > 0 {
-			err = errors.Join(err, store.UpdateManifest(func(m *results.Manifest) { m.Sessions = append(m.Sessions, session) }))
-		}
+		err = x.runTrials(ctx, a)
 	}
-	p.end()
-	if b := host.bench(); len(b) > 0 {
-		err = errors.Join(err, store.UpdateManifest(func(m *results.Manifest) {
+	a.display.End()
+	if b := x.host.bench(); len(b) > 0 {
+		err = errors.Join(err, x.store.UpdateManifest(func(m *results.Manifest) {
 			if m.Bench == nil {
 				m.Bench = map[string]float64{}
 			}
@@ -288,25 +189,43 @@ func execute(ctx context.Context, env *Env, p *progress, host *opened, jobs int,
 			}
 		}))
 	}
-	err = errors.Join(err, store.Close(env.Now()))
-	r, rerr := results.ReadRun(store.Dir())
+	err = errors.Join(err, x.store.Close(a.Now()))
+	r, rerr := results.ReadRun(x.store.Dir())
 	if rerr != nil {
 		return errors.Join(err, rerr)
 	}
 	if len(r.Trials) > 0 {
-		if asJSON {
-			rerr = showJSON(env, r)
+		if x.json {
+			rerr = showJSON(a, r)
 		} else {
-			rerr = show(env, r)
+			rerr = show(a, r)
 		}
 	}
 	if err != nil && ctx.Err() != nil {
-		return fmt.Errorf("interrupted with %d of %d trials done; go on with: hangbench resume %s", len(r.Trials), len(trials), store.Dir())
+		return fmt.Errorf("interrupted with %d of %d trials done; go on with: hangbench resume %s",
+			len(r.Trials), len(x.trials), x.store.Dir())
 	}
 	if err = errors.Join(err, rerr); err != nil {
 		return err
 	}
-	return judge(env, r)
+	return judge(a, r)
+}
+
+// runTrials runs what remains of the plan, and notes in the manifest how long that
+// took.
+func (x *experiment) runTrials(ctx context.Context, a *app) error {
+	if err := x.host.prepare(ctx); err != nil {
+		return err
+	}
+	before := len(x.store.Remaining())
+	started, used := time.Now(), processorTime()
+	err := run.Run(ctx, run.Options{Host: x.host, Plan: x.trials, Store: x.store, Jobs: x.jobs, Log: a.log})
+	s := results.Session{Jobs: x.jobs, CPUs: runtime.NumCPU(), Trials: before - len(x.store.Remaining()),
+		WallSec: time.Since(started).Seconds(), CPUSec: (processorTime() - used).Seconds()}
+	if s.Trials > 0 {
+		err = errors.Join(err, x.store.UpdateManifest(func(m *results.Manifest) { m.Sessions = append(m.Sessions, s) }))
+	}
+	return err
 }
 
 // processorTime is how long this program and those that it has started and seen
@@ -322,20 +241,20 @@ func processorTime() time.Duration {
 	return sum
 }
 
-// judge returns errFailed if a trial is invalid or a false alarm, and says which.
-func judge(env *Env, r *results.Run) error {
+// judge returns exit.ErrFailed if a trial is invalid or a false alarm, and says which.
+func judge(a *app, r *results.Run) error {
 	set, err := analysis.Group(r.Trials)
 	if err != nil {
 		return err
 	}
-	if !run.Judge(env.Stderr, r.Trials, set.Swept()) {
-		return errFailed
+	if !run.Judge(a.Stderr, r.Trials, set.Swept()) {
+		return exit.ErrFailed
 	}
 	return nil
 }
 
-func showJSON(env *Env, r *results.Run) error {
-	e := json.NewEncoder(env.Stdout)
+func showJSON(a *app, r *results.Run) error {
+	e := json.NewEncoder(a.out)
 	e.SetIndent("", "  ")
 	return e.Encode(struct {
 		Schema   int              `json:"schema"`

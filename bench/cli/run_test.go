@@ -5,12 +5,16 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"hangbench/bench/exit"
 	"hangbench/bench/plan"
+	"hangbench/bench/run"
 	"hangbench/results"
 	"hangbench/scenarios/suites"
 )
@@ -29,12 +33,15 @@ func work(t *testing.T, ctx context.Context, store *results.Store, asJSON bool, 
 	t.Helper()
 	env, out, errs := testEnv()
 	trials := madeUpPlan(t)
-	host := &opened{Host: f, prepare: func(context.Context) error { return nil }, bench: func() map[string]float64 { return map[string]float64{"made_up_sec": 1} }}
-	err := execute(ctx, env, newProgress(env, len(trials)), host, 1, trials, store, asJSON)
-	if err != nil && !errors.Is(err, errFailed) {
+	host := &opened{Host: f, prepare: func(context.Context) error { return nil },
+		bench: func() map[string]float64 { return map[string]float64{"made_up_sec": 1} }}
+	a, _ := newApp(env, nil)
+	err := (&experiment{host: host, jobs: 1, trials: trials, store: store, json: asJSON}).execute(ctx, a)
+	err = errors.Join(err, a.file.Close())
+	if err != nil && !errors.Is(err, exit.ErrFailed) {
 		errs.WriteString("hangbench: " + err.Error() + "\n")
 	}
-	return exitCode(ctx, err), out.String(), errs.String()
+	return exitStatus(ctx, err), out.String(), errs.String()
 }
 
 func TestExecute(t *testing.T) {
@@ -55,12 +62,12 @@ func TestExecute(t *testing.T) {
 		status int
 		want   string // on stderr
 	}{
-		{"good", good, ExitDone, "[8/8] trial 7 ("},
-		{"missed", with("spinlock-deadlock", func(r *results.Trial) { r.Outcome, r.DetectNS = results.Missed, nil }), ExitDone, "missed after"},
+		{"good", good, exit.Done, "[8/8] trial 7 ("},
+		{"missed", with("spinlock-deadlock", func(r *results.Trial) { r.Outcome, r.DetectNS = results.Missed, nil }), exit.Done, "missed after"},
 		{"false alarm", with("control-idle", func(r *results.Trial) { r.Outcome, r.Evidence = results.FalseAlarm, []string{"it looked so"} }),
-			ExitFailed, "(control-idle, exec-step) is a false alarm: [it looked so]\n"},
+			exit.Failed, "(control-idle, exec-step) is a false alarm: [it looked so]\n"},
 		{"invalid", with("control-idle", func(r *results.Trial) { r.Outcome, r.Reason = results.Invalid, "the monitor ended by itself" }),
-			ExitFailed, "(control-idle, exec-step) is invalid: the monitor ended by itself\n"},
+			exit.Failed, "(control-idle, exec-step) is invalid: the monitor ended by itself\n"},
 		{"alarm that a sweep asks about", func(ctx context.Context, p plan.Trial) (results.Trial, error) {
 			rec := madeUpRecord(p)
 			rec.Thresholds = map[string]int64{"io_ms": 500 + int64(p.Block)}
@@ -68,13 +75,13 @@ func TestExecute(t *testing.T) {
 				rec.Outcome = results.FalseAlarm
 			}
 			return rec, nil
-		}, ExitDone, "false_alarm after"},
+		}, exit.Done, "false_alarm after"},
 		{"broken", func(ctx context.Context, p plan.Trial) (results.Trial, error) {
 			if p.Index == 2 {
 				return results.Trial{}, errors.New("emulator died")
 			}
 			return madeUpRecord(p), nil
-		}, ExitBroken, "hangbench: trial 2 ("},
+		}, exit.Broken, "hangbench: trial 2 ("},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			store := createRun(t, "lab")
@@ -90,7 +97,7 @@ func TestExecute(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			whole := tc.status != ExitBroken
+			whole := tc.status != exit.Broken
 			if r.Manifest.Interrupted == whole || (len(r.Trials) == 8) != whole || r.Manifest.Bench["made_up_sec"] != 1 || r.Manifest.Ended.IsZero() {
 				t.Errorf("%d trials, manifest %+v", len(r.Trials), r.Manifest)
 			}
@@ -119,7 +126,7 @@ func TestExecuteJSON(t *testing.T) {
 	if d.More() {
 		t.Error("there is more than one document")
 	}
-	if status != ExitDone || got.Schema != 1 || got.Dir != store.Dir() || len(got.Trials) != 8 || got.Manifest.RunID != store.Manifest().RunID {
+	if status != exit.Done || got.Schema != 1 || got.Dir != store.Dir() || len(got.Trials) != 8 || got.Manifest.RunID != store.Manifest().RunID {
 		t.Errorf("status %d, %+v", status, got)
 	}
 }
@@ -141,7 +148,7 @@ func TestInterrupted(t *testing.T) {
 		}
 		return madeUpRecord(p), nil
 	})
-	if want := "hangbench: interrupted with 3 of 8 trials done; go on with: hangbench resume " + store.Dir() + "\n"; status != ExitInterrupted || !strings.HasSuffix(stderr, want) {
+	if want := "hangbench: interrupted with 3 of 8 trials done; go on with: hangbench resume " + store.Dir() + "\n"; status != exit.Interrupted || !strings.HasSuffix(stderr, want) {
 		t.Errorf("status %d, stderr %q, want it to end with %q", status, stderr, want)
 	}
 	if !strings.Contains(stdout, "5 of 8 trials are missing.") {
@@ -152,7 +159,7 @@ func TestInterrupted(t *testing.T) {
 		t.Fatal(err)
 	}
 	status, _, stderr = work(t, t.Context(), store, true, good)
-	if status != ExitDone || !strings.HasPrefix(stderr, "[4/8] trial 3 (") {
+	if status != exit.Done || !strings.HasPrefix(stderr, "[4/8] trial 3 (") {
 		t.Errorf("resumed: status %d, stderr %q", status, stderr)
 	}
 	var files [2][]byte
@@ -190,7 +197,7 @@ func TestResumeRefuses(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			writeFile(t, filepath.Join(dir, results.ManifestFile), tc.manifest)
 			status, stdout, stderr := hangbench(t, append([]string{"resume", dir, "--cache", t.TempDir()}, tc.args...)...)
-			if status != ExitUsage || stdout != "" {
+			if status != exit.Usage || stdout != "" {
 				t.Errorf("status %d, stdout %q", status, stdout)
 			}
 			for _, want := range tc.want {
@@ -205,17 +212,55 @@ func TestResumeRefuses(t *testing.T) {
 	}
 }
 
-// TestWithDrivers: whatever way a suite names its drivers, the others replace them.
-func TestWithDrivers(t *testing.T) {
-	const head, tail = "name: x\ndescription: d\nscenarios: [control-idle]\nmechanisms: [poll]\n", "guests:\n  - {kernel: cloud-6.12, vcpus: 1, memory_mib: 160}\nrepetitions: 1\n"
-	for _, own := range []string{"", "drivers: [xenctrl]\n", "drivers: [xenctrl] # that one\n", "drivers:\n  - xenctrl\n", "drivers:\n- xenctrl\n", "drivers:\n  [xenctrl,\n   libvmi]\n"} {
-		for _, text := range []string{head + own + tail, head + tail + own} {
-			s, err := suites.Parse("x.yaml", []byte(withDrivers(text, []string{"libvmi"})), vocabulary())
-			if err != nil {
-				t.Errorf("%q: %v", text, err)
-			} else if len(s.Drivers) != 1 || s.Drivers[0] != "libvmi" {
-				t.Errorf("%q: drivers %v", text, s.Drivers)
+// TestSetDrivers: the drivers that the user names replace the suite's, in the plan
+// and in the manifest, and a resumed run has them again.
+func TestSetDrivers(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		drivers []string
+		want    string
+		fails   string
+	}{
+		{nil, "[xenctrl]", ""},
+		{[]string{"libvmi"}, "[libvmi]", ""},
+		{[]string{"libvmi", "xenctrl"}, "[libvmi xenctrl]", ""},
+		{[]string{"libvirt"}, "", "--driver libvirt: there are xenctrl, libvmi"},
+		{[]string{"libvmi", "libvmi"}, "", "--driver libvmi: it is there twice"},
+	} {
+		s, err := suites.Parse(madeUp+".yaml", []byte(madeUpSuite), vocabulary())
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = setDrivers(s, tc.drivers)
+		if tc.fails != "" {
+			if exitStatus(t.Context(), err) != exit.Usage || err.Error() != tc.fails {
+				t.Errorf("%v: %v, want %s", tc.drivers, err, tc.fails)
 			}
+			continue
+		}
+		if err != nil || fmt.Sprint(s.Drivers) != tc.want {
+			t.Errorf("%v: drivers %v, %v", tc.drivers, s.Drivers, err)
+		}
+		store, err := run.Create(t.TempDir(), run.Start{Suite: s, Seed: 3, Plan: plan.Expand(s, 3), Host: results.HostInfo{Kind: "lab"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := store.Close(time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		m, err := results.ReadRun(store.Dir())
+		if err != nil || fmt.Sprint(m.Manifest.Suite.Drivers) != tc.want || m.Manifest.Suite.Text != madeUpSuite {
+			t.Errorf("%v: the manifest has %+v, %v", tc.drivers, m.Manifest.Suite, err)
+		}
+		again, err := suites.Parse(madeUp+".yaml", []byte(m.Manifest.Suite.Text), vocabulary())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := setDrivers(again, m.Manifest.Suite.Drivers); err != nil {
+			t.Fatal(err)
+		}
+		if hash, err := plan.Hash(plan.Expand(again, 3)); err != nil || hash != m.Manifest.PlanHash {
+			t.Errorf("%v: the resumed plan is another one (%v)", tc.drivers, err)
 		}
 	}
 }

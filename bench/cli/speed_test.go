@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"hangbench/bench/exit"
 	"hangbench/results"
 )
 
@@ -97,7 +98,7 @@ func BenchmarkReport(b *testing.B) {
 			for b.Loop() {
 				n++
 				env := &Env{Stdout: io.Discard, Stderr: io.Discard, Getenv: os.Getenv, Now: time.Now}
-				if status := Main(b.Context(), env, args); status != ExitDone {
+				if status := Main(b.Context(), env, args); status != exit.Done {
 					b.Fatalf("status %d", status)
 				}
 			}

@@ -7,14 +7,16 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"hangbench/analysis/figure"
+	"hangbench/bench/dom0"
 	"hangbench/bench/exit"
 	"hangbench/bench/plan"
-	"hangbench/guests/lab"
 	"hangbench/monitor/detect"
+	"hangbench/monitor/trap"
 	"hangbench/results"
 	"hangbench/scenarios"
 	"hangbench/scenarios/suites"
@@ -31,70 +33,78 @@ type timelineFlags struct {
 	lab            labFlags
 }
 
-func timelineCommand(ctx context.Context, env *Env, args []string) error {
-	f := flags(env, "timeline", "SCENARIO|STREAM", "Draw one trial as its monitor saw it: task switches, signals, EPT violations, what each vCPU did, the fault and the verdict. A SCENARIO is tried once in the lab and its stream of observations kept; a STREAM (a file ending in .jsonl) is drawn without a lab.")
+func (a *app) timelineCommand() *cobra.Command {
+	c := a.command("timeline SCENARIO|STREAM", "draw one trial as its monitor saw it",
+		"Draw one trial as its monitor saw it: task switches, signals, EPT violations, what each vCPU did, the fault and "+
+			"the verdict. A SCENARIO is tried once in the lab and its stream of observations kept; a STREAM (a file ending "+
+			"in .jsonl) is drawn without a lab.", 1, 1)
 	var t timelineFlags
+	f := c.Flags()
 	f.StringVar(&t.mechanism, "mechanism", "exec-altp2m", "`name` of the mechanism (hangbench list mechanisms)")
 	f.IntVar(&t.vcpus, "vcpus", 1, "vCPUs of the lab's guest, 1 to 8")
 	f.Uint64Var(&t.seed, "seed", 1, "`number` that moves the instant of the fault")
 	f.StringVar(&t.out, "out", ".", "`folder` for the figure and the stream")
-	t.lab.add(f)
-	if err := parse(f, args, 1, 1); err != nil {
-		return err
+	t.lab.add(c)
+	c.ValidArgsFunction = once(completeScenarios)
+	completeFlag(c, "mechanism", choices(mechanisms()...))
+	completeFlag(c, "out", folders)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if strings.HasSuffix(args[0], ".jsonl") {
+			return t.redraw(a, args[0])
+		}
+		if err := t.check(args[0]); err != nil {
+			return err
+		}
+		return t.record(c.Context(), a, args[0])
 	}
-	if strings.HasSuffix(f.Arg(0), ".jsonl") {
-		return t.redraw(env, f.Arg(0))
-	}
-	if err := t.check(f.Arg(0)); err != nil {
-		return err
-	}
-	return t.record(ctx, env, f.Arg(0))
+	return c
 }
 
 func (t *timelineFlags) check(scenario string) error {
 	if _, err := scenarios.Find(scenario); err != nil {
 		return exit.UsageError{Err: err}
 	}
-	if v := vocabulary(); !slices.Contains(v.Mechanisms, t.mechanism) {
-		return exit.Usagef("--mechanism %s: there are %s", t.mechanism, strings.Join(v.Mechanisms, ", "))
-	}
-	if t.mechanism == "none" {
-		return exit.Usagef("--mechanism none: without a monitor nothing is observed")
-	}
-	if t.vcpus < 1 || t.vcpus > 8 {
+	m, err := trap.Find(t.mechanism)
+	switch {
+	case err != nil:
+		return exit.Usagef("--mechanism %s: %w", t.mechanism, err)
+	case !m.Watches():
+		return exit.Usagef("--mechanism %s: without a monitor nothing is observed", t.mechanism)
+	case t.vcpus < 1 || t.vcpus > 8:
 		return exit.Usagef("--vcpus %d: want 1 to 8", t.vcpus)
 	}
 	return nil
 }
 
 // record tries the scenario once in the lab.
-func (t *timelineFlags) record(ctx context.Context, env *Env, scenario string) (err error) {
-	p := newProgress(env, 0)
-	defer p.end()
-	h, err := t.lab.host(ctx, env, p)
+func (t *timelineFlags) record(ctx context.Context, a *app, scenario string) (err error) {
+	h, err := t.lab.host(ctx, a)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, h.Lab.Close()) }()
+	guest := defaultGuest()
+	guest.VCPUs = t.vcpus
 	trial := plan.Trial{
-		Suite: "timeline", Scenario: scenario, Mechanism: t.mechanism, Driver: "xenctrl", Seed: t.seed,
-		Guest:  suites.Guest{Kernel: lab.GuestKernels()[0], VCPUs: t.vcpus, MemoryMiB: 160},
+		Suite: "timeline", Scenario: scenario, Mechanism: t.mechanism, Driver: dom0.Drivers()[0], Seed: t.seed,
+		Guest:  guest,
 		Timing: suites.Timing{BaselineMS: 2000, ObserveMS: 4000, DeadlineMS: 30_000, RecoveryMS: 15_000, SampleMS: 100},
 	}
-	rec, taken, err := h.Record(ctx, trial, p.step)
-	p.end()
+	rec, taken, err := h.Record(ctx, trial, a.step)
 	if err != nil {
 		return err
 	}
+	a.display.End()
 	if taken.Dropped > 0 {
-		env.warn("the end of the stream is missing: %d observations did not fit", taken.Dropped)
+		a.warn("the end of the stream is missing: %d observations did not fit", taken.Dropped)
 	}
 	stream, err := taken.Stream()
 	if err != nil {
 		return err
 	}
 	header := detect.Header{
-		Scenario: scenario, Mechanism: t.mechanism, FromNS: taken.T0NS, LiftedNS: taken.LiftedNS, Class: detect.Class(rec.Class), Scope: detect.Scope(rec.Scope),
+		Scenario: scenario, Mechanism: t.mechanism, FromNS: taken.T0NS, LiftedNS: taken.LiftedNS,
+		Class: detect.Class(rec.Class), Scope: detect.Scope(rec.Scope),
 		Host: rec.Host, VCPUs: t.vcpus, MemoryMiB: trial.Guest.MemoryMiB, Guest: rec.GuestKernel,
 	}
 	line, err := timeline(&header, stream)
@@ -116,17 +126,17 @@ func (t *timelineFlags) record(ctx context.Context, env *Env, scenario string) (
 	if err := os.WriteFile(filepath.Join(t.out, streamFile), text.Bytes(), 0o644); err != nil {
 		return fmt.Errorf("write the stream: %w", err)
 	}
-	fmt.Fprintf(env.Stdout, "%s, %s: %s", scenario, t.mechanism, rec.Outcome)
+	fmt.Fprintf(a.out, "%s, %s: %s", scenario, t.mechanism, rec.Outcome)
 	if rec.Class != "" {
-		fmt.Fprintf(env.Stdout, " as %s", rec.Class)
+		fmt.Fprintf(a.out, " as %s", rec.Class)
 	}
-	fmt.Fprintf(env.Stdout, "\n%s\n", filepath.Join(t.out, streamFile))
-	return t.draw(env, line)
+	fmt.Fprintf(a.out, "\n%s\n", filepath.Join(t.out, streamFile))
+	return t.draw(a, line)
 }
 
 // redraw draws a stream that was recorded before. The verdict is that of the
 // detector as it is now.
-func (t *timelineFlags) redraw(env *Env, path string) error {
+func (t *timelineFlags) redraw(a *app, path string) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return exit.UsageError{Err: fmt.Errorf("timeline: %w", err)}
@@ -143,10 +153,10 @@ func (t *timelineFlags) redraw(env *Env, path string) error {
 	if err := os.MkdirAll(t.out, 0o755); err != nil {
 		return fmt.Errorf("make the folder of the time line: %w", err)
 	}
-	return t.draw(env, line)
+	return t.draw(a, line)
 }
 
-func (t *timelineFlags) draw(env *Env, line *figure.Timeline) error {
+func (t *timelineFlags) draw(a *app, line *figure.Timeline) error {
 	fig, err := line.Figure()
 	if err != nil {
 		return exit.UsageError{Err: err}
@@ -155,7 +165,7 @@ func (t *timelineFlags) draw(env *Env, line *figure.Timeline) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(env.Stdout, "%s\n", strings.Join(paths, "\n"))
+	_, err = fmt.Fprintf(a.out, "%s\n", strings.Join(paths, "\n"))
 	return err
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"hangbench/bench/exit"
 	"hangbench/monitor/detect"
 )
 
@@ -24,7 +25,7 @@ func TestTimeline(t *testing.T) {
 	} {
 		out := filepath.Join(t.TempDir(), "new")
 		status, stdout, stderr := hangbench(t, "timeline", stream(tc.name), "--out", out)
-		if status != ExitDone || stderr != "" {
+		if status != exit.Done || stderr != "" {
 			t.Fatalf("%s: status %d, stderr %q", tc.name, status, stderr)
 		}
 		paths := strings.Fields(stdout)
@@ -105,7 +106,7 @@ func TestTimelineUsage(t *testing.T) {
 		{[]string{"spinlock-deadlock", "--vcpus", "9"}, "--vcpus 9"},
 	} {
 		status, stdout, stderr := hangbench(t, append([]string{"timeline"}, tc.args...)...)
-		if status != ExitUsage || stdout != "" || !strings.Contains(stderr, tc.want) {
+		if status != exit.Usage || stdout != "" || !strings.Contains(stderr, tc.want) {
 			t.Errorf("%q: status %d, stdout %q, stderr %q", tc.args, status, stdout, stderr)
 		}
 	}

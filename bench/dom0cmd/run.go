@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"path/filepath"
 	"time"
 
@@ -80,17 +81,8 @@ func (r *Run) trials(ctx context.Context, h run.Host, s run.Start, stdout, stder
 	if err != nil {
 		return err
 	}
-	done := 0
-	err = run.Run(ctx, run.Options{Host: h, Plan: s.Plan, Store: store, Jobs: 1, Event: func(e run.Event) {
-		switch {
-		case e.Err != nil:
-			fmt.Fprintf(stderr, "hangbench: warning: trial %d failed: %v\n", e.Trial.Index, e.Err)
-		case e.Done != nil:
-			done++
-			fmt.Fprintf(stderr, "[%d/%d] trial %d (%s, %s): %s\n",
-				done, len(s.Plan), e.Trial.Index, e.Trial.Scenario, e.Trial.Mechanism, e.Done.Outcome)
-		}
-	}})
+	log := slog.New(slog.NewTextHandler(stderr, nil))
+	err = run.Run(ctx, run.Options{Host: h, Plan: s.Plan, Store: store, Jobs: 1, Log: log})
 	err = errors.Join(err, store.Close(time.Now()))
 	read, rerr := results.ReadRun(store.Dir())
 	if err = errors.Join(err, rerr); err != nil {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 
 	"hangbench/bench/dom0"
 	"hangbench/bench/exit"
+	"hangbench/bench/oldflag"
 	"hangbench/monitor"
 	"hangbench/monitor/detect"
 	"hangbench/monitor/trap"
@@ -31,7 +33,7 @@ const WatchHelp = "Monitor a guest that runs on this Xen host, by its name or nu
 type Watch struct {
 	kernel    kernelFlags
 	mechanism string
-	sampleMS  int64
+	sample    time.Duration // between two samples
 	duration  time.Duration
 	json      bool
 	driver    string
@@ -42,7 +44,12 @@ func (w *Watch) AddFlags(f *pflag.FlagSet) {
 	f.StringVar(&w.mechanism, "mechanism", "poll",
 		"how the monitor gets its signal: `NAME`, see hangbench list mechanisms")
 	w.kernel.add(f)
-	f.Int64Var(&w.sampleMS, "sample-ms", 100, "time between two samples, 10 to 10000 `ms`")
+	f.DurationVar(&w.sample, "sample", 100*time.Millisecond, "`time` between two samples, 10ms to 10s")
+	oldflag.Add(f, "sample-ms", "--sample, with a unit, as in 100ms", func(v string) error {
+		ms, err := strconv.ParseInt(v, 10, 32)
+		w.sample = time.Duration(ms) * time.Millisecond
+		return err
+	})
 	f.DurationVar(&w.duration, "duration", 0,
 		"let go of the guest after this `time`, as 90s or 1h (default: when interrupted)")
 	f.BoolVar(&w.json, "json", false, "print JSON, one object a line")
@@ -60,8 +67,8 @@ func (w *Watch) check() (trap.Mechanism, error) {
 		return m, exit.UsageError{Err: err}
 	case !m.Watches():
 		return m, exit.Usagef("--mechanism %s: that is no monitor", w.mechanism)
-	case w.sampleMS < 10 || w.sampleMS > 10000:
-		return m, exit.Usagef("--sample-ms %d: want 10 to 10000", w.sampleMS)
+	case w.sample < 10*time.Millisecond || w.sample > 10*time.Second:
+		return m, exit.Usagef("--sample %v: want 10ms to 10s", w.sample)
 	case w.duration < 0:
 		return m, exit.Usagef("--duration %v: want a time to come", w.duration)
 	}
@@ -111,7 +118,7 @@ func (w *Watch) Run(ctx context.Context, domain string, stdout, stderr io.Writer
 	signal.Notify(pipe, unix.SIGPIPE)
 	defer signal.Stop(pipe)
 	out := watchPrinter{w: stdout, json: w.json, domain: id, startNS: dom0.Now(), failed: stop}
-	c, err := g.Watch(watching, m, detect.DefaultThresholds(), time.Duration(w.sampleMS)*time.Millisecond,
+	c, err := g.Watch(watching, m, detect.DefaultThresholds(), w.sample,
 		func() {
 			out.startNS = dom0.Now()
 			out.print(watchLine{Event: "attached", Mechanism: m.Name, Kernel: g.Release}, out.startNS)

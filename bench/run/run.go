@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -18,21 +19,15 @@ type Host interface {
 	Run(ctx context.Context, t plan.Trial, progress func(stage string)) (results.Trial, error)
 }
 
-// Event is one step of a run, for a progress display.
-type Event struct {
-	Trial plan.Trial
-	Stage string         // what it does now; empty when it has ended
-	Done  *results.Trial // its record, once it has ended
-	Err   error          // why an attempt failed; it is tried again once
-}
-
 // Options say how to run.
 type Options struct {
 	Host  Host
 	Plan  []plan.Trial
 	Store *results.Store
-	Jobs  int         // trials at a time, at least 1
-	Event func(Event) // called from one goroutine at a time; may be nil
+	Jobs  int // trials at a time, at least 1
+	// Log gets the steps of each trial, its end, and failures of the host, with the
+	// attributes that bench/progress shows. It may be nil.
+	Log *slog.Logger
 }
 
 // attempts is how often a trial is tried before the host is given up.
@@ -44,20 +39,18 @@ const attempts = 2
 func Run(ctx context.Context, o Options) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	var mu sync.Mutex
-	event := func(e Event) {
-		if o.Event != nil {
-			mu.Lock()
-			defer mu.Unlock()
-			o.Event(e)
-		}
+	remaining := o.Store.Remaining()
+	r := runner{Options: o, begun: time.Now(), done: len(o.Plan) - len(remaining)}
+	if r.Log == nil {
+		r.Log = slog.New(slog.DiscardHandler)
 	}
+	r.Log.Info("trials", "done", r.done, "total", len(o.Plan))
 	todo := make(chan plan.Trial)
 	var wg sync.WaitGroup
 	for range max(o.Jobs, 1) {
 		wg.Go(func() {
 			for t := range todo {
-				if err := one(ctx, o, t, event); err != nil {
+				if err := r.one(ctx, t); err != nil {
 					cancel(err)
 					return
 				}
@@ -65,7 +58,7 @@ func Run(ctx context.Context, o Options) error {
 		})
 	}
 feed:
-	for _, i := range o.Store.Remaining() {
+	for _, i := range remaining {
 		if i >= len(o.Plan) {
 			cancel(fmt.Errorf("the store asks for trial %d of a plan of %d", i, len(o.Plan)))
 			break
@@ -84,23 +77,43 @@ feed:
 	return nil
 }
 
-func one(ctx context.Context, o Options, t plan.Trial, event func(Event)) error {
+// runner is a run under way.
+type runner struct {
+	Options
+	begun time.Time
+
+	mu   sync.Mutex
+	done int // trials that have a record
+}
+
+// one runs a trial and stores its record. A failure of the host is logged, and the
+// trial tried again.
+func (r *runner) one(ctx context.Context, t plan.Trial) error {
+	log := r.Log.With("trial", t.Index, "scenario", t.Scenario, "mechanism", t.Mechanism)
 	var failures []error
 	for range attempts {
 		start := time.Now()
-		rec, err := o.Host.Run(ctx, t, func(stage string) { event(Event{Trial: t, Stage: stage}) })
+		rec, err := r.Host.Run(ctx, t, func(stage string) { log.Info(stage) })
 		if err == nil {
-			if err := o.Store.Append(rec, time.Since(start)); err != nil {
+			if err := r.Store.Append(rec, time.Since(start)); err != nil {
 				return fmt.Errorf("store trial %d: %w", t.Index, err)
 			}
-			event(Event{Trial: t, Done: &rec})
+			r.ended(log, rec.Outcome)
 			return nil
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		event(Event{Trial: t, Err: err})
+		log.Warn("failed", "error", err)
 		failures = append(failures, err)
 	}
 	return fmt.Errorf("trial %d (%s, %s) failed %d times: %w", t.Index, t.Scenario, t.Mechanism, attempts, errors.Join(failures...))
+}
+
+// ended logs the end of a trial.
+func (r *runner) ended(log *slog.Logger, outcome results.Outcome) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.done++
+	log.Info(fmt.Sprintf("%s after %.0f s", outcome, time.Since(r.begun).Seconds()), "done", r.done, "total", len(r.Plan))
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -22,6 +24,41 @@ func (f hostFunc) Run(ctx context.Context, t plan.Trial, progress func(string)) 
 	progress("running")
 	return f(ctx, t)
 }
+
+// records is a slog.Handler that writes down the level, the message without the
+// time in it, and the attributes but for the names of scenario and mechanism.
+type records struct{ text strings.Builder }
+
+func (r *records) Enabled(context.Context, slog.Level) bool { return true }
+func (r *records) WithGroup(string) slog.Handler            { return r }
+
+func (r *records) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return &trialRecords{r, attrs}
+}
+
+func (r *records) Handle(_ context.Context, rec slog.Record) error { return r.write(rec, nil) }
+
+func (r *records) write(rec slog.Record, more []slog.Attr) error {
+	message, _, _ := strings.Cut(rec.Message, " after ")
+	fmt.Fprintf(&r.text, "%v %s", rec.Level, message)
+	rec.AddAttrs(more...)
+	rec.Attrs(func(a slog.Attr) bool {
+		if a.Key != "scenario" && a.Key != "mechanism" {
+			fmt.Fprintf(&r.text, " %v", a)
+		}
+		return true
+	})
+	r.text.WriteByte('\n')
+	return nil
+}
+
+// trialRecords are the records of one trial.
+type trialRecords struct {
+	*records
+	attrs []slog.Attr
+}
+
+func (r *trialRecords) Handle(_ context.Context, rec slog.Record) error { return r.write(rec, r.attrs) }
 
 func record(t plan.Trial) results.Trial {
 	return results.Trial{Schema: results.Schema, Suite: t.Suite, Trial: t.Index, Block: t.Block, Scenario: t.Scenario,
@@ -122,13 +159,9 @@ func TestHostFails(t *testing.T) {
 	defer s.Close(time.Now())
 	tries := map[int]int{}
 	broken := errors.New("emulator died")
-	var told []string
+	var told records
 	err := Run(context.Background(), Options{Plan: p, Store: s, Jobs: 1,
-		Event: func(e Event) {
-			if e.Err != nil {
-				told = append(told, fmt.Sprint(e.Trial.Index))
-			}
-		},
+		Log: slog.New(&told),
 		Host: hostFunc(func(ctx context.Context, p plan.Trial) (results.Trial, error) {
 			tries[p.Index]++
 			if p.Index == 1 && tries[1] == 1 || p.Index == 3 {
@@ -142,7 +175,21 @@ func TestHostFails(t *testing.T) {
 	if got := s.Remaining(); len(got) != 2 || got[0] != 3 {
 		t.Errorf("remaining %v, want [3 4]", got)
 	}
-	if fmt.Sprint(told) != "[1 3 3]" {
-		t.Errorf("failures told: %v", told)
+	want := `INFO trials done=0 total=5
+INFO running trial=0
+INFO clean done=1 total=5 trial=0
+INFO running trial=1
+WARN failed error=emulator died trial=1
+INFO running trial=1
+INFO clean done=2 total=5 trial=1
+INFO running trial=2
+INFO clean done=3 total=5 trial=2
+INFO running trial=3
+WARN failed error=emulator died trial=3
+INFO running trial=3
+WARN failed error=emulator died trial=3
+`
+	if told.text.String() != want {
+		t.Errorf("the log is\n%s\nwant\n%s", told.text.String(), want)
 	}
 }

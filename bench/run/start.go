@@ -27,16 +27,18 @@ func Create(dir string, s Start) (*results.Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	info := results.NewSuiteInfo(s.Suite.Name, s.Suite.Text)
+	info.Drivers = s.Suite.Drivers
 	return results.Create(dir, results.Manifest{
-		RunID: results.RunID(s.Suite.Name, s.Seed, s.Time), Suite: results.NewSuiteInfo(s.Suite.Name, s.Suite.Text),
+		RunID: results.RunID(s.Suite.Name, s.Seed, s.Time), Suite: info,
 		Seed: s.Seed, Planned: len(s.Plan), PlanHash: hash, Host: s.Host, Started: s.Time, Warnings: s.Warnings,
-		Versions: results.Versions{Hangbench: revision(), Go: runtime.Version(), Packages: s.Versions},
+		Versions: results.Versions{Hangbench: Revision(), Go: runtime.Version(), Packages: s.Versions},
 	})
 }
 
-// revision returns the commit that this program was built from, with the suffix
+// Revision returns the commit that this program was built from, with the suffix
 // "-modified" if the source had changes, or "unknown".
-func revision() string {
+func Revision() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"

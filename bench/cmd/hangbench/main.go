@@ -16,6 +16,7 @@ import (
 	"hangbench/bench/agent"
 	"hangbench/bench/cli"
 	"hangbench/bench/dom0"
+	"hangbench/bench/exit"
 )
 
 func main() {
@@ -31,9 +32,6 @@ func main() {
 	}
 	env := &cli.Env{Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv, Now: time.Now,
 		Terminal: term.IsTerminal(int(os.Stderr.Fd()))}
-	if w, _, err := term.GetSize(int(os.Stdout.Fd())); err == nil {
-		env.Width = w
-	}
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, unix.SIGTERM, unix.SIGHUP)
@@ -43,7 +41,7 @@ func main() {
 		cancel()
 		<-signals
 		// Emulators end with this process, by the kernel's hand.
-		os.Exit(cli.ExitInterrupted)
+		os.Exit(exit.Interrupted)
 	}()
 	os.Exit(cli.Main(ctx, env, os.Args[1:]))
 }

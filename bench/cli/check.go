@@ -1,0 +1,133 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"hangbench/bench/plan"
+	"hangbench/bench/trial"
+	"hangbench/guests/stress"
+	"hangbench/scenarios"
+)
+
+// checkFlags say how "check" prints a plan.
+type checkFlags struct {
+	seed uint64
+	json bool
+}
+
+func (a *app) checkCommand() *cobra.Command {
+	c := a.command("check SUITE", "read a suite and print its plan without running it",
+		"Read a suite, by the name of a built-in one or by a file's path, and print the plan it expands to.", 1, 1)
+	var f checkFlags
+	c.Flags().Uint64Var(&f.seed, "seed", 1, "`seed` of the plan")
+	c.Flags().BoolVar(&f.json, "json", false, "print the plan as JSON")
+	c.ValidArgsFunction = once(completeSuites)
+	c.RunE = func(_ *cobra.Command, args []string) error { return f.run(a, args[0]) }
+	return c
+}
+
+func (f *checkFlags) run(a *app, suite string) error {
+	s, err := loadSuite(suite)
+	if err != nil {
+		return err
+	}
+	trials := plan.Expand(s, f.seed)
+	if f.json {
+		e := json.NewEncoder(a.out)
+		e.SetIndent("", "  ")
+		return e.Encode(struct {
+			Schema int          `json:"schema"`
+			Suite  string       `json:"suite"`
+			Seed   uint64       `json:"seed"`
+			Trials []plan.Trial `json:"trials"`
+		}{1, s.Name, f.seed, trials})
+	}
+	lengths := ""
+	if n := len(s.BoundedMS); n > 0 {
+		lengths = fmt.Sprintf(" x %d lengths", n)
+	}
+	if len(s.Sweeps) > 0 {
+		lengths += " x swept thresholds"
+	}
+	fmt.Fprintf(a.out, "%s: %s\n%d scenarios x %d mechanisms x %d drivers x %d guests%s, %d times: %d trials\n",
+		s.Name, s.Description, len(s.Scenarios), len(s.Mechanisms), len(s.Drivers), len(s.Guests), lengths, s.Repetitions, len(trials))
+	for _, w := range s.Sweeps {
+		beside := ""
+		for _, name := range slices.Sorted(maps.Keys(w.Thresholds)) {
+			beside += fmt.Sprintf(" with %s=%d", name, w.Thresholds[name])
+		}
+		fmt.Fprintf(a.out, "%s swept over %s%s: %s\n", w.Threshold, strings.Trim(fmt.Sprint(w.Values), "[]"), beside, strings.Join(w.Scenarios, ", "))
+	}
+	if s.Baselines != "" {
+		fmt.Fprintf(a.out, "baselines %s: a fault stays until the guest's own watchdogs have had their time\n", s.Baselines)
+	}
+	least, most, err := estimate(trials)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(a.out, "virtual time: %v to %v", least.Round(time.Second), most.Round(time.Second))
+	if s.Baselines != "" {
+		fmt.Fprint(a.out, ", and the watchdogs' time with each fault")
+	}
+	fmt.Fprintln(a.out, "; in the lab a busy guest's second takes about a second of one processor, an idle one's less")
+	for _, t := range trials {
+		boot := ""
+		if t.Guest.Boot != "" {
+			boot = " " + t.Guest.Boot
+		}
+		if t.Guest.Superpages {
+			boot += " superpages"
+		}
+		if n := t.Guest.Neighbours; n > 0 {
+			boot += fmt.Sprintf(" beside %d more", n)
+		}
+		if t.Guest.Programs != "" {
+			boot += " with " + t.Guest.Programs
+		}
+		if t.BoundedMS > 0 {
+			boot += fmt.Sprintf(" undone after %d ms", t.BoundedMS)
+		}
+		for _, name := range slices.Sorted(maps.Keys(t.Thresholds)) {
+			boot += fmt.Sprintf(" %s=%d", name, t.Thresholds[name])
+		}
+		fmt.Fprintf(a.out, "%4d  block %-3d %-20s %-12s %s %d vCPU %d MiB%s  seed %s\n", t.Index, t.Block, t.Scenario, t.Mechanism,
+			t.Guest.Kernel, t.Guest.VCPUs, t.Guest.MemoryMiB, boot, strings.ToLower(fmt.Sprintf("%016X", t.Seed)))
+	}
+	return nil
+}
+
+// estimate is how long the trials take on the guest's clock, all together: with
+// every fault called at once, and with every verdict and recovery as late as may be.
+func estimate(trials []plan.Trial) (least, most time.Duration, err error) {
+	ms := func(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
+	for _, t := range trials {
+		sc, err := scenarios.Find(t.Scenario)
+		if err != nil {
+			return 0, 0, err
+		}
+		d := ms(t.Timing.BaselineMS + t.Timing.ObserveMS)
+		if sc.Stress != stress.None {
+			d = trial.PairedWindows(ms(t.Timing.BaselineMS))
+		}
+		late := ms(2 * t.Timing.RecoveryMS)
+		switch {
+		case sc.Control():
+			d += sc.Disturbed
+			late = ms(t.Timing.RecoveryMS)
+		case t.BoundedMS > 0:
+			d += ms(t.BoundedMS)
+		default:
+			late += ms(t.Timing.DeadlineMS)
+		}
+		least += d
+		most += d + late
+	}
+	return least, most, nil
+}

@@ -1,0 +1,167 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"hangbench/bench/exit"
+	"hangbench/bench/labhost"
+	"hangbench/bench/run"
+	"hangbench/bench/xenhost"
+	"hangbench/guests/lab"
+	"hangbench/results"
+	"hangbench/scenarios/suites"
+)
+
+// hostFlags say where trials run.
+type hostFlags struct {
+	kind   string
+	guests string
+	jobs   int
+	lab    labFlags
+}
+
+func (h *hostFlags) add(c *cobra.Command) {
+	f := c.Flags()
+	f.StringVar(&h.kind, "host", "lab", "where trials run: `KIND` is lab (emulated) or xen (this machine is dom0)")
+	f.IntVar(&h.jobs, "jobs", 0, "trials at a time (default: one for each CPU in the lab, 1 on xen)")
+	f.StringVar(&h.guests, "guests", "", "`folder` of guest kernels, for --host xen")
+	h.lab.add(c)
+	completeFlag(c, "host", choices(hostKinds...))
+	completeFlag(c, "guests", folders)
+}
+
+// labVersion names the lab's key among the versions of a run's manifest. The key of
+// a variant has the variant's name after it, with a dash.
+const labVersion = "lab"
+
+// opened is a host ready to run trials.
+type opened struct {
+	run.Host
+	info     results.HostInfo
+	versions map[string]string
+	// prepare makes the snapshots that the trials need: it takes long.
+	prepare func(context.Context) error
+	bench   func() map[string]float64
+	close   func() error
+}
+
+func (h *hostFlags) check() error {
+	switch {
+	case !slices.Contains(hostKinds, h.kind):
+		return exit.Usagef("--host %s: there are %s", h.kind, strings.Join(hostKinds, " and "))
+	case h.jobs < 0 || h.jobs > 64:
+		return exit.Usagef("--jobs %d: want 1 to 64", h.jobs)
+	case h.kind == "xen" && h.jobs > 1:
+		return exit.Usagef("--jobs %d: a real Xen host runs one trial at a time, because its trace buffers are shared", h.jobs)
+	}
+	if h.jobs == 0 {
+		h.jobs = 1
+		if h.kind == "lab" {
+			h.jobs = runtime.NumCPU()
+		}
+	}
+	return nil
+}
+
+// open opens the host on which the suite's trials can run. warn is told of what
+// went wrong and was repaired.
+func (h *hostFlags) open(ctx context.Context, a *app, s *suites.Suite, warn func(string)) (*opened, error) {
+	if h.kind == "xen" {
+		return h.openXen(s)
+	}
+	h.lab.libvmi = needsLibVMI(s.Drivers...)
+	l, err := h.lab.build(ctx, a, lab.Variant{})
+	if err != nil {
+		return nil, err
+	}
+	host, err := h.lab.hostOf(ctx, a, l, warn)
+	if err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	versions, err := labVersions(ctx, host, s.Guests)
+	if err != nil {
+		return nil, errors.Join(err, host.Close(), l.Close())
+	}
+	m := l.Manifest
+	return &opened{
+		Host: host,
+		info: results.HostInfo{Kind: "lab", Description: fmt.Sprintf(
+			"emulated: Bochs %s, %d CPU of %d MIPS (virtual time), %d MiB, Xen %s, dom0 Linux %s",
+			m.Version("bochs"), m.Machine.CPUs, m.Machine.IPS/1_000_000, m.Machine.MemoryMiB, versions["xen"], m.Dom0)},
+		versions: versions,
+		prepare: func(ctx context.Context) error {
+			for _, g := range s.Guests {
+				if _, err := host.Guest(ctx, g); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		bench: func() map[string]float64 { return figures(host.Times()) },
+		close: func() error { return errors.Join(host.Close(), l.Close()) },
+	}, nil
+}
+
+// openXen opens this machine as the host.
+func (h *hostFlags) openXen(s *suites.Suite) (*opened, error) {
+	x, err := xenhost.Open(h.guests)
+	if errors.Is(err, xenhost.ErrNoGuests) {
+		return nil, exit.UsageError{Err: err}
+	}
+	if err != nil {
+		return nil, err
+	}
+	info, versions, err := x.Info()
+	if err != nil {
+		return nil, errors.Join(err, x.Close())
+	}
+	for _, g := range s.Guests {
+		if err := x.CheckGuest(g); err != nil {
+			return nil, exit.MissingError{Err: errors.Join(err, x.Close())}
+		}
+	}
+	return &opened{
+		Host: x, info: info, versions: versions, close: x.Close,
+		prepare: func(context.Context) error { return nil },
+		bench:   func() map[string]float64 { return nil },
+	}, nil
+}
+
+// labVersions returns the versions of everything in the labs that such guests
+// need, by name.
+func labVersions(ctx context.Context, host *labhost.Host, guests []suites.Guest) (map[string]string, error) {
+	m := host.Lab.Manifest
+	versions := map[string]string{labVersion: m.Key(), "dom0-kernel": m.Dom0, "xen": m.XenVersion()}
+	for what, pkg := range map[string]string{"bochs": "bochs", "seabios": "bochsbios"} {
+		versions[what] = m.Version(pkg)
+	}
+	if m.LibVMI != "" {
+		versions["libvmi"] = m.LibVMI
+	}
+	for name, release := range m.Guests {
+		versions["guest-"+name] = release
+	}
+	variants, err := host.Manifests(ctx, guests)
+	if err != nil {
+		return nil, err
+	}
+	for variant, m := range variants {
+		if variant == "" {
+			continue
+		}
+		versions[labVersion+"-"+variant] = m.Key()
+		for _, set := range lab.GuestPrograms() { // a set has the name of its package
+			if v := m.Version(set); v != "" {
+				versions[set] = v
+			}
+		}
+	}
+	return versions, nil
+}
