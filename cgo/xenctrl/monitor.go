@@ -242,10 +242,13 @@ func (m *Monitor) answerAll(altp2m bool) error {
 	if altp2m {
 		plain.Flags |= FlagAlternateP2M // View 0
 	}
-	// Which vCPUs the requests without a response were of is lost with the
-	// caller's variables. Xen ignores the answer to a vCPU that does not wait,
-	// so each gets one.
-	all := m.ring.rspProd != m.ring.reqCons
+	// Of a request that was taken and not answered only the caller knew the vCPU. Xen
+	// ignores the answer to a vCPU that does not wait, so every vCPU gets one.
+	rounds := 0
+	if m.ring.rspProd != m.ring.reqCons {
+		rounds = 1
+	}
+	corrupt := false
 	var ev Event
 	for {
 		// Take all before answering any: answers to all vCPUs may need the slots.
@@ -254,12 +257,15 @@ func (m *Monitor) answerAll(altp2m bool) error {
 			plain.VCPU, plain.Reason = ev.VCPU, ev.Reason
 			waiting = append(waiting, plain)
 		}
-		if all {
+		// Requests of a corrupt ring cannot be read.
+		if m.ring.err != nil && !corrupt {
+			corrupt, rounds = true, answerRounds
+		}
+		for ; rounds > 0; rounds-- {
 			for v := range m.vcpus {
 				plain.VCPU, plain.Reason = v, ReasonUnknown
 				waiting = append(waiting, plain)
 			}
-			all = false
 		}
 		if len(waiting) == 0 {
 			return nil

@@ -528,6 +528,25 @@ func TestRecoverFailures(t *testing.T) {
 	}
 }
 
+// TestDisableCorrupt: events that cannot be read any more are answered.
+func TestDisableCorrupt(t *testing.T) {
+	t.Parallel()
+	h, g := newGuest(t, 3)
+	m := mustEnable(t, h, g)
+	event(g, 0)
+	event(g, 2)
+	event(g, 2) // one exit can make two
+	copy(g.RingPage(), []byte{99})
+	var ev xenctrl.Event
+	if m.Next(&ev) || !errors.Is(m.Err(), xenctrl.ErrCorrupt) {
+		t.Fatalf("%+v, %v", ev, m.Err())
+	}
+	must(t, m.Disable())
+	if err := g.Clean(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestEnableMonitorBusy(t *testing.T) {
 	t.Parallel()
 	h, g := newGuest(t, 1)

@@ -223,6 +223,16 @@ func (g *Guest) Start(n int) (stop func()) {
 	return func() { close(end); <-done }
 }
 
+// RingPage returns the page of the event ring, or nil if no monitor is enabled.
+// Tests write garbage to it.
+func (g *Guest) RingPage() []byte {
+	defer g.h.lock()()
+	if g.ring == nil {
+		return nil
+	}
+	return g.ring.Page
+}
+
 // poke wakes a monitor that waits.
 func (g *Guest) poke() {
 	select {

@@ -15,6 +15,7 @@ const (
 	Nop     Op = iota // nothing
 	Read              // reads the word at Target
 	Write             // writes Value to the word at Target
+	Add               // adds Value to the word at Target
 	LoadCR3           // loads Value into CR3
 	Halt              // waits for VCPU.Interrupt
 )
@@ -28,9 +29,10 @@ type Instruction struct {
 	Value  uint64
 	// NoEmulation: Xen's emulator does not know the instruction.
 	NoEmulation bool
-	// Do, if set, is called each time the instruction has been executed. It must not
-	// call methods of the package; it may write to memory that Guest.Page returned.
-	Do func()
+	// Do, if set, is called each time the instruction has been executed. It may change
+	// the registers, except for RIP, and write to memory that Guest.Page returned. It
+	// must not call the package.
+	Do func(*xenctrl.Registers)
 }
 
 // VCPU is a vCPU of a guest. Its methods may be called from any goroutine.
@@ -244,9 +246,9 @@ func (v *VCPU) execute() bool {
 		}
 	}
 	switch in.Op {
-	case Read, Write:
+	case Read, Write, Add:
 		how := xenctrl.TouchedR
-		if in.Op == Write {
+		if in.Op != Read {
 			how |= xenctrl.TouchedW
 		}
 		var page []byte
@@ -258,8 +260,10 @@ func (v *VCPU) execute() bool {
 				return false
 			}
 		}
-		if in.Op == Write && page != nil {
-			binary.LittleEndian.PutUint64(page[in.Target%pageSize:], in.Value)
+		if word := page[in.Target%pageSize:]; in.Op == Write {
+			binary.LittleEndian.PutUint64(word, in.Value)
+		} else if in.Op == Add {
+			binary.LittleEndian.PutUint64(word, binary.LittleEndian.Uint64(word)+in.Value)
 		}
 	case LoadCR3:
 		c, on := g.ctrlRegs[xenctrl.CR3]
@@ -278,7 +282,7 @@ func (v *VCPU) execute() bool {
 	v.emulate = false
 	v.stats.Executed++
 	if in.Do != nil {
-		in.Do()
+		in.Do(&v.regs)
 	}
 	if in.Op == Halt {
 		return false
@@ -333,7 +337,8 @@ func eff(a xenctrl.Access) xenctrl.NPFQual {
 	return q
 }
 
-// shown returns the memory that the vCPU's view shows at a frame, or nil.
+// shown returns the memory that the vCPU's view shows at a frame. It panics if
+// there is none: a program must not use it.
 func (v *VCPU) shown(gfn uint64) []byte {
 	g := v.g
 	if g.altp2m {
@@ -343,7 +348,7 @@ func (v *VCPU) shown(gfn uint64) []byte {
 	}
 	mfn, ok := g.p2m[gfn]
 	if !ok {
-		return nil
+		panic(fmt.Sprintf("xentest: guest %d uses frame %#x, where it has no memory", g.id, gfn))
 	}
 	return g.h.mem.frame(mfn)
 }
@@ -353,9 +358,6 @@ func (v *VCPU) shown(gfn uint64) []byte {
 func (v *VCPU) touch(gpa, gla uint64, how xenctrl.AccessFlags) (page []byte, ok bool) {
 	g, gfn := v.g, gpa/pageSize
 	page = v.shown(gfn)
-	if page == nil {
-		panic(fmt.Sprintf("xentest: guest %d uses memory that it does not have, at %#x", g.id, gpa))
-	}
 	qual := xenctrl.NPFQual(how&^xenctrl.TouchedR) | xenctrl.NPFGLAValid | xenctrl.NPFGLAFault
 	if how == xenctrl.TouchedR {
 		qual |= xenctrl.NPFRead
