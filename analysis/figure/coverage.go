@@ -3,6 +3,7 @@ package figure
 import (
 	"fmt"
 	"image/color"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,100 +16,125 @@ import (
 	"hangbench/analysis/stats"
 )
 
-// square is one cell of the heat map.
+// square counts the trials of one fault with one arm.
 type square struct{ detected, right, valid, invalid int }
 
-// coverage draws what was detected of every fault by every arm.
+// grid is a square for each fault and arm that was tried.
+type grid struct {
+	faults  []string // titles; faults of one class stand together
+	arms    []string // sorted
+	class   map[string]string
+	squares map[[2]string]*square // by fault and arm
+}
+
+// coverage draws how many hangs of every fault were detected by every arm.
 func coverage(set *analysis.Set) (*Figure, error) {
-	type place struct{ scenario, arm string }
-	squares := make(map[place]*square)
-	var scenarios, arms []string
-	class := make(map[string]string)
+	if len(set.Swept()) > 0 {
+		return nil, nil // a column for each setting would not be readable
+	}
+	g := grid{class: make(map[string]string), squares: make(map[[2]string]*square)}
 	f := &Figure{
-		Name: "coverage", Title: "Faults detected and called rightly, by fault and mechanism", width: width,
-		rows: [][]string{{"host", "scenario", "expected_class", "arm", "valid", "invalid", "detected", "right", "detected_ci_lo", "detected_ci_hi"}},
+		says: "Faults by the class that is right for them, and mechanisms. k/n: detected of valid trials; the fill is the " +
+			"share that was also called by its class, and a number below k/n is how many of the k were. A cross: no valid " +
+			"trial; an empty place: not tried. The exact intervals of Clopper and Pearson are in the table beside this " +
+			"figure.\n",
+		values: [][]string{{"host", "scenario", "expected_class", "arm", "valid", "invalid", "detected", "right",
+			"detected_ci_lo", "detected_ci_hi"}},
 	}
 	for _, c := range set.Cells {
 		if !c.Fault || !c.Watched() {
 			continue
 		}
-		if !slices.Contains(scenarios, c.Title()) {
-			scenarios = append(scenarios, c.Title())
-			class[c.Title()] = c.Expected()
+		if !slices.Contains(g.faults, c.Title()) {
+			g.faults = append(g.faults, c.Title())
+			g.class[c.Title()] = c.Expected()
 		}
-		if !slices.Contains(arms, c.Label) {
-			arms = append(arms, c.Label)
+		if !slices.Contains(g.arms, c.Label) {
+			g.arms = append(g.arms, c.Label)
 		}
 		q := &square{c.Counts.Detected, c.Right(), c.Counts.Valid, c.Counts.Invalid}
-		squares[place{c.Title(), c.Label}] = q
+		g.squares[[2]string{c.Title(), c.Label}] = q
 		row := []string{set.Host, c.Title(), c.Expected(), c.Label}
 		for _, n := range []int{q.valid, q.invalid, q.detected, q.right} {
 			row = append(row, strconv.Itoa(n))
 		}
 		if iv, err := stats.ClopperPearson(q.detected, q.valid, level); err == nil {
 			row = append(row, number(iv.Lo), number(iv.Hi))
-		} else {
+		} else { // no valid trial
 			row = append(row, "", "")
 		}
-		f.rows = append(f.rows, row)
+		f.values = append(f.values, row)
 	}
-	if len(scenarios) == 0 {
+	if len(g.faults) == 0 {
 		return nil, nil
 	}
-	slices.Sort(arms)
-	// Faults of one class stand together.
-	slices.SortStableFunc(scenarios, func(a, b string) int { return strings.Compare(class[a], class[b]) })
-	f.caption = fmt.Sprintf("%s.\n\nFaults by the class that is right for them, and mechanisms. k/n: detected of valid trials; the fill is the share that was also "+
-		"called by its class, and a number below k/n is how many of the k were. A cross: no valid trial; an empty place: not tried. "+
-		"The exact intervals of Clopper and Pearson are in the table beside this figure.\n", set.Caption())
-	sty := textStyle(textSize, black, text.XLeft, text.YCenter)
-	name := func(s string) string {
-		if class[s] == "" {
-			return s
-		}
-		return s + " (" + class[s] + ")"
-	}
-	var side, top vg.Length
-	for _, s := range scenarios {
-		side = max(side, sty.Width(name(s)))
-	}
-	for _, a := range arms {
-		top = max(top, sty.Width(a))
-	}
-	const pitch = vg.Length(22)
-	side, top = side+8, top*0.71+12 // names of arms are at half a right angle
-	f.height = 20 + top + pitch*vg.Length(len(scenarios)) + 24
-	f.paint = func(c draw.Canvas) {
-		c = sheet(c, set.Caption())
-		c.FillText(textStyle(textSize, grey, text.XLeft, text.YTop), vg.Point{X: c.Min.X, Y: c.Max.Y - 13}, "Faults detected, by fault (its class) and mechanism")
-		cell := min((c.Max.X-c.Min.X-side-top)/vg.Length(len(arms)), 46)
-		left, upper := c.Min.X+side, c.Max.Y-20-top
-		slanted := textStyle(textSize, black, text.XLeft, text.YBottom)
-		slanted.Rotation = 3.14159265 / 4
-		for i, a := range arms {
-			c.FillText(slanted, vg.Point{X: left + (vg.Length(i)+0.42)*cell, Y: upper + 2}, a)
-		}
-		for j, s := range scenarios {
-			y := upper - vg.Length(j)*pitch
-			right := sty
-			right.XAlign = text.XRight
-			c.FillText(right, vg.Point{X: left - 5, Y: y - pitch/2}, name(s))
-			for i, a := range arms {
-				x := left + vg.Length(i)*cell
-				q := squares[place{s, a}]
-				if q == nil {
-					continue
-				}
-				drawSquare(c, q, x+0.7, y-pitch+0.7, x+cell-0.7, y-0.7)
-			}
-		}
-		drawScale(c)
-	}
+	slices.Sort(g.arms)
+	slices.SortStableFunc(g.faults, func(a, b string) int { return strings.Compare(g.class[a], g.class[b]) })
+	_, top := g.margins()
+	f.height = 20 + top + squarePitch*vg.Length(len(g.faults)) + 24
+	f.paint = g.draw
 	return f, nil
 }
 
-// shade is the fill of a share: from near white to dark blue, one hue, so that it
-// is read by its lightness alone.
+const squarePitch = vg.Length(22) // height of a row of squares
+
+// nameLimit is the greatest length of the name of a fault or arm.
+const nameLimit = vg.Length(150)
+
+// name is the label of a row.
+func (g *grid) name(fault string) string {
+	sty := textStyle(textSize, black, 0, 0)
+	if g.class[fault] == "" {
+		return cut(sty, fault, nameLimit)
+	}
+	class := " (" + g.class[fault] + ")"
+	return cut(sty, fault, nameLimit-sty.Width(class)) + class
+}
+
+// armName is the label of a column.
+func (g *grid) armName(arm string) string {
+	return cut(textStyle(textSize, black, 0, 0), arm, nameLimit)
+}
+
+// margins returns the space that the names of faults and arms take. Those of arms
+// are written at 45 degrees.
+func (g *grid) margins() (side, top vg.Length) {
+	sty := textStyle(textSize, black, text.XLeft, text.YCenter)
+	for _, s := range g.faults {
+		side = max(side, sty.Width(g.name(s)))
+	}
+	for _, a := range g.arms {
+		top = max(top, sty.Width(g.armName(a)))
+	}
+	return side + 8, top*0.71 + 12
+}
+
+func (g *grid) draw(c draw.Canvas) {
+	subtitle(c, "Faults detected, by fault (its class) and mechanism")
+	side, top := g.margins()
+	cell := min((c.Max.X-c.Min.X-side-top)/vg.Length(len(g.arms)), 46)
+	left, upper := c.Min.X+side, c.Max.Y-20-top
+	slanted := textStyle(textSize, black, text.XLeft, text.YBottom)
+	slanted.Rotation = math.Pi / 4
+	for i, a := range g.arms {
+		c.FillText(slanted, vg.Point{X: left + (vg.Length(i)+0.42)*cell, Y: upper + 2}, g.armName(a))
+	}
+	names := textStyle(textSize, black, text.XRight, text.YCenter)
+	for j, s := range g.faults {
+		y := upper - vg.Length(j)*squarePitch
+		c.FillText(names, vg.Point{X: left - 5, Y: y - squarePitch/2}, g.name(s))
+		for i, a := range g.arms {
+			x := left + vg.Length(i)*cell
+			if q := g.squares[[2]string{s, a}]; q != nil {
+				drawSquare(c, q, x+0.7, y-squarePitch+0.7, x+cell-0.7, y-0.7)
+			}
+		}
+	}
+	drawShades(c)
+}
+
+// shade is the fill of a share: from near white to dark blue, in one hue, so that it
+// can be read by its lightness alone.
 func shade(share float64) color.NRGBA {
 	mix := func(a, b uint8) uint8 { return uint8(float64(a) + share*(float64(b)-float64(a)) + 0.5) }
 	return color.NRGBA{mix(245, 0), mix(236, 84), mix(220, 136), 255}
@@ -139,8 +165,8 @@ func drawSquare(c draw.Canvas, q *square, x0, y0, x1, y1 vg.Length) {
 	c.FillText(sty, vg.Point{X: centre.X, Y: centre.Y - 4.5}, fmt.Sprintf("%d right", q.right))
 }
 
-// drawScale is the legend of the fill.
-func drawScale(c draw.Canvas) {
+// drawShades is the legend of the fill.
+func drawShades(c draw.Canvas) {
 	sty := textStyle(textSize, black, text.XLeft, text.YCenter)
 	const steps, breadth = 20, vg.Length(4)
 	label := "called by its class: none"
@@ -148,7 +174,7 @@ func drawScale(c draw.Canvas) {
 	x := c.Min.X + sty.Width(label) + 4
 	for i := range steps {
 		x0 := x + vg.Length(i)*breadth
-		c.FillPolygon(shade(float64(i)/(steps-1)), []vg.Point{{X: x0, Y: c.Min.Y + 2}, {X: x0 + breadth, Y: c.Min.Y + 2}, {X: x0 + breadth, Y: c.Min.Y + 10}, {X: x0, Y: c.Min.Y + 10}})
+		rectangle(&c, shade(float64(i)/(steps-1)), x0, c.Min.Y+2, x0+breadth, c.Min.Y+10)
 	}
 	c.FillText(sty, vg.Point{X: x + steps*breadth + 4, Y: c.Min.Y + 6}, "all;  k/n: detected of valid trials")
 }

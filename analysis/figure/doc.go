@@ -1,13 +1,15 @@
-// Package figure draws what a run came to, as PNG, SVG and PDF, each figure with
-// a caption and a table of exactly the values drawn: an overview of two panels,
-// one figure each of detection over time, coverage, EPT violations, overhead and
-// scaling with vCPUs and guests, and the time line of a single trial.
+// Package figure draws the results of a run as PNG, SVG and PDF. Each figure has a
+// caption and a CSV table of exactly the values drawn.
 //
-// A figure is made in two steps. The model takes the numbers from the trials and
-// is what the golden tests compare; drawing adds no number. Equal trials give
-// equal bytes in every file.
+// Kinds lists the figures that are drawn of the trials of a run. A new figure is a
+// function that makes a Figure from an analysis.Set, and a line in Kinds. Two figures are
+// drawn of other data: Timeline of the samples of one trial, Breakdown of the time of
+// one event.
 //
-// gonum.org/v1/plot draws the axes, plotters of this package the data: stacked
-// bars and rows with raw points and whiskers, survival curves with censored
-// marks, a heat map. Colours, markers and type are in style.go and nowhere else.
+// A figure is made in two steps. The first takes the numbers from the trials. The second
+// draws them and adds no number. Equal trials give equal bytes in every file.
+//
+// gonum.org/v1/plot draws the axes. Plotters of this package draw the data: stacked bars
+// and rows with dots and whiskers, survival curves with marks of censored trials, a heat
+// map. Colours, marks and fonts are in style.go.
 package figure

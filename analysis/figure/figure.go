@@ -9,44 +9,71 @@ import (
 	"path/filepath"
 	"strconv"
 
-	"gonum.org/v1/plot/text"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 
 	"hangbench/analysis"
-	"hangbench/results"
 )
 
-// Figure is one figure with its caption and the values drawn in it.
+// Figure is a drawing with its caption and the values drawn in it.
 type Figure struct {
-	Name  string // of its files
+	Name  string // base name of its files
 	Title string // what it shows, in a few words
 
-	caption       string
-	rows          [][]string // of CSV, the head first
-	width, height vg.Length
-	paint         func(draw.Canvas)
+	// head is the line above the drawing and the first of the caption: the host and
+	// what was run.
+	head   string
+	says   string     // the rest of the caption
+	values [][]string // rows of the CSV file, the names of the columns first
+	height vg.Length  // of the page; its width is the constant width
+	// paint draws below head. It gets the page without its margin.
+	paint func(draw.Canvas)
 }
 
-// All returns the figures that the trials have data for, in the order in which
-// a report shows them. It fails on an empty list and on trials of several hosts.
-func All(trials []results.Trial) ([]*Figure, error) {
-	set, err := analysis.Group(trials)
+// Kind is a figure that can be drawn of the trials of a run.
+type Kind struct {
+	Name    string // base name of its files
+	Meaning string // what it shows, in a few words
+	Needs   string // the data without which there is no such figure
+
+	make func(*analysis.Set) (*Figure, error) // nil without that data
+}
+
+// Make returns the figure, or nil when the set lacks the data that it needs.
+func (k Kind) Make(set *analysis.Set) (*Figure, error) {
+	f, err := k.make(set)
 	if err != nil {
-		return nil, fmt.Errorf("figure: %w", err)
+		return nil, fmt.Errorf("figure %s: %w", k.Name, err)
 	}
+	if f != nil {
+		f.Name, f.Title, f.head = k.Name, k.Meaning, set.Caption()
+	}
+	return f, nil
+}
+
+// Kinds returns all figures of a run in the order in which a report shows them.
+func Kinds() []Kind {
+	return []Kind{
+		{"overview", "EPT violations and detection times", "a trial", overview},
+		{"sweep", "Detection time against false alarms, by threshold",
+			"a threshold with several values, each with a fault and with trials in which no alarm is right", sweep},
+		{"survival", "Hangs not yet detected, over time", "a fault with a monitor; no threshold with several values", survival},
+		{"coverage", "Faults detected and called rightly, by fault and mechanism",
+			"a fault with a monitor; no threshold with several values", coverage},
+		{"violations", "EPT violations a second, by class", "a valid trial with a monitor or with EPT violations", violations},
+		{"overhead", "What the monitor costs a guest", "a workload in windows with and without a monitor", overhead},
+		{"scaling", "What changes with the number of vCPUs", "a scenario that was tried with several numbers of vCPUs",
+			overVCPUs().figure},
+		{"scaling-guests", "What changes with the number of guests that are monitored at once",
+			"a scenario that was tried with several numbers of guests", overGuests().figure},
+	}
+}
+
+// All returns the figures that the set has the data for.
+func All(set *analysis.Set) ([]*Figure, error) {
 	var figures []*Figure
-	makers := []func(*analysis.Set) (*Figure, error){survival, coverage, violations, overhead}
-	if len(set.Swept()) > 0 {
-		// What was detected when, with a curve or a column for each setting, would be
-		// the same once more and not readable.
-		makers = []func(*analysis.Set) (*Figure, error){sweep, violations, overhead}
-	}
-	for _, x := range scaleAxes() {
-		makers = append(makers, func(set *analysis.Set) (*Figure, error) { return scaling(set, x) })
-	}
-	for _, make := range makers {
-		f, err := make(set)
+	for _, k := range Kinds() {
+		f, err := k.Make(set)
 		if err != nil {
 			return nil, err
 		}
@@ -57,75 +84,44 @@ func All(trials []results.Trial) ([]*Figure, error) {
 	return figures, nil
 }
 
-// Caption says what the figure shows, for a text file beside it.
-func (f *Figure) Caption() string { return f.caption }
+// Caption is the text beside the figure: where the numbers come from and how to
+// read the drawing.
+func (f *Figure) Caption() string { return f.head + ".\n\n" + f.says }
 
 // WriteCSV writes every value drawn.
 func (f *Figure) WriteCSV(w io.Writer) error {
-	cw := csv.NewWriter(w)
-	if err := cw.WriteAll(f.rows); err != nil {
-		return fmt.Errorf("figure: write csv: %w", err)
+	if err := csv.NewWriter(w).WriteAll(f.values); err != nil {
+		return fmt.Errorf("figure %s: write csv: %w", f.Name, err)
 	}
 	return nil
 }
 
-// WritePNG draws the figure at 300 dots an inch.
-func (f *Figure) WritePNG(w io.Writer) error {
-	return writePNG(w, f.width, f.height, dpi, f.paint)
-}
-
-// WriteSVG draws the figure as SVG, as Overview.WriteSVG does.
-func (f *Figure) WriteSVG(w io.Writer) error { return writeSVG(w, f.width, f.height, f.paint) }
-
-// WritePDF draws the figure as PDF, as Overview.WritePDF does.
-func (f *Figure) WritePDF(w io.Writer) error { return writePDF(w, f.width, f.height, f.paint) }
-
-// Write writes the figure into dir as Overview.Write does, by its name.
-func (f *Figure) Write(dir string) ([]string, error) { return write(f, dir, f.Name) }
-
-// drawing is a figure with its caption and values.
-type drawing interface {
-	WritePNG(w io.Writer) error
-	WriteSVG(w io.Writer) error
-	WritePDF(w io.Writer) error
-	WriteCSV(w io.Writer) error
-	Caption() string
-}
-
-func write(o drawing, dir, name string) ([]string, error) {
+// Write writes the figure into dir as PNG, SVG and PDF, its caption as .txt and
+// its values as .csv. The base name of the files is f.Name. It returns their paths.
+func (f *Figure) Write(dir string) ([]string, error) {
 	var paths []string
-	for _, f := range []struct {
+	for _, file := range []struct {
 		ext   string
 		write func(io.Writer) error
 	}{
-		{".png", o.WritePNG},
-		{".svg", o.WriteSVG},
-		{".pdf", o.WritePDF},
-		{".txt", func(w io.Writer) error { _, err := io.WriteString(w, o.Caption()); return err }},
-		{".csv", o.WriteCSV},
+		{".png", f.WritePNG},
+		{".svg", f.WriteSVG},
+		{".pdf", f.WritePDF},
+		{".txt", func(w io.Writer) error { _, err := io.WriteString(w, f.Caption()); return err }},
+		{".csv", f.WriteCSV},
 	} {
 		var buf bytes.Buffer
-		if err := f.write(&buf); err != nil {
+		if err := file.write(&buf); err != nil {
 			return nil, err
 		}
-		path := filepath.Join(dir, name+f.ext)
+		path := filepath.Join(dir, f.Name+file.ext)
 		if err := os.WriteFile(path, buf.Bytes(), 0o644); err != nil {
-			return nil, fmt.Errorf("figure: %w", err)
+			return nil, fmt.Errorf("figure %s: %w", f.Name, err)
 		}
 		paths = append(paths, path)
 	}
 	return paths, nil
 }
 
-// sheet is the canvas inside the figure's margin, with its caption on top.
-func sheet(c draw.Canvas, caption string) draw.Canvas {
-	c = draw.Crop(c, 4, -6, 3, -3)
-	sty := textStyle(titleSize, black, text.XLeft, text.YTop)
-	for sty.Width(caption) > c.Max.X-c.Min.X && sty.Font.Size > 5 {
-		sty.Font.Size -= 0.25
-	}
-	c.FillText(sty, vg.Point{X: c.Min.X, Y: c.Max.Y}, caption)
-	return c
-}
-
+// number formats a value for CSV so that reading it gives the same value.
 func number(x float64) string { return strconv.FormatFloat(x, 'g', -1, 64) }

@@ -2,21 +2,22 @@ package figure
 
 import (
 	"bytes"
+	"encoding/csv"
 	"encoding/xml"
 	"errors"
 	"flag"
-	"image"
-	"image/png"
+	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"gonum.org/v1/plot/vg"
 
-	"hangbench/analysis/internal/madeup"
-	"hangbench/results"
+	"hangbench/analysis"
 )
 
 var (
@@ -24,6 +25,30 @@ var (
 	keep   = flag.String("keep", "", "write the figures of the tests into this folder, to be looked at")
 )
 
+// goldens lists the figures that are compared with golden files: for each shape the names
+// of figures. Look at the drawings (-keep) before you rewrite their goldens (-update).
+func goldens() map[string]string {
+	return map[string]string{
+		"few":        "overview survival violations",
+		"wrong":      "overview survival coverage violations",
+		"near":       "overview",
+		"blind":      "overview survival",
+		"controls":   "overview",
+		"invalid":    "overview",
+		"hollow":     "coverage",
+		"drivers":    "survival",
+		"listened":   "survival",
+		"sweep":      "sweep",
+		"work":       "overhead",
+		"work-few":   "overhead",
+		"vcpus":      "scaling",
+		"vcpus-few":  "scaling",
+		"guests":     "scaling-guests",
+		"guests-few": "scaling-guests",
+	}
+}
+
+// golden compares got with a golden file, or rewrites it.
 func golden(t *testing.T, name string, got []byte) {
 	t.Helper()
 	path := filepath.Join("testdata", name)
@@ -38,116 +63,292 @@ func golden(t *testing.T, name string, got []byte) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(got, want) {
-		t.Errorf("%s differs (go test -update rewrites it); got\n%s\nwant\n%s", name, got, want)
+		t.Errorf("%s differs (go test -update rewrites it):\n%s", name, firstDifference(string(got), string(want)))
 	}
 }
 
-func only(trials []results.Trial, keep func(results.Trial) bool) []results.Trial {
-	var out []results.Trial
-	for _, t := range trials {
-		if keep(t) {
-			out = append(out, t)
+func firstDifference(got, want string) string {
+	g, w := strings.Split(got, "\n"), strings.Split(want, "\n")
+	for i := range max(len(g), len(w)) {
+		switch {
+		case i >= len(g):
+			return fmt.Sprintf("line %d is missing: %s", i+1, w[i])
+		case i >= len(w):
+			return fmt.Sprintf("line %d is too many: %s", i+1, g[i])
+		case g[i] != w[i]:
+			return fmt.Sprintf("line %d is  %s\nwant       %s", i+1, g[i], w[i])
 		}
 	}
-	return out
+	return "nothing"
 }
 
-// cases are made-up runs of the shapes a figure must survive.
-func cases() map[string][]results.Trial {
-	near := madeup.Trials(8) // misses within the scale
-	for i := range near {
-		if near[i].DeadlineNS > 0 {
-			near[i].DeadlineNS = 250_000_000
+// sameAsGolden compares caption, values and all marks of a figure with golden files.
+func sameAsGolden(t *testing.T, name string, f *Figure) {
+	t.Helper()
+	var values, drawn bytes.Buffer
+	if err := f.WriteCSV(&values); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(&drawn, "page %s x %s\n", coordinate(width), coordinate(f.height))
+	for _, m := range record(t, f).marks {
+		fmt.Fprintln(&drawn, m)
+	}
+	golden(t, name+".txt", []byte(f.Title+"\n"+f.Caption()))
+	golden(t, name+".csv", values.Bytes())
+	golden(t, name+".marks", drawn.Bytes())
+}
+
+func TestGolden(t *testing.T) {
+	t.Parallel()
+	used := make(map[string]bool)
+	for name, figures := range goldens() {
+		for figure := range strings.FieldsSeq(figures) {
+			used[figure] = true
+			t.Run(figure+"-"+name, func(t *testing.T) {
+				t.Parallel()
+				sameAsGolden(t, figure+"-"+name, theShape(t, name).figure(t, figure))
+			})
 		}
 	}
-	many := madeup.Trials(4)
-	for i := range many {
-		if many[i].Block >= 2 {
-			many[i].Driver = "libvmi"
+	for _, k := range Kinds() {
+		if !used[k.Name] {
+			t.Errorf("the figure %s has no golden file", k.Name)
 		}
-	}
-	blind := madeup.Trials(2) // nothing detected
-	for i := range blind {
-		if blind[i].Outcome == results.Detected {
-			blind[i].Outcome, blind[i].DetectNS = results.Missed, nil
-		}
-	}
-	return map[string][]results.Trial{
-		"few":      madeup.Trials(2),
-		"many":     madeup.Trials(8),
-		"near":     near,
-		"drivers":  many,
-		"blind":    blind,
-		"controls": only(madeup.Trials(3), func(t results.Trial) bool { return t.DeadlineNS == 0 }),
-		"one":      madeup.Trials(1)[:1],
-		"unwatched": only(madeup.Trials(1), func(t results.Trial) bool {
-			return t.Mechanism == "none" && t.Scenario == "spinlock-deadlock"
-		}),
-		"invalid": only(madeup.Trials(3), func(t results.Trial) bool { return t.Outcome == results.Invalid }),
 	}
 }
 
-func TestModelGolden(t *testing.T) {
-	for _, name := range []string{"few", "many"} {
-		o, err := NewOverview(cases()[name])
+// TestGoldenFiles: every golden file belongs to a test.
+func TestGoldenFiles(t *testing.T) {
+	t.Parallel()
+	known := make(map[string]bool)
+	for name, figures := range goldens() {
+		for figure := range strings.FieldsSeq(figures) {
+			known[figure+"-"+name] = true
+		}
+	}
+	for name := range timelines() {
+		known["timeline-"+name] = true
+	}
+	for name := range breakdowns() {
+		known["breakdown-"+name] = true
+	}
+	files, err := os.ReadDir("testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if base := strings.TrimSuffix(f.Name(), filepath.Ext(f.Name())); !known[base] {
+			t.Errorf("no test uses testdata/%s", f.Name())
+		}
+	}
+}
+
+// allFigures are the figures of all shapes, time lines and breakdowns, by name.
+func allFigures(t *testing.T) map[string]*Figure {
+	t.Helper()
+	runs, err := shapes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := make(map[string]*Figure)
+	for name, s := range runs {
+		for _, f := range s.figures {
+			all[f.Name+"-"+name] = f
+		}
+	}
+	for name, line := range timelines() {
+		f, err := line.Figure()
 		if err != nil {
 			t.Fatal(err)
 		}
-		var csv bytes.Buffer
-		if err := o.WriteCSV(&csv); err != nil {
-			t.Fatal(err)
-		}
-		golden(t, name+".csv", csv.Bytes())
-		golden(t, name+".txt", []byte(o.Caption()))
+		all["timeline-"+name] = f
+	}
+	for name, b := range breakdowns() {
+		all["breakdown-"+name] = b.Figure()
+	}
+	return all
+}
+
+// TestPages: what every drawing has in common.
+func TestPages(t *testing.T) {
+	t.Parallel()
+	for name, f := range allFigures(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if *keep != "" {
+				kept := *f
+				kept.Name = name
+				if _, err := kept.Write(*keep); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r := record(t, f)
+			head := r.texts(func(string) bool { return true })[0]
+			if !strings.HasPrefix(head.text, "host: ") || !strings.HasPrefix(f.Caption(), head.text) {
+				t.Errorf("the drawing begins with %q, the caption with %q", head.text, firstDifference(f.Caption(), ""))
+			}
+			if f.Title == "" {
+				t.Error("the figure has no title")
+			}
+			onPage(t, r)
+			noOverlap(t, r)
+			var values bytes.Buffer
+			if err := f.WriteCSV(&values); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := csv.NewReader(&values).ReadAll(); err != nil { // it refuses ragged rows
+				t.Error(err)
+			}
+			for _, never := range []string{"NaN", "Inf", "%!"} {
+				if strings.Contains(f.Caption(), never) || strings.Contains(fmt.Sprint(f.values), never) {
+					t.Errorf("%s in caption or values", never)
+				}
+				for _, m := range r.marks {
+					if strings.Contains(m.String(), never) {
+						t.Errorf("drawn is %s", m)
+					}
+				}
+			}
+		})
 	}
 }
 
-// TestRender draws every case: the SVG must be well formed and labelled with
-// the host, nothing may reach the PNG's edge, and drawing again must give the
-// same bytes. Pixels are few, as filling them is slow under the race detector.
-func TestRender(t *testing.T) {
-	for name, trials := range cases() {
-		t.Run(name, func(t *testing.T) {
-			o, err := NewOverview(trials)
-			if err != nil {
-				t.Fatal(err)
+// onPage fails when a mark is within a point and a half of the edge: it would look cut
+// off.
+func onPage(t *testing.T, r *recorder) {
+	t.Helper()
+	const margin = 1.5
+	for _, m := range r.marks {
+		b := m.bounds()
+		if b.Min.X < margin || b.Min.Y < margin || b.Max.X > r.w-margin || b.Max.Y > r.h-margin {
+			t.Errorf("at the edge of the page of %.1f x %.1f: %s", r.w, r.h, m)
+		}
+	}
+}
+
+// noOverlap fails when two texts lie on each other.
+func noOverlap(t *testing.T, r *recorder) {
+	t.Helper()
+	all := r.texts(func(string) bool { return true })
+	for i, a := range all {
+		for _, b := range all[i+1:] {
+			if overlap(a.pts, b.pts) {
+				t.Errorf("%s\nlies on\n%s", a, b)
 			}
-			const dpi = 72
-			var pngs, svgs [2]bytes.Buffer
-			for i := range 2 {
-				if err := o.writePNG(&pngs[i], dpi); err != nil {
-					t.Fatal(err)
+		}
+	}
+}
+
+// overlap reports whether two convex polygons have more in common than a strip of a
+// quarter of a point: no side of either has all of the other on its outside.
+func overlap(a, b []vg.Point) bool {
+	const least = 0.25
+	for _, polygon := range [][]vg.Point{a, b} {
+		for i, p := range polygon {
+			q := polygon[(i+1)%len(polygon)]
+			normal := vg.Point{X: q.Y - p.Y, Y: p.X - q.X}
+			if length := normal.Dot(normal); length == 0 {
+				continue
+			}
+			span := func(pts []vg.Point) (lo, hi vg.Length) {
+				lo = normal.Dot(pts[0])
+				hi = lo
+				for _, pt := range pts {
+					lo, hi = min(lo, normal.Dot(pt)), max(hi, normal.Dot(pt))
 				}
-				if err := o.WriteSVG(&svgs[i]); err != nil {
-					t.Fatal(err)
-				}
+				return lo, hi
 			}
-			if !bytes.Equal(pngs[0].Bytes(), pngs[1].Bytes()) || !bytes.Equal(svgs[0].Bytes(), svgs[1].Bytes()) {
-				t.Error("two drawings of one model differ")
+			aLo, aHi := span(a)
+			bLo, bHi := span(b)
+			gap := max(bLo-aHi, aLo-bHi)
+			if gap > -least*vg.Length(math.Sqrt(float64(normal.Dot(normal)))) {
+				return false
 			}
-			if *keep != "" {
-				if _, err := o.Write(*keep, name); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if !strings.Contains(svgs[0].String(), "host: lab (emulated; virtual time)") {
-				t.Error("the figure does not name its host")
-			}
-			if strings.Count(svgs[0].String(), "<text ") != strings.Count(svgs[0].String(), "textLength=") {
-				t.Error("a text has no length: another font would overlap")
-			}
-			if err := wellFormed(&svgs[1]); err != nil {
-				t.Error(err)
-			}
-			img, err := png.Decode(&pngs[1])
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got, want := img.Bounds().Dx(), int(width.Dots(dpi)); got < want-1 || got > want+1 {
-				t.Errorf("width is %d pixels, want %d", got, want)
-			}
-			checkMargin(t, img, dpi)
-		})
+		}
+	}
+	return true
+}
+
+// TestKinds: each figure says what it is, and there is one only where its data are.
+func TestKinds(t *testing.T) {
+	t.Parallel()
+	want := map[string]string{
+		"many": "overview survival coverage violations", "controls": "overview violations", "invalid": "overview",
+		"unwatched": "overview violations", "blind": "overview survival coverage violations", "sweep": "overview sweep violations",
+		"work":  "overview violations overhead",
+		"vcpus": "overview survival coverage violations scaling", "guests": "overview survival coverage violations scaling-guests",
+		"apart": "overview survival coverage violations",
+	}
+	for name, names := range want {
+		var got []string
+		for _, f := range theShape(t, name).figures {
+			got = append(got, f.Name)
+		}
+		if strings.Join(got, " ") != names {
+			t.Errorf("%s has the figures %q, want %q", name, got, names)
+		}
+	}
+	var seen []string
+	for _, k := range Kinds() {
+		if k.Name == "" || k.Meaning == "" || k.Needs == "" || slices.Contains(seen, k.Name) {
+			t.Errorf("%+v is not told from the others", k)
+		}
+		seen = append(seen, k.Name)
+	}
+}
+
+// TestFails: an error names the figure.
+func TestFails(t *testing.T) {
+	t.Parallel()
+	k := Kind{Name: "broken", make: func(*analysis.Set) (*Figure, error) { return nil, errors.New("no ink") }}
+	if _, err := k.Make(theShape(t, "one").set); err == nil || err.Error() != "figure broken: no ink" {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+// TestCut: what does not fit is cut and says so; what fits is not.
+func TestCut(t *testing.T) {
+	t.Parallel()
+	sty := textStyle(textSize, black, 0, 0)
+	long := strings.Repeat("längliches ", 40)
+	for _, limit := range []vg.Length{50, 51, 200, sty.Width(long) - 1} {
+		got := cut(sty, long, limit)
+		if sty.Width(got) > limit || !strings.HasSuffix(got, "...") || !strings.HasPrefix(long, strings.TrimSuffix(got, "...")) {
+			t.Errorf("to %g points: %q", limit, got)
+		}
+		if more := long[:len(got)-2]; sty.Width(more+"...") <= limit && limit < 200 {
+			t.Errorf("to %g points: %q, though a letter more fits", limit, got)
+		}
+	}
+	if got := cut(sty, long, sty.Width(long)); got != long {
+		t.Errorf("%q is cut to %q", long, got)
+	}
+}
+
+// TestLongHead: a head of any length stays on the page, and only as much smaller as it
+// must be.
+func TestLongHead(t *testing.T) {
+	t.Parallel()
+	f := *theShape(t, "one").figure(t, "overview")
+	sizes := make(map[vg.Length]bool)
+	for _, words := range []int{1, 9, 10, 13, 16, 17, 3000} {
+		f.head = "host: lab" + strings.Repeat(" superpages", words)
+		r := record(t, &f)
+		onPage(t, r)
+		head := r.texts(func(string) bool { return true })[0]
+		sizes[head.size] = true
+		fits := func(size vg.Length) bool {
+			return textStyle(size, black, 0, 0).Width(f.head) <= width-10 // without the margins
+		}
+		if head.size < titleSize && fits(head.size+0.25) || head.size < 5 || head.size > titleSize {
+			t.Errorf("%d words: size %g, though a greater one fits", words, head.size)
+		}
+		if (head.text == f.head) != fits(head.size) || !fits(head.size) && head.size != 5 {
+			t.Errorf("%d words: size %g, %q", words, head.size, head.text)
+		}
+	}
+	if !sizes[titleSize] || !sizes[8.25] || !sizes[5] || len(sizes) < 5 {
+		t.Errorf("sizes %v", sizes)
 	}
 }
 
@@ -159,109 +360,5 @@ func wellFormed(r io.Reader) error {
 		} else if err != nil {
 			return err
 		}
-	}
-}
-
-// checkMargin fails when ink is within a point and a half of the edge: text or
-// marks would be clipped there.
-func checkMargin(t *testing.T, img image.Image, dpi float64) {
-	t.Helper()
-	b := img.Bounds()
-	margin := int(vg.Length(1.5).Dots(dpi))
-	for y := b.Min.Y; y < b.Max.Y; y++ {
-		for x := b.Min.X; x < b.Max.X; x++ {
-			if x >= b.Min.X+margin && x < b.Max.X-margin && y >= b.Min.Y+margin && y < b.Max.Y-margin {
-				x = b.Max.X - margin // the inside
-			}
-			if r, g, bl, _ := img.At(x, y).RGBA(); r&g&bl != 0xffff {
-				t.Errorf("ink at (%d, %d) of %v, at the edge", x, y, b.Max)
-				return
-			}
-		}
-	}
-}
-
-// The parts of a bar add up to its length, and misses never become numbers.
-func TestModel(t *testing.T) {
-	o, err := NewOverview(madeup.Trials(8))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, b := range o.bars {
-		var sum float64
-		for _, p := range b.parts {
-			sum += p.length
-		}
-		if d := sum - b.length; d > 1e-9 || d < -1e-9 {
-			t.Errorf("%s %s: parts add up to %g, bar is %g", b.cell.Scenario, b.cell.Label, sum, b.length)
-		}
-		if len(b.points) != b.cell.Counts.Valid {
-			t.Errorf("%s %s: %d dots for %d valid trials", b.cell.Scenario, b.cell.Label, len(b.points), b.cell.Counts.Valid)
-		}
-	}
-	if len(o.rows) != 2 {
-		t.Fatalf("%d rows, want the two monitored arms of the one fault", len(o.rows))
-	}
-	for _, r := range o.rows {
-		if len(r.seen) != r.cell.Counts.Detected || len(r.missed) != r.cell.Counts.Missed {
-			t.Errorf("%s: %d seen, %d missed of %+v", r.cell.Label, len(r.seen), len(r.missed), r.cell.Counts)
-		}
-		for _, p := range r.seen {
-			if p.value >= 3000 {
-				t.Errorf("%s: a detection at %g ms", r.cell.Label, p.value)
-			}
-		}
-	}
-	if _, err := NewOverview(nil); err == nil {
-		t.Error("no trials make a figure")
-	}
-}
-
-func TestTicks(t *testing.T) {
-	for _, tc := range []struct {
-		limit float64
-		want  string
-	}{
-		{1, "0 0.2 0.4 0.6 0.8 1"},
-		{159, "0 50 100 150"},
-		{2000, "0 500 1000 1500 2000"},
-		{0.7, "0 0.2 0.4 0.6"},
-	} {
-		var got []string
-		for _, tick := range (ticks{n: 5, limit: tc.limit}).Ticks(0, tc.limit) {
-			got = append(got, tick.Label)
-		}
-		if strings.Join(got, " ") != tc.want {
-			t.Errorf("ticks to %g: %q, want %q", tc.limit, got, tc.want)
-		}
-	}
-}
-
-func TestWrite(t *testing.T) {
-	dir := t.TempDir()
-	o, err := NewOverview(madeup.Trials(2))
-	if err != nil {
-		t.Fatal(err)
-	}
-	paths, err := o.Write(dir, "overview")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, ext := range []string{".png", ".svg", ".pdf", ".txt", ".csv"} {
-		info, err := os.Stat(filepath.Join(dir, "overview"+ext))
-		if err != nil || info.Size() == 0 {
-			t.Errorf("overview%s: %v", ext, err)
-		}
-	}
-	if len(paths) != 5 {
-		t.Errorf("paths %q", paths)
-	}
-	f, err := os.Open(filepath.Join(dir, "overview.png"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	if cfg, err := png.DecodeConfig(f); err != nil || cfg.Width != 2100 {
-		t.Errorf("the PNG is %d pixels wide (%v), want 7 inches at 300 dpi", cfg.Width, err)
 	}
 }

@@ -13,8 +13,20 @@ import (
 	"hangbench/analysis/stats"
 )
 
-// dotsShown is how many trials of a cell are drawn one by one.
+// level is the confidence level of all intervals drawn.
+const level = 0.95
+
+// dotsShown is the greatest number of trials of a cell that are drawn one by one.
 const dotsShown = 40
+
+// thinned tells the reader that not all of a cell's trials are drawn, if they are so
+// many.
+func thinned(trials int) string {
+	if trials <= dotsShown {
+		return ""
+	}
+	return fmt.Sprintf("Of more than %d trials not every one is drawn; the CSV has all.\n", dotsShown)
+}
 
 // fewer returns at most dotsShown of the points, evenly taken.
 func fewer(points []point) []point {
@@ -37,17 +49,15 @@ type spreadRow struct {
 	parts  []part // of the median; nil unless it is a stacked bar
 }
 
-// summarise takes one measure out of a cell; nil if it has no value.
+// summarise applies one measure to a cell. It returns nil if no trial has a value.
 func summarise(c *analysis.Cell, m analysis.Measure) *spreadRow {
 	r := &spreadRow{cell: c}
-	var xs []float64
 	for _, t := range c.Valid() {
 		if x, ok := m(&t); ok {
-			xs = append(xs, x)
 			r.points = append(r.points, point{t.Trial, x})
 		}
 	}
-	if r.s = stats.Summarize(xs, level); r.s == nil {
+	if r.s = stats.Summarize(values(r.points), level); r.s == nil {
 		return nil
 	}
 	return r
@@ -65,99 +75,58 @@ func (r *spreadRow) say(unit string) string {
 	return s + ".\n"
 }
 
-// csv are the row's values.
-func (r *spreadRow) csv(host, unit string) [][]string {
-	row := func(mark, trial string, x float64) []string {
-		return []string{host, r.cell.Title(), r.cell.Label, mark, trial, number(x), unit}
-	}
-	rows := [][]string{row("median", "", r.s.Median)}
-	if r.s.CI != nil {
-		rows = append(rows, row("ci_lo", "", r.s.CI.Lo), row("ci_hi", "", r.s.CI.Hi))
-	}
-	for _, p := range r.parts {
-		rows = append(rows, row("part "+p.class, "", p.length))
-	}
-	for _, p := range r.points {
-		rows = append(rows, row("trial", strconv.Itoa(p.trial), p.value))
-	}
-	return rows
+// spread is a figure of a row for each cell.
+type spread struct {
+	title string
+	rows  []*spreadRow
+	label string  // of the value axis
+	unit  string  // in the values
+	least float64 // value that the axis reaches at least
+	zero  bool    // values can be below 0, and there is a line at 0
+	keys  []key   // in front of the usual ones
 }
 
-// thinned says that not all trials are drawn, if that is so.
-func thinned(rows []*spreadRow) string {
-	for _, r := range rows {
-		if len(r.points) > dotsShown {
-			return fmt.Sprintf("Of more than %d trials not every one is drawn; the CSV has all.\n", dotsShown)
-		}
-	}
-	return ""
-}
-
-func spreadHead() []string {
-	return []string{"host", "scenario", "arm", "mark", "trial", "value", "unit"}
-}
-
-const spreadSays = "Line and whiskers: median and its order-statistic interval of at least 95%% confidence; where the trials are too few for one (6 are needed), their range in grey. A dot is one trial"
+// whiskerCaption explains the marks of every spread.
+const whiskerCaption = "Line and whiskers: median and its order-statistic interval of at least 95% confidence; where the " +
+	"trials are too few for one (6 are needed), their range in grey. A dot is one trial"
 
 // violations draws EPT violations a second by class.
 func violations(set *analysis.Set) (*Figure, error) {
 	var rows []*spreadRow
-	occurs := make(map[string]bool)
+	var parts []part
 	for _, c := range set.Cells {
 		if c.Mechanism == "none" && sumOf(c, analysis.EPTTotal) == 0 {
-			continue // no monitor, no trap, nothing
+			continue // no monitor and no violation
 		}
 		r := summarise(c, analysis.PerSecond(analysis.EPTTotal))
 		if r == nil {
 			continue
 		}
-		sum := sumOf(c, analysis.EPTTotal)
-		for _, class := range analysis.EPTClasses() {
-			if of := sumOf(c, class.Measure()); of > 0 {
-				r.parts = append(r.parts, part{class.Name, r.s.Median * of / sum})
-				occurs[class.Name] = true
-			}
-		}
+		r.parts = partsOf(c, r.s.Median)
+		parts = append(parts, r.parts...)
 		rows = append(rows, r)
 	}
 	if len(rows) == 0 {
 		return nil, nil
 	}
-	f := &Figure{Name: "violations", Title: "EPT violations a second, by class", width: width, height: spreadHeight(rows), rows: [][]string{spreadHead()}}
+	s := &spread{title: "EPT violations a second, by class", rows: rows, label: "EPT violations a second, attach to detach",
+		unit: "violations/s", keys: classKeys(parts)}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s.\n\nEPT violations a second of dom0's clock between attach and detach of the monitor, as traced by the hypervisor: "+
-		"a bar is as long as the median over the valid trials, its parts share it like the classes share the sum over these trials. "+spreadSays+". Arms without any are left out.\n", set.Caption())
+	b.WriteString("EPT violations a second of dom0's clock between attach and detach of the monitor, as traced by the " +
+		"hypervisor: a bar is as long as the median over the valid trials, its parts share it like the classes share the " +
+		"sum over these trials. " + whiskerCaption + ". Arms without any are left out.\n")
 	for _, class := range analysis.EPTClasses() {
-		if occurs[class.Name] {
-			fmt.Fprintf(&b, "  %s: %s.\n", class.Name, class.Meaning)
+		for _, k := range s.keys {
+			if k.name == class.Name {
+				fmt.Fprintf(&b, "  %s: %s.\n", class.Name, class.Meaning)
+			}
 		}
 	}
-	b.WriteString(thinned(rows))
+	b.WriteString(thinned(mostTrials(rows)))
 	for _, r := range rows {
 		b.WriteString(r.say(" a second"))
-		f.rows = append(f.rows, r.csv(set.Host, "violations/s")...)
 	}
-	f.caption = b.String()
-	var keys []key
-	for _, class := range analysis.EPTClasses() {
-		if occurs[class.Name] {
-			keys = append(keys, key{class.Name, func(c *draw.Canvas, at vg.Point) {
-				box(c, classColor(class.Name), at.X-4, at.Y-3, at.X+4, at.Y+3)
-			}})
-		}
-	}
-	f.paint = func(c draw.Canvas) {
-		drawSpread(sheet(c, set.Caption()), f.Title, rows, axis{label: "EPT violations a second, attach to detach"}, keys)
-	}
-	return f, nil
-}
-
-func sumOf(c *analysis.Cell, m analysis.Measure) float64 {
-	sum := 0.0
-	for _, x := range c.Values(m) {
-		sum += x
-	}
-	return sum
+	return s.figure(set.Host, b.String()), nil
 }
 
 // overhead draws what the monitor costs workloads.
@@ -171,125 +140,128 @@ func overhead(set *analysis.Set) (*Figure, error) {
 	if len(rows) == 0 {
 		return nil, nil
 	}
-	f := &Figure{Name: "overhead", Title: "What the monitor costs a guest", width: width, height: spreadHeight(rows), rows: [][]string{spreadHead()}}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s.\n\nOverhead of the monitor by workload: (on - off) / off of the time that an operation of the workload takes, in windows with and without the monitor that alternate within one trial. "+
-		"For none no monitor is attached in either: that is the error of measuring. "+spreadSays+".\n", set.Caption())
-	b.WriteString(thinned(rows))
-	for _, r := range rows {
-		if len(f.rows) == 1 || r.cell.Title() != f.rows[len(f.rows)-1][1] {
+	b.WriteString("Overhead of the monitor by workload: (on - off) / off of the time that an operation of the workload " +
+		"takes, in windows with and without the monitor that alternate within one trial. For none no monitor is attached " +
+		"in either: that is the error of measuring. " + whiskerCaption + ".\n")
+	b.WriteString(thinned(mostTrials(rows)))
+	for i, r := range rows {
+		if i == 0 || r.cell.Title() != rows[i-1].cell.Title() {
 			op, by := r.cell.Work()
 			fmt.Fprintf(&b, "  %s: an operation is one %s (%s).\n", r.cell.Title(), op, by)
 		}
 		b.WriteString(r.say("%"))
-		f.rows = append(f.rows, r.csv(set.Host, "percent")...)
 	}
-	f.caption = b.String()
-	f.paint = func(c draw.Canvas) {
-		drawSpread(sheet(c, set.Caption()), f.Title, rows, axis{label: "overhead in %: (on - off) / off of an operation's time", least: 1, zero: true}, nil)
-	}
-	return f, nil
+	s := &spread{title: "What the monitor costs a guest", rows: rows,
+		label: "overhead in %: (on - off) / off of an operation's time", unit: "percent", least: 1, zero: true}
+	return s.figure(set.Host, b.String()), nil
 }
 
-// axis is the value axis of a figure of rows.
-type axis struct {
-	label string
-	least float64 // value that is on the axis in any case
-	zero  bool    // values may be below 0, where there is a line then
+// mostTrials is the greatest number of trials of a row.
+func mostTrials(rows []*spreadRow) int {
+	n := 0
+	for _, r := range rows {
+		n = max(n, len(r.points))
+	}
+	return n
+}
+
+func (s *spread) figure(host, says string) *Figure {
+	return &Figure{says: says, values: s.values(host), height: s.layout().height(3), paint: s.draw}
+}
+
+func (s *spread) values(host string) [][]string {
+	all := [][]string{{"host", "scenario", "arm", "mark", "trial", "value", "unit"}}
+	for _, r := range s.rows {
+		add := func(mark, trial string, x float64) {
+			all = append(all, []string{host, r.cell.Title(), r.cell.Label, mark, trial, number(x), s.unit})
+		}
+		add("median", "", r.s.Median)
+		if r.s.CI != nil {
+			add("ci_lo", "", r.s.CI.Lo)
+			add("ci_hi", "", r.s.CI.Hi)
+		}
+		for _, p := range r.parts {
+			add("part "+p.class, "", p.length)
+		}
+		for _, p := range r.points {
+			add("trial", strconv.Itoa(p.trial), p.value)
+		}
+	}
+	return all
 }
 
 // oneArm is the label that all rows share, or empty.
-func oneArm(rows []*spreadRow) string {
-	for _, r := range rows {
-		if r.cell.Label != rows[0].cell.Label {
+func (s *spread) oneArm() string {
+	for _, r := range s.rows {
+		if r.cell.Label != s.rows[0].cell.Label {
 			return ""
 		}
 	}
-	return rows[0].cell.Label
+	return s.rows[0].cell.Label
 }
 
-func spreadLayout(rows []*spreadRow) *layout {
+func (s *spread) layout() *layout {
 	var l layout
-	one := oneArm(rows) != "" // named in the title: a line for each scenario
-	for _, r := range rows {
+	one := s.oneArm() != "" // the title names it, and each scenario has one line
+	for _, r := range s.rows {
 		name := r.cell.Label
 		if one {
 			name, l.titled = r.cell.Title(), r.cell.Title()
 		}
-		l.add(r.cell.Title(), fmt.Sprintf("%s  n=%d", name, r.s.N))
+		l.add(r.cell.Title(), name, fmt.Sprintf("  n=%d", r.s.N))
 	}
 	return &l
 }
 
-func spreadHeight(rows []*spreadRow) vg.Length {
-	l := spreadLayout(rows)
-	return head + foot + axisRoom + vg.Length(max(len(l.ticks)+len(l.titles), 3))*rowPitch
-}
-
-func drawSpread(c draw.Canvas, title string, rows []*spreadRow, a axis, keys []key) {
-	least, most := 0.0, a.least
+func (s *spread) draw(c draw.Canvas) {
+	least, most := 0.0, s.least
 	few, enough := false, false
-	for _, r := range rows {
+	for _, r := range s.rows {
 		most, least = max(most, r.s.Max), min(least, r.s.Min)
 		few = few || r.s.CI == nil && r.s.N > 1
 		enough = enough || r.s.CI != nil
 	}
 	p := newPlot()
 	p.X.Min, p.X.Max = 0, headRoom(most)
-	if a.zero {
+	if s.zero {
 		p.X.Min = least - (p.X.Max-least)*0.02
 	}
 	p.X.Tick.Marker = ticks{n: 6, limit: p.X.Max}
-	p.X.Label.Text = a.label
-	l := spreadLayout(rows)
-	p.Add(guides{})
-	l.apply(p)
-	p.Add(spreadPlotter{rows, l.ticks, a.zero})
-	keys = append(keys, key{"trial", dot}, key{"median", func(c *draw.Canvas, at vg.Point) {
-		c.StrokeLine2(medianLine, at.X, at.Y-4, at.X, at.Y+4)
-	}})
+	p.X.Label.Text = s.label
+	l := s.layout()
+	p.Add(guidesX{})
+	l.apply(p, c.Max.X-c.Min.X)
+	p.Add(spreadPlotter{s.rows, l.rows, s.zero})
+	keys := append(s.keys[:len(s.keys):len(s.keys)], trialKey(), medianKey())
 	if enough {
-		keys = append(keys, key{"95% interval", func(c *draw.Canvas, at vg.Point) { whisker(c, at.X-4, at.X+4, at.Y, medianLine) }})
+		keys = append(keys, whiskerKey("95% interval", medianLine))
 	}
 	if few {
-		keys = append(keys, key{"range, n < 6", func(c *draw.Canvas, at vg.Point) { whisker(c, at.X-4, at.X+4, at.Y, rangeLine) }})
+		keys = append(keys, whiskerKey("range, n < 6", rangeLine))
 	}
-	if one := oneArm(rows); one != "" {
+	title := s.title
+	if one := s.oneArm(); one != "" {
 		title += ": " + one
 	}
 	panel(c, title, p, keys)
 }
 
-// rangeLine is a range that is no interval.
-var rangeLine = draw.LineStyle{Color: grey, Width: 0.8}
-
-func whisker(c *draw.Canvas, x0, x1, y vg.Length, style draw.LineStyle) {
-	style.Width = 0.8
-	c.StrokeLine2(style, x0, y, x1, y)
-	c.StrokeLine2(style, x0, y-2, x0, y+2)
-	c.StrokeLine2(style, x1, y-2, x1, y+2)
-}
-
 type spreadPlotter struct {
 	rows  []*spreadRow
-	lines []plot.Tick
+	lines []layoutRow
 	zero  bool
 }
 
 func (s spreadPlotter) Plot(c draw.Canvas, p *plot.Plot) {
 	x, y := p.Transforms(&c)
 	for i, r := range s.rows {
-		line := s.lines[i].Value
+		line := s.lines[i].y
 		middle, reach := y(line), y(line+barReach)-y(line)
-		if s.zero { // beside the rows only: titles are between them
+		if s.zero { // beside the rows only, not through the titles between them
 			c.StrokeLine2(breakLine, x(0), y(line-0.5), x(0), y(line+0.5))
 		}
-		var from float64
-		for _, part := range r.parts {
-			to := from + part.length
-			box(&c, classColor(part.class), x(from), middle-reach, x(to), middle+reach)
-			from = to
-		}
+		drawParts(&c, x, r.parts, middle-reach, middle+reach)
 		shown := fewer(r.points)
 		for j, pt := range shown {
 			dot(&c, vg.Point{X: x(pt.value), Y: middle + fan(j, len(shown), reach*0.6)})

@@ -10,9 +10,9 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 )
 
-// Okabe and Ito's palette ("Color Universal Design", 2008), which stays
-// distinguishable with every common colour blindness and, by its lightness,
-// in print without colour.
+// The palette of Okabe and Ito ("Color Universal Design", 2008). Its colours can be told
+// apart with every common colour blindness and, by their lightness, in print without
+// colour.
 var (
 	black     = color.NRGBA{A: 255}
 	white     = color.NRGBA{255, 255, 255, 255}
@@ -28,7 +28,7 @@ var (
 	purple    = color.NRGBA{204, 121, 167, 255}
 )
 
-// classColor is the colour of a class of EPT violations, the same in every
+// classColor returns the colour of a class of EPT violations. It is the same in every
 // figure. A class that is not listed is grey.
 func classColor(class string) color.Color {
 	switch class {
@@ -48,21 +48,21 @@ func classColor(class string) color.Color {
 	return grey
 }
 
-// The sizes are those on paper: figures are drawn at their final size and
-// never scaled.
+// Sizes on paper, in points. Figures are drawn at their final size and never scaled.
 const (
-	textSize  = vg.Length(7.5)
-	titleSize = vg.Length(8.5)
-	thin      = vg.Length(0.5)
-	markSize  = vg.Length(1.7) // radius
-	rowPitch  = vg.Length(13)
+	textSize     = vg.Length(7.5)
+	titleSize    = vg.Length(8.5)
+	thin         = vg.Length(0.5)
+	markSize     = vg.Length(1.7) // radius
+	rowPitch     = vg.Length(13)  // height of a line of a layout
+	whiskerWidth = vg.Length(0.8)
 )
 
 var (
-	// dotMark is one trial's count, readable on every bar colour.
+	// dotMark and dotRing mark a trial. They can be seen on bars of every colour.
 	dotMark = draw.GlyphStyle{Color: white, Radius: markSize, Shape: draw.CircleGlyph{}}
 	dotRing = draw.GlyphStyle{Color: black, Radius: markSize, Shape: draw.RingGlyph{}}
-	// seenMark is a detection, missMark a miss: they differ in shape, fill
+	// seenMark and seenRing mark a detection, missMark a miss. They differ in shape, fill
 	// and colour.
 	seenMark = draw.GlyphStyle{Color: skyBlue, Radius: markSize, Shape: draw.CircleGlyph{}}
 	seenRing = draw.GlyphStyle{Color: blue, Radius: markSize, Shape: draw.RingGlyph{}}
@@ -70,9 +70,22 @@ var (
 
 	barEdge    = draw.LineStyle{Color: white, Width: 0.4}
 	medianLine = draw.LineStyle{Color: black, Width: 1.2}
+	rangeLine  = draw.LineStyle{Color: grey, Width: whiskerWidth} // a range that is no interval
 	guideLine  = draw.LineStyle{Color: lightGrey, Width: thin}
 	breakLine  = draw.LineStyle{Color: grey, Width: thin, Dashes: []vg.Length{2, 2}}
 )
+
+// lineStyle returns the style of line i of n. Lines differ in colour and, for print, in
+// dashes. Those that are drawn first are broader, so that equal lines can all be seen.
+func lineStyle(i, n int) draw.LineStyle {
+	colors := []color.Color{blue, vermilion, green, purple, orange, skyBlue, black, grey}
+	dashes := [][]vg.Length{nil, {5, 2}, {1.5, 1.5}, {7, 2, 1.5, 2}}
+	return draw.LineStyle{
+		Color:  colors[i%len(colors)],
+		Width:  1 + 1.4*vg.Length(n-1-i)/vg.Length(max(n-1, 1)),
+		Dashes: dashes[i%len(dashes)],
+	}
+}
 
 func textStyle(size vg.Length, c color.Color, x text.XAlignment, y text.YAlignment) draw.TextStyle {
 	return draw.TextStyle{
@@ -84,7 +97,7 @@ func textStyle(size vg.Length, c color.Color, x text.XAlignment, y text.YAlignme
 	}
 }
 
-// newPlot is an empty plot in the style of all figures.
+// newPlot returns an empty plot in the style of all figures.
 func newPlot() *plot.Plot {
 	p := plot.New()
 	p.BackgroundColor = nil

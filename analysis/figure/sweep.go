@@ -1,6 +1,7 @@
 package figure
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -16,19 +17,19 @@ import (
 	"hangbench/analysis/stats"
 )
 
-// sweepMark is a value of a threshold in the plane of false alarms and detection
-// time. A value with which no fault was detected has no time.
+// sweepMark is one value of a threshold in the plane of false alarms and detection
+// time.
 type sweepMark struct {
 	analysis.SweepPoint
-	alarms stats.Interval  // share with an alarm where none is right, in percent, 0 to 100
-	share  float64         // the same, as counted
-	td     *stats.Quantile // half of the faults detected by, in seconds
+	share  float64         // of trials with an alarm where none is right, in percent
+	alarms stats.Interval  // of share, in percent
+	td     *stats.Quantile // time by which half of the faults were detected, in seconds; nil if fewer were
 }
 
 // sweepPanel is one threshold.
 type sweepPanel struct {
 	name  string
-	quiet string // what no alarm is right for
+	quiet string // the scenarios in which no alarm is right
 	marks []sweepMark
 }
 
@@ -37,23 +38,23 @@ const (
 	sweepRow     = 1.75 * vg.Inch
 )
 
-// sweep draws the detection time against the false alarms for every value of
-// every threshold that was varied, a panel each; nil if none was.
+// sweep draws the detection time against the false alarms for every value of every
+// threshold that was varied, in a panel for each threshold.
 func sweep(set *analysis.Set) (*Figure, error) {
 	var panels []sweepPanel
 	var arms []string
-	f := &Figure{
-		Name: "sweep", Title: "Detection time against false alarms, by threshold", width: width,
-		rows: [][]string{{"host", "threshold", "value", "arm", "faults", "detected", "t_d_s", "t_d_ci_lo_s", "t_d_ci_hi_s", "quiet", "alarms", "alarms_ci_lo_percent", "alarms_ci_hi_percent"}},
-	}
+	values := [][]string{{"host", "threshold", "value", "arm", "faults", "detected", "t_d_s", "t_d_ci_lo_s", "t_d_ci_hi_s",
+		"quiet", "alarms", "alarms_ci_lo_percent", "alarms_ci_hi_percent"}}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s.\n\nEach panel is a threshold of the detector, each point one of its values (written beside it): the time by which half of the faults were detected, "+
-		"misses censored (whisker: 95%% interval by Greenwood's formula, open above if the trials do not bound it), over the share of trials that must have no alarm, without a fault or with one that is undone after a time, and had one "+
-		"(whisker: exact 95%% interval of Clopper and Pearson). A cross: not half of the faults were detected. Left and low is good.\n", set.Caption())
+	b.WriteString("Each panel is a threshold of the detector, each point one of its values (written beside it): the time " +
+		"by which half of the faults were detected, misses censored (whisker: 95% interval by Greenwood's formula, open " +
+		"above if the trials do not bound it), over the share of trials that must have no alarm, without a fault or with " +
+		"one that is undone after a time, and had one (whisker: exact 95% interval of Clopper and Pearson). A cross: not " +
+		"half of the faults were detected. Left and low is good.\n")
 	for _, name := range set.Swept() {
 		points, err := set.Sweep(name, level)
 		if err != nil {
-			return nil, fmt.Errorf("figure: %s: %w", name, err)
+			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 		p := sweepPanel{name: name}
 		var faults, quiet []string
@@ -62,13 +63,17 @@ func sweep(set *analysis.Set) (*Figure, error) {
 			if err != nil || len(pt.Lives) == 0 {
 				continue // the plane needs both
 			}
-			m := sweepMark{SweepPoint: pt, alarms: stats.Interval{Lo: 100 * iv.Lo, Hi: 100 * iv.Hi}, share: 100 * float64(pt.Alarms) / float64(pt.N)}
+			m := sweepMark{
+				SweepPoint: pt,
+				share:      100 * float64(pt.Alarms) / float64(pt.N),
+				alarms:     stats.Interval{Lo: 100 * iv.Lo, Hi: 100 * iv.Hi},
+			}
 			s, err := stats.KaplanMeier(pt.Lives, level)
 			if err != nil {
-				return nil, fmt.Errorf("figure: %s: %w", name, err)
+				return nil, fmt.Errorf("%s: %w", name, err)
 			}
-			row := []string{set.Host, name, strconv.FormatInt(pt.Value, 10), pt.Arm, strconv.Itoa(s.N), strconv.Itoa(s.Events), "", "", "",
-				strconv.Itoa(pt.N), strconv.Itoa(pt.Alarms), number(m.alarms.Lo), number(m.alarms.Hi)}
+			row := []string{set.Host, name, strconv.FormatInt(pt.Value, 10), pt.Arm, strconv.Itoa(s.N), strconv.Itoa(s.Events),
+				"", "", "", strconv.Itoa(pt.N), strconv.Itoa(pt.Alarms), number(m.alarms.Lo), number(m.alarms.Hi)}
 			if q, ok := s.Quantile(0.5); ok {
 				q.Time, q.Lo, q.Hi = q.Time/1e3, q.Lo/1e3, q.Hi/1e3
 				m.td = &q
@@ -77,7 +82,7 @@ func sweep(set *analysis.Set) (*Figure, error) {
 					row[8] = number(q.Hi)
 				}
 			}
-			f.rows = append(f.rows, row)
+			values = append(values, row)
 			p.marks = append(p.marks, m)
 			if !slices.Contains(arms, pt.Arm) {
 				arms = append(arms, pt.Arm)
@@ -100,41 +105,41 @@ func sweep(set *analysis.Set) (*Figure, error) {
 		return nil, nil
 	}
 	slices.Sort(arms)
-	rows := vg.Length((len(panels) + sweepColumns - 1) / sweepColumns)
-	f.height = head + foot + 6 + rows*sweepRow
-	f.caption = b.String()
-	f.paint = func(c draw.Canvas) { drawSweep(sheet(c, set.Caption()), panels, arms) }
-	return f, nil
+	return &Figure{
+		says:   b.String(),
+		values: values,
+		height: headHeight + foot + 6 + vg.Length((len(panels)+sweepColumns-1)/sweepColumns)*sweepRow,
+		paint:  func(c draw.Canvas) { drawSweep(c, panels, arms) },
+	}, nil
 }
 
 func drawSweep(c draw.Canvas, panels []sweepPanel, arms []string) {
-	c.FillText(textStyle(textSize, grey, text.XLeft, text.YTop), vg.Point{X: c.Min.X, Y: c.Max.Y - 13},
-		"Time by which half of the faults were detected, over false alarms; beside each point the threshold")
+	subtitle(c, "Time by which half of the faults were detected, over false alarms; beside each point the threshold")
 	var keys []key
 	for i, a := range arms {
 		keys = append(keys, key{a, func(c *draw.Canvas, at vg.Point) { sweepDot(c, at, lineStyle(i, len(arms))) }})
 	}
-	keys = append(keys, key{"95% interval", func(c *draw.Canvas, at vg.Point) { whisker(c, at.X-4, at.X+4, at.Y, rangeLine) }})
-	drawLegend(c, keys)
-	body := draw.Crop(c, 0, 0, foot, -head)
+	legend := drawLegend(c, append(keys, whiskerKey("95% interval", rangeLine)))
+	body := draw.Crop(c, 0, 0, legend, -headHeight)
+	row := (body.Max.Y - body.Min.Y) / vg.Length((len(panels)+sweepColumns-1)/sweepColumns)
 	breadth := (body.Max.X - body.Min.X) / sweepColumns
 	for i, p := range panels {
 		at := body
 		at.Min.X += breadth * vg.Length(i%sweepColumns)
 		at.Max.X = at.Min.X + breadth - 8
-		at.Max.Y -= sweepRow * vg.Length(i/sweepColumns)
-		at.Min.Y = at.Max.Y - sweepRow + 8
-		drawSweepPanel(at, p, arms)
+		at.Max.Y -= row * vg.Length(i/sweepColumns)
+		at.Min.Y = at.Max.Y - row + 8
+		p.draw(at, arms)
 	}
 }
 
-func drawSweepPanel(c draw.Canvas, p sweepPanel, arms []string) {
-	c.FillText(textStyle(textSize, black, text.XLeft, text.YTop), vg.Point{X: c.Min.X + 4, Y: c.Max.Y}, p.name)
+func (s *sweepPanel) draw(c draw.Canvas, arms []string) {
+	c.FillText(textStyle(textSize, black, text.XLeft, text.YTop), vg.Point{X: c.Min.X + 4, Y: c.Max.Y}, s.name)
 	q := newPlot()
 	q.Y.Tick.Length = 3
 	most := 0.0
 	missed := false
-	for _, m := range p.marks {
+	for _, m := range s.marks {
 		if m.td == nil {
 			missed = true
 			continue
@@ -151,35 +156,32 @@ func drawSweepPanel(c draw.Canvas, p sweepPanel, arms []string) {
 	}
 	q.Y.Min, q.Y.Max = 0, most*1.12
 	marks := ticks{n: 4, limit: q.Y.Max}
-	if missed { // a strip of its own for those
+	if missed { // they have a strip of their own above the others
 		q.Y.Max = most * 1.3
 		marks.limit = most * 1.1
 	}
 	q.X.Min, q.X.Max = -4, 104
-	q.X.Tick.Marker = plot.ConstantTicks{{Value: 0, Label: "0"}, {Value: 25}, {Value: 50, Label: "50%"}, {Value: 75}, {Value: 100, Label: "100%"}}
+	q.X.Tick.Marker = plot.ConstantTicks{
+		{Value: 0, Label: "0"}, {Value: 25}, {Value: 50, Label: "50%"}, {Value: 75}, {Value: 100, Label: "100%"},
+	}
 	q.Y.Tick.Marker = marks
 	q.X.Label.Text = "false alarms"
-	if label := q.X.Label.Text + ": " + p.quiet; textStyle(textSize, black, 0, 0).Width(label) < c.Max.X-c.Min.X-20 {
+	if label := q.X.Label.Text + ": " + s.quiet; textStyle(textSize, black, 0, 0).Width(label) < c.Max.X-c.Min.X-20 {
 		q.X.Label.Text = label
 	}
 	q.Y.Label.Text = "T_D (s)"
-	q.Add(sweepPlotter{p, arms, most * 1.2})
+	q.Add(guidesY{}, sweepPlotter{s, arms, most * 1.2})
 	q.Draw(draw.Crop(c, 0, 0, 0, -10))
 }
 
 type sweepPlotter struct {
-	p     sweepPanel
+	p     *sweepPanel
 	arms  []string
-	strip float64 // where those without a time are
+	strip float64 // where marks without a time are drawn
 }
 
 func (s sweepPlotter) Plot(c draw.Canvas, p *plot.Plot) {
 	x, y := p.Transforms(&c)
-	for _, t := range p.Y.Tick.Marker.Ticks(p.Y.Min, p.Y.Max) {
-		if t.Value > 0 {
-			c.StrokeLine2(guideLine, c.Min.X, y(t.Value), c.Max.X, y(t.Value))
-		}
-	}
 	at := func(m *sweepMark) vg.Point {
 		if m.td == nil {
 			return vg.Point{X: x(m.share), Y: y(s.strip)}
@@ -188,8 +190,7 @@ func (s sweepPlotter) Plot(c draw.Canvas, p *plot.Plot) {
 	}
 	for i := range s.p.marks {
 		m := &s.p.marks[i]
-		pt := at(m)
-		whisker(&c, x(max(m.alarms.Lo, 0)), x(min(m.alarms.Hi, 100)), pt.Y, draw.LineStyle{Color: lightGrey})
+		whisker(&c, x(m.alarms.Lo), x(m.alarms.Hi), at(m).Y, draw.LineStyle{Color: lightGrey})
 	}
 	for j, arm := range s.arms {
 		style := lineStyle(j, len(s.arms))
@@ -221,24 +222,16 @@ func (s sweepPlotter) Plot(c draw.Canvas, p *plot.Plot) {
 	s.label(c, at)
 }
 
-// label writes the values beside their points, to the side where there is room,
-// and above each other where points are close.
+// label writes the value of the threshold beside each point: to the right if there is
+// space, else to the left, and higher if another label is there.
 func (s sweepPlotter) label(c draw.Canvas, at func(*sweepMark) vg.Point) {
 	sty := textStyle(textSize-1, black, text.XLeft, text.YCenter)
-	const line = vg.Length(7)
+	const line = vg.Length(7) // height of a label
 	order := make([]*sweepMark, len(s.p.marks))
 	for i := range s.p.marks {
 		order[i] = &s.p.marks[i]
 	}
-	slices.SortStableFunc(order, func(a, b *sweepMark) int {
-		switch d := at(a).Y - at(b).Y; {
-		case d < 0:
-			return -1
-		case d > 0:
-			return 1
-		}
-		return 0
-	})
+	slices.SortStableFunc(order, func(a, b *sweepMark) int { return cmp.Compare(at(a).Y, at(b).Y) })
 	var taken []vg.Rectangle
 	for _, m := range order {
 		name := strconv.FormatInt(m.Value, 10)
@@ -257,8 +250,9 @@ func (s sweepPlotter) label(c draw.Canvas, at func(*sweepMark) vg.Point) {
 		for clash() {
 			y++
 		}
-		taken = append(taken, vg.Rectangle{Min: vg.Point{X: left, Y: y - line/2}, Max: vg.Point{X: left + w, Y: y + line/2}})
-		c.FillPolygon(white, []vg.Point{{X: left - 1, Y: y - line/2}, {X: left + w + 1, Y: y - line/2}, {X: left + w + 1, Y: y + line/2}, {X: left - 1, Y: y + line/2}})
+		place := vg.Rectangle{Min: vg.Point{X: left, Y: y - line/2}, Max: vg.Point{X: left + w, Y: y + line/2}}
+		taken = append(taken, place)
+		rectangle(&c, white, place.Min.X-1, place.Min.Y, place.Max.X+1, place.Max.Y)
 		c.FillText(sty, vg.Point{X: left, Y: y + 1}, name)
 	}
 }

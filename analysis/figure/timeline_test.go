@@ -2,13 +2,12 @@ package figure
 
 import (
 	"bytes"
-	"image/png"
 	"math"
 	"strings"
 	"testing"
 )
 
-// madeUpTimeline is a made-up trial: a busy guest, a fault at 0 after which vCPU 0
+// madeUpTimeline is a made-up trial: a busy guest, and a fault at 0 after which vCPU 0
 // spins and switches no more.
 func madeUpTimeline(vcpus int) *Timeline {
 	t := &Timeline{Host: "lab", Scenario: "spinlock-deadlock", Mechanism: "exec-step", Guest: "made up", Fault: true, Verdict: "spin", VerdictNS: 650e6}
@@ -36,7 +35,8 @@ func madeUpTimeline(vcpus int) *Timeline {
 	return t
 }
 
-func TestTimeline(t *testing.T) {
+// timelines are made-up time lines of the shapes that the figure must survive.
+func timelines() map[string]*Timeline {
 	control := madeUpTimeline(2)
 	control.Fault, control.Verdict = false, ""
 	alarm := madeUpTimeline(1)
@@ -47,60 +47,35 @@ func TestTimeline(t *testing.T) {
 			blind.Samples[i].VCPUs[j].Switches, blind.Samples[i].VCPUs[j].Signals = 0, 0
 		}
 	}
+	gap := madeUpTimeline(1) // run queues that could not be read for a while
+	for i := 8; i < 11; i++ {
+		gap.Samples[i].VCPUs[0].Switches = 0
+	}
 	quick := madeUpTimeline(1)
 	quick.VerdictNS = 10e6
+	late := madeUpTimeline(1) // a verdict after the last sample, and the fault undone
+	late.VerdictNS, late.Lifted, late.LiftedNS = 1400e6, true, 900e6
 	missed := madeUpTimeline(8)
 	missed.Verdict = ""
-	for name, line := range map[string]*Timeline{"one": madeUpTimeline(1), "two": madeUpTimeline(2), "control": control, "alarm": alarm, "blind": blind, "quick": quick, "missed": missed} {
-		t.Run(name, func(t *testing.T) {
-			f, err := line.Figure()
-			if err != nil {
-				t.Fatal(err)
-			}
-			again, err := line.Figure()
-			if err != nil {
-				t.Fatal(err)
-			}
-			const dpi = 72
-			sameAgain(t, f, again, dpi)
-			var out, svg bytes.Buffer
-			if err := writePNG(&out, f.width, f.height, dpi, f.paint); err != nil {
-				t.Fatal(err)
-			}
-			img, err := png.Decode(&out)
-			if err != nil {
-				t.Fatal(err)
-			}
-			checkMargin(t, img, dpi)
-			if err := f.WriteSVG(&svg); err != nil {
-				t.Fatal(err)
-			}
-			text := svg.String()
-			if err := wellFormed(&svg); err != nil {
-				t.Error(err)
-			}
-			if strings.Contains(text, ">fault<") != line.Fault || strings.Contains(text, "verdict: spin") != (line.Verdict != "") || !strings.Contains(text, "host: lab (emulated; virtual time)") {
-				t.Error("the marks are not those of the trial")
-			}
-			if *keep != "" {
-				f.Name = "timeline-" + name
-				if _, err := f.Write(*keep); err != nil {
-					t.Fatal(err)
-				}
-			}
-			var csv bytes.Buffer
-			if err := f.WriteCSV(&csv); err != nil {
-				t.Fatal(err)
-			}
-			if name == "two" || name == "blind" {
-				golden(t, "timeline-"+name+".csv", csv.Bytes())
-				golden(t, "timeline-"+name+".txt", []byte(f.Caption()))
-			}
-		})
+	return map[string]*Timeline{
+		"one": madeUpTimeline(1), "two": madeUpTimeline(2), "control": control, "alarm": alarm, "blind": blind, "gap": gap,
+		"quick": quick, "late": late, "missed": missed,
+	}
+}
+
+func TestTimelineGolden(t *testing.T) {
+	t.Parallel()
+	for name, line := range timelines() {
+		f, err := line.Figure()
+		if err != nil {
+			t.Fatal(err)
+		}
+		sameAsGolden(t, "timeline-"+name, f)
 	}
 }
 
 func TestTimelineRefuses(t *testing.T) {
+	t.Parallel()
 	spoiled := func(spoil func(*Timeline)) *Timeline {
 		line := madeUpTimeline(2)
 		spoil(line)
@@ -125,6 +100,7 @@ func TestTimelineRefuses(t *testing.T) {
 // TestTimelineHostile: counters that go back or jump are no rate below 0 and no
 // share above 1.
 func TestTimelineHostile(t *testing.T) {
+	t.Parallel()
 	line := madeUpTimeline(1)
 	line.Samples[3].VCPUs[0] = TimelineVCPU{RunNS: math.MaxUint64, Switches: 1, Signals: math.MaxUint64, Task: "</text><script>"}
 	line.Samples[7].VCPUs[0] = TimelineVCPU{RunNS: 0, Switches: math.MaxUint64, Signals: 0}

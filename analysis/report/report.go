@@ -127,19 +127,12 @@ func (p *page) fill(set *analysis.Set, trials []results.Trial) error {
 			p.Tables = append(p.Tables, shownTable{t, true})
 		}
 	}
-	o, err := figure.NewOverview(trials)
-	if err != nil {
-		return err
-	}
-	if err := p.inline("EPT violations and detection times", o); err != nil {
-		return err
-	}
-	figures, err := figure.All(trials)
+	figures, err := figure.All(set)
 	if err != nil {
 		return err
 	}
 	for _, f := range figures {
-		if err := p.inline(f.Title, f); err != nil {
+		if err := p.inline(f); err != nil {
 			return err
 		}
 	}
@@ -210,28 +203,23 @@ func notices(run *results.Run) []string {
 	return append(ns, m.Warnings...)
 }
 
-// svg is a figure that can be drawn into the page.
-type svg interface {
-	WriteSVG(w io.Writer) error
-	Caption() string
-}
-
 // inline appends the figure as an element of the page. Identifiers that several
 // drawings have in common are not in them.
-func (p *page) inline(title string, f svg) error {
+func (p *page) inline(f *figure.Figure) error {
 	var out bytes.Buffer
 	if err := f.WriteSVG(&out); err != nil {
 		return err
 	}
 	_, element, ok := bytes.Cut(out.Bytes(), []byte("<svg "))
 	if !ok {
-		return fmt.Errorf("the figure %q is no SVG", title)
+		return fmt.Errorf("the figure %q is no SVG", f.Title)
 	}
 	// Text in it is escaped by the drawing library, and the test with a
 	// hostile record checks it.
 	p.Figures = append(p.Figures, inlined{
-		Title: title, Text: f.Caption(),
-		SVG: template.HTML(`<svg role="img" aria-label="` + template.HTMLEscapeString(title) + `; the values are in the tables" ` + string(element)),
+		Title: f.Title, Text: f.Caption(),
+		SVG: template.HTML(`<svg role="img" aria-label="` + template.HTMLEscapeString(f.Title) +
+			`; the values are in the tables" ` + string(element)),
 	})
 	return nil
 }

@@ -230,6 +230,6 @@ func (e *eventFlags) draw(r *event.Report) error {
 	if err := os.MkdirAll(e.out, 0o755); err != nil {
 		return fmt.Errorf("write the figure: %w", err)
 	}
-	_, err := b.Write(e.out, "breakdown")
+	_, err := b.Figure().Write(e.out)
 	return err
 }

@@ -68,31 +68,51 @@ func TestExperiments(t *testing.T) {
 	}
 }
 
-// TestReferenceFigures: what is drawn of the reference runs is what their records
-// say: the values and captions beside the committed figures are those of figures
-// drawn now. Pixels may differ with the version of a font.
+// TestReferenceFigures: the figures beside the reference runs are what their records say.
+// Values, captions and SVG files are those of figures drawn now. Pixels can differ from
+// one version of the font rasterizer to the next.
 func TestReferenceFigures(t *testing.T) {
 	root := filepath.Join("..", "..", "results", "reference")
-	dirs := make(map[string]string)
-	for _, figure := range []string{"paper/overview", "paper/figures/survival", "thresholds/figures/sweep", "timeline/timeline"} {
-		run, within, _ := strings.Cut(figure, "/")
-		dir := filepath.Join(root, run)
-		if dirs[dir] == "" {
-			dirs[dir] = t.TempDir()
-			redraw(t, dir, dirs[dir])
+	byRun := make(map[string][]string)
+	for _, pattern := range []string{"*/*.csv", "*/*/*.csv"} {
+		paths, err := filepath.Glob(filepath.Join(root, filepath.FromSlash(pattern)))
+		if err != nil {
+			t.Fatal(err)
 		}
-		for _, ext := range []string{".csv", ".txt"} {
-			name := filepath.FromSlash(within) + ext
-			was, err := os.ReadFile(filepath.Join(dir, name))
+		for _, path := range paths {
+			within, err := filepath.Rel(root, path)
 			if err != nil {
-				t.Error(err)
-				continue
+				t.Fatal(err)
 			}
-			is, err := os.ReadFile(filepath.Join(dirs[dir], name))
-			if err != nil || string(is) != string(was) {
-				t.Errorf("%s of %s is not what its records say (%v): make figures draws it anew", name, dir, err)
-			}
+			run, figure, _ := strings.Cut(filepath.ToSlash(within), "/")
+			byRun[run] = append(byRun[run], strings.TrimSuffix(figure, ".csv"))
 		}
+	}
+	for _, run := range []string{"overhead", "paper", "thresholds", "timeline"} {
+		if len(byRun[run]) == 0 {
+			t.Errorf("the reference run %s has no figure", run)
+		}
+	}
+	for run, figures := range byRun {
+		t.Run(run, func(t *testing.T) {
+			t.Parallel()
+			dir, drawn := filepath.Join(root, run), t.TempDir()
+			redraw(t, dir, drawn)
+			for _, figure := range figures {
+				for _, ext := range []string{".csv", ".txt", ".svg"} {
+					name := filepath.FromSlash(figure) + ext
+					was, err := os.ReadFile(filepath.Join(dir, name))
+					if err != nil {
+						t.Error(err)
+						continue
+					}
+					is, err := os.ReadFile(filepath.Join(drawn, name))
+					if err != nil || string(is) != string(was) {
+						t.Errorf("%s of %s is not what its records say (%v): make figures draws it anew", name, dir, err)
+					}
+				}
+			}
+		})
 	}
 }
 

@@ -18,8 +18,8 @@ import (
 	"hangbench/results"
 )
 
-// figureName is the name of the overview figure's files in a run's folder.
-const figureName = "overview"
+// overviewName is the name of the figure whose files are in the run's folder itself.
+const overviewName = "overview"
 
 // reportFlags say what "report" prints.
 type reportFlags struct{ format, tables string }
@@ -64,15 +64,7 @@ func show(a *app, r *results.Run) error {
 	if err := table.Summary(a.out, r.Trials, table.Terminal); err != nil {
 		return err
 	}
-	o, err := figure.NewOverview(r.Trials)
-	if err != nil {
-		return err
-	}
-	paths, err := o.Write(r.Dir, figureName)
-	if err != nil {
-		return fmt.Errorf("draw the figure: %w", err)
-	}
-	others, err := drawFigures(r)
+	paths, others, err := drawFigures(r)
 	if err != nil {
 		return fmt.Errorf("draw the figures: %w", err)
 	}
@@ -100,23 +92,36 @@ func show(a *app, r *results.Run) error {
 // figuresDir is the folder in a run's folder that holds its other figures.
 const figuresDir = "figures"
 
-// drawFigures draws all figures the run has data for but the overview, and
-// returns how many.
-func drawFigures(r *results.Run) (int, error) {
-	figures, err := figure.All(r.Trials)
-	if err != nil || len(figures) == 0 {
-		return 0, err
+// drawFigures draws all figures that the run has data for: the overview into the run's
+// folder, whose paths it returns, and the others into a folder in it. It also returns the
+// number of the others.
+func drawFigures(r *results.Run) (overview []string, others int, err error) {
+	set, err := analysis.Group(r.Trials)
+	if err != nil {
+		return nil, 0, err
 	}
-	dir := filepath.Join(r.Dir, figuresDir)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return 0, err
+	figures, err := figure.All(set)
+	if err != nil {
+		return nil, 0, err
 	}
 	for _, f := range figures {
-		if _, err := f.Write(dir); err != nil {
-			return 0, err
+		dir := r.Dir
+		if f.Name != overviewName {
+			dir = filepath.Join(r.Dir, figuresDir)
+			others++
+		}
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return nil, 0, err
+		}
+		paths, err := f.Write(dir)
+		if err != nil {
+			return nil, 0, err
+		}
+		if f.Name == overviewName {
+			overview = paths
 		}
 	}
-	return len(figures), nil
+	return overview, others, nil
 }
 
 func tableNames() []string {

@@ -1,0 +1,104 @@
+package figure
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"regexp"
+
+	"gonum.org/v1/plot/font"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+	"gonum.org/v1/plot/vg/vgimg"
+	"gonum.org/v1/plot/vg/vgpdf"
+	"gonum.org/v1/plot/vg/vgsvg"
+)
+
+const (
+	dpi       = 300  // dots an inch of a PNG
+	maxHeight = 4000 // pixels of a PNG, as far as 72 dots an inch allow it
+)
+
+// draw paints the whole page.
+func (f *Figure) draw(c draw.Canvas) { f.paint(sheet(c, f.head)) }
+
+// WritePNG draws the figure at 300 dots an inch. A figure that would be higher than
+// 4000 pixels has fewer dots an inch, but at least 72.
+func (f *Figure) WritePNG(w io.Writer) error { return f.writePNG(w, dpi) }
+
+func (f *Figure) writePNG(w io.Writer, dpi int) error {
+	// A figure of hundreds of rows is many pages long. Its pixels must fit into memory.
+	if most := int(maxHeight / f.height.Dots(1)); dpi > most {
+		dpi = max(most, 72)
+	}
+	c := vgimg.NewWith(vgimg.UseWH(width, f.height), vgimg.UseDPI(dpi), vgimg.UseBackgroundColor(white))
+	f.draw(draw.New(c))
+	if _, err := (vgimg.PngCanvas{Canvas: c}).WriteTo(w); err != nil {
+		return fmt.Errorf("figure %s: write png: %w", f.Name, err)
+	}
+	return nil
+}
+
+// WriteSVG draws the figure as SVG. Fonts are not embedded: they would make the file
+// twenty times as large. Instead every text carries the length that it had when it
+// was laid out, so that a reader's other font is squeezed to the same length.
+func (f *Figure) WriteSVG(w io.Writer) error {
+	c := &svgCanvas{Canvas: vgsvg.New(width, f.height)}
+	dc := draw.New(c)
+	dc.SetColor(white)
+	dc.Fill(dc.Rectangle.Path())
+	f.draw(dc)
+	var buf bytes.Buffer
+	if _, err := c.WriteTo(&buf); err != nil {
+		return fmt.Errorf("figure %s: write svg: %w", f.Name, err)
+	}
+	parts := bytes.Split(buf.Bytes(), []byte("<text "))
+	if len(parts) != len(c.lengths)+1 {
+		return fmt.Errorf("figure %s: write svg: %d texts drawn, %d written", f.Name, len(c.lengths), len(parts)-1)
+	}
+	var svg bytes.Buffer
+	svg.Write(parts[0])
+	for i, part := range parts[1:] {
+		fmt.Fprintf(&svg, `<text textLength="%.2f" lengthAdjust="spacingAndGlyphs" `, c.lengths[i].Points())
+		svg.Write(part)
+	}
+	out := bytes.ReplaceAll(svg.Bytes(), []byte("font-family:Liberation Sans;"),
+		[]byte("font-family:Liberation Sans,Arial,Helvetica,sans-serif;"))
+	if _, err := w.Write(out); err != nil {
+		return fmt.Errorf("figure %s: write svg: %w", f.Name, err)
+	}
+	return nil
+}
+
+// svgCanvas records the length of each text in the font that it was laid out with.
+type svgCanvas struct {
+	*vgsvg.Canvas
+	lengths []vg.Length
+}
+
+func (c *svgCanvas) FillString(f font.Face, pt vg.Point, s string) {
+	c.lengths = append(c.lengths, f.Width(s))
+	c.Canvas.FillString(f, pt, s)
+}
+
+// The library writes the time of day into a PDF. It is replaced by a constant of the
+// same length, because the file contains an index of byte positions. So equal figures
+// are equal files.
+var (
+	pdfDate   = regexp.MustCompile(`/(CreationDate|ModDate) \(D:[0-9]{14}\)`)
+	fixedDate = []byte("/$1 (D:20000101000000)")
+)
+
+// WritePDF draws the figure as PDF with its font embedded.
+func (f *Figure) WritePDF(w io.Writer) error {
+	c := vgpdf.New(width, f.height)
+	f.draw(draw.New(c))
+	var buf bytes.Buffer
+	if _, err := c.WriteTo(&buf); err != nil {
+		return fmt.Errorf("figure %s: write pdf: %w", f.Name, err)
+	}
+	if _, err := w.Write(pdfDate.ReplaceAll(buf.Bytes(), fixedDate)); err != nil {
+		return fmt.Errorf("figure %s: write pdf: %w", f.Name, err)
+	}
+	return nil
+}
