@@ -1,341 +1,444 @@
 package detect
 
 import (
-	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 )
 
-// at is one observation of one vCPU, 100 ms after the one before.
-type at struct {
-	switches uint64
-	ran      int // of the 100 ms, in percent
-	blocked  bool
-	symbol   string
-	irqs     bool
+// event is what a detector reported on an observation: a verdict or a recovery.
+type event struct {
+	at    int // number of the observation
+	class Class
+	scope Scope
+	over  bool // a recovery
 }
 
-const slow = "queued_read_lock_slowpath"
-
-// feed gives a detector the rows and returns the verdict and the number of the
-// row that made it, counted from 1; 0 if none did.
-func feed(d *Detector, rows ...at) (Verdict, int) {
-	var cpu uint64
-	for i, r := range rows {
-		cpu += uint64(r.ran) * 1e6
-		o := Observation{TimeNS: int64(i+1) * 1e8, VCPUs: []VCPU{{
-			Online: true, Blocked: r.blocked, CPUTimeNS: cpu, Signals: r.switches,
-			Sampled: !r.blocked, Symbol: r.symbol, InterruptsOn: r.irqs, Lock: "rdi = tasklist_lock",
-		}}}
-		if v, hung := d.Observe(&o); hung {
-			return v, i + 1
+// events gives n observations of a made-up guest to a detector.
+func events(t *testing.T, vcpus, n int, each func(g *guest, i int)) []event {
+	t.Helper()
+	g, d := newGuest(vcpus), NewDetector(DefaultThresholds())
+	var all []event
+	for i := range n {
+		o := g.next()
+		each(g, i)
+		v, hung := d.Observe(o)
+		if hung {
+			all = append(all, event{i, v.Class, v.Scope, false})
+		}
+		if now := d.hang; hung && (now.Class != v.Class || now.TimeNS != v.TimeNS) {
+			t.Fatalf("the hang %+v is not the verdict %+v", now, v)
+		}
+		if r, over := d.Recovered(); over {
+			if d.hang.Class != "" || hung || r.TimeNS != o.TimeNS || r.CalmNS > r.TimeNS || r.HungNS >= r.CalmNS {
+				t.Fatalf("recovery %+v at %d, hang %+v", r, o.TimeNS, d.hang)
+			}
+			all = append(all, event{i, r.Class, "", true})
 		}
 	}
-	return Verdict{}, 0
+	return all
 }
 
-func repeat(n int, r at) []at {
-	rows := make([]at, n)
-	for i := range rows {
-		rows[i] = r
-	}
-	return rows
-}
-
-func TestDetector(t *testing.T) {
-	spinning := at{switches: 5, ran: 100, symbol: slow, irqs: true}
+// TestRecovered: each hang gives one verdict and one recovery, in turn.
+func TestRecovered(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
-		rows  []at
-		row   int // of the verdict
-		class Class
+		vcpus int
+		each  func(g *guest, i int)
+		want  []event
 	}{
-		{"spin", append([]at{{switches: 5, ran: 50, symbol: "do_wait"}}, repeat(9, spinning)...), 6, ClassSpin},
-		{"interrupts off", append([]at{{switches: 5, ran: 50}}, repeat(9, at{switches: 5, ran: 100, symbol: "native_queued_spin_lock_slowpath.part.0"})...), 6, ClassHard},
-		{"idle: halted, no switch", repeat(600, at{switches: 5, blocked: true}), 0, ""},
-		{"idle: between two naps", repeat(600, at{switches: 5, ran: 1, symbol: "default_idle"}), 0, ""},
-		{"busy: switches all the while", func() []at {
-			rows := repeat(100, spinning)
-			for i := range rows {
-				rows[i].switches = uint64(i)
+		{"spin, twice", 1, func(g *guest, i int) {
+			if i >= 50 && i < 100 || i >= 150 && i < 200 {
+				g.run(0, slow, true)
 			}
-			return rows
-		}(), 0, ""},
-		{"user code without a switch", repeat(100, at{switches: 5, ran: 100, symbol: "", irqs: true}), 0, ""},
-		{"kernel work without a switch", repeat(100, at{switches: 5, ran: 100, symbol: "clear_page_rep", irqs: true}), 0, ""},
-		{"contended for a moment, then on", append(repeat(5, spinning), repeat(50, at{switches: 6, ran: 100, symbol: "vfs_read", irqs: true})...), 0, ""},
-		// It runs a tenth of the time: 250 ms of spinning take 25 samples, and one for the start.
-		{"kept from running", repeat(100, at{switches: 5, ran: 10, symbol: slow, irqs: true}), 26, ClassSpin},
-		{"does not run for 4.9 s", repeat(50, at{switches: 5, symbol: slow, irqs: true}), 0, ""},
-		{"every other sample in an interrupt", func() []at {
-			rows := append([]at{{switches: 5, ran: 100, symbol: slow}}, repeat(100, spinning)...)
-			for i := range rows {
-				if i%2 == 0 {
-					rows[i].symbol = "rcu_sched_clock_irq"
-				}
+		}, []event{{54, ClassSpin, Full, false}, {110, ClassSpin, "", true}, {154, ClassSpin, Full, false}, {210, ClassSpin, "", true}}},
+		{"a pause is no recovery", 1, func(g *guest, i int) {
+			g.still[0] = i >= 50
+			if i >= 50 {
+				g.run(0, slow, true)
 			}
-			return rows
-		}(), 6, ClassSpin},
-		{"a lock met now and then in long kernel work", func() []at {
-			rows := repeat(100, at{switches: 5, ran: 100, symbol: "clear_page_rep", irqs: true})
-			for i := range rows {
-				if i%3 == 0 {
-					rows[i].symbol = slow
-				}
+			g.o.Domain.Paused = i >= 100 && i < 150
+		}, []event{{54, ClassSpin, Full, false}}},
+		{"nor is a gap", 1, func(g *guest, i int) {
+			g.still[0] = i >= 50
+			if i >= 50 {
+				g.run(0, slow, true)
 			}
-			return rows
-		}(), 0, ""},
-		{"another lock each time", func() []at {
-			rows := repeat(100, spinning)
-			for i := range rows {
-				if i%3 == 0 {
-					rows[i].symbol = "queued_write_lock_slowpath"
-				}
+			if i%50 == 0 {
+				g.t += 10_000 * ms
 			}
-			return rows
-		}(), 0, ""},
+		}, []event{{56, ClassSpin, Full, false}}},
+		{"half a second without it is no recovery", 1, func(g *guest, i int) {
+			if i >= 50 && i < 150 && i%20 < 15 {
+				g.run(0, slow, true)
+			}
+		}, []event{{54, ClassSpin, Full, false}, {160, ClassSpin, "", true}}},
+		{"spreads to the other vCPU", 2, func(g *guest, i int) {
+			if i >= 50 {
+				g.run(0, slow, true)
+			}
+			if i >= 80 {
+				g.run(1, slow, true)
+			}
+		}, []event{{54, ClassSpin, Partial, false}, {85, ClassSpin, Full, false}}},
+		{"blocked, then panic", 1, func(g *guest, i int) {
+			if i >= 50 {
+				g.wait(Waiting{PID: 300, Lock: "rtnl_mutex"})
+			}
+			if i >= 100 {
+				g.kernel.Panicking = 0
+			}
+		}, []event{{75, ClassBlocked, Partial, false}, {100, ClassPanic, Full, false}}},
+		{"a spin that leaves tasks blocked is reported once, and the blocked tasks after it", 1, func(g *guest, i int) {
+			if i >= 50 && i < 100 {
+				g.run(0, slow, true)
+			}
+			if i >= 50 && i < 150 {
+				g.wait(Waiting{PID: 300, Lock: "rtnl_mutex"})
+			}
+		}, []event{{54, ClassSpin, Full, false}, {110, ClassSpin, "", true}, {111, ClassBlocked, Partial, false}, {160, ClassBlocked, "", true}}},
+		{"tasks, sampled once a second", 1, func(g *guest, i int) {
+			if i >= 50 && i < 100 {
+				g.wait(Waiting{PID: 300, Lock: "rtnl_mutex"})
+			}
+			if i%10 != 0 {
+				g.o.Kernel = nil
+			}
+		}, []event{{80, ClassBlocked, Partial, false}, {110, ClassBlocked, "", true}}},
+		{"halted, woken", 1, func(g *guest, i int) { g.still[0] = i >= 50 && i < 150 },
+			[]event{{89, ClassStopped, Full, false}, {170, ClassStopped, "", true}}},
+		{"memory thrashes no more", 1, func(g *guest, i int) {
+			if i >= 50 && i < 150 {
+				g.thrash()
+			}
+		}, []event{{70, ClassThrash, Full, false}, {169, ClassThrash, "", true}}},
+		{"a bomb is killed", 1, func(g *guest, i int) {
+			if i >= 50 && i < 150 {
+				g.bomb(20*(i-49), 20)
+			} else {
+				g.kernel.Threads, g.kernel.LargestCount = 60, 12
+			}
+		}, []event{{64, ClassForkstorm, Full, false}, {160, ClassForkstorm, "", true}}},
 	} {
-		v, row := feed(NewDetector(DefaultThresholds()), tc.rows...)
-		if row != tc.row || v.Class != tc.class {
-			t.Errorf("%s: %q at row %d, want %q at row %d", tc.name, v.Class, row, tc.class, tc.row)
-			continue
-		}
-		if row == 0 {
-			continue
-		}
-		all := strings.Join(v.Evidence, "\n")
-		for _, want := range []string{"no task switch for ", "_slowpath", "tasklist_lock"} {
-			if !strings.Contains(all, want) {
-				t.Errorf("%s: evidence lacks %q:\n%s", tc.name, want, all)
-			}
-		}
-		if v.Scope != Full || len(v.VCPUs) != 1 {
-			t.Errorf("%s: scope %s, vCPUs %v", tc.name, v.Scope, v.VCPUs)
+		if got := events(t, tc.vcpus, 300, tc.each); !slices.Equal(got, tc.want) {
+			t.Errorf("%s: %v, want %v", tc.name, got, tc.want)
 		}
 	}
 }
 
-func TestUndecided(t *testing.T) {
-	for want, rows := range map[string][]at{
-		"vCPU 0: in queued_read_lock_slowpath at 2 of 2 samples, for 200 ms, of which it ran 120 ms": repeat(3, at{ran: 60, symbol: slow}),
-		"vCPU 0: in the last sampling period it was halted":                                          repeat(3, at{blocked: true}),
-		"vCPU 0: in the last sampling period it switched tasks 7 times":                              {{ran: 60, symbol: slow}, {switches: 7, ran: 60, symbol: slow}},
-		"vCPU 0: in the last sampling period it was in vfs_read":                                     repeat(3, at{ran: 60, symbol: "vfs_read"}),
-	} {
-		d := NewDetector(DefaultThresholds())
-		feed(d, rows...)
-		if got := d.Undecided(); got[0] != want || strings.Contains(strings.Join(got, "; "), "nothing was judged") {
-			t.Errorf("undecided: %q, want %q first", got, want)
+// TestSeverity: of two hangs found by one observation the more severe is reported.
+func TestSeverity(t *testing.T) {
+	t.Parallel()
+	got := events(t, 1, 100, func(g *guest, i int) {
+		if i >= 50 {
+			g.wait(Waiting{PID: 300, IOWait: true}) // io at 75
 		}
-	}
-}
-
-// TestDetectorScope: one of two vCPUs hangs, then both do.
-func TestDetectorScope(t *testing.T) {
-	run := func(second VCPU) Verdict {
-		d := NewDetector(Thresholds{SpinThresholds: SpinThresholds{Spin: 200 * time.Millisecond}})
-		for i := range 20 {
-			now := int64(i+1) * 1e8
-			hung := VCPU{Online: true, CPUTimeNS: uint64(now), Sampled: true, Symbol: slow, InterruptsOn: true}
-			other := second
-			if !other.Blocked {
-				other.CPUTimeNS = uint64(now)
-			}
-			if v, ok := d.Observe(&Observation{TimeNS: now, VCPUs: []VCPU{hung, other}}); ok {
-				return v
-			}
+		if i >= 71 {
+			g.run(0, slow, true) // spin at 75
 		}
-		t.Fatal("no verdict")
-		return Verdict{}
-	}
-	if v := run(VCPU{Online: true, Blocked: true}); v.Scope != Partial || len(v.VCPUs) != 1 {
-		t.Errorf("one of two: %s %v", v.Scope, v.VCPUs)
-	}
-	if v := run(VCPU{Online: true, Sampled: true, Symbol: slow}); v.Scope != Full || len(v.VCPUs) != 2 || v.Class != ClassSpin {
-		t.Errorf("both: %s %v %s", v.Scope, v.VCPUs, v.Class)
-	}
-	if v := run(VCPU{Online: false}); v.Scope != Full {
-		t.Errorf("the only one online: %s", v.Scope)
-	}
-}
-
-// dice makes numbers of the fuzzer's bytes; zeros when they are used up.
-type dice struct{ b []byte }
-
-func (d *dice) byte() byte {
-	if len(d.b) == 0 {
-		return 0
-	}
-	v := d.b[0]
-	d.b = d.b[1:]
-	return v
-}
-
-// of returns one of the values.
-func (d *dice) of(values ...uint64) uint64 { return values[int(d.byte())%len(values)] }
-
-func (d *dice) name() string {
-	return [...]string{"", slow, "vfs_read", "msleep", "default_idle", "io_schedule", "__mutex_lock", "xen_hypercall_hvm", "kthread", "\xff.part.0", "x (3)", "panic"}[int(d.byte())%12]
-}
-
-func (d *dice) names() []string {
-	var names []string
-	for range d.byte() % 4 {
-		names = append(names, d.name())
-	}
-	return names
-}
-
-// again repeats an observation a tenth of a second later: hangs are made of such.
-func again(o Observation, how byte) Observation {
-	o.TimeNS += 1e8
-	o.VCPUs = append([]VCPU(nil), o.VCPUs...)
-	for i := range o.VCPUs {
-		if !o.VCPUs[i].Blocked {
-			o.VCPUs[i].CPUTimeNS += 1e8
-		}
-	}
-	if o.Kernel == nil {
-		return o
-	}
-	k := *o.Kernel
-	if o.Kernel = &k; how&0x10 != 0 {
-		k.Memory.Stolen += 200
-		k.Memory.Refaults += 150
-		k.Memory.Stalls += 50
-	}
-	if how&0x20 != 0 {
-		k.Threads += 30
-		k.Forks += 30
-	}
-	return o
-}
-
-// observation makes one from the last, with few steps to any state.
-func (d *dice) observation(last Observation) Observation {
-	const huge = 1<<63 + 5
-	if how := d.byte(); how&15 != 0 && len(last.VCPUs) > 0 {
-		return again(last, how)
-	}
-	o := Observation{TimeNS: last.TimeNS + int64(d.of(1e8, 1e8, 1e8, 12e8, 1e7, 1e12, 0, 1<<62))}
-	flags := d.byte()
-	o.Domain.Paused = flags&7 == 7
-	if flags>>3 == 31 {
-		o.Domain.Shutdown = []string{"crash", "reboot", "suspend", "watchdog", "?"}[d.byte()%5]
-	}
-	n := len(last.VCPUs)
-	if n == 0 || flags&0xf0 == 0x10 {
-		n = int(d.byte() % 4)
-	}
-	for i := range n {
-		f := d.byte()
-		v := VCPU{Online: f&3 != 3, Blocked: f&4 != 0, Sampled: f&8 != 0, UserMode: f&0x70 == 0x70, InterruptsOn: f&0x10 != 0, Running: f&0x20 != 0}
-		if i < len(last.VCPUs) {
-			v.CPUTimeNS, v.Signals = last.VCPUs[i].CPUTimeNS, last.VCPUs[i].Signals
-		}
-		v.CPUTimeNS += d.of(1e8, 1e8, 0, 1e3, huge)
-		v.Signals += d.of(0, 0, 0, 1, huge)
-		v.RIP, v.Symbol, v.Offset, v.Lock = d.of(huge, 0x401000), d.name(), d.of(0, 7, huge), d.name()
-		v.Callers = d.names()
-		if f&0x80 == 0 {
-			v.Queue = &RunQueue{Switches: d.of(5, 5, 5, 6, huge), Running: uint32(d.of(0, 1, 2, 50, 1<<32-1)), ClockNS: d.of(0, 1, huge), PID: int32(d.of(0, 77, huge)),
-				Comm: d.name(), NeedResched: f&1 != 0, TimerNS: int64(d.of(0, 1, 1e9, 1<<63-1, huge)), Interrupts: d.of(0, 9, 9, 9, huge)}
-		}
-		o.VCPUs = append(o.VCPUs, v)
-	}
-	if flags&8 == 0 {
-		return o
-	}
-	k := &Kernel{MonotonicNS: int64(d.of(0, uint64(o.TimeNS), uint64(o.TimeNS)-1e9, 5, huge)), Panicking: int(d.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2)) - 1,
-		Threads: d.of(60, 300, 0, huge), Forks: d.of(0, 500, 1000, huge), Walked: int(d.of(0, 60, huge)), LargestComm: d.name(), LargestCount: int(d.of(0, 300, huge))}
-	for range d.byte() % 80 {
-		k.Waiting = append(k.Waiting, Waiting{PID: int32(d.of(1, 2, 3, huge)), Comm: d.name(), Switches: d.of(5, 6), IOWait: flags&0x40 != 0, Stack: d.names(), Lock: d.name(), Owner: d.name()})
-	}
-	k.WaitingTotal = int(d.of(uint64(len(k.Waiting)), 0, 500, huge))
-	k.Memory = Memory{TotalPages: d.of(40000, 0, huge), FreePages: d.of(800, 0, huge), Scanned: d.of(0, 9000, huge), Stolen: d.of(0, 9000, huge), Refaults: d.of(0, 8000, huge),
-		MajorFault: d.of(0, 500, huge), Stalls: d.of(0, 500, huge), OOMKills: d.of(0, 1, huge)}
-	if flags&0x80 != 0 {
-		k.Unreadable = d.names()
-	}
-	o.Kernel = k
-	return o
-}
-
-// idle turns an observation into one of a guest that is halted with nothing to do.
-func idle(o Observation) Observation {
-	o.Domain.Shutdown, o.Kernel = "", nil
-	o.VCPUs = append([]VCPU(nil), o.VCPUs...)
-	for i := range o.VCPUs {
-		v := &o.VCPUs[i]
-		v.Blocked, v.Running, v.Sampled = true, false, false
-		if v.Queue != nil {
-			v.Queue = &RunQueue{Switches: v.Queue.Switches, ClockNS: v.Queue.ClockNS, TimerNS: v.Queue.TimerNS, Interrupts: v.Queue.Interrupts}
-		}
-	}
-	return o
-}
-
-// FuzzDetector: no stream of observations panics it, each verdict can be believed,
-// there is none while the guest is paused, verdicts and recoveries take turns, and
-// a guest that is halted with nothing to do is never hung.
-func FuzzDetector(f *testing.F) {
-	f.Add([]byte{1, 2, 3, 4, 5, 6, 7, 8})
-	for i := range 30 {
-		b := make([]byte, 5000)
-		r := rand.New(rand.NewPCG(uint64(i), 1))
-		for j := range b {
-			b[j] = byte(r.Uint32())
-			if i%2 == 0 && r.IntN(3) > 0 {
-				b[j] = 0
-			}
-		}
-		f.Add(b)
-	}
-	known := map[Class]bool{}
-	for _, r := range List() {
-		known[r.Class] = true
-	}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		random, halted := NewDetector(DefaultThresholds()), NewDetector(DefaultThresholds())
-		dice := dice{b}
-		var o Observation
-		on := false
-		for len(dice.b) > 0 {
-			o = dice.observation(o)
-			v, hung := random.Observe(&o)
-			if hung {
-				if !known[v.Class] || v.Scope != Partial && v.Scope != Full || len(v.Evidence) == 0 || len(v.Evidence) > 200 || v.TimeNS != o.TimeNS {
-					t.Fatalf("verdict %+v", v)
-				}
-				if o.Domain.Paused {
-					t.Fatalf("verdict of a paused guest: %+v", v)
-				}
-				for _, i := range v.VCPUs {
-					if i < 0 || i >= len(o.VCPUs) {
-						t.Fatalf("verdict about vCPU %d of %d", i, len(o.VCPUs))
-					}
-				}
-				on = true
-			}
-			if r, over := random.Recovered(); over {
-				if !on || hung || r.Class == "" {
-					t.Fatalf("recovery %+v", r)
-				}
-				on = false
-			}
-			if is := random.hang.Class != ""; is != on {
-				t.Fatalf("a hang goes on: %v, want %v", is, on)
-			}
-			for _, note := range random.Undecided() {
-				if note == "" {
-					t.Fatal("empty note")
-				}
-			}
-			quiet := idle(o)
-			if v, hung := halted.Observe(&quiet); hung {
-				t.Fatalf("a halted guest is hung: %+v", v)
-			}
+		if i >= 90 {
+			g.kernel.Panicking = 0
 		}
 	})
+	if want := []event{{75, ClassSpin, Full, false}, {90, ClassPanic, Full, false}}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+// TestBooting: a kernel that starts is not judged, unless it panics or never gets
+// through.
+func TestBooting(t *testing.T) {
+	starts := func(phase func(i int) string) func(g *guest, i int) {
+		return func(g *guest, i int) {
+			g.run(0, "delay_tsc", false)
+			if g.kernel.Phase = phase(i); i%5 != 0 {
+				g.o.Kernel = nil
+			}
+		}
+	}
+	runScenes(t, []scene{
+		{name: "interrupts off", each: starts(func(int) string { return PhaseBooting }), n: 600},
+		{name: "never gets through", each: starts(func(int) string { return PhaseBooting }), n: 700, want: want(605, ClassHard, Full, []int{0},
+			"vCPU 0: no task switch for 500 ms while it ran 500 ms in the kernel, interrupts off at all of 5 samples",
+			"vCPU 0: seen in delay_tsc",
+			"vCPU 0: not one interrupt handled since (5048 since boot)",
+			"vCPU 0: runs victim (77), 1 runnable, asked to schedule: false")},
+		{name: "gets through and hangs", each: starts(func(i int) string {
+			if i < 50 {
+				return PhaseBooting
+			}
+			return PhaseRunning
+		}), want: want(54, ClassHard, Full, []int{0},
+			"vCPU 0: no task switch for 500 ms while it ran 500 ms in the kernel, interrupts off at all of 5 samples",
+			"vCPU 0: seen in delay_tsc",
+			"vCPU 0: not one interrupt handled since (5006 since boot)",
+			"vCPU 0: runs victim (77), 1 runnable, asked to schedule: false")},
+		{name: "it cannot be read how far it is", each: starts(func(int) string { return "" }), want: want(5, ClassHard, Full, []int{0},
+			"vCPU 0: no task switch for 500 ms while it ran 500 ms in the kernel, interrupts off at all of 5 samples",
+			"vCPU 0: seen in delay_tsc",
+			"vCPU 0: not one interrupt handled since (5003 since boot)",
+			"vCPU 0: runs victim (77), 1 runnable, asked to schedule: false")},
+		{name: "says that it boots again", each: starts(func(i int) string {
+			if i == 0 {
+				return PhaseRunning
+			}
+			return PhaseBooting
+		}), want: want(5, ClassHard, Full, []int{0},
+			"vCPU 0: no task switch for 500 ms while it ran 500 ms in the kernel, interrupts off at all of 5 samples",
+			"vCPU 0: seen in delay_tsc",
+			"vCPU 0: not one interrupt handled since (5003 since boot)",
+			"vCPU 0: runs victim (77), 1 runnable, asked to schedule: false")},
+		{name: "panics", each: func(g *guest, i int) {
+			starts(func(int) string { return PhaseBooting })(g, i)
+			if g.o.Kernel != nil && i >= 20 {
+				g.kernel.Panicking = 0
+			}
+		}, want: want(20, ClassPanic, Full, nil,
+			"CPU 0 of the guest has entered panic (panic_cpu)")},
+		{name: "boot_ms", each: starts(func(int) string { return PhaseBooting }), set: func(t *Thresholds) { t.Boot = 2 * time.Second },
+			want: want(24, ClassHard, Full, []int{0},
+				"vCPU 0: no task switch for 500 ms while it ran 500 ms in the kernel, interrupts off at all of 5 samples",
+				"vCPU 0: seen in delay_tsc",
+				"vCPU 0: not one interrupt handled since (5003 since boot)",
+				"vCPU 0: runs victim (77), 1 runnable, asked to schedule: false")},
+	})
+}
+
+// undecided gives n observations to a detector and returns what it says of them.
+// The guest is idle for the first 50.
+func undecided(t *testing.T, vcpus, n int, each func(g *guest, i int)) []string {
+	t.Helper()
+	g, d := newGuest(vcpus), NewDetector(DefaultThresholds())
+	for i := range n {
+		o := g.next()
+		if i >= 50 {
+			each(g, i)
+		}
+		if v, hung := d.Observe(o); hung {
+			t.Fatalf("observation %d: %+v", i, v)
+		}
+	}
+	return d.Undecided()
+}
+
+// TestUndecided: short of its threshold every rule reports what it has seen.
+func TestUndecided(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name  string
+		vcpus int
+		n     int
+		each  func(g *guest, i int)
+		want  []string
+	}{
+		{name: "first observation", n: 1, want: []string{
+			"nothing was judged: it was the first observation",
+		}},
+		{name: "paused", n: 53, each: func(g *guest, i int) { g.o.Domain.Paused = true }, want: []string{
+			"nothing was judged: the guest was paused",
+		}},
+		{name: "shut down", n: 53, each: func(g *guest, i int) { g.o.Domain.Shutdown = "suspend" }, want: []string{
+			"nothing was judged: the guest has shut down",
+		}},
+		{name: "boots", n: 53, each: func(g *guest, i int) { g.kernel.Phase = PhaseBooting }, want: []string{
+			"nothing was judged: the guest boots",
+		}},
+		{name: "gap", n: 51, each: func(g *guest, i int) { g.skip(2000) }, want: []string{
+			"nothing was judged: there was a gap in the observations",
+		}},
+		{name: "lock, an interrupt at one sample, 60% of the time", n: 53, each: func(g *guest, i int) {
+			if g.run(0, slow, i != 51).CPUTimeNS -= uint64(40 * ms); i == 52 {
+				g.o.VCPUs[0].Symbol = rcuTick
+			}
+		}, want: []string{
+			"vCPU 0: in queued_read_lock_slowpath at 2 of 3 samples, for 300 ms, of which it ran 180 ms",
+		}},
+		{name: "halted", n: 53, each: func(g *guest, i int) {}, want: []string{
+			"vCPU 0: in the last sampling period it was halted",
+		}},
+		{name: "switches", n: 53, each: func(g *guest, i int) { g.run(0, slow, true).Signals += 7 }, want: []string{
+			"vCPU 0: in the last sampling period it switched tasks 7 times",
+		}},
+		{name: "outside the kernel", n: 53, each: func(g *guest, i int) { g.compute(0) }, want: []string{
+			"vCPU 0: in the last sampling period it ran outside the kernel",
+		}},
+		{name: "in a module", n: 52, each: func(g *guest, i int) { g.run(0, "", true).RIP = 1 << 63 }, want: []string{
+			"vCPU 0: in the last sampling period it ran outside the kernel",
+		}},
+		{name: "not sampled", n: 53, each: func(g *guest, i int) { g.run(0, slow, true).Sampled = false }, want: []string{
+			"vCPU 0: in the last sampling period its registers were not read",
+		}},
+		{name: "did not run", n: 53, each: func(g *guest, i int) { g.run(0, slow, true).CPUTimeNS = 5e9 }, want: []string{
+			"vCPU 0: in the last sampling period it did not run",
+		}},
+		{name: "in the kernel", n: 53, each: func(g *guest, i int) { g.run(0, "vfs_read", true) }, want: []string{
+			"vCPU 0: in the last sampling period it was in vfs_read",
+		}},
+		{name: "interrupts off, one of two vCPUs", vcpus: 2, n: 52, each: func(g *guest, i int) {
+			g.run(1, []string{"delay_tsc", "udelay"}[i%2], false).CPUTimeNS -= uint64(40 * ms)
+		}, want: []string{
+			"vCPU 0: in the last sampling period it was halted",
+			"vCPU 1: in the last sampling period it was in udelay",
+			"hard: vCPU 1: interrupts off at 2 samples, for 120 ms of running, in delay_tsc, udelay",
+		}},
+		{name: "interrupts off at one sample", n: 51, each: func(g *guest, i int) { g.run(0, "delay_tsc", false) }, want: []string{
+			"vCPU 0: in the last sampling period it was in delay_tsc",
+		}},
+		{name: "no switch, interrupts on at all samples but one", n: 56, each: func(g *guest, i int) {
+			g.run(0, "loop", i != 53).CPUTimeNS -= uint64(40 * ms)
+			if g.queues[0].NeedResched = true; i == 54 {
+				g.o.VCPUs[0].Queue = nil
+			}
+		}, want: []string{
+			"vCPU 0: in the last sampling period it was in loop",
+			"soft: vCPU 0: in the kernel without a task switch at 6 samples, for 360 ms of running, interrupts on at 5, a task waited at 5",
+		}},
+		{name: "no switch, at four samples", n: 54, each: func(g *guest, i int) {
+			g.run(0, "loop", true).Queue.NeedResched = true
+		}, want: []string{
+			"vCPU 0: in the last sampling period it was in loop",
+		}},
+		{name: "halted past its timer", n: 83, each: func(g *guest, i int) { g.still[0] = true }, want: []string{
+			"vCPU 0: in the last sampling period it was halted",
+			"stopped: vCPU 0: halted past its timer at 1 samples",
+		}},
+		{name: "halted with work at one sample", n: 51, each: func(g *guest, i int) { g.stay(0); g.queues[0].Running = 1 }, want: []string{
+			"vCPU 0: in the last sampling period it was halted",
+		}},
+		{name: "halted with work", n: 53, each: func(g *guest, i int) { g.stay(0); g.queues[0].Running = 1 }, want: []string{
+			"vCPU 0: in the last sampling period it was halted",
+			"stopped: vCPU 0: halted with work at 3 samples",
+		}},
+		{name: "runnable, not run, at three samples", n: 53, each: func(g *guest, i int) { g.stay(0); g.o.VCPUs[0].Blocked = false }, want: []string{
+			"vCPU 0: in the last sampling period its registers were not read",
+		}},
+		{name: "runnable, not run", n: 54, each: func(g *guest, i int) { g.stay(0); g.o.VCPUs[0].Blocked = false }, want: []string{
+			"vCPU 0: in the last sampling period its registers were not read",
+			"stopped: vCPU 0: runnable, not run, at 4 samples",
+		}},
+		{name: "threads grow, to half of the threshold", n: 60, each: func(g *guest, i int) { g.bomb(10*(i-49), 11); g.queues[0].Running-- }, want: []string{
+			"vCPU 0: in the last sampling period it switched tasks 5 times",
+			"forkstorm: 160 threads, grown by 100 within 1000 ms; 100 named \"bomb\"; 99 runnable",
+		}},
+		{name: "threads grow, to less than half", n: 59, each: func(g *guest, i int) { g.bomb(10*(i-49), 11) }, want: []string{
+			"vCPU 0: in the last sampling period it switched tasks 5 times",
+		}},
+		{name: "memory thrashes", n: 55, each: func(g *guest, i int) {
+			if i != 53 {
+				g.thrash()
+			}
+		}, want: []string{
+			"vCPU 0: in the last sampling period it was halted",
+			"thrash: at 4 of 5 samples; 800 pages reclaimed, 600 needed again, 20 stalls, 360 major faults",
+		}},
+		{name: "threads wait", n: 55, each: func(g *guest, i int) {
+			g.wait(Waiting{PID: 1, Comm: "late", Switches: uint64(i), Stack: []string{"msleep"}})
+			g.wait(Waiting{PID: 2, Comm: "make", Stack: []string{"wait_for_vfork_done"}})
+			if i >= 52 {
+				g.wait(Waiting{PID: 3, Comm: "dd", IOWait: true})
+			}
+			g.wait(Waiting{PID: 4, Comm: "ip", Stack: []string{"__mutex_lock"}, Lock: "rtnl_mutex", Owner: "dd (3)"})
+		}, want: []string{
+			"vCPU 0: in the last sampling period it was halted",
+			"blocked, io: 4 threads wait; longest: thread ip (4) has not run for 400 ms: in uninterruptible sleep in __mutex_lock, waits for lock rtnl_mutex held by dd (3)",
+		}},
+		{name: "run queues unreadable, the other vCPU offline", vcpus: 3, n: 53, each: func(g *guest, i int) {
+			g.o.VCPUs[0].Queue, g.o.VCPUs[2].Queue = nil, nil
+			g.o.VCPUs[1].Queue, g.o.VCPUs[1].Online = nil, false
+		}, want: []string{
+			"vCPU 0: in the last sampling period it was halted",
+			"vCPU 2: in the last sampling period it was halted",
+			"unreadable: run queue of vCPU 0: hard to find soft, stopped, forkstorm",
+			"unreadable: run queue of vCPU 2: hard to find soft, stopped, forkstorm",
+		}},
+		{name: "the kernel is not sampled after a pause", n: 54, each: func(g *guest, i int) {
+			g.o.Kernel, g.o.Domain.Paused = nil, i < 52
+		}, want: []string{
+			"vCPU 0: in the last sampling period it was halted",
+			"unreadable: the kernel as a whole: cannot find forkstorm, thrash, io, blocked",
+		}},
+		{name: "nine things are unreadable, then two", n: 53, each: func(g *guest, i int) {
+			if g.kernel.Unreadable = strings.Split("abcdefghi", ""); i == 52 {
+				g.kernel.Unreadable = []string{"memory: vmstat is not mapped", "init_task"}
+			}
+		}, want: []string{
+			"vCPU 0: in the last sampling period it was halted",
+			"unreadable: memory: vmstat is not mapped",
+			"unreadable: init_task",
+		}},
+		{name: "nine things are unreadable", n: 53, each: func(g *guest, i int) { g.kernel.Unreadable = strings.Split("abcdefghi", "") }, want: []string{
+			"vCPU 0: in the last sampling period it was halted",
+			"unreadable: a",
+			"unreadable: b",
+			"unreadable: c",
+			"unreadable: d",
+			"unreadable: e",
+			"unreadable: f",
+			"unreadable: g",
+			"unreadable: h",
+		}},
+	} {
+		if got := undecided(t, max(tc.vcpus, 1), tc.n, tc.each); !slices.Equal(got, tc.want) {
+			t.Errorf("%s: %q, want %q", tc.name, got, tc.want)
+		}
+	}
+}
+
+// TestAllocs: observing costs no allocation, whatever there is to see, until there
+// is a verdict.
+func TestAllocs(t *testing.T) {
+	// The stacks are of the caller's memory and not counted.
+	mutex, disk := []string{"__mutex_lock"}, []string{"io_schedule", "folio_wait_bit_common"}
+	for name, each := range map[string]func(g *guest, i int){
+		"idle":    func(*guest, int) {},
+		"compute": func(g *guest, i int) { g.compute(i % 2) },
+		"kernel":  func(g *guest, i int) { g.run(0, "vfs_read", true); g.run(1, "vfs_write", i%2 == 0) },
+		"locks":   func(g *guest, i int) { g.run(i%2, slow, true) },
+		"waits": func(g *guest, i int) {
+			for j := range 16 {
+				g.wait(Waiting{PID: int32(j), Switches: uint64(i / 10), Comm: "dd", Stack: disk})
+				g.wait(Waiting{PID: int32(100 + i%30 + j), Comm: "ip", Stack: mutex, Lock: "rtnl_mutex", Owner: "dd (3)"})
+			}
+		},
+		"unreadable": func(g *guest, i int) {
+			g.o.VCPUs[0].Queue = nil
+			g.kernel.Unreadable = mutex
+		},
+		"paused": func(g *guest, i int) { g.o.Domain.Paused = i%3 == 0 },
+		"memory": func(g *guest, i int) {
+			if i%3 == 0 {
+				g.thrash()
+			}
+		},
+		"threads": func(g *guest, i int) { g.bomb(i%150, 10) },
+	} {
+		g, d := newGuest(2), NewDetector(DefaultThresholds())
+		g.kernel.Waiting = make([]Waiting, 0, 64)
+		room := g.kernel.Waiting
+		i := 0
+		one := func() {
+			o := g.next()
+			g.kernel.Waiting = room
+			each(g, i)
+			i++
+			if v, hung := d.Observe(o); hung {
+				t.Fatalf("%s: %+v", name, v)
+			}
+		}
+		for range 100 {
+			one()
+		}
+		if n := testing.AllocsPerRun(500, one); n != 0 {
+			t.Errorf("%s: %v allocations an observation", name, n)
+		}
+	}
+}
+
+func BenchmarkObserve(b *testing.B) {
+	g, d := newGuest(2), NewDetector(DefaultThresholds())
+	b.ReportAllocs()
+	for b.Loop() {
+		d.Observe(g.next())
+	}
 }

@@ -184,8 +184,8 @@ func (r *forkstormRule) verdict(s *step) Verdict {
 		v.Evidence = append(v.Evidence, fmt.Sprintf("forks go on for %d ms, %d since boot",
 			(s.t-r.forking.sinceNS)/1e6, r.now.forks))
 	} else if r.full.lasts(s.t, 4*r.t.Forkstorm) {
-		v.Evidence = append(v.Evidence, fmt.Sprintf("threads had multiplied %d ms ago, "+
-			"and the run queues have been long for %d ms since", (s.t-r.grownNS)/1e6, (s.t-r.full.sinceNS)/1e6))
+		v.Evidence = append(v.Evidence, fmt.Sprintf("the number of threads has grown until %d ms ago, "+
+			"and the run queues have been long for %d ms", (s.t-r.grownNS)/1e6, (s.t-r.full.sinceNS)/1e6))
 	}
 	v.Evidence = append(v.Evidence, fmt.Sprintf("%d of %d threads are named %q", r.group, r.now.threads, r.comm))
 	if r.queues {

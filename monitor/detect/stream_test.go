@@ -3,11 +3,13 @@ package detect
 import (
 	"bytes"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -31,37 +33,74 @@ func made(h Header, vcpus, n int, each func(g *guest, i int)) (string, error) {
 	return b.String(), err
 }
 
-// replay runs a stream through a detector and compares its first verdict with the
-// one that is right. A control's stream must not give any.
-func replay(h Header, stream []Observation) error {
+// first returns the first verdict of a detector on a stream, with the thresholds of
+// the header, and the number of its observation.
+func first(h Header, stream []Observation) (v Verdict, at int, undecided []string, err error) {
 	th := DefaultThresholds()
 	if err := th.SetAll(h.Thresholds); err != nil {
-		return err
+		return Verdict{}, 0, nil, err
 	}
 	d := NewDetector(th)
 	for i := range stream {
-		v, hung := d.Observe(&stream[i])
-		if !hung {
-			continue
+		if v, hung := d.Observe(&stream[i]); hung {
+			return v, i, nil, nil
 		}
-		after := v.TimeNS - h.FromNS
-		switch {
-		case v.Class != h.Class || v.Scope != h.Scope:
-			return fmt.Errorf("%s (%s) at observation %d, %d ms after the fault, want %q (%s); evidence:\n%s", v.Class, v.Scope, i, after/ms, h.Class, h.Scope, strings.Join(v.Evidence, "\n"))
-		case after < 0:
-			return fmt.Errorf("%s at observation %d, %d ms before the fault", v.Class, i, -after/ms)
-		case h.WithinNS != 0 && after > h.WithinNS:
-			return fmt.Errorf("%s at observation %d, %d ms after the fault, want at most %d ms", v.Class, i, after/ms, h.WithinNS/ms)
-		}
-		return nil
 	}
-	if h.Class != "" {
-		return fmt.Errorf("no verdict in %d observations, want %s; undecided:\n%s", len(stream), h.Class, strings.Join(d.Undecided(), "\n"))
+	return Verdict{}, 0, d.Undecided(), nil
+}
+
+// replay gives a stream to a detector and compares the first verdict with the one
+// of the header. A control's stream must give none.
+func replay(h Header, stream []Observation) error {
+	v, at, undecided, err := first(h, stream)
+	if err != nil {
+		return err
+	}
+	after := v.TimeNS - h.FromNS
+	switch {
+	case v.Class == "" && h.Class == "":
+	case v.Class == "":
+		return fmt.Errorf("no verdict in %d observations, want %s; undecided:\n%s", len(stream), h.Class,
+			strings.Join(undecided, "\n"))
+	case v.Class != h.Class || v.Scope != h.Scope:
+		return fmt.Errorf("%s (%s) at observation %d, %d ms after the fault, want %q (%s); evidence:\n%s", v.Class,
+			v.Scope, at, after/ms, h.Class, h.Scope, strings.Join(v.Evidence, "\n"))
+	case after < 0:
+		return fmt.Errorf("%s at observation %d, %d ms before the fault", v.Class, at, -after/ms)
+	case h.WithinNS != 0 && after > h.WithinNS:
+		return fmt.Errorf("%s at observation %d, %d ms after the fault, want at most %d ms", v.Class, at, after/ms,
+			h.WithinNS/ms)
+	case h.Evidence != nil && (!slices.Equal(v.VCPUs, h.Affected) || !slices.Equal(v.Evidence, h.Evidence)):
+		return fmt.Errorf("vCPUs %v, want %v; evidence:\n%s\nwant:\n%s", v.VCPUs, h.Affected,
+			strings.Join(v.Evidence, "\n"), strings.Join(h.Evidence, "\n"))
 	}
 	return nil
 }
 
-// TestStreams replays what was recorded.
+var update = flag.Bool("update", false, "rewrite the vCPUs and the evidence in the headers of the recorded streams")
+
+// expect writes the vCPUs and the evidence of a stream's first verdict into its
+// header, and where the stream comes from. It leaves the observations as they are.
+func expect(name string, h Header, stream []Observation) error {
+	v, _, _, err := first(h, stream)
+	if err != nil {
+		return err
+	}
+	h.Affected, h.Evidence, h.Comment = v.VCPUs, v.Evidence, ""
+	var b strings.Builder
+	if err := WriteStream(&b, h, nil); err != nil {
+		return err
+	}
+	old, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	_, rest, _ := strings.Cut(string(old), "\n")
+	return os.WriteFile(name, []byte(b.String()+rest), 0o644)
+}
+
+// TestStreams replays the recorded streams. Each holds its right verdict in its
+// header.
 func TestStreams(t *testing.T) {
 	files, err := filepath.Glob("testdata/streams/*.jsonl")
 	if err != nil {
@@ -82,7 +121,18 @@ func TestStreams(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := replay(h, stream); err != nil {
+			if *update {
+				if err := expect(name, h, stream); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if h.Host != "lab" || h.VCPUs != len(stream[0].VCPUs) || h.Guest == "" || h.MemoryMiB == 0 {
+				t.Errorf("header %+v of a stream of %d vCPUs", h, len(stream[0].VCPUs))
+			}
+			if h.Class != "" && !*update && len(h.Evidence) == 0 {
+				t.Error("the header has no evidence (go test -update writes it)")
+			}
+			if err := replay(h, stream); err != nil && !*update {
 				t.Error(err)
 			}
 			classes[h.Class]++
@@ -117,6 +167,11 @@ func TestReplay(t *testing.T) {
 		}
 	}
 	const fault = 6000 // ms, of observation 49
+	spun := []string{
+		"vCPU 0: no task switch for 500 ms while it ran 100% of the time",
+		"vCPU 0: RIP in queued_read_lock_slowpath+0x20..0x20 at 5 of 5 samples, interrupts on at 5 of these",
+		"vCPU 0: rdi = tasklist_lock",
+	}
 	right := Header{Class: ClassSpin, Scope: Full, FromNS: fault * ms, WithinNS: 700 * ms}
 	for _, tc := range []struct {
 		name   string
@@ -133,6 +188,12 @@ func TestReplay(t *testing.T) {
 		{"late", func(h *Header) { h.WithinNS = 300 * ms }, spin, "want at most 300 ms"},
 		{"late by its threshold", func(h *Header) { h.Thresholds = map[string]int64{"spin_ms": 1500} }, spin, "want at most 700 ms"},
 		{"never", func(*Header) {}, func(*guest, int) {}, "no verdict in 100 observations"},
+		{"evidence", func(h *Header) {
+			h.Affected, h.Evidence = []int{0}, []string{"vCPU 0: no task switch for 500 ms while it ran 100% of the time"}
+		}, spin, "want:\nvCPU 0: no task switch"},
+		{"vCPUs", func(h *Header) { h.Affected, h.Evidence = []int{1}, spun }, spin, "vCPUs [0], want [1]"},
+		{"the whole verdict", func(h *Header) { h.Affected, h.Evidence = []int{0}, spun }, spin, ""},
+		{"where it comes from", func(h *Header) { h.Host, h.Guest, h.VCPUs, h.MemoryMiB = "xen", "6.1.0", 1, 512 }, spin, ""},
 	} {
 		h := right
 		tc.change(&h)
@@ -168,7 +229,12 @@ func TestReadStreamErrors(t *testing.T) {
 		{"scope", `{"schema":1,"class":"spin","scope":"half"}` + "\n", `scope "half" is unknown`},
 		{"scope of a control", `{"schema":1,"class":"","scope":"full"}` + "\n", `without a class`},
 		{"threshold", `{"schema":1,"class":"","thresholds":{"x_ms":1}}` + "\n", `"x_ms"`},
-		{"negative", `{"schema":1,"class":"spin","within_ns":-1}` + "\n", "negative"},
+		{"negative", `{"schema":1,"class":"spin","within_ns":-1}` + "\n", "within_ns -1 is negative"},
+		{"affected of a control", `{"schema":1,"class":"","affected":[0]}` + "\n", `affected or evidence without a class`},
+		{"evidence of a control", `{"schema":1,"class":"","evidence":["x"]}` + "\n", `affected or evidence without a class`},
+		{"vCPUs of the guest", `{"schema":1,"class":"","vcpus":513}` + "\n", `vcpus 513 is not in 0 to 512`},
+		{"negative vCPUs", `{"schema":1,"class":"","vcpus":-1}` + "\n", `vcpus -1 is not in 0 to 512`},
+		{"memory", `{"schema":1,"class":"","memory_mib":-1}` + "\n", `memory_mib -1 is negative`},
 		{"key", header + `{"time_ns":5,"vcpus":[],"colour":1}` + "\n", `line 2: json: unknown field "colour"`},
 		{"two on a line", header + `{"time_ns":5,"vcpus":[]} {}` + "\n", "line 2: more than one value"},
 		{"cut off", header + one + `{"time_ns":6`, "line 3: unexpected EOF"},
@@ -184,6 +250,38 @@ func TestReadStreamErrors(t *testing.T) {
 	}
 	if _, stream, err := ReadStream(strings.NewReader(header + one)); err != nil || len(stream) != 1 || stream[0].TimeNS != 5 || !stream[0].VCPUs[0].Online {
 		t.Errorf("%+v, error %v", stream, err)
+	}
+}
+
+// TestUpgrade: the header of an older stream says in its comment where it comes
+// from.
+func TestUpgrade(t *testing.T) {
+	t.Parallel()
+	const comment = "host lab, 2 vCPU, 160 MiB, guest kernel 6.12.118+deb13-cloud-amd64"
+	for _, tc := range []struct {
+		name     string
+		in, want Header
+	}{
+		{"older", Header{Comment: comment}, Header{Comment: comment, Host: "lab", VCPUs: 2, MemoryMiB: 160, Guest: "6.12.118+deb13-cloud-amd64"}},
+		{"newer", Header{Comment: comment, Host: "xen"}, Header{Comment: comment, Host: "xen"}},
+		{"newer, only the vCPUs", Header{Comment: comment, VCPUs: 1}, Header{Comment: comment, VCPUs: 1}},
+		{"newer, only the memory", Header{Comment: comment, MemoryMiB: 1}, Header{Comment: comment, MemoryMiB: 1}},
+		{"newer, only the kernel", Header{Comment: comment, Guest: "6.1"}, Header{Comment: comment, Guest: "6.1"}},
+		{"free text", Header{Comment: "a Friday"}, Header{Comment: "a Friday"}},
+		{"no comma", Header{Comment: "host lab 2 vCPU, 160 MiB, guest kernel 6"}, Header{Comment: "host lab 2 vCPU, 160 MiB, guest kernel 6"}},
+		{"cut off", Header{Comment: "host lab, 2 vCPU, 160 MiB"}, Header{Comment: "host lab, 2 vCPU, 160 MiB"}},
+		{"too many vCPUs", Header{Comment: "host lab, 513 vCPU, 160 MiB, guest kernel 6"}, Header{Comment: "host lab, 513 vCPU, 160 MiB, guest kernel 6"}},
+		{"negative vCPUs", Header{Comment: "host lab, -1 vCPU, 160 MiB, guest kernel 6"}, Header{Comment: "host lab, -1 vCPU, 160 MiB, guest kernel 6"}},
+		{"negative memory", Header{Comment: "host lab, 1 vCPU, -1 MiB, guest kernel 6"}, Header{Comment: "host lab, 1 vCPU, -1 MiB, guest kernel 6"}},
+	} {
+		var b strings.Builder
+		if err := WriteStream(&b, tc.in, nil); err != nil {
+			t.Fatal(err)
+		}
+		got, _, err := ReadStream(strings.NewReader(b.String()))
+		if tc.want.Schema = StreamSchema; err != nil || !reflect.DeepEqual(got, tc.want) {
+			t.Errorf("%s: %+v, want %+v (%v)", tc.name, got, tc.want, err)
+		}
 	}
 }
 
