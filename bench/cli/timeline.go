@@ -28,6 +28,7 @@ const streamFile = "stream.jsonl"
 // timelineFlags say what hangbench timeline records.
 type timelineFlags struct {
 	mechanism, out string
+	streams        string
 	vcpus          int
 	seed           uint64
 	lab            labFlags
@@ -44,11 +45,22 @@ func (a *app) timelineCommand() *cobra.Command {
 	f.IntVar(&t.vcpus, "vcpus", 1, "vCPUs of the lab's guest, 1 to 8")
 	f.Uint64Var(&t.seed, "seed", 1, "`number` that moves the instant of the fault")
 	f.StringVar(&t.out, "out", ".", "`folder` for the figure and the stream")
+	f.StringVar(&t.streams, "record", "", "record the stream of SCENARIO, or STREAM anew, in this `folder` of streams that "+
+		"tests of the detector replay; draw nothing")
 	t.lab.add(c)
 	c.ValidArgsFunction = once(completeScenarios)
 	completeFlag(c, "mechanism", choices(mechanisms()...))
 	completeFlag(c, "out", folders)
+	completeFlag(c, "record", folders)
 	c.RunE = func(c *cobra.Command, args []string) error {
+		if f.Changed("record") {
+			for _, other := range []string{"mechanism", "seed", "out"} {
+				if f.Changed(other) {
+					return exit.Usagef("--%s: not with --record", other)
+				}
+			}
+			return t.recordStream(c.Context(), a, args[0])
+		}
 		if strings.HasSuffix(args[0], ".jsonl") {
 			return t.redraw(a, args[0])
 		}
@@ -187,11 +199,13 @@ func timeline(h *detect.Header, stream []detect.Observation) (*figure.Timeline, 
 	if h.LiftedNS > from && h.FromNS > 0 {
 		t.Lifted, t.LiftedNS = true, h.LiftedNS-from
 	}
-	th := detect.DefaultThresholds()
-	if err := th.SetAll(h.Thresholds); err != nil {
+	v, _, err := detect.Replay(*h, stream)
+	if err != nil {
 		return nil, err
 	}
-	d := detect.NewDetector(th)
+	if v.Class != "" {
+		t.Verdict, t.VerdictNS = string(v.Class), v.TimeNS-from
+	}
 	for i := range stream {
 		o := &stream[i]
 		s := figure.TimelineSample{NS: o.TimeNS - from}
@@ -209,9 +223,6 @@ func timeline(h *detect.Header, stream []detect.Observation) (*figure.Timeline, 
 			s.VCPUs = append(s.VCPUs, c)
 		}
 		t.Samples = append(t.Samples, s)
-		if v, hung := d.Observe(o); hung && t.Verdict == "" {
-			t.Verdict, t.VerdictNS = string(v.Class), v.TimeNS-from
-		}
 	}
 	return t, nil
 }

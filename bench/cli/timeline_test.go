@@ -67,6 +67,15 @@ func TestTimelineHeader(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// An older stream has host and guest in its comment.
+	reference, err := readHeader(filepath.Join("..", "..", "results", "reference", "timeline", streamFile))
+	if err != nil || reference.Comment == "" {
+		t.Fatalf("%+v, %v", reference, err)
+	}
+	if line, err := timeline(&reference, observations); err != nil || line.Host != "lab" ||
+		line.Guest != "1 vCPU, 160 MiB, 6.12.118+deb13-cloud-amd64" {
+		t.Errorf("host %q, guest %q, %v", line.Host, line.Guest, err)
+	}
 	header.Host, header.VCPUs, header.MemoryMiB, header.Guest = "xen", 3, 512, "6.1.0"
 	header.Thresholds = map[string]int64{"spin_ms": 800}
 	after, err := timeline(&header, observations)
@@ -91,6 +100,8 @@ func TestTimelineHeader(t *testing.T) {
 
 func TestTimelineUsage(t *testing.T) {
 	bad := writeFile(t, filepath.Join(t.TempDir(), "bad.jsonl"), "{}\n")
+	damaged := t.TempDir()
+	writeFile(t, filepath.Join(damaged, "spinlock-deadlock-1.jsonl"), "{}\n")
 	empty := writeFile(t, filepath.Join(t.TempDir(), "empty.jsonl"), "{\"schema\":1,\"class\":\"\"}\n")
 	for _, tc := range []struct {
 		args []string
@@ -104,6 +115,11 @@ func TestTimelineUsage(t *testing.T) {
 		{[]string{"spinlock-deadlock", "--mechanism", "none"}, "nothing is observed"},
 		{[]string{"spinlock-deadlock", "--mechanism", "magic"}, "--mechanism magic"},
 		{[]string{"spinlock-deadlock", "--vcpus", "9"}, "--vcpus 9"},
+		{[]string{"spinlock-deadlock", "--record", empty, "--seed", "2"}, "--seed: not with --record"},
+		{[]string{"no-such-scenario", "--record", t.TempDir()}, "no-such-scenario"},
+		{[]string{"no-such.jsonl", "--record", t.TempDir()}, "no-such.jsonl"},
+		{[]string{bad, "--record", t.TempDir()}, bad},
+		{[]string{"spinlock-deadlock", "--record", damaged}, "spinlock-deadlock-1.jsonl"},
 	} {
 		status, stdout, stderr := hangbench(t, append([]string{"timeline"}, tc.args...)...)
 		if status != exit.Usage || stdout != "" || !strings.Contains(stderr, tc.want) {

@@ -2,6 +2,7 @@ package labhost_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -46,6 +47,8 @@ func listen(ctx context.Context, h *labhost.Host, scenario string, vcpus int, s 
 	rec, taken, err := h.Record(ctx, p, progress)
 	return rec, taken.Console, err
 }
+
+var update = flag.Bool("update", false, "keep what the guests' consoles said")
 
 // TestBaselineWindows: watchdogs that see a fault report it when their thresholds
 // and their source say. With -update what the console said is kept.

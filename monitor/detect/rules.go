@@ -86,10 +86,10 @@ type Info struct {
 	// Waits is true if the sign of the hang is that something waits for long. A
 	// healthy guest waits for seconds too, so such a verdict needs seconds.
 	Waits      bool
-	Reads      string // what the rule reads of an observation
-	Early      string // the evidence on which it decides soon
-	Late       string // the silence on which it decides late; empty if it never does
-	Thresholds []Threshold
+	Reads      string      // what the rule reads of an observation
+	Early      string      // the evidence on which it decides soon
+	Late       string      // the silence on which it decides late; empty if it never does
+	Thresholds []Threshold // the time of the early decision first
 }
 
 // List describes every class, the most severe first. The thresholds that the rules

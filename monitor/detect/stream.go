@@ -150,6 +150,23 @@ func ReadStream(r io.Reader) (Header, []Observation, error) {
 	return h, stream, nil
 }
 
+// Replay gives a stream to a detector that has the header's thresholds, and returns
+// the first verdict. If there is none, its class is empty and undecided says why
+// (see Detector.Undecided). The error is about a threshold that is not valid.
+func Replay(h Header, stream []Observation) (v Verdict, undecided []string, err error) {
+	t := DefaultThresholds()
+	if err := t.SetAll(h.Thresholds); err != nil {
+		return Verdict{}, nil, fmt.Errorf("replay a stream: %w", err)
+	}
+	d := NewDetector(t)
+	for i := range stream {
+		if v, hung := d.Observe(&stream[i]); hung {
+			return v, nil, nil
+		}
+	}
+	return Verdict{}, d.Undecided(), nil
+}
+
 // upgrade fills Host, VCPUs, MemoryMiB and Guest of an older stream, which has them
 // in its Comment: "host lab, 2 vCPU, 160 MiB, guest kernel 6.12.1".
 func (h *Header) upgrade() {

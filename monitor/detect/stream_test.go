@@ -33,26 +33,10 @@ func made(h Header, vcpus, n int, each func(g *guest, i int)) (string, error) {
 	return b.String(), err
 }
 
-// first returns the first verdict of a detector on a stream, with the thresholds of
-// the header, and the number of its observation.
-func first(h Header, stream []Observation) (v Verdict, at int, undecided []string, err error) {
-	th := DefaultThresholds()
-	if err := th.SetAll(h.Thresholds); err != nil {
-		return Verdict{}, 0, nil, err
-	}
-	d := NewDetector(th)
-	for i := range stream {
-		if v, hung := d.Observe(&stream[i]); hung {
-			return v, i, nil, nil
-		}
-	}
-	return Verdict{}, 0, d.Undecided(), nil
-}
-
 // replay gives a stream to a detector and compares the first verdict with the one
 // of the header. A control's stream must give none.
 func replay(h Header, stream []Observation) error {
-	v, at, undecided, err := first(h, stream)
+	v, undecided, err := Replay(h, stream)
 	if err != nil {
 		return err
 	}
@@ -63,13 +47,12 @@ func replay(h Header, stream []Observation) error {
 		return fmt.Errorf("no verdict in %d observations, want %s; undecided:\n%s", len(stream), h.Class,
 			strings.Join(undecided, "\n"))
 	case v.Class != h.Class || v.Scope != h.Scope:
-		return fmt.Errorf("%s (%s) at observation %d, %d ms after the fault, want %q (%s); evidence:\n%s", v.Class,
-			v.Scope, at, after/ms, h.Class, h.Scope, strings.Join(v.Evidence, "\n"))
+		return fmt.Errorf("%s (%s) %d ms after the fault, want %q (%s); evidence:\n%s", v.Class,
+			v.Scope, after/ms, h.Class, h.Scope, strings.Join(v.Evidence, "\n"))
 	case after < 0:
-		return fmt.Errorf("%s at observation %d, %d ms before the fault", v.Class, at, -after/ms)
+		return fmt.Errorf("%s %d ms before the fault", v.Class, -after/ms)
 	case h.WithinNS != 0 && after > h.WithinNS:
-		return fmt.Errorf("%s at observation %d, %d ms after the fault, want at most %d ms", v.Class, at, after/ms,
-			h.WithinNS/ms)
+		return fmt.Errorf("%s %d ms after the fault, want at most %d ms", v.Class, after/ms, h.WithinNS/ms)
 	case h.Evidence != nil && (!slices.Equal(v.VCPUs, h.Affected) || !slices.Equal(v.Evidence, h.Evidence)):
 		return fmt.Errorf("vCPUs %v, want %v; evidence:\n%s\nwant:\n%s", v.VCPUs, h.Affected,
 			strings.Join(v.Evidence, "\n"), strings.Join(h.Evidence, "\n"))
@@ -82,7 +65,7 @@ var update = flag.Bool("update", false, "rewrite the vCPUs and the evidence in t
 // expect writes the vCPUs and the evidence of a stream's first verdict into its
 // header, and where the stream comes from. It leaves the observations as they are.
 func expect(name string, h Header, stream []Observation) error {
-	v, _, _, err := first(h, stream)
+	v, _, err := Replay(h, stream)
 	if err != nil {
 		return err
 	}
@@ -99,6 +82,9 @@ func expect(name string, h Header, stream []Observation) error {
 	return os.WriteFile(name, []byte(b.String()+rest), 0o644)
 }
 
+// streamsBytes is the largest size of all recorded streams together.
+const streamsBytes = 640 << 10
+
 // TestStreams replays the recorded streams. Each holds its right verdict in its
 // header.
 func TestStreams(t *testing.T) {
@@ -110,14 +96,15 @@ func TestStreams(t *testing.T) {
 		t.Fatal("no stream was found")
 	}
 	classes := map[Class]int{}
+	bytes := 0
 	for _, name := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(name), ".jsonl"), func(t *testing.T) {
-			f, err := os.Open(name)
+			b, err := os.ReadFile(name)
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer f.Close()
-			h, stream, err := ReadStream(f)
+			bytes += len(b)
+			h, stream, err := ReadStream(strings.NewReader(string(b)))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -150,6 +137,9 @@ func TestStreams(t *testing.T) {
 				}
 			}
 		})
+	}
+	if bytes > streamsBytes {
+		t.Errorf("all streams are %d bytes, more than %d", bytes, streamsBytes)
 	}
 	for _, i := range append(List(), Info{}) {
 		if classes[i.Class] == 0 {
