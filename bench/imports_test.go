@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"hangbench/cgo/require"
 )
 
 // pkg is what "go list -json" says of a package.
@@ -37,7 +39,7 @@ func golang(t *testing.T, b build, args ...string) []byte {
 	t.Helper()
 	path, err := exec.LookPath("go")
 	if err != nil {
-		t.Skip("no go program in the search path: imports cannot be listed")
+		require.Missing(t, require.Go, "no go program in the search path: imports cannot be listed")
 	}
 	cmd := exec.CommandContext(t.Context(), path, args...)
 	cmd.Dir = ".." // the root of the module
@@ -119,6 +121,9 @@ func TestImports(t *testing.T) {
 					// What only tests import is not listed with its own dependencies; a
 					// package of the standard library has no dot in its first element.
 					for _, dep := range append(p.TestImports, p.XTestImports...) {
+						if dep == module+"cgo/require" {
+							continue
+						}
 						first, _, _ := strings.Cut(dep, "/")
 						if !rule.may(dep, !ours(dep) && !strings.Contains(first, ".")) {
 							t.Errorf("%s: a test of %s imports %s", rule.name, path, dep)
@@ -130,6 +135,23 @@ func TestImports(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestRequireImporters: package require is for tests only. Tests of every package
+// may import it, whatever the rules say.
+func TestRequireImporters(t *testing.T) {
+	const require = module + "cgo/require"
+	all := list(t, builds[0])
+	for path, p := range all {
+		if slices.Contains(p.Imports, require) {
+			t.Errorf("%s imports %s", path, require)
+		}
+	}
+	for _, dep := range all[require].Deps {
+		if ours(dep) {
+			t.Errorf("%s depends on %s", require, dep)
+		}
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"hangbench/analysis"
 	"hangbench/analysis/internal/madeup"
+	"hangbench/cgo/require"
 	"hangbench/results"
 )
 
@@ -187,7 +188,7 @@ func TestBrowser(t *testing.T) {
 		}
 	}
 	if browser == "" {
-		t.Skip("no Chromium in the search path")
+		require.Missing(t, require.Browser, "no Chromium in the search path")
 	}
 	dir := t.TempDir()
 	path, err := Write(dir, testRun(8))
@@ -209,7 +210,7 @@ func TestBrowser(t *testing.T) {
 		args = append([]string{"--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--user-data-dir=" + filepath.Join(dir, "profile")}, args...)
 		out, err := exec.CommandContext(t.Context(), browser, args...).Output()
 		if err != nil {
-			t.Skipf("%s does not run here: %v", browser, err)
+			require.Missing(t, require.Browser, "%s does not run here: %v", browser, err)
 		}
 		return string(out)
 	}

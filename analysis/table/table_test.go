@@ -14,6 +14,7 @@ import (
 	"hangbench/analysis"
 	"hangbench/analysis/internal/madeup"
 	"hangbench/analysis/stats"
+	"hangbench/cgo/require"
 	"hangbench/results"
 )
 
@@ -307,7 +308,7 @@ func TestTablesOfAnything(t *testing.T) {
 func TestLaTeXCompiles(t *testing.T) {
 	latex, err := exec.LookPath("pdflatex")
 	if err != nil {
-		t.Skip("no pdflatex in the search path")
+		require.Missing(t, require.LaTeX, "no pdflatex in the search path")
 	}
 	var doc bytes.Buffer
 	doc.WriteString("\\documentclass[twocolumn]{article}\n\\usepackage[T1]{fontenc}\n\\usepackage{booktabs,graphicx}\n\\begin{document}\n")
@@ -341,7 +342,7 @@ func TestLaTeXCompiles(t *testing.T) {
 	cmd.Dir = dir
 	out, err := cmd.CombinedOutput()
 	if bytes.Contains(out, []byte(".sty' not found")) {
-		t.Skip("this LaTeX has no booktabs or graphicx")
+		require.Missing(t, require.LaTeX, "this LaTeX has no booktabs or graphicx")
 	}
 	if err != nil {
 		t.Fatalf("pdflatex: %v\n%s", err, out)

@@ -14,6 +14,7 @@ import (
 	"hangbench/bench/labhost"
 	"hangbench/bench/plan"
 	"hangbench/bench/run"
+	"hangbench/cgo/require"
 	"hangbench/guests/lab"
 	"hangbench/monitor/trap"
 	"hangbench/results"
@@ -32,7 +33,7 @@ func openLab(t *testing.T) (context.Context, *labhost.Host, *warnings) {
 func openLabWith(t *testing.T, vmi *lab.LibVMI) (context.Context, *labhost.Host, *warnings) {
 	t.Helper()
 	if os.Getenv("HANGBENCH_TEST_LAB") == "" {
-		t.Skip("set HANGBENCH_TEST_LAB=1 to run the tests in the emulated Xen host (make test does)")
+		require.Missing(t, require.Lab, "set HANGBENCH_TEST_LAB=1 to run the tests in the emulated Xen host (make test does)")
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	t.Cleanup(stop)
@@ -67,7 +68,7 @@ func openLabWith(t *testing.T, vmi *lab.LibVMI) (context.Context, *labhost.Host,
 func long(t *testing.T) {
 	t.Helper()
 	if os.Getenv("HANGBENCH_TEST_LAB") != "all" {
-		t.Skip("set HANGBENCH_TEST_LAB=all to run the long tests in the emulated Xen host")
+		require.Missing(t, require.LabAll, "set HANGBENCH_TEST_LAB=all to run the long tests in the emulated Xen host")
 	}
 }
 

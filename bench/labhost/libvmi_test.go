@@ -11,6 +11,7 @@ import (
 	"hangbench/bench/agent"
 	"hangbench/bench/plan"
 	"hangbench/bench/price/event"
+	"hangbench/cgo/require"
 	"hangbench/guests/lab"
 	"hangbench/monitor/trap"
 	"hangbench/results"
@@ -23,7 +24,7 @@ import (
 func TestLibVMI(t *testing.T) {
 	vmi, err := lab.FindLibVMI(t.Context())
 	if errors.Is(err, lab.ErrNoLibVMI) || errors.Is(err, exec.ErrNotFound) {
-		t.Skip(err)
+		require.Missing(t, require.LibVMI, "%v", err)
 	}
 	if err != nil {
 		t.Fatal(err)

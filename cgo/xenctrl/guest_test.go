@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 	"unsafe"
+
+	"hangbench/cgo/require"
 )
 
 // These tests run on a Xen control domain against a running guest:
@@ -47,7 +49,7 @@ func openGuest(t *testing.T) *guest {
 	t.Helper()
 	name := os.Getenv("HANGBENCH_TEST_GUEST")
 	if name == "" {
-		t.Skip("needs a Xen host with a guest: set HANGBENCH_TEST_GUEST to its name")
+		require.Missing(t, require.Guest, "no guest of a Xen host to test with: set HANGBENCH_TEST_GUEST to its name")
 	}
 	x, err := Open()
 	if err != nil {
@@ -424,7 +426,7 @@ func TestGuestTrap(t *testing.T) {
 
 func TestGuestBreakpoint(t *testing.T) {
 	if os.Getenv("HANGBENCH_TEST_VA") == "" {
-		t.Skip("needs an instruction's address: set HANGBENCH_TEST_VA")
+		require.Missing(t, require.Guest, "the address of an instruction is not known: set HANGBENCH_TEST_VA")
 	}
 	g := openGuest(t)
 	code, err := g.Map([]uint64{g.gfn}, ReadWrite)

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/ulikunitz/xz"
+
+	"hangbench/cgo/require"
 )
 
 // makeELF makes a small x86-64 ELF file: with a dynamic section that names the
@@ -271,7 +273,7 @@ func FuzzModule(f *testing.F) {
 func TestRealPrefix(t *testing.T) {
 	prefix := os.Getenv("HANGBENCH_PREFIX")
 	if prefix == "" {
-		t.Skip("HANGBENCH_PREFIX does not name an unpacked package prefix: real programs and modules are not tried")
+		require.Missing(t, require.Prefix, "HANGBENCH_PREFIX does not name an unpacked package prefix: real programs and modules are not tried")
 	}
 	libs := Libraries{Prefix: prefix, Dirs: []string{"usr/lib/x86_64-linux-gnu", "usr/lib/xen-4.20/lib/x86_64-linux-gnu"}}
 	var tree Tree

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"hangbench/cgo/require"
 )
 
 // realKernels returns the paths of distribution kernels: those listed in
@@ -45,7 +47,7 @@ func realKernels() []string {
 func TestRealKernels(t *testing.T) {
 	paths := realKernels()
 	if len(paths) == 0 {
-		t.Skip("no distribution kernel to test with: list paths in HANGBENCH_TEST_KERNELS, or set up a lab, which leaves some in the cache directory")
+		require.Missing(t, require.Kernels, "no distribution kernel to test with: list paths in HANGBENCH_TEST_KERNELS, or set up a lab, which leaves some in the cache directory")
 	}
 	for _, path := range paths {
 		t.Run(filepath.Base(path), func(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"hangbench/cgo/require"
 	"hangbench/guests/lab/bochs"
 	"hangbench/guests/lab/debian"
 )
@@ -407,7 +408,7 @@ func TestGuestTree(t *testing.T) {
 // from the environment or from the file that "go env -w" writes.
 func TestHostGo(t *testing.T) {
 	if _, err := exec.LookPath("go"); err != nil {
-		t.Skip("there is no go command")
+		require.Missing(t, require.Go, "there is no go command")
 	}
 	file := filepath.Join(t.TempDir(), "env")
 	if err := os.WriteFile(file, []byte("GOFLAGS=-tags=fromfile\nGOPRIVATE=private.example\n"), 0o600); err != nil {

@@ -7,12 +7,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"hangbench/cgo/require"
 )
 
 func needPkgConfig(t *testing.T) {
 	t.Helper()
 	if _, err := exec.LookPath("pkg-config"); err != nil {
-		t.Skip("needs pkg-config")
+		require.Missing(t, require.LibVMI, "pkg-config is not on this machine")
 	}
 }
 
@@ -62,7 +64,7 @@ func TestHalfLibVMI(t *testing.T) {
 func TestStageLibVMI(t *testing.T) {
 	v, err := FindLibVMI(t.Context())
 	if err != nil {
-		t.Skipf("needs a LibVMI: %v", err)
+		require.Missing(t, require.LibVMI, "%v", err)
 	}
 	prefix, dir := t.TempDir(), filepath.Join(t.TempDir(), "stage")
 	libs := filepath.Join(prefix, "usr/lib/x86_64-linux-gnu")

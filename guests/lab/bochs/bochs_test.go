@@ -22,6 +22,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"hangbench/cgo/require"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -51,13 +53,13 @@ func fakePrefix(t *testing.T) Launch {
 	t.Helper()
 	cc, err := exec.LookPath("cc")
 	if err != nil {
-		t.Skip("no C compiler (cc) on this machine: the emulator's stand-in cannot be built")
+		require.Missing(t, require.CC, "no C compiler (cc) on this machine: the emulator's stand-in cannot be built")
 	}
 	where := func(name string) string {
 		out, err := exec.Command(cc, "-print-file-name="+name).Output()
 		path := strings.TrimSpace(string(out))
 		if err != nil || !filepath.IsAbs(path) {
-			t.Skipf("the C compiler does not find %s: the stand-in runs under Linux on x86-64 with glibc only", name)
+			require.Missing(t, require.CC, "the C compiler does not find %s: the stand-in runs under Linux on x86-64 with glibc only", name)
 		}
 		return path
 	}

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"hangbench/cgo/require"
 )
 
 // TestArchiveKeys computes the fingerprints of the embedded keys: SHA-1 over
@@ -126,7 +128,7 @@ func TestExplain(t *testing.T) {
 func TestConfigKeepsHostOut(t *testing.T) {
 	path, err := exec.LookPath("apt-config")
 	if err != nil {
-		t.Skip("apt-config is not on this machine")
+		require.Missing(t, require.Apt, "apt-config is not on this machine")
 	}
 	dir := filepath.Join(t.TempDir(), "päck")
 	a := &apt{dir: filepath.Join(dir, "apt"), debs: filepath.Join(dir, "debs"), mirror: DefaultMirror}

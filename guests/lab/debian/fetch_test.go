@@ -17,6 +17,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"hangbench/cgo/require"
 )
 
 // testMirror is a small signed Debian mirror on the loopback interface.
@@ -39,7 +41,7 @@ func newMirror(t *testing.T) *testMirror {
 	t.Helper()
 	for _, tool := range []string{"apt-get", "apt-cache", "apt-config", "gpg"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("%s is not on this machine: fetching from a mirror is not tried", tool)
+			require.Missing(t, require.Apt, "%s is not on this machine: fetching from a mirror is not tried", tool)
 		}
 	}
 	for _, v := range []string{"http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"} {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"hangbench/cgo/require"
 	"hangbench/guests/image"
 	"hangbench/guests/lab/debian"
 )
@@ -46,7 +47,7 @@ func TestSpecs(t *testing.T) {
 func TestLabPrefixIsComplete(t *testing.T) {
 	prefix := os.Getenv("HANGBENCH_PREFIX")
 	if prefix == "" {
-		t.Skip("HANGBENCH_PREFIX does not name an unpacked package prefix: its completeness is not checked")
+		require.Missing(t, require.Prefix, "HANGBENCH_PREFIX does not name an unpacked package prefix: its completeness is not checked")
 	}
 	libs := image.Libraries{Prefix: prefix, Dirs: debian.Xen.LibraryDirs()}
 	n := 0

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"hangbench/cgo/require"
 )
 
 // labPrefix returns an unpacked prefix for tests that need a real one.
@@ -16,7 +18,7 @@ func labPrefix(t *testing.T) string {
 	t.Helper()
 	p := os.Getenv("HANGBENCH_PREFIX")
 	if p == "" {
-		t.Skip("HANGBENCH_PREFIX does not name an unpacked package prefix: the real compiler is not tried")
+		require.Missing(t, require.Prefix, "HANGBENCH_PREFIX does not name an unpacked package prefix: the real compiler is not tried")
 	}
 	return p
 }
