@@ -23,9 +23,9 @@ type Config struct {
 	// Sample is the mean time between two observations. The times differ by up to an
 	// eighth of it.
 	Sample time.Duration
-	// Look is the time between two walks of the guest's task list; 0 means
-	// DefaultLook.
-	Look time.Duration
+	// Inspect is the time between two inspections of the guest's kernel, which walk its
+	// task list; 0 means DefaultInspect.
+	Inspect time.Duration
 	// Passes is how often in a sampling period the trap may stop each vCPU; after that
 	// the trap stays open until the next period. It bounds the monitor's price: a
 	// detector needs to know that a vCPU switches tasks, not how often. And a guest
@@ -45,8 +45,8 @@ type Config struct {
 // its end, and one that opens the trap.
 const DefaultPasses = 2
 
-// DefaultLook is the default of Config.Look.
-const DefaultLook = 500 * time.Millisecond
+// DefaultInspect is the default of Config.Inspect.
+const DefaultInspect = 500 * time.Millisecond
 
 // News is what a session reports: exactly one of its fields is set.
 type News struct {
@@ -68,9 +68,9 @@ type Kernel interface {
 	// RunQueue fills q with the run queue of a CPU. It returns false if the run queue
 	// cannot be read.
 	RunQueue(cpu int, q *detect.RunQueue) bool
-	// Look walks the task list and fills k anew. Its time is bounded, whatever the
-	// guest's memory holds.
-	Look(k *detect.Kernel)
+	// Inspect fills k anew with the kernel's clock, counters and threads. Its time is
+	// bounded, whatever the guest's memory holds.
+	Inspect(k *detect.Kernel)
 	// Callers appends to names the functions whose return addresses stand on the
 	// stack at rsp, innermost first.
 	Callers(names []string, rsp uint64) []string

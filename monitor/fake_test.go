@@ -503,7 +503,7 @@ func (g *fakeGuest) clean() error {
 	return nil
 }
 
-// RunQueue, Look and Callers make the guest its own kernel reader.
+// RunQueue, Inspect and Callers make the guest its own kernel reader.
 func (g *fakeGuest) RunQueue(cpu int, q *detect.RunQueue) bool {
 	defer g.lock()()
 	if *q = (detect.RunQueue{Switches: g.switches, Running: 1}); cpu > 0 {
@@ -512,7 +512,7 @@ func (g *fakeGuest) RunQueue(cpu int, q *detect.RunQueue) bool {
 	return true
 }
 
-func (g *fakeGuest) Look(k *detect.Kernel) {
+func (g *fakeGuest) Inspect(k *detect.Kernel) {
 	defer g.lock()()
 	if *k = (detect.Kernel{Panicking: -1}); g.panicked {
 		k.Panicking = 0

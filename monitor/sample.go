@@ -56,7 +56,7 @@ func (s *Session) observe(now int64) error {
 		return fmt.Errorf("observe the guest: %w", err)
 	}
 	if dom.Shutdown != s.obs.Domain.Shutdown {
-		s.nextLook = now // its memory says why it ended
+		s.nextInspection = now // its memory says why it ended
 	}
 	s.obs.Domain = detect.Domain{Paused: dom.Paused, Shutdown: dom.Shutdown}
 	for i := range s.obs.VCPUs {
@@ -65,11 +65,11 @@ func (s *Session) observe(now int64) error {
 		}
 	}
 	s.obs.Kernel = nil
-	if s.cfg.Kernel != nil && now >= s.nextLook {
-		s.cfg.Kernel.Look(&s.look)
-		s.obs.Kernel = &s.look
-		s.count.Looks++
-		s.nextLook = now + int64(s.cfg.Look)
+	if s.cfg.Kernel != nil && now >= s.nextInspection {
+		s.cfg.Kernel.Inspect(&s.kernel)
+		s.obs.Kernel = &s.kernel
+		s.count.Inspections++
+		s.nextInspection = now + int64(s.cfg.Inspect)
 	}
 	var total uint64
 	for i := range s.vcpus {

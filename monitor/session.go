@@ -27,8 +27,9 @@ type Counters struct {
 	// cannot be read: 1 - Signals/Switches is the share that the mechanism missed.
 	Switches uint64
 	Samples  uint64 // observations made
-	Looks    uint64 // of these, with a walk of the task list
-	Strange  uint64 // events that no trap of the session explains; only answered
+	// Inspections counts the observations that include an inspection of the kernel.
+	Inspections uint64 `json:"Looks"`
+	Strange     uint64 // events that no trap of the session explains; only answered
 	// BackedOut says why the monitor removed its trap by itself and went on polling;
 	// empty if it did not.
 	BackedOut string
@@ -78,12 +79,12 @@ type Session struct {
 	repeated bool            // the event in hand repeats the one before
 	withheld *detect.Verdict // until it is known whether the monitor causes the hang
 
-	mu       sync.Mutex // guards detector against Undecided
-	detector *detect.Detector
-	obs      detect.Observation
-	look     detect.Kernel
-	nextLook int64
-	dying    bool // the last observation was of a guest that is being destroyed
+	mu             sync.Mutex // guards detector against Undecided
+	detector       *detect.Detector
+	obs            detect.Observation
+	kernel         detect.Kernel
+	nextInspection int64
+	dying          bool // the last observation was of a guest that is being destroyed
 
 	mishandle atomic.Bool // see Mishandle
 
@@ -102,8 +103,8 @@ func Attach(cfg Config) (*Session, error) {
 	if !cfg.Mechanism.Watches() {
 		return nil, fmt.Errorf("mechanism %q attaches nothing", cfg.Mechanism.Name)
 	}
-	if cfg.Look == 0 {
-		cfg.Look = DefaultLook
+	if cfg.Inspect == 0 {
+		cfg.Inspect = DefaultInspect
 	}
 	n := cfg.Driver.VCPUs()
 	s := &Session{
@@ -298,7 +299,7 @@ func (s *Session) loop() error {
 		next  = now
 		round int
 	)
-	s.nextLook = now
+	s.nextInspection = now
 	for {
 		select {
 		case <-s.stop:

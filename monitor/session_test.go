@@ -109,7 +109,7 @@ func TestSession(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			want.Signals, want.Switches, want.Samples, want.Looks = 2, 2, c.Samples, c.Looks
+			want.Signals, want.Switches, want.Samples, want.Inspections = 2, 2, c.Samples, c.Inspections
 			if c != want {
 				t.Errorf("%s, called back %v: %+v, want %+v", mech, serves, c, want)
 			}
@@ -123,9 +123,9 @@ func TestSession(t *testing.T) {
 	}
 }
 
-// TestDeadGuestIsLookedAt: when a guest ends itself its kernel is looked at once
-// more, whenever the next look was due.
-func TestDeadGuestIsLookedAt(t *testing.T) {
+// TestDeadGuestIsInspected: when a guest ends itself its kernel is inspected once
+// more, whenever the next inspection was due.
+func TestDeadGuestIsInspected(t *testing.T) {
 	for _, panicked := range []bool{false, true} {
 		g := newFakeGuest(userVA)
 		m, err := trap.Find("poll")
@@ -135,7 +135,7 @@ func TestDeadGuestIsLookedAt(t *testing.T) {
 		start := time.Now()
 		alive, dead := make(chan bool, 1), make(chan bool, 1)
 		s, err := Attach(Config{Driver: g, Mechanism: m, Site: switchSite(),
-			Kernel: g, Symbols: noNames{}, Thresholds: detect.DefaultThresholds(), Sample: 5 * time.Millisecond, Look: time.Hour,
+			Kernel: g, Symbols: noNames{}, Thresholds: detect.DefaultThresholds(), Sample: 5 * time.Millisecond, Inspect: time.Hour,
 			Now: func() int64 { return int64(time.Since(start)) },
 			Record: func(o *detect.Observation) {
 				c := alive
@@ -164,8 +164,8 @@ func TestDeadGuestIsLookedAt(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if c.Looks != 2 {
-			t.Errorf("panicked %v: %d looks, want one at first and one at the end", panicked, c.Looks)
+		if c.Inspections != 2 {
+			t.Errorf("panicked %v: %d inspections, want one at first and one at the end", panicked, c.Inspections)
 		}
 		select {
 		case v := <-s.Verdict():

@@ -233,9 +233,9 @@ func (k pricedKernel) RunQueue(cpu int, q *detect.RunQueue) bool {
 	return k.Kernel.RunQueue(cpu, q)
 }
 
-func (k pricedKernel) Look(out *detect.Kernel) {
+func (k pricedKernel) Inspect(out *detect.Kernel) {
 	defer since(&k.s.look, tsc.Read())
-	k.Kernel.Look(out)
+	k.Kernel.Inspect(out)
 }
 
 func (k pricedKernel) Callers(names []string, rsp uint64) []string {

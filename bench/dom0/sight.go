@@ -33,11 +33,11 @@ func (g *Guest) Sight() (Sight, error) {
 		return s, err
 	}
 	start := now()
-	g.kern.Look(&s.Kernel)
+	g.kern.Inspect(&s.Kernel)
 	s.FirstLookNS = now() - start
 	start = now()
 	for range looks {
-		g.kern.Look(&s.Kernel)
+		g.kern.Inspect(&s.Kernel)
 	}
 	s.LookNS = (now() - start) / looks
 	start = now()

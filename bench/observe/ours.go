@@ -115,7 +115,7 @@ func (m *Monitor) Detach(context.Context) (trial.Counts, error) {
 	return trial.Counts{
 		Events: results.Events{
 			Delivered: c.Accesses + c.Breakpoints + c.CR3, Steps: c.Steps, RingFull: c.RingFull,
-			Signals: c.Signals, Switches: c.Switches, Samples: c.Samples, Looks: c.Looks, Strange: c.Strange,
+			Signals: c.Signals, Switches: c.Switches, Samples: c.Samples, Looks: c.Inspections, Strange: c.Strange,
 		},
 		Accesses:  c.Accesses,
 		BackedOut: c.BackedOut, BackOutNS: c.BackOutNS,

@@ -236,7 +236,7 @@ func TestOpenEarlyBoot(t *testing.T) {
 	}
 }
 
-func TestLook(t *testing.T) {
+func TestInspect(t *testing.T) {
 	g := newFakeGuest(slid)
 	g.u32(g.put(6, "__state"), taskUninterruptible|taskNoLoad) // idle, not waiting
 	g.write(phys(g.put(3, "in_iowait")), []byte{1 << 3})
@@ -248,23 +248,23 @@ func TestLook(t *testing.T) {
 	k := mustOpen(t, g)
 	got := detect.Kernel{Unreadable: []string{"left over"}, Panicking: 3}
 	for range 2 { // the second look finds what the first one left
-		k.Look(&got)
+		k.Inspect(&got)
 		got.Unreadable = append([]string(nil), got.Unreadable...)
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("%+v\nwant %+v", got, want)
 		}
 	}
 	g.u32(fakeSymbols["system_state"], 2)
-	if k.Look(&got); got.Phase != detect.PhaseBooting {
+	if k.Inspect(&got); got.Phase != detect.PhaseBooting {
 		t.Errorf("phase %q of a kernel that frees its boot code", got.Phase)
 	}
 	g.u32(fakeSymbols["panic_cpu"], 1)
-	if k.Look(&got); got.Panicking != 1 {
+	if k.Inspect(&got); got.Panicking != 1 {
 		t.Errorf("panicking %d, want 1", got.Panicking)
 	}
 }
 
-func TestLookOwner(t *testing.T) {
+func TestInspectOwner(t *testing.T) {
 	lock := fakeSymbols["big_lock"]
 	sp := func(g *fakeGuest) uint64 { return g.stackAt(3) + stackSize - 0x200 }
 	for _, tt := range []struct {
@@ -312,16 +312,16 @@ func TestLookOwner(t *testing.T) {
 		g := newFakeGuest(slid)
 		tt.change(g)
 		var k detect.Kernel
-		mustOpen(t, g).Look(&k)
+		mustOpen(t, g).Inspect(&k)
 		if len(k.Waiting) != 1 || k.Waiting[0].Lock != tt.lock || k.Waiting[0].Owner != tt.owner {
 			t.Errorf("%s: %+v, want lock %q, owner %q", tt.name, k.Waiting, tt.lock, tt.owner)
 		}
 	}
 }
 
-// TestLookHostile: what cannot be is called unreadable, the rest is still there,
+// TestInspectHostile: what cannot be is called unreadable, the rest is still there,
 // and the work stays bounded.
-func TestLookHostile(t *testing.T) {
+func TestInspectHostile(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		change func(g *fakeGuest)
@@ -354,7 +354,7 @@ func TestLookHostile(t *testing.T) {
 		tt.change(g)
 		g.reads = 0
 		var got detect.Kernel
-		k.Look(&got)
+		k.Inspect(&got)
 		if all := strings.Join(got.Unreadable, "\n"); !strings.Contains(all, tt.says) {
 			t.Errorf("%s: unreadable %q, want %q", tt.name, got.Unreadable, tt.says)
 		}
@@ -370,14 +370,14 @@ func TestLookHostile(t *testing.T) {
 	}
 }
 
-// TestLookEndless: a task list that goes on through all memory ends at the limit.
-func TestLookEndless(t *testing.T) {
+// TestInspectEndless: a task list that goes on through all memory ends at the limit.
+func TestInspectEndless(t *testing.T) {
 	g := newFakeGuest(0)
 	k := mustOpen(t, g)
 	endless := &endlessGuest{fakeGuest: g}
 	k.reader.space = &Space{mem: endless, root: k.space.root, levels: 4}
 	var got detect.Kernel
-	k.Look(&got)
+	k.Inspect(&got)
 	if got.Walked > maxThreads || len(got.Waiting) > detect.MaxWaiting || endless.reads > 40*maxThreads {
 		t.Errorf("%d threads, %d waiting, %d reads", got.Walked, len(got.Waiting), endless.reads)
 	}
@@ -386,14 +386,14 @@ func TestLookEndless(t *testing.T) {
 	}
 }
 
-// TestLookAgain: what a look keeps for the next one never outlives its truth.
-func TestLookAgain(t *testing.T) {
+// TestInspectAgain: what a look keeps for the next one never outlives its truth.
+func TestInspectAgain(t *testing.T) {
 	g := newFakeGuest(slid)
 	k := mustOpen(t, g)
 	lock, sp := fakeSymbols["big_lock"], g.stackAt(3)+stackSize-0x200
 	look := func() detect.Kernel {
 		var out detect.Kernel
-		k.Look(&out)
+		k.Inspect(&out)
 		return out
 	}
 	check := func(what string, want detect.Waiting) {
@@ -446,9 +446,9 @@ func TestLookAgain(t *testing.T) {
 	}
 }
 
-// TestLookReuse: the task list is walked again when something says that it has
+// TestInspectReuse: the task list is walked again when something says that it has
 // changed, when nothing can say so, and after maxReuse looks.
-func TestLookReuse(t *testing.T) {
+func TestInspectReuse(t *testing.T) {
 	uninterruptible := func(g *fakeGuest, cpu int, n uint32) {
 		g.u32(percpu(cpu)+fakeSymbols["runqueues"]+uint64(fakeFields["rq.nr_uninterruptible"].Offset), n)
 	}
@@ -474,11 +474,11 @@ func TestLookReuse(t *testing.T) {
 			k = mustOpen(t, g, tt.without)
 		}
 		var first, second detect.Kernel
-		k.Look(&first)
+		k.Inspect(&first)
 		tt.change(g)
-		before := k.looks
-		k.Look(&second)
-		if walked := k.looks != before; walked != tt.walks {
+		before := k.walks
+		k.Inspect(&second)
+		if walked := k.walks != before; walked != tt.walks {
 			t.Errorf("%s: walked %v, want %v", tt.name, walked, tt.walks)
 		}
 		if !tt.walks && !reflect.DeepEqual(first, second) {
@@ -492,34 +492,34 @@ func TestLookReuse(t *testing.T) {
 	k := mustOpen(t, g)
 	var out detect.Kernel
 	for i := range 3 {
-		if k.Look(&out); k.looks != uint64(i+1) || len(out.Waiting) != 1 {
-			t.Errorf("a thread waits, look %d: %d walks, %+v", i, k.looks, out)
+		if k.Inspect(&out); k.walks != uint64(i+1) || len(out.Waiting) != 1 {
+			t.Errorf("a thread waits, look %d: %d walks, %+v", i, k.walks, out)
 		}
 	}
 	g.u32(g.put(3, "__state"), taskRunning)
 	for range 3 * maxReuse {
-		k.Look(&out)
+		k.Inspect(&out)
 	}
-	if k.looks != 3+3 {
-		t.Errorf("%d walks for %d looks, want 3", k.looks-3, 3*maxReuse)
+	if k.walks != 3+3 {
+		t.Errorf("%d walks for %d looks, want 3", k.walks-3, 3*maxReuse)
 	}
 	g.gone[phys(g.put(5, "pid"))>>12] = true
 	for range 2 * maxReuse {
-		k.Look(&out)
+		k.Inspect(&out)
 	}
-	if len(out.Unreadable) == 0 || k.looks < 6+maxReuse {
-		t.Errorf("a list that cannot be walked: %d walks in %d looks, %v", k.looks-6, 2*maxReuse, out.Unreadable)
+	if len(out.Unreadable) == 0 || k.walks < 6+maxReuse {
+		t.Errorf("a list that cannot be walked: %d walks in %d looks, %v", k.walks-6, 2*maxReuse, out.Unreadable)
 	}
 }
 
-// TestLookForgets: what is kept of threads and names stays bounded.
-func TestLookForgets(t *testing.T) {
+// TestInspectForgets: what is kept of threads and names stays bounded.
+func TestInspectForgets(t *testing.T) {
 	g := newFakeGuest(slid)
 	k := mustOpen(t, g)
 	var out detect.Kernel
 	for i := range 2 * maxNames {
 		g.write(phys(g.put(6, "comm")), fmt.Appendf(nil, "name%d\x00", i))
-		k.Look(&out)
+		k.Inspect(&out)
 		if out.Walked != 7 || len(out.Waiting) != 1 || out.Waiting[0].Owner != "holder (4)" {
 			t.Fatalf("look %d: %+v", i, out)
 		}
@@ -550,7 +550,7 @@ func TestDirectMap(t *testing.T) {
 	if k.direct != direct || k.directLen != fakeRAM {
 		t.Errorf("%#x bytes from %#x on, want %#x from %#x on", k.directLen, k.direct, fakeRAM, uint64(direct))
 	}
-	k.Look(&want)
+	k.Inspect(&want)
 	for name, change := range map[string]func(g *fakeGuest){
 		"moved":            func(g *fakeGuest) { g.u64(fakeSymbols["page_offset_base"], direct+1<<30) },
 		"not aligned":      func(g *fakeGuest) { g.u64(fakeSymbols["page_offset_base"], direct+1<<21) },
@@ -575,7 +575,7 @@ func TestDirectMap(t *testing.T) {
 			t.Errorf("%s: believed, %#x bytes from %#x on", name, k.directLen, k.direct)
 		}
 		var got detect.Kernel
-		if k.Look(&got); !reflect.DeepEqual(got, want) {
+		if k.Inspect(&got); !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %+v\nwant %+v", name, got, want)
 		}
 	}
@@ -594,14 +594,14 @@ func (g *endlessGuest) ReadPhysical(gpa uint64, b []byte) error {
 	return nil
 }
 
-// TestLookMissing: of a kernel without something the rest is read.
-func TestLookMissing(t *testing.T) {
+// TestInspectMissing: of a kernel without something the rest is read.
+func TestInspectMissing(t *testing.T) {
 	g := newFakeGuest(slid)
 	for _, without := range []string{"nr_threads", "total_forks", "panic_cpu", "system_state", "SYSTEM_RUNNING", "tk_core", "_totalram_pages", "vm_zone_stat", "vm_node_stat", "vm_event_states",
 		"init_task", "task_struct.__state", "NR_FREE_PAGES", "OOM_KILL", "timekeeper.tkr_mono.base", "seqcount_raw_spinlock_t"} {
 		k := mustOpen(t, g, without)
 		var got detect.Kernel
-		k.Look(&got)
+		k.Inspect(&got)
 		if len(got.Unreadable) == 0 {
 			t.Errorf("without %s nothing is unreadable", without)
 		}
@@ -611,7 +611,7 @@ func TestLookMissing(t *testing.T) {
 	}
 	for _, without := range []string{"mutex_waiter.task", "mutex.owner", "task_struct.in_iowait", "rw_semaphore.wait_list"} {
 		var got detect.Kernel
-		mustOpen(t, g, without).Look(&got)
+		mustOpen(t, g, without).Inspect(&got)
 		if len(got.Unreadable) != 0 || len(got.Waiting) != 1 {
 			t.Errorf("without %s: %+v", without, got)
 		}
@@ -717,7 +717,7 @@ func FuzzKernel(f *testing.F) {
 		for range 2 {
 			g.reads = 0
 			var out detect.Kernel
-			k.Look(&out)
+			k.Inspect(&out)
 			if out.Walked > maxThreads || len(out.Waiting) > detect.MaxWaiting || len(out.Unreadable) > maxUnreadable || out.LargestCount > out.Walked {
 				t.Fatalf("out of bounds: %+v", out)
 			}
@@ -785,15 +785,15 @@ func newCrowd(t interface {
 	return k
 }
 
-// TestLookAllocates: a look that meets nothing new allocates nothing.
-func TestLookAllocates(t *testing.T) {
+// TestInspectAllocates: a look that meets nothing new allocates nothing.
+func TestInspectAllocates(t *testing.T) {
 	k := newCrowd(t, 62)
 	var out detect.Kernel
-	k.Look(&out)
+	k.Inspect(&out)
 	if out.Walked != 62 || len(out.Unreadable) != 0 || out.WaitingTotal != 0 || out.LargestCount != 3 {
 		t.Fatalf("%+v", out)
 	}
-	if n := testing.AllocsPerRun(20, func() { k.Look(&out) }); n != 0 {
+	if n := testing.AllocsPerRun(20, func() { k.Inspect(&out) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
@@ -807,12 +807,12 @@ func BenchmarkRunQueue(b *testing.B) {
 	}
 }
 
-func BenchmarkLook(b *testing.B) {
+func BenchmarkInspect(b *testing.B) {
 	k := newCrowd(b, 62)
 	var out detect.Kernel
 	b.ReportAllocs()
 	for b.Loop() {
-		k.Look(&out)
+		k.Inspect(&out)
 	}
 	b.ReportMetric(float64(out.Walked), "threads")
 }

@@ -6,18 +6,19 @@ import (
 	"slices"
 )
 
-// Layout is what must be known of a kernel to read it: where its symbols were
-// linked, and how its structures lie. guests/kernel has one from the kernel's
-// own image.
+// Layout is what a Kernel needs to know of a kernel to read it: the addresses of its
+// symbols and the places of its structures' fields. guests/kernel makes one from the
+// kernel's own image.
 type Layout interface {
-	// Banner is the kernel's linux_banner.
+	// Banner returns the kernel's linux_banner.
 	Banner() string
-	// Lookup returns the address a symbol was linked at. That of a per-CPU
-	// variable is the one before a CPU's offset is added.
+	// Lookup returns the address at which a symbol was linked; of a per-CPU variable,
+	// the address to which a CPU's offset is added.
 	Lookup(name string) (addr uint64, perCPU, ok bool)
-	// Function returns the function that holds an address as linked.
+	// Function returns the function that holds a linked address.
 	Function(addr uint64) (name string, offset uint64, ok bool)
-	// Data returns the variable, not a per-CPU one, that holds an address as linked.
+	// Data returns the variable that holds a linked address. It knows no per-CPU
+	// variables.
 	Data(addr uint64) (name string, offset uint64, ok bool)
 	// Field returns the place of a field in a structure.
 	Field(typ, path string) (Field, bool)
@@ -30,41 +31,44 @@ type Layout interface {
 // Field is the place of a structure's field.
 type Field struct {
 	Offset, Size uint32 // bytes
-	// BitSize is the width of a bit field, 0 for any other field. It is the bits
-	// from BitOffset (0 to 7) on of the Size bytes at Offset.
+	// BitSize is the width of a bit field in bits, 0 for any other field. The bit field
+	// begins at bit BitOffset (0 to 7) of the Size bytes at Offset.
 	BitOffset, BitSize uint32
 }
 
-// events are the constants of vm_event_item whose counters make up a field of
-// detect.Memory, or detect.Kernel.IOSectors. A kernel has some of each.
+// events are the constants of vm_event_item whose counters are summed for a field of
+// detect.Memory, or for detect.Kernel.IOSectors. Each kernel has some of each list.
 var events = struct{ scanned, stolen, major, stalls, oom, io []string }{
 	scanned: []string{"PGSCAN_KSWAPD", "PGSCAN_DIRECT", "PGSCAN_KHUGEPAGED", "PGSCAN_PROACTIVE"},
 	stolen:  []string{"PGSTEAL_KSWAPD", "PGSTEAL_DIRECT", "PGSTEAL_KHUGEPAGED", "PGSTEAL_PROACTIVE"},
 	major:   []string{"PGMAJFAULT"},
-	stalls:  []string{"ALLOCSTALL_DMA", "ALLOCSTALL_DMA32", "ALLOCSTALL_NORMAL", "ALLOCSTALL_MOVABLE", "ALLOCSTALL_DEVICE"},
-	oom:     []string{"OOM_KILL"},
-	io:      []string{"PGPGIN", "PGPGOUT"},
+	stalls: []string{"ALLOCSTALL_DMA", "ALLOCSTALL_DMA32", "ALLOCSTALL_NORMAL", "ALLOCSTALL_MOVABLE",
+		"ALLOCSTALL_DEVICE"},
+	oom: []string{"OOM_KILL"},
+	io:  []string{"PGPGIN", "PGPGOUT"},
 }
 
-// refaults are those of node_stat_item; before 5.9 there was one for both.
+// refaults are the constants of node_stat_item for refaults. Before Linux 5.9 there
+// was one for both.
 var refaults = []string{"WORKINGSET_REFAULT_ANON", "WORKINGSET_REFAULT_FILE", "WORKINGSET_REFAULT"}
 
 // interrupts are the fields of irq_cpustat_t whose sum is
 // detect.RunQueue.Interrupts: counters of vectors that a CPU takes only with
-// interrupts on. Not among them are the non-maskable interrupts (__nmi_count),
-// those of performance counters, which come as such (apic_perf_irqs), and
-// icr_read_retry_count, which counts no interrupts at all. Some interrupts count
-// twice, for how they came and for what they asked. Which of the fields there
-// are depends on the kernel's configuration (arch/x86/include/asm/hardirq.h).
+// interrupts on (arch/x86/include/asm/hardirq.h). Three counters are left out:
+// __nmi_count, because it counts non-maskable interrupts; apic_perf_irqs, because
+// performance counters interrupt as such; and icr_read_retry_count, because it counts
+// no interrupts. Some interrupts count twice: by vector and by purpose. The kernel's
+// configuration decides which of the fields exist.
 var interrupts = []string{
-	"apic_timer_irqs", "irq_spurious_count", "kvm_posted_intr_ipis", "kvm_posted_intr_wakeup_ipis", "kvm_posted_intr_nested_ipis",
+	"apic_timer_irqs", "irq_spurious_count",
+	"kvm_posted_intr_ipis", "kvm_posted_intr_wakeup_ipis", "kvm_posted_intr_nested_ipis",
 	"x86_platform_ipis", "apic_irq_work_irqs", "irq_resched_count", "irq_call_count", "irq_tlb_count", "irq_thermal_count",
 	"irq_threshold_count", "irq_deferred_error_count", "irq_hv_callback_count", "irq_hv_reenlightenment_count",
 	"hyperv_stimer0_count", "posted_msi_notification_count",
 }
 
-// Fields names what a Kernel asks a Layout for: fields as type.path, types, and
-// constants as "enum NAME". What not every kernel has ends in "?".
+// Fields returns the names that a Kernel looks up in a Layout: fields as type.path,
+// types, and constants as "enum NAME". A name that some kernels lack ends in "?".
 func Fields() []string {
 	f := []string{
 		"task_struct.pid", "task_struct.comm", "task_struct.tasks", "task_struct.signal", "task_struct.thread_node",
@@ -80,7 +84,8 @@ func Fields() []string {
 		"tk_data.timekeeper?", "seqcount_raw_spinlock_t?", "cpuinfo_x86.x86_capability?",
 		"enum NR_FREE_PAGES?", "enum SYSTEM_SCHEDULING?", "enum SYSTEM_RUNNING?",
 	}
-	for _, list := range [][]string{events.scanned, events.stolen, events.major, events.stalls, events.oom, events.io, refaults} {
+	for _, list := range [][]string{events.scanned, events.stolen, events.major, events.stalls, events.oom, events.io,
+		refaults} {
 		for _, c := range list {
 			f = append(f, "enum "+c+"?")
 		}
@@ -91,18 +96,20 @@ func Fields() []string {
 	return f
 }
 
-// place is where something may be: the zero value is nowhere.
+// place is an offset that a kernel may lack: then ok is false.
 type place struct {
 	off uint64
 	ok  bool
 }
 
-// offsets are the places of the fields, looked up once.
+// offsets are the offsets of the fields in bytes, looked up once.
 type offsets struct {
-	// What is read at once: of a task by the walk (tasks, signal, node, pid and comm)
-	// and for a run queue (pid and comm), of a run queue in two parts, and of the
-	// timers.
-	walk, who, counts, current, timer span
+	// Pieces that are read at once.
+	walk    span // of a task, by a walk: tasks, signal, node, pid and comm
+	who     span // of a task, for a run queue: pid and comm
+	counts  span // of a run queue: switches and running
+	current span // of a run queue: clock and curr
+	timer   span // of the timers: expires and highRes
 
 	pid, comm, tasks, signal, node, stack, sp, nvcsw, nivcsw, head uint64
 	switches, running, clock, curr                                 uint64
@@ -120,12 +127,12 @@ type offsets struct {
 	locks                      []lockKind
 }
 
-// lockKind is a kind of sleeping lock.
+// lockKind is a kind of lock whose waiters sleep.
 type lockKind struct {
 	name               string
 	list, owner        place  // in the lock
-	waitList, waitTask uint64 // in what a waiter has on its stack
-	readers            bool   // bit 0 of owner: readers, of which it names the last
+	waitList, waitTask uint64 // in the queue element on a waiter's stack
+	readers            bool   // if bit 0 of owner is set, readers hold it and owner is the last of them
 }
 
 // maxIRQs bounds the size of irq_cpustat_t, which has some twenty counters.
@@ -134,7 +141,7 @@ const maxIRQs = 256
 // span is a piece of a structure that is read at once.
 type span struct{ off, len uint64 }
 
-// cover is the span of fields, given as offsets and sizes in turn.
+// cover returns the span that covers fields, given as offset and size in turn.
 func cover(fields ...uint64) span {
 	lo, hi := fields[0], fields[0]+fields[1]
 	for i := 2; i < len(fields); i += 2 {
@@ -143,12 +150,13 @@ func cover(fields ...uint64) span {
 	return span{lo, hi - lo}
 }
 
-// maxSpan bounds what of a structure is read at once; most fields that are lie
-// within 1 KiB.
+// maxSpan bounds, in bytes, the piece of a structure that is read at once. Most such
+// pieces are shorter than 1 KiB.
 const maxSpan = 4 << 10
 
 var errLayout = errors.New("the kernel's layout has not all that is needed to read it")
 
+// lookUpFields fills k.off from the layout.
 func (k *Kernel) lookUpFields() error {
 	var missing []error
 	need := func(typ, path string) uint64 {
@@ -165,21 +173,24 @@ func (k *Kernel) lookUpFields() error {
 	o := &k.off
 	*o = offsets{
 		pid: need("task_struct", "pid"), comm: need("task_struct", "comm"), tasks: need("task_struct", "tasks"),
-		signal: need("task_struct", "signal"), node: need("task_struct", "thread_node"), stack: need("task_struct", "stack"),
-		sp: need("task_struct", "thread.sp"), nvcsw: need("task_struct", "nvcsw"), nivcsw: need("task_struct", "nivcsw"),
+		signal: need("task_struct", "signal"), node: need("task_struct", "thread_node"),
+		stack: need("task_struct", "stack"), sp: need("task_struct", "thread.sp"),
+		nvcsw: need("task_struct", "nvcsw"), nivcsw: need("task_struct", "nivcsw"),
 		head:     need("signal_struct", "thread_head"),
-		switches: need("rq", "nr_switches"), running: need("rq", "nr_running"), clock: need("rq", "clock"), curr: need("rq", "curr"),
+		switches: need("rq", "nr_switches"), running: need("rq", "nr_running"),
+		clock: need("rq", "clock"), curr: need("rq", "curr"),
 		state: may("task_struct", "__state"), flags: may("task_struct", "thread_info.flags"),
 		expires: may("hrtimer_cpu_base", "expires_next"),
-		base:    may("timekeeper", "tkr_mono.base"), xtime: may("timekeeper", "tkr_mono.xtime_nsec"), shift: may("timekeeper", "tkr_mono.shift"),
+		base:    may("timekeeper", "tkr_mono.base"), xtime: may("timekeeper", "tkr_mono.xtime_nsec"),
+		shift:  may("timekeeper", "tkr_mono.shift"),
 		keeper: may("tk_data", "timekeeper"), uninterruptible: may("rq", "nr_uninterruptible"),
 	}
 	if !o.state.ok { // before 5.14
 		o.state = may("task_struct", "state")
 	}
 	if !o.keeper.ok {
-		// The structure without a name that tk_core was before 6.13: a sequence count,
-		// then the timekeeper, which needs an address that 8 divides.
+		// Before 6.13 tk_core was a structure without a name: a sequence count, then the
+		// timekeeper, which is aligned to 8 bytes.
 		if n, ok := k.layout.SizeOf("seqcount_raw_spinlock_t"); ok && n <= 256 {
 			o.keeper = place{uint64(n+7) &^ 7, true}
 		}
@@ -190,7 +201,11 @@ func (k *Kernel) lookUpFields() error {
 	for _, l := range []struct {
 		kind, typ, waiter string
 		readers           bool
-	}{{"mutex", "mutex", "mutex_waiter", false}, {"rw_semaphore", "rw_semaphore", "rwsem_waiter", true}, {"semaphore", "semaphore", "semaphore_waiter", false}} {
+	}{
+		{"mutex", "mutex", "mutex_waiter", false},
+		{"rw_semaphore", "rw_semaphore", "rwsem_waiter", true},
+		{"semaphore", "semaphore", "semaphore_waiter", false},
+	} {
 		list, task := may(l.waiter, "list"), may(l.waiter, "task")
 		lock := lockKind{l.kind, may(l.typ, "wait_list"), may(l.typ, "owner"), list.off, task.off, l.readers}
 		if lock.list.ok && list.ok && task.ok && list.off < 256 && task.off < 256 {
@@ -200,8 +215,9 @@ func (k *Kernel) lookUpFields() error {
 	if err := errors.Join(missing...); err != nil {
 		return errors.Join(errLayout, err)
 	}
-	// Both are needed, as one means nothing without the other.
-	if f, ok := k.layout.Field("hrtimer_cpu_base", "hres_active"); ok && f.BitSize == 1 && f.BitOffset < 8 && o.expires.ok {
+	// The timer's time means something only if the mode is known.
+	f, ok := k.layout.Field("hrtimer_cpu_base", "hres_active")
+	if ok && f.BitSize == 1 && f.BitOffset < 8 && o.expires.ok {
 		o.highRes, o.highResBit = place{uint64(f.Offset), true}, 1<<f.BitOffset
 	}
 	for _, c := range interrupts {

@@ -11,8 +11,8 @@ import (
 )
 
 // Kernel is the kernel of a running guest. It implements monitor.Kernel and
-// monitor.Symbols. RunQueue, Look, Callers and CounterPlace are for one
-// goroutine, the other methods for any number.
+// monitor.Symbols. One goroutine may call RunQueue, Inspect, Callers and
+// CounterPlace; any number may call the other methods.
 type Kernel struct {
 	mem         Memory
 	layout      Layout
@@ -24,16 +24,16 @@ type Kernel struct {
 	cpus           []cpu
 	textLo, textHi uint64 // _stext and _etext, slid
 	reader
-	walked
-	lookSymbols
+	taskList
+	counterSymbols
 }
 
-// cpu is where a CPU's own variables lie, 0 for those the kernel does not have.
+// cpu holds the addresses of a CPU's own variables, 0 for those that the kernel does
+// not have.
 type cpu struct {
 	rq, preempt, timers, irqs, events uint64
 
-	// The name of the task that was seen last, as it stands in its structure and as
-	// a string.
+	// The name of the task that ran last, as it stands in memory and as a string.
 	comm [16]byte
 	name string
 }
@@ -43,31 +43,36 @@ type cpu struct {
 const kernelHalf = 0xff00000000000000
 
 const (
-	// alignment is that of a kernel in its virtual address space: KASLR moves it by
-	// multiples of CONFIG_PHYSICAL_ALIGN, which is at least 2 MiB on x86-64.
+	// alignment is the least alignment of a slide: KASLR moves the kernel by multiples
+	// of CONFIG_PHYSICAL_ALIGN, which is at least 2 MiB on x86-64.
 	alignment = 2 << 20
-	// maxSlide bounds the slide: KERNEL_IMAGE_SIZE in arch/x86/include/asm/page_64_types.h.
+	// maxSlide bounds the slide in bytes: KERNEL_IMAGE_SIZE in
+	// arch/x86/include/asm/page_64_types.h.
 	maxSlide = 1 << 30
-	// maxCPUs bounds what is taken for a CPU's number.
+	// maxCPUs bounds the number of CPUs.
 	maxCPUs = 512
 )
 
-// ErrBooting says that the guest's kernel has been found, and has not come far
-// enough to be read: its CPUs have no areas of their own yet, or do not schedule.
+// ErrBooting says that the guest's kernel was found and cannot be read yet: its CPUs
+// have no areas of their own, or do not schedule.
 var ErrBooting = errors.New("the kernel is in its early boot and cannot be read yet")
 
-// Open finds the kernel in the guest's memory. It needs the registers of at
-// least one vCPU; of the command line it knows nothing. There is one element in
-// regs for each vCPU, in the order of their numbers.
+// Open finds the kernel in the guest's memory. regs are the registers of the vCPUs,
+// in the order of their numbers; those of one vCPU suffice. Open does not need the
+// kernel's command line.
 //
-// The slide of KASLR is the distance of the entry of system calls (LSTAR) from
-// where it was linked. The interrupt table, which the kernel maps for user space
-// too, is the second witness: if both speak they must agree. What is found
-// counts only when linux_banner stands where it must be then.
+// The slide of KASLR is the distance between the entry of system calls (LSTAR) and
+// its linked address. The interrupt table, which the kernel maps for user space too,
+// gives the slide a second time: if both are known they must agree. The slide counts
+// only if linux_banner then stands where it must.
 //
-// With page-table isolation the CR3 of a vCPU in user space is the root without
-// the kernel, one page above the one with it. From the one with it the kernel's
-// own root is found, which no process takes along when it ends.
+// With page-table isolation the CR3 of a vCPU in user space is a root without the
+// kernel. The root with the kernel is one page below. Through it Open finds the
+// kernel's own root, which stays when the process ends.
+//
+// The error is ErrBooting if the kernel is not ready yet. Other errors say that no
+// vCPU leads to the kernel, that the symbols belong to another kernel, or that the
+// layout lacks something.
 func Open(mem Memory, layout Layout, regs ...driver.Registers) (*Kernel, error) {
 	if len(regs) == 0 || len(regs) > maxCPUs {
 		return nil, fmt.Errorf("open the guest's kernel: registers of %d vCPUs, want 1 to %d", len(regs), maxCPUs)
@@ -109,7 +114,7 @@ func (k *Kernel) earlyBoot() bool {
 	return int64(binary.LittleEndian.Uint32(b[:])) < from
 }
 
-// find finds slide and page tables from the registers of one vCPU.
+// find finds the slide and the page tables from the registers of one vCPU.
 func (k *Kernel) find(r *driver.Registers) error {
 	if r.CR3&addrMask == 0 {
 		return errors.New("it has no page tables yet")
@@ -135,7 +140,7 @@ func (k *Kernel) find(r *driver.Registers) error {
 			continue
 		}
 		k.space, k.slide = s, slide
-		// The kernel's root is better, where there is one: a process' own goes with it.
+		// The kernel's own root is better, if there is one: that of a process ends with it.
 		for _, name := range []string{"init_top_pgt", "swapper_pg_dir", "init_level4_pgt"} {
 			addr, _, ok := k.layout.Lookup(name)
 			if !ok {
@@ -158,7 +163,7 @@ func (k *Kernel) find(r *driver.Registers) error {
 // pageFault is the vector of the page fault in the interrupt table.
 const pageFault = 14
 
-// findSlide asks LSTAR and the interrupt table.
+// findSlide returns the slide by LSTAR and the interrupt table.
 func (k *Kernel) findSlide(s *Space, r *driver.Registers) (uint64, error) {
 	var errs []error
 	check := func(witness string, va uint64, names ...string) (uint64, bool) {
@@ -171,10 +176,12 @@ func (k *Kernel) findSlide(s *Space, r *driver.Registers) (uint64, error) {
 			if slide%alignment == 0 && slide < maxSlide {
 				return slide, true
 			}
-			errs = append(errs, fmt.Errorf("%s is %#x, %#x from %s: no distance that KASLR moves a kernel", witness, va, slide, name))
+			errs = append(errs, fmt.Errorf("%s is %#x, %#x from %s: no distance that KASLR moves a kernel",
+				witness, va, slide, name))
 			return 0, false
 		}
-		errs = append(errs, fmt.Errorf("the symbols have none of %s, which tell what to make of the %s", strings.Join(names, ", "), witness))
+		errs = append(errs, fmt.Errorf("the symbols have none of %s, which tell what to make of the %s",
+			strings.Join(names, ", "), witness))
 		return 0, false
 	}
 	var slide uint64
@@ -186,7 +193,8 @@ func (k *Kernel) findSlide(s *Space, r *driver.Registers) (uint64, error) {
 		errs = append(errs, err)
 	} else if second, ok := check("page fault's handler", va, "asm_exc_page_fault", "asm_page_fault", "page_fault"); ok {
 		if found && second != slide {
-			return 0, fmt.Errorf("entry of system calls and page fault's handler disagree: the kernel was moved by %#x or by %#x", slide, second)
+			return 0, fmt.Errorf("entry of system calls and page fault's handler disagree: "+
+				"the kernel was moved by %#x or by %#x", slide, second)
 		}
 		slide, found = second, true
 	}
@@ -212,7 +220,7 @@ func gate(s *Space, table uint64, vector uint64) (uint64, error) {
 	return uint64(le.Uint16(b[0:])) | uint64(le.Uint16(b[6:]))<<16 | uint64(le.Uint32(b[8:]))<<32, nil
 }
 
-// prepare finds the CPUs' own variables, which stay where they are.
+// prepare finds the variables of the kernel and of its CPUs. They do not move later.
 func (k *Kernel) prepare(cpus int) error {
 	k.reader.space = k.space
 	k.needResched = 1 << tifNeedResched(k.layout.Banner())
@@ -268,11 +276,11 @@ func (k *Kernel) prepare(cpus int) error {
 // (Documentation/arch/x86/x86_64/mm.rst).
 const maxDirect = 1 << 46
 
-// findDirect finds the direct map of all memory: the address of physical address
-// 0 is in page_offset_base, which does not change after boot, and max_pfn is one
-// more than the last frame. That the kernel's page tables agree about the place
-// of their own root is the proof. Memory that is added to the guest later lies
-// outside and is found in the page tables, as all is without a direct map.
+// findDirect finds the direct map of all memory. page_offset_base holds the virtual
+// address of physical address 0 and does not change after boot; max_pfn is one more
+// than the last frame. The map counts only if the kernel's page tables give the same
+// place for their own root. Memory that is added to the guest later lies outside the
+// map; its addresses are translated by the page tables, as all are without a map.
 func (k *Kernel) findDirect() {
 	read := func(name string) uint64 {
 		va, err := k.Symbol(name)
@@ -286,7 +294,7 @@ func (k *Kernel) findDirect() {
 		return v
 	}
 	base, frames := read("page_offset_base"), read("max_pfn")
-	// KASLR moves it by what an entry of level 3 maps.
+	// KASLR moves it by multiples of 1 GiB, which one entry of level 3 maps.
 	if base < kernelHalf || base%(1<<30) != 0 || frames > maxDirect>>12 || k.space.root >= frames<<12 {
 		return
 	}
@@ -295,8 +303,8 @@ func (k *Kernel) findDirect() {
 	}
 }
 
-// tifNeedResched is the bit of TIF_NEED_RESCHED in thread_info.flags: 3 in
-// arch/x86/include/asm/thread_info.h, 4 since x86 takes the numbers of
+// tifNeedResched returns the bit of TIF_NEED_RESCHED in thread_info.flags: 3
+// (arch/x86/include/asm/thread_info.h), and 4 since x86 uses the numbers of
 // include/asm-generic/thread_info_tif.h (6.18).
 func tifNeedResched(banner string) int {
 	f := strings.Fields(banner)
@@ -316,11 +324,11 @@ func tifNeedResched(banner string) int {
 	return 3
 }
 
-// Slide is how far KASLR moved the kernel, in bytes.
+// Slide returns how far KASLR moved the kernel, in bytes.
 func (k *Kernel) Slide() uint64 { return k.slide }
 
-// Symbol returns the virtual address of a symbol in the running kernel. Per-CPU
-// variables have none.
+// Symbol returns the virtual address of a symbol in the running kernel. It returns
+// an error for a per-CPU variable, which has one for each CPU.
 func (k *Kernel) Symbol(name string) (uint64, error) {
 	addr, perCPU, ok := k.layout.Lookup(name)
 	if !ok {

@@ -5,21 +5,21 @@ import (
 	"fmt"
 )
 
-// reader reads kernel memory without allocating. Addresses of the direct map it
-// translates by subtraction, and of the others it remembers translations by large
-// pages. Those are dropped with every Look, as vmalloc has large pages too.
+// reader reads kernel memory without allocating. It translates addresses of the
+// direct map by subtraction. Of other addresses it remembers translations by large
+// pages. Inspect drops them each time, because vmalloc has large pages too.
 type reader struct {
 	space   *Space
 	scratch [8]byte
 	buf     [16]byte
-	span    [maxSpan]byte // what was read last of a structure
+	span    [maxSpan]byte // the piece of a structure that was read last
 	large   [256]largePage
-	// The direct map: directLen bytes from direct on are all physical memory, from
-	// address 0 on; none if it could not be found.
+	// The direct map: directLen bytes from direct on show all physical memory from
+	// address 0 on. directLen is 0 if the map was not found.
 	direct, directLen uint64
 
-	// Task names met, so that they are made once: groups has the strings, and names
-	// where in groups they are.
+	// Task names, each made a string once: groups has the strings, and names their
+	// indexes in groups.
 	names  map[string]int32
 	groups []group
 }
@@ -27,20 +27,22 @@ type reader struct {
 // group is the threads of one name.
 type group struct {
 	comm string
-	look uint64 // the look that met it last
-	size int    // then
+	walk uint64 // number of the last walk that found one
+	size int    // threads in that walk
 }
 
 type largePage struct {
-	tag uint64 // va without the bits in the page, with bit 0 set; 0 is empty
+	tag uint64 // the address of the page, with bit 0 set; 0 is empty
 	gpa uint64
 }
 
-// largeBits is the size in which large pages are remembered: 2 MiB.
+// largeBits is the number of address bits in a remembered page: 2 MiB.
 const largeBits = 21
 
+// forget drops the remembered translations.
 func (r *reader) forget() { clear(r.large[:]) }
 
+// translate returns the guest-physical address of va.
 func (r *reader) translate(va uint64) (uint64, error) {
 	if off := va - r.direct; off < r.directLen {
 		return off, nil
@@ -60,7 +62,8 @@ func (r *reader) translate(va uint64) (uint64, error) {
 	return gpa, nil
 }
 
-// read fills b, which must belong to the heap for not to be moved there.
+// read fills b from va. Pass a slice that is already on the heap: a stack buffer
+// would escape and cost an allocation.
 func (r *reader) read(va uint64, b []byte) error {
 	for {
 		gpa, err := r.translate(va)
@@ -87,10 +90,10 @@ func (r *reader) u32(va uint64) (uint32, error) {
 	return binary.LittleEndian.Uint32(r.buf[:4]), err
 }
 
-// maxNames bounds the task names that are kept from one look to the next.
+// maxNames bounds the task names that are kept from one inspection to the next.
 const maxNames = 4096
 
-// nameOf is the string in b up to its first 0, made once for each name.
+// nameOf returns the string in b up to its first 0. Each name is made once.
 func (r *reader) nameOf(b []byte) string {
 	b = trim(b)
 	if i, ok := r.names[string(b)]; ok {
@@ -102,7 +105,7 @@ func (r *reader) nameOf(b []byte) string {
 	return r.groups[r.addGroup(b)].comm
 }
 
-// groupOf is the place in groups of the name in b.
+// groupOf returns the index in groups of the name in b.
 func (r *reader) groupOf(b []byte) int32 {
 	b = trim(b)
 	if i, ok := r.names[string(b)]; ok {
@@ -111,6 +114,7 @@ func (r *reader) groupOf(b []byte) int32 {
 	return r.addGroup(b)
 }
 
+// addGroup appends a group and returns its index.
 func (r *reader) addGroup(b []byte) int32 {
 	s, i := string(b), int32(len(r.groups))
 	r.names[s] = i
@@ -118,6 +122,7 @@ func (r *reader) addGroup(b []byte) int32 {
 	return i
 }
 
+// trim returns b up to its first 0.
 func trim(b []byte) []byte {
 	for i, c := range b {
 		if c == 0 {

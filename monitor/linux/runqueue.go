@@ -10,16 +10,16 @@ import (
 const (
 	// maxPID bounds pid_t: PID_MAX_LIMIT in include/linux/threads.h.
 	maxPID = 4 << 20
-	// preemptResched is the bit of a CPU's preempt count that is clear when it
-	// shall schedule: PREEMPT_NEED_RESCHED in arch/x86/include/asm/preempt.h.
+	// preemptResched is the bit of a CPU's preempt count that is clear when the CPU
+	// must schedule: PREEMPT_NEED_RESCHED in arch/x86/include/asm/preempt.h.
 	preemptResched = 1 << 31
-	// maxRunning is more than a run queue can hold.
+	// maxRunning bounds rq.nr_running: a run queue holds no more threads than there are.
 	maxRunning = maxPID
 )
 
-// RunQueue fills q with the run queue of a CPU. It is false if what stands there
-// cannot be read or cannot be a run queue. It allocates nothing but the name of
-// a task that was never met before.
+// RunQueue fills q with the run queue of a CPU. It returns false if the run queue
+// cannot be read or its values are impossible. It allocates nothing but the name of a
+// task that was never seen before.
 func (k *Kernel) RunQueue(cpu int, q *detect.RunQueue) bool {
 	*q = detect.RunQueue{}
 	if cpu < 0 || cpu >= len(k.cpus) {
@@ -52,8 +52,8 @@ func (k *Kernel) RunQueue(cpu int, q *detect.RunQueue) bool {
 		c.comm, c.name = [16]byte(comm), k.nameOf(comm)
 	}
 	q.Comm = c.name
-	// A CPU asks another one to schedule by the task's flag and an interrupt, and
-	// only that interrupt's handler clears the bit in the count.
+	// A CPU asks another one to schedule by setting the task's flag and sending an
+	// interrupt. Only that interrupt's handler clears the bit in the count.
 	if o.flags.ok {
 		flags, err := k.u32(curr + o.flags.off)
 		q.NeedResched = err == nil && flags&k.needResched != 0

@@ -24,7 +24,8 @@ type Space struct {
 	levels int
 }
 
-// NewSpace returns the address space whose root is in CR3. la57 is CR4 bit 12.
+// NewSpace returns the address space whose root is in CR3. la57 is CR4 bit 12: page
+// tables have five levels.
 func NewSpace(mem Memory, cr3 uint64, la57 bool) *Space {
 	levels := 4
 	if la57 {
@@ -39,15 +40,15 @@ const (
 	addrMask = (1<<52 - 1) &^ 0xfff // bits 12 to 51 (Intel SDM volume 3, 4.5)
 )
 
-// Translate returns the guest-physical address behind va. The walk takes at
-// most five reads, whatever the tables hold.
+// Translate returns the guest-physical address of va. It reads at most five entries,
+// whatever the tables hold.
 func (s *Space) Translate(va uint64) (uint64, error) {
 	gpa, _, err := s.walk(va, new([8]byte))
 	return gpa, err
 }
 
-// walk is Translate with the caller's scratch space. It also returns how many
-// low bits of va lie in one page: 12, 21 or 30.
+// walk is Translate with the caller's scratch space. It also returns how many low
+// bits of va are the offset in the page: 12, 21 or 30.
 func (s *Space) walk(va uint64, scratch *[8]byte) (gpa uint64, bits int, err error) {
 	table := s.root
 	for level := s.levels; ; level-- {
@@ -83,8 +84,8 @@ func (s *Space) Read(va uint64, b []byte) error {
 	return nil
 }
 
-// CheckBanner proves that the symbols belong to the running kernel: what stands
-// at linux_banner in guest memory must be the banner that the kernel image has.
+// CheckBanner returns an error unless the symbols belong to the running kernel: the
+// text at linux_banner in guest memory must be the banner of the kernel image.
 func CheckBanner(s *Space, bannerVA uint64, want string) error {
 	if len(want) < 16 || len(want) > 512 {
 		return fmt.Errorf("kernel banner %.40q is not usable as proof", want)

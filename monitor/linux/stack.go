@@ -14,22 +14,22 @@ const (
 	stackSize = 16 << 10
 	// maxNamed bounds how many functions of a stack are named.
 	maxNamed = 16
-	// callersSpan is how much of a running vCPU's stack is looked at, in bytes.
+	// callersSpan is how much of a running vCPU's stack is read, in bytes.
 	callersSpan = 2 << 10
-	// maxText bounds how many words of a stack that look like code are looked up.
+	// maxText bounds how many words of a stack that point at code are looked up.
 	maxText = 256
-	// lockSpan is how many words of a stack may hold what a lock leaves there: its
+	// lockSpan is how many words of a stack are searched for a lock: the lock's
 	// functions are the innermost.
 	lockSpan = 256
-	// maxWaiters bounds how many words are taken for part of a queue's element.
+	// maxWaiters bounds how many words are tried as part of a queue element.
 	maxWaiters = 4
 	// maxHops bounds how far the queue of a lock is followed from a waiter.
 	maxHops = 64
 )
 
-// wait is what was found of a thread in uninterruptible sleep. A thread that has
-// not run since, which its counts of switches tell, has the same stack and waits
-// for the same lock.
+// wait is what was read of a thread in uninterruptible sleep. A thread whose count of
+// switches is the same has not run since: it has the same stack and waits for the
+// same lock.
 type wait struct {
 	pid          int32
 	switches, sp uint64
@@ -38,9 +38,9 @@ type wait struct {
 	kind         *lockKind
 }
 
-// waits describes a thread in uninterruptible sleep. What it has when an error
-// comes is right.
-func (k *Kernel) waits(t *task) (detect.Waiting, error) {
+// readWaiting describes a thread in uninterruptible sleep. With an error it returns
+// what it has read before, which is right.
+func (k *Kernel) readWaiting(t *task) (detect.Waiting, error) {
 	addr := t.addr
 	w := detect.Waiting{PID: t.pid, Comm: k.groups[t.group].comm}
 	voluntary, err := k.u64(addr + k.off.nvcsw)
@@ -90,7 +90,7 @@ func (k *Kernel) waits(t *task) (detect.Waiting, error) {
 		return w, err
 	}
 	if seen == nil {
-		// Without room to append to: it is given out again.
+		// Clipped, because the same slice is returned again and a caller may append.
 		w.Stack = slices.Clip(k.named(nil, words, maxNamed))
 		seen = &wait{pid: t.pid, switches: w.Switches, sp: sp, stack: w.Stack}
 		if 8*uint64(len(words)) == size && len(w.Stack) > 0 {
@@ -107,7 +107,7 @@ func (k *Kernel) waits(t *task) (detect.Waiting, error) {
 	return w, nil
 }
 
-// words reads the stack from sp on, n bytes of it or fewer if it ends before.
+// words reads n bytes of the stack from sp on, or fewer if a page cannot be read.
 func (k *Kernel) words(sp uint64, n int) ([]uint64, error) {
 	b := make([]byte, n&^7)
 	got := 0
@@ -128,10 +128,11 @@ func (k *Kernel) words(sp uint64, n int) ([]uint64, error) {
 	return words, nil
 }
 
-// scheduler reports whether a function is one that every sleeper goes through,
-// so that its name says nothing.
+// scheduler reports whether every sleeping thread has this function on its stack, so
+// that its name says nothing.
 func scheduler(name string) bool {
-	for _, p := range []string{"__schedule", "schedule", "io_schedule", "__switch_to", "finish_task_switch", "preempt_schedule", "__cond_resched", "ret_from_fork"} {
+	for _, p := range []string{"__schedule", "schedule", "io_schedule", "__switch_to", "finish_task_switch",
+		"preempt_schedule", "__cond_resched", "ret_from_fork"} {
 		if strings.HasPrefix(name, p) {
 			return true
 		}
@@ -139,8 +140,8 @@ func scheduler(name string) bool {
 	return false
 }
 
-// named appends the functions whose return addresses are among the words, at
-// most most of them. Such an address lies in code behind a call.
+// named appends to names the functions whose return addresses are among the words,
+// at most most of them. A return address is an address in code behind a call.
 func (k *Kernel) named(names []string, words []uint64, most int) []string {
 	tries := maxText
 	for _, v := range words {
@@ -162,8 +163,8 @@ func (k *Kernel) named(names []string, words []uint64, most int) []string {
 }
 
 // afterCall reports whether a call instruction ends at addr: E8 with a target in
-// the kernel's code, or FF /2, whose length its second byte tells (Intel SDM
-// volume 2, chapter 2 and CALL).
+// the kernel's code, or FF /2, whose length follows from its second and third byte
+// (Intel SDM volume 2, chapter 2 and CALL).
 func (k *Kernel) afterCall(addr uint64) bool {
 	b := k.buf[:7]
 	if k.read(addr-7, b) != nil {
@@ -202,8 +203,8 @@ func (k *Kernel) afterCall(addr uint64) bool {
 }
 
 // Callers appends to names the functions whose return addresses stand on the
-// stack at rsp, innermost first. It looks at no more than callersSpan bytes, and
-// not past the end of a stack, which is as large as its alignment.
+// stack at rsp, innermost first. It reads at most callersSpan bytes, and none past
+// the end of the stack, which is aligned to its size.
 func (k *Kernel) Callers(names []string, rsp uint64) []string {
 	rsp = (rsp + 7) &^ 7
 	if rsp < kernelHalf {
@@ -217,13 +218,13 @@ func (k *Kernel) Callers(names []string, rsp uint64) []string {
 	return k.named(names, words, maxNamed)
 }
 
-// lockOf finds the sleeping lock that a thread waits for. A thread in such a
-// queue has an element of it on its stack, which holds the thread's own address;
-// the queue leads to its head, which is in the lock; and the lock's address is on
-// the stack as well. All three together are proof. If the queue is cut short or
-// torn, a lock whose owner was met on the walk will do, if its function is on
-// the stack.
-func (k *Kernel) lockOf(stack []string, self, sp, end uint64, words []uint64) (lock uint64, kind *lockKind, proven bool) {
+// lockOf finds the lock that a thread sleeps for. A thread in the lock's queue has a
+// queue element on its stack, which holds the thread's own address; the queue leads
+// to its head, which is in the lock; and the lock's address is on the stack too. All
+// three together are proof. If the queue is torn, lockOf returns without proof a lock
+// whose owner the walk has found and whose function is on the stack.
+func (k *Kernel) lockOf(stack []string, self, sp, end uint64, words []uint64) (
+	lock uint64, kind *lockKind, proven bool) {
 	words = words[:min(len(words), lockSpan)]
 	for i := range k.off.locks {
 		kind := &k.off.locks[i]
@@ -255,7 +256,7 @@ func (k *Kernel) lockOf(stack []string, self, sp, end uint64, words []uint64) (l
 			if err != nil || owner&^7 == self {
 				continue
 			}
-			if _, met := k.thread(owner &^ 7); met {
+			if _, found := k.thread(owner &^ 7); found {
 				return v, kind, false
 			}
 		}
@@ -263,7 +264,7 @@ func (k *Kernel) lockOf(stack []string, self, sp, end uint64, words []uint64) (l
 	return 0, nil, false
 }
 
-// onStack reports whether a function of the lock's kind is on the stack.
+// onStack reports whether a function of this kind of lock is on the stack.
 func onStack(stack []string, kind string) bool {
 	part := map[string]string{"mutex": "mutex_lock", "rw_semaphore": "rwsem_down", "semaphore": "__down"}[kind]
 	for _, f := range stack {
@@ -274,8 +275,8 @@ func onStack(stack []string, kind string) bool {
 	return false
 }
 
-// headOf follows a queue from an element on the stack to the head, which is the
-// element for which the lock that would hold it is on the stack.
+// headOf follows a queue from an element on the stack to its head. An element is the
+// head if the address of the lock that would hold it is on the stack.
 func (k *Kernel) headOf(node uint64, kind *lockKind, sp, end uint64, words []uint64) (lock uint64, ok bool) {
 	next := node
 	for range maxHops {
@@ -284,7 +285,7 @@ func (k *Kernel) headOf(node uint64, kind *lockKind, sp, end uint64, words []uin
 			return 0, false
 		}
 		if next >= sp && next < end {
-			continue // more of itself
+			continue // another element on the same stack
 		}
 		for _, v := range words {
 			if v == next-kind.list.off && v != 0 {
@@ -295,15 +296,15 @@ func (k *Kernel) headOf(node uint64, kind *lockKind, sp, end uint64, words []uin
 	return 0, false
 }
 
-// describe names the lock and who holds it. The low three bits of the owner are
-// flags (kernel/locking/mutex.c and rwsem.c).
+// describe names the lock and its owner. The low three bits of the owner are flags
+// (kernel/locking/mutex.c and rwsem.c).
 func (k *Kernel) describe(w *detect.Waiting, lock uint64, kind *lockKind) {
 	switch name, off, ok := k.layout.Data(lock - k.slide); {
 	case !ok || lock < kernelHalf:
 		w.Lock = fmt.Sprintf("%s at %#x", kind.name, lock)
 	case off == 0:
 		w.Lock = name
-	default: // part of something larger
+	default: // the lock is part of a larger variable
 		w.Lock = fmt.Sprintf("%s+%#x", name, off)
 	}
 	if !kind.owner.ok {
@@ -313,7 +314,7 @@ func (k *Kernel) describe(w *detect.Waiting, lock uint64, kind *lockKind) {
 	if err != nil || owner&^7 == 0 {
 		return
 	}
-	if t, met := k.thread(owner &^ 7); met {
+	if t, found := k.thread(owner &^ 7); found {
 		w.Owner, w.OwnerRunnable = fmt.Sprintf("%s (%d)", k.groups[t.group].comm, t.pid), t.runs
 	} else {
 		w.Owner = fmt.Sprintf("no thread that exists (%#x)", owner&^7)

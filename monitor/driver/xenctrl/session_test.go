@@ -87,7 +87,7 @@ func (k *kernel) RunQueue(cpu int, q *detect.RunQueue) bool {
 	return true
 }
 
-func (*kernel) Look(k *detect.Kernel)                     { *k = detect.Kernel{Panicking: -1} }
+func (*kernel) Inspect(k *detect.Kernel)                  { *k = detect.Kernel{Panicking: -1} }
 func (*kernel) Callers(names []string, _ uint64) []string { return names }
 func (k *kernel) switches(cpu int) uint64 {
 	return binary.LittleEndian.Uint64(k.guest.Page(queuesGFN)[counterOff+8*cpu:])
