@@ -261,21 +261,22 @@ const exitHelp = "Exit status: 0 done, 1 trials failed, 2 usage or bad input, 3 
 
 // printHelp prints the help of a command or a group.
 func printHelp(w io.Writer, c *cobra.Command) {
-	fmt.Fprintf(w, "usage: %s\n", c.UseLine())
-	if !c.HasAvailableSubCommands() {
-		fmt.Fprintf(w, "\n%s\n", wrap(c.Long, helpWidth))
-		if f := c.LocalFlags(); f.HasAvailableFlags() {
-			fmt.Fprintf(w, "\n%s", f.FlagUsagesWrapped(helpWidth))
-		}
-		fmt.Fprintf(w, "\n%s", c.InheritedFlags().FlagUsagesWrapped(helpWidth))
-		return
+	fmt.Fprintf(w, "usage: %s\n\n", c.UseLine())
+	group := c.HasAvailableSubCommands()
+	if !group {
+		fmt.Fprintln(w, wrap(c.Long, helpWidth))
 	}
-	fmt.Fprintln(w)
 	for _, sub := range shown(c) {
 		fmt.Fprintf(w, "  %-10s %s\n", sub.Name(), sub.Short)
 	}
-	fmt.Fprintf(w, "\n%s", c.Flags().FlagUsagesWrapped(helpWidth))
-	fmt.Fprintf(w, "\n\"%s COMMAND --help\" tells more.\n%s\n", c.CommandPath(), exitHelp)
+	for _, f := range []*pflag.FlagSet{c.LocalFlags(), c.InheritedFlags()} {
+		if f.HasAvailableFlags() {
+			fmt.Fprintf(w, "\n%s", f.FlagUsagesWrapped(helpWidth))
+		}
+	}
+	if group {
+		fmt.Fprintf(w, "\n\"%s COMMAND --help\" tells more.\n%s\n", c.CommandPath(), exitHelp)
+	}
 }
 
 // wrap breaks a text into lines of at most width columns. Empty lines stay.

@@ -14,6 +14,7 @@ import (
 // TestCIExamples: the workflow files are YAML, call commands and make targets that
 // there are, with flags that they have, and run both sides of the comparison alike.
 func TestCIExamples(t *testing.T) {
+	t.Parallel()
 	makefile, err := os.ReadFile(filepath.Join("..", "..", "Makefile"))
 	if err != nil {
 		t.Fatal(err)

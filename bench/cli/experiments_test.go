@@ -19,6 +19,7 @@ var reference = filepath.Join("..", "..", "results", "reference", "paper")
 // the reference run says, but for claims that no single run can show. With -update
 // it is written anew.
 func TestExperiments(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join("..", "..", "EXPERIMENTS.md")
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -72,6 +73,7 @@ func TestExperiments(t *testing.T) {
 // Values, captions and SVG files are those of figures drawn now. Pixels can differ from
 // one version of the font rasterizer to the next.
 func TestReferenceFigures(t *testing.T) {
+	t.Parallel()
 	root := filepath.Join("..", "..", "results", "reference")
 	byRun := make(map[string][]string)
 	for _, pattern := range []string{"*/*.csv", "*/*/*.csv"} {

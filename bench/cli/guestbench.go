@@ -38,6 +38,7 @@ func (g *guestBench) add(c *cobra.Command, known []string) {
 	f.StringVar(&g.domain, "domain", "", "`name` of a guest made by hangbench, for --host xen")
 	f.StringVar(&g.guests, "guests", place.Guests, "`folder` of guest kernels, for --host xen")
 	f.StringSliceVar(&g.mechanisms, "mechanism", known, "`names` of the mechanisms to measure")
+	f.Lookup("mechanism").DefValue = "all" // the list is too long for help
 	dom0cmd.AddDriver(f, &g.driver)
 	f.IntVar(&g.memory, "memory", defaultGuest().MemoryMiB, "memory of the lab's guest in `MiB`, 128 to 512")
 	f.BoolVar(&g.superpages, "superpages", false, "measure in the lab whose guests have superpages")

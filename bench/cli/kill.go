@@ -48,6 +48,7 @@ func (a *app) benchKill() *cobra.Command {
 		return nil
 	})
 	f.StringSliceVar(&k.mechanisms, "mechanism", mechanisms(), "`names` of the mechanisms to kill monitors of")
+	f.Lookup("mechanism").DefValue = "all" // the list is too long for help
 	oldflag.Rename(f, "mechanisms", "mechanism")
 	f.IntVar(&k.seeds, "seeds", 20, "`number` of kills of each mechanism, 1 to 100")
 	f.StringVar(&k.signal, "signal", "KILL", "`name` of the signal: KILL, or TERM or INT, after which there must be nothing to recover")

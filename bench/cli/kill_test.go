@@ -9,22 +9,7 @@ import (
 
 	"hangbench/bench/dom0"
 	"hangbench/bench/exit"
-	"hangbench/cgo/xenctrl"
 )
-
-// TestNoDom0: what needs a control domain says so, and where one is.
-func TestNoDom0(t *testing.T) {
-	if xen, err := xenctrl.Open(); err == nil {
-		xen.Close()
-		t.Skip("this machine is a Xen control domain")
-	}
-	for _, args := range [][]string{{"watch", "guest"}, {"recover", "guest"}, {"recover", "--all"}, {"bench", "kill", "--inside", "guest"}, {"bench", "kill", "--host", "xen", "--domain", "guest"}} {
-		status, stdout, stderr := hangbench(t, args...)
-		if status != exit.Missing || stdout != "" || !strings.Contains(stderr, "dom0") || !strings.Contains(stderr, "hangbench lab run /init") {
-			t.Errorf("%v: status %d, stdout %q, stderr %q", args, status, stdout, stderr)
-		}
-	}
-}
 
 func TestKillTable(t *testing.T) {
 	t.Parallel()

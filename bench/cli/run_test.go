@@ -27,12 +27,22 @@ func (f hostFunc) Run(ctx context.Context, p plan.Trial, progress func(string)) 
 	return f(ctx, p)
 }
 
+// newRun makes a made-up run without trials.
+func newRun(t *testing.T) *results.Store {
+	t.Helper()
+	store, err := createRun(t.TempDir(), "lab")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return store
+}
+
 // work runs a made-up run to its end as the command does, on that host, and
 // returns what Main would.
 func work(t *testing.T, ctx context.Context, store *results.Store, asJSON bool, f hostFunc) (status int, stdout, stderr string) {
 	t.Helper()
 	env, out, errs := testEnv()
-	trials := madeUpPlan(t)
+	trials := madeUpPlan()
 	host := &opened{Host: f, prepare: func(context.Context) error { return nil },
 		bench: func() map[string]float64 { return map[string]float64{"made_up_sec": 1} }}
 	a, _ := newApp(env, nil)
@@ -45,6 +55,7 @@ func work(t *testing.T, ctx context.Context, store *results.Store, asJSON bool, 
 }
 
 func TestExecute(t *testing.T) {
+	t.Parallel()
 	good := func(ctx context.Context, p plan.Trial) (results.Trial, error) { return madeUpRecord(p), nil }
 	// One record of the run that is not as it should be.
 	with := func(scenario string, change func(*results.Trial)) hostFunc {
@@ -76,6 +87,7 @@ func TestExecute(t *testing.T) {
 			}
 			return rec, nil
 		}, exit.Done, "false_alarm after"},
+		{"mixed hosts", with("control-idle", func(r *results.Trial) { r.Host = "xen" }), exit.Broken, `ran on host "xen", the run is of "lab"`},
 		{"broken", func(ctx context.Context, p plan.Trial) (results.Trial, error) {
 			if p.Index == 2 {
 				return results.Trial{}, errors.New("emulator died")
@@ -84,7 +96,8 @@ func TestExecute(t *testing.T) {
 		}, exit.Broken, "hangbench: trial 2 ("},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			store := createRun(t, "lab")
+			t.Parallel()
+			store := newRun(t)
 			// Figures take their time; one case draws them.
 			status, stdout, stderr := work(t, t.Context(), store, tc.name != "good", tc.host)
 			if status != tc.status || !strings.Contains(stderr, tc.want) {
@@ -108,9 +121,33 @@ func TestExecute(t *testing.T) {
 	}
 }
 
+// TestJudgeMixedHosts: records that cannot be grouped are an error, and not a run
+// whose alarms all count.
+func TestJudgeMixedHosts(t *testing.T) {
+	t.Parallel()
+	env, _, stderr := testEnv()
+	a, _ := newApp(env, nil)
+	r := &results.Run{}
+	for _, p := range madeUpPlan() {
+		rec := madeUpRecord(p)
+		if p.Index == 3 {
+			rec.Host = "xen"
+		}
+		r.Trials = append(r.Trials, rec)
+	}
+	if err := judge(a, r); exitStatus(t.Context(), err) != exit.Broken || stderr.Len() != 0 {
+		t.Errorf("%v, %q", err, stderr)
+	}
+	r.Trials[3].Host = "lab"
+	if err := judge(a, r); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestExecuteJSON: standard output is one JSON document and nothing else.
 func TestExecuteJSON(t *testing.T) {
-	store := createRun(t, "lab")
+	t.Parallel()
+	store := newRun(t)
 	status, stdout, _ := work(t, t.Context(), store, true, func(ctx context.Context, p plan.Trial) (results.Trial, error) { return madeUpRecord(p), nil })
 	var got struct {
 		Schema   int
@@ -134,11 +171,12 @@ func TestExecuteJSON(t *testing.T) {
 // TestInterrupted: what was finished is shown and kept, the message says how to
 // go on, and going on gives what one go would have.
 func TestInterrupted(t *testing.T) {
+	t.Parallel()
 	good := func(ctx context.Context, p plan.Trial) (results.Trial, error) { return madeUpRecord(p), nil }
-	whole := createRun(t, "lab")
+	whole := newRun(t)
 	work(t, t.Context(), whole, true, good)
 
-	store := createRun(t, "lab")
+	store := newRun(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	status, stdout, stderr := work(t, ctx, store, false, func(ctx context.Context, p plan.Trial) (results.Trial, error) {
@@ -170,45 +208,6 @@ func TestInterrupted(t *testing.T) {
 	}
 	if !bytes.Equal(files[0], files[1]) {
 		t.Errorf("an interrupted and resumed run differs from one in one go:\n%s\n%s", files[0], files[1])
-	}
-}
-
-// TestResumeRefuses: what cannot be gone on with is refused before anything is
-// built or written.
-func TestResumeRefuses(t *testing.T) {
-	dir := madeUpRun(t, 3)
-	manifest, err := os.ReadFile(filepath.Join(dir, results.ManifestFile))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, tc := range []struct {
-		name     string
-		manifest string
-		args     []string
-		want     []string
-	}{
-		{"another host", string(manifest), []string{"--host", "xen"}, []string{"ran on host lab and cannot go on on xen"}},
-		{"no such host", string(manifest), []string{"--host", "mars"}, []string{"--host mars"}},
-		{"a suite of another program", strings.ReplaceAll(string(manifest), "[none, exec-step]", "[none, exec-magic]"), nil, []string{"the suite in manifest.json", "made-up.yaml:3:", "exec-magic"}},
-		{"another plan", strings.Replace(string(manifest), `"planned":`, `"plan_sha256": "00", "planned":`, 1), nil, []string{"has another plan"}},
-		{"a manifest cut short", string(manifest[:50]), nil, []string{"manifest.json", "not a manifest"}},
-		{"a manifest of another program", strings.Replace(string(manifest), `"schema": 1`, `"schema": 99`, 1), nil, []string{"manifest.json", "unknown schema 99"}},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			writeFile(t, filepath.Join(dir, results.ManifestFile), tc.manifest)
-			status, stdout, stderr := hangbench(t, append([]string{"resume", dir, "--cache", t.TempDir()}, tc.args...)...)
-			if status != exit.Usage || stdout != "" {
-				t.Errorf("status %d, stdout %q", status, stdout)
-			}
-			for _, want := range tc.want {
-				if !strings.Contains(stderr, want) {
-					t.Errorf("stderr lacks %q: %s", want, stderr)
-				}
-			}
-			if now, err := os.ReadFile(filepath.Join(dir, results.ManifestFile)); err != nil || string(now) != tc.manifest {
-				t.Errorf("the manifest was changed (%v)", err)
-			}
-		})
 	}
 }
 

@@ -2,13 +2,11 @@ package cli
 
 import (
 	"bytes"
-	"encoding/csv"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"hangbench/bench/exit"
 	"hangbench/monitor/detect"
 )
 
@@ -17,44 +15,10 @@ func stream(name string) string {
 	return filepath.Join("..", "..", "monitor", "detect", "testdata", "streams", name+".jsonl")
 }
 
-func TestTimeline(t *testing.T) {
-	for _, tc := range []struct{ name, verdict, guest string }{
-		{"spinlock-deadlock-1", "the verdict, spin, came 0.", "guest: 1 vCPU, 160 MiB, 6.12.118+deb13-cloud-amd64."},
-		{"hard-lockup-partial-2", "the verdict, hard, came 0.", "guest: 2 vCPU, 160 MiB, 6.12.118+deb13-cloud-amd64."},
-		{"control-busy-1", "There was no fault", "guest: 1 vCPU, 160 MiB, 6.12.118+deb13-cloud-amd64."},
-	} {
-		out := filepath.Join(t.TempDir(), "new")
-		status, stdout, stderr := hangbench(t, "timeline", stream(tc.name), "--out", out)
-		if status != exit.Done || stderr != "" {
-			t.Fatalf("%s: status %d, stderr %q", tc.name, status, stderr)
-		}
-		paths := strings.Fields(stdout)
-		if len(paths) != 5 {
-			t.Errorf("%s: files %q", tc.name, paths)
-		}
-		for _, path := range paths {
-			if st, err := os.Stat(path); err != nil || st.Size() == 0 {
-				t.Errorf("%s: %s is empty or not there (%v)", tc.name, path, err)
-			}
-		}
-		caption, err := os.ReadFile(filepath.Join(out, "timeline.txt"))
-		if err != nil || !strings.Contains(string(caption), tc.verdict) || !strings.HasPrefix(string(caption), "host: lab (emulated; virtual time)") ||
-			!strings.Contains(string(caption), tc.guest) {
-			t.Errorf("%s: caption %s (%v)", tc.name, caption, err)
-		}
-		values, err := os.ReadFile(filepath.Join(out, "timeline.csv"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if rows, err := csv.NewReader(strings.NewReader(string(values))).ReadAll(); err != nil || len(rows) < 10 {
-			t.Errorf("%s: %d rows of CSV, %v", tc.name, len(rows), err)
-		}
-	}
-}
-
 // TestTimelineHeader: a time line takes the thresholds, the host and the guest from
 // the header of its stream.
 func TestTimelineHeader(t *testing.T) {
+	t.Parallel()
 	b, err := os.ReadFile(stream("spinlock-deadlock-1"))
 	if err != nil {
 		t.Fatal(err)
@@ -95,35 +59,5 @@ func TestTimelineHeader(t *testing.T) {
 	header.Thresholds, header.Host, header.Comment = nil, "", "a guest in the field"
 	if line, err := timeline(&header, observations); err != nil || line.Host != "xen" || line.Guest != "a guest in the field" {
 		t.Errorf("%+v, %v", line, err)
-	}
-}
-
-func TestTimelineUsage(t *testing.T) {
-	bad := writeFile(t, filepath.Join(t.TempDir(), "bad.jsonl"), "{}\n")
-	damaged := t.TempDir()
-	writeFile(t, filepath.Join(damaged, "spinlock-deadlock-1.jsonl"), "{}\n")
-	empty := writeFile(t, filepath.Join(t.TempDir(), "empty.jsonl"), "{\"schema\":1,\"class\":\"\"}\n")
-	for _, tc := range []struct {
-		args []string
-		want string
-	}{
-		{nil, "0 arguments"},
-		{[]string{"no-such-scenario"}, "no-such-scenario"},
-		{[]string{"no-such.jsonl"}, "no-such.jsonl"},
-		{[]string{bad}, bad},
-		{[]string{empty}, empty},
-		{[]string{"spinlock-deadlock", "--mechanism", "none"}, "nothing is observed"},
-		{[]string{"spinlock-deadlock", "--mechanism", "magic"}, "--mechanism magic"},
-		{[]string{"spinlock-deadlock", "--vcpus", "9"}, "--vcpus 9"},
-		{[]string{"spinlock-deadlock", "--record", empty, "--seed", "2"}, "--seed: not with --record"},
-		{[]string{"no-such-scenario", "--record", t.TempDir()}, "no-such-scenario"},
-		{[]string{"no-such.jsonl", "--record", t.TempDir()}, "no-such.jsonl"},
-		{[]string{bad, "--record", t.TempDir()}, bad},
-		{[]string{"spinlock-deadlock", "--record", damaged}, "spinlock-deadlock-1.jsonl"},
-	} {
-		status, stdout, stderr := hangbench(t, append([]string{"timeline"}, tc.args...)...)
-		if status != exit.Usage || stdout != "" || !strings.Contains(stderr, tc.want) {
-			t.Errorf("%q: status %d, stdout %q, stderr %q", tc.args, status, stdout, stderr)
-		}
 	}
 }

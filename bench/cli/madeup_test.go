@@ -1,0 +1,66 @@
+package cli
+
+import (
+	"time"
+
+	"hangbench/bench/plan"
+	"hangbench/results"
+	"hangbench/scenarios/suites"
+)
+
+// madeUp names runs whose numbers are invented, so that none can pass for a
+// measurement.
+const madeUp = "made-up"
+
+const madeUpSuite = `name: made-up
+scenarios: [spinlock-deadlock, control-idle]
+mechanisms: [none, exec-step]
+guests:
+  - {kernel: cloud-6.12, vcpus: 1, memory_mib: 160}
+repetitions: 2
+`
+
+var madeUpStart = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
+func madeUpPlan() []plan.Trial {
+	s, err := suites.Parse(madeUp+".yaml", []byte(madeUpSuite), vocabulary())
+	if err != nil {
+		panic(err)
+	}
+	return plan.Expand(s, 1)
+}
+
+// madeUpRecord is a believable record of the trial, the same at each call.
+func madeUpRecord(p plan.Trial) results.Trial {
+	rec := results.Trial{
+		Schema: results.Schema, Suite: p.Suite, Trial: p.Index, Block: p.Block, Scenario: p.Scenario, Mechanism: p.Mechanism,
+		Driver: p.Driver, Host: "lab", GuestKernel: "6.12-test", VCPUs: 1, MemoryMiB: 160, Seed: p.Seed,
+		Outcome: results.Clean, WindowNS: 5e9 + int64(p.Index),
+		Guest: results.Guest{BeatsBefore: 10, BeatsDuring: 9, BeatsAfter: 2},
+	}
+	if p.Mechanism != "none" {
+		rec.EPT = results.EPT{Total: 110, Permission: 100, Lazy: 10}
+		rec.Events = results.Events{Delivered: 100, Steps: 300}
+		rec.Guest.ProgressRatio = new(0.9)
+	}
+	if p.Scenario == "spinlock-deadlock" {
+		hang, recovered := int64(3e6), true
+		rec.Expected, rec.DeadlineNS, rec.HangNS, rec.Recovered = "spin", 8e9, &hang, &recovered
+		rec.Outcome = results.Missed
+		if p.Mechanism != "none" {
+			detect := int64(612e6) + int64(p.Index)
+			rec.Outcome, rec.Class, rec.Scope, rec.DetectNS = results.Detected, "spin", "full", &detect
+			rec.Evidence = []string{"vCPU 0: made up"}
+		}
+	}
+	return rec
+}
+
+// createRun makes a made-up run without trials below a folder.
+func createRun(dir, kind string) (*results.Store, error) {
+	return results.Create(dir, results.Manifest{
+		RunID: results.RunID(madeUp, 1, madeUpStart), Suite: results.NewSuiteInfo(madeUp, []byte(madeUpSuite)), Seed: 1,
+		Planned: len(madeUpPlan()), Host: results.HostInfo{Kind: kind, Description: "made up"}, Started: madeUpStart,
+		Versions: results.Versions{Hangbench: "test", Go: "go", Packages: map[string]string{"lab": "0123456789abcdef"}},
+	})
+}
