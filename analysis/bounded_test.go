@@ -42,7 +42,7 @@ func TestBounded(t *testing.T) {
 	if n := set.Cells[1].Counts; n.Undone != 2 || n.Valid != 2 || n.Missed+n.Detected != 0 {
 		t.Errorf("counts %+v", n)
 	}
-	if got := Title(&trials[0]); got != titles[2] {
+	if got := trials[0].Title(); got != titles[2] {
 		t.Errorf("title of a trial %q, of its cell %q", got, titles[2])
 	}
 	trials[0].ResumedNS = nil

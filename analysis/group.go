@@ -10,58 +10,13 @@ import (
 	"hangbench/results"
 )
 
-// Key is what the trials of a cell have in common.
-type Key struct {
-	Scenario   string
-	Mechanism  string
-	Driver     string
-	Kernel     string
-	VCPUs      int
-	MemoryMiB  int
-	Neighbours int   // more guests like it that were monitored beside it
-	BoundedMS  int64 // how long the fault lasts; 0 if until the verdict
-	// Thresholds are the detector's that were set, as in "io_ms 500"; empty if it had
-	// its defaults.
-	Thresholds string
-}
-
-// Title is the scenario, with the length of its fault if that is bounded.
-func (k Key) Title() string { return title(k.Scenario, k.BoundedMS) }
-
-// Title is the title of the trial's cell.
-func Title(t *results.Trial) string { return title(t.Scenario, t.BoundedMS) }
-
-func title(scenario string, boundedMS int64) string {
-	if boundedMS == 0 {
-		return scenario
-	}
-	return fmt.Sprintf("%s, %g s", scenario, float64(boundedMS)/1000)
-}
-
-// Guest describes the cell's guest in a few words.
-func (k Key) Guest() string {
-	parts := k.guestParts()
-	return strings.Join(slices.DeleteFunc(parts[:], func(s string) bool { return s == "" }), ", ")
-}
-
-// guestParts are the words of Guest one by one.
-// There is none about neighbours where there are none.
-func (k Key) guestParts() [4]string {
-	beside := ""
-	if k.Neighbours > 0 {
-		beside = fmt.Sprintf("beside %d more", k.Neighbours)
-	}
-	return [4]string{k.Kernel, fmt.Sprintf("%d vCPU", k.VCPUs), fmt.Sprintf("%d MiB", k.MemoryMiB), beside}
-}
-
-// Cell is the trials of one key, in plan order.
+// Cell is the trials of one cell, in plan order.
 type Cell struct {
-	Key
-	// Fault says that the scenario injects a fault; without, it is a control.
+	results.Cell
+	// Fault says that the scenario injects a fault.
 	Fault bool
-	// Label names the cell's arm among the others of its scenario: the
-	// mechanism, with driver and guest where the set has several, and the
-	// thresholds that were set.
+	// Label names the cell's arm among the others of its scenario: the mechanism, with
+	// driver and guest where the set has several, and the thresholds that were set.
 	Label  string
 	Trials []results.Trial
 	Counts Counts
@@ -81,10 +36,10 @@ type Counts struct {
 	RecoveredOf int
 }
 
-// Watched says whether the cell could have come to a verdict: mechanism none
-// is no monitor, and not to see a hang is no failing of it.
+// Watched reports whether the cell could have come to a verdict: it has a monitor, or
+// there was a verdict all the same.
 func (c *Cell) Watched() bool {
-	return c.Mechanism != "none" || c.Counts.Detected+c.Counts.FalseAlarms > 0
+	return c.Arm.Watched() || c.Counts.Detected+c.Counts.FalseAlarms > 0
 }
 
 // Valid returns the trials that may enter a measure.
@@ -152,7 +107,7 @@ type Set struct {
 	Cells []*Cell
 
 	suites, drivers []string
-	guests          [4][]string // kernels, vCPUs, memory sizes: see guestParts
+	factors         map[string][]results.Factor // the values that occur, by name
 	trials          int
 }
 
@@ -162,87 +117,63 @@ func Group(trials []results.Trial) (*Set, error) {
 	if len(trials) == 0 {
 		return nil, errors.New("there are no trials to summarise")
 	}
-	s := &Set{Host: trials[0].Host, trials: len(trials)}
-	cells := make(map[Key]*Cell)
-	fault := make(map[string]bool)
+	s := &Set{Host: trials[0].Host, trials: len(trials), factors: make(map[string][]results.Factor)}
+	cells := make(map[results.Cell]*Cell)
 	for _, t := range trials {
 		if t.Host != s.Host {
 			return nil, fmt.Errorf("trials of hosts %q and %q do not mix: their clocks differ, summarise them apart", s.Host, t.Host)
 		}
-		k := KeyOf(&t)
-		c := cells[k]
+		c := cells[t.Cell]
 		if c == nil {
-			c = &Cell{Key: k}
-			cells[k] = c
+			c = &Cell{Cell: t.Cell, Fault: t.Kind == results.Fault}
+			cells[t.Cell] = c
 			s.Cells = append(s.Cells, c)
+			for _, f := range t.Factors() {
+				if !slices.Contains(s.factors[f.Name], f) {
+					s.factors[f.Name] = append(s.factors[f.Name], f)
+				}
+			}
 		}
 		c.Trials = append(c.Trials, t)
 		c.Counts.add(&t)
 		s.suites = addName(s.suites, t.Suite)
 		s.drivers = addName(s.drivers, t.Driver)
-		for i, part := range k.guestParts() {
-			s.guests[i] = addName(s.guests[i], part)
-		}
-		if t.Expected != "" || t.DeadlineNS > 0 || t.Outcome == results.Undone || t.Outcome == results.Detected || t.Outcome == results.Missed {
-			fault[t.Scenario] = true
-		}
 	}
 	for _, c := range s.Cells {
-		c.Fault = fault[c.Scenario]
-		c.Label = s.label(c.Key)
+		c.Label = s.Label(c.Cell)
 		slices.SortStableFunc(c.Trials, func(a, b results.Trial) int { return cmp.Compare(a.Trial, b.Trial) })
 	}
 	slices.SortStableFunc(s.Cells, compareCells)
 	return s, nil
 }
 
-// KeyOf is the key of the trial's cell.
-func KeyOf(t *results.Trial) Key {
-	kernel := t.GuestKernel
-	if t.GuestBoot != "" {
-		kernel += ", " + t.GuestBoot // another kernel to all intents: never averaged with the plain one
-	}
-	if t.Programs != "" {
-		kernel += ", with " + t.Programs // another initramfs, which leaves it other memory
-	}
-	if t.Superpages {
-		kernel += ", superpages" // another machine, as far as views go
-	}
-	if t.Baselines != nil {
-		kernel += ", watchdogs " + t.Baselines.Setting // their thresholds change what the guest does, and how long a trial lasts
-	}
-	return Key{t.Scenario, t.Mechanism, t.Driver, kernel, t.VCPUs, t.MemoryMiB, t.Neighbours, t.BoundedMS, thresholds(t.Thresholds)}
-}
-
-// Label is the label of the trial's cell.
-func (s *Set) Label(t *results.Trial) string { return s.label(KeyOf(t)) }
-
-func (s *Set) label(k Key) string {
-	label := s.arm(k)
-	if k.Thresholds != "" {
-		label += ", " + k.Thresholds
+// Label names the arm of a cell of the set: see Cell.
+func (s *Set) Label(c results.Cell) string {
+	label := s.arm(c)
+	if c.Thresholds != "" {
+		label += ", " + string(c.Thresholds)
 	}
 	return label
 }
 
 // arm is a label without thresholds.
-func (s *Set) arm(k Key) string { return s.watch(k) + s.guestNote(k) }
+func (s *Set) arm(c results.Cell) string { return s.watch(c) + s.guestNote(c) }
 
 // watch is the mechanism, with the driver where the set has several.
-func (s *Set) watch(k Key) string {
+func (s *Set) watch(c results.Cell) string {
 	if len(s.drivers) > 1 {
-		return k.Mechanism + "/" + k.Driver
+		return c.Mechanism + "/" + c.Driver
 	}
-	return k.Mechanism
+	return c.Mechanism
 }
 
-// guestNote is what tells the guest from the set's others, in brackets; empty if
-// nothing does.
-func (s *Set) guestNote(k Key) string {
+// guestNote names the factors of the guest that differ within the set, in brackets. It
+// is empty if none does.
+func (s *Set) guestNote(c results.Cell) string {
 	var differ []string
-	for i, part := range k.guestParts() {
-		if len(s.guests[i]) > 1 && part != "" {
-			differ = append(differ, part)
+	for _, f := range c.Factors() {
+		if len(s.factors[f.Name]) > 1 && f.Label != "" {
+			differ = append(differ, f.Label)
 		}
 	}
 	if len(differ) == 0 {
@@ -284,19 +215,19 @@ func compareCells(a, b *Cell) int {
 		}
 		return 1
 	}
-	return cmp.Or(
+	order := cmp.Or(
 		cmp.Compare(first(a.Fault), first(b.Fault)),
 		cmp.Compare(a.Scenario, b.Scenario),
 		cmp.Compare(a.BoundedMS, b.BoundedMS),
-		cmp.Compare(first(a.Mechanism == "none"), first(b.Mechanism == "none")),
+		cmp.Compare(first(!a.Arm.Watched()), first(!b.Arm.Watched())),
 		cmp.Compare(a.Mechanism, b.Mechanism),
 		cmp.Compare(a.Driver, b.Driver),
-		cmp.Compare(a.Kernel, b.Kernel),
-		cmp.Compare(a.VCPUs, b.VCPUs),
-		cmp.Compare(a.MemoryMiB, b.MemoryMiB),
-		cmp.Compare(a.Neighbours, b.Neighbours),
-		compareThresholds(a.Thresholds, b.Thresholds),
 	)
+	theirs := b.Factors()
+	for i, f := range a.Factors() {
+		order = cmp.Or(order, f.Compare(theirs[i]))
+	}
+	return cmp.Or(order, a.Thresholds.Compare(b.Thresholds))
 }
 
 func addName(names []string, name string) []string {
@@ -324,9 +255,9 @@ func (s *Set) Caption() string {
 		parts = append(parts, "driver: "+s.drivers[0])
 	}
 	var guest []string // what all guests have in common
-	for _, names := range s.guests {
-		if len(names) == 1 && names[0] != "" {
-			guest = append(guest, names[0])
+	for _, f := range s.Cells[0].Factors() {
+		if len(s.factors[f.Name]) == 1 && f.Label != "" {
+			guest = append(guest, f.Label)
 		}
 	}
 	if len(guest) > 0 {

@@ -68,7 +68,7 @@ func TestGroupNeverPools(t *testing.T) {
 	}
 	labels := make(map[string]bool)
 	for _, c := range set.Cells {
-		if len(c.Trials) != 1 || c.Label != set.Label(&c.Trials[0]) {
+		if len(c.Trials) != 1 || c.Label != set.Label(c.Trials[0].Cell) {
 			t.Errorf("cell %s of %d trials", c.Label, len(c.Trials))
 		}
 		labels[c.Label] = true
@@ -91,8 +91,8 @@ func TestGroupBoot(t *testing.T) {
 	}
 	boot, pages, dogs, quick := madeup.Trials(1), madeup.Trials(1), madeup.Trials(1), madeup.Trials(1)
 	for i := range boot {
-		boot[i].GuestBoot, pages[i].Superpages = "distro", true
-		dogs[i].Baselines, quick[i].Baselines = &results.Baselines{Setting: "default"}, &results.Baselines{Setting: "minimum"}
+		boot[i].Boot, pages[i].Superpages = "distro", true
+		dogs[i].Watchdogs, quick[i].Watchdogs = "default", "minimum"
 	}
 	both, err := Group(slices.Concat(trials, boot, pages, dogs, quick))
 	if err != nil {
@@ -117,7 +117,7 @@ func TestGroupRefuses(t *testing.T) {
 func TestMeasures(t *testing.T) {
 	ns := int64(1_500_000)
 	trial := func(f func(*results.Trial)) *results.Trial {
-		tr := &results.Trial{Mechanism: "exec-step", Outcome: results.Detected, DetectNS: &ns,
+		tr := &results.Trial{Cell: results.Cell{Arm: results.Arm{Mechanism: "exec-step"}}, Outcome: results.Detected, DetectNS: &ns,
 			EPT: results.EPT{Total: 30}, Events: results.Events{Delivered: 20}, Guest: results.Guest{ProgressRatio: new(0.5), BeatsBefore: 9}}
 		f(tr)
 		return tr
@@ -155,7 +155,7 @@ func TestEPTClassesComplete(t *testing.T) {
 		sum += c.Count(&e)
 	}
 	e.Total = sum
-	if err := (&results.Trial{Schema: results.Schema, Outcome: results.Clean, EPT: e}).Validate(); err != nil || sum != 63 {
+	if err := (&results.Trial{Schema: results.Schema, Cell: results.Cell{Kind: results.Control}, Outcome: results.Clean, EPT: e}).Validate(); err != nil || sum != 63 {
 		t.Errorf("classes add up to %d, want 63: %v", sum, err)
 	}
 }

@@ -26,7 +26,7 @@ func (s *Set) Matrix(keep func(*Cell) bool) Matrix {
 	var m Matrix
 	kept := slices.DeleteFunc(slices.Clone(s.Cells), func(c *Cell) bool { return !keep(c) })
 	for _, c := range kept {
-		m.Arms = addName(m.Arms, s.watch(c.Key))
+		m.Arms = addName(m.Arms, s.watch(c.Cell))
 	}
 	slices.SortStableFunc(m.Arms, func(a, b string) int {
 		return cmp.Or(-cmp.Compare(without(a), without(b)), cmp.Compare(a, b))
@@ -40,7 +40,7 @@ func (s *Set) Matrix(keep func(*Cell) bool) Matrix {
 			row[title] = i
 			m.Rows = append(m.Rows, MatrixRow{title, make([]*Cell, len(m.Arms))})
 		}
-		m.Rows[i].Cells[slices.Index(m.Arms, s.watch(c.Key))] = c
+		m.Rows[i].Cells[slices.Index(m.Arms, s.watch(c.Cell))] = c
 	}
 	return m
 }
@@ -55,9 +55,9 @@ func without(arm string) int {
 
 // rowTitle is what a cell has in common with the others of its row.
 func (s *Set) rowTitle(c *Cell) string {
-	title := c.Title() + s.guestNote(c.Key)
+	title := c.Title() + s.guestNote(c.Cell)
 	if c.Thresholds != "" {
-		title += ", " + c.Thresholds
+		title += ", " + string(c.Thresholds)
 	}
 	return title
 }

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"testing"
 
+	"hangbench/results"
+
 	"hangbench/analysis/internal/madeup"
 )
 
@@ -20,7 +22,7 @@ func TestMatrix(t *testing.T) {
 		case 3:
 			tr.Neighbours = 1
 		case 4:
-			tr.Thresholds = map[string]int64{"spin_ms": 250}
+			tr.Thresholds = results.NewSettings(map[string]int64{"spin_ms": 250})
 		case 5:
 			tr.BoundedMS = 2000
 		}

@@ -45,25 +45,10 @@ func (c *Cell) Expected() string {
 	return ""
 }
 
-// Seconds is how long the monitors of the cell's valid trials watched, in
-// seconds.
-func (c *Cell) Seconds() float64 {
-	sum := 0.0
-	for i := range c.Trials {
-		if c.Trials[i].Outcome != results.Invalid {
-			sum += float64(c.Trials[i].WindowNS) / 1e9
-		}
-	}
-	return sum
-}
-
-// Baseline is the cell of the same scenario, driver and guest without a monitor,
-// or nil.
-func (s *Set) Baseline(c *Cell) *Cell {
-	want := c.Key
-	want.Mechanism = "none"
-	i := slices.IndexFunc(s.Cells, func(c *Cell) bool { return c.Key == want })
-	if i < 0 || s.Cells[i] == c {
+// Cell returns the cell that is c; nil if the set has none.
+func (s *Set) Cell(c results.Cell) *Cell {
+	i := slices.IndexFunc(s.Cells, func(have *Cell) bool { return have.Cell == c })
+	if i < 0 {
 		return nil
 	}
 	return s.Cells[i]

@@ -14,7 +14,7 @@ func (s *Set) Swept() []string {
 	values := make(map[string]map[int64]bool)
 	for _, c := range s.Cells {
 		for i := range c.Trials {
-			for name, v := range c.Trials[i].Thresholds {
+			for name, v := range c.Trials[i].Thresholds.All() {
 				if values[name] == nil {
 					values[name] = make(map[int64]bool)
 				}
@@ -55,11 +55,11 @@ func (s *Set) Sweep(name string, level float64) ([]SweepPoint, error) {
 	var points []*SweepPoint
 	watches := make(map[*SweepPoint][]stats.Watch)
 	for _, c := range s.Cells {
-		v, ok := c.Threshold(name)
+		v, ok := c.Thresholds.Get(name)
 		if !ok || !c.Watched() {
 			continue
 		}
-		arm := s.arm(c.Key)
+		arm := s.arm(c.Cell)
 		i := slices.IndexFunc(points, func(p *SweepPoint) bool { return p.Arm == arm && p.Value == v })
 		if i < 0 {
 			i = len(points)

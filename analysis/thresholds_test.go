@@ -12,7 +12,7 @@ import (
 func TestThresholdsApart(t *testing.T) {
 	var trials []results.Trial
 	for i, set := range []map[string]int64{nil, {"io_ms": 2500}, {"io_ms": 500}, {"io_ms": 500, "soft_ms": 9}, {"io_ms": 500}} {
-		tr := results.Trial{Schema: results.Schema, Trial: i, Host: "lab", Scenario: "control-disk", Mechanism: "poll", Outcome: results.Clean, WindowNS: 1e9, Thresholds: set}
+		tr := results.Trial{Schema: results.Schema, Trial: i, Host: "lab", Cell: results.Cell{Scenario: "control-disk", Thresholds: results.NewSettings(set), Arm: results.Arm{Mechanism: "poll"}}, Outcome: results.Clean, WindowNS: 1e9}
 		trials = append(trials, tr)
 	}
 	set, err := Group(trials)
@@ -34,11 +34,11 @@ func TestThresholdsApart(t *testing.T) {
 	if err != nil || len(acc) != 4 {
 		t.Errorf("%d arms, %v", len(acc), err)
 	}
-	k := set.Cells[2].Key
-	if v, ok := k.Threshold("soft_ms"); !ok || v != 9 {
-		t.Errorf("soft_ms of %q is %d, %v", k.Thresholds, v, ok)
+	k := set.Cells[2].Thresholds
+	if v, ok := k.Get("soft_ms"); !ok || v != 9 {
+		t.Errorf("soft_ms of %q is %d, %v", k, v, ok)
 	}
-	if v, ok := k.Threshold("spin_ms"); ok {
-		t.Errorf("spin_ms of %q is %d", k.Thresholds, v)
+	if v, ok := k.Get("spin_ms"); ok {
+		t.Errorf("spin_ms of %q is %d", k, v)
 	}
 }

@@ -21,7 +21,7 @@ func testBaselines() *Baselines {
 
 func TestBaselinesRoundTrip(t *testing.T) {
 	want := testTrial(0)
-	want.Baselines = testBaselines()
+	want.Baselines, want.Watchdogs = testBaselines(), "default"
 	b, err := json.Marshal(want)
 	if err != nil {
 		t.Fatal(err)

@@ -26,7 +26,7 @@ func TestCleanConsole(t *testing.T) {
 }
 
 func TestConsoleOfRecord(t *testing.T) {
-	tr := Trial{Schema: Schema, Outcome: Clean, Console: "[ 1.0] BUG\n[ 1.1] RIP"}
+	tr := Trial{Schema: Schema, Outcome: Clean, Cell: Cell{Kind: Control}, Console: "[ 1.0] BUG\n[ 1.1] RIP"}
 	if err := tr.Validate(); err != nil {
 		t.Error(err)
 	}

@@ -10,8 +10,8 @@ import (
 func testTrial(i int) Trial {
 	t := Trial{
 		Schema: Schema, Suite: "test", Trial: i, Block: i / 3,
-		Scenario: "spinlock-deadlock", Mechanism: "exec-step", Driver: "xenctrl", Host: "lab",
-		GuestKernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 160, Seed: uint64(i) * 0x9e3779b97f4a7c15,
+		Cell: Cell{Scenario: "spinlock-deadlock", Kind: Fault, Arm: Arm{Mechanism: "exec-step", Driver: "xenctrl"}, Machine: Machine{GuestKernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 160}}, Host: "lab",
+		Seed:    uint64(i) * 0x9e3779b97f4a7c15,
 		Outcome: Detected, Class: "spin", Scope: "full", Expected: "spin",
 		Evidence:   []string{"vcpu 0 in queued_read_lock_slowpath+0x1c <tasklist_lock>"},
 		DeadlineNS: 3e9, WindowNS: 1_200_000_000 + int64(i),
@@ -43,6 +43,7 @@ func testManifest(planned int) Manifest {
 		Planned:  planned,
 		Host:     HostInfo{Kind: "lab", Description: "for tests"},
 		Versions: Versions{Hangbench: "abc", Go: "go1.26", Packages: map[string]string{"xen": "4.20"}},
+		Arms:     Arms{"exec-step": {PageTrap: true, View: HostView}},
 		Started:  time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
 	}
 }

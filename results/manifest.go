@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"time"
@@ -47,10 +48,9 @@ type HostInfo struct {
 
 // Versions names everything that can change a number.
 type Versions struct {
-	Hangbench string            `json:"hangbench"`           // revision of this program
-	Go        string            `json:"go"`                  // runtime.Version
-	Packages  map[string]string `json:"packages,omitempty"`  // package name to version: xen, bochs, kernels, ...
-	LabImage  string            `json:"lab_image,omitempty"` // hash of the machine image the trials started from
+	Hangbench string            `json:"hangbench"`          // revision of this program
+	Go        string            `json:"go"`                 // runtime.Version
+	Packages  map[string]string `json:"packages,omitempty"` // package name to version: xen, bochs, kernels, ...
 }
 
 // Manifest is what a run knows about itself beyond its trials: everything
@@ -66,6 +66,9 @@ type Manifest struct {
 	PlanHash string   `json:"plan_sha256,omitempty"`
 	Host     HostInfo `json:"host"`
 	Versions Versions `json:"versions"`
+	// Arms are the mechanisms of the run. A manifest of an earlier program has none:
+	// ReadRun fills them in.
+	Arms Arms `json:"arms,omitempty"`
 
 	Started     time.Time `json:"started"` // wall clock of the machine that ran hangbench
 	Ended       time.Time `json:"ended,omitzero"`
@@ -110,6 +113,7 @@ func (m *Manifest) clone() Manifest {
 			c.Bench[k] = v
 		}
 	}
+	c.Arms = maps.Clone(m.Arms)
 	if m.Versions.Packages != nil {
 		c.Versions.Packages = make(map[string]string, len(m.Versions.Packages))
 		for k, v := range m.Versions.Packages {

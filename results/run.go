@@ -36,6 +36,10 @@ func ReadRun(dir string) (*Run, error) {
 	for _, rec := range c.byTrial {
 		run.Trials = append(run.Trials, rec.trial)
 	}
+	if run.Manifest.Arms == nil {
+		run.Manifest.Arms = legacyArms()
+	}
+	upgradeRun(run.Trials)
 	sort.Slice(run.Trials, func(i, j int) bool { return run.Trials[i].Trial < run.Trials[j].Trial })
 	return run, nil
 }

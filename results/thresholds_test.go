@@ -11,7 +11,7 @@ import (
 // TestThresholds: thresholds that were set are part of a record, in one order, and
 // those that no suite can set are refused.
 func TestThresholds(t *testing.T) {
-	tr := Trial{Schema: Schema, Outcome: Clean, Thresholds: map[string]int64{"soft_ms": 7, "io_ms": 500}}
+	tr := Trial{Schema: Schema, Outcome: Clean, Cell: Cell{Kind: Control, Thresholds: NewSettings(map[string]int64{"soft_ms": 7, "io_ms": 500})}}
 	if err := tr.Validate(); err != nil {
 		t.Fatal(err)
 	}
@@ -30,13 +30,13 @@ func TestThresholds(t *testing.T) {
 		set  map[string]int64
 		want string
 	}{
-		{map[string]int64{"": 1}, `threshold ""`},
-		{map[string]int64{"io ms": 1}, `threshold "io ms"`},
+		{map[string]int64{"": 1}, `threshold " 1"`},
+		{map[string]int64{"io ms": 1}, `threshold "io ms 1"`},
 		{map[string]int64{"io_ms": -1}, "threshold io_ms is -1"},
 		{map[string]int64{strings.Repeat("a", 41): 1}, "40 at most"},
 		{many, "51 entries"},
 	} {
-		tr.Thresholds = tc.set
+		tr.Thresholds = NewSettings(tc.set)
 		if err := tr.Validate(); err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%v: error %v, want %q", tc.set, err, tc.want)
 		}

@@ -106,35 +106,16 @@ type Alarm struct {
 	EndNS   *int64 `json:"end_ns,omitempty"` // the same; absent if the alarm lasted until the monitor was detached
 }
 
-// Trial is one cell of the matrix, once. All times are nanoseconds of dom0's
+// Trial is one repetition of a cell. All times are nanoseconds of dom0's
 // monotonic clock.
 type Trial struct {
-	Schema      int    `json:"schema"`
-	Suite       string `json:"suite"`
-	Trial       int    `json:"trial"` // index in the plan, from 0
-	Block       int    `json:"block"` // repetition the trial belongs to, from 0
-	Scenario    string `json:"scenario"`
-	Mechanism   string `json:"mechanism"`
-	Driver      string `json:"driver"` // xenctrl, libvmi
-	Host        string `json:"host"`   // lab, xen
-	GuestKernel string `json:"guest_kernel"`
-	// GuestBoot is distro for a kernel with KASLR and its default mitigations,
-	// absent for one without both.
-	GuestBoot string `json:"guest_boot,omitempty"`
-	// Superpages says that the hypervisor gave the guest large pages.
-	Superpages bool `json:"superpages,omitempty"`
-	// Programs is the set of programs in the guest's initramfs, absent for a guest
-	// without.
-	Programs string `json:"programs,omitempty"`
-	// Neighbours is how many more guests like it were up and monitored beside it.
-	Neighbours int    `json:"neighbours,omitempty"`
-	VCPUs      int    `json:"vcpus"`
-	MemoryMiB  int    `json:"memory_mib"`
-	Seed       uint64 `json:"seed"`
-
-	// Thresholds are those of the detector that the suite set, by name and in the unit
-	// that the name says; the others had their defaults.
-	Thresholds map[string]int64 `json:"thresholds,omitempty"`
+	Schema int    `json:"schema"`
+	Suite  string `json:"suite"`
+	Trial  int    `json:"trial"` // index in the plan, from 0
+	Block  int    `json:"block"` // repetition the trial belongs to, from 0
+	Host   string `json:"host"`  // lab, xen
+	Cell
+	Seed uint64 `json:"seed"`
 
 	Outcome  Outcome  `json:"outcome"`
 	Reason   string   `json:"reason,omitempty"` // why the outcome is invalid, in one sentence
@@ -146,7 +127,6 @@ type Trial struct {
 	DetectNS   *int64 `json:"detect_ns,omitempty"`   // T_D: verdict minus T0
 	DeadlineNS int64  `json:"deadline_ns,omitempty"` // time after T0 at which a miss is censored; 0 for controls
 	HangNS     *int64 `json:"hang_ns,omitempty"`     // last sign of life minus T0: the instant ground truth stopped
-	BoundedMS  int64  `json:"bounded_ms,omitempty"`  // how long the fault was to last; absent if until the verdict or the deadline
 	// UndoneNS is when a bounded fault had been undone, and ResumedNS when the guest
 	// was first seen to go on after that, both from T0. The heartbeat tells: a guest
 	// that went on is seen a heartbeat and a look later. Absent if it never did.

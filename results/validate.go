@@ -3,8 +3,6 @@ package results
 import (
 	"errors"
 	"fmt"
-	"maps"
-	"regexp"
 	"slices"
 )
 
@@ -35,7 +33,10 @@ func (t *Trial) Validate() error {
 	case t.Guest.ProgressRatio != nil && !(*t.Guest.ProgressRatio >= 0):
 		return fmt.Errorf("trial %d: progress_ratio %g is negative", t.Trial, *t.Guest.ProgressRatio)
 	}
-	if err := validThresholds(t.Thresholds); err != nil {
+	if !slices.Contains([]Kind{Fault, Control, Measured}, t.Kind) {
+		return fmt.Errorf("trial %d: kind %q is none of fault, control, workload", t.Trial, t.Kind)
+	}
+	if err := t.Thresholds.validate(); err != nil {
 		return fmt.Errorf("trial %d: %w", t.Trial, err)
 	}
 	switch t.Outcome {
@@ -102,24 +103,4 @@ func (a *Alarm) ends() int64 {
 		return a.StartNS
 	}
 	return *a.EndNS
-}
-
-// thresholdName is what a threshold may be called; results know none of them by
-// name.
-var thresholdName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,39}$`)
-
-func validThresholds(set map[string]int64) error {
-	const most = 50
-	if len(set) > most {
-		return fmt.Errorf("thresholds has %d entries, more than %d", len(set), most)
-	}
-	for _, name := range slices.Sorted(maps.Keys(set)) {
-		switch v := set[name]; {
-		case !thresholdName.MatchString(name):
-			return fmt.Errorf("threshold %q: a name has lower-case letters, digits and underscores, 40 at most", name)
-		case v < 0:
-			return fmt.Errorf("threshold %s is %d, which is negative", name, v)
-		}
-	}
-	return nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"hangbench/guests/beat"
 	"hangbench/guests/stress"
+	"hangbench/results"
 	"hangbench/scenarios/inject"
 	"hangbench/scenarios/sign"
 )
@@ -43,6 +44,17 @@ type Scenario struct {
 
 // Control reports whether the scenario has no fault.
 func (s Scenario) Control() bool { return s.Fault == nil }
+
+// Kind is what the scenario is for, as records say it.
+func (s Scenario) Kind() results.Kind {
+	switch {
+	case !s.Control():
+		return results.Fault
+	case s.Measures():
+		return results.Measured
+	}
+	return results.Control
+}
 
 // Measures reports whether the scenario measures what a workload gets done.
 func (s Scenario) Measures() bool { return s.Stress.Known() }

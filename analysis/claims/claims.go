@@ -157,10 +157,10 @@ func altp2mMinimises(set *analysis.Set) (*Claim, error) {
 		if c.Mechanism != "exec-altp2m" {
 			continue
 		}
-		want := c.Key
+		want := c.Cell
 		want.Mechanism = "exec-step"
-		if i := slices.IndexFunc(set.Cells, func(c *analysis.Cell) bool { return c.Key == want }); i >= 0 {
-			pairs = append(pairs, c.Pairs(set.Cells[i], analysis.EPTTotal)...)
+		if twin := set.Cell(want); twin != nil {
+			pairs = append(pairs, c.Pairs(twin, analysis.EPTTotal)...)
 		}
 	}
 	s, err := stats.PairedRatio(pairs, table.Level)

@@ -114,7 +114,7 @@ func TestWaiting(t *testing.T) {
 		case tr.Mechanism == "exec-step":
 			tr.BoundedMS, tr.Outcome, tr.DetectNS = 500, results.Undone, nil
 		default:
-			tr.Thresholds, tr.Outcome, tr.DetectNS = map[string]int64{"spin_ms": 9000}, results.Missed, nil
+			tr.Thresholds, tr.Outcome, tr.DetectNS = results.NewSettings(map[string]int64{"spin_ms": 9000}), results.Missed, nil
 		}
 	}
 	if c := of(t, trials)["C1"]; !c.Holds || c.By != "2 of 2 detected; of class io the last after 3000 ms" {

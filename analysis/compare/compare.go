@@ -121,13 +121,14 @@ func Runs(old, next []*results.Run, o Options) (*Report, error) {
 	r.Paired = a.host == b.host && pairable(old, next)
 
 	oneKernel := a.kernels != b.kernels && !strings.Contains(a.kernels, " + ") && !strings.Contains(b.kernels, " + ")
-	name := func(k analysis.Key) analysis.Key {
+	name := func(k results.Cell) results.Cell {
 		if oneKernel {
-			k.Kernel = ""
+			k.Machine = results.Machine{VCPUs: k.VCPUs, MemoryMiB: k.MemoryMiB, Neighbours: k.Neighbours}
+			k.Watchdogs = ""
 		}
 		return k
 	}
-	inNew := make(map[analysis.Key]*cell)
+	inNew := make(map[results.Cell]*cell)
 	for _, c := range b.cells {
 		inNew[name(c.key)] = c
 	}
@@ -170,7 +171,7 @@ type side struct {
 
 // cell is the trials of one key, by boot.
 type cell struct {
-	key   analysis.Key
+	key   results.Cell
 	label string
 	boots [][]results.Trial
 }
@@ -203,17 +204,17 @@ func newSide(runs []*results.Run) (*side, error) {
 		return nil, err
 	}
 	for _, c := range set.Cells {
-		kernels[c.Kernel] = true
-		n := &cell{key: c.Key, label: c.Label}
+		kernels[kernel(c.Cell)] = true
+		n := &cell{key: c.Cell, label: c.Label}
 		s.cells = append(s.cells, n)
 	}
-	byKey := make(map[analysis.Key]*cell)
+	byKey := make(map[results.Cell]*cell)
 	for _, c := range s.cells {
 		byKey[c.key] = c
 	}
 	for i, r := range runs {
 		for j := range r.Trials {
-			c := byKey[analysis.KeyOf(&r.Trials[j])]
+			c := byKey[r.Trials[j].Cell]
 			for len(c.boots) <= i {
 				c.boots = append(c.boots, nil)
 			}
@@ -222,6 +223,18 @@ func newSide(runs []*results.Run) (*side, error) {
 	}
 	s.kind, s.host, s.suite, s.kernels = runs[0].Manifest.Host.Kind, list(hosts), list(suites), list(kernels)
 	return s, nil
+}
+
+// kernel says what the cell's guest runs: its kernel and every other factor that is no
+// size.
+func kernel(c results.Cell) string {
+	var parts []string
+	for _, f := range c.Factors() {
+		if !f.Size && f.Label != "" {
+			parts = append(parts, f.Label)
+		}
+	}
+	return strings.Join(parts, ", ")
 }
 
 func list(set map[string]bool) string { return strings.Join(slices.Sorted(maps.Keys(set)), " + ") }

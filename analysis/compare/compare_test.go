@@ -253,7 +253,7 @@ func TestMix(t *testing.T) {
 		}), Options{MixKernels: true}, Options{MixHosts: true, MixSuites: true}},
 		{"kernels", alter(func(r *results.Run) {
 			for i := range r.Trials {
-				r.Trials[i].GuestBoot = "distro"
+				r.Trials[i].Boot = "distro"
 			}
 		}), Options{MixKernels: true}, Options{MixHosts: true, MixSuites: true}},
 		{"suites", alter(func(r *results.Run) { r.Manifest.Suite = results.NewSuiteInfo("other", nil) }), Options{MixSuites: true}, Options{MixHosts: true, MixKernels: true}},

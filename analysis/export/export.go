@@ -162,14 +162,14 @@ func configuration(m *results.Manifest) []benchfmt.Config {
 
 // name is the benchmark's name after the word Benchmark.
 func name(t *results.Trial) string {
-	k := analysis.KeyOf(t)
-	name := fmt.Sprintf("Trial/scenario=%s/mechanism=%s/driver=%s/kernel=%s/vcpus=%d/memory=%dMiB",
-		word(k.Title()), word(k.Mechanism), word(k.Driver), word(k.Kernel), k.VCPUs, k.MemoryMiB)
-	if k.Neighbours > 0 {
-		name += fmt.Sprintf("/neighbours=%d", k.Neighbours)
+	name := fmt.Sprintf("Trial/scenario=%s/mechanism=%s/driver=%s", word(t.Title()), word(t.Mechanism), word(t.Driver))
+	for _, f := range t.Factors() {
+		if f.Label != "" {
+			name += "/" + f.Name + "=" + word(f.Value)
+		}
 	}
-	if k.Thresholds != "" {
-		name += "/thresholds=" + word(strings.ReplaceAll(k.Thresholds, " ", ":"))
+	if t.Thresholds != "" {
+		name += "/thresholds=" + word(strings.ReplaceAll(string(t.Thresholds), " ", ":"))
 	}
 	return name
 }

@@ -96,17 +96,17 @@ func TestWrite(t *testing.T) {
 
 // TestName: trials that are not to be averaged have different names.
 func TestName(t *testing.T) {
-	plain := results.Trial{Scenario: "spinlock-deadlock", Mechanism: "poll", Driver: "xenctrl", GuestKernel: "6.12", VCPUs: 1, MemoryMiB: 160}
+	plain := results.Trial{Cell: results.Cell{Scenario: "spinlock-deadlock", Arm: results.Arm{Mechanism: "poll", Driver: "xenctrl"}, Machine: results.Machine{GuestKernel: "6.12", VCPUs: 1, MemoryMiB: 160}}}
 	bounded, watched := plain, plain
 	bounded.BoundedMS = 2500
-	watched.Baselines = &results.Baselines{Setting: "minimum"}
+	watched.Watchdogs = "minimum"
 	for _, tt := range []struct {
 		trial results.Trial
 		want  string
 	}{
-		{plain, "Trial/scenario=spinlock-deadlock/mechanism=poll/driver=xenctrl/kernel=6.12/vcpus=1/memory=160MiB"},
-		{bounded, "Trial/scenario=spinlock-deadlock+2.5s/mechanism=poll/driver=xenctrl/kernel=6.12/vcpus=1/memory=160MiB"},
-		{watched, "Trial/scenario=spinlock-deadlock/mechanism=poll/driver=xenctrl/kernel=6.12+watchdogsminimum/vcpus=1/memory=160MiB"},
+		{plain, "Trial/scenario=spinlock-deadlock/mechanism=poll/driver=xenctrl/guest_kernel=6.12/vcpus=1/memory_mib=160"},
+		{bounded, "Trial/scenario=spinlock-deadlock+2.5s/mechanism=poll/driver=xenctrl/guest_kernel=6.12/vcpus=1/memory_mib=160"},
+		{watched, "Trial/scenario=spinlock-deadlock/mechanism=poll/driver=xenctrl/guest_kernel=6.12/watchdogs=minimum/vcpus=1/memory_mib=160"},
 	} {
 		if got := name(&tt.trial); got != tt.want {
 			t.Errorf("%s, want %s", got, tt.want)

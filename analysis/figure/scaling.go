@@ -20,39 +20,33 @@ import (
 type scaleAxis struct {
 	noun   string // of the numbers
 	column string // in the values
-	of     func(*analysis.Cell) int
-	// rest describes the cell's guests, apart from kernel, memory and what the axis
-	// counts. It begins with a comma.
-	rest func(*analysis.Cell) string
+	factor string // of the guest that the axis shows
+	of     func(results.Cell) int
 }
 
 // overVCPUs counts the vCPUs of a guest.
 func overVCPUs() *scaleAxis {
-	return &scaleAxis{"vCPUs", "vcpus",
-		func(c *analysis.Cell) int { return c.VCPUs },
-		func(c *analysis.Cell) string {
-			if c.Neighbours == 0 {
-				return ""
-			}
-			return fmt.Sprintf(", beside %d more", c.Neighbours)
-		}}
+	return &scaleAxis{"vCPUs", "vcpus", "vcpus", func(c results.Cell) int { return c.VCPUs }}
 }
 
 // overGuests counts the guests that are monitored at once.
 func overGuests() *scaleAxis {
-	return &scaleAxis{"guests", "guests",
-		func(c *analysis.Cell) int { return 1 + c.Neighbours },
-		func(c *analysis.Cell) string { return fmt.Sprintf(", %d vCPU", c.VCPUs) }}
+	return &scaleAxis{"guests", "guests", "neighbours", func(c results.Cell) int { return 1 + c.Neighbours }}
 }
 
 // arm names the line of the figure that the cell belongs to: all of the cell apart from
 // its scenario and its place on the axis.
-func (x *scaleAxis) arm(c *analysis.Cell) string {
-	name := fmt.Sprintf("%s/%s, %s, %d MiB%s", c.Mechanism, c.Driver, c.Kernel, c.MemoryMiB, x.rest(c))
-	if c.Thresholds != "" {
-		name += ", " + c.Thresholds
+func (x *scaleAxis) arm(c results.Cell) string {
+	parts := []string{c.Mechanism + "/" + c.Driver}
+	for _, f := range c.Factors() {
+		if f.Name != x.factor && f.Label != "" {
+			parts = append(parts, f.Label)
+		}
 	}
-	return name
+	if c.Thresholds != "" {
+		parts = append(parts, string(c.Thresholds))
+	}
+	return strings.Join(parts, ", ")
 }
 
 // scaled is the measure of one arm along an axis.
@@ -97,7 +91,7 @@ func (x *scaleAxis) figure(set *analysis.Set) (*Figure, error) {
 	var arms []string
 	by := make(map[string][]*analysis.Cell)
 	for _, c := range set.Cells {
-		a := x.arm(c)
+		a := x.arm(c.Cell)
 		if by[a] == nil {
 			arms = append(arms, a)
 		}
@@ -146,14 +140,14 @@ func (x *scaleAxis) scale(cells []*analysis.Cell, p *scalePanel) (scaled, bool) 
 		if values[c.Title()] == nil {
 			values[c.Title()] = make(map[int][]float64)
 		}
-		n := x.of(c)
+		n := x.of(c.Cell)
 		values[c.Title()][n] = xs
 		if !slices.Contains(at, n) {
 			at = append(at, n)
 		}
 	}
 	slices.Sort(at)
-	line := scaled{arm: x.arm(cells[0]), at: at}
+	line := scaled{arm: x.arm(cells[0].Cell), at: at}
 	for scenario, by := range values {
 		if len(by) == len(at) {
 			line.scenarios = append(line.scenarios, scenario)

@@ -327,10 +327,10 @@ func altp2m(set *analysis.Set) (*fact, error) {
 				if c.Mechanism != pair[1] {
 					continue
 				}
-				want := c.Key
+				want := c.Cell
 				want.Mechanism = pair[0]
-				if i := slices.IndexFunc(set.Cells, func(c *analysis.Cell) bool { return c.Key == want }); i >= 0 {
-					pairs = append(pairs, c.Pairs(set.Cells[i], m.measure)...)
+				if twin := set.Cell(want); twin != nil {
+					pairs = append(pairs, c.Pairs(twin, m.measure)...)
 				}
 			}
 			s, err := stats.PairedRatio(pairs, table.Level)

@@ -154,12 +154,12 @@ func (p *page) group(set *analysis.Set, trials []results.Trial) {
 	counts := make(map[string]map[results.Outcome]int)
 	for i := range trials {
 		t := &trials[i]
-		g := by[analysis.Title(t)]
+		g := by[t.Title()]
 		g.Trials = append(g.Trials, newTrialRow(set, t))
-		if counts[analysis.Title(t)] == nil {
-			counts[analysis.Title(t)] = make(map[results.Outcome]int)
+		if counts[t.Title()] == nil {
+			counts[t.Title()] = make(map[results.Outcome]int)
 		}
-		counts[analysis.Title(t)][t.Outcome]++
+		counts[t.Title()][t.Outcome]++
 	}
 	for _, g := range p.Groups {
 		var parts []string
@@ -276,7 +276,7 @@ type trialRow struct {
 func newTrialRow(set *analysis.Set, t *results.Trial) trialRow {
 	const none = "–"
 	r := trialRow{
-		Trial: t.Trial, Block: t.Block, Mechanism: set.Label(t), Life: newLife(t), Outcome: string(t.Outcome), Style: string(t.Outcome),
+		Trial: t.Trial, Block: t.Block, Mechanism: set.Label(t.Cell), Life: newLife(t), Outcome: string(t.Outcome), Style: string(t.Outcome),
 		Class: none, Detect: none, Events: none, Progress: none, Recovered: none,
 		Violations: t.EPT.Total, Seed: t.Seed, Reason: t.Reason, Evidence: slices.Concat(t.Evidence, overheard(t)), Console: t.Console,
 	}
@@ -362,9 +362,6 @@ func provenance(m *results.Manifest) []pair {
 	}
 	for _, name := range slices.Sorted(maps.Keys(m.Versions.Packages)) {
 		ps = append(ps, pair{name, m.Versions.Packages[name]})
-	}
-	if m.Versions.LabImage != "" {
-		ps = append(ps, pair{"lab image", m.Versions.LabImage})
 	}
 	ps = append(ps, pair{"started", m.Started.UTC().Format(time.RFC3339)})
 	if !m.Ended.IsZero() {

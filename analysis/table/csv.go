@@ -8,6 +8,7 @@ import (
 
 	"hangbench/analysis"
 	"hangbench/analysis/stats"
+	"hangbench/results"
 )
 
 // writeCSV writes one row for each cell. Column names end in their unit; a
@@ -15,10 +16,14 @@ import (
 func writeCSV(w io.Writer, set *analysis.Set) error {
 	cw := csv.NewWriter(w)
 	head := []string{
-		"host", "scenario", "kind", "mechanism", "driver", "guest_kernel", "vcpus", "memory_mib", "neighbours", "bounded_ms", "thresholds",
-		"n", "invalid", "detected", "missed", "false_alarms", "undone", "clean", "recovered", "recovery_tried",
-		"rate_of", "rate", "rate_ci_lo", "rate_ci_hi", "class",
+		"host", "scenario", "kind", "mechanism", "driver",
 	}
+	for _, f := range (results.Cell{}).Factors() {
+		head = append(head, f.Name)
+	}
+	head = append(head, "bounded_ms", "thresholds",
+		"n", "invalid", "detected", "missed", "false_alarms", "undone", "clean", "recovered", "recovery_tried",
+		"rate_of", "rate", "rate_ci_lo", "rate_ci_hi", "class")
 	type column struct {
 		name string
 		m    analysis.Measure
@@ -65,11 +70,11 @@ func writeCSV(w io.Writer, set *analysis.Set) error {
 			kind, rateOf, k = "fault", "detected", c.Counts.Detected
 		}
 		n := c.Counts
-		row := []string{set.Host, c.Scenario, kind, c.Mechanism, c.Driver, c.Kernel}
-		for _, v := range []int{c.VCPUs, c.MemoryMiB, c.Neighbours, int(c.BoundedMS)} {
-			row = append(row, strconv.Itoa(v))
+		row := []string{set.Host, c.Scenario, kind, c.Mechanism, c.Driver}
+		for _, f := range c.Factors() {
+			row = append(row, f.Value)
 		}
-		row = append(row, c.Thresholds)
+		row = append(row, strconv.FormatInt(c.BoundedMS, 10), string(c.Thresholds))
 		for _, v := range []int{n.Valid, n.Invalid, n.Detected, n.Missed, n.FalseAlarms, n.Undone, n.Clean, n.Recovered, n.RecoveredOf} {
 			row = append(row, strconv.Itoa(v))
 		}

@@ -63,7 +63,7 @@ func TestSweep(t *testing.T) {
 
 	// A threshold that was set and not varied is no sweep.
 	all := madeup.Sweep(2)
-	all = slices.DeleteFunc(all, func(tr results.Trial) bool { return tr.Thresholds["io_ms"] != 250 })
+	all = slices.DeleteFunc(all, func(tr results.Trial) bool { return tr.Thresholds.Map()["io_ms"] != 250 })
 	if set, err = analysis.Group(all); err != nil || len(set.Swept()) != 0 {
 		t.Errorf("swept %q, %v", set.Swept(), err)
 	}

@@ -124,8 +124,8 @@ func (a *agent) do(ctx context.Context, job Job) error {
 		if a.guest == nil {
 			return fmt.Errorf("trial %d: there is no guest to run it on", job.Trial.Index)
 		}
-		if a.guest.Spec != job.Trial.Guest {
-			return fmt.Errorf("trial %d wants guest %+v, the lab has %+v", job.Trial.Index, job.Trial.Guest, a.guest.Spec)
+		if a.guest.Spec != job.Trial.Machine {
+			return fmt.Errorf("trial %d wants guest %+v, the lab has %+v", job.Trial.Index, job.Trial.Machine, a.guest.Spec)
 		}
 		var taken *dom0.Recording
 		if job.Record {

@@ -47,7 +47,7 @@ func (f *checkFlags) run(a *app, suite string) error {
 			Suite  string       `json:"suite"`
 			Seed   uint64       `json:"seed"`
 			Trials []plan.Trial `json:"trials"`
-		}{1, s.Name, f.seed, trials})
+		}{2, s.Name, f.seed, trials})
 	}
 	lengths := ""
 	if n := len(s.BoundedMS); n > 0 {
@@ -79,26 +79,19 @@ func (f *checkFlags) run(a *app, suite string) error {
 	fmt.Fprintln(a.out, "; in the lab a busy guest's second takes about a second of one processor, an idle one's less")
 	for _, t := range trials {
 		boot := ""
-		if t.Guest.Boot != "" {
-			boot = " " + t.Guest.Boot
-		}
-		if t.Guest.Superpages {
-			boot += " superpages"
-		}
-		if n := t.Guest.Neighbours; n > 0 {
-			boot += fmt.Sprintf(" beside %d more", n)
-		}
-		if t.Guest.Programs != "" {
-			boot += " with " + t.Guest.Programs
+		for _, f := range t.Factors() {
+			if f.Label != "" && f.Name != "vcpus" && f.Name != "memory_mib" {
+				boot += " " + f.Label
+			}
 		}
 		if t.BoundedMS > 0 {
 			boot += fmt.Sprintf(" undone after %d ms", t.BoundedMS)
 		}
-		for _, name := range slices.Sorted(maps.Keys(t.Thresholds)) {
-			boot += fmt.Sprintf(" %s=%d", name, t.Thresholds[name])
+		for name, value := range t.Thresholds.All() {
+			boot += fmt.Sprintf(" %s=%d", name, value)
 		}
 		fmt.Fprintf(a.out, "%4d  block %-3d %-20s %-12s %s %d vCPU %d MiB%s  seed %s\n", t.Index, t.Block, t.Scenario, t.Mechanism,
-			t.Guest.Kernel, t.Guest.VCPUs, t.Guest.MemoryMiB, boot, strings.ToLower(fmt.Sprintf("%016X", t.Seed)))
+			t.Kernel, t.VCPUs, t.MemoryMiB, boot, strings.ToLower(fmt.Sprintf("%016X", t.Seed)))
 	}
 	return nil
 }

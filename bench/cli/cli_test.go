@@ -157,7 +157,7 @@ func TestCheckJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := plan.Expand(s, 5); got.Schema != 1 || got.Suite != "ci" || got.Seed != 5 || !reflect.DeepEqual(got.Trials, want) {
+	if want := plan.Expand(s, 5); got.Schema != 2 || got.Suite != "ci" || got.Seed != 5 || !reflect.DeepEqual(got.Trials, want) {
 		t.Errorf("check --json reads back as %+v, want the trials %+v", got, want)
 	}
 }

@@ -33,8 +33,8 @@ func madeUpPlan() []plan.Trial {
 // madeUpRecord is a believable record of the trial, the same at each call.
 func madeUpRecord(p plan.Trial) results.Trial {
 	rec := results.Trial{
-		Schema: results.Schema, Suite: p.Suite, Trial: p.Index, Block: p.Block, Scenario: p.Scenario, Mechanism: p.Mechanism,
-		Driver: p.Driver, Host: "lab", GuestKernel: "6.12-test", VCPUs: 1, MemoryMiB: 160, Seed: p.Seed,
+		Schema: results.Schema, Suite: p.Suite, Trial: p.Index, Block: p.Block, Cell: results.Cell{Scenario: p.Scenario, Kind: results.Control, Arm: results.Arm{Mechanism: p.Mechanism, Driver: p.Driver}, Machine: results.Machine{GuestKernel: "6.12-test", VCPUs: 1, MemoryMiB: 160}},
+		Host: "lab", Seed: p.Seed,
 		Outcome: results.Clean, WindowNS: 5e9 + int64(p.Index),
 		Guest: results.Guest{BeatsBefore: 10, BeatsDuring: 9, BeatsAfter: 2},
 	}
@@ -45,6 +45,7 @@ func madeUpRecord(p plan.Trial) results.Trial {
 	}
 	if p.Scenario == "spinlock-deadlock" {
 		hang, recovered := int64(3e6), true
+		rec.Kind = results.Fault
 		rec.Expected, rec.DeadlineNS, rec.HangNS, rec.Recovered = "spin", 8e9, &hang, &recovered
 		rec.Outcome = results.Missed
 		if p.Mechanism != "none" {

@@ -81,7 +81,7 @@ func TestExecute(t *testing.T) {
 			exit.Failed, "(control-idle, exec-step) is invalid: the monitor ended by itself\n"},
 		{"alarm that a sweep asks about", func(ctx context.Context, p plan.Trial) (results.Trial, error) {
 			rec := madeUpRecord(p)
-			rec.Thresholds = map[string]int64{"io_ms": 500 + int64(p.Block)}
+			rec.Thresholds = results.NewSettings(map[string]int64{"io_ms": 500 + int64(p.Block)})
 			if p.Scenario == "control-idle" && p.Block == 0 {
 				rec.Outcome = results.FalseAlarm
 			}

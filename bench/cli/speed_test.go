@@ -30,8 +30,8 @@ func bigRun(tb testing.TB, dir string, repetitions int) {
 		for s := range 20 {
 			for m := range 10 {
 				tr := results.Trial{
-					Schema: results.Schema, Suite: madeUp, Trial: n, Block: block, Scenario: fmt.Sprintf("fault-%d", s), Mechanism: fmt.Sprintf("way-%d", m),
-					Driver: "xenctrl", Host: "lab", GuestKernel: "6.12-test", VCPUs: 1, MemoryMiB: 160, Seed: rng.Uint64(),
+					Schema: results.Schema, Suite: madeUp, Trial: n, Block: block, Cell: results.Cell{Kind: results.Control, Scenario: fmt.Sprintf("fault-%d", s), Arm: results.Arm{Mechanism: fmt.Sprintf("way-%d", m), Driver: "xenctrl"}, Machine: results.Machine{GuestKernel: "6.12-test", VCPUs: 1, MemoryMiB: 160}},
+					Host: "lab", Seed: rng.Uint64(),
 					Outcome: results.Clean, WindowNS: 5e9 + rng.Int64N(1e9),
 					Guest: results.Guest{ProgressRatio: new(0.5 + 0.5*rng.Float64()), BeatsBefore: 10, BeatsDuring: 9, BeatsAfter: 2},
 				}
@@ -43,6 +43,7 @@ func bigRun(tb testing.TB, dir string, repetitions int) {
 					tr.Events = results.Events{Delivered: tr.EPT.Permission, Steps: 10 * tr.EPT.Permission, Signals: 90, Switches: 1000}
 				}
 				if s >= 8 {
+					tr.Kind = results.Fault
 					tr.Expected, tr.DeadlineNS, tr.Outcome, tr.Recovered = "spin", 8e9, results.Missed, new(true)
 					if ns := int64(1e9 * rng.ExpFloat64()); m > 0 && ns < tr.DeadlineNS {
 						tr.Outcome, tr.Class, tr.Scope, tr.DetectNS = results.Detected, "spin", "full", &ns

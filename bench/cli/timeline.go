@@ -98,8 +98,7 @@ func (t *timelineFlags) record(ctx context.Context, a *app, scenario string) (er
 	guest := defaultGuest()
 	guest.VCPUs = t.vcpus
 	trial := plan.Trial{
-		Suite: "timeline", Scenario: scenario, Mechanism: t.mechanism, Driver: dom0.Drivers()[0], Seed: t.seed,
-		Guest:  guest,
+		Suite: "timeline", Cell: results.Cell{Scenario: scenario, Arm: results.Arm{Mechanism: t.mechanism, Driver: dom0.Drivers()[0]}, Machine: guest}, Seed: t.seed,
 		Timing: suites.Timing{BaselineMS: 2000, ObserveMS: 4000, DeadlineMS: 30_000, RecoveryMS: 15_000, SampleMS: 100},
 	}
 	rec, taken, err := h.Record(ctx, trial, a.step)
@@ -117,7 +116,7 @@ func (t *timelineFlags) record(ctx context.Context, a *app, scenario string) (er
 	header := detect.Header{
 		Scenario: scenario, Mechanism: t.mechanism, FromNS: taken.T0NS, LiftedNS: taken.LiftedNS,
 		Class: detect.Class(rec.Class), Scope: detect.Scope(rec.Scope),
-		Host: rec.Host, VCPUs: t.vcpus, MemoryMiB: trial.Guest.MemoryMiB, Guest: rec.GuestKernel,
+		Host: rec.Host, VCPUs: t.vcpus, MemoryMiB: trial.MemoryMiB, Guest: rec.GuestKernel,
 	}
 	line, err := timeline(&header, stream)
 	if err != nil {

@@ -326,10 +326,10 @@ func (g *Guest) Run(ctx context.Context, p plan.Trial, taken *Recording) (result
 	case err == nil:
 		defer c.close()
 		e.console = c
-	case p.Baselines != string(watchdog.Off) || !errors.Is(err, os.ErrNotExist):
+	case p.Watchdogs != string(watchdog.Off) || !errors.Is(err, os.ErrNotExist):
 		return results.Trial{}, err
 	}
-	env := trial.Env{Host: e, Guest: e, Log: e, Beside: observe.Watchdogs(watchdog.Setting(p.Baselines))}
+	env := trial.Env{Host: e, Guest: e, Log: e, Beside: observe.Watchdogs(watchdog.Setting(p.Watchdogs))}
 	m, err := trap.Find(p.Mechanism)
 	if err != nil {
 		return results.Trial{}, err

@@ -40,8 +40,7 @@ var listened = []struct {
 // listen runs a trial with baselines and no monitor.
 func listen(ctx context.Context, h *labhost.Host, scenario string, vcpus int, s watchdog.Setting, progress func(string)) (results.Trial, []byte, error) {
 	p := plan.Trial{
-		Suite: "consoles", Scenario: scenario, Mechanism: "none", Driver: "xenctrl", Seed: 1, Baselines: string(s),
-		Guest:  suites.Guest{Kernel: lab.GuestKernels()[0], VCPUs: vcpus, MemoryMiB: 160},
+		Suite: "consoles", Cell: results.Cell{Scenario: scenario, Arm: results.Arm{Mechanism: "none", Driver: "xenctrl"}, Machine: suites.Guest{Kernel: lab.GuestKernels()[0], VCPUs: vcpus, MemoryMiB: 160}, Watchdogs: string(s)}, Seed: 1,
 		Timing: suites.Timing{BaselineMS: 1000, ObserveMS: 1000, DeadlineMS: 30_000, RecoveryMS: 15_000, SampleMS: 100},
 	}
 	rec, taken, err := h.Record(ctx, p, progress)

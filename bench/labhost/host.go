@@ -303,12 +303,12 @@ func (h *Host) Record(ctx context.Context, t plan.Trial, progress func(stage str
 }
 
 func (h *Host) run(ctx context.Context, t plan.Trial, progress func(stage string), taken *dom0.Recording) (results.Trial, error) {
-	h, err := h.of(ctx, t.Guest)
+	h, err := h.of(ctx, t.Machine)
 	if err != nil {
 		return results.Trial{}, err
 	}
 	rec, err := h.runOnce(ctx, t, progress, taken)
-	if h.mend(ctx, err, "guest-"+guestName(t.Guest), "dom0") {
+	if h.mend(ctx, err, "guest-"+guestName(t.Machine), "dom0") {
 		rec, err = h.runOnce(ctx, t, progress, taken)
 	}
 	return rec, err
@@ -333,7 +333,7 @@ func (h *Host) mend(ctx context.Context, err error, names ...string) bool {
 
 func (h *Host) runOnce(ctx context.Context, t plan.Trial, progress func(stage string), taken *dom0.Recording) (results.Trial, error) {
 	var rec results.Trial
-	snap, err := h.guest(ctx, t.Guest)
+	snap, err := h.guest(ctx, t.Machine)
 	if err != nil {
 		return rec, err
 	}

@@ -195,7 +195,7 @@ func TestDeterminism(t *testing.T) {
 func TestDamagedSnapshot(t *testing.T) {
 	ctx, h, w := openLab(t)
 	_, trials := ciPlan(t)
-	if _, err := h.Guest(ctx, trials[0].Guest); err != nil {
+	if _, err := h.Guest(ctx, trials[0].Machine); err != nil {
 		t.Fatal(err)
 	}
 	cpus, err := filepath.Glob(filepath.Join(h.Lab.Dir, "snapshots", "guest-*", "state", "cpu0"))
@@ -256,7 +256,7 @@ func upGuest(t *testing.T) *labhost.Machine {
 	t.Helper()
 	ctx, h, _ := openLab(t)
 	_, trials := ciPlan(t)
-	m, err := h.UpGuest(ctx, trials[0].Guest)
+	m, err := h.UpGuest(ctx, trials[0].Machine)
 	if err != nil {
 		t.Fatal(err)
 	}

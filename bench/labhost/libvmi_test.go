@@ -53,7 +53,7 @@ func TestLibVMI(t *testing.T) {
 			t.Errorf("%s: a %s hang with xenctrl, a %s hang with libvmi", m.Name, class["xenctrl"], class["libvmi"])
 		}
 	}
-	m, err := h.UpGuest(ctx, deadlock.Guest)
+	m, err := h.UpGuest(ctx, deadlock.Machine)
 	if err != nil {
 		t.Fatal(err)
 	}

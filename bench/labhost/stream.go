@@ -44,14 +44,14 @@ func (h *Host) RecordStream(ctx context.Context, scenario string, vcpus int, pro
 		return detect.Header{}, nil, err
 	}
 	p := plan.Trial{
-		Suite: "streams", Scenario: scenario, Mechanism: "exec-altp2m", Driver: "xenctrl", Seed: 1,
-		Guest:  suites.Guest{Kernel: lab.GuestKernels()[0], VCPUs: vcpus, MemoryMiB: 160},
+		Suite: "streams", Cell: results.Cell{Scenario: scenario, Arm: results.Arm{Mechanism: "exec-altp2m", Driver: "xenctrl"},
+			Machine: suites.Guest{Kernel: lab.GuestKernels()[0], VCPUs: vcpus, MemoryMiB: 160}}, Seed: 1,
 		Timing: suites.Timing{BaselineMS: 1000, ObserveMS: 2000, DeadlineMS: 60_000, RecoveryMS: 15_000, SampleMS: 100},
 	}
 	if sc.Control() {
 		p.Timing.ObserveMS = 5000
 	} else {
-		p.Thresholds = patient()
+		p.Thresholds = results.NewSettings(patient())
 	}
 	rec, taken, err := h.Record(ctx, p, progress)
 	if err != nil {
@@ -69,7 +69,7 @@ func replayable(sc scenarios.Scenario, p *plan.Trial, rec *results.Trial, taken 
 	[]detect.Observation, error) {
 	h := detect.Header{
 		Scenario: sc.ID, Mechanism: p.Mechanism, Host: rec.Host, Guest: rec.GuestKernel,
-		VCPUs: p.Guest.VCPUs, MemoryMiB: p.Guest.MemoryMiB, Class: detect.Class(sc.Class),
+		VCPUs: p.Machine.VCPUs, MemoryMiB: p.Machine.MemoryMiB, Class: detect.Class(sc.Class),
 	}
 	stream, err := taken.Stream()
 	switch {

@@ -70,7 +70,8 @@ func trialOf(t *testing.T, sc scenarios.Scenario, h detect.Header, stream []dete
 		}
 		taken.Observations = append(taken.Observations, b)
 	}
-	return plan.Trial{Mechanism: h.Mechanism, Guest: suites.Guest{VCPUs: h.VCPUs, MemoryMiB: h.MemoryMiB}}, rec, taken
+	return plan.Trial{Cell: results.Cell{Arm: results.Arm{Mechanism: h.Mechanism},
+		Machine: suites.Guest{VCPUs: h.VCPUs, MemoryMiB: h.MemoryMiB}}}, rec, taken
 }
 
 // TestReplayableErrors: a trial that does not show its scenario's hang makes no

@@ -24,8 +24,7 @@ func TestWorkloads(t *testing.T) {
 			continue
 		}
 		p := plan.Trial{
-			Suite: "test", Index: n, Scenario: s.ID, Mechanism: []string{"exec-altp2m", "poll", "none"}[n%3], Driver: "xenctrl",
-			Guest: suites.Guest{Kernel: "cloud-6.12", VCPUs: 2, MemoryMiB: 256, Programs: stress.Set}, Timing: timing, Seed: uint64(n),
+			Suite: "test", Index: n, Cell: results.Cell{Scenario: s.ID, Arm: results.Arm{Mechanism: []string{"exec-altp2m", "poll", "none"}[n%3], Driver: "xenctrl"}, Machine: suites.Guest{Kernel: "cloud-6.12", VCPUs: 2, MemoryMiB: 256, Programs: stress.Set}}, Timing: timing, Seed: uint64(n),
 		}
 		n++
 		rec, err := h.Run(ctx, p, func(string) {})

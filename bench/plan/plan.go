@@ -4,25 +4,19 @@ import (
 	"math/bits"
 	"math/rand/v2"
 
+	"hangbench/results"
 	"hangbench/scenarios/suites"
 )
 
 // Trial is everything that is needed to run one trial. It is the job that is
-// sent to dom0.
+// sent to dom0. Its cell has no Kind and no GuestKernel yet: the trial itself finds
+// them out.
 type Trial struct {
-	Suite      string           `json:"suite"`
-	Index      int              `json:"index"` // place in the plan, from 0
-	Block      int              `json:"block"` // repetition, from 0
-	Scenario   string           `json:"scenario"`
-	Mechanism  string           `json:"mechanism"`
-	Driver     string           `json:"driver"`
-	Guest      suites.Guest     `json:"guest"`
-	Timing     suites.Timing    `json:"timing"`
-	BoundedMS  int64            `json:"bounded_ms,omitempty"` // how long the fault lasts; 0: until the verdict or the deadline
-	Thresholds map[string]int64 `json:"thresholds,omitempty"` // by name, in the unit that the name says; absent names keep the detector's default
-	// Baselines is a watchdog.Setting: how the watchdogs of guest and Xen are set;
-	// empty if nobody listens to them.
-	Baselines string `json:"baselines,omitempty"`
+	Suite string `json:"suite"`
+	Index int    `json:"index"` // place in the plan, from 0
+	Block int    `json:"block"` // repetition, from 0
+	results.Cell
+	Timing suites.Timing `json:"timing"`
 	// Seed moves the instant of the injection. Trials of one block, guest and
 	// scenario have it in common, whatever their mechanism, driver, length and thresholds.
 	Seed uint64 `json:"seed"`
@@ -43,10 +37,10 @@ func Expand(s *suites.Suite, seed uint64) []Trial {
 				for _, driver := range s.Drivers {
 					for _, bounded := range lengths {
 						for _, thresholds := range s.Settings(scenario) {
-							cells = append(cells, Trial{
-								Suite: s.Name, Scenario: scenario, Mechanism: mechanism, Driver: driver,
-								Guest: guest, Timing: s.Timing, BoundedMS: bounded, Thresholds: thresholds, Baselines: s.Baselines,
-							})
+							cells = append(cells, Trial{Suite: s.Name, Timing: s.Timing, Cell: results.Cell{
+								Scenario: scenario, Arm: results.Arm{Mechanism: mechanism, Driver: driver}, Machine: guest,
+								BoundedMS: bounded, Watchdogs: s.Baselines, Thresholds: results.NewSettings(thresholds),
+							}})
 							pairs = append(pairs, g*len(s.Scenarios)+sc)
 						}
 					}

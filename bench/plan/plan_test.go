@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"hangbench/results"
 	"hangbench/scenarios/suites"
 )
 
@@ -52,7 +53,7 @@ func TestSweep(t *testing.T) {
 		seen := make(map[string]bool)
 		seeds := make(map[string]uint64)
 		for _, tr := range trials[b*cells : (b+1)*cells] {
-			if tr.Block != b || len(tr.Thresholds) != 2 || tr.Thresholds["spin_ms"] != 50 {
+			if tr.Block != b || len(tr.Thresholds.Map()) != 2 || tr.Thresholds.Map()["spin_ms"] != 50 {
 				t.Errorf("%+v", tr)
 			}
 			seen[fmt.Sprint(tr.Scenario, tr.Mechanism, tr.Thresholds)] = true
@@ -85,11 +86,11 @@ func TestExpandProperties(t *testing.T) {
 		shared := make(map[pair]uint64)
 		owner := make(map[uint64]pair)
 		for i, tr := range trials {
-			if tr.Index != i || tr.Block != i/cells || tr.Suite != s.Name || tr.Timing != s.Timing || !reflect.DeepEqual(tr.Thresholds, s.Thresholds) {
+			if tr.Index != i || tr.Block != i/cells || tr.Suite != s.Name || tr.Timing != s.Timing || tr.Thresholds != results.NewSettings(s.Thresholds) {
 				t.Fatalf("trial %d: %+v", i, tr)
 			}
 			// One seed for each pair in each block, and for no other.
-			p := pair{tr.Block, tr.Guest, tr.Scenario}
+			p := pair{tr.Block, tr.Machine, tr.Scenario}
 			if have, ok := shared[p]; ok && have != tr.Seed {
 				t.Fatalf("%+v has the seeds %d and %d", p, have, tr.Seed)
 			}
@@ -102,7 +103,7 @@ func TestExpandProperties(t *testing.T) {
 		for b := range s.Repetitions {
 			block := make(map[cell]bool)
 			for _, tr := range trials[b*cells : (b+1)*cells] {
-				block[cell{tr.Scenario, tr.Mechanism, tr.Driver, tr.Guest}] = true
+				block[cell{tr.Scenario, tr.Mechanism, tr.Driver, tr.Machine}] = true
 			}
 			if len(block) != cells {
 				t.Fatalf("block %d holds %d of %d cells", b, len(block), cells)

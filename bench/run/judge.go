@@ -22,7 +22,7 @@ func Judge(w io.Writer, trials []results.Trial, swept []string) (good bool) {
 			good = false
 			fmt.Fprintf(w, "hangbench: trial %d (%s, %s) is invalid: %s\n", t.Trial, t.Scenario, t.Mechanism, t.Reason)
 		case results.FalseAlarm:
-			if slices.ContainsFunc(swept, func(name string) bool { _, set := t.Thresholds[name]; return set }) {
+			if slices.ContainsFunc(swept, func(name string) bool { _, set := t.Thresholds.Get(name); return set }) {
 				continue
 			}
 			good = false

@@ -15,7 +15,7 @@ func TestJudge(t *testing.T) {
 	t.Parallel()
 	alarm := results.Trial{Trial: 3, Outcome: results.FalseAlarm, Evidence: []string{"it looked so"}}
 	sweptAlarm := alarm
-	sweptAlarm.Thresholds = map[string]int64{"io_ms": 500}
+	sweptAlarm.Thresholds = results.NewSettings(map[string]int64{"io_ms": 500})
 	for _, c := range []struct {
 		name  string
 		trial results.Trial

@@ -61,8 +61,8 @@ type trialRecords struct {
 func (r *trialRecords) Handle(_ context.Context, rec slog.Record) error { return r.write(rec, r.attrs) }
 
 func record(t plan.Trial) results.Trial {
-	return results.Trial{Schema: results.Schema, Suite: t.Suite, Trial: t.Index, Block: t.Block, Scenario: t.Scenario,
-		Mechanism: t.Mechanism, Driver: t.Driver, Host: "lab", GuestKernel: "k", VCPUs: 1, MemoryMiB: 160, Seed: t.Seed,
+	return results.Trial{Schema: results.Schema, Suite: t.Suite, Trial: t.Index, Block: t.Block, Cell: results.Cell{Scenario: t.Scenario, Kind: results.Control, Arm: results.Arm{Mechanism: t.Mechanism, Driver: t.Driver}, Machine: results.Machine{GuestKernel: "k", VCPUs: 1, MemoryMiB: 160}},
+		Host: "lab", Seed: t.Seed,
 		Outcome: results.Clean, WindowNS: 1}
 }
 

@@ -93,7 +93,7 @@ func runBaselines(t *testing.T, scenario, mechanism string, s watchdog.Setting, 
 		set(w, k)
 	}
 	p := job(scenario, mechanism)
-	p.Baselines = string(s)
+	p.Watchdogs = string(s)
 	w.console = k.read
 	rec, err := w.run(t.Context(), p)
 	if err == nil {

@@ -46,7 +46,7 @@ func TestBounded(t *testing.T) {
 				tc.set(w)
 			}
 			p := job(tc.scenario, "exec-step")
-			p.BoundedMS, p.Guest.VCPUs = tc.ms, w.cpus
+			p.BoundedMS, p.Machine.VCPUs = tc.ms, w.cpus
 			rec, err := w.run(t.Context(), p)
 			if err != nil {
 				t.Fatal(err)

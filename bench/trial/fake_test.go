@@ -127,7 +127,7 @@ func newWorld(t *testing.T) *world {
 
 // env is the surroundings of a trial of p.
 func (w *world) env(p plan.Trial) trial.Env {
-	env := trial.Env{Host: w, Guest: w, Log: w, Beside: observe.Watchdogs(watchdog.Setting(p.Baselines))}
+	env := trial.Env{Host: w, Guest: w, Log: w, Beside: observe.Watchdogs(watchdog.Setting(p.Watchdogs))}
 	if p.Mechanism != "none" {
 		env.Watcher = &observe.Monitor{Open: func(t detect.Thresholds, sample time.Duration) (observe.Session, error) {
 			w.call("attach %s spin=%v sample=%v", p.Mechanism, t.Spin, sample)

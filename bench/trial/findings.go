@@ -6,7 +6,7 @@ import "hangbench/results"
 func (r *run) note(b *bystander, until int64) {
 	out := r.rec.Baselines
 	if out == nil {
-		out = &results.Baselines{Setting: r.p.Baselines}
+		out = &results.Baselines{Setting: r.p.Watchdogs}
 		r.rec.Baselines = out
 	}
 	start := r.t0

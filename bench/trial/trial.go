@@ -33,11 +33,9 @@ func Run(ctx context.Context, p plan.Trial, env Env) (results.Trial, error) {
 	facts := env.Guest.Facts()
 	rec := results.Trial{
 		Schema: results.Schema, Suite: p.Suite, Trial: p.Index, Block: p.Block,
-		Scenario: p.Scenario, Mechanism: p.Mechanism, Driver: p.Driver, Host: env.Host.Kind(),
-		GuestKernel: facts.Release, GuestBoot: p.Guest.Boot, Superpages: p.Guest.Superpages,
-		Programs: p.Guest.Programs, Neighbours: p.Guest.Neighbours, VCPUs: p.Guest.VCPUs,
-		MemoryMiB: p.Guest.MemoryMiB, Seed: p.Seed, Thresholds: p.Thresholds,
+		Host: env.Host.Kind(), Cell: p.Cell, Seed: p.Seed,
 	}
+	rec.GuestKernel = facts.Release
 	sc, err := scenarios.Find(p.Scenario)
 	if err != nil {
 		return rec, err
@@ -46,7 +44,7 @@ func Run(ctx context.Context, p plan.Trial, env Env) (results.Trial, error) {
 	if err != nil {
 		return rec, err
 	}
-	rec.Expected = sc.Class
+	rec.Expected, rec.Kind = sc.Class, sc.Kind()
 	if !sc.Control() {
 		rec.DeadlineNS = p.Timing.DeadlineMS * 1e6
 	}
@@ -54,7 +52,7 @@ func Run(ctx context.Context, p plan.Trial, env Env) (results.Trial, error) {
 		if why := sc.Lasting(); why != "" {
 			return rec, fmt.Errorf("scenario %s %s and cannot be bounded", sc.ID, why)
 		}
-		rec.BoundedMS, rec.DeadlineNS = p.BoundedMS, p.BoundedMS*1e6
+		rec.DeadlineNS = p.BoundedMS * 1e6
 	}
 	if facts.CPUs < sc.MinVCPUs {
 		return rec, fmt.Errorf("scenario %s needs a guest with %d vCPUs, this one has %d", sc.ID, sc.MinVCPUs, facts.CPUs)

@@ -30,8 +30,8 @@ const (
 
 func job(scenario, mechanism string) plan.Trial {
 	return plan.Trial{
-		Suite: "test", Index: 3, Block: 1, Scenario: scenario, Mechanism: mechanism, Driver: "xenctrl",
-		Guest:  suites.Guest{Kernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 160, Boot: suites.Distro},
+		Suite: "test", Index: 3, Block: 1, Cell: results.Cell{Scenario: scenario, Arm: results.Arm{Mechanism: mechanism, Driver: "xenctrl"},
+			Machine: suites.Guest{Kernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 160, Boot: suites.Distro}},
 		Timing: suites.DefaultTiming(), Seed: 7*uint64(trial.Phase) + 123_456_789,
 	}
 }
@@ -171,8 +171,8 @@ func TestRun(t *testing.T) {
 				t.Error("not told that the fault was lifted")
 			}
 			// What the record repeats of its plan.
-			check("plan", []any{rec.Schema, rec.Suite, rec.Trial, rec.Block, rec.Scenario, rec.Mechanism, rec.Driver, rec.Host, rec.GuestKernel, rec.GuestBoot, rec.VCPUs, rec.MemoryMiB, rec.Seed},
-				[]any{results.Schema, "test", 3, 1, tc.scenario, tc.mechanism, "xenctrl", "lab", "6.12-test", suites.Distro, 1, 160, p.Seed})
+			check("plan", []any{rec.Schema, rec.Suite, rec.Trial, rec.Block, rec.Scenario, rec.Mechanism, rec.Driver, rec.Host, rec.GuestKernel, rec.Kernel, rec.Boot, rec.VCPUs, rec.MemoryMiB, rec.Seed},
+				[]any{results.Schema, "test", 3, 1, tc.scenario, tc.mechanism, "xenctrl", "lab", "6.12-test", "cloud-6.12", suites.Distro, 1, 160, p.Seed})
 			expected, deadline := "", int64(0)
 			if tc.scenario == deadlock {
 				expected, deadline = "spin", 8e9
@@ -276,7 +276,7 @@ func TestNeighbours(t *testing.T) {
 		w := newWorld(t)
 		w.alarmAfterFault, w.neighbourAlarms = 610*time.Millisecond, alarms
 		p := job(deadlock, "exec-step")
-		p.Guest.Neighbours = 2
+		p.Machine.Neighbours = 2
 		rec, err := w.run(t.Context(), p)
 		if err != nil {
 			t.Fatal(err)
@@ -398,7 +398,7 @@ func TestEPT(t *testing.T) {
 func TestThreshold(t *testing.T) {
 	w := newWorld(t)
 	p := job(idle, "exec-step")
-	p.Thresholds, p.Timing.SampleMS = map[string]int64{"spin_ms": 50}, 20
+	p.Thresholds, p.Timing.SampleMS = results.NewSettings(map[string]int64{"spin_ms": 50}), 20
 	if _, err := w.run(t.Context(), p); err != nil {
 		t.Fatal(err)
 	}
@@ -406,7 +406,7 @@ func TestThreshold(t *testing.T) {
 		t.Errorf("calls %q, want %q among them", w.calls, want)
 	}
 	// A threshold that this program does not know is no reason to go on without it.
-	p.Thresholds = map[string]int64{"spinn_ms": 50}
+	p.Thresholds = results.NewSettings(map[string]int64{"spinn_ms": 50})
 	if _, err := newWorld(t).run(t.Context(), p); err == nil || !strings.Contains(err.Error(), "spinn_ms") {
 		t.Errorf("unknown threshold: error %v", err)
 	}

@@ -27,7 +27,7 @@ type bystander struct {
 func (r *run) subject() Subject {
 	return Subject{
 		Guest: r.env.Guest, Clock: r.clock, Workload: r.sc.Workload,
-		Settings: Settings{Thresholds: r.p.Thresholds, Sample: ms(r.p.Timing.SampleMS)},
+		Settings: Settings{Thresholds: r.p.Thresholds.Map(), Sample: ms(r.p.Timing.SampleMS)},
 	}
 }
 

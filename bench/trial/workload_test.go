@@ -19,7 +19,7 @@ import (
 
 func workload(mechanism string) plan.Trial {
 	p := job("workload-cpu", mechanism)
-	p.Guest.Programs = "stress-ng"
+	p.Machine.Programs = "stress-ng"
 	return p
 }
 

@@ -84,7 +84,7 @@ func (h *Host) Run(ctx context.Context, t plan.Trial, progress func(stage string
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.d.Progress = progress
-	g, err := h.d.NewGuest(ctx, fmt.Sprintf("hangbench-%d-%d", os.Getpid(), t.Index), t.Guest)
+	g, err := h.d.NewGuest(ctx, fmt.Sprintf("hangbench-%d-%d", os.Getpid(), t.Index), t.Machine)
 	if err != nil {
 		return rec, err
 	}

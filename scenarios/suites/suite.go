@@ -3,6 +3,8 @@ package suites
 import (
 	"maps"
 	"slices"
+
+	"hangbench/results"
 )
 
 // Suite is a parsed suite, defaults filled in.
@@ -69,23 +71,8 @@ func (s *Suite) Settings(scenario string) []map[string]int64 {
 	return all
 }
 
-// Guest is the machine a trial runs on.
-type Guest struct {
-	Kernel    string `json:"kernel"`     // name of a guest kernel, as in cloud-6.12
-	VCPUs     int    `json:"vcpus"`      // 1 to 8
-	MemoryMiB int    `json:"memory_mib"` // 128 to 4096
-	// Boot is Plain or Distro; empty, as in a suite that does not say, is Plain.
-	Boot string `json:"boot,omitempty"`
-	// Superpages gives the guest large pages, which altp2m views do not get along
-	// with. It is a setting of the whole hypervisor: the host must have it too.
-	Superpages bool `json:"superpages,omitempty"`
-	// Neighbours is how many more guests like it are up and monitored beside it, idle
-	// and in order. 0 to 3.
-	Neighbours int `json:"neighbours,omitempty"`
-	// Programs is a set of programs that the guest's initramfs holds, as in
-	// stress-ng; empty for none. It is one of Vocabulary.Programs.
-	Programs string `json:"programs,omitempty"`
-}
+// Guest is the machine a trial runs on, without the release of its kernel.
+type Guest = results.Machine
 
 // How a guest's kernel is booted.
 const (

@@ -4,6 +4,7 @@ package madeup
 
 import (
 	"math/rand/v2"
+	"strings"
 
 	"hangbench/results"
 )
@@ -51,12 +52,24 @@ func Seeded(seed uint64, repetitions int) []results.Trial {
 	return trials
 }
 
+// kind is what a made-up scenario is for: its name says so, or it is a fault.
+func kind(scenario string) results.Kind {
+	switch {
+	case strings.HasPrefix(scenario, "control-"):
+		return results.Control
+	case strings.HasPrefix(scenario, "workload-"):
+		return results.Measured
+	}
+	return results.Fault
+}
+
 func trial(rng *rand.Rand, scenario, mechanism string) results.Trial {
 	t := results.Trial{
-		Schema: results.Schema, Suite: Suite, Scenario: scenario, Mechanism: mechanism, Driver: "xenctrl", Host: "lab",
-		GuestKernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 160, Outcome: results.Clean,
+		Schema: results.Schema, Suite: Suite, Cell: results.Cell{Scenario: scenario, Arm: results.Arm{Mechanism: mechanism, Driver: "xenctrl"}, Machine: results.Machine{GuestKernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 160}}, Host: "lab",
+		Outcome:  results.Clean,
 		WindowNS: 1_050_000_000 + rng.Int64N(40_000_000),
 	}
+	t.Kind = kind(scenario)
 	t.Guest = results.Guest{BeatsBefore: 25, BeatsDuring: 25, BeatsAfter: 3}
 	busy := 1.0
 	if scenario == "control-busy" {
@@ -116,9 +129,10 @@ func Sweep(repetitions int) []results.Trial {
 			for _, v := range cell.values {
 				for _, scenario := range []string{cell.fault, cell.control, "short"} {
 					t := results.Trial{
-						Schema: results.Schema, Suite: Suite, Trial: len(trials), Block: block, Scenario: scenario, Mechanism: "exec-altp2m", Driver: "xenctrl", Host: "lab",
-						GuestKernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 160, Thresholds: map[string]int64{cell.name: v}, Outcome: results.Clean, WindowNS: 12e9,
+						Schema: results.Schema, Suite: Suite, Trial: len(trials), Block: block, Cell: results.Cell{Scenario: scenario, Thresholds: results.NewSettings(map[string]int64{cell.name: v}), Arm: results.Arm{Mechanism: "exec-altp2m", Driver: "xenctrl"}, Machine: results.Machine{GuestKernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 160}}, Host: "lab",
+						Outcome: results.Clean, WindowNS: 12e9,
 					}
+					t.Kind = kind(scenario)
 					detect := v*1e6 + 5e8 + int64(block)*1e6
 					switch {
 					case scenario == "short" && cell.name == "io_ms":
@@ -160,7 +174,7 @@ func Listened(repetitions int) []results.Trial {
 			{Detector: "rcu-stall", Armed: true, ThresholdNS: 21e9, FromNS: 20_500_000_000, ToNS: 23e9},
 			{Detector: "hung-task", Armed: true, ThresholdNS: 120e9, FromNS: 120e9, ToNS: 240_500_000_000},
 		}}
-		t.Baselines = b
+		t.Baselines, t.Watchdogs = b, b.Setting
 		soft, rcu := &b.Detectors[0], &b.Detectors[2]
 		switch {
 		case t.Scenario == "spinlock-deadlock":
