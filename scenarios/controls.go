@@ -67,27 +67,6 @@ func controls() []Scenario {
 			Workload: beat.Mutex,
 		},
 		{
-			ID:       "control-kernel-work",
-			Summary:  "no fault; the last vCPU's task computes in the kernel for a minute at a time, and lets others run",
-			Workload: beat.Kernel,
-		},
-		{
-			ID:        "control-slow-disk",
-			Summary:   "no fault; the disk takes a second for each request for a while",
-			Workload:  beat.Disk,
-			Disturb:   inject.SlowDisk(slowRequest),
-			Sign:      sign.Slow{},
-			Disturbed: long,
-		},
-		{
-			ID:        "control-limited-bomb",
-			Summary:   "no fault; a fork bomb runs for a while in a control group that may have few processes",
-			Workload:  beat.Busy,
-			Disturb:   inject.Asked("limited fork bomb", beat.Limited, beat.Kill),
-			Sign:      sign.Slow{},
-			Disturbed: long,
-		},
-		{
 			ID:        "control-pause",
 			Summary:   "no fault; the guest is paused from outside for a while",
 			Workload:  beat.Idle,
@@ -109,6 +88,27 @@ func controls() []Scenario {
 			Workload:  beat.Idle,
 			Disturb:   inject.Asked("wall clock set", beat.Later, beat.Earlier),
 			Disturbed: disturbed,
+		},
+		{
+			ID:        "control-slow-disk",
+			Summary:   "no fault; the disk takes a second for each request for a while",
+			Workload:  beat.Disk,
+			Disturb:   inject.SlowDisk(slowRequest),
+			Sign:      sign.Slow{},
+			Disturbed: long,
+		},
+		{
+			ID:        "control-limited-bomb",
+			Summary:   "no fault; a fork bomb runs for a while in a control group that may have few processes",
+			Workload:  beat.Busy,
+			Disturb:   inject.Asked("limited fork bomb", beat.Limited, beat.Kill),
+			Sign:      sign.Slow{},
+			Disturbed: long,
+		},
+		{
+			ID:       "control-kernel-work",
+			Summary:  "no fault; the last vCPU's task computes in the kernel for a minute at a time, and lets others run",
+			Workload: beat.Kernel,
 		},
 	}
 }

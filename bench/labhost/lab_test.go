@@ -12,13 +12,13 @@ import (
 
 	"hangbench/bench/dom0"
 	"hangbench/bench/labhost"
+	"hangbench/bench/names"
 	"hangbench/bench/plan"
 	"hangbench/bench/run"
 	"hangbench/cgo/require"
 	"hangbench/guests/lab"
 	"hangbench/monitor/trap"
 	"hangbench/results"
-	"hangbench/scenarios"
 	"hangbench/scenarios/suites"
 )
 
@@ -83,14 +83,7 @@ func ciPlan(t *testing.T) (*suites.Suite, []plan.Trial) {
 
 func suitePlan(t *testing.T, name string) (*suites.Suite, []plan.Trial) {
 	t.Helper()
-	v := suites.Vocabulary{Drivers: []string{"xenctrl"}, Kernels: lab.GuestKernels(), Thresholds: []suites.Threshold{{Name: "spin_ms", Min: 1, Max: 600_000}}}
-	for _, s := range scenarios.All() {
-		v.Scenarios = append(v.Scenarios, s.ID)
-	}
-	for _, m := range trap.Mechanisms() {
-		v.Mechanisms = append(v.Mechanisms, m.Name)
-	}
-	s, err := suites.Load(name, v)
+	s, err := suites.Load(name, names.Suites(lab.GuestKernels(), lab.GuestPrograms()))
 	if err != nil {
 		t.Fatal(err)
 	}

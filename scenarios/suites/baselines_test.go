@@ -6,6 +6,7 @@ import (
 )
 
 func TestBaselines(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		line string
 		want string

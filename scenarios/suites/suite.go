@@ -31,6 +31,10 @@ type Suite struct {
 	// recorded beside the monitor's verdict. Unless it is empty a fault stays until
 	// they have had their time, whatever the monitor says.
 	Baselines string
+	// Observers are programs in dom0 that watch the guest. One whose name is among
+	// Mechanisms watches in place of the monitor, in those trials only. The others watch
+	// in every trial, beside the monitor, and their reports are recorded.
+	Observers []Observer
 
 	// Text is the file the suite was read from, for the run's manifest.
 	Text []byte
@@ -44,6 +48,14 @@ type Sweep struct {
 	Scenarios []string
 	// Thresholds are set beside it, as those of a rule that would come first.
 	Thresholds map[string]int64
+}
+
+// Observer is a program in dom0 that watches a guest (bench/observe).
+type Observer struct {
+	Name string `json:"name"`
+	// Command is the program with its arguments. {domain} and {domid} stand for the name
+	// and the number of the guest's domain.
+	Command []string `json:"command"`
 }
 
 // Settings returns the settings of thresholds with which the suite tries the
@@ -111,54 +123,8 @@ func DefaultTiming() Timing {
 	return Timing{BaselineMS: 2000, ObserveMS: 2500, DeadlineMS: 8000, RecoveryMS: 5000, SampleMS: 100}
 }
 
-// Vocabulary is the set of names a suite may use. A name that is not listed
-// is an error in the suite, so an empty list admits none.
-type Vocabulary struct {
-	Scenarios  []string
-	Mechanisms []string
-	Drivers    []string
-	Kernels    []string
-	Programs   []string
-	Thresholds []Threshold
-	Baselines  []string // the first one is what "true" stands for
-	// Lasting says of a scenario why it cannot be bounded: it has no fault, or one
-	// without a way back.
-	Lasting map[string]string
-	// MinVCPUs says how many vCPUs a scenario needs, of those that need more than
-	// one.
-	MinVCPUs map[string]int
-	// Workloads are the scenarios that measure a workload, and the set of programs
-	// that each of them needs in its guest. They run for whole seconds.
-	Workloads map[string]string
-	// Only says with which mechanisms a scenario can be tried, of those that cannot
-	// be with every one.
-	Only map[string][]string
-}
-
-// Threshold is a detector threshold that a suite may set, both ends included.
-type Threshold struct {
-	Name     string
-	Min, Max int64
-}
-
-// leastProgramsMiB is the least memory of a guest with programs: its initramfs has
-// some 45 MiB, which the kernel holds twice while it unpacks it.
+// leastProgramsMiB is the least memory of a guest with programs, in MiB. Its initramfs
+// has some 45 MiB, which the kernel holds twice while it unpacks it.
 const leastProgramsMiB = 256
-
-// Ranges of the numbers in a suite, both ends included.
-type span struct{ min, max int64 }
-
-var (
-	rangeVCPUs       = span{1, 8}
-	rangeMemoryMiB   = span{128, 4096}
-	rangeNeighbours  = span{0, 3}
-	rangeRepetitions = span{1, 1000}
-	rangeBaseline    = span{400, 60_000}
-	rangeObserve     = span{400, 600_000}
-	rangeDeadline    = span{1500, 600_000}
-	rangeRecovery    = span{100, 600_000}
-	rangeSample      = span{1, 1000}
-	rangeBounded     = span{100, 600_000}
-)
 
 const defaultDriver = "xenctrl"

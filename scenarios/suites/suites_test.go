@@ -11,45 +11,38 @@ import (
 
 	"hangbench/guests/stress"
 	"hangbench/scenarios"
+	"hangbench/scenarios/inject"
+	"hangbench/scenarios/sign"
 )
 
+// vocabulary has some scenarios that exist and some that are made up.
 var vocabulary = Vocabulary{
-	Scenarios:  []string{"spinlock-deadlock", "control-idle", "control-busy", "two-needed", "trap-needed", "workload-cpu", "workload-null"},
-	Mechanisms: []string{"none", "exec-step", "exec-altp2m"},
+	Scenarios: []scenarios.Scenario{
+		{ID: "spinlock-deadlock", Fault: inject.StallDisk(), Sign: sign.Stuck{}},
+		{ID: "control-idle"},
+		{ID: "control-busy"},
+		{ID: "two-needed", Fault: inject.StallDisk(), MinVCPUs: 2},
+		{ID: "trap-needed", Fault: inject.Mishandled(), OfMonitor: true},
+		{ID: "no-way-back", Fault: inject.StallDisk(), Final: true},
+		{ID: "workload-cpu", Stress: stress.CPU},
+		{ID: "workload-null", Stress: stress.Null},
+	},
+	Mechanisms: []Mechanism{{"none", false}, {"exec-step", true}, {"exec-altp2m", true}},
 	Drivers:    []string{"xenctrl", "libvmi"},
 	Kernels:    []string{"cloud-6.12"},
 	Programs:   []string{"stress-ng"},
-	Workloads:  map[string]string{"workload-cpu": "stress-ng", "workload-null": ""},
 	Thresholds: []Threshold{{"spin_ms", 1, 600_000}, {"soft_ms", 1, 600_000}, {"forkstorm_threads", 10, 1000}},
 	Baselines:  []string{"default", "minimum", "xen"},
-	MinVCPUs:   map[string]int{"two-needed": 2},
-	Only:       map[string][]string{"trap-needed": {"exec-step", "exec-altp2m"}},
-	Lasting:    map[string]string{"control-idle": "has no fault"},
 }
 
 // built returns the vocabulary of the built-in suites.
 func built() Vocabulary {
-	v := vocabulary
-	v.Kernels = append([]string{"cloud-6.1"}, v.Kernels...)
-	v.Programs = []string{"stress-ng"}
-	v.Workloads = map[string]string{}
-	v.Scenarios, v.MinVCPUs, v.Lasting = nil, map[string]int{}, map[string]string{}
-	v.Mechanisms = []string{"none", "poll", "cr3", "exec-step", "exec-emulate", "exec-altp2m", "exec-altp2m-fast", "int3-step", "int3-altp2m", "write-altp2m"}
-	for _, name := range []string{"hard_ms", "io_ms", "blocked_ms"} {
-		v.Thresholds = append(slices.Clone(v.Thresholds), Threshold{name, 1, 600_000})
-	}
-	for _, s := range scenarios.All() {
-		v.Scenarios = append(v.Scenarios, s.ID)
-		v.MinVCPUs[s.ID], v.Lasting[s.ID] = s.MinVCPUs, s.Lasting()
-		if s.Stress.Known() {
-			v.Workloads[s.ID] = s.Programs()
-		}
-	}
-	return v
+	return NewVocabulary([]string{"xenctrl", "libvmi"}, []string{"cloud-6.1", "cloud-6.12"}, []string{stress.Set})
 }
 
 // TestWhole: suites that are to leave nothing out do not.
 func TestWhole(t *testing.T) {
+	t.Parallel()
 	v := built()
 	has := func(suite string) map[string]bool {
 		s, err := Load(suite, v)
@@ -90,6 +83,7 @@ func TestWhole(t *testing.T) {
 }
 
 func TestBuiltin(t *testing.T) {
+	t.Parallel()
 	files, err := filepath.Glob("*.yaml")
 	if err != nil {
 		t.Fatal(err)
@@ -118,6 +112,7 @@ func TestBuiltin(t *testing.T) {
 }
 
 func TestQuick(t *testing.T) {
+	t.Parallel()
 	s, err := Load("quick", vocabulary)
 	if err != nil {
 		t.Fatal(err)
@@ -153,6 +148,7 @@ repetitions: 1
 `
 
 func TestDefaults(t *testing.T) {
+	t.Parallel()
 	s, err := Parse("x.yaml", []byte(minimal), vocabulary)
 	if err != nil {
 		t.Fatal(err)
@@ -172,6 +168,7 @@ func TestDefaults(t *testing.T) {
 }
 
 func TestBoot(t *testing.T) {
+	t.Parallel()
 	s, err := Parse("x.yaml", []byte(strings.Replace(minimal, "repetitions", "  - {kernel: cloud-6.12, vcpus: 1, memory_mib: 160, boot: distro}\nrepetitions", 1)), vocabulary)
 	if err != nil {
 		t.Fatal(err)
@@ -185,6 +182,7 @@ func TestBoot(t *testing.T) {
 // TestPrograms: a guest with programs is another guest, and one that workloads can
 // run in. A workload that needs none runs in any.
 func TestPrograms(t *testing.T) {
+	t.Parallel()
 	text := strings.Replace(strings.Replace(minimal, "repetitions", "  - {kernel: cloud-6.12, vcpus: 1, memory_mib: 256, programs: stress-ng}\nrepetitions", 1), "control-idle", "workload-null", 1)
 	s, err := Parse("x.yaml", []byte(text), vocabulary)
 	if err != nil {
@@ -202,6 +200,7 @@ func TestPrograms(t *testing.T) {
 
 // TestSuperpages: a guest with superpages is another guest.
 func TestSuperpages(t *testing.T) {
+	t.Parallel()
 	text := strings.Replace(minimal, "repetitions", "  - {kernel: cloud-6.12, vcpus: 1, memory_mib: 160, superpages: true}\nrepetitions", 1)
 	s, err := Parse("x.yaml", []byte(text), vocabulary)
 	if err != nil {
@@ -214,6 +213,7 @@ func TestSuperpages(t *testing.T) {
 }
 
 func TestBounded(t *testing.T) {
+	t.Parallel()
 	faults := strings.Replace(minimal, "control-idle", "spinlock-deadlock", 1)
 	s, err := Parse("x.yaml", []byte(faults+"bounded_ms: [500, 30000]\n"), vocabulary)
 	if err != nil {
@@ -228,6 +228,7 @@ func TestBounded(t *testing.T) {
 }
 
 func TestParseErrors(t *testing.T) {
+	t.Parallel()
 	edit := func(old, new string) string {
 		s := strings.Replace(minimal, old, new, 1)
 		if s == minimal {
@@ -256,7 +257,7 @@ func TestParseErrors(t *testing.T) {
 			"x.yaml:11: bounded_ms is 99, out of range: use 100 to 600000", "x.yaml:12: bounded_ms is the number 1.5: write a whole number", "x.yaml:13: bounded_ms 500 stands in line 10 already"}},
 		{"key twice", minimal + "name: y\n", []string{`x.yaml:9: key "name" stands in line 1 already: remove one of them`}},
 		{"key missing", edit("repetitions: 1\n", ""), []string{"x.yaml:1: the suite has no repetitions: add the key"}},
-		{"scenario", edit("control-idle", "control-idel"), []string{`x.yaml:2: scenario "control-idel" is unknown (did you mean "control-idle"?): valid are control-busy, control-idle, spinlock-deadlock, trap-needed, two-needed, workload-cpu, workload-null`}},
+		{"scenario", edit("control-idle", "control-idel"), []string{`x.yaml:2: scenario "control-idel" is unknown (did you mean "control-idle"?): valid are all-controls, all-faults, control-busy, control-idle, no-way-back, spinlock-deadlock, trap-needed, two-needed, workload-cpu, workload-null`}},
 		{"scenario prefix", edit("control-idle", "spinlock"), []string{`did you mean "spinlock-deadlock"?`}},
 		{"mechanism", edit("[none]", "[exec_altp2m]"), []string{`x.yaml:3: mechanism "exec_altp2m" is unknown (did you mean "exec-altp2m"?)`}},
 		{"driver", minimal + "drivers: [libvirt]\n", []string{`x.yaml:9: driver "libvirt" is unknown (did you mean "libvmi"?): valid are libvmi, xenctrl`}},
@@ -318,6 +319,7 @@ func TestParseErrors(t *testing.T) {
 }
 
 func TestLoadFile(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "mine.yaml")
 	if _, err := Load(path, vocabulary); err == nil || !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("missing file: %v", err)
@@ -335,6 +337,7 @@ func TestLoadFile(t *testing.T) {
 }
 
 func TestEditDistance(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		a, b string
 		want int

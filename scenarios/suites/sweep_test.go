@@ -14,6 +14,7 @@ var sweeping = strings.Replace(minimal, "[control-idle]", "[spinlock-deadlock, c
 `
 
 func TestSweep(t *testing.T) {
+	t.Parallel()
 	s, err := Parse("x.yaml", []byte(sweeping+"thresholds: {soft_ms: 7}\n"), vocabulary)
 	if err != nil {
 		t.Fatal(err)
@@ -48,6 +49,7 @@ func TestSweep(t *testing.T) {
 }
 
 func TestSweepErrors(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		name, old, new string
 		want           []string

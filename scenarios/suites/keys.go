@@ -1,0 +1,171 @@
+package suites
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Section is a part of a suite that has keys of its own.
+type Section string
+
+const (
+	Whole       Section = "suite"
+	OfGuest     Section = "guest"    // an item of guests
+	OfTiming    Section = "timing"   // milliseconds of dom0's clock
+	OfSweep     Section = "sweep"    // an item of sweep
+	OfObserver  Section = "observer" // an item of observers
+	ofThreshold Section = "thresholds"
+)
+
+// title is what messages call the section.
+func (s Section) title() string {
+	switch s {
+	case Whole:
+		return "the suite"
+	case OfGuest:
+		return "a guest"
+	case OfSweep:
+		return "a sweep"
+	case OfObserver:
+		return "an observer"
+	}
+	return string(s)
+}
+
+// Key is a key of a suite: what may be written, and what it means. The parser takes
+// names, ranges and whether a key is required from here.
+type Key struct {
+	Section  Section `json:"section"`
+	Name     string  `json:"name"`
+	Type     string  `json:"type"`
+	Required bool    `json:"required,omitempty"`
+	// Default says what holds without the key. It is empty if the key is required.
+	Default string `json:"default,omitempty"`
+	// Min and Max are the range of a whole number, both ends included. They are 0 for
+	// other types.
+	Min     int64  `json:"min,omitempty"`
+	Max     int64  `json:"max,omitempty"`
+	Meaning string `json:"meaning"`
+	Example string `json:"example"` // a value, as it is written in a suite
+}
+
+// Types of values.
+const (
+	word    = "word"
+	text    = "text"
+	number  = "whole number"
+	truth   = "true or false"
+	words   = "list of words"
+	numbers = "list of whole numbers"
+	mapping = "key: value lines"
+	list    = "list of key: value lines"
+)
+
+// Range is the range of a whole number as text, and empty for other types.
+func (k Key) Range() string {
+	if k.Max == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d to %d", k.Min, k.Max)
+}
+
+// Keys returns every key of a suite, in the order in which suites are written. The
+// keys of thresholds are the detectors' and are not among them: see "hangbench list
+// detectors".
+func Keys() []Key {
+	d := DefaultTiming()
+	ms := func(name string, def, min, max int64, meaning string) Key {
+		return Key{Section: OfTiming, Name: name, Type: number, Default: fmt.Sprint(def), Min: min, Max: max,
+			Meaning: meaning, Example: fmt.Sprint(def)}
+	}
+	return []Key{
+		{Section: Whole, Name: "name", Type: word, Required: true,
+			Meaning: "name of the suite: lower-case letters, digits and single dashes", Example: "my-suite"},
+		{Section: Whole, Name: "description", Type: text, Default: "none",
+			Meaning: "one sentence for people", Example: `"one deadlock, with and without altp2m"`},
+		{Section: Whole, Name: "scenarios", Type: words, Required: true,
+			Meaning: "scenarios to try; " + AllFaults + " and " + AllControls + " stand for all others of their kind " +
+				"that the suite's guests can have, without the monitor's own fault", Example: "[spinlock-deadlock, control-idle]"},
+		{Section: Whole, Name: "mechanisms", Type: words, Required: true,
+			Meaning: "mechanisms of the monitor; the name of an observer stands for that observer in place of the monitor",
+			Example: "[none, exec-altp2m]"},
+		{Section: Whole, Name: "drivers", Type: words, Default: defaultDriver,
+			Meaning: "libraries that the monitor watches through", Example: "[xenctrl]"},
+		{Section: Whole, Name: "guests", Type: list, Required: true,
+			Meaning: "guests to try each scenario in", Example: "[{kernel: cloud-6.12, vcpus: 1, memory_mib: 256}]"},
+		{Section: Whole, Name: "repetitions", Type: number, Required: true, Min: 1, Max: 1000,
+			Meaning: "how often each combination is tried", Example: "6"},
+		{Section: Whole, Name: "bounded_ms", Type: numbers, Default: "none", Min: 100, Max: 600_000,
+			Meaning: "remove each fault after so many milliseconds; 0 beside other values: at the verdict or the deadline",
+			Example: "[500, 8000]"},
+		{Section: Whole, Name: "timing", Type: mapping, Default: "see section timing",
+			Meaning: "time plan of a trial", Example: "{baseline_ms: 2000, observe_ms: 2500}"},
+		{Section: Whole, Name: "thresholds", Type: mapping, Default: "the detectors' own",
+			Meaning: "thresholds of the detectors, by name (hangbench list detectors)", Example: "{spin_ms: 50}"},
+		{Section: Whole, Name: "sweep", Type: list, Default: "none",
+			Meaning: "thresholds that are varied, one at a time",
+			Example: "[{threshold: soft_ms, values: [500, 2500]}]"},
+		{Section: Whole, Name: "baselines", Type: word + " or " + truth, Default: "false",
+			Meaning: "record what the watchdogs of Linux (default, minimum) and Xen (xen) report; true is default; " +
+				"a fault then stays until they have had their time", Example: "default"},
+		{Section: Whole, Name: "observers", Type: list, Default: "none",
+			Meaning: "programs in dom0 that watch the guest beside the monitor; one that mechanisms names watches in its place",
+			Example: "[{name: probe, command: [/usr/bin/probe, --domain, \"{domid}\"]}]"},
+
+		{Section: OfGuest, Name: "kernel", Type: word, Required: true,
+			Meaning: "name of a guest kernel", Example: "cloud-6.12"},
+		{Section: OfGuest, Name: "vcpus", Type: number, Required: true, Min: 1, Max: 8,
+			Meaning: "number of vCPUs", Example: "1"},
+		{Section: OfGuest, Name: "memory_mib", Type: number, Required: true, Min: 128, Max: 4096,
+			Meaning: "memory in MiB; a guest with programs needs 256", Example: "256"},
+		{Section: OfGuest, Name: "boot", Type: word, Default: Plain,
+			Meaning: "plain: nokaslr mitigations=off; distro: with KASLR and the kernel's own mitigations", Example: Distro},
+		{Section: OfGuest, Name: "superpages", Type: truth, Default: "false",
+			Meaning: "the hypervisor gives the guest large pages", Example: "true"},
+		{Section: OfGuest, Name: "neighbours", Type: number, Default: "0", Max: 3,
+			Meaning: "how many more guests of this kind are up, idle and monitored beside it", Example: "1"},
+		{Section: OfGuest, Name: "programs", Type: word, Default: "none",
+			Meaning: "set of programs in the guest's initramfs", Example: "stress-ng"},
+
+		ms("baseline_ms", d.BaselineMS, 400, 60_000,
+			"length of the window before the monitor attaches, and of its pair after"),
+		ms("observe_ms", d.ObserveMS, 400, 600_000,
+			"how long the monitor watches before the fault, or a control in all; at least baseline_ms"),
+		ms("deadline_ms", d.DeadlineMS, 1500, 600_000,
+			"time after the fault at which a trial without a verdict is a miss"),
+		ms("recovery_ms", d.RecoveryMS, 100, 600_000,
+			"how long the guest may take to go on after the fault is removed or the monitor detached"),
+		ms("sample_ms", d.SampleMS, 1, 1000,
+			"period at which the detector samples the guest; at most baseline_ms"),
+
+		{Section: OfSweep, Name: "threshold", Type: word, Required: true,
+			Meaning: "threshold that is varied", Example: "soft_ms"},
+		{Section: OfSweep, Name: "values", Type: numbers, Required: true,
+			Meaning: "two or more values, each tried on its own", Example: "[500, 2500]"},
+		{Section: OfSweep, Name: "scenarios", Type: words, Default: "all of the suite",
+			Meaning: "scenarios that are tried with every value", Example: "[spinlock-deadlock, control-idle]"},
+		{Section: OfSweep, Name: "thresholds", Type: mapping, Default: "none",
+			Meaning: "other thresholds that are set beside it", Example: "{spin_ms: 9}"},
+
+		{Section: OfObserver, Name: "name", Type: word, Required: true,
+			Meaning: "name of the observer in records: lower-case letters, digits and single dashes", Example: "probe"},
+		{Section: OfObserver, Name: "command", Type: words, Required: true,
+			Meaning: "program with its arguments; {domain} and {domid} stand for the guest's name and number",
+			Example: "[/usr/bin/probe, --domain, \"{domid}\"]"},
+	}
+}
+
+// keysOf returns the keys of a section.
+func keysOf(s Section) []Key {
+	return slices.DeleteFunc(Keys(), func(k Key) bool { return k.Section != s })
+}
+
+// findKey returns the key of a section. It must exist.
+func findKey(s Section, name string) Key {
+	keys := Keys()
+	i := slices.IndexFunc(keys, func(k Key) bool { return k.Section == s && k.Name == name })
+	if i < 0 {
+		panic(fmt.Sprintf("suites: there is no key %s of %s", name, s))
+	}
+	return keys[i]
+}

@@ -1,0 +1,372 @@
+package suites
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+var namePattern = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+
+// name reads a name of the suite's own.
+func (p *parser) name(n *yaml.Node, to *string, example string) {
+	if p.text(n, "name", to) && !namePattern.MatchString(*to) {
+		p.errorf(n, "name %q: use lower-case letters, digits and single dashes, as in %s", *to, example)
+	}
+}
+
+// suite reads a whole suite. Keys whose meaning depends on others are read when all
+// keys are known.
+func (p *parser) suite(n *yaml.Node, s *Suite) {
+	var scenarios, mechanisms, bounded, sweep *yaml.Node
+	later := func(to **yaml.Node) func(*yaml.Node) { return func(n *yaml.Node) { *to = n } }
+	p.section(n, Whole, readers{
+		"name":        func(n *yaml.Node) { p.name(n, &s.Name, "hang-latency") },
+		"description": func(n *yaml.Node) { p.text(n, "description", &s.Description) },
+		"scenarios":   later(&scenarios),
+		"mechanisms":  later(&mechanisms),
+		"drivers":     func(n *yaml.Node) { s.Drivers = p.names(n, "driver", p.v.Drivers) },
+		"guests":      func(n *yaml.Node) { s.Guests = p.guests(n) },
+		"repetitions": func(n *yaml.Node) { s.Repetitions = int(p.number(n, Whole, "repetitions")) },
+		"bounded_ms": func(n *yaml.Node) {
+			bounded = n
+			s.BoundedMS = p.lengths(n)
+		},
+		"timing":     func(n *yaml.Node) { p.timing(n, &s.Timing) },
+		"thresholds": func(n *yaml.Node) { s.Thresholds = p.thresholds(n) },
+		"sweep":      func(n *yaml.Node) { sweep, s.Sweeps = n, p.sweeps(n) },
+		"baselines":  func(n *yaml.Node) { p.baselines(n, &s.Baselines) },
+		"observers":  func(n *yaml.Node) { s.Observers = p.observers(n) },
+	})
+	if mechanisms != nil {
+		s.Mechanisms = p.names(mechanisms, "mechanism", append(p.v.MechanismNames(), observerNames(s.Observers)...))
+	}
+	if scenarios != nil {
+		s.Scenarios = p.scenarios(scenarios, s, bounded != nil)
+	}
+	if bounded != nil && s.Baselines != "" {
+		p.errorf(bounded, "bounded_ms and baselines exclude each other: a fault that is undone does not wait for watchdogs; use two suites")
+	}
+	if sweep != nil {
+		p.swept(sweep, s)
+	}
+	for _, name := range s.Scenarios {
+		if i := p.v.scenario(name); i >= 0 {
+			p.possible(n, bounded, s, &p.v.Scenarios[i])
+		}
+	}
+}
+
+// possible checks that a scenario can be tried with the suite's mechanisms, lengths,
+// guests and timing.
+func (p *parser) possible(n, bounded *yaml.Node, s *Suite, sc *scenario) {
+	for _, m := range s.Mechanisms {
+		if sc.OfMonitor && !slices.Contains(p.v.lifting(), m) {
+			p.errorf(n, "scenario %q cannot be tried with mechanism %q, only with %s: put the two in suites of their own",
+				sc.ID, m, strings.Join(p.v.lifting(), ", "))
+		}
+	}
+	if why := sc.Lasting(); why != "" && bounded != nil {
+		p.errorf(bounded, "bounded_ms cannot undo scenario %q, which %s: put it in a suite of its own", sc.ID, why)
+	}
+	if sc.Measures() {
+		for _, g := range s.Guests {
+			if needs := sc.Programs(); needs != "" && g.Programs != needs {
+				p.errorf(n, "scenario %q needs a guest with programs: %s and one of the guests has none: put the two in suites of their own",
+					sc.ID, needs)
+			}
+		}
+		if s.Timing.BaselineMS%1000 != 0 {
+			p.errorf(n, "scenario %q runs for whole seconds and baseline_ms is %d: use a multiple of 1000", sc.ID, s.Timing.BaselineMS)
+		}
+	}
+	for _, g := range s.Guests {
+		if g.VCPUs < sc.MinVCPUs {
+			p.errorf(n, "scenario %q needs a guest with %d vCPUs and one of the guests has %d: put the two in suites of their own",
+				sc.ID, sc.MinVCPUs, g.VCPUs)
+		}
+	}
+}
+
+// Words that stand for all scenarios of a kind.
+const (
+	// AllFaults stands for every fault that all guests of the suite can have, and that
+	// can be bounded if the suite has bounded_ms. The monitor's own fault is not one of
+	// them: few mechanisms can have it.
+	AllFaults = "all-faults"
+	// AllControls stands for every control that measures nothing.
+	AllControls = "all-controls"
+)
+
+// scenarios reads the scenarios of a suite. AllFaults and AllControls are replaced by
+// those of their kind that the list does not name, in the order of scenarios.All. Each
+// may also stand alone in place of the list.
+func (p *parser) scenarios(n *yaml.Node, s *Suite, bounded bool) []string {
+	if n.Kind == yaml.ScalarNode && (n.Value == AllFaults || n.Value == AllControls) {
+		n = &yaml.Node{Kind: yaml.SequenceNode, Line: n.Line, Content: []*yaml.Node{n}}
+	}
+	named := p.names(n, "scenario", append(p.v.ScenarioNames(), AllFaults, AllControls))
+	var all []string
+	for _, name := range named {
+		if name != AllFaults && name != AllControls {
+			all = append(all, name)
+			continue
+		}
+		for _, sc := range p.v.Scenarios {
+			if sc.Control() != (name == AllControls) || sc.Measures() || sc.OfMonitor || slices.Contains(named, sc.ID) {
+				continue
+			}
+			small := func(g Guest) bool { return g.VCPUs < sc.MinVCPUs }
+			if slices.ContainsFunc(s.Guests, small) || bounded && sc.Lasting() != "" {
+				continue
+			}
+			all = append(all, sc.ID)
+		}
+	}
+	if len(all) == 0 && len(named) > 0 {
+		p.errorf(n, "scenarios is %s and there is none that the suite can try: name some", strings.Join(named, ", "))
+	}
+	return all
+}
+
+func (p *parser) guests(n *yaml.Node) []Guest {
+	var guests []Guest
+	first := make(map[Guest]int)
+	p.sequence(n, "guests", func(item *yaml.Node) {
+		before := len(p.problems)
+		var g Guest
+		p.section(item, OfGuest, readers{
+			"kernel": func(n *yaml.Node) {
+				if p.text(n, "kernel", &g.Kernel) {
+					p.known(n, "kernel", g.Kernel, p.v.Kernels)
+				}
+			},
+			"vcpus":      func(n *yaml.Node) { g.VCPUs = int(p.number(n, OfGuest, "vcpus")) },
+			"memory_mib": func(n *yaml.Node) { g.MemoryMiB = int(p.number(n, OfGuest, "memory_mib")) },
+			"boot": func(n *yaml.Node) {
+				if p.text(n, "boot", &g.Boot) {
+					p.known(n, "boot", g.Boot, []string{Plain, Distro})
+				}
+			},
+			"superpages": func(n *yaml.Node) { p.boolean(n, "superpages", &g.Superpages) },
+			"neighbours": func(n *yaml.Node) { g.Neighbours = int(p.number(n, OfGuest, "neighbours")) },
+			"programs": func(n *yaml.Node) {
+				if p.text(n, "programs", &g.Programs) {
+					p.known(n, "programs", g.Programs, p.v.Programs)
+				}
+			},
+		})
+		if len(p.problems) > before {
+			return
+		}
+		if g.Programs != "" && g.MemoryMiB < leastProgramsMiB {
+			p.errorf(item, "memory_mib is %d, too little for a guest with %s: use at least %d", g.MemoryMiB, g.Programs, leastProgramsMiB)
+			return
+		}
+		if g.Boot == Plain {
+			g.Boot = "" // so that a guest written in two ways is one guest
+		}
+		if line, dup := first[g]; dup {
+			p.errorf(item, "the same guest stands in line %d: remove one of them, repetitions say how often a cell is run", line)
+			return
+		}
+		first[g] = item.Line
+		guests = append(guests, g)
+	})
+	return guests
+}
+
+func (p *parser) timing(n *yaml.Node, t *Timing) {
+	before := len(p.problems)
+	read := readers{}
+	for name, to := range map[string]*int64{
+		"baseline_ms": &t.BaselineMS, "observe_ms": &t.ObserveMS, "deadline_ms": &t.DeadlineMS,
+		"recovery_ms": &t.RecoveryMS, "sample_ms": &t.SampleMS,
+	} {
+		read[name] = func(n *yaml.Node) { *to = p.number(n, OfTiming, name) }
+	}
+	p.section(n, OfTiming, read)
+	if len(p.problems) > before {
+		return
+	}
+	if t.ObserveMS < t.BaselineMS {
+		p.errorf(n, "observe_ms %d is shorter than baseline_ms %d: the two windows of the progress ratio must fit, raise observe_ms",
+			t.ObserveMS, t.BaselineMS)
+	}
+	if t.SampleMS > t.BaselineMS {
+		p.errorf(n, "sample_ms %d is longer than baseline_ms %d: no sample would fall into the window, lower sample_ms",
+			t.SampleMS, t.BaselineMS)
+	}
+}
+
+// baselines reads a setting or a truth value.
+func (p *parser) baselines(n *yaml.Node, to *string) {
+	if n.Kind == yaml.ScalarNode && n.Tag == "!!bool" && len(p.v.Baselines) > 0 {
+		var on bool
+		if p.boolean(n, "baselines", &on); on {
+			*to = p.v.Baselines[0]
+		}
+		return
+	}
+	if p.text(n, "baselines", to) {
+		p.known(n, "baselines", *to, p.v.Baselines)
+	}
+}
+
+const (
+	// mostObservers, mostArguments and mostArgument bound what a suite may start in
+	// dom0: observers, words of a command, and bytes of a word.
+	mostObservers = 4
+	mostArguments = 64
+	mostArgument  = 4096
+)
+
+// observers reads a list of programs that watch the guest.
+func (p *parser) observers(n *yaml.Node) []Observer {
+	var all []Observer
+	taken := append(p.v.MechanismNames(), "monitor", "linux", "xen")
+	first := make(map[string]int)
+	p.sequence(n, "observers", func(item *yaml.Node) {
+		before := len(p.problems)
+		var o Observer
+		p.section(item, OfObserver, readers{
+			"name":    func(n *yaml.Node) { p.name(n, &o.Name, "my-probe") },
+			"command": func(n *yaml.Node) { o.Command = p.command(n) },
+		})
+		switch {
+		case len(p.problems) > before:
+			return
+		case slices.Contains(taken, o.Name):
+			p.errorf(item, "an observer cannot be called %q: that is the name of a mechanism or of another observer", o.Name)
+		case first[o.Name] != 0:
+			p.errorf(item, "observer %q stands in line %d already: remove one of them", o.Name, first[o.Name])
+		}
+		first[o.Name] = item.Line
+		all = append(all, o)
+	})
+	if len(all) > mostObservers {
+		p.errorf(n, "there are %d observers: use at most %d", len(all), mostObservers)
+	}
+	return all
+}
+
+// command reads a program with its arguments.
+func (p *parser) command(n *yaml.Node) []string {
+	var args []string
+	p.sequence(n, "command", func(item *yaml.Node) {
+		var arg string
+		if !p.text(item, "command", &arg) {
+			return
+		}
+		if len(arg) > mostArgument || strings.ContainsRune(arg, 0) {
+			p.errorf(item, "command %q: a word has at most %d bytes, and no zero byte", clip(arg), mostArgument)
+		}
+		args = append(args, arg)
+	})
+	switch {
+	case len(args) > mostArguments:
+		p.errorf(n, "command has %d words: use at most %d", len(args), mostArguments)
+	case len(args) > 0 && !strings.HasPrefix(args[0], "/"):
+		p.errorf(n, "command begins with %q: write the whole path of the program in dom0", clip(args[0]))
+	}
+	return args
+}
+
+// observerNames are the names of the observers.
+func observerNames(observers []Observer) []string {
+	var names []string
+	for _, o := range observers {
+		names = append(names, o.Name)
+	}
+	return names
+}
+
+func (p *parser) thresholds(n *yaml.Node) map[string]int64 {
+	values := make(map[string]int64)
+	read := readers{}
+	for _, t := range p.v.Thresholds {
+		read[t.Name] = func(n *yaml.Node) { values[t.Name] = p.integer(n, t.Name, span{t.Min, t.Max}) }
+	}
+	p.mapping(n, "thresholds", nil, read)
+	return values
+}
+
+// sweeps reads a list of thresholds with their values. swept decides which scenarios of
+// the suite a sweep has, when all keys have been read. sweeps returns none if any has a
+// problem.
+func (p *parser) sweeps(n *yaml.Node) []Sweep {
+	start := len(p.problems)
+	var names []string
+	for _, t := range p.v.Thresholds {
+		names = append(names, t.Name)
+	}
+	var all []Sweep
+	first := make(map[string]int)
+	p.sequence(n, "sweep", func(item *yaml.Node) {
+		before := len(p.problems)
+		var w Sweep
+		var values *yaml.Node
+		p.section(item, OfSweep, readers{
+			"threshold": func(n *yaml.Node) {
+				if p.text(n, "threshold", &w.Threshold) {
+					p.known(n, "threshold", w.Threshold, names)
+				}
+			},
+			"values":     func(n *yaml.Node) { values = n },
+			"scenarios":  func(n *yaml.Node) { w.Scenarios = p.names(n, "scenario", p.v.ScenarioNames()) },
+			"thresholds": func(n *yaml.Node) { w.Thresholds = p.thresholds(n) },
+		})
+		if len(p.problems) > before {
+			return
+		}
+		if line, dup := first[w.Threshold]; dup {
+			p.errorf(item, "threshold %q is swept in line %d already: write all its values there", w.Threshold, line)
+			return
+		}
+		first[w.Threshold] = item.Line
+		t := p.v.Thresholds[slices.Index(names, w.Threshold)]
+		if w.Values = p.numbers(values, w.Threshold, span{t.Min, t.Max}); len(p.problems) > before {
+			return
+		}
+		if len(w.Values) < 2 {
+			p.errorf(values, "the sweep of %s has one value: write two or more, or set it under thresholds", w.Threshold)
+		}
+		all = append(all, w)
+	})
+	if len(p.problems) > start {
+		return nil
+	}
+	return all
+}
+
+// swept checks the sweeps against the rest of the suite. A sweep without scenarios gets
+// all of the suite's.
+func (p *parser) swept(n *yaml.Node, s *Suite) {
+	for i := range s.Sweeps {
+		w := &s.Sweeps[i]
+		if _, set := s.Thresholds[w.Threshold]; set {
+			p.errorf(n, "%s is swept and stands under thresholds too: remove it there", w.Threshold)
+		}
+		if w.Scenarios == nil {
+			w.Scenarios = s.Scenarios
+		}
+		for _, other := range s.Sweeps {
+			if _, set := w.Thresholds[other.Threshold]; set {
+				p.errorf(n,
+					"%s is swept and set in the sweep of %s: the two cannot be told apart, put one in a suite of its own", other.Threshold, w.Threshold)
+			}
+		}
+		for _, name := range w.Scenarios {
+			if !slices.Contains(s.Scenarios, name) {
+				p.errorf(n, "scenario %q of the sweep of %s is not among the suite's scenarios: add it there", name, w.Threshold)
+			}
+		}
+	}
+	for _, name := range s.Scenarios {
+		if len(s.Sweeps) > 0 && len(s.Settings(name)) == 0 {
+			p.errorf(n, "scenario %q is in no sweep and would not be tried: add it to one, or put it in a suite of its own", name)
+		}
+	}
+}

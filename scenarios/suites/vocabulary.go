@@ -1,0 +1,89 @@
+package suites
+
+import (
+	"slices"
+
+	"hangbench/guests/watchdog"
+	"hangbench/monitor/detect"
+	"hangbench/monitor/trap"
+	"hangbench/scenarios"
+)
+
+// Vocabulary is the set of names that a suite may use. A name that is not in it is an
+// error in the suite, so an empty list admits no name.
+type Vocabulary struct {
+	Scenarios  []scenarios.Scenario // all of them: scenarios.All
+	Mechanisms []Mechanism
+	Drivers    []string
+	Kernels    []string // of guests
+	Programs   []string // sets of programs in guests
+	Thresholds []Threshold
+	Baselines  []string // settings of watchdogs; "true" stands for the first one
+}
+
+// Mechanism is what a suite has to know of a mechanism.
+type Mechanism struct {
+	Name string
+	// Lifts: the monitor must open the trap before the guest can go on. Only with such a
+	// mechanism can the monitor be at fault (Scenario.OfMonitor).
+	Lifts bool
+}
+
+// NewVocabulary returns what a suite may use on a host with these drivers, guest kernels
+// and sets of guest programs: every scenario, mechanism, threshold and setting of
+// watchdogs that there is.
+func NewVocabulary(drivers, kernels, programs []string) Vocabulary {
+	v := Vocabulary{Scenarios: scenarios.All(), Drivers: drivers, Kernels: kernels, Programs: programs}
+	for _, m := range trap.Mechanisms() {
+		v.Mechanisms = append(v.Mechanisms, Mechanism{m.Name, m.Lifts})
+	}
+	for _, t := range detect.ListThresholds() {
+		v.Thresholds = append(v.Thresholds, Threshold{t.Name, t.Min, t.Max})
+	}
+	for _, b := range watchdog.Settings() {
+		v.Baselines = append(v.Baselines, string(b))
+	}
+	return v
+}
+
+type scenario = scenarios.Scenario
+
+// scenario returns the place of a scenario, and -1 if there is none of that name.
+func (v *Vocabulary) scenario(id string) int {
+	return slices.IndexFunc(v.Scenarios, func(s scenario) bool { return s.ID == id })
+}
+
+// ScenarioNames returns the names of all scenarios.
+func (v *Vocabulary) ScenarioNames() []string {
+	names := make([]string, len(v.Scenarios))
+	for i := range v.Scenarios {
+		names[i] = v.Scenarios[i].ID
+	}
+	return names
+}
+
+// MechanismNames returns the names of all mechanisms.
+func (v *Vocabulary) MechanismNames() []string {
+	names := make([]string, len(v.Mechanisms))
+	for i, m := range v.Mechanisms {
+		names[i] = m.Name
+	}
+	return names
+}
+
+// lifting are the names of the mechanisms that lift their trap.
+func (v *Vocabulary) lifting() []string {
+	var names []string
+	for _, m := range v.Mechanisms {
+		if m.Lifts {
+			names = append(names, m.Name)
+		}
+	}
+	return names
+}
+
+// Threshold is a detector threshold that a suite may set, both ends included.
+type Threshold struct {
+	Name     string
+	Min, Max int64
+}
