@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"hangbench/guests/beat"
 	"hangbench/guests/stress"
 )
 
@@ -8,39 +9,46 @@ import (
 func workloads() []Scenario {
 	return []Scenario{
 		{
-			ID:      "workload-null",
-			Summary: "measured: a process that wakes every 10 ms and sleeps again; what it costs is the measuring's own",
-			Stress:  stress.Null,
+			ID:       "workload-null",
+			Summary:  "measured: a process that wakes every 10 ms and sleeps again; what it costs is the measuring's own",
+			Workload: beat.Idle,
+			Stress:   stress.Null,
 		},
 		{
-			ID:      "workload-cpu",
-			Summary: "measured: stress-ng computes on every vCPU",
-			Stress:  stress.CPU,
+			ID:       "workload-cpu",
+			Summary:  "measured: stress-ng computes on every vCPU",
+			Workload: beat.Idle,
+			Stress:   stress.CPU,
 		},
 		{
-			ID:      "workload-switch",
-			Summary: "measured: stress-ng switches between two processes by way of a pipe, on every vCPU",
-			Stress:  stress.Switch,
+			ID:       "workload-switch",
+			Summary:  "measured: stress-ng switches between two processes by way of a pipe, on every vCPU",
+			Workload: beat.Idle,
+			Stress:   stress.Switch,
 		},
 		{
-			ID:      "workload-fork",
-			Summary: "measured: stress-ng forks processes that end at once, on every vCPU",
-			Stress:  stress.Fork,
+			ID:       "workload-fork",
+			Summary:  "measured: stress-ng forks processes that end at once, on every vCPU",
+			Workload: beat.Idle,
+			Stress:   stress.Fork,
 		},
 		{
-			ID:      "workload-syscall",
-			Summary: "measured: stress-ng makes system calls that do next to nothing, on every vCPU",
-			Stress:  stress.Syscall,
+			ID:       "workload-syscall",
+			Summary:  "measured: stress-ng makes system calls that do next to nothing, on every vCPU",
+			Workload: beat.Idle,
+			Stress:   stress.Syscall,
 		},
 		{
-			ID:      "workload-fault",
-			Summary: "measured: stress-ng touches pages for the first time, on every vCPU",
-			Stress:  stress.Fault,
+			ID:       "workload-fault",
+			Summary:  "measured: stress-ng touches pages for the first time, on every vCPU",
+			Workload: beat.Idle,
+			Stress:   stress.Fault,
 		},
 		{
-			ID:      "workload-disk",
-			Summary: "measured: stress-ng writes to a file on the guest's disk, past the page cache, on every vCPU",
-			Stress:  stress.Disk,
+			ID:       "workload-disk",
+			Summary:  "measured: stress-ng writes to a file on the guest's disk, past the page cache, on every vCPU",
+			Workload: beat.Idle,
+			Stress:   stress.Disk,
 		},
 	}
 }

@@ -119,7 +119,7 @@ func (h *Host) Kill(ctx context.Context, domid int, m trap.Mechanism, signal str
 	// A busy guest: the kill falls into steps, not into an idle guest's sleep.
 	page.Want(beat.Busy)
 	start := page.Total(cpus)
-	for end := now() + int64(aliveDeadline); page.Active() != beat.Busy || page.Total(cpus).Work == start.Work; {
+	for end := now() + int64(aliveDeadline); !page.Runs(beat.Busy) || page.Total(cpus).Work == start.Work; {
 		if now() > end {
 			return nil, fmt.Errorf("domain %d did not start the busy workload within %v", domid, aliveDeadline)
 		}

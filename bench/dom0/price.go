@@ -113,7 +113,7 @@ func (p *Price) SetBusy(ctx context.Context, busy bool) error {
 	}
 	p.g.page.Want(want)
 	work := p.g.page.Total(p.g.cpus).Work
-	for end := now() + int64(10*time.Second); p.g.page.Active() != want || busy && p.g.page.Total(p.g.cpus).Work == work; {
+	for end := now() + int64(10*time.Second); !p.g.page.Runs(want) || busy && p.g.page.Total(p.g.cpus).Work == work; {
 		if now() > end {
 			return fmt.Errorf("the guest did not take up its workload")
 		}

@@ -56,7 +56,7 @@ func Watchdogs(s watchdog.Setting) []trial.Observer {
 func (l *Linux) Name() string { return "linux" }
 
 // errand is the errand by which PID 1 arms the watchdogs.
-func (l *Linux) errand() (beat.Errand, error) {
+func (l *Linux) errand() (beat.Request, error) {
 	switch l.Setting {
 	case watchdog.Default:
 		return beat.Watchdogs, nil
@@ -65,7 +65,7 @@ func (l *Linux) errand() (beat.Errand, error) {
 	case watchdog.XenDefault:
 		return beat.XenWatchdog, nil
 	}
-	return 0, fmt.Errorf("watchdogs cannot be set to %q", l.Setting)
+	return "", fmt.Errorf("watchdogs cannot be set to %q", l.Setting)
 }
 
 // Attach has PID 1 arm the watchdogs, and waits until the console says that they are.
@@ -74,7 +74,7 @@ func (l *Linux) Attach(ctx context.Context, s trial.Subject) error {
 	if err != nil {
 		return err
 	}
-	*l = Linux{Setting: l.Setting, subject: s, naps: s.Workload.Naps()}
+	*l = Linux{Setting: l.Setting, subject: s, naps: s.Workload.Naps}
 	page := s.Guest.Page()
 	token := page.Ask(e)
 	for end := s.Clock.Now() + int64(errandTime+armTime); ; {

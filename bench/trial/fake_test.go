@@ -68,7 +68,7 @@ type world struct {
 	ram   []byte // from ramPA on
 	storm bool
 	how   string // it has ended itself
-	asked []beat.Errand
+	asked []beat.Request
 
 	// How the monitor is to behave.
 	alarmAfterAttach, alarmAfterFault, endAfterAttach time.Duration
@@ -231,7 +231,7 @@ func (w *world) Sleep(ctx context.Context, d time.Duration) error {
 			w.nextBeat += int64(slow * float64(beat.Period))
 		}
 		if w.now == w.nextWork {
-			if !w.hung() && !w.lazy && w.page.Active() != beat.Idle {
+			if !w.hung() && !w.lazy && !w.page.Runs(beat.Idle) {
 				w.page.Work(0)
 			}
 			if w.storm {

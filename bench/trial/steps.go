@@ -95,7 +95,7 @@ func (r *run) startWorkload(ctx context.Context) error {
 	}
 	want := r.sc.Workload
 	r.page.Want(want)
-	for end := r.clock.Now() + int64(startTime); r.page.Active() != want || want.Works() && r.count().Work == 0; {
+	for end := r.clock.Now() + int64(startTime); !r.page.Runs(want) || want.Works() && r.count().Work == 0; {
 		if r.clock.Now() > end {
 			return Invalid("the guest did not start the %s workload", want)
 		}

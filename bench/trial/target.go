@@ -20,12 +20,12 @@ type target struct {
 // Ask asks PID 1 for an errand and waits until it has accepted it. It waits even if the
 // trial is interrupted meanwhile: whether the errand will be done must be known, so
 // that it can be undone.
-func (t target) Ask(ctx context.Context, e beat.Errand) error {
+func (t target) Ask(ctx context.Context, e beat.Request) error {
 	ctx = context.WithoutCancel(ctx)
 	token := t.r.page.Ask(e)
 	for end := t.Now() + int64(errandTime); !t.r.page.Answered(token); {
 		if t.Now() > end {
-			return Invalid("the guest did not take up errand %d within %v", e, errandTime)
+			return Invalid("the guest did not take up request %q within %v", e, errandTime)
 		}
 		if err := t.Sleep(ctx, sign.Poll); err != nil {
 			return err

@@ -31,7 +31,7 @@ func TestTruth(t *testing.T) {
 		reason    string
 		silent    []int
 		recovered bool
-		asked     []beat.Errand
+		asked     []beat.Request
 	}{
 		{"one vCPU of two", partial, "none", two, results.Missed, "", []int{1}, true, nil},
 		{"one vCPU of two, seen", partial, "exec-step", func(w *world) { two(w); w.alarmAfterFault = time.Second },
@@ -43,19 +43,19 @@ func TestTruth(t *testing.T) {
 		{"one instead of both", deadlock, "none", two,
 			results.Invalid, "heartbeat went on", []int{1}, true, nil},
 
-		{"work stands still", blocked, "none", func(w *world) { w.idleHands = true }, results.Missed, "", nil, true, []beat.Errand{beat.Pass}},
+		{"work stands still", blocked, "none", func(w *world) { w.idleHands = true }, results.Missed, "", nil, true, []beat.Request{beat.Pass}},
 		{"work goes on", blocked, "none", func(w *world) { w.immune = true },
-			results.Invalid, "work went on after the fault: 800 units in 8000 ms", nil, false, []beat.Errand{beat.Pass}},
+			results.Invalid, "work went on after the fault: 800 units in 8000 ms", nil, false, []beat.Request{beat.Pass}},
 		{"never unblocked", blocked, "none", func(w *world) { w.idleHands, w.fatal = true, true },
-			results.Missed, "", nil, false, []beat.Errand{beat.Pass}},
+			results.Missed, "", nil, false, []beat.Request{beat.Pass}},
 		{"nobody to pass", blocked, "none", func(w *world) { w.idleHands, w.numb = true, true },
-			results.Invalid, "did not take up errand", nil, false, nil},
+			results.Invalid, "did not take up request", nil, false, nil},
 
-		{"work collapses", bomb, "none", func(w *world) { w.pace = 20 }, results.Missed, "", nil, true, []beat.Errand{beat.Bomb, beat.Kill}},
+		{"work collapses", bomb, "none", func(w *world) { w.pace = 20 }, results.Missed, "", nil, true, []beat.Request{beat.Bomb, beat.Kill}},
 		{"work is slow", bomb, "none", func(w *world) { w.pace = 5 },
-			results.Invalid, "work went on", nil, false, []beat.Errand{beat.Bomb, beat.Kill}},
+			results.Invalid, "work went on", nil, false, []beat.Request{beat.Bomb, beat.Kill}},
 		{"no bomb", bomb, "none", func(w *world) { w.numb = true },
-			results.Invalid, "could not be injected: the guest did not take up errand", nil, false, nil},
+			results.Invalid, "could not be injected: the guest did not take up request", nil, false, nil},
 
 		{"held up, and let go", monitor, "exec-step", func(w *world) { w.backs, w.alarmAfterFault = true, 500*time.Millisecond },
 			results.Detected, "", nil, true, nil},
@@ -138,14 +138,14 @@ func TestDisturb(t *testing.T) {
 		set            func(*world)
 		outcome        results.Outcome
 		reason         string
-		asked          []beat.Errand
+		asked          []beat.Request
 	}{
 		{"pause", pause, nil, results.Clean, "", nil},
 		{"alarm while paused", pause, func(w *world) { w.alarmAfterAttach = 4 * time.Second }, results.FalseAlarm, "", nil},
 		{"alarm before", pause, func(w *world) { w.alarmAfterAttach = time.Second }, results.FalseAlarm, "", nil},
-		{"stopped task", stopped, func(w *world) { w.pace = 1000 }, results.Clean, "", []beat.Errand{beat.Stop, beat.Continue}},
-		{"a task that is not stopped", stopped, nil, results.Invalid, "the disturbance did not take: 400 units", []beat.Errand{beat.Stop, beat.Continue}},
-		{"time jump", jump, nil, results.Clean, "", []beat.Errand{beat.Later, beat.Earlier}},
+		{"stopped task", stopped, func(w *world) { w.pace = 1000 }, results.Clean, "", []beat.Request{beat.Stop, beat.Continue}},
+		{"a task that is not stopped", stopped, nil, results.Invalid, "the disturbance did not take: 400 units", []beat.Request{beat.Stop, beat.Continue}},
+		{"time jump", jump, nil, results.Clean, "", []beat.Request{beat.Later, beat.Earlier}},
 		{"no time jump", jump, func(w *world) { w.numb = true }, results.Invalid, "could not be disturbed", nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -13,114 +13,39 @@ import (
 const (
 	// Size is the size of the page in bytes.
 	Size = 4096
-	// MaxCPUs is the number of vCPUs the page has room for.
+	// MaxCPUs is the largest number of vCPUs that the page can serve.
 	MaxCPUs = 32
-	// Period is how long the guest's beaters sleep between two beats. A beat
-	// costs some six task switches and eight system calls, and a monitor that
-	// single-steps makes each of them dear: a faster heart would make the guest
-	// look ill for being listened to.
+	// Period is the time between two heartbeats of a vCPU. A beat costs about six
+	// task switches and eight system calls, and a monitor that single-steps makes
+	// each of them expensive. A shorter period would disturb the guest.
 	Period = 200 * time.Millisecond
-	// Node is the xenstore node, relative to the domain's home, that holds the
-	// announcement.
+	// Node is the xenstore node of the announcement, relative to the domain's home.
 	Node = "data/hangbench"
 )
 
+// Offsets of the page's fields in bytes.
 const (
 	offMagic    = 0
-	offWanted   = 8
-	offActive   = 16
-	offAsked    = 24
-	offAnswered = 32
-	offWork     = 40 // of Measure: what and how long
-	offSeconds  = 48
-	offCPU      = 64 // one 64-byte line a vCPU, so that beaters never share a line
-	strideCPU   = 64
-	offSample   = offCPU + MaxCPUs*strideCPU // of Measure: what came of it
+	offWanted   = 8                          // name of the workload that dom0 wants
+	offActive   = 16                         // name of the workload that runs
+	offAsked    = 24                         // token of the last request
+	offAnswered = 32                         // token of the last request that PID 1 has started
+	offRequests = 40                         // two words: names of requests with an even and with an odd token
+	offCPU      = 64                         // counters of vCPU 0
+	strideCPU   = 64                         // one cache line a vCPU: beaters never share one
+	offSample   = offCPU + MaxCPUs*strideCPU // five words: Sample, and the token of its request
+	offWork     = offSample + 40             // Order.Work
+	offSeconds  = offSample + 48             // Order.Seconds
 )
 
-// magic is "hbbeat" and the layout's version.
-var magic = binary.LittleEndian.Uint64([]byte{'h', 'b', 'b', 'e', 'a', 't', 0, 3})
+// magic is "hbbeat" and the version of the layout.
+var magic = binary.LittleEndian.Uint64([]byte{'h', 'b', 'b', 'e', 'a', 't', 0, 4})
 
-// Workload is what PID 1 is asked to run, for as long as it is wanted. A unit
-// of work is what the comment says is done over and over.
-type Workload uint64
-
-const (
-	Idle     Workload = iota // nothing but the heartbeat
-	Busy                     // on every vCPU: a hash and a round trip through a pipe
-	Mutex                    // on every vCPU: rtnl_mutex taken and left, once a Period
-	Files                    // on the last vCPU only: file_systems_lock taken for reading, once a Period
-	Forks                    // on every vCPU: a process forked, waited for and forgotten
-	Syscalls                 // on every vCPU: a thousand system calls that do next to nothing
-	Memory                   // on every vCPU: memory allocated, touched and given back
-	Disk                     // on every vCPU: blocks read from and written to the guest's disk, past the page cache
-	Pages                    // on every vCPU: a few megabytes of memory gone round, with swap on the guest's disk
-	Uneven                   // on the last vCPU only: the work of Busy
-	Sleeper                  // on every vCPU: a nap of a Period, by a task that can be stopped
-	Devices                  // on every vCPU: a character device opened and closed, under cdev_lock, once a Period
-	Crossed                  // on every vCPU: at one instant cdev_lock taken and left, at the next sb_lock, on odd vCPUs the other way round
-	Kernel                   // on the last vCPU only: one read of random bytes in the kernel that takes a minute
-	workloads
-)
-
-var workloadNames = [workloads]string{"idle", "busy", "mutex", "files", "forks", "syscalls", "memory", "disk", "pages", "uneven", "sleeper", "devices", "crossed", "kernel"}
-
-// String names the workload, as scenarios do.
-func (w Workload) String() string {
-	if w < workloads {
-		return workloadNames[w]
-	}
-	return fmt.Sprintf("workload %d", uint64(w))
-}
-
-// ParseWorkload is the inverse of String.
-func ParseWorkload(name string) (Workload, error) {
-	for w, n := range workloadNames {
-		if n == name {
-			return Workload(w), nil
-		}
-	}
-	return 0, fmt.Errorf("there is no workload %q", name)
-}
-
-// Works reports whether the workload counts work.
-func (w Workload) Works() bool { return w != Idle }
-
-// Naps reports whether every vCPU is idle between one bit of it and the next.
-func (w Workload) Naps() bool {
-	switch w {
-	case Idle, Mutex, Files, Sleeper, Devices, Crossed:
-		return true
-	}
-	return false
-}
-
-// Errand is something PID 1 is asked to do once.
-type Errand uint64
-
-const (
-	Pass     Errand = iota + 1 // take and leave rtnl_mutex once, on every vCPU
-	Bomb                       // start a fork bomb, bounded by a limit on the number of its processes
-	Thrash                     // start a process that locks memory until that of others no longer fits
-	Kill                       // kill what Bomb and Thrash started
-	Stop                       // stop the workload's processes (SIGSTOP)
-	Continue                   // let them go on (SIGCONT)
-	Later                      // set the wall clock an hour forward
-	Earlier                    // and back
-	Limited                    // start a fork bomb in a control group that may have few processes
-
-	Watchdogs      // log how the kernel's watchdogs are armed
-	QuickWatchdogs // the same, with their smallest thresholds
-	XenWatchdog    // the same as Watchdogs, and pat Xen's domain watchdog from now on
-
-	Measure // do the work that was ordered, once, and tell how much came of it
-)
-
-// Page is a view of the shared page. All access is atomic: the two sides run
+// Page is a view of the shared page. All accesses are atomic: guest and dom0 run
 // at the same time.
 type Page struct{ b []byte }
 
-// New returns a view of b, which must be Size bytes long and 8-byte aligned.
+// New returns a view of b, which must be Size bytes long and aligned to 8 bytes.
 func New(b []byte) (*Page, error) {
 	if len(b) != Size {
 		return nil, fmt.Errorf("heartbeat page is %d bytes long, not %d", len(b), Size)
@@ -131,87 +56,104 @@ func New(b []byte) (*Page, error) {
 	return &Page{b}, nil
 }
 
+// Base returns the address of the page's first byte.
+func (p *Page) Base() *byte { return &p.b[0] }
+
 func (p *Page) word(off int) *uint64 { return (*uint64)(unsafe.Pointer(&p.b[off])) }
 
-// Init marks the page as ours. The guest calls it once, before it announces.
-func (p *Page) Init() { atomic.StoreUint64(p.word(offMagic), magic) }
+// Init marks the page as valid, with Idle as the workload. The guest calls it once,
+// before the announcement.
+func (p *Page) Init() {
+	atomic.StoreUint64(p.word(offWanted), pack(Idle.Name))
+	atomic.StoreUint64(p.word(offActive), pack(Idle.Name))
+	atomic.StoreUint64(p.word(offMagic), magic)
+}
 
-// Valid reports whether the page carries the mark.
+// Valid reports whether the page carries the mark that Init sets.
 func (p *Page) Valid() bool { return atomic.LoadUint64(p.word(offMagic)) == magic }
 
-// Want asks the guest for a workload.
-func (p *Page) Want(w Workload) { atomic.StoreUint64(p.word(offWanted), uint64(w)) }
+// Want asks the guest for a workload. It panics if the name has no 1 to 8 bytes.
+func (p *Page) Want(w Workload) { atomic.StoreUint64(p.word(offWanted), pack(w.Name)) }
 
-// Wanted is what the guest has been asked for.
-func (p *Page) Wanted() Workload { return Workload(atomic.LoadUint64(p.word(offWanted))) }
+// Wanted returns the name of the workload that dom0 wants.
+func (p *Page) Wanted() string { return unpack(atomic.LoadUint64(p.word(offWanted))) }
 
-// SetActive tells dom0 which workload runs now.
-func (p *Page) SetActive(w Workload) { atomic.StoreUint64(p.word(offActive), uint64(w)) }
+// SetActive tells dom0 the name of the workload that runs now.
+func (p *Page) SetActive(name string) { atomic.StoreUint64(p.word(offActive), pack(name)) }
 
-// Active is the workload that runs now.
-func (p *Page) Active() Workload { return Workload(atomic.LoadUint64(p.word(offActive))) }
+// Active returns the name of the workload that runs now, according to the guest.
+func (p *Page) Active() string { return unpack(atomic.LoadUint64(p.word(offActive))) }
 
-// The words of errands hold the errand in the lowest byte and a number above it
-// that tells one asking from the next.
-const errandBits = 8
+// Runs reports whether the workload runs now, according to the guest.
+func (p *Page) Runs(w Workload) bool { return p.Active() == w.Name }
 
-// Ask asks PID 1 for an errand and returns a token for Answered.
-func (p *Page) Ask(e Errand) (token uint64) {
-	last := atomic.LoadUint64(p.word(offAsked))
-	token = (last>>errandBits+1)<<errandBits | uint64(e)
+// Ask sends a request to PID 1 and returns a token for Answered. A request that
+// PID 1 has not started yet is replaced. It panics if the name has no 1 to 8 bytes.
+func (p *Page) Ask(r Request) (token uint64) {
+	token = atomic.LoadUint64(p.word(offAsked)) + 1
+	// The name before the token, and not where the name of the last request is: PID 1
+	// may be reading that one.
+	atomic.StoreUint64(p.request(token), pack(string(r)))
 	atomic.StoreUint64(p.word(offAsked), token)
 	return token
 }
 
-// Answered reports whether PID 1 has taken up the errand.
+// request returns the word with the name of the request with that token.
+func (p *Page) request(token uint64) *uint64 { return p.word(offRequests + 8*int(token%2)) }
+
+// Answered reports whether PID 1 has started the request with that token.
 func (p *Page) Answered(token uint64) bool { return atomic.LoadUint64(p.word(offAnswered)) == token }
 
-// Asked returns the errand that dom0 asks for, if it is not answered yet.
-func (p *Page) Asked() (e Errand, token uint64, ok bool) {
+// Asked returns the request that PID 1 has not started yet, if there is one.
+func (p *Page) Asked() (r Request, token uint64, ok bool) {
 	token = atomic.LoadUint64(p.word(offAsked))
-	return Errand(token & (1<<errandBits - 1)), token, token != atomic.LoadUint64(p.word(offAnswered))
+	r = Request(unpack(atomic.LoadUint64(p.request(token))))
+	return r, token, token != atomic.LoadUint64(p.word(offAnswered))
 }
 
-// Answer says that the errand is taken up.
+// Answer tells dom0 that PID 1 starts the request.
 func (p *Page) Answer(token uint64) { atomic.StoreUint64(p.word(offAnswered), token) }
 
-// Order is what Measure is to do.
+// Order is the work that a Measure request does.
 type Order struct {
 	Work    uint64 // a stress.Workload
-	Seconds uint64 // for how long
+	Seconds uint64 // length of the work
 }
 
-// Order says what the next Measure is about.
+// Order sets the work of the next Measure request.
 func (p *Page) Order(o Order) {
 	atomic.StoreUint64(p.word(offWork), o.Work)
 	atomic.StoreUint64(p.word(offSeconds), o.Seconds)
 }
 
-// Ordered is what Order said.
+// Ordered returns what Order has set.
 func (p *Page) Ordered() Order {
 	return Order{Work: atomic.LoadUint64(p.word(offWork)), Seconds: atomic.LoadUint64(p.word(offSeconds))}
 }
 
-// Sample is what came of a Measure. Nothing of it is checked: it is the guest's.
+// Sample is the result of a Measure request. It is the guest's: no value of it has
+// been checked.
 type Sample struct {
-	Failed  bool   // the guest's console says why
+	Failed  bool   // the guest's console has the reason
 	Ops     uint64 // operations done
-	NS      uint64 // time they took, by the guest's monotonic clock
-	Version uint64 // of the program: a stress.Version; 0 if it was PID 1's own
+	NS      uint64 // their time in ns, by the guest's monotonic clock
+	Version uint64 // of the program: a stress.Version; 0 for work of PID 1 itself
 }
 
-// Deliver publishes what came of the Measure with that token.
+// Deliver publishes the result of the Measure request with that token.
 func (p *Page) Deliver(token uint64, s Sample) {
 	failed := uint64(0)
 	if s.Failed {
 		failed = 1
 	}
-	for i, v := range []uint64{failed, s.Ops, s.NS, s.Version, token} { // the token last: all is there when it is
+	// The token is last: dom0 that sees it finds the rest.
+	for i, v := range []uint64{failed, s.Ops, s.NS, s.Version, token} {
 		atomic.StoreUint64(p.word(offSample+8*i), v)
 	}
 }
 
-// Delivered returns what came of the Measure with that token, if anything has yet.
+// Delivered returns the result of the Measure request with that token. ok is false
+// as long as there is none.
 func (p *Page) Delivered(token uint64) (s Sample, ok bool) {
 	word := func(i int) uint64 { return atomic.LoadUint64(p.word(offSample + 8*i)) }
 	if word(4) != token {
@@ -220,13 +162,13 @@ func (p *Page) Delivered(token uint64) (s Sample, ok bool) {
 	return Sample{Failed: word(0) != 0, Ops: word(1), NS: word(2), Version: word(3)}, true
 }
 
-// Beat counts one heartbeat of a vCPU.
+// Beat counts one heartbeat of a vCPU in [0, MaxCPUs).
 func (p *Page) Beat(cpu int) { atomic.AddUint64(p.word(offCPU+cpu*strideCPU), 1) }
 
-// Work counts one unit of work done by a vCPU.
+// Work counts one unit of work done by a vCPU in [0, MaxCPUs).
 func (p *Page) Work(cpu int) { atomic.AddUint64(p.word(offCPU+cpu*strideCPU+8), 1) }
 
-// Count is what one vCPU has done so far.
+// Count is the number of heartbeats and of units of work so far.
 type Count struct{ Beats, Work uint64 }
 
 // Count returns the counters of a vCPU in [0, MaxCPUs).
@@ -237,7 +179,7 @@ func (p *Page) Count(cpu int) Count {
 	}
 }
 
-// Total adds up the counters of the first n vCPUs.
+// Total returns the sums of the counters of the first n vCPUs.
 func (p *Page) Total(n int) Count {
 	var t Count
 	for cpu := range min(n, MaxCPUs) {
@@ -248,19 +190,20 @@ func (p *Page) Total(n int) Count {
 	return t
 }
 
-// Announcement is what the guest publishes in xenstore once it is ready.
+// Announcement is the text that the guest publishes in xenstore when it is ready.
 type Announcement struct {
 	GFN     uint64 // guest frame number of the page
-	CPUs    int    // vCPUs that beat
+	CPUs    int    // number of vCPUs with a heartbeat
 	Release string // uname -r
 }
 
-// String renders the announcement as it stands in xenstore.
+// String returns the announcement in the form that it has in xenstore.
 func (a Announcement) String() string {
 	return fmt.Sprintf("v1 gfn=%#x cpus=%d release=%s", a.GFN, a.CPUs, a.Release)
 }
 
-// ParseAnnouncement reads what String wrote. The text comes from the guest.
+// ParseAnnouncement parses the form that String returns. The text comes from the
+// guest: ParseAnnouncement refuses any other form, and values out of range.
 func ParseAnnouncement(s string) (Announcement, error) {
 	var a Announcement
 	fields := strings.Fields(s)
@@ -292,6 +235,3 @@ func ParseAnnouncement(s string) (Announcement, error) {
 	}
 	return a, nil
 }
-
-// Base is the address of the page's first byte.
-func (p *Page) Base() *byte { return &p.b[0] }

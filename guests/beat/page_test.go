@@ -3,6 +3,7 @@ package beat
 import "testing"
 
 func TestPage(t *testing.T) {
+	t.Parallel()
 	if _, err := New(make([]byte, 100)); err == nil {
 		t.Error("a short page was accepted")
 	}
@@ -27,7 +28,7 @@ func TestPage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !q.Valid() || q.Wanted() != Busy || q.Active() != Idle {
+	if !q.Valid() || q.Wanted() != "busy" || q.Active() != "idle" || !q.Runs(Idle) || q.Runs(Busy) {
 		t.Errorf("valid %v wanted %v active %v", q.Valid(), q.Wanted(), q.Active())
 	}
 	if got, want := q.Count(MaxCPUs-1), (Count{MaxCPUs, 1}); got != want {
@@ -38,33 +39,35 @@ func TestPage(t *testing.T) {
 	}
 }
 
-func TestErrands(t *testing.T) {
+func TestRequests(t *testing.T) {
+	t.Parallel()
 	p, err := New(make([]byte, Size))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if e, _, ok := p.Asked(); ok {
-		t.Errorf("nothing was asked, and errand %d came", e)
+		t.Errorf("nothing was asked, and request %q came", e)
 	}
 	var before uint64
-	for _, want := range []Errand{Pass, Pass, Earlier} {
+	for _, want := range []Request{Pass, Pass, Continue, Earlier} {
 		token := p.Ask(want)
 		if token == before || p.Answered(token) {
-			t.Errorf("errand %d counts as answered before it was", want)
+			t.Errorf("request %q counts as answered before it was", want)
 		}
 		e, got, ok := p.Asked()
 		if !ok || e != want || got != token {
-			t.Errorf("asked %d under %#x, got %d, %#x, %v", want, token, e, got, ok)
+			t.Errorf("asked %q under %#x, got %q, %#x, %v", want, token, e, got, ok)
 		}
 		p.Answer(got)
 		if _, _, ok := p.Asked(); ok || !p.Answered(token) {
-			t.Errorf("errand %d was answered and is still asked", want)
+			t.Errorf("request %q was answered and is still asked", want)
 		}
 		before = token
 	}
 }
 
 func TestMeasure(t *testing.T) {
+	t.Parallel()
 	p, err := New(make([]byte, Size))
 	if err != nil {
 		t.Fatal(err)
@@ -98,21 +101,31 @@ func TestMeasure(t *testing.T) {
 	}
 }
 
-func TestWorkloadNames(t *testing.T) {
-	seen := map[string]bool{}
-	for w := range workloads {
-		name := w.String()
-		if got, err := ParseWorkload(name); err != nil || got != w || seen[name] {
-			t.Errorf("workload %d is called %q, which is %d, %v", w, name, got, err)
+// TestNames: a name comes back from its word, and what is no name is refused.
+func TestNames(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"a", "idle", "syscalls"} {
+		if got := unpack(pack(name)); got != name {
+			t.Errorf("%q comes back as %q", name, got)
 		}
-		seen[name] = true
 	}
-	if w, err := ParseWorkload("no-such"); err == nil {
-		t.Errorf("no-such is workload %v", w)
+	if got := unpack(0); got != "" {
+		t.Errorf("an empty word is %q", got)
+	}
+	for _, name := range []string{"", "nine-long"} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("the name %q was taken", name)
+				}
+			}()
+			pack(name)
+		}()
 	}
 }
 
 func TestAnnouncement(t *testing.T) {
+	t.Parallel()
 	a := Announcement{GFN: 0x1234, CPUs: 2, Release: "6.12.1-cloud"}
 	got, err := ParseAnnouncement(a.String())
 	if err != nil || got != a {

@@ -1,24 +1,26 @@
-// Command init is the guest's PID 1: a static program that is the whole
-// userland of a guest made for a trial.
+// Command init is the guest's PID 1: a static program that is the whole userland
+// of a guest made for a trial. guests/lab puts it into the guest's initramfs.
 //
-// It mounts the pseudo file systems, shares one page with dom0 (guests/beat),
-// starts one heartbeat process on every vCPU, publishes the page's frame
-// number in xenstore, and from then on runs the workload and the errands that
-// dom0 asks for. guests/image packs it into the guest's initramfs.
+// It mounts the pseudo file systems, shares one page with dom0 (guests/beat), starts
+// one heartbeat process on each vCPU, and publishes the page's frame number in
+// xenstore. Then it runs the workload that dom0 wants, and does its requests.
 //
-// It plays many parts, told apart by its first argument:
+// The program has many parts, selected by its first argument:
 //
-//	init              PID 1: set up, announce, start and stop workers, run errands
+//	init              PID 1: supervise
 //	init beat CPU     heartbeat of one vCPU
 //	init WORKLOAD CPU workload of one vCPU, by its name in guests/beat
-//	init echo         the busy worker's partner at the other end of two pipes
-//	init pass CPU     take and leave a mutex, once
+//	init echo         partner of the busy workload, at the other end of two pipes
+//	init pass CPU     take and release a mutex, once
 //	init bomb         a fork bomb
-//	init hog          a process that leaves the others too little memory
-//	init pat          a process that pats Xen's domain watchdog
-//	init measure RUN  one run of a workload that is measured (guests/stress)
+//	init hog          a process that leaves too little memory to the others
+//	init pat          a process that arms Xen's domain watchdog again and again
+//	init measure RUN  one run of a measured workload (guests/stress)
 //
-// Parts are processes, not goroutines, pinned before they start: a vCPU that
-// hangs then takes only its own heartbeat with it, never another's by way of
-// the Go scheduler.
+// All workloads, requests and parts are listed in list.go; each has a file of its
+// own.
+//
+// Parts are processes and not goroutines, pinned before they start. A vCPU that
+// hangs then stops its own heartbeat only, and never another's through the Go
+// scheduler.
 package main

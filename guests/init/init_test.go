@@ -3,27 +3,123 @@ package main
 import (
 	"bytes"
 	"encoding/binary"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 	"unsafe"
 
 	"hangbench/guests/beat"
 	"hangbench/guests/stress"
+	"hangbench/scenarios"
 )
 
-// TestParts: every workload is one that this program plays, or needs no process.
-func TestParts(t *testing.T) {
-	for w := beat.Idle + 1; ; w++ {
-		name := w.String()
-		if _, err := beat.ParseWorkload(name); err != nil {
-			if w < 5 {
-				t.Errorf("only %d workloads were looked at", w)
-			}
-			break
+// TestLists: every entry of the lists has code, and a name of its own that fits on
+// the page.
+func TestLists(t *testing.T) {
+	t.Parallel()
+	seen := map[string]bool{}
+	check := func(list, name string, page, code bool) {
+		if name == "" || page && len(name) > 8 || seen[list+name] || !code {
+			t.Errorf("%s %q: empty, too long, twice in the list, or without code", list, name)
 		}
-		if parts[name] == nil {
-			t.Errorf("nothing plays %s", name)
+		seen[list+name] = true
+	}
+	for _, w := range workloads() {
+		check("part", w.name, true, w.prepare != nil && (w.run != nil) == (w.name != beat.Idle.Name))
+	}
+	for _, p := range parts() {
+		check("part", p.name, false, p.run != nil)
+	}
+	for _, r := range requests() {
+		check("request", string(r.Request), true, r.do != nil)
+	}
+}
+
+// TestScenarios: this guest can do the work of every scenario.
+func TestScenarios(t *testing.T) {
+	t.Parallel()
+	for _, s := range scenarios.All() {
+		if s.Stress != stress.None {
+			continue // a Measure request does the work
+		}
+		if _, ok := findWorkload(s.Workload.Name); !ok {
+			t.Errorf("%s: there is no workload %q", s.ID, s.Workload.Name)
+		}
+	}
+}
+
+// TestDeclared: every workload and request that guests/beat names is in the lists.
+func TestDeclared(t *testing.T) {
+	t.Parallel()
+	f, err := parser.ParseFile(token.NewFileSet(), filepath.Join("..", "beat", "workloads.go"), nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]int{}
+	name := func(e ast.Expr) string {
+		s, err := strconv.Unquote(e.(*ast.BasicLit).Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	ast.Inspect(f, func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok || len(spec.Values) != 1 {
+			return true
+		}
+		if typ, ok := spec.Type.(*ast.Ident); ok && typ.Name == "Request" {
+			found["request"]++
+			if _, ok := findRequest(beat.Request(name(spec.Values[0]))); !ok {
+				t.Errorf("request %s is in no list", spec.Names[0])
+			}
+		}
+		if lit, ok := spec.Values[0].(*ast.CompositeLit); ok {
+			found["workload"]++
+			if _, ok := findWorkload(name(lit.Elts[0])); !ok {
+				t.Errorf("workload %s is in no list", spec.Names[0])
+			}
+		}
+		return true
+	})
+	if found["request"] != len(requests()) || found["workload"] != len(workloads()) {
+		t.Errorf("found %v in guests/beat, and here are %d requests and %d workloads", found, len(requests()), len(workloads()))
+	}
+}
+
+// TestWhere: a workload of the last vCPU runs on that one only.
+func TestWhere(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		w     beat.Workload
+		first int
+	}{{beat.Busy, 0}, {beat.Uneven, 3}, {beat.Files, 3}, {beat.Kernel, 3}} {
+		if w, ok := findWorkload(tc.w.Name); !ok || w.first(4) != tc.first {
+			t.Errorf("%s runs from vCPU %d of 4 on, want %d", tc.w, w.first(4), tc.first)
+		}
+	}
+}
+
+// TestRun: outside of a guest, an unknown part and a vCPU out of range are refused.
+func TestRun(t *testing.T) {
+	t.Parallel()
+	for want, args := range map[string][]string{
+		"does nothing elsewhere":     {"init"},
+		`no part "nonsense"`:         {"init", "nonsense", "0"},
+		`no part "idle"`:             {"init", "idle", "0"},
+		`vCPU "32" is not in`:        {"init", "busy", "32"},
+		`vCPU "x" is not in`:         {"init", "beat", "x"},
+		"0 arguments":                {"init", "busy"},
+		`"x" is no token`:            {"init", "measure", "x"},
+		"0 arguments instead of a t": {"init", "measure"},
+	} {
+		if err := run(args); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: %v, want %q", args, err, want)
 		}
 	}
 }
@@ -32,6 +128,7 @@ func TestParts(t *testing.T) {
 // 1024 bytes for a boot loader, version, last page, number of bad pages, and the
 // signature at the end of the page.
 func TestSwapHeader(t *testing.T) {
+	t.Parallel()
 	b := swapHeader(96 << 20)
 	le := binary.LittleEndian
 	if len(b) != 4096 || le.Uint32(b[1024:]) != 1 || le.Uint32(b[1028:]) != 24575 || le.Uint32(b[1032:]) != 0 || string(b[4086:]) != "SWAPSPACE2" {
@@ -42,6 +139,7 @@ func TestSwapHeader(t *testing.T) {
 // TestFlagsRequest: struct ifreq has 40 bytes on 64-bit Linux, the flags behind
 // the name.
 func TestFlagsRequest(t *testing.T) {
+	t.Parallel()
 	var r flagsRequest
 	if size, off := unsafe.Sizeof(r), unsafe.Offsetof(r.flags); size != 40 || off != 16 {
 		t.Errorf("size %d, flags at %d", size, off)
@@ -49,6 +147,7 @@ func TestFlagsRequest(t *testing.T) {
 }
 
 func TestMemory(t *testing.T) {
+	t.Parallel()
 	n, err := memory("MemTotal")
 	if err != nil || n < 1<<20 {
 		t.Errorf("this machine has %d bytes of memory (%v)", n, err)
@@ -58,16 +157,18 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-// TestNaps: a nap is counted for each of its lengths, and the time is measured.
+// TestNaps: the naps until the end are counted, and their time is measured.
 func TestNaps(t *testing.T) {
+	t.Parallel()
 	s, err := naps(5 * nap)
 	if err != nil || s.Ops != 5 || s.NS < uint64(5*nap) || s.Failed || s.Version != 0 {
 		t.Errorf("%+v, %v", s, err)
 	}
 }
 
-// TestWork: what nobody knows is refused, and nothing is run for it.
+// TestWork: an order out of range is refused, and nothing runs.
 func TestWork(t *testing.T) {
+	t.Parallel()
 	for _, o := range []beat.Order{{}, {Work: 1 << 40, Seconds: 1}, {Work: uint64(stress.CPU)}, {Work: uint64(stress.CPU), Seconds: stress.Most + 1}} {
 		if s, err := work(o); err == nil {
 			t.Errorf("%+v came to %+v", o, s)
@@ -76,6 +177,7 @@ func TestWork(t *testing.T) {
 }
 
 func TestFill(t *testing.T) {
+	t.Parallel()
 	const size = 1<<20 + 5
 	path := filepath.Join(t.TempDir(), "disk")
 	if err := os.WriteFile(path, bytes.Repeat([]byte{7}, size), 0o600); err != nil {

@@ -15,11 +15,12 @@ import (
 	"hangbench/guests/stress"
 )
 
-// measure starts the work that dom0 has ordered, as a process of its own: PID 1
-// has errands to look after.
+const measurePart = "measure"
+
+// measure starts the ordered work in a process of its own: PID 1 must stay free
+// for other requests.
 func (s *supervisor) measure() error {
-	_, token, _ := s.page.Asked()
-	// The errand is answered already, so the token is the one just given.
+	_, token, _ := s.page.Asked() // of this request, which PID 1 has just answered
 	if stress.Workload(s.page.Ordered().Work) == stress.Disk {
 		if err := s.needFileSystem(); err != nil {
 			fmt.Fprintf(os.Stderr, "hangbench-init: measure: %v\n", err)
@@ -27,28 +28,24 @@ func (s *supervisor) measure() error {
 			return nil
 		}
 	}
-	cmd := exec.Command("/init", "measure", strconv.FormatUint(token, 10))
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	cmd.ExtraFiles = []*os.File{s.file}
-	cmd.Env = []string{"GOMAXPROCS=1"}
-	unpin, err := pin(s.all)
-	if err != nil {
-		return err
-	}
-	defer unpin()
-	if err := cmd.Start(); err != nil {
+	cmd := s.command(measurePart, strconv.FormatUint(token, 10))
+	cmd.Stdout = os.Stdout
+	if err := startOn(s.all, cmd); err != nil {
 		return fmt.Errorf("start a measured workload: %w", err)
 	}
-	s.workers = append(s.workers, cmd) // to be reaped with them
+	s.workers = append(s.workers, cmd)
 	return nil
 }
 
-// measure does the work that was ordered and delivers what came of it under the
-// token.
-func measure(token string) error {
-	number, err := strconv.ParseUint(token, 10, 64)
+// measureOnce does the ordered work and delivers the result under the token, its
+// only argument.
+func measureOnce(args []string) error {
+	if len(args) != 1 {
+		return fmt.Errorf("measure: %d arguments instead of a token", len(args))
+	}
+	token, err := strconv.ParseUint(args[0], 10, 64)
 	if err != nil {
-		return fmt.Errorf("measure: %q is no token", token)
+		return fmt.Errorf("measure: %q is no token", args[0])
 	}
 	page, err := mapPage(pageFD)
 	if err != nil {
@@ -56,17 +53,18 @@ func measure(token string) error {
 	}
 	sample, err := work(page.Ordered())
 	if err != nil {
-		page.Deliver(number, beat.Sample{Failed: true})
+		page.Deliver(token, beat.Sample{Failed: true})
 		return fmt.Errorf("measure: %w", err)
 	}
-	page.Deliver(number, sample)
+	page.Deliver(token, sample)
 	return nil
 }
 
+// work does the ordered work and returns its result.
 func work(o beat.Order) (beat.Sample, error) {
 	w := stress.Workload(o.Work)
 	if !w.Known() || o.Seconds < 1 || o.Seconds > stress.Most {
-		return beat.Sample{}, fmt.Errorf("%v for %d seconds cannot be had", w, o.Seconds)
+		return beat.Sample{}, fmt.Errorf("%v for %d seconds: want a known workload and 1 to %d seconds", w, o.Seconds, stress.Most)
 	}
 	if w.Stressor() == "" {
 		return naps(time.Duration(o.Seconds) * time.Second)
@@ -74,11 +72,12 @@ func work(o beat.Order) (beat.Sample, error) {
 	return stressNG(w, int(o.Seconds))
 }
 
-// nap is how long a nap is.
+// nap is the time between two deadlines of naps.
 const nap = 10 * time.Millisecond
 
-// naps sleeps to one instant after another, a nap apart, and counts them. Who is
-// woken late does not come late to the next.
+// naps sleeps until one deadline after another, a nap apart, for a time d, and
+// counts them. Deadlines are absolute, so a late wake-up does not delay the
+// following ones.
 func naps(d time.Duration) (beat.Sample, error) {
 	var ts unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
@@ -106,10 +105,10 @@ func naps(d time.Duration) (beat.Sample, error) {
 	return s, nil
 }
 
-// resultFile is where stress-ng writes what it has done.
+// resultFile is the file to which stress-ng writes its result.
 const resultFile = "/" + stress.Scratch + "/result.yaml"
 
-// stressNG runs stress-ng on all vCPUs and reads what it says it has done.
+// stressNG runs stress-ng on all vCPUs and returns its result.
 func stressNG(w stress.Workload, seconds int) (beat.Sample, error) {
 	cpus, err := onlineCPUs()
 	if err != nil {
@@ -121,7 +120,7 @@ func stressNG(w stress.Workload, seconds int) (beat.Sample, error) {
 	cmd := exec.Command("/"+stress.Program, w.Args(cpus, seconds, resultFile)...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.Dir = "/" + stress.Scratch
-	cmd.Env = []string{} // nothing of PID 1's
+	cmd.Env = []string{} // not PID 1's
 	if err := cmd.Run(); err != nil {
 		return beat.Sample{}, fmt.Errorf("stress-ng: %w", err)
 	}
@@ -139,7 +138,7 @@ func stressNG(w stress.Workload, seconds int) (beat.Sample, error) {
 		return beat.Sample{}, err
 	}
 	if r.Stressor != w.Stressor() {
-		return beat.Sample{}, fmt.Errorf("stress-ng ran %s and was asked for %s", r.Stressor, w.Stressor())
+		return beat.Sample{}, fmt.Errorf("stress-ng ran %s instead of %s", r.Stressor, w.Stressor())
 	}
 	return beat.Sample{Ops: r.Ops, NS: uint64(r.Real), Version: uint64(r.Version)}, nil
 }
@@ -158,9 +157,10 @@ func (s *supervisor) needFileSystem() error {
 	if err := fill(diskPath); err != nil {
 		return err
 	}
-	// Without a journal, and with nothing left to be done in the background: what is
-	// measured are the writes that were asked for.
-	mkfs := exec.Command("/"+stress.MakeFS, "-q", "-F", "-t", "ext4", "-O", "^has_journal", "-b", "4096", "-E", "nodiscard,lazy_itable_init=0", diskPath)
+	// Without a journal and without work left for the background: the workload's own
+	// writes are measured, and no others.
+	mkfs := exec.Command("/"+stress.MakeFS, "-q", "-F", "-t", "ext4", "-O", "^has_journal", "-b", "4096",
+		"-E", "nodiscard,lazy_itable_init=0", diskPath)
 	mkfs.Stdout, mkfs.Stderr, mkfs.Env = os.Stdout, os.Stderr, []string{}
 	if err := mkfs.Run(); err != nil {
 		return fmt.Errorf("make a file system on %s: %w", diskPath, err)
@@ -172,7 +172,8 @@ func (s *supervisor) needFileSystem() error {
 	return nil
 }
 
-// fill writes to all of a disk: one in memory is slower where it was never written.
+// fill writes zeros to a whole disk. A disk in dom0's memory is slower where
+// nothing has been written yet.
 func fill(path string) error {
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {

@@ -13,19 +13,19 @@ import (
 	"hangbench/guests/beat"
 )
 
-// mountAll mounts what the rest of the program reads.
+// mountAll mounts the pseudo file systems that the rest of the program uses.
 func mountAll() error {
 	for _, m := range []struct{ fs, dir string }{{"proc", "/proc"}, {"sysfs", "/sys"}, {"devtmpfs", "/dev"}} {
 		if err := os.MkdirAll(m.dir, 0o755); err != nil {
 			return fmt.Errorf("make %s: %w", m.dir, err)
 		}
-		// The kernel may have mounted devtmpfs before us.
+		// The kernel may have mounted devtmpfs already.
 		if err := unix.Mount(m.fs, m.dir, m.fs, 0, ""); err != nil && err != unix.EBUSY {
 			return fmt.Errorf("mount %s: %w", m.dir, err)
 		}
 	}
-	// The page that dom0 maps must stay where it is: compaction may otherwise
-	// move even locked pages.
+	// The page that dom0 maps must keep its frame. By default, compaction moves even
+	// locked pages.
 	if err := os.WriteFile("/proc/sys/vm/compact_unevictable_allowed", []byte("0"), 0); err != nil && !os.IsNotExist(err) {
 		return fmt.Errorf("forbid moving locked pages: %w", err)
 	}
@@ -44,9 +44,10 @@ func mapPage(fd int) (*beat.Page, error) {
 	return beat.New(b)
 }
 
-// frameOf looks up the guest frame number of the shared page in
-// /proc/self/pagemap: eight bytes a virtual page, bit 63 present, bits 0-54 the
-// frame (Documentation/admin-guide/mm/pagemap.rst).
+// frameOf returns the guest frame number of the shared page. It reads
+// /proc/self/pagemap, which has eight bytes for each virtual page: bit 63 is set if
+// the page is present, bits 0-54 are the frame
+// (Documentation/admin-guide/mm/pagemap.rst).
 func frameOf(p *beat.Page) (uint64, error) {
 	f, err := os.Open("/proc/self/pagemap")
 	if err != nil {
@@ -60,12 +61,30 @@ func frameOf(p *beat.Page) (uint64, error) {
 	}
 	v := binary.LittleEndian.Uint64(e[:])
 	if v>>63 == 0 || v&(1<<55-1) == 0 {
-		return 0, fmt.Errorf("find the heartbeat page's frame: pagemap entry %#x says it is not present", v)
+		return 0, fmt.Errorf("find the heartbeat page's frame: pagemap entry %#x is of a page that is not present", v)
 	}
 	return v & (1<<55 - 1), nil
 }
 
-// onlineCPUs counts the vCPUs this process may run on.
+// announce publishes the page's frame in xenstore. The guest is then ready.
+func announce(page *beat.Page, cpus int) error {
+	gfn, err := frameOf(page)
+	if err != nil {
+		return err
+	}
+	var uts unix.Utsname
+	if err := unix.Uname(&uts); err != nil {
+		return fmt.Errorf("uname: %w", err)
+	}
+	ann := beat.Announcement{GFN: gfn, CPUs: cpus, Release: unix.ByteSliceToString(uts.Release[:])}
+	if err := xenstoreWrite(beat.Node, ann.String()); err != nil {
+		return err
+	}
+	fmt.Println("hangbench-init: ready:", ann)
+	return nil
+}
+
+// onlineCPUs returns the number of vCPUs that this process may run on.
 func onlineCPUs() (int, error) {
 	var set unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &set); err != nil {
@@ -80,7 +99,8 @@ func oneCPU(cpu int) (s unix.CPUSet) {
 	return s
 }
 
-// pin ties the calling goroutine's thread to some vCPUs until unpin is called.
+// pin binds the calling goroutine to its thread, and the thread to some vCPUs, until
+// unpin is called.
 func pin(to unix.CPUSet) (unpin func(), err error) {
 	runtime.LockOSThread()
 	var old unix.CPUSet
@@ -96,9 +116,10 @@ func pin(to unix.CPUSet) (unpin func(), err error) {
 	}, nil
 }
 
-// xenstoreWrite writes one node through the kernel's xenbus device. A message
-// is a header of four 32-bit words (type, request, transaction, length) and the
-// body "path\0value"; the answer has the same form (xen/include/public/io/xs_wire.h).
+// xenstoreWrite writes one node of xenstore through the kernel's xenbus device. A
+// message is a header of four 32-bit words (type, request, transaction, length) and
+// the body "path\0value". The answer has the same form
+// (xen/include/public/io/xs_wire.h).
 func xenstoreWrite(path, value string) error {
 	const write, errorReply = 11, 16 // XS_WRITE, XS_ERROR
 	f, err := os.OpenFile("/dev/xen/xenbus", os.O_RDWR, 0)
@@ -125,6 +146,26 @@ func xenstoreWrite(path, value string) error {
 	}
 	if binary.LittleEndian.Uint32(head[:]) == errorReply {
 		return fmt.Errorf("announce in xenstore: write %s: %s", path, answer)
+	}
+	return nil
+}
+
+// takePrecedence has the calling goroutine run before everything else in the guest:
+// as a real-time task on a thread of its own, on vCPU 0, which partial faults do not
+// stop. The processes that it starts are ordinary tasks.
+func takePrecedence() error {
+	runtime.LockOSThread()
+	if _, err := pin(oneCPU(0)); err != nil {
+		return err
+	}
+	param := struct{ priority int32 }{1}
+	const resetOnFork = 0x40000000 // SCHED_RESET_ON_FORK of include/uapi/linux/sched.h
+	if _, _, e := unix.Syscall(unix.SYS_SCHED_SETSCHEDULER, 0, unix.SCHED_FIFO|resetOnFork, uintptr(unsafe.Pointer(&param))); e != 0 {
+		return fmt.Errorf("become a real-time task: %w", e)
+	}
+	// A task with pages on the disk would have to wait for them.
+	if err := unix.Mlockall(unix.MCL_CURRENT | unix.MCL_FUTURE | unix.MCL_ONFAULT); err != nil {
+		return fmt.Errorf("stay in memory: %w", err)
 	}
 	return nil
 }

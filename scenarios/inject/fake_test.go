@@ -53,7 +53,7 @@ type fakeGuest struct {
 	paused                int
 	wild                  int // writes of a fault while the guest ran
 	nmis                  []int
-	asked                 []beat.Errand
+	asked                 []beat.Request
 
 	now     int64
 	onSleep func() // after each sleep
@@ -199,7 +199,7 @@ func (g *fakeGuest) NMI(_ context.Context, vcpu int) error {
 	return nil
 }
 
-func (g *fakeGuest) Ask(_ context.Context, e beat.Errand) error {
+func (g *fakeGuest) Ask(_ context.Context, e beat.Request) error {
 	g.asked = append(g.asked, e)
 	return nil
 }

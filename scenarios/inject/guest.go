@@ -10,7 +10,7 @@ import (
 
 // Asked asks the guest's PID 1 to do one errand, and to remove the fault by another
 // one. The text says what the first one does.
-func Asked(what string, do, undo beat.Errand) Fault {
+func Asked(what string, do, undo beat.Request) Fault {
 	return func(ctx context.Context, t Target) (*Injection, error) {
 		if err := t.Ask(ctx, do); err != nil {
 			return nil, err

@@ -95,7 +95,7 @@ func TestHoldMutex(t *testing.T) {
 	if err := in.Lift(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got := g.get("rtnl_mutex", 8); !bytes.Equal(got, words(3)) || !slices.Equal(g.asked, []beat.Errand{beat.Pass}) {
+	if got := g.get("rtnl_mutex", 8); !bytes.Equal(got, words(3)) || !slices.Equal(g.asked, []beat.Request{beat.Pass}) {
 		t.Errorf("after lifting: owner %x, errands %v; want the flags only, and somebody to pass", got, g.asked)
 	}
 	g.check(t)
@@ -205,7 +205,7 @@ func TestAskedAndPaused(t *testing.T) {
 	if err != nil || !in.Asked || in.Outside {
 		t.Fatalf("%+v, %v", in, err)
 	}
-	if err := in.Lift(t.Context()); err != nil || !slices.Equal(g.asked, []beat.Errand{beat.Bomb, beat.Kill}) {
+	if err := in.Lift(t.Context()); err != nil || !slices.Equal(g.asked, []beat.Request{beat.Bomb, beat.Kill}) {
 		t.Errorf("errands %v, %v", g.asked, err)
 	}
 	if in, err = StallDisk()(t.Context(), g); err != nil || !g.stalled || !in.Outside {

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"testing"
+
+	"hangbench/guests/beat"
 )
 
 func TestHoldRWLock(t *testing.T) {
@@ -33,7 +35,7 @@ func TestFails(t *testing.T) {
 	faults := map[string]Fault{
 		"rwlock":     HoldRWLock("tasklist_lock"),
 		"runqueue":   HoldRunQueue(1),
-		"mutex":      HoldMutex("rtnl_mutex", 1),
+		"mutex":      HoldMutex("rtnl_mutex", beat.Pass),
 		"loop":       LoopIn("kernel_wait4"),
 		"interrupts": LoseInterrupts("kernel_wait4"),
 		"timer":      LoseTimer("set_next_event"),

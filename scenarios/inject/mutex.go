@@ -19,7 +19,7 @@ const mutexFlags = 7
 // Lift removes the owner from the word and keeps the flag for waiters. The waiters
 // sleep until an owner wakes them, so PID 1 is asked to have a process take and
 // release the mutex. That is the errand pass.
-func HoldMutex(name string, pass beat.Errand) Fault {
+func HoldMutex(name string, pass beat.Request) Fault {
 	return func(ctx context.Context, t Target) (*Injection, error) {
 		va, err := t.Symbol(name)
 		if err != nil {

@@ -55,7 +55,7 @@ type Target interface {
 	Machine
 	Clock
 	// Ask asks the guest's PID 1 for an errand, and returns when PID 1 has accepted it.
-	Ask(ctx context.Context, e beat.Errand) error
+	Ask(ctx context.Context, e beat.Request) error
 	// Mishandle breaks the monitor on purpose: it answers the vCPU that meets its trap
 	// and leaves the trap closed. A call with false repairs it. It is an error if no
 	// monitor is attached, or one without such a trap.

@@ -11,14 +11,16 @@ import (
 	"hangbench/guests/beat"
 )
 
-// workBytes is hashed in one unit of work: a few milliseconds of the lab's
-// 100-MIPS CPU, about a time slice.
+// workBytes is the size of the data that one unit of work hashes. The lab's CPU of
+// 100 MIPS needs a few milliseconds for it, about one time slice.
 const workBytes = 16 << 10
 
-// worker does one unit of work after another: a hash, then one byte through a
-// pipe to an echo process and back, which costs two context switches. Pipes are
-// read and written by plain system calls, so that the Go scheduler adds none.
-func worker(page *beat.Page, cpu int) error {
+const echoPart = "echo"
+
+// busy hashes some data, sends one byte through a pipe to an echo process and
+// reads it back, again and again. The pipe costs two task switches. Plain system
+// calls read and write it, so that the Go scheduler adds no switches.
+func busy(page *beat.Page, cpu int) error {
 	var there, back [2]int
 	if err := unix.Pipe2(there[:], unix.O_CLOEXEC); err != nil {
 		return fmt.Errorf("pipe to the echo process: %w", err)
@@ -27,7 +29,7 @@ func worker(page *beat.Page, cpu int) error {
 		return fmt.Errorf("pipe from the echo process: %w", err)
 	}
 	in, out := os.NewFile(uintptr(there[0]), "there"), os.NewFile(uintptr(back[1]), "back")
-	peer := exec.Command("/init", "echo")
+	peer := exec.Command(self, echoPart)
 	peer.Stdin, peer.Stdout, peer.Stderr = in, out, os.Stderr
 	peer.Env = []string{"GOMAXPROCS=1"}
 	if err := peer.Start(); err != nil {
@@ -50,13 +52,14 @@ func worker(page *beat.Page, cpu int) error {
 	}
 }
 
-// echo returns every byte of its standard input until that ends.
-func echo() error {
+// echo copies each byte of its standard input to its standard output. It ends when
+// the input ends.
+func echo([]string) error {
 	var b [1]byte
 	for {
 		n, err := unix.Read(0, b[:])
 		if n == 0 && err == nil {
-			return nil // the worker is gone
+			return nil // the busy process has ended
 		}
 		if n != 1 {
 			return fmt.Errorf("echo: read %d bytes (%v)", n, err)

@@ -1,0 +1,85 @@
+package beat
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// Workload is work that PID 1 does for as long as dom0 wants it. A new one needs
+// an entry in guests/init, and may be named here or where it is used.
+type Workload struct {
+	// Name identifies the workload on the page: 1 to 8 bytes of ASCII.
+	Name string
+	// Naps is set if each vCPU is idle between two units of the work. The tick of
+	// such a vCPU stops, which changes when Linux's watchdogs fire.
+	Naps bool
+}
+
+// The workloads of the scenarios. The comment says what one unit of work is.
+var (
+	Idle     = Workload{"idle", true}      // no work: only the heartbeat
+	Busy     = Workload{"busy", false}     // every vCPU: a hash, and one byte through a pipe and back
+	Mutex    = Workload{"mutex", true}     // every vCPU: take and release rtnl_mutex, once a Period
+	Files    = Workload{"files", true}     // last vCPU: take file_systems_lock for reading, once a Period
+	Forks    = Workload{"forks", false}    // every vCPU: fork a process that ends at once, and wait for it
+	Syscalls = Workload{"syscalls", false} // every vCPU: 1000 system calls that do next to nothing
+	Memory   = Workload{"memory", false}   // every vCPU: allocate memory, write to it and free it
+	Disk     = Workload{"disk", false}     // every vCPU: read and write one block of the guest's disk, uncached
+	Pages    = Workload{"pages", false}    // every vCPU: write to 16 MiB of memory, with swap on the guest's disk
+	Uneven   = Workload{"uneven", false}   // last vCPU: the unit of Busy
+	Sleeper  = Workload{"sleeper", true}   // every vCPU: sleep for a Period, in a task that can be stopped
+	Devices  = Workload{"devices", true}   // every vCPU: open and close a device, under cdev_lock, once a Period
+	Crossed  = Workload{"crossed", true}   // every vCPU: take cdev_lock, or sb_lock, in turn; odd vCPUs in the other order
+	Kernel   = Workload{"kernel", false}   // last vCPU: one system call that computes for about a minute
+)
+
+// String returns the name.
+func (w Workload) String() string { return w.Name }
+
+// Works reports whether the workload counts units of work.
+func (w Workload) Works() bool { return w != Idle }
+
+// Request is something that dom0 asks PID 1 to do once: its name, 1 to 8 bytes of
+// ASCII. A new one needs an entry in guests/init.
+type Request string
+
+// The requests of scenarios and of the harness.
+const (
+	Pass     Request = "pass"     // take and release rtnl_mutex once, on every vCPU
+	Bomb     Request = "bomb"     // start a fork bomb with a limit on the number of its processes
+	Limited  Request = "limited"  // start a fork bomb in a control group that permits few processes
+	Thrash   Request = "thrash"   // start a process that locks memory until that of others no longer fits
+	Kill     Request = "kill"     // kill what Bomb, Limited and Thrash started
+	Stop     Request = "stop"     // stop the workload's processes (SIGSTOP)
+	Continue Request = "continue" // continue them (SIGCONT)
+	Later    Request = "later"    // set the wall clock forward by an hour
+	Earlier  Request = "earlier"  // set it back by an hour
+	Measure  Request = "measure"  // do the work of Order once, and deliver a Sample
+
+	Watchdogs      Request = "watchdog" // log how the kernel's watchdogs are armed
+	QuickWatchdogs Request = "watchmin" // the same, with the smallest thresholds
+	XenWatchdog    Request = "watchxen" // the same as Watchdogs, and arm Xen's domain watchdog again and again
+)
+
+// pack returns a name as one word of the page. It panics if the name does not fit:
+// names are constants of the program.
+func pack(name string) uint64 {
+	var b [8]byte
+	if name == "" || len(name) > len(b) {
+		panic(fmt.Sprintf("beat: the name %q does not have 1 to %d bytes", name, len(b)))
+	}
+	copy(b[:], name)
+	return binary.LittleEndian.Uint64(b[:])
+}
+
+// unpack returns the name in a word of the page. In dom0 it is the guest's: any
+// bytes.
+func unpack(word uint64) string {
+	var b [8]byte
+	binary.LittleEndian.PutUint64(b[:], word)
+	n := len(b)
+	for n > 0 && b[n-1] == 0 {
+		n--
+	}
+	return string(b[:n])
+}

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"hangbench/guests/beat"
+	"hangbench/guests/watchdog"
+)
+
+// A new workload, request or part is one line here and one file beside this one.
+
+// workloads returns what this guest can do for as long as dom0 wants it.
+func workloads() []workload {
+	return []workload{
+		{beat.Idle.Name, every, nothing, nil},
+		{beat.Busy.Name, every, nothing, busy},
+		{beat.Mutex.Name, every, nothing, mutexProber},
+		{beat.Files.Name, last, nothing, filesProber},
+		{beat.Forks.Name, every, nothing, forker},
+		{beat.Syscalls.Name, every, nothing, caller},
+		{beat.Memory.Name, every, nothing, allocator},
+		{beat.Disk.Name, every, (*supervisor).needDisk, diskProber},
+		{beat.Pages.Name, every, (*supervisor).needSwap, pager},
+		{beat.Uneven.Name, last, nothing, busy},
+		{beat.Sleeper.Name, every, nothing, sleeper},
+		{beat.Devices.Name, every, nothing, deviceProber},
+		{beat.Crossed.Name, every, nothing, crosser},
+		{beat.Kernel.Name, last, nothing, kernelWorker},
+	}
+}
+
+// requests returns what this guest does once when dom0 asks for it.
+func requests() []request {
+	return []request{
+		{beat.Pass, (*supervisor).passMutex},
+		{beat.Bomb, (*supervisor).bomb},
+		{beat.Limited, (*supervisor).limitedBomb},
+		{beat.Thrash, (*supervisor).thrash},
+		{beat.Kill, (*supervisor).kill},
+		{beat.Stop, func(s *supervisor) error { return s.signal(unix.SIGSTOP) }},
+		{beat.Continue, func(s *supervisor) error { return s.signal(unix.SIGCONT) }},
+		{beat.Later, func(*supervisor) error { return moveClock(jump) }},
+		{beat.Earlier, func(*supervisor) error { return moveClock(-jump) }},
+		{beat.Watchdogs, func(s *supervisor) error { return s.armWatchdogs(watchdog.Default) }},
+		{beat.QuickWatchdogs, func(s *supervisor) error { return s.armWatchdogs(watchdog.Minimum) }},
+		{beat.XenWatchdog, func(s *supervisor) error { return s.armWatchdogs(watchdog.XenDefault) }},
+		{beat.Measure, (*supervisor).measure},
+	}
+}
+
+// parts returns the processes of this program that are no workload, by their first
+// argument.
+func parts() []part {
+	return []part{
+		{beaterPart, onCPU(beater)},
+		{echoPart, echo},
+		{passPart, onCPU(passOnce)},
+		{bombPart, explode},
+		{hogPart, hog},
+		{patPart, pat},
+		{measurePart, measureOnce},
+	}
+}
+
+// workload is one entry of workloads. run does the work in a process of its own,
+// on one vCPU, and does not return; nil means no process.
+type workload struct {
+	name    string
+	where   where
+	prepare func(*supervisor) error
+	run     func(page *beat.Page, cpu int) error
+}
+
+// where says on which vCPUs a workload runs.
+type where int
+
+const (
+	every where = iota // on every vCPU
+	last               // on the last vCPU only
+)
+
+// first returns the first of n vCPUs that the workload runs on. It runs on all
+// vCPUs from that one on.
+func (w workload) first(n int) int {
+	if w.where == last {
+		return n - 1
+	}
+	return 0
+}
+
+// nothing prepares a workload that needs no preparation.
+func nothing(*supervisor) error { return nil }
+
+// request is one entry of requests. do runs in PID 1 and must not wait for
+// anything that a fault can stop.
+type request struct {
+	beat.Request
+	do func(*supervisor) error
+}
+
+// part is one entry of parts. run gets the arguments behind the part's name.
+type part struct {
+	name string
+	run  func(args []string) error
+}
+
+func findWorkload(name string) (workload, bool) {
+	for _, w := range workloads() {
+		if w.name == name {
+			return w, true
+		}
+	}
+	return workload{}, false
+}
+
+func findRequest(r beat.Request) (do func(*supervisor) error, ok bool) {
+	for _, q := range requests() {
+		if q.Request == r {
+			return q.do, true
+		}
+	}
+	return nil, false
+}
+
+// findPart returns the code of a process of this program: a part or a workload.
+func findPart(name string) (run func(args []string) error, ok bool) {
+	for _, p := range parts() {
+		if p.name == name {
+			return p.run, true
+		}
+	}
+	if w, ok := findWorkload(name); ok && w.run != nil {
+		return onCPU(w.run), true
+	}
+	return nil, false
+}
+
+// onCPU makes a part of work on one vCPU. The vCPU's number is the part's only
+// argument; the process has been pinned to that vCPU.
+func onCPU(work func(page *beat.Page, cpu int) error) func(args []string) error {
+	return func(args []string) error {
+		if len(args) != 1 {
+			return fmt.Errorf("%d arguments instead of the number of a vCPU", len(args))
+		}
+		cpu, err := strconv.Atoi(args[0])
+		if err != nil || cpu < 0 || cpu >= beat.MaxCPUs {
+			return fmt.Errorf("vCPU %q is not in 0 to %d", args[0], beat.MaxCPUs-1)
+		}
+		page, err := mapPage(pageFD)
+		if err != nil {
+			return err
+		}
+		return work(page, cpu)
+	}
+}
