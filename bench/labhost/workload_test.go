@@ -45,7 +45,11 @@ func TestWorkloads(t *testing.T) {
 		}
 		t.Logf("%s, %s: %+v", s.ID, p.Mechanism, rec.Workload)
 	}
-	if n != len(stress.All()) {
-		t.Errorf("%d scenarios of %d workloads", n, len(stress.All()))
+	all := 0
+	for w := stress.Null; w.Known(); w++ {
+		all++
+	}
+	if n != all {
+		t.Errorf("%d scenarios of %d workloads", n, all)
 	}
 }

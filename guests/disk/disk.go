@@ -12,38 +12,38 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Where the kernel keeps the RAM disk (module brd) and the control of the device
-// mapper (module dm-mod).
+// Devices of the RAM disk (module brd) and of the device mapper's control (module
+// dm-mod).
 const (
 	ramDisk = "/dev/ram0"
 	control = "/dev/mapper/control"
 )
 
-// ErrNone says that this dom0 has no RAM disk or no device mapper.
+// ErrNone reports that this dom0 has no RAM disk or no device mapper.
 var ErrNone = errors.New("no RAM disk or no device mapper: load the kernel modules brd and dm-mod")
 
 // Disk is a device-mapper device over the whole RAM disk.
 type Disk struct {
-	// Path is the device's file, as in /dev/dm-0.
+	// Path is the path of the device, such as /dev/dm-0.
 	Path string
 
 	name    string
 	ctl     *os.File
 	ram     uint64 // device number of the RAM disk
-	sectors uint64
+	sectors uint64 // of 512 bytes
 }
 
-// The device mapper's interface, include/uapi/linux/dm-ioctl.h: an ioctl takes a
-// header and what belongs to the command behind it.
+// The device mapper's interface, from include/uapi/linux/dm-ioctl.h. The argument of an
+// ioctl is a header, with the command's data behind it.
 const (
 	cmdCreate  = 3
 	cmdRemove  = 4
-	cmdSuspend = 6 // and resume
+	cmdSuspend = 6 // also resumes
 	cmdLoad    = 9
 
 	flagSuspend = 1 << 1
-	flagNoFlush = 1 << 11 // do not wait for requests under way
-	flagNoSync  = 1 << 10 // do not freeze a file system on it
+	flagNoFlush = 1 << 11 // do not wait for requests in progress
+	flagNoSync  = 1 << 10 // do not freeze a file system on the device
 
 	headerSize = 312
 	specSize   = 40
@@ -73,20 +73,23 @@ type spec struct {
 	Type          [16]byte
 }
 
-// request renders an ioctl's argument.
+// request returns the argument of an ioctl.
 func request(name string, flags uint32, targets ...[]byte) ([]byte, error) {
 	if len(name) >= nameSize {
 		return nil, fmt.Errorf("the name %q is too long", name)
 	}
 	body := bytes.Join(targets, nil)
-	h := header{Version: [3]uint32{4, 0, 0}, DataSize: uint32(headerSize + len(body)), DataStart: headerSize, TargetCount: uint32(len(targets)), Flags: flags}
+	h := header{
+		Version: [3]uint32{4, 0, 0}, DataSize: uint32(headerSize + len(body)), DataStart: headerSize,
+		TargetCount: uint32(len(targets)), Flags: flags,
+	}
 	copy(h.Name[:], name)
 	b, err := binary.Append(nil, binary.LittleEndian, &h)
 	return append(b, body...), err
 }
 
-// target renders a target that is another device from its start: linear, or delay
-// with a time in milliseconds for each request.
+// target returns a target that maps to another device, from its first sector on. Its
+// kind is linear, or delay, which completes each request delayMS milliseconds later.
 func target(kind string, dev, sectors uint64, delayMS int64) ([]byte, error) {
 	params := fmt.Appendf(nil, "%d:%d 0", unix.Major(dev), unix.Minor(dev))
 	if kind == "delay" {
@@ -102,6 +105,8 @@ func target(kind string, dev, sectors uint64, delayMS int64) ([]byte, error) {
 	return append(b, params...), err
 }
 
+// ioctl runs a command of the device mapper and returns the device number of the
+// answer. what names the command in errors.
 func (d *Disk) ioctl(what string, cmd uintptr, flags uint32, targets ...[]byte) (dev uint64, err error) {
 	b, err := request(d.name, flags, targets...)
 	if err != nil {
@@ -115,8 +120,8 @@ func (d *Disk) ioctl(what string, cmd uintptr, flags uint32, targets ...[]byte) 
 	return binary.LittleEndian.Uint64(b[40:]), nil // header.Dev
 }
 
-// Make makes a disk of the RAM disk. The name is that of the device-mapper
-// device. It fails with ErrNone where there is nothing to make one of.
+// Make makes a disk from the RAM disk. name is the name of the device-mapper device.
+// The error is ErrNone without a RAM disk or a device mapper.
 func Make(name string) (_ *Disk, err error) {
 	var st unix.Stat_t
 	if err := unix.Stat(ramDisk, &st); err != nil {
@@ -153,7 +158,7 @@ func Make(name string) (_ *Disk, err error) {
 	return d, nil
 }
 
-// load puts another table in place of the present one.
+// load replaces the device's table by one target, and resumes the device.
 func (d *Disk) load(kind string, delayMS int64) error {
 	t, err := target(kind, d.ram, d.sectors, delayMS)
 	if err != nil {
@@ -165,9 +170,8 @@ func (d *Disk) load(kind string, delayMS int64) error {
 	return d.Resume()
 }
 
-// Delay makes the disk complete each request so much later, in whole
-// milliseconds; 0 makes it as fast as it was. It needs the kernel module
-// dm-delay.
+// Delay makes the disk complete each request later by a whole number of milliseconds.
+// 0 removes the delay. It needs the kernel module dm-delay.
 func (d *Disk) Delay(by time.Duration) error {
 	if by < time.Millisecond {
 		return d.load("linear", 0)
@@ -175,20 +179,20 @@ func (d *Disk) Delay(by time.Duration) error {
 	return d.load("delay", by.Milliseconds())
 }
 
-// Suspend makes the disk take requests and complete none.
+// Suspend makes the disk accept requests and complete none.
 func (d *Disk) Suspend() error {
 	_, err := d.ioctl("suspend", cmdSuspend, flagSuspend|flagNoFlush|flagNoSync)
 	return err
 }
 
-// Resume completes them, and those to come.
+// Resume makes the disk complete the requests that it has accepted, and new ones.
 func (d *Disk) Resume() error {
 	_, err := d.ioctl("resume", cmdSuspend, 0)
 	return err
 }
 
-// Close removes the disk. It fails with EBUSY as long as somebody uses it, and
-// may then be called again.
+// Close removes the disk. It fails with EBUSY while the disk is in use, and may then be
+// called again.
 func (d *Disk) Close() error {
 	if _, err := d.ioctl("remove", cmdRemove, 0); err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 // TestRequest checks the layout against the sizes and offsets that the kernel's
 // header gives on x86-64.
 func TestRequest(t *testing.T) {
+	t.Parallel()
 	target, err := target("linear", unix.Mkdev(1, 0), 196608, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -39,6 +40,7 @@ func TestRequest(t *testing.T) {
 }
 
 func TestNone(t *testing.T) {
+	t.Parallel()
 	if _, err := os.Stat(ramDisk); err == nil {
 		t.Skip("this machine has a RAM disk: it is not touched")
 	}
@@ -48,6 +50,7 @@ func TestNone(t *testing.T) {
 }
 
 func TestDelay(t *testing.T) {
+	t.Parallel()
 	b, err := target("delay", unix.Mkdev(252, 3), 8, 1000)
 	if err != nil {
 		t.Fatal(err)

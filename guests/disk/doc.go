@@ -1,7 +1,7 @@
-// Package disk makes the block devices in dom0 that guests get as their disks:
-// a RAM disk under a device-mapper target, which can be suspended.
+// Package disk makes block devices in dom0 that become the disks of guests: a RAM disk
+// under a device-mapper target, which can be suspended.
 //
-// A suspended device takes requests and completes none, as a storage backend
-// does that is gone. bench/dom0 makes one for each guest, guests/xl gives it to
-// the guest, and scenarios/inject stalls it.
+// A suspended device accepts requests and completes none, like a storage backend that
+// has failed. bench/dom0 makes one for each guest, guests/xl attaches it to the guest,
+// and scenarios/inject suspends it.
 package disk

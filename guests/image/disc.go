@@ -16,61 +16,54 @@ import (
 
 // Disc is a boot disc: a hypervisor, and Linux as its first domain.
 type Disc struct {
-	// Prefix holds the boot loader, as the packages isolinux and
-	// syslinux-common lay it out.
+	// Prefix is the folder with the unpacked packages isolinux and syslinux-common.
 	Prefix string
-	// Xen is the hypervisor's file, gzip-compressed or not; XenArgs its command
-	// line.
+	// Xen is the path of the hypervisor, compressed with gzip or not.
 	Xen     string
-	XenArgs string
-	// Kernel is dom0's kernel, an uncompressed ELF file; KernelArgs its command
-	// line.
+	XenArgs string // the hypervisor's command line
+	// Kernel is the path of dom0's kernel, an uncompressed ELF file.
 	Kernel     string
-	KernelArgs string
-	// Initrd is dom0's initial RAM file system.
+	KernelArgs string // the kernel's command line
+	// Initrd is the path of dom0's initial RAM file system.
 	Initrd string
 }
 
-// Where Debian's packages isolinux and syslinux-common put the boot loader,
-// and the limit of a command line in it (syslinux 6: MAX_CMDLINE_LEN 2048
-// including the end mark).
 const (
-	isolinuxDir = "usr/lib/ISOLINUX"
-	modulesDir  = "usr/lib/syslinux/modules/bios"
+	isolinuxDir = "usr/lib/ISOLINUX"              // of Debian's package isolinux
+	modulesDir  = "usr/lib/syslinux/modules/bios" // of Debian's package syslinux-common
+	// maxCmdline bounds a command line in bytes. The boot loader has room for 2048
+	// with the end mark (syslinux 6: MAX_CMDLINE_LEN).
 	maxCmdline  = 2047
-)
-
-// bootFile is the file that BIOS loads and bootCatalog the El Torito catalog's
-// hidden name.
-const (
-	bootFile    = "isolinux.bin"
-	bootCatalog = "boot.cat"
+	bootFile    = "isolinux.bin" // the file that the BIOS loads
+	bootCatalog = "boot.cat"     // the El Torito catalog, a hidden file
 	volumeName  = "HANGBENCH"
 )
 
-// config returns isolinux.cfg: one label, booted at once and without a word.
-// mboot.c32 loads what "---" separates, each with its command line.
+// config returns isolinux.cfg. It has one label, which is booted at once, without a
+// message. mboot.c32 loads several files, each with its command line; "---" separates
+// them.
 func (d *Disc) config() ([]byte, error) {
 	for _, a := range []string{d.XenArgs, d.KernelArgs} {
 		if strings.ContainsAny(a, "\r\n\x00") || strings.Contains(" "+a+" ", " --- ") {
-			return nil, fmt.Errorf("command line %q has a line break or a lone \"---\", which the boot loader cannot take", a)
+			return nil, fmt.Errorf("command line %q has a line break or a word \"---\", which the boot loader cannot take", a)
 		}
 	}
 	line := strings.Join(strings.Fields("xen "+d.XenArgs+" --- vmlinux "+d.KernelArgs+" --- initrd"), " ")
 	if len(line) > maxCmdline {
 		return nil, fmt.Errorf("the command lines have %d characters together, the boot loader takes %d", len(line), maxCmdline)
 	}
-	return fmt.Appendf(nil, "DEFAULT lab\nPROMPT 0\nTIMEOUT 1\nLABEL lab\n  KERNEL mboot.c32\n  APPEND %s\n", line), nil
+	return fmt.Appendf(nil,
+		"DEFAULT lab\nPROMPT 0\nTIMEOUT 1\nLABEL lab\n  KERNEL mboot.c32\n  APPEND %s\n", line), nil
 }
 
-// WriteFile writes the disc as an ISO 9660 image to path, which appears in one
-// step, and reads it back. Equal files and command lines give equal bytes.
+// WriteFile writes the disc to path as an ISO 9660 image, and reads it back to check
+// it. Readers never see half of it. Equal files and command lines give equal bytes.
 func (d *Disc) WriteFile(path string) error {
 	cfg, err := d.config()
 	if err != nil {
 		return fmt.Errorf("make boot disc: %w", err)
 	}
-	// The library builds from a folder of files, which it deletes in the end.
+	// The library makes the image from a folder of files, and deletes the folder.
 	work, err := os.MkdirTemp(filepath.Dir(path), ".disc-*")
 	if err != nil {
 		return fmt.Errorf("make boot disc: %w", err)
@@ -111,9 +104,8 @@ func (d *Disc) WriteFile(path string) error {
 	})
 }
 
-// stage copies a file, the hypervisor decompressed: the boot loader would
-// unpack it in the emulator, slowly. A compressed initrd stays as it is, for
-// Linux unpacks it itself.
+// stage copies a file. It decompresses the hypervisor: in the emulator, the boot loader
+// would be slow to do that. A compressed initrd stays as it is: Linux decompresses it.
 func stage(from, to string) error {
 	in, err := os.Open(from)
 	if err != nil {
@@ -142,8 +134,8 @@ func stage(from, to string) error {
 	return out.Close()
 }
 
-// needELF returns an error unless the file is an ELF file: the hypervisor does
-// not load another kind as its first domain in the lab.
+// needELF returns an error unless the file is an ELF file. The lab's hypervisor loads
+// no other kind of kernel.
 func needELF(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
@@ -160,7 +152,7 @@ func needELF(path string) error {
 	return nil
 }
 
-// writeISO fills f with an image of the folder work's files.
+// writeISO writes an image of the files in the folder work to f.
 func writeISO(f *os.File, work string) error {
 	fsys, err := iso9660.Create(file.New(f, false), 0, 0, sector, work)
 	if err != nil {
@@ -170,10 +162,10 @@ func writeISO(f *os.File, work string) error {
 		Platform:  iso9660.BIOS,
 		Emulation: iso9660.NoEmulation,
 		BootFile:  bootFile,
-		// isolinux finds itself and its length through the table.
+		// isolinux finds its own position and length in the table.
 		BootTable: true,
 	}
-	boot.SetLoadSize(4) // 512-byte blocks; isolinux loads the rest itself
+	boot.SetLoadSize(4) // blocks of 512 bytes; isolinux then loads its rest
 	err = fsys.Finalize(iso9660.FinalizeOptions{
 		VolumeIdentifier: volumeName,
 		ElTorito: &iso9660.ElTorito{

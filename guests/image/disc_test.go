@@ -58,6 +58,7 @@ func testDisc(t testing.TB) (*Disc, map[string][]byte) {
 }
 
 func TestDisc(t *testing.T) {
+	t.Parallel()
 	d, content := testDisc(t)
 	path := filepath.Join(t.TempDir(), "lab.iso")
 	if err := d.WriteFile(path); err != nil {
@@ -144,6 +145,7 @@ func TestDisc(t *testing.T) {
 }
 
 func TestDiscSameBytes(t *testing.T) {
+	t.Parallel()
 	d, content := testDisc(t)
 	dir := t.TempDir()
 	var images [2][]byte
@@ -182,6 +184,7 @@ func TestDiscSameBytes(t *testing.T) {
 }
 
 func TestDiscRefuses(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		what   string
 		change func(*Disc)
@@ -208,6 +211,7 @@ func TestDiscRefuses(t *testing.T) {
 
 // TestVerifySees damages an image in every place that matters.
 func TestVerifySees(t *testing.T) {
+	t.Parallel()
 	d, content := testDisc(t)
 	path := filepath.Join(t.TempDir(), "lab.iso")
 	if err := d.WriteFile(path); err != nil {

@@ -13,36 +13,36 @@ import (
 	"strings"
 )
 
-// Libraries says where shared libraries are found.
+// Libraries is a search path for shared libraries.
 type Libraries struct {
-	// Prefix is the root below which programs' interpreters are looked up.
+	// Prefix is the root folder. The path of a program's interpreter is below it.
 	Prefix string
-	// Dirs are folders below Prefix, searched in order. Debian's are
-	// "usr/lib/x86_64-linux-gnu" and, for Xen's own, the ones below
-	// "usr/lib/xen-4.20/lib".
+	// Dirs are folders below Prefix, searched in order. Debian's libraries are in
+	// "usr/lib/x86_64-linux-gnu"; for Xen's, see debian.XenRelease.LibraryDirs.
 	Dirs []string
-	// Extra is a folder of the host that is searched after them; empty for none.
+	// Extra is a folder of the host that is searched last, or empty.
 	Extra string
 }
 
-// libDir is where Tree puts libraries: the first folder of Debian's loader.
+// libDir is the folder of the libraries in a Tree: the first that Debian's loader
+// searches.
 const libDir = "lib/x86_64-linux-gnu"
 
-// loader is the C library's dynamic loader as a library's name.
+// loader is the library name of the C library's dynamic loader.
 const loader = "ld-linux-x86-64.so.2"
 
-// Library is a shared library that something needs.
+// Library is a shared library that a program or another library needs.
 type Library struct {
-	// Name is the name it is asked for by, for example "libc.so.6".
+	// Name is the name in the NEEDED entry, for example "libc.so.6".
 	Name string
-	// Path is the host's file.
+	// Path is the path of the library's file on the host.
 	Path string
 }
 
-// Closure walks the NEEDED entries of the ELF file path, and of all that it
-// finds, and returns the libraries sorted by name and the program interpreter
-// ("" for a library or a static program). RPATH and RUNPATH are not looked at:
-// libs alone says where to search.
+// Closure returns the libraries that the ELF file path needs, and those that they
+// need, sorted by name, and the program's interpreter ("" for a library or a static
+// program). It follows NEEDED entries and searches libs only: it ignores RPATH and
+// RUNPATH.
 func (libs Libraries) Closure(path string) (needed []Library, interp string, err error) {
 	interp, roots, err := dynamic(path)
 	if err != nil {
@@ -80,7 +80,7 @@ func (libs Libraries) walk(needer string, names []string, found map[string]strin
 	return nil
 }
 
-// find returns the file of the library name.
+// find returns the path of the library name.
 func (libs Libraries) find(name string) (string, error) {
 	if name != path.Base(name) {
 		return "", errors.New("not the name of a library")
@@ -132,7 +132,7 @@ func dynamic(file string) (interp string, needed []string, err error) {
 	return interp, needed, nil
 }
 
-// Soname returns the name by which a shared library is loaded.
+// Soname returns the name under which a shared library is loaded.
 func Soname(file string) (string, error) {
 	f, err := elf.Open(file)
 	if err != nil {
@@ -141,14 +141,15 @@ func Soname(file string) (string, error) {
 	defer f.Close()
 	names, err := f.DynString(elf.DT_SONAME)
 	if err != nil || len(names) != 1 {
-		return "", fmt.Errorf("read ELF file %s: it has no name to be loaded by", file)
+		return "", fmt.Errorf("read ELF file %s: it has no SONAME", file)
 	}
 	return names[0], nil
 }
 
-// Program adds the ELF program of the host's file path under name (mode 0755),
-// its interpreter at the place it asks for, and every shared library it needs
-// under /lib/x86_64-linux-gnu. What is in the tree already is not added twice.
+// Program adds the host's ELF program path under the given name (mode 0755), its
+// interpreter under the path in the program, and every shared library that it needs
+// under /lib/x86_64-linux-gnu. An interpreter or a library that the tree has already is
+// not added again.
 func (t *Tree) Program(name, path string, libs Libraries) error {
 	needed, interp, err := libs.Closure(path)
 	if err != nil {
@@ -165,9 +166,9 @@ func (t *Tree) Program(name, path string, libs Libraries) error {
 	return t.FileFrom(name, 0o755, path)
 }
 
-// Library adds a shared library that no program names as NEEDED but that is
-// opened at run time, and what it needs in turn. libgcc_s.so.1 is one: the C
-// library opens it for pthread_cancel.
+// Library adds a shared library that is opened at run time and is no program's NEEDED
+// entry, and the libraries that it needs. One is libgcc_s.so.1: the C library opens it
+// for pthread_cancel.
 func (t *Tree) Library(name string, libs Libraries) error {
 	file, err := libs.find(name)
 	if err != nil {
@@ -180,11 +181,11 @@ func (t *Tree) Library(name string, libs Libraries) error {
 	return t.libraries(append(needed, Library{Name: name, Path: file}))
 }
 
-// libraries adds the libraries that are not there yet.
+// libraries adds the libraries that the tree does not have yet.
 func (t *Tree) libraries(list []Library) error {
 	for _, l := range list {
-		// Programs bring the loader along at the path of their interpreter, and
-		// it is not loaded a second time as the library it also is.
+		// The loader is a library too. The tree has it as the programs' interpreter, and
+		// it is not loaded twice.
 		if l.Name == loader {
 			continue
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/ulikunitz/xz"
 
 	"hangbench/cgo/require"
+	"hangbench/guests/lab/debian"
 )
 
 // makeELF makes a small x86-64 ELF file: with a dynamic section that names the
@@ -105,6 +106,7 @@ func writeFiles(t testing.TB, files map[string][]byte) string {
 const interpreter = "/lib64/ld-linux-x86-64.so.2"
 
 func TestProgram(t *testing.T) {
+	t.Parallel()
 	prefix := writeFiles(t, map[string][]byte{
 		"bin/a":                          makeELF(t, interpreter, []string{"liba.so.1", "libc.so.6"}, ""),
 		"bin/b":                          makeELF(t, interpreter, []string{"libc.so.6"}, ""),
@@ -145,6 +147,7 @@ func TestProgram(t *testing.T) {
 }
 
 func TestProgramRefuses(t *testing.T) {
+	t.Parallel()
 	big := makeELF(t, interpreter, nil, "")
 	big[18] = byte(elf.EM_AARCH64)
 	prefix := writeFiles(t, map[string][]byte{
@@ -188,6 +191,7 @@ func xzBytes(t testing.TB, data []byte) []byte {
 }
 
 func TestModules(t *testing.T) {
+	t.Parallel()
 	ko := func(info string) []byte { return makeELF(t, "", nil, info) }
 	privcmd := ko("license=GPL\x00depends=\x00name=xen_privcmd\x00")
 	dir := writeFiles(t, map[string][]byte{
@@ -234,16 +238,6 @@ func TestModules(t *testing.T) {
 		t.Error("a folder without modules is taken")
 	}
 
-	var tree Tree
-	paths, err := tree.Modules("/lib/modules/", m, "xenfs")
-	if err != nil || strings.Join(paths, " ") != "/lib/modules/xen_privcmd.ko /lib/modules/xenfs.ko" {
-		t.Errorf("paths %q, %v", paths, err)
-	}
-	more, err := tree.Modules("lib/modules", m, "xen_privcmd", "crc-t10dif", "jbd2")
-	if err != nil || strings.Join(more, " ") != "/lib/modules/xen_privcmd.ko /lib/modules/jbd2.ko" {
-		t.Errorf("more paths %q, %v", more, err)
-	}
-	golden(t, "modules.golden", listing(t, cpioBytes(t, &tree)))
 }
 
 func FuzzModinfo(f *testing.F) {
@@ -269,16 +263,17 @@ func FuzzModule(f *testing.F) {
 	})
 }
 
-// TestRealPrefix walks what the lab takes from a real prefix.
+// TestRealPrefix takes the lab's programs and modules from a real prefix.
 func TestRealPrefix(t *testing.T) {
+	t.Parallel()
 	prefix := os.Getenv("HANGBENCH_PREFIX")
 	if prefix == "" {
 		require.Missing(t, require.Prefix, "HANGBENCH_PREFIX does not name an unpacked package prefix: real programs and modules are not tried")
 	}
-	libs := Libraries{Prefix: prefix, Dirs: []string{"usr/lib/x86_64-linux-gnu", "usr/lib/xen-4.20/lib/x86_64-linux-gnu"}}
+	libs := Libraries{Prefix: prefix, Dirs: debian.Xen.LibraryDirs()}
 	var tree Tree
 	for _, p := range []string{"xl", "xenstored", "xenconsoled", "xen-init-dom0", "xentrace", "xenctx"} {
-		if err := tree.Program("bin/"+p, filepath.Join(prefix, "usr/lib/xen-4.20/bin", p), libs); err != nil {
+		if err := tree.Program("bin/"+p, filepath.Join(prefix, debian.Xen.Dir(), "bin", p), libs); err != nil {
 			t.Error(err)
 		}
 	}
@@ -291,13 +286,13 @@ func TestRealPrefix(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		paths, err := tree.Modules(filepath.Base(dir), m, "xen-privcmd", "xenfs", "xen-evtchn", "xen-gntdev", "xen-gntalloc", "xen-blkback", "xen-blkfront", "ext4", "loop", "dm-delay")
-		if err != nil {
-			t.Error(err)
+		modules, err := m.InOrder("xen-privcmd", "xenfs", "xen-evtchn", "xen-gntdev", "xen-gntalloc", "xen-blkback",
+			"xen-blkfront", "ext4", "loop", "dm-delay")
+		if err != nil || len(modules) < 5 {
+			t.Errorf("%s: %d modules, %v", filepath.Base(dir), len(modules), err)
 		}
-		t.Logf("%s: %d modules", filepath.Base(dir), len(paths))
 	}
-	if !tree.has("lib/x86_64-linux-gnu/libxenlight.so.4.20") || !tree.has("lib64/"+loader) {
+	if !tree.has("lib/x86_64-linux-gnu/libxenlight.so."+string(debian.Xen)) || !tree.has("lib64/"+loader) {
 		t.Error("xl's library or the loader is missing")
 	}
 	if !bytes.Equal(cpioBytes(t, &tree), cpioBytes(t, &tree)) {

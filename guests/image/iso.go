@@ -12,29 +12,29 @@ import (
 	"strings"
 )
 
-// The parts of ISO 9660 (ECMA-119) and El Torito that are read here: sectors
-// of 2048 bytes, volume descriptors from sector 16 on, directory records.
+// Of ISO 9660 (ECMA-119) and El Torito, this file reads sectors of 2048 bytes, volume
+// descriptors from sector 16 on, and directory records.
 const (
 	sector          = 2048
 	firstDescriptor = 16
-	maxDescriptors  = 64 // far more than any image has
+	maxDescriptors  = 64 // an image has about four
 	maxRootBytes    = 1 << 20
 )
 
 // isoFile is one file of an image's root folder.
 type isoFile struct {
-	name   string // as recorded, without the version: "ISOLINUX.BIN"
+	name   string // without the version: "ISOLINUX.BIN"
 	offset int64  // of the data, in bytes
-	size   int64
+	size   int64  // in bytes
 }
 
-// isoImage is what an image's descriptors say.
+// isoImage is the content of an image's descriptors.
 type isoImage struct {
 	size    int64   // of the volume, in bytes
 	dates   []int64 // offsets of descriptor dates, 17 bytes each
-	records []int64 // offsets of directory records, whose date is at 18
+	records []int64 // offsets of directory records; the date is 18 bytes behind
 	files   []isoFile
-	catalog int64 // offset of the El Torito boot catalog
+	catalog int64 // offset of the El Torito boot catalog, in bytes
 }
 
 // readISO reads the descriptors and the root folder of an image.
@@ -109,15 +109,15 @@ func readISO(r io.ReaderAt) (*isoImage, error) {
 	return &img, nil
 }
 
-// fixTimes overwrites every date of an image: the library takes the present
-// time for some and the files' for others.
+// fixTimes overwrites every date of an image with Time. The library writes the present
+// time to some, and the files' times to others.
 func fixTimes(f *os.File) error {
 	img, err := readISO(f)
 	if err != nil {
 		return err
 	}
-	// Descriptor dates are digits, hundredths of seconds and the offset from
-	// Greenwich in quarters of an hour; "no date" is all zero digits.
+	// A date in a descriptor has digits, hundredths of seconds, and the offset from
+	// Greenwich in quarters of an hour. "No date" is all zero digits.
 	long := append([]byte(Time.Format("20060102150405")+"00"), 0)
 	none := append(bytes.Repeat([]byte("0"), 16), 0)
 	for i, at := range img.dates {
@@ -129,7 +129,10 @@ func fixTimes(f *os.File) error {
 			return err
 		}
 	}
-	short := []byte{byte(Time.Year() - 1900), byte(Time.Month()), byte(Time.Day()), byte(Time.Hour()), byte(Time.Minute()), byte(Time.Second()), 0}
+	short := []byte{
+		byte(Time.Year() - 1900), byte(Time.Month()), byte(Time.Day()),
+		byte(Time.Hour()), byte(Time.Minute()), byte(Time.Second()), 0,
+	}
 	for _, at := range img.records {
 		if _, err := f.WriteAt(short, at+18); err != nil {
 			return err
@@ -138,14 +141,14 @@ func fixTimes(f *os.File) error {
 	return nil
 }
 
-// fileHash is what verifyISO compares: length and SHA-256 of a file.
+// fileHash is the length in bytes and the SHA-256 of a file.
 type fileHash struct {
 	size int64
 	sum  [sha256.Size]byte
 }
 
-// hashAt hashes size bytes at offset. In a boot file the 56 bytes that the boot
-// information table overwrites count as zero.
+// hashAt hashes size bytes at offset. In a boot file, the 56 bytes of the boot
+// information table count as zero.
 func hashAt(r io.ReaderAt, offset, size int64, boot bool) (fileHash, error) {
 	h := sha256.New()
 	sr := io.NewSectionReader(r, offset, size)
@@ -163,8 +166,8 @@ func hashAt(r io.ReaderAt, offset, size int64, boot bool) (fileHash, error) {
 	return fileHash{size: size, sum: [sha256.Size]byte(h.Sum(nil))}, nil
 }
 
-// listFolder hashes the files of the folder an image is made from, by the
-// names they are to have in it.
+// listFolder returns the hashes of the files in the folder from which an image is made.
+// The keys are the files' names in the image.
 func listFolder(dir string) (map[string]fileHash, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -188,18 +191,17 @@ func listFolder(dir string) (map[string]fileHash, error) {
 	return want, nil
 }
 
-// The boot information table lies in bytes 8 to 63 of the boot file: sector of
-// the primary descriptor, sector and length of the file, and the sum of all
-// 32-bit words from byte 64 on (mkisofs(8), "EL TORITO BOOT INFORMATION
-// TABLE").
+// The boot information table is in bytes 8 to 63 of the boot file: the sector of the
+// primary descriptor, the sector and the length of the file, and the sum of all 32-bit
+// words from byte 64 on (mkisofs(8), "EL TORITO BOOT INFORMATION TABLE").
 const (
 	tableStart = 8
 	tableEnd   = 64
 )
 
-// verifyISO reads an image back: all files with their content, and the chain
-// the BIOS follows from boot record to catalog to boot file. The library that
-// writes images does not look at the result of every write.
+// verifyISO reads an image back. It checks the contents of all files, and the path of
+// the BIOS from boot record to catalog to boot file. The library that writes images
+// ignores some errors of writing.
 func verifyISO(r io.ReaderAt, want map[string]fileHash) error {
 	img, err := readISO(r)
 	if err != nil {
@@ -215,10 +217,10 @@ func verifyISO(r io.ReaderAt, want map[string]fileHash) error {
 			return fmt.Errorf("%s: %w", f.name, err)
 		}
 		if got != want[f.name] {
-			return fmt.Errorf("%s has another content", f.name)
+			return fmt.Errorf("%s has changed", f.name)
 		}
 		if f.offset+f.size > img.size {
-			return fmt.Errorf("%s lies behind the end of the volume", f.name)
+			return fmt.Errorf("%s is behind the end of the volume", f.name)
 		}
 		if boot {
 			if err := verifyBoot(r, img, f); err != nil {
@@ -263,7 +265,8 @@ func verifyBoot(r io.ReaderAt, img *isoImage, f isoFile) error {
 		words += binary.LittleEndian.Uint32(w[:])
 	}
 	le := binary.LittleEndian.Uint32
-	if le(data[8:]) != firstDescriptor || le(data[12:]) != where || le(data[16:]) != uint32(f.size) || le(data[20:]) != words {
+	if le(data[8:]) != firstDescriptor || le(data[12:]) != where ||
+		le(data[16:]) != uint32(f.size) || le(data[20:]) != words {
 		return errors.New("the boot information table is wrong")
 	}
 	return nil

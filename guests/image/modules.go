@@ -14,20 +14,20 @@ import (
 	"github.com/ulikunitz/xz"
 )
 
-// maxModuleBytes bounds what a compressed module may unpack to. The largest of
+// maxModuleBytes bounds the size of a decompressed module. The largest module of
 // Debian's kernels has 10 MB.
 const maxModuleBytes = 256 << 20
 
 // Modules are the loadable modules of one kernel.
 type Modules struct {
 	dir     string
-	files   map[string]string // by normal name
+	files   map[string]string // normal name → path
 	builtin map[string]bool
 }
 
-// OpenModules looks for the modules below dir, the kernel's folder in
-// usr/lib/modules: files named *.ko or *.ko.xz, in any subfolder. The list
-// modules.builtin, when there, tells what is part of the kernel itself.
+// OpenModules finds the modules below dir, the kernel's folder in usr/lib/modules:
+// files named *.ko or *.ko.xz, in any subfolder. The file modules.builtin, if it
+// exists, lists the modules that are part of the kernel itself.
 func OpenModules(dir string) (*Modules, error) {
 	m := &Modules{dir: dir, files: make(map[string]string), builtin: make(map[string]bool)}
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
@@ -57,32 +57,33 @@ func OpenModules(dir string) (*Modules, error) {
 	return m, nil
 }
 
-// moduleName turns a file name into a module's name.
-func moduleName(file string) (string, bool) {
+// moduleName returns the normal name of the module in a file. ok is false for a file
+// that is no module.
+func moduleName(file string) (normal string, ok bool) {
 	name, ok := strings.CutSuffix(strings.TrimSuffix(file, ".xz"), ".ko")
 	return normalName(name), ok
 }
 
-// normalName is the name the kernel knows a module by: dash and underscore
-// are the same.
+// normalName returns a module's name with underscores in place of dashes. The kernel
+// does not distinguish the two.
 func normalName(name string) string { return strings.ReplaceAll(name, "-", "_") }
 
 // Module is one module, decompressed.
 type Module struct {
-	// Name is the kernel's name, with underscores.
+	// Name is the module's name, with underscores.
 	Name string
-	// Data is the ELF object for init_module(2).
+	// Data is the module's ELF file, for init_module(2).
 	Data []byte
 }
 
-// InOrder returns the named modules and all they depend on, in an order in
-// which they can be loaded. What is built into the kernel is left out. The
-// dependencies are read from the modules themselves, because modules.dep is
-// not in a package but made at installation.
+// InOrder returns the named modules and all their dependencies, in an order in which
+// they can be loaded. It leaves out modules that are built into the kernel. It reads
+// the dependencies from the modules: modules.dep is made at installation, and no
+// package has it.
 func (m *Modules) InOrder(names ...string) ([]Module, error) {
 	var (
 		order []Module
-		state = make(map[string]int) // 1 being visited, 2 done
+		state = make(map[string]int) // 1: being visited, 2: done
 		visit func(name, by string) error
 	)
 	visit = func(name, by string) error {
@@ -123,7 +124,7 @@ func (m *Modules) InOrder(names ...string) ([]Module, error) {
 	return order, nil
 }
 
-// readModule returns a module's file, decompressed.
+// readModule returns the content of a module's file, decompressed.
 func readModule(file string) ([]byte, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -146,7 +147,7 @@ func readModule(file string) ([]byte, error) {
 	return data, nil
 }
 
-// moduleDepends returns the names in a module's own list of dependencies.
+// moduleDepends returns the names of the modules on which a module depends.
 func moduleDepends(module []byte) ([]string, error) {
 	f, err := elf.NewFile(bytes.NewReader(module))
 	if err != nil {
@@ -163,9 +164,9 @@ func moduleDepends(module []byte) ([]string, error) {
 	return modinfoDepends(info), nil
 }
 
-// modinfoDepends reads the section .modinfo: strings of the form key=value,
-// each ended by a zero byte, among them one "depends=a,b,c"
-// (include/linux/module.h, scripts/mod/modpost.c).
+// modinfoDepends returns the dependencies in the section .modinfo. The section has
+// strings of the form key=value, each with a zero byte at its end; one is
+// "depends=a,b,c" (include/linux/module.h, scripts/mod/modpost.c).
 func modinfoDepends(info []byte) []string {
 	var deps []string
 	for field := range bytes.SplitSeq(info, []byte{0}) {
@@ -180,24 +181,4 @@ func modinfoDepends(info []byte) []string {
 		}
 	}
 	return deps
-}
-
-// Modules adds the named modules and what they depend on, decompressed, as
-// dir/NAME.ko, and returns the files' paths in the tree in loading order.
-func (t *Tree) Modules(dir string, m *Modules, names ...string) ([]string, error) {
-	mods, err := m.InOrder(names...)
-	if err != nil {
-		return nil, fmt.Errorf("add kernel modules to the image: %w", err)
-	}
-	var paths []string
-	for _, mod := range mods {
-		path := "/" + strings.Trim(dir, "/") + "/" + mod.Name + ".ko"
-		if !t.has(path) {
-			if err := t.File(path, 0o644, mod.Data); err != nil {
-				return nil, err
-			}
-		}
-		paths = append(paths, path)
-	}
-	return paths, nil
 }

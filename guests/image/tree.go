@@ -18,15 +18,15 @@ import (
 	"github.com/u-root/u-root/pkg/cpio"
 )
 
-// Tree is a file system in the making. Names are paths below its root, with or
-// without a leading slash. Folders above an entry come into being with it
-// (mode 0755); everything belongs to root. The zero Tree is empty and ready.
+// Tree is the content of a file system. Names are paths below its root, with or
+// without a leading slash. Adding an entry adds the folders above it (mode 0755).
+// Everything belongs to root. The zero Tree is empty and ready to use.
 type Tree struct {
 	entries map[string]entry
 }
 
-// entry is a cpio record without the fields that WriteCPIO fills in. A file's
-// content is data, or, when from is set, the file of that name.
+// entry is a cpio record without the fields that WriteCPIO adds. The content of a file
+// is data or, if from is not empty, that of the host's file from.
 type entry struct {
 	mode         uint64
 	data         []byte
@@ -34,8 +34,7 @@ type entry struct {
 	major, minor uint64
 }
 
-// Dir adds a folder. Adding one that is there already with equal permissions
-// is fine.
+// Dir adds a folder. It may exist already with equal permissions.
 func (t *Tree) Dir(name string, perm fs.FileMode) error {
 	return t.add(name, entry{mode: cpio.S_IFDIR | unixPerm(perm)})
 }
@@ -45,8 +44,8 @@ func (t *Tree) File(name string, perm fs.FileMode, data []byte) error {
 	return t.add(name, entry{mode: cpio.S_IFREG | unixPerm(perm), data: data})
 }
 
-// FileFrom adds a regular file whose content is read from the host's file path
-// when the tree is written.
+// FileFrom adds a regular file. Its content is read from the host's file path when the
+// tree is written.
 func (t *Tree) FileFrom(name string, perm fs.FileMode, path string) error {
 	fi, err := os.Stat(path)
 	if err != nil {
@@ -58,7 +57,7 @@ func (t *Tree) FileFrom(name string, perm fs.FileMode, path string) error {
 	return t.add(name, entry{mode: cpio.S_IFREG | unixPerm(perm), from: path})
 }
 
-// Symlink adds a symbolic link to target, which is not looked at.
+// Symlink adds a symbolic link to target, which need not exist.
 func (t *Tree) Symlink(name, target string) error {
 	if target == "" {
 		return fmt.Errorf("add %s to the image: a link needs a target", name)
@@ -66,12 +65,12 @@ func (t *Tree) Symlink(name, target string) error {
 	return t.add(name, entry{mode: cpio.S_IFLNK | 0o777, data: []byte(target)})
 }
 
-// CharDevice adds a character device node, for example 5, 1 for /dev/console.
+// CharDevice adds a character device, for example 5, 1 for /dev/console.
 func (t *Tree) CharDevice(name string, perm fs.FileMode, major, minor uint32) error {
 	return t.add(name, entry{mode: cpio.S_IFCHR | unixPerm(perm), major: uint64(major), minor: uint64(minor)})
 }
 
-// unixPerm returns the twelve permission bits as Unix counts them.
+// unixPerm returns the twelve permission bits of Unix.
 func unixPerm(m fs.FileMode) uint64 {
 	p := uint64(m.Perm())
 	if m&fs.ModeSetuid != 0 {
@@ -98,14 +97,14 @@ func (t *Tree) add(name string, e entry) error {
 		if d, ok := t.entries[dir]; !ok {
 			t.entries[dir] = entry{mode: cpio.S_IFDIR | 0o755}
 		} else if d.mode&cpio.S_IFMT != cpio.S_IFDIR {
-			return fmt.Errorf("add %s to the image: %s is there already and not a folder", clean, dir)
+			return fmt.Errorf("add %s to the image: %s exists already and is not a folder", clean, dir)
 		}
 	}
 	if old, ok := t.entries[clean]; ok {
 		if old.mode == e.mode && e.mode&cpio.S_IFMT == cpio.S_IFDIR {
 			return nil
 		}
-		return fmt.Errorf("add %s to the image: it is there already", clean)
+		return fmt.Errorf("add %s to the image: it exists already", clean)
 	}
 	t.entries[clean] = e
 	return nil
@@ -117,11 +116,10 @@ func (t *Tree) has(name string) bool {
 	return ok
 }
 
-// WriteCPIO writes the tree as a cpio archive in the "newc" format, the one
-// Linux takes as initial RAM file system
-// (Documentation/driver-api/early-userspace/buffer-format.rst). Entries are
-// sorted by name, so that a folder comes before what is in it, and numbered in
-// that order.
+// WriteCPIO writes the tree as a cpio archive in the "newc" format, which Linux takes
+// as initial RAM file system
+// (Documentation/driver-api/early-userspace/buffer-format.rst). Entries are sorted by
+// name, so that a folder comes before its content, and numbered in that order.
 func (t *Tree) WriteCPIO(w io.Writer) error {
 	bw := bufio.NewWriterSize(w, 1<<18)
 	rw := cpio.Newc.Writer(bw)
@@ -159,7 +157,7 @@ func (e entry) write(w cpio.RecordWriter, name string, ino uint64) error {
 	case len(e.data) > 0:
 		rec.ReaderAt, rec.FileSize = bytes.NewReader(e.data), uint64(len(e.data))
 	}
-	// The header's size field has eight hexadecimal digits.
+	// The size has eight hexadecimal digits in the header.
 	if rec.FileSize > 1<<32-1 {
 		return errors.New("a file of 4 GiB or more does not fit in a cpio archive")
 	}
@@ -169,16 +167,15 @@ func (e entry) write(w cpio.RecordWriter, name string, ino uint64) error {
 // noClose hides the Close method that the record writer would call.
 type noClose struct{ io.ReaderAt }
 
-// WriteCPIOFile writes the archive to the file path, which appears in one step.
+// WriteCPIOFile writes the archive to the file path. Readers never see half of it.
 func (t *Tree) WriteCPIOFile(path string) error {
 	return replaceFile(path, func(f *os.File) error { return t.WriteCPIO(f) })
 }
 
-// WriteZstdFile writes the archive as WriteCPIOFile does, compressed: for an initramfs
-// of such a size that who carries it around has no room for it.
+// WriteZstdFile writes the archive like WriteCPIOFile, compressed with zstd.
 func (t *Tree) WriteZstdFile(path string) error {
 	return replaceFile(path, func(f *os.File) error {
-		// One goroutine: the bytes depend on nothing else.
+		// With one goroutine, equal archives give equal bytes.
 		z, err := zstd.NewWriter(f, zstd.WithEncoderConcurrency(1))
 		if err != nil {
 			return err
@@ -187,8 +184,8 @@ func (t *Tree) WriteZstdFile(path string) error {
 	})
 }
 
-// replaceFile lets write fill a temporary file beside path and then puts it in
-// path's place, so that no half-written image is ever found there.
+// replaceFile has write fill a temporary file beside path and renames it to path, so
+// that readers never see half of it.
 func replaceFile(path string, write func(*os.File) error) error {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
 	if err != nil {

@@ -69,6 +69,7 @@ func cpioBytes(t *testing.T, tree *Tree) []byte {
 }
 
 func TestWriteCPIO(t *testing.T) {
+	t.Parallel()
 	host := filepath.Join(t.TempDir(), "host")
 	if err := os.WriteFile(host, []byte("from the host"), 0o600); err != nil {
 		t.Fatal(err)
@@ -112,15 +113,16 @@ func TestWriteCPIO(t *testing.T) {
 }
 
 func TestTreeRefuses(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		what string
 		add  func(*Tree) error
 		want string
 	}{
-		{"twice", func(t *Tree) error { return t.File("init", 0o755, nil) }, "there already"},
+		{"twice", func(t *Tree) error { return t.File("init", 0o755, nil) }, "exists already"},
 		{"below a file", func(t *Tree) error { return t.File("init/x", 0o755, nil) }, "not a folder"},
-		{"file over folder", func(t *Tree) error { return t.File("etc", 0o755, nil) }, "there already"},
-		{"other permissions", func(t *Tree) error { return t.Dir("etc", 0o700) }, "there already"},
+		{"file over folder", func(t *Tree) error { return t.File("etc", 0o755, nil) }, "exists already"},
+		{"other permissions", func(t *Tree) error { return t.Dir("etc", 0o700) }, "exists already"},
 		{"root", func(t *Tree) error { return t.Dir("/", 0o755) }, "not a name"},
 		{"dots", func(t *Tree) error { return t.File("../..", 0o755, nil) }, "not a name"},
 		{"end mark", func(t *Tree) error { return t.File("TRAILER!!!", 0o755, nil) }, "not a name"},
@@ -144,6 +146,7 @@ func TestTreeRefuses(t *testing.T) {
 
 // TestWriteZstd: the compressed archive is the archive, and always the same bytes.
 func TestWriteZstd(t *testing.T) {
+	t.Parallel()
 	var tree Tree
 	if err := errors.Join(tree.File("init", 0o755, bytes.Repeat([]byte("work "), 1<<16)), tree.Dir("tmp", 0o755)); err != nil {
 		t.Fatal(err)

@@ -7,21 +7,19 @@ import (
 	"fmt"
 )
 
-// pageSize is the granularity in which loaders may map a segment.
+// pageSize is the unit in which loaders may map a segment.
 const pageSize = 4096
 
-// Compact rewrites a kernel so that a slow boot loader has less to read. The
-// program headers keep their addresses, memory sizes, flags and alignments, so
-// what ends up in memory is the same byte for byte; section headers, padding
-// and other leftovers go, and zero bytes at the end of a segment become memory
-// the loader clears (p_filesz < p_memsz). The result depends on nothing but
-// the input, and compacting it again changes nothing.
+// Compact returns a smaller kernel file, for a slow boot loader. The program headers
+// keep their addresses, memory sizes, flags and alignments, so the loaded kernel is
+// the same byte for byte. Section headers and padding are removed. Zeros at the end of
+// a segment are removed too: the loader clears that memory (p_filesz < p_memsz). The
+// result depends on the input alone, and Compact does not change it again.
 //
-// File offsets stay congruent to addresses modulo 4096 but no longer modulo
-// p_align: kernels ask for 2 MiB, which is about the place in memory (Xen uses
-// it as such), and keeping it in the file would bring the padding back. A
-// PT_NOTE lies inside its PT_LOAD as before; Xen finds its notes there.
-// Program headers of other types are dropped.
+// File offsets stay congruent to addresses modulo 4096, but not modulo p_align.
+// Kernels ask for 2 MiB, which matters for the address in memory only (Xen uses it for
+// that); in the file it would need the padding. A PT_NOTE stays inside its PT_LOAD,
+// where Xen looks for it. Program headers of other types are removed.
 func Compact(kernelELF []byte) ([]byte, error) {
 	img, err := parseImage(kernelELF)
 	if err != nil {
@@ -58,7 +56,7 @@ func Compact(kernelELF []byte) ([]byte, error) {
 		if j < 0 {
 			continue
 		}
-		// Padding of the last note may be zero, but it is part of the note.
+		// Zeros at the end of the last note may be padding, but they are part of the note.
 		if end := progs[i].Off + progs[i].Filesz - progs[j].Off; end > uint64(len(body[j])) {
 			body[j] = kernelELF[progs[j].Off : progs[j].Off+end]
 		}

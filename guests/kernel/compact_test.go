@@ -84,6 +84,7 @@ func checkCompact(t testing.TB, original []byte) []byte {
 }
 
 func TestCompact(t *testing.T) {
+	t.Parallel()
 	image, _ := fakeKernel(t, kallsymsLayouts[0])
 	small := checkCompact(t, append(bytes.Clone(image), "relocations"...))
 	if len(small) >= len(image)/2 {
@@ -102,6 +103,7 @@ func TestCompact(t *testing.T) {
 }
 
 func TestCompactErrors(t *testing.T) {
+	t.Parallel()
 	image, _ := fakeKernel(t, kallsymsLayouts[0])
 	arm := bytes.Clone(image)
 	arm[18] = byte(elf.EM_AARCH64)

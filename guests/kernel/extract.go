@@ -14,12 +14,12 @@ import (
 	"github.com/therootcompany/xz"
 )
 
-// maxImage bounds an uncompressed kernel, in bytes. Distribution kernels have
-// 30 to 70 MB, debug builds a few times that.
+// maxImage bounds an uncompressed kernel in bytes. Kernels of distributions have 30 to
+// 70 MB, debug builds a few times that.
 const maxImage = 512 << 20
 
-// Offsets in the first sectors of a bzImage: the kernel's documented x86 boot
-// protocol. payload_offset and payload_length exist since protocol 2.08.
+// Offsets in the first sectors of a bzImage, from the kernel's documentation of the x86
+// boot protocol. payload_offset and payload_length exist since protocol 2.08.
 const (
 	bootSetupSects    = 0x1f1
 	bootMagic         = 0x202 // "HdrS"
@@ -29,13 +29,13 @@ const (
 	bootHeaderEnd     = 0x250
 )
 
-// ExtractELF returns the uncompressed kernel out of a bzImage ("vmlinuz"). An
-// image that is an ELF file already is returned as it is. The result may be
-// followed by the relocation table the kernel's own loader uses; ELF readers
-// ignore it and [Compact] drops it.
+// ExtractELF returns the uncompressed kernel of a bzImage ("vmlinuz"). It returns an
+// ELF file unchanged. The relocation table of the kernel's own loader may be behind
+// the ELF file (see [TrailingRelocations]); ELF readers ignore it and [Compact]
+// removes it.
 //
-// Payloads in zstd, gzip, xz (with the x86 filter), bzip2 and lz4 (legacy
-// frame) are understood; lzma and lzo give an error that says so.
+// It supports zstd, gzip, xz (with the x86 filter), bzip2 and lz4 (legacy frame), and
+// returns an error for lzma and lzo.
 func ExtractELF(image []byte) ([]byte, error) {
 	if isELF(image) {
 		return image, nil
@@ -63,7 +63,8 @@ func bootPayload(image []byte) ([]byte, error) {
 	}
 	le := binary.LittleEndian
 	if v := le.Uint16(image[bootVersion:]); v < 0x208 {
-		return nil, fmt.Errorf("boot protocol %d.%02d does not say where the payload is; 2.08 or newer is needed", v>>8, v&0xff)
+		return nil, fmt.Errorf("boot protocol %d.%02d does not give the payload's position; 2.08 or newer is needed",
+			v>>8, v&0xff)
 	}
 	sects := uint64(image[bootSetupSects])
 	if sects == 0 {
@@ -72,14 +73,15 @@ func bootPayload(image []byte) ([]byte, error) {
 	start := (sects+1)*512 + uint64(le.Uint32(image[bootPayloadOffset:]))
 	size := uint64(le.Uint32(image[bootPayloadLength:]))
 	if size < 8 || start+size > uint64(len(image)) {
-		return nil, fmt.Errorf("payload of %d bytes at %d does not fit the image of %d bytes; the file is cut off or damaged", size, start, len(image))
+		return nil, fmt.Errorf("payload of %d bytes at %d is not inside the image of %d bytes; the file is cut off or "+
+			"damaged", size, start, len(image))
 	}
 	return image[start : start+size], nil
 }
 
-// decompress unpacks a payload and names its format. The kernel's build ends
-// every payload with the uncompressed size as a little-endian 32-bit number
-// (gzip has it by itself), which bounds the output and proves it complete.
+// decompress decompresses a payload and returns its format. The last four bytes of a
+// payload are the uncompressed size, little-endian (gzip has the same in its format).
+// The size bounds the output, and shows that it is complete.
 func decompress(payload []byte) (format string, out []byte, err error) {
 	body := payload[:len(payload)-4]
 	size := int(binary.LittleEndian.Uint32(payload[len(payload)-4:]))
@@ -88,7 +90,7 @@ func decompress(payload []byte) (format string, out []byte, err error) {
 		return format, nil, errors.New("compression is not supported; give the uncompressed vmlinux")
 	}
 	if size > maxImage {
-		return format, nil, fmt.Errorf("claims %d bytes uncompressed, more than the limit of %d", size, maxImage)
+		return format, nil, fmt.Errorf("it has %d bytes uncompressed, more than the limit of %d", size, maxImage)
 	}
 	if format == "gzip" {
 		body = payload // the size is part of gzip's own trailer
@@ -98,13 +100,13 @@ func decompress(payload []byte) (format string, out []byte, err error) {
 		return format, nil, err
 	}
 	if len(out) != size {
-		return format, nil, fmt.Errorf("gave %d bytes where %d were announced", len(out), size)
+		return format, nil, fmt.Errorf("it gave %d bytes instead of %d", len(out), size)
 	}
 	return format, out, nil
 }
 
-// sniff tells the format of a payload from its first bytes. The function is
-// nil for a format that is known but not supported.
+// sniff returns the format of a payload by its first bytes. unpack is nil for a format
+// that is not supported.
 func sniff(payload []byte) (format string, unpack func(body []byte, size int) ([]byte, error)) {
 	for _, f := range []struct {
 		name, magic string
@@ -125,12 +127,12 @@ func sniff(payload []byte) (format string, unpack func(body []byte, size int) ([
 	return fmt.Sprintf("unknown (%x)", payload[:4]), nil
 }
 
-// maxDictionary bounds an xz dictionary, in bytes. The kernel's build asks for
-// 32 MiB, newer ones for 128 MiB.
+// maxDictionary bounds an xz dictionary in bytes. Kernels are built with 32 MiB, newer
+// ones with 128 MiB.
 const maxDictionary = 128 << 20
 
-// stream adapts a streaming reader. It stops behind size bytes, so a payload
-// that unpacks to more than it announced costs no memory.
+// stream makes an unpack function of a streaming reader. It stops after size bytes, so
+// a payload with more than its announced size takes no more memory.
 func stream(open func(io.Reader) (io.Reader, error)) func([]byte, int) ([]byte, error) {
 	return func(body []byte, size int) ([]byte, error) {
 		r, err := open(bytes.NewReader(body))
@@ -141,7 +143,7 @@ func stream(open func(io.Reader) (io.Reader, error)) func([]byte, int) ([]byte, 
 		if _, err := io.CopyN(&out, r, int64(size)); err != nil {
 			return nil, err
 		}
-		// The checksum is only compared when the end is seen.
+		// The reader compares the checksum at the end.
 		switch _, err := io.ReadFull(r, make([]byte, 1)); err {
 		case io.EOF:
 			return out.Bytes(), nil
@@ -154,8 +156,8 @@ func stream(open func(io.Reader) (io.Reader, error)) func([]byte, int) ([]byte, 
 }
 
 func unpackZstd(body []byte, size int) ([]byte, error) {
-	// The kernel is packed with a window of 128 MiB; decoding into one buffer
-	// needs no window of its own.
+	// Kernels are compressed with a window of 128 MiB. Decoding into one buffer needs no
+	// window besides it.
 	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxImage))
 	if err != nil {
 		return nil, err
@@ -164,12 +166,12 @@ func unpackZstd(body []byte, size int) ([]byte, error) {
 	return d.DecodeAll(body, make([]byte, 0, min(size, 16*len(body))))
 }
 
-// lz4Block is the uncompressed size of every block of a legacy lz4 frame but
-// the last.
+// lz4Block is the uncompressed size in bytes of each block of a legacy lz4 frame,
+// except the last.
 const lz4Block = 8 << 20
 
-// unpackLZ4 reads the legacy frame: a magic number, then blocks, each behind
-// its 32-bit compressed size.
+// unpackLZ4 decompresses the legacy frame: a magic number, then blocks, each with its
+// 32-bit compressed size before it.
 func unpackLZ4(body []byte, size int) ([]byte, error) {
 	var out []byte
 	block := make([]byte, min(size, lz4Block))

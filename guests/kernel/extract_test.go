@@ -91,6 +91,7 @@ func packedKernel(t testing.TB) []byte {
 }
 
 func TestExtractELF(t *testing.T) {
+	t.Parallel()
 	want := packedKernel(t)
 	for format, p := range payloads(t, want) {
 		t.Run(format, func(t *testing.T) {
@@ -130,6 +131,7 @@ func TestExtractELF(t *testing.T) {
 }
 
 func TestExtractELFErrors(t *testing.T) {
+	t.Parallel()
 	old := fakeBzImage([]byte("0123456789"), 10, true)
 	old[bootVersion] = 7
 	cut := fakeBzImage([]byte("\x1f\x8b345678"), 10, true)

@@ -53,7 +53,7 @@ func FuzzRead(f *testing.F) {
 		f.Add(small)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if s, err := ReadKallsyms(b); err == nil {
+		if s, err := readKallsyms(b); err == nil {
 			useSymbols(t, s)
 		}
 		k, err := Read(b)
@@ -71,8 +71,8 @@ func FuzzRead(f *testing.F) {
 func useSymbols(t *testing.T, s *Symbols) {
 	t.Helper()
 	var last uint64
-	for sym := range s.All() {
-		if sym.Addr < last || sym.End() < sym.Addr {
+	for _, sym := range all(s) {
+		if sym.Addr < last || sym.Addr+sym.Size < sym.Addr {
 			t.Fatalf("symbol %+v after address %#x", sym, last)
 		}
 		last = sym.Addr
@@ -80,35 +80,52 @@ func useSymbols(t *testing.T, s *Symbols) {
 			t.Fatalf("Find(%#x) = %+v+%d", sym.Addr, found, offset)
 		}
 	}
-	s.Lookup("_text")
-	s.LookupAll("static_twice")
+	for _, name := range []string{"_text", "static_twice"} {
+		list := named(s, name)
+		sym, ok := s.Lookup(name)
+		if ok != (len(list) > 0) || ok && sym != list[0] {
+			t.Fatalf("Lookup(%q) = %+v, %v, and the table has %+v", name, sym, ok, list)
+		}
+	}
 }
 
+// FuzzTypes: a field that is found lies on bytes as Field says; in a profile it is the
+// same; and what is not found is zero.
 func FuzzTypes(f *testing.F) {
 	f.Add(fakeTypes(f), "task_struct", "locks[3].pending")
+	f.Add(fakeTypes(f), "task_struct", "flag_b")
+	f.Add(fakeTypes(f), "task_struct", "tail[536870912]")
+	f.Add(fakeTypes(f), "fakelock_t", "FAKE_RUN")
 	f.Add(fakeTypes(f), "clash", "same")
 	f.Fuzz(func(t *testing.T, b []byte, structName, path string) {
 		types, err := parseTypes(b)
 		if err != nil {
 			return
 		}
-		_, _ = types.Field(structName, path)
-		_, _ = types.SizeOf(structName)
-		_, _ = types.EnumValue(path)
-	})
-}
-
-func FuzzParseKallsyms(f *testing.F) {
-	f.Add("ffffffff81000000 T _text\nffffffff81000010 t a\t[mod]\n0000000000000000 A __per_cpu_start\n")
-	f.Add("0 T a\n\n")
-	f.Fuzz(func(t *testing.T, text string) {
-		if s, err := ParseKallsyms(strings.NewReader(text)); err == nil {
-			useSymbols(t, s)
-			for sym := range s.All() {
-				if got, ok := s.Lookup(sym.Name); !ok || got.Addr > sym.Addr {
-					t.Fatalf("Lookup(%q) = %+v, %v", sym.Name, got, ok)
-				}
+		field, ferr := types.Field(structName, path)
+		size, serr := types.SizeOf(structName)
+		value, verr := types.EnumValue(path)
+		switch {
+		case ferr != nil && field != Field{}, serr != nil && size != 0, verr != nil && value != 0:
+			t.Fatalf("results with errors: %+v, %v; %d, %v; %d, %v", field, ferr, size, serr, value, verr)
+		case field.BitSize == 0 && field.BitOffset != 0, field.BitOffset > 7:
+			t.Fatalf("%s.%s begins inside a byte: %+v", structName, path, field)
+		case field.BitSize != 0 && field.Size != (field.BitOffset+field.BitSize+7)/8:
+			t.Fatalf("%s.%s needs another number of bytes: %+v", structName, path, field)
+		}
+		if strings.ContainsAny(structName, ".?") || strings.HasSuffix(path, "?") || strings.HasPrefix(structName, "enum ") {
+			return // not a name as in C
+		}
+		k := &Kernel{Types: types, Symbols: new(symbolList).table()}
+		p, err := k.Profile([]string{structName + "." + path + "?"})
+		if err != nil {
+			if ferr == nil {
+				t.Fatalf("%s.%s is found, and not for a profile: %v", structName, path, err)
 			}
+			return
+		}
+		if got, err := p.Field(structName, path); got != field || (err == nil) != (ferr == nil) {
+			t.Fatalf("%s.%s is %+v, %v in a profile and %+v, %v in the types", structName, path, got, err, field, ferr)
 		}
 	})
 }

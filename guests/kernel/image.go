@@ -7,13 +7,13 @@ import (
 	"fmt"
 )
 
-// image is an ELF kernel as its program headers lay it out in memory.
+// image is an ELF kernel with its segments in memory.
 type image struct {
 	file *elf.File
 	segs []segment
 }
 
-// segment is the part of a PT_LOAD segment that the file holds.
+// segment is the part of a PT_LOAD segment that is in the file.
 type segment struct {
 	addr uint64
 	data []byte
@@ -37,9 +37,10 @@ func parseImage(b []byte) (*image, error) {
 		if p.Off > uint64(len(b)) || p.Filesz > uint64(len(b))-p.Off {
 			return nil, fmt.Errorf("parse kernel ELF: program header %d reaches beyond the end of the file; it is cut off", i)
 		}
-		// Keeps the work linear in the size of the file, whatever its headers say.
+		// This check keeps the work linear in the size of the file, for any headers.
 		if total[p.Type] += p.Filesz; total[p.Type] > uint64(len(b)) || p.Filesz > p.Memsz {
-			return nil, fmt.Errorf("parse kernel ELF: program header %d overlaps another or is larger than its memory; it is damaged", i)
+			return nil, fmt.Errorf("parse kernel ELF: program header %d overlaps another or is larger than its memory; "+
+				"it is damaged", i)
 		}
 		if p.Type == elf.PT_LOAD {
 			img.segs = append(img.segs, segment{p.Vaddr, b[p.Off : p.Off+p.Filesz]})
@@ -51,7 +52,7 @@ func parseImage(b []byte) (*image, error) {
 	return img, nil
 }
 
-// between returns the bytes from lo up to hi when one segment holds them all.
+// between returns the bytes from address lo up to hi if one segment has all of them.
 func (img *image) between(lo, hi uint64) ([]byte, bool) {
 	for _, s := range img.segs {
 		if end := uint64(len(s.data)); lo >= s.addr && hi >= lo && lo-s.addr <= end && hi-s.addr <= end {

@@ -12,54 +12,42 @@ import (
 //	until 6.3:  offsets, relative_base, num_syms, names, markers, [seqs,] token_table, token_index
 //	since 6.4:  num_syms, names, markers, token_table, token_index, offsets, [relative_base,] seqs
 //
-// Each starts on a multiple of 8, in the newest kernels, which have no
-// relative_base, of 4. A name is its length, in one byte or (since 6.1) two
-// bytes of ULEB128, and that many codes; each code stands for a string of
-// token_table, where token_index says it starts. The first letter is the
-// symbol's type. markers holds the place of every 256th name. Nothing points at
-// these tables in an image without symbols, but they check each other:
-// token_index must match token_table, markers must match names, and addresses
-// must ascend.
+// Each starts at a multiple of 8 or, in the newest kernels, which have no
+// relative_base, of 4. A name is its length, in one byte or (since 6.1) two bytes of
+// ULEB128, and that many codes. Each code stands for a string of token_table;
+// token_index has the string's start. The first letter is the symbol's type. markers
+// holds the position of every 256th name. Nothing points to these tables in an image
+// without symbols, but they can be checked against each other: token_index must match
+// token_table, markers must match names, and addresses must ascend.
 
 const (
 	tokens         = 256
 	tokenIndexSize = 2 * tokens
 	maxToken       = 512 // longest token, KSYM_NAME_LEN
-	maxName        = 512 // with its type letter; KSYM_NAME_LEN counts a NUL instead
+	maxName        = 512 // with the type letter; KSYM_NAME_LEN counts a NUL instead
 	namesPerMarker = 256
 
-	// minSymbols makes sure that several markers are there to be checked.
+	// minSymbols is so large that there are several markers to check.
 	minSymbols = 4 * namesPerMarker
 )
 
-// kernelMap is where x86-64 maps the kernel's image: the top 2 GiB.
+// kernelMap is the address at which x86-64 maps the kernel's image: the top 2 GiB.
 const kernelMap = 0xffffffff80000000
 
-// errNoKallsyms says what may be wrong with an image without tables.
-var errNoKallsyms = errors.New("no kallsyms tables in the image; the kernel needs CONFIG_KALLSYMS=y, or its layout is not known")
+// errNoKallsyms reports an image without tables.
+var errNoKallsyms = errors.New("no kallsyms tables in the image; the kernel needs CONFIG_KALLSYMS=y, " +
+	"or its layout is not known")
 
-// ReadKallsyms decodes the symbol tables a kernel carries for itself, given its
-// uncompressed ELF image (see [ExtractELF]). No section or symbol headers are
-// needed, so it works on the result of [Compact], too.
-func ReadKallsyms(kernelELF []byte) (*Symbols, error) {
-	img, err := parseImage(kernelELF)
-	if err != nil {
-		return nil, fmt.Errorf("read kallsyms: %w", err)
-	}
-	s, err := img.kallsyms()
-	if err != nil {
-		return nil, fmt.Errorf("read kallsyms: %w", err)
-	}
-	return s, nil
-}
-
+// kallsyms decodes the symbol tables that a kernel has of itself. It needs neither
+// section nor symbol headers, so it also works on the result of [Compact].
 func (img *image) kallsyms() (*Symbols, error) {
 	err := errNoKallsyms
 	for _, seg := range img.segs {
 		if seg.addr%8 != 0 {
 			continue
 		}
-		// A real image is read about once; a hostile one could make every place look promising.
+		// A real image is read about once. In a hostile one every position could look like
+		// the beginning of a table.
 		scan := &kallsymsScan{data: seg.data, addr: seg.addr, budget: 16 * len(seg.data)}
 		for pos := 0; pos+tokenIndexSize <= len(seg.data); pos += 4 {
 			if !scan.tokensAt(pos) {
@@ -68,7 +56,7 @@ func (img *image) kallsyms() (*Symbols, error) {
 			if !scan.findNames() {
 				continue
 			}
-			// From here on it can only be the real thing, so its errors count.
+			// These are the tables, so an error from here on is the result.
 			s, decodeErr := scan.decode()
 			if decodeErr == nil {
 				return s, nil
@@ -79,12 +67,12 @@ func (img *image) kallsyms() (*Symbols, error) {
 	return nil, err
 }
 
-// kallsymsScan is the search for the tables in one segment. All positions are
-// offsets in data.
+// kallsymsScan searches one segment for the tables. All positions are offsets in
+// data.
 type kallsymsScan struct {
 	data   []byte
 	addr   uint64 // of data[0]
-	budget int    // bytes that may still be looked at in vain
+	budget int    // number of bytes that the search may still read
 
 	token             [tokens][]byte
 	tokenTable        int
@@ -101,7 +89,7 @@ func (k *kallsymsScan) u32(pos int) uint32 {
 	return binary.LittleEndian.Uint32(k.data[pos:])
 }
 
-// tokensAt tries a position as token_index and looks for the table before it.
+// tokensAt reports whether token_index can be at pos, with a token_table before it.
 func (k *kallsymsScan) tokensAt(pos int) bool {
 	for i, last := 0, -1; i < tokens; i++ {
 		v := k.u16(pos + 2*i)
@@ -120,7 +108,7 @@ func (k *kallsymsScan) tokensAt(pos int) bool {
 	return false
 }
 
-// tokenTableAt checks that every token ends where the next one starts, and that
+// tokenTableAt reports whether every token ends at the start of the next one, and
 // only padding follows the last.
 func (k *kallsymsScan) tokenTableAt(table, index int) bool {
 	for i := range tokens {
@@ -151,7 +139,7 @@ func (k *kallsymsScan) tokenTableAt(table, index int) bool {
 	return true
 }
 
-// findNames goes back from the token table to num_syms, which lies right
+// findNames searches backwards from the token table for num_syms, which is directly
 // before the names.
 func (k *kallsymsScan) findNames() bool {
 	for pos := k.tokenTable - 16; pos >= 0 && k.budget > 0; pos -= 4 {
@@ -167,8 +155,8 @@ func (k *kallsymsScan) findNames() bool {
 			}
 			k.align, names = 8, pos+8
 		} else {
-			// Almost any name looks like a count and a name. But markers end
-			// where the token table starts, and the first one is 0.
+			// Almost any name looks like a count and a name. But the markers end at the start
+			// of the token table, and the first marker is 0.
 			k.align = 4
 			if first := k.tokenTable - 4*markersFor(count); first < names || k.u32(first) != 0 {
 				continue
@@ -184,8 +172,8 @@ func (k *kallsymsScan) findNames() bool {
 
 func markersFor(count int) int { return (count + namesPerMarker - 1) / namesPerMarker }
 
-// namesAt walks over n names and compares their places with the markers that
-// follow.
+// namesAt reports whether n names begin at start, at the positions that the markers
+// behind them give.
 func (k *kallsymsScan) namesAt(start, n int) bool {
 	marks := make([]uint32, 0, markersFor(n))
 	pos := start
@@ -213,8 +201,8 @@ func (k *kallsymsScan) namesAt(start, n int) bool {
 	return true
 }
 
-// nameAt returns the codes of the name at pos and where the next name is. It
-// returns none when the name does not end before the token table.
+// nameAt returns the codes of the name at pos and the position of the next name. It
+// returns no codes if the name does not end before the token table.
 func (k *kallsymsScan) nameAt(pos int) (codes []byte, next int) {
 	if pos+2 > k.tokenTable {
 		return nil, pos
@@ -231,11 +219,12 @@ func (k *kallsymsScan) nameAt(pos int) (codes []byte, next int) {
 	return k.data[pos : pos+n], pos + n
 }
 
-// decode puts names and addresses together.
+// decode joins names and addresses.
 func (k *kallsymsScan) decode() (*Symbols, error) {
 	addrs := k.addresses()
 	if addrs == nil {
-		return nil, fmt.Errorf("%d names at address %#x, but no table of as many ascending addresses beside them; the layout is not known", k.count, k.addr+uint64(k.nameData))
+		return nil, fmt.Errorf("%d names at address %#x, but no table of as many ascending addresses beside them; "+
+			"the layout is not known", k.count, k.addr+uint64(k.nameData))
 	}
 	list := &symbolList{entries: make([]symbolEntry, 0, k.count)}
 	var name []byte
@@ -258,8 +247,8 @@ func (k *kallsymsScan) decode() (*Symbols, error) {
 	return list.table(), nil
 }
 
-// addresses finds and decodes the table of addresses; nil when there is none
-// that ascends and ends inside the kernel's mapping.
+// addresses finds and decodes the table of addresses. It returns nil if no table
+// ascends and ends inside the kernel's mapping.
 func (k *kallsymsScan) addresses() []uint64 {
 	after := alignUp(k.tokenIndex+tokenIndexSize, k.align)
 	offsets := alignUp(4*k.count, 8)
@@ -268,7 +257,8 @@ func (k *kallsymsScan) addresses() []uint64 {
 		base     int                               // of relative_base
 		decode   func(pos int, base uint64) uint64 // one entry
 	}{
-		// CONFIG_KALLSYMS_ABSOLUTE_PERCPU (x86-64 until 6.14): per-CPU symbols as they are, others counted down from -1.
+		// CONFIG_KALLSYMS_ABSOLUTE_PERCPU (x86-64 until 6.14): addresses of per-CPU symbols
+		// unchanged, others counted down from -1.
 		{k.numSyms - 8 - offsets, 4, k.numSyms - 8, k.absolutePerCPU},
 		{after, 4, after + offsets, k.absolutePerCPU},
 		// Offsets from relative_base only.

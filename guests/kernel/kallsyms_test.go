@@ -7,22 +7,62 @@ import (
 	"testing"
 )
 
+// readKallsyms decodes the symbol tables in an uncompressed ELF image.
+func readKallsyms(elf []byte) (*Symbols, error) {
+	img, err := parseImage(elf)
+	if err != nil {
+		return nil, err
+	}
+	return img.kallsyms()
+}
+
+// symbolsOf makes a table of lines "address type name", as in /proc/kallsyms.
+func symbolsOf(t testing.TB, text string) *Symbols {
+	t.Helper()
+	var list symbolList
+	for line := range strings.Lines(strings.TrimSpace(text)) {
+		var addr uint64
+		var kind, name string
+		if _, err := fmt.Sscanf(line, "%x %s %s", &addr, &kind, &name); err != nil || len(kind) != 1 {
+			t.Fatalf("line %q: %v", line, err)
+		}
+		list.add(addr, kind[0], []byte(name))
+	}
+	return list.table()
+}
+
+// all returns every symbol in the order of addresses.
+func all(s *Symbols) []Symbol {
+	var list []Symbol
+	for i := range s.Len() {
+		list = append(list, s.At(i))
+	}
+	return list
+}
+
+// named returns every symbol with the name in the order of addresses.
+func named(s *Symbols, name string) []Symbol {
+	var list []Symbol
+	for i := s.firstNamed(name); i < s.Len() && s.name(s.named(i)) == name; i++ {
+		list = append(list, s.At(s.named(i)))
+	}
+	return list
+}
+
 // checkSymbols compares a table with a sorted list that has no sizes.
 func checkSymbols(t *testing.T, got *Symbols, want []Symbol) {
 	t.Helper()
 	if got.Len() != len(want) {
 		t.Fatalf("%d symbols, want %d", got.Len(), len(want))
 	}
-	i := 0
-	for s := range got.All() {
+	for i, s := range all(got) {
 		if w := want[i]; s.Name != w.Name || s.Addr != w.Addr || s.Type != w.Type {
 			t.Fatalf("symbol %d is %s %c at %#x, want %s %c at %#x", i, s.Name, s.Type, s.Addr, w.Name, w.Type, w.Addr)
 		}
-		i++
 	}
 	for _, w := range want {
 		found := false
-		for _, s := range got.LookupAll(w.Name) {
+		for _, s := range named(got, w.Name) {
 			found = found || s.Addr == w.Addr && s.Type == w.Type && s.Name == w.Name
 		}
 		if !found {
@@ -32,10 +72,11 @@ func checkSymbols(t *testing.T, got *Symbols, want []Symbol) {
 }
 
 func TestReadKallsyms(t *testing.T) {
+	t.Parallel()
 	for _, l := range kallsymsLayouts {
 		t.Run(l.name, func(t *testing.T) {
 			image, want := fakeKernel(t, l)
-			s, err := ReadKallsyms(image)
+			s, err := readKallsyms(image)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -51,6 +92,7 @@ func TestReadKallsyms(t *testing.T) {
 }
 
 func TestReadKallsymsErrors(t *testing.T) {
+	t.Parallel()
 	l := kallsymsLayouts[2]
 	image, _ := fakeKernel(t, l)
 	syms := fakeSymbols(l)
@@ -79,46 +121,15 @@ func TestReadKallsymsErrors(t *testing.T) {
 			clear(b[alignUp(i+4, 8)+tokenIndexSize+200:])
 		}), "ascending addresses"},
 	} {
-		if _, err := ReadKallsyms(tt.image); err == nil || !strings.Contains(err.Error(), tt.want) {
-			t.Errorf("%s: error %v, want one with %q", tt.name, err, tt.want)
-		}
-	}
-}
-
-func TestParseKallsyms(t *testing.T) {
-	_, want := fakeKernel(t, kallsymsLayouts[2])
-	var text strings.Builder
-	for i, s := range want {
-		fmt.Fprintf(&text, "%016x %c %s", s.Addr, s.Type, s.Name)
-		if i%7 == 0 {
-			text.WriteString("\t[xen_blkfront]")
-		}
-		text.WriteByte('\n')
-	}
-	s, err := ParseKallsyms(strings.NewReader(text.String()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	checkSymbols(t, s, want)
-
-	for _, tt := range []struct{ name, text, want string }{
-		{"hidden", "0000000000000000 T _text\n0000000000000000 t startup_64\n", "kptr_restrict"},
-		{"empty", "", "kptr_restrict"},
-		{"two fields", "ffffffff81000000 T\n", "line 1"},
-		{"no address", "ffffffff81000000 T a\nxyz T b\n", "line 2"},
-		{"too big an address", "fffffffff81000000 T a\n", "out of range"},
-		{"long type", "ffffffff81000000 Te a\n", "line 1"},
-		{"long name", "ffffffff81000000 T " + strings.Repeat("a", 600) + "\n", "line 1"},
-		{"long line", strings.Repeat(" ", 1<<20), "too long"},
-	} {
-		if _, err := ParseKallsyms(strings.NewReader(tt.text)); err == nil || !strings.Contains(err.Error(), tt.want) {
+		if _, err := readKallsyms(tt.image); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: error %v, want one with %q", tt.name, err, tt.want)
 		}
 	}
 }
 
 func TestSymbols(t *testing.T) {
-	s, err := ParseKallsyms(strings.NewReader(`
+	t.Parallel()
+	s := symbolsOf(t, `
 0000000000000000 A __per_cpu_start
 0000000000001980 A runqueues
 0000000000003000 A __per_cpu_end
@@ -133,10 +144,7 @@ ffffffff82000020 T called_code
 ffffffff82000040 B _end
 ffffffffc0000000 t module_code
 ffffffffc0000020 d module_data
-`))
-	if err != nil {
-		t.Fatal(err)
-	}
+`)
 	for _, tt := range []struct {
 		addr   uint64
 		name   string
@@ -161,11 +169,8 @@ ffffffffc0000020 d module_data
 			t.Errorf("Find(%#x) = %s+%d, %v; want %s+%d", tt.addr, sym.Name, offset, ok, tt.name, tt.offset)
 		}
 	}
-	if all := s.LookupAll("helper"); len(all) != 2 || all[0].Addr != 0xffffffff81000010 || all[1].Addr != 0xffffffff81000080 {
-		t.Errorf("LookupAll(helper) = %+v", all)
-	}
-	if all := s.LookupAll("nosuch"); all != nil {
-		t.Errorf("LookupAll(nosuch) = %+v", all)
+	if h, ok := s.Lookup("helper"); !ok || h.Addr != 0xffffffff81000010 {
+		t.Errorf("Lookup(helper) = %+v, %v, want the lower one", h, ok)
 	}
 	for _, tt := range []struct {
 		name      string
@@ -184,7 +189,7 @@ ffffffffc0000020 d module_data
 		{"__per_cpu_end", 0x3000, 0, false, false},
 	} {
 		sym, ok := s.Lookup(tt.name)
-		if !ok || sym.End() != tt.end || sym.Size != tt.size || sym.Text != tt.text || sym.PerCPU != tt.cpu {
+		if !ok || sym.Addr+sym.Size != tt.end || sym.Size != tt.size || sym.Text != tt.text || sym.PerCPU != tt.cpu {
 			t.Errorf("Lookup(%s) = %+v, %v; want %+v", tt.name, sym, ok, tt)
 		}
 	}
@@ -193,13 +198,7 @@ ffffffffc0000020 d module_data
 			t.Errorf("Lookup(%q) = %+v, want none", name, sym)
 		}
 	}
-	n := 0
-	for range s.All() {
-		if n++; n == 3 {
-			break
-		}
-	}
-	if n != 3 || s.Len() != 14 {
-		t.Errorf("stopped after %d of %d symbols, want 3 of 14", n, s.Len())
+	if s.Len() != 14 {
+		t.Errorf("%d symbols, want 14", s.Len())
 	}
 }

@@ -8,12 +8,12 @@ import (
 	"strings"
 )
 
-// A Kernel is what an image says about itself.
+// A Kernel is the information in a kernel image.
 type Kernel struct {
 	// Release is the version as uname -r prints it.
 	Release string
-	// Banner is the first line of the kernel's log: release, builder,
-	// compiler and build date.
+	// Banner is the first line of the kernel's log: release, builder, compiler and
+	// build date.
 	Banner  string
 	Symbols *Symbols
 	Types   *Types
@@ -51,10 +51,11 @@ func Read(b []byte) (*Kernel, error) {
 	if k.Symbols, err = img.kallsyms(); err != nil {
 		return nil, fmt.Errorf("read kallsyms of Linux %s: %w", k.Release, err)
 	}
-	// The image holds an early banner too, without the build's number.
+	// The image has an early banner too, without the build's number.
 	if sym, ok := k.Symbols.Lookup("linux_banner"); ok {
 		if b, ok := img.between(sym.Addr, sym.Addr+maxBanner); ok {
-			if line, _, ok := bytes.Cut(b, []byte("\n\x00")); ok && bytes.HasPrefix(line, []byte("Linux version "+k.Release+" ")) {
+			line, _, ok := bytes.Cut(b, []byte("\n\x00"))
+			if ok && bytes.HasPrefix(line, []byte("Linux version "+k.Release+" ")) {
 				k.Banner = string(line)
 			}
 		}
@@ -65,13 +66,11 @@ func Read(b []byte) (*Kernel, error) {
 	return k, nil
 }
 
-// maxBanner bounds linux_banner, in bytes; the kernel's own users of it stop at
-// 512.
+// maxBanner bounds linux_banner in bytes. The kernel reads no more than 512 of it.
 const maxBanner = 512
 
-// banner finds linux_banner by what it must look like: "Linux version ", a
-// number, and one line with a NUL behind it. The other strings that begin so
-// are formats.
+// banner finds linux_banner by its form: "Linux version ", a number, and the end of
+// one line with a NUL behind it. Other strings that begin so are formats.
 func (img *image) banner() (release, banner string, err error) {
 	const prefix = "Linux version "
 	for _, seg := range img.segs {
@@ -82,7 +81,8 @@ func (img *image) banner() (release, banner string, err error) {
 			}
 			rest = rest[i:]
 			line, _, ok := bytes.Cut(rest[:min(len(rest), maxBanner)], []byte("\n\x00"))
-			if !ok || len(line) == len(prefix) || line[len(prefix)] < '0' || line[len(prefix)] > '9' || bytes.IndexByte(line, 0) >= 0 {
+			if !ok || len(line) == len(prefix) || line[len(prefix)] < '0' || line[len(prefix)] > '9' ||
+				bytes.IndexByte(line, 0) >= 0 {
 				continue
 			}
 			return strings.Fields(string(line))[2], string(line), nil

@@ -11,6 +11,7 @@ import (
 )
 
 func TestRead(t *testing.T) {
+	t.Parallel()
 	for _, l := range kallsymsLayouts {
 		image, syms := fakeKernel(t, l)
 		small, err := Compact(image)
@@ -44,6 +45,7 @@ func TestRead(t *testing.T) {
 }
 
 func TestReadErrors(t *testing.T) {
+	t.Parallel()
 	image, _ := fakeKernel(t, kallsymsLayouts[2])
 	without := func(s string) []byte {
 		return bytes.ReplaceAll(image, []byte(s), bytes.Repeat([]byte{1}, len(s)))

@@ -10,9 +10,9 @@ import (
 	"strings"
 )
 
-// A Profile is a kernel cut down to what a monitor needs to know of it, in a
-// form that is fast to load. Field, SizeOf and EnumValue answer like those of
-// [Types] for what was asked for when it was made.
+// A Profile is the part of a Kernel that a monitor needs, in a form that is fast to
+// load. Field, SizeOf and EnumValue return the same as those of [Types], for the names
+// with which the profile was made.
 type Profile struct {
 	Release string
 	Banner  string
@@ -28,8 +28,8 @@ type Profile struct {
 //	task_struct            the size of a type
 //	enum NR_FREE_PAGES     a constant
 //
-// A name that ends in "?" may be missing in this kernel. All others that are
-// missing are named in the error.
+// A name that ends in "?" may be missing in this kernel. The error lists all others
+// that are missing.
 func (k *Kernel) Profile(fields []string) (*Profile, error) {
 	p := &Profile{
 		Release: k.Release, Banner: k.Banner, Symbols: k.Symbols,
@@ -95,8 +95,8 @@ func lookup[V any](p *Profile, m map[string]V, key string) (V, error) {
 	return v, nil
 }
 
-// The file is a header, the tables of [Symbols] as they are, and the rest as
-// JSON. Numbers are little-endian.
+// A profile file has a header, the tables of [Symbols] in their own form, and the rest
+// as JSON. Numbers are little-endian.
 //
 //	 0  magic, 8 bytes
 //	 8  version
@@ -112,8 +112,8 @@ const (
 	profileHeader  = 32
 )
 
-// profileRest is the part of a profile that is too small to be worth a binary
-// form.
+// profileRest is the part of a profile in JSON. It is small, so that a binary form
+// would save nothing.
 type profileRest struct {
 	Release string           `json:"release"`
 	Banner  string           `json:"banner"`
@@ -123,7 +123,7 @@ type profileRest struct {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// WriteTo writes the profile as [ReadProfile] reads it. Equal profiles give
+// WriteTo writes the profile in the form that [ReadProfile] reads. Equal profiles give
 // equal bytes.
 func (p *Profile) WriteTo(w io.Writer) (int64, error) {
 	rest, err := json.Marshal(profileRest{p.Release, p.Banner, p.fields, p.enums})
@@ -150,14 +150,16 @@ func (p *Profile) WriteTo(w io.Writer) (int64, error) {
 	return int64(n), nil
 }
 
-// ReadProfile reads a profile. It keeps b, which must not change any more.
+// ReadProfile reads a profile. The profile keeps b, which must not be changed
+// afterwards.
 func ReadProfile(b []byte) (*Profile, error) {
 	le := binary.LittleEndian
 	if len(b) < profileHeader || string(b[:8]) != profileMagic {
 		return nil, errors.New("read profile: not a kernel profile")
 	}
 	if v := le.Uint32(b[8:]); v != profileVersion {
-		return nil, fmt.Errorf("read profile: version %d, this program reads version %d; make the profile anew", v, profileVersion)
+		return nil, fmt.Errorf("read profile: version %d, this program reads version %d; make the profile again",
+			v, profileVersion)
 	}
 	n, names, rest := uint64(le.Uint32(b[16:])), uint64(le.Uint32(b[20:])), uint64(le.Uint32(b[24:]))
 	if n > maxSymbols || profileHeader+17*n+names+rest != uint64(len(b)) {
@@ -184,7 +186,7 @@ func ReadProfile(b []byte) (*Profile, error) {
 	return &Profile{Release: r.Release, Banner: r.Banner, Symbols: s.finish(), fields: r.Fields, enums: r.Enums}, nil
 }
 
-// check makes sure that tables from a file can be used without further checks.
+// check returns an error unless tables from a file can be used without further checks.
 func (s *Symbols) check() error {
 	le := binary.LittleEndian
 	var addr uint64

@@ -31,6 +31,7 @@ func fakeProfile(t testing.TB) ([]byte, *Profile, *Kernel, []Symbol) {
 }
 
 func TestProfile(t *testing.T) {
+	t.Parallel()
 	b, made, k, syms := fakeProfile(t)
 	p, err := ReadProfile(b)
 	if err != nil {
@@ -88,6 +89,7 @@ func seal(b []byte) []byte {
 }
 
 func TestReadProfileErrors(t *testing.T) {
+	t.Parallel()
 	good, p, _, _ := fakeProfile(t)
 	n := p.Symbols.Len()
 	edit := func(at int, v uint32) []byte {

@@ -45,6 +45,7 @@ func realKernels() []string {
 // TestRealKernels checks what was read against what the same image says in
 // other places, which the code under test does not look at.
 func TestRealKernels(t *testing.T) {
+	t.Parallel()
 	paths := realKernels()
 	if len(paths) == 0 {
 		require.Missing(t, require.Kernels, "no distribution kernel to test with: list paths in HANGBENCH_TEST_KERNELS, or set up a lab, which leaves some in the cache directory")
@@ -67,7 +68,7 @@ func TestRealKernels(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				checkSymbols(t, k2.Symbols, slices.Collect(k.Symbols.All()))
+				checkSymbols(t, k2.Symbols, all(k.Symbols))
 				testInitialData(t, k2)
 			})
 			t.Run("profile", func(t *testing.T) { testRealProfile(t, k) })
@@ -81,7 +82,7 @@ func testRealSymbols(t *testing.T, k *Kernel) {
 		t.Errorf("only %d symbols", n)
 	}
 	last := Symbol{}
-	for s := range k.Symbols.All() {
+	for _, s := range all(k.Symbols) {
 		if s.Addr < last.Addr || s.Size > 0 && s.Addr+s.Size < s.Addr {
 			t.Fatalf("%+v follows %+v", s, last)
 		}
@@ -153,10 +154,10 @@ func testKsymtab(t *testing.T, k *Kernel) {
 				}
 			}
 			// A per-CPU variable is too far away for 32 bits; the rest of its value agrees.
-			if !slices.ContainsFunc(k.Symbols.LookupAll(string(text)), func(s Symbol) bool {
+			if !slices.ContainsFunc(named(k.Symbols, string(text)), func(s Symbol) bool {
 				return s.Addr == value || s.PerCPU && uint32(s.Addr) == uint32(value)
 			}) {
-				t.Errorf("%s is exported at %#x, the symbol table has %+v", text, value, k.Symbols.LookupAll(string(text)))
+				t.Errorf("%s is exported at %#x, the symbol table has %+v", text, value, named(k.Symbols, string(text)))
 			}
 			checked++
 		}
@@ -289,7 +290,7 @@ func testRealProfile(t *testing.T, k *Kernel) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	checkSymbols(t, p2.Symbols, slices.Collect(k.Symbols.All()))
+	checkSymbols(t, p2.Symbols, all(k.Symbols))
 	for _, path := range []string{"comm", "pid", "tasks"} {
 		want, err := k.Types.Field("task_struct", path)
 		if err != nil {
@@ -323,7 +324,7 @@ func benchmarkKernel(b *testing.B) *Kernel {
 func BenchmarkReadKallsyms(b *testing.B) {
 	k := benchmarkKernel(b)
 	for b.Loop() {
-		if _, err := ReadKallsyms(k.ELF); err != nil {
+		if _, err := readKallsyms(k.ELF); err != nil {
 			b.Fatal(err)
 		}
 	}

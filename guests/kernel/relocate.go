@@ -11,31 +11,31 @@ import (
 const (
 	// slideUnit divides every slide: CONFIG_PHYSICAL_ALIGN, at least 2 MiB on x86-64.
 	slideUnit = 2 << 20
-	// maxSlide is where the kernel's part of the address space ends:
+	// maxSlide is the size of the kernel's part of the address space:
 	// KERNEL_IMAGE_SIZE, 1 GiB.
 	maxSlide = 1 << 30
 )
 
-// Relocations are the places in an uncompressed kernel that hold an address.
-// The kernel's own boot loader needs them to move the kernel (KASLR). They stand
-// behind the ELF file in the payload of a vmlinuz, as three lists of addresses,
-// 4 bytes each, sign-extended, with a zero in front of every list:
+// Relocations are the positions in an uncompressed kernel that contain an address. The
+// kernel's own boot loader needs them to move the kernel (KASLR). They are behind the
+// ELF file in the payload of a vmlinuz: three lists of addresses, 4 bytes each,
+// sign-extended, with a zero before every list:
 //
-//	64-bit places, to which the slide is added
-//	32-bit places, from which it is subtracted; no such list since Linux 6.15
-//	32-bit places, to which it is added
+//	64-bit positions, to which the slide is added
+//	32-bit positions, from which it is subtracted; no such list since Linux 6.15
+//	32-bit positions, to which it is added
 //
 // (arch/x86/tools/relocs.c writes and arch/x86/boot/compressed/misc.c reads them.)
 type Relocations struct {
 	add64, sub32, add32 []byte
 }
 
-// ErrNoRelocations says that a kernel cannot be moved, or that its relocations
-// were cut off.
+// ErrNoRelocations reports that a kernel cannot be moved: it has no relocations, or
+// they were cut off.
 var ErrNoRelocations = errors.New("no relocations behind the kernel's ELF file")
 
-// TrailingRelocations returns the bytes behind the ELF file that [ExtractELF]
-// gave, for ReadRelocations. They share memory with it.
+// TrailingRelocations returns the bytes behind the ELF file in the result of
+// [ExtractELF], for ReadRelocations. They share memory with it.
 func TrailingRelocations(extracted []byte) ([]byte, error) {
 	end, err := elfEnd(extracted)
 	if err != nil {
@@ -51,7 +51,7 @@ func TrailingRelocations(extracted []byte) ([]byte, error) {
 	return table, nil
 }
 
-// elfEnd returns where the ELF file ends: behind its last section, segment or
+// elfEnd returns the length of the ELF file: the end of its last section, segment or
 // table of headers.
 func elfEnd(b []byte) (uint64, error) {
 	f, err := elf.NewFile(bytes.NewReader(b))
@@ -78,18 +78,18 @@ func elfEnd(b []byte) (uint64, error) {
 	return end, nil
 }
 
-// ReadRelocations reads the table, which it keeps.
+// ReadRelocations reads a table. The Relocations share memory with it.
 func ReadRelocations(table []byte) (Relocations, error) {
 	rest := table
 	var lists [][]byte
 	for len(rest) >= 4 {
-		// A list goes back to the zero in front of it.
+		// A list begins behind a zero.
 		start := len(rest)
 		for start >= 4 && binary.LittleEndian.Uint32(rest[start-4:]) != 0 {
 			start -= 4
 		}
 		if start < 4 {
-			break // padding in front of the first zero, or what is left of an ELF file
+			break // padding before the first zero, or the end of an ELF file
 		}
 		lists = append(lists, rest[start:])
 		rest = rest[:start-4]
@@ -106,18 +106,16 @@ func ReadRelocations(table []byte) (Relocations, error) {
 	return Relocations{}, fmt.Errorf("%w: %d lists, want 2 or 3", ErrNoRelocations, len(lists))
 }
 
-// Len is the number of places.
-func (r Relocations) Len() int { return (len(r.add64) + len(r.sub32) + len(r.add32)) / 4 }
-
-// Relocate moves a kernel up by slide bytes, in its virtual and its physical
-// address space alike, as if it had been linked there, and returns the moved
-// copy. That is what KASLR does but for one thing: the kernel's own loader moves
-// the two apart, while the page tables that a PVH guest starts with need them at
-// one distance.
+// Relocate returns a copy of a kernel, moved up by slide bytes in its virtual and its
+// physical address space, as if it had been linked there. The slide is a multiple of
+// 2 MiB below 1 GiB.
 //
-// A hypervisor that starts the kernel by its PVH entry skips the kernel's loader,
-// so that there is no KASLR; this takes its place. The notes that say where the
-// entry is are moved too.
+// KASLR does the same, but moves the two address spaces by different distances. The
+// page tables with which a PVH guest starts need one distance.
+//
+// A hypervisor that starts a kernel at its PVH entry skips the kernel's loader, and
+// with it KASLR. Relocate takes its place. It also changes the notes with the address
+// of the entry.
 func Relocate(kernelELF []byte, r Relocations, slide uint64) ([]byte, error) {
 	fail := func(err error) ([]byte, error) { return nil, fmt.Errorf("relocate kernel by %#x: %w", slide, err) }
 	if slide%slideUnit != 0 || slide >= maxSlide {
@@ -128,8 +126,8 @@ func Relocate(kernelELF []byte, r Relocations, slide uint64) ([]byte, error) {
 	if err != nil {
 		return fail(err)
 	}
-	// By physical address: the segment of per-CPU variables has the virtual address
-	// 0, and its places in the table are as if it had not.
+	// By physical address: the segment of per-CPU variables has the virtual address 0,
+	// and the table has its positions as if it were not so.
 	physical := func(at, n uint64) []byte {
 		for _, p := range img.file.Progs {
 			if p.Type == elf.PT_LOAD && at >= p.Paddr && at-p.Paddr < p.Filesz && n <= p.Filesz-(at-p.Paddr) {
@@ -148,7 +146,7 @@ func Relocate(kernelELF []byte, r Relocations, slide uint64) ([]byte, error) {
 			at := uint64(int64(int32(le.Uint32(p))))
 			b := physical(at-kernelMap, list.size)
 			if b == nil {
-				return fail(fmt.Errorf("the place %#x is not in the image: the relocations are another kernel's", at))
+				return fail(fmt.Errorf("position %#x is not in the image: the relocations are another kernel's", at))
 			}
 			if list.size == 8 {
 				le.PutUint64(b, le.Uint64(b)+list.by)
@@ -157,7 +155,7 @@ func Relocate(kernelELF []byte, r Relocations, slide uint64) ([]byte, error) {
 			}
 		}
 	}
-	phoff := le.Uint64(out[32:]) // e_phoff; parsing has checked it
+	phoff := le.Uint64(out[32:]) // e_phoff, which the parser has checked
 	entries := 0
 	for i, p := range img.file.Progs {
 		if p.Type == elf.PT_NOTE {
@@ -182,17 +180,16 @@ func Relocate(kernelELF []byte, r Relocations, slide uint64) ([]byte, error) {
 	return out, nil
 }
 
-// Xen's notes whose value is an address in the kernel
-// (xen/include/public/elfnote.h). The last is the physical address of the PVH
-// entry.
+// Types of Xen's notes whose value is an address in the kernel
+// (xen/include/public/elfnote.h). The last is the physical address of the PVH entry.
 const (
 	noteEntry         = 1
 	noteHypercallPage = 2
 	notePhys32Entry   = 18
 )
 
-// moveNotes moves the addresses in Xen's notes, and counts PVH entries. The
-// kernel's relocations leave them out.
+// moveNotes moves the addresses in Xen's notes, and returns the number of PVH entries.
+// The kernel's relocations do not include these addresses.
 func moveNotes(b []byte, slide uint64) (entries int, err error) {
 	le := binary.LittleEndian
 	for len(b) >= 12 {
@@ -202,14 +199,15 @@ func moveNotes(b []byte, slide uint64) (entries int, err error) {
 		if end > uint64(len(b)) {
 			return entries, errors.New("its notes are damaged")
 		}
-		if string(b[12:12+name]) == "Xen\x00" && (kind == noteEntry || kind == noteHypercallPage || kind == notePhys32Entry) {
+		address := kind == noteEntry || kind == noteHypercallPage || kind == notePhys32Entry
+		if string(b[12:12+name]) == "Xen\x00" && address {
 			switch desc {
 			case 8:
 				le.PutUint64(b[descAt:], le.Uint64(b[descAt:])+slide)
 			case 4:
 				le.PutUint32(b[descAt:], le.Uint32(b[descAt:])+uint32(slide))
 			default:
-				return entries, fmt.Errorf("a note of Xen's with an address of %d bytes", desc)
+				return entries, fmt.Errorf("one of Xen's notes has an address of %d bytes", desc)
 			}
 			if kind == notePhys32Entry {
 				entries++
@@ -220,8 +218,7 @@ func moveNotes(b []byte, slide uint64) (entries int, err error) {
 	return entries, nil
 }
 
-// PhysicalEnd returns the first guest-physical address behind the kernel as it
-// is loaded.
+// PhysicalEnd returns the first guest-physical address behind the loaded kernel.
 func PhysicalEnd(kernelELF []byte) (uint64, error) {
 	img, err := parseImage(kernelELF)
 	if err != nil {

@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-// movable makes an ELF kernel of three segments: text with a note, data, and
-// per-CPU variables at virtual address 0. What it holds are places as Relocate
-// finds them: a 64-bit one, a 32-bit one, and an inverse one in the per-CPU part.
+// movable makes an ELF kernel of three segments: text with a note, data, and per-CPU
+// variables at virtual address 0. It has one position of each kind: a 64-bit one, a
+// 32-bit one, and an inverse one among the per-CPU variables.
 func movable(t testing.TB, noteKind uint32) (image, relocs []byte) {
 	t.Helper()
 	le := binary.LittleEndian
@@ -48,14 +48,15 @@ func movable(t testing.TB, noteKind uint32) (image, relocs []byte) {
 }
 
 func TestRelocate(t *testing.T) {
+	t.Parallel()
 	image, table := movable(t, notePhys32Entry)
 	got, err := TrailingRelocations(append(bytes.Clone(image), table...))
 	if err != nil || !bytes.Equal(got, table) {
 		t.Fatalf("trailing relocations %x, %v, want %x", got, err, table)
 	}
 	r, err := ReadRelocations(table)
-	if err != nil || r.Len() != 3 {
-		t.Fatalf("%d relocations, %v", r.Len(), err)
+	if err != nil || len(r.add64) != 4 || len(r.sub32) != 4 || len(r.add32) != 4 {
+		t.Fatalf("relocations %+v, %v, want one of each kind", r, err)
 	}
 	const slide = 0x4a00000
 	before := bytes.Clone(image)
@@ -102,6 +103,7 @@ func TestRelocate(t *testing.T) {
 }
 
 func TestRelocateRefuses(t *testing.T) {
+	t.Parallel()
 	image, table := movable(t, notePhys32Entry)
 	r, err := ReadRelocations(table)
 	if err != nil {
@@ -145,14 +147,76 @@ func TestRelocateRefuses(t *testing.T) {
 	}
 }
 
+// FuzzRelocate: a moved kernel differs from the image in its headers, its notes and the
+// positions of the table alone. A slide of 0 changes nothing.
 func FuzzRelocate(f *testing.F) {
 	image, table := movable(f, notePhys32Entry)
 	f.Add(image, table, uint64(2<<20))
+	f.Add(image, table[8:], uint64(1<<29))
+	f.Add(image, []byte{0, 0, 0, 0, 0x10, 0, 0x20, 0x81, 0, 0, 0, 0}, uint64(0))
 	f.Fuzz(func(t *testing.T, image, table []byte, slide uint64) {
-		// No input may panic.
-		if r, err := ReadRelocations(table); err == nil {
-			Relocate(image, r, slide&^(slideUnit-1)%maxSlide)
+		trailing, err := TrailingRelocations(append(bytes.Clone(image), table...))
+		if err == nil && !bytes.HasSuffix(append(bytes.Clone(image), table...), trailing) {
+			t.Fatal("the trailing relocations are not at the end")
 		}
-		TrailingRelocations(append(bytes.Clone(image), table...))
+		r, err := ReadRelocations(table)
+		if err != nil {
+			return
+		}
+		slide = slide &^ (slideUnit - 1) % maxSlide
+		before := bytes.Clone(image)
+		moved, err := Relocate(image, r, slide)
+		if !bytes.Equal(image, before) {
+			t.Fatal("the image itself was changed")
+		}
+		if err != nil {
+			return
+		}
+		if len(moved) != len(image) || slide == 0 && !bytes.Equal(moved, image) {
+			t.Fatalf("%d bytes became %d with a slide of %#x", len(image), len(moved), slide)
+		}
+		may := permitted(t, image, r)
+		for i := range moved {
+			if moved[i] != image[i] && !may[i] {
+				t.Fatalf("byte %d was changed", i)
+			}
+		}
 	})
+}
+
+// permitted marks the bytes of an image that a move may change.
+func permitted(t *testing.T, image []byte, r Relocations) []bool {
+	t.Helper()
+	img, err := parseImage(image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	may := make([]bool, len(image))
+	mark := func(at, n uint64) {
+		for i := at; i < at+n && i < uint64(len(may)); i++ {
+			may[i] = true
+		}
+	}
+	mark(24, 8) // e_entry
+	headers := binary.LittleEndian.Uint64(image[32:])
+	for i, p := range img.file.Progs {
+		mark(headers+56*uint64(i)+16, 16) // p_vaddr and p_paddr
+		if p.Type == elf.PT_NOTE {
+			mark(p.Off, p.Filesz)
+		}
+	}
+	for _, list := range []struct {
+		places []byte
+		size   uint64
+	}{{r.add64, 8}, {r.sub32, 4}, {r.add32, 4}} {
+		for b := list.places; len(b) >= 4; b = b[4:] {
+			at := uint64(int64(int32(binary.LittleEndian.Uint32(b)))) - kernelMap
+			for _, p := range img.file.Progs {
+				if p.Type == elf.PT_LOAD && at-p.Paddr < p.Filesz {
+					mark(p.Off+at-p.Paddr, list.size)
+				}
+			}
+		}
+	}
+	return may
 }

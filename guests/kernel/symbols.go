@@ -3,7 +3,6 @@ package kernel
 import (
 	"cmp"
 	"encoding/binary"
-	"iter"
 	"slices"
 	"sort"
 	"strings"
@@ -13,47 +12,44 @@ import (
 // 250,000 symbols, with modules perhaps twice that.
 const maxSymbols = 4 << 20
 
-// zeroBasedPerCPU is where per-CPU symbols end when the kernel does not say:
-// they are offsets from 0 then, and the static per-CPU area has well under
+// zeroBasedPerCPU is the end of the per-CPU symbols in a kernel without a symbol for
+// it. They are then offsets from 0, and the static per-CPU area has much less than
 // 1 MiB.
 const zeroBasedPerCPU = 1 << 20
 
 // A Symbol is a name in the kernel's symbol table.
 type Symbol struct {
 	Name string
-	// Addr is the virtual address. That of a per-CPU variable is the one the
-	// linker gave it: CPU n's copy is at Addr + __per_cpu_offset[n]. Before
-	// Linux 6.15 such addresses start at 0.
+	// Addr is the virtual address. For a per-CPU variable it is the linker's: the copy
+	// of CPU n is at Addr + __per_cpu_offset[n]. Before Linux 6.15 such addresses
+	// start at 0.
 	Addr uint64
-	// Size is the distance in bytes to the next symbol with another address,
-	// padding included; 0 when there is no next one.
+	// Size is the distance in bytes to the next symbol with another address, with
+	// padding. It is 0 if there is no next symbol.
 	Size uint64
-	// Type is the letter of nm(1) and /proc/kallsyms, good for display only.
+	// Type is the letter of nm(1) and /proc/kallsyms. Use it for display only.
 	Type byte
-	// PerCPU says that this is a per-CPU variable.
+	// PerCPU is set for a per-CPU variable.
 	PerCPU bool
-	// Text says that this is code. It goes by the linker's borders of code as
-	// far as the table has them: the letters of newer kernels call much of the
-	// data T (tasklist_lock in 6.18).
+	// Text is set for code. It depends on the linker's limits of code, if the table
+	// has them: in newer kernels, much of the data has the letter T (tasklist_lock in
+	// 6.18).
 	Text bool
 }
 
-// End is the first address after the symbol.
-func (s Symbol) End() uint64 { return s.Addr + s.Size }
-
-// Symbols is a symbol table in the order of addresses. It is immutable and may
-// be used by any number of goroutines.
+// Symbols is a symbol table in the order of addresses. It is immutable: any number of
+// goroutines may use it.
 //
-// Its tables are kept as the bytes they have in a profile file, so that reading
-// a profile allocates nothing per symbol.
+// Its tables have the form of a profile file, so that reading a profile allocates
+// nothing for each symbol.
 type Symbols struct {
 	addrs  []byte // 64 bits each, ascending
-	ends   []byte // 32 bits each: where the symbol's name ends in names; it starts where the one before ends
+	ends   []byte // 32 bits each: end of the symbol's name in names, and start of the next
 	byName []byte // 32 bits each: indices in the order of (name, index)
 	types  []byte // one letter each
 	names  string
 
-	// The linker's ranges. Without borders in the table, text is empty.
+	// The linker's ranges. text is empty if the table lacks its limits.
 	perCPU, text, initText, image span
 }
 
@@ -62,7 +58,7 @@ type span struct{ start, end uint64 }
 
 func (r span) has(addr uint64) bool { return addr >= r.start && addr < r.end }
 
-// Len is the number of symbols.
+// Len returns the number of symbols.
 func (s *Symbols) Len() int { return len(s.types) }
 
 func (s *Symbols) addr(i int) uint64 { return binary.LittleEndian.Uint64(s.addrs[8*i:]) }
@@ -78,39 +74,30 @@ func (s *Symbols) name(i int) string {
 // named returns the index of the i-th symbol in the order of names.
 func (s *Symbols) named(i int) int { return int(binary.LittleEndian.Uint32(s.byName[4*i:])) }
 
-// At returns the i-th symbol in the order of addresses, 0 <= i < Len().
-// Symbols at the same address keep the kernel's order: the name it prints
-// itself comes first.
+// At returns the i-th symbol in the order of addresses, 0 <= i < Len(). Symbols at the
+// same address have the kernel's order: the name that the kernel prints is first.
 func (s *Symbols) At(i int) Symbol {
 	addr := s.addr(i)
-	sym := Symbol{Name: s.name(i), Addr: addr, Type: s.types[i], PerCPU: s.perCPU.has(addr), Text: s.text.has(addr) || s.initText.has(addr)}
+	sym := Symbol{
+		Name: s.name(i), Addr: addr, Type: s.types[i],
+		PerCPU: s.perCPU.has(addr), Text: s.text.has(addr) || s.initText.has(addr),
+	}
 	if s.text == (span{}) || !s.image.has(addr) {
-		// Of modules, for one, only the letter is known.
+		// Modules, for example, have only the letter.
 		sym.Text = strings.IndexByte("tTwW", sym.Type) >= 0
 	}
-	// Search rather than step: a table may hold any number of equal addresses.
+	// A binary search: a table may have any number of equal addresses.
 	next := i + 1 + sort.Search(s.Len()-i-1, func(k int) bool { return s.addr(i+1+k) > addr })
-	// The last zero-based symbol does not reach up to the kernel's half of the
-	// address space.
+	// The last zero-based symbol does not extend to the kernel's half of the address
+	// space.
 	if next < s.Len() && !(int64(addr) >= 0 && int64(s.addr(next)) < 0) {
 		sym.Size = s.addr(next) - addr
 	}
 	return sym
 }
 
-// All iterates over the symbols in the order of addresses.
-func (s *Symbols) All() iter.Seq[Symbol] {
-	return func(yield func(Symbol) bool) {
-		for i := range s.Len() {
-			if !yield(s.At(i)) {
-				return
-			}
-		}
-	}
-}
-
-// Lookup returns the symbol with the given name, the lowest when several
-// static ones share it.
+// Lookup returns the symbol with the given name. If several static symbols have it, it
+// returns the one with the lowest address.
 func (s *Symbols) Lookup(name string) (Symbol, bool) {
 	i := s.firstNamed(name)
 	if i == s.Len() || s.name(s.named(i)) != name {
@@ -119,23 +106,16 @@ func (s *Symbols) Lookup(name string) (Symbol, bool) {
 	return s.At(s.named(i)), true
 }
 
-// LookupAll returns all symbols with the given name in the order of addresses.
-func (s *Symbols) LookupAll(name string) []Symbol {
-	var all []Symbol
-	for i := s.firstNamed(name); i < s.Len() && s.name(s.named(i)) == name; i++ {
-		all = append(all, s.At(s.named(i)))
-	}
-	return all
-}
-
+// firstNamed returns the position in byName of the first symbol with the name, or of
+// the next name.
 func (s *Symbols) firstNamed(name string) int {
 	return sort.Search(s.Len(), func(i int) bool { return s.name(s.named(i)) >= name })
 }
 
-// Find returns the symbol that contains an address, and the address's distance
-// from its start. It is exact for code. Of several symbols at one address it
-// gives the one the kernel prints. Per-CPU variables are not found: their
-// addresses are no places in memory.
+// Find returns the symbol that contains an address, and the address's distance in bytes
+// from its start. It is exact for code. Of several symbols at one address it returns
+// the one that the kernel prints. It does not find per-CPU variables: their addresses
+// are not addresses of memory.
 func (s *Symbols) Find(addr uint64) (sym Symbol, offset uint64, ok bool) {
 	above := sort.Search(s.Len(), func(i int) bool { return s.addr(i) > addr })
 	if above == 0 {
@@ -149,7 +129,7 @@ func (s *Symbols) Find(addr uint64) (sym Symbol, offset uint64, ok bool) {
 	return sym, offset, true
 }
 
-// finish derives what is not stored.
+// finish computes the fields that are not stored.
 func (s *Symbols) finish() *Symbols {
 	between := func(start, end string, otherwise span) span {
 		from, ok := s.Lookup(start)
@@ -166,7 +146,7 @@ func (s *Symbols) finish() *Symbols {
 	return s
 }
 
-// symbolList collects symbols in any order.
+// symbolList is a list of symbols in any order.
 type symbolList struct {
 	entries []symbolEntry
 	names   []byte
@@ -184,7 +164,7 @@ func (l *symbolList) add(addr uint64, kind byte, name []byte) {
 	l.entries = append(l.entries, symbolEntry{addr, start, uint32(len(l.names)), kind})
 }
 
-// table sorts the list. Symbols at the same address keep their order.
+// table returns the sorted table. Symbols at the same address keep their order.
 func (l *symbolList) table() *Symbols {
 	slices.SortStableFunc(l.entries, func(a, b symbolEntry) int { return cmp.Compare(a.addr, b.addr) })
 	n := len(l.entries)

@@ -77,7 +77,7 @@ func (img *image) types(symbols *Symbols) (*Types, error) {
 // Field returns the place of a field of a structure or union, which may be
 // named by a typedef. The path steps into embedded structures with dots, and
 // into arrays with a constant index, as C does: "se.vruntime", "rlim[3].rlim_cur".
-// Anonymous members are looked through. It does not follow pointers.
+// It searches anonymous members too. It does not follow pointers.
 func (t *Types) Field(structName, path string) (Field, error) {
 	fail := func(err error) (Field, error) {
 		return Field{}, fmt.Errorf("field %s.%s: %w", structName, path, err)
@@ -86,8 +86,8 @@ func (t *Types) Field(structName, path string) (Field, error) {
 	if err != nil {
 		return fail(err)
 	}
-	// C allows one name for unrelated structures in different files. That is
-	// only a problem when more than one of them has the field.
+	// In C, unrelated structures in different files may have one name. That matters
+	// only if more than one of them has the field.
 	var found Field
 	var n int
 	missing := ErrNotFound
@@ -188,21 +188,24 @@ func (t *Types) named(name string) ([]btf.Type, error) {
 	return sized, nil
 }
 
+// maxOffset bounds the distance in bits of a field from the start of its structure.
+const maxOffset = 1 << 32
+
 // resolve walks a path from a type to a field.
 func resolve(typ btf.Type, path string) (Field, error) {
-	var at btf.Bits // of the member from the start
+	var at uint64 // of the member from the start, in bits
 	var last btf.Member
 	for step := range strings.SplitSeq(path, ".") {
 		name, indices, _ := strings.Cut(step, "[")
 		members, ok := membersOf(typ)
 		if !ok {
-			return Field{}, fmt.Errorf("%s is looked up in something that is no structure; pointers are not followed", step)
+			return Field{}, fmt.Errorf("%s is looked up in a type that is no structure; pointers are not followed", step)
 		}
-		m, err := member(members, name, maxDepth)
+		m, offset, err := member(members, name, maxDepth)
 		if err != nil {
 			return Field{}, err
 		}
-		at += m.Offset
+		at += offset
 		last, typ = m, btf.UnderlyingType(m.Type)
 		if indices == "" {
 			continue
@@ -221,15 +224,24 @@ func resolve(typ btf.Type, path string) (Field, error) {
 			if err != nil {
 				return Field{}, err
 			}
-			at += btf.Bits(8 * uint64(size) * i)
+			if i > maxOffset/8/max(1, uint64(size)) {
+				return Field{}, fmt.Errorf("%s is %d elements behind the array's start: too far", step, i)
+			}
+			at += 8 * uint64(size) * i
 			typ = btf.UnderlyingType(array.Type)
 		}
+	}
+	if at >= maxOffset {
+		return Field{}, fmt.Errorf("it is %d bits behind the start of the structure: too far", at)
 	}
 	f := Field{Offset: uint32(at / 8), BitOffset: uint32(at % 8)}
 	if last.BitfieldSize > 0 {
 		f.BitSize = uint32(last.BitfieldSize)
 		f.Size = (f.BitOffset + f.BitSize + 7) / 8
 		return f, nil
+	}
+	if f.BitOffset != 0 {
+		return Field{}, fmt.Errorf("it begins at bit %d of a byte and is no bit field", f.BitOffset)
 	}
 	size, err := btf.Sizeof(typ)
 	if err != nil {
@@ -249,25 +261,24 @@ func membersOf(typ btf.Type) ([]btf.Member, bool) {
 	return nil, false
 }
 
-// member finds a member by name, looking through anonymous ones. Its offset is
-// that from the start of the outermost.
-func member(members []btf.Member, name string, depth int) (btf.Member, error) {
+// member finds a member by name, also inside of anonymous members. offset is its
+// distance in bits from the start of the outermost structure.
+func member(members []btf.Member, name string, depth int) (m btf.Member, offset uint64, err error) {
 	if name == "" || depth == 0 {
-		return btf.Member{}, fmt.Errorf("member %q %w", name, ErrNotFound)
+		return btf.Member{}, 0, fmt.Errorf("member %q %w", name, ErrNotFound)
 	}
 	for _, m := range members {
 		if m.Name == name {
-			return m, nil
+			return m, uint64(m.Offset), nil
 		}
 		if m.Name != "" {
 			continue
 		}
 		if inner, ok := membersOf(btf.UnderlyingType(m.Type)); ok {
-			if found, err := member(inner, name, depth-1); err == nil {
-				found.Offset += m.Offset
-				return found, nil
+			if found, offset, err := member(inner, name, depth-1); err == nil {
+				return found, uint64(m.Offset) + offset, nil
 			}
 		}
 	}
-	return btf.Member{}, fmt.Errorf("member %s %w", name, ErrNotFound)
+	return btf.Member{}, 0, fmt.Errorf("member %s %w", name, ErrNotFound)
 }

@@ -8,6 +8,7 @@ import (
 )
 
 func TestTypes(t *testing.T) {
+	t.Parallel()
 	types, err := parseTypes(fakeTypes(t))
 	if err != nil {
 		t.Fatal(err)
@@ -52,6 +53,8 @@ func TestTypes(t *testing.T) {
 		{"task_struct", "comm[1][2]", false, "no element of an array"},
 		{"task_struct", "__state[0]", false, "no element of an array"},
 		{"clash", "moved", false, "at different places"},
+		{"task_struct", "tail[536870912]", false, "too far"},
+		{"task_struct", "tail[67108864]", false, "too far"},
 		{"unsigned int", "x", false, "no structure"},
 	} {
 		_, err := types.Field(tt.structName, tt.path)

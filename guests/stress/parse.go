@@ -8,25 +8,24 @@ import (
 	"time"
 )
 
-// Result is what stress-ng says it has done.
+// Result is the result of a run of stress-ng.
 type Result struct {
 	Version  Version
 	Stressor string
-	// Ops are the stressor's own count of operations ("bogo ops"), by all its
-	// instances together.
+	// Ops is the number of operations that the stressor has counted ("bogo ops"), in all
+	// its instances together, at most MostOps.
 	Ops uint64
-	// Real is for how long they worked, by the guest's clock; 0 < Real <= MostReal.
+	// Real is the time that they took, by the guest's clock; 0 < Real <= MostReal.
 	Real time.Duration
 }
 
-// MostReal bounds Result.Real: a run of Most seconds that takes six times as long.
+// MostReal bounds Result.Real: six times the longest run.
 const MostReal = 6 * Most * time.Second
 
-// MostOps bounds Result.Ops. No machine does so many in the time.
+// MostOps bounds Result.Ops. No machine does so many operations in that time.
 const MostOps = 1 << 52
 
-// mostBytes bounds what is read: what stress-ng writes for one stressor has some
-// two kilobytes.
+// mostBytes bounds the file of results in bytes. For one stressor it has about 2 kB.
 const mostBytes = 64 << 10
 
 // Version is a version of stress-ng as one number: 1902 is 0.19.02.
@@ -35,10 +34,10 @@ type Version uint64
 // MostVersion bounds a Version.
 const MostVersion = 999999
 
-// String is the version as stress-ng writes it.
+// String returns the version in the form that stress-ng writes.
 func (v Version) String() string { return fmt.Sprintf("%d.%02d.%02d", v/1e4, v/100%100, v%100) }
 
-// parseVersion reads what String writes.
+// parseVersion parses the form that String returns.
 func parseVersion(s string) (Version, error) {
 	parts := strings.Split(s, ".")
 	if len(parts) != 3 {
@@ -58,13 +57,14 @@ func parseVersion(s string) (Version, error) {
 	return v, nil
 }
 
-// Parse reads the file that stress-ng writes with --yaml, of a run with one
-// stressor. It takes stress-ng's own layout and no other: sections begin in the
-// first column, the one stressor of "metrics:" with a dash.
+// Parse parses the file that stress-ng writes with --yaml, of a run with one stressor.
+// It accepts stress-ng's own layout only: sections begin in the first column, the one
+// stressor of "metrics:" with a dash. The file is the guest's, so every value is
+// checked.
 func Parse(b []byte) (Result, error) {
 	var r Result
 	if len(b) > mostBytes {
-		return r, fmt.Errorf("stress-ng's results have %d bytes, %d are the most", len(b), mostBytes)
+		return r, fmt.Errorf("stress-ng's results have %d bytes, more than %d", len(b), mostBytes)
 	}
 	var section string
 	seen := map[string]bool{}
@@ -109,7 +109,9 @@ func Parse(b []byte) (Result, error) {
 		}
 		seen[name] = true
 	}
-	for _, name := range []string{"system-info:stress-ng-version", "metrics:- stressor", "metrics:bogo-ops", "metrics:wall-clock-time"} {
+	for _, name := range []string{
+		"system-info:stress-ng-version", "metrics:- stressor", "metrics:bogo-ops", "metrics:wall-clock-time",
+	} {
 		if !seen[name] {
 			return Result{}, fmt.Errorf("stress-ng's results have no %s", strings.Replace(name, ":", ": ", 1))
 		}
@@ -117,13 +119,13 @@ func Parse(b []byte) (Result, error) {
 	return r, nil
 }
 
-// parseSeconds reads a number of seconds with decimals, above 0.
+// parseSeconds parses a number of seconds with decimals, above 0.
 func parseSeconds(s string) (time.Duration, error) {
 	whole, part, ok := strings.Cut(s, ".")
 	if !ok || len(part) == 0 || len(part) > 9 || len(whole) == 0 || len(whole) > 9 {
 		return 0, fmt.Errorf("%.40q are no seconds with decimals", s)
 	}
-	// Both parts of the number in one: nothing is lost to a fraction of two.
+	// As an integer of nanoseconds, which is exact.
 	n, err := strconv.ParseUint(whole+part+strings.Repeat("0", 9-len(part)), 10, 63)
 	if err != nil {
 		return 0, fmt.Errorf("%.40q are no seconds with decimals", s)
@@ -134,7 +136,7 @@ func parseSeconds(s string) (time.Duration, error) {
 	return 0, fmt.Errorf("%s s are out of range", s)
 }
 
-// isName reports whether s looks like the name of a stressor.
+// isName reports whether s has the form of a stressor's name.
 func isName(s string) bool {
 	for _, c := range s {
 		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {

@@ -5,19 +5,18 @@ import (
 	"strconv"
 )
 
-// Set is the name of the set of programs that a guest must have to do all this.
+// Set is the name of the set of programs that a guest needs for these workloads.
 const Set = "stress-ng"
 
-// Where a guest has its programs, and places to work in. Names are below the
-// root.
+// Programs and folders of the guest. The paths are below the root.
 const (
 	Program = "usr/bin/stress-ng"
 	MakeFS  = "usr/sbin/mke2fs"
-	Scratch = "tmp" // in memory
-	DiskDir = "mnt" // on the guest's disk, for workloads that need it
+	Scratch = "tmp" // a folder in memory
+	DiskDir = "mnt" // a folder on the guest's disk, for workloads that need it
 )
 
-// Most is the longest that a workload may be asked to run, in seconds.
+// Most is the longest time in seconds for which a workload can run.
 const Most = 600
 
 // Workload is one kind of work.
@@ -25,25 +24,25 @@ type Workload uint64
 
 const (
 	None    Workload = iota // no work: not a workload
-	Null                    // a process that only sleeps: whatever it seems to cost is the measuring's own
-	CPU                     // computing in userland
-	Switch                  // one process waking another through a pipe, and going to sleep
-	Fork                    // processes that are made and end
+	Null                    // a process that only sleeps: shows the cost of measuring itself
+	CPU                     // computation in userland
+	Switch                  // a process wakes another through a pipe, and sleeps
+	Fork                    // processes that are forked and end
 	Syscall                 // a system call that does next to nothing
-	Fault                   // pages touched for the first time
-	Disk                    // blocks written to a file on the guest's disk, past the page cache
+	Fault                   // pages written for the first time
+	Disk                    // blocks written to a file on the guest's disk, without the page cache
 	workloads
 )
 
-// kind is what there is to know of a workload.
+// kind describes a workload.
 type kind struct {
 	name     string
-	stressor string // of stress-ng; empty for PID 1's own
+	stressor string // of stress-ng; empty for work of PID 1 itself
 	args     []string
-	op       string // what an operation is
+	op       string // one operation, in words
 }
 
-// kinds follow the order of the constants.
+// kinds returns the descriptions in the order of the constants.
 func kinds() []kind {
 	return []kind{
 		{},
@@ -53,23 +52,15 @@ func kinds() []kind {
 		{"fork", "fork", []string{"--fork-max", "1"}, "fork and wait"},
 		{"syscall", "null", []string{"--null-write"}, "write to /dev/null"},
 		{"fault", "fault", nil, "page fault"},
-		{"disk", "hdd", []string{"--hdd-opts", "direct,wr-seq", "--hdd-bytes", "1M", "--hdd-write-size", "4K"}, "4 KiB write to a file"},
+		{"disk", "hdd", []string{"--hdd-opts", "direct,wr-seq", "--hdd-bytes", "1M", "--hdd-write-size", "4K"},
+			"4 KiB write to a file"},
 	}
 }
 
-// All returns every workload, in the order in which tables list them.
-func All() []Workload {
-	var all []Workload
-	for w := Null; w < workloads; w++ {
-		all = append(all, w)
-	}
-	return all
-}
-
-// Known reports whether there is such a workload.
+// Known reports whether w is one of the workloads, and not None.
 func (w Workload) Known() bool { return w > None && w < workloads }
 
-// String names the workload.
+// String returns the workload's name.
 func (w Workload) String() string {
 	if w.Known() {
 		return kinds()[w].name
@@ -77,7 +68,7 @@ func (w Workload) String() string {
 	return fmt.Sprintf("workload %d", uint64(w))
 }
 
-// Op says what one operation of the workload is.
+// Op describes one operation of the workload.
 func (w Workload) Op() string {
 	if w.Known() {
 		return kinds()[w].op
@@ -85,7 +76,8 @@ func (w Workload) Op() string {
 	return ""
 }
 
-// Stressor is what stress-ng calls it; empty for a workload that is not its.
+// Stressor returns stress-ng's name of the workload. It is empty for a workload that
+// stress-ng does not do.
 func (w Workload) Stressor() string {
 	if w.Known() {
 		return kinds()[w].stressor
@@ -93,9 +85,9 @@ func (w Workload) Stressor() string {
 	return ""
 }
 
-// Args is the command line with which stress-ng does the work on so many vCPUs
-// for so many seconds and writes what it has done to the file out. Its random
-// numbers are always the same.
+// Args returns the arguments of stress-ng for the work, on a number of vCPUs and for a
+// number of seconds. stress-ng writes its results to the file out. Its random numbers
+// are the same in each run.
 func (w Workload) Args(cpus, seconds int, out string) []string {
 	if w.Stressor() == "" {
 		return nil
@@ -106,5 +98,6 @@ func (w Workload) Args(cpus, seconds int, out string) []string {
 	}
 	k := kinds()[w]
 	args := append([]string{"--" + k.stressor, strconv.Itoa(cpus)}, k.args...)
-	return append(args, "--timeout", fmt.Sprintf("%ds", seconds), "--no-rand-seed", "--temp-path", dir, "--quiet", "--metrics", "--yaml", out)
+	return append(args, "--timeout", fmt.Sprintf("%ds", seconds), "--no-rand-seed", "--temp-path", dir,
+		"--quiet", "--metrics", "--yaml", out)
 }

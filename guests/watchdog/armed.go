@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// maxThreshold bounds a threshold that is believed.
+// maxThreshold is the largest threshold that is accepted.
 const maxThreshold = 24 * time.Hour
 
-// String writes the line that PID 1 logs, from Mark on: what is armed, with its
-// threshold in seconds.
+// String returns the line that PID 1 writes into the kernel's log, from Mark on: each
+// armed detector with its threshold in seconds.
 func (a Armed) String() string {
 	var b strings.Builder
 	b.WriteString(Mark)
@@ -23,7 +23,7 @@ func (a Armed) String() string {
 	return b.String()
 }
 
-// parseArmed reads what String wrote behind Mark.
+// parseArmed parses the text that String has written behind Mark.
 func parseArmed(s string) (Armed, bool) {
 	a := Armed{}
 	for _, f := range strings.Fields(s) {
@@ -38,12 +38,12 @@ func parseArmed(s string) (Armed, bool) {
 	return a, true
 }
 
-// Clock ties the kernel's log to the clock of those who read the console.
+// Clock converts times of the kernel's log to the clock of the console's reader.
 //
-// Both are Xen's system time with an offset: pvclock in the guest, and dom0's
-// monotonic clock. So one offset holds for a whole trial, and every line bounds
-// it from above: a line cannot arrive before it was written. The smallest bound
-// is the estimate, and it is late by what the fastest line took.
+// Both clocks are Xen's system time with an offset: pvclock in the guest, and dom0's
+// monotonic clock. One offset therefore holds for a whole trial. Every line bounds it
+// from above, because no line arrives before it is written. The smallest bound is the
+// estimate. Its error is the delay of the fastest line.
 type Clock struct {
 	offset int64
 	ok     bool
@@ -55,8 +55,8 @@ func (c *Clock) add(printk time.Duration, arrival int64) {
 	}
 }
 
-// Instant returns when something was logged, on the readers' clock. ok is false
-// if no line with a time was read.
+// Instant returns the time in ns on the reader's clock for a time in the kernel's log.
+// ok is false if no line with a time has been read.
 func (c Clock) Instant(printk time.Duration) (ns int64, ok bool) {
 	return c.offset + int64(printk), c.ok
 }

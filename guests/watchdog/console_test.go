@@ -15,6 +15,7 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 // TestConsoles reads consoles that were recorded in the lab, whole, from the
 // arming of the watchdogs on (bench/labhost, TestBaselineWindows).
 func TestConsoles(t *testing.T) {
+	t.Parallel()
 	logs, err := filepath.Glob(filepath.Join("testdata", "consoles", "*.log"))
 	if err != nil || len(logs) == 0 {
 		t.Fatalf("no recorded consoles (%v)", err)

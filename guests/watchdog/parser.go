@@ -9,31 +9,32 @@ import (
 )
 
 const (
-	// maxLine is how much of a line is looked at. printk's own limit is 1024.
+	// maxLine is the number of bytes of a line that are read. printk's own limit is 1024.
 	maxLine = 1024
-	// maxFindings is how many reports of a detector are kept; the first ones.
+	// maxFindings is the number of reports of one detector that are kept: the first ones.
 	maxFindings = 16
-	// maxVCPU bounds what is believed to be a vCPU's number.
+	// maxVCPU is the largest vCPU number that is accepted.
 	maxVCPU = 4095
-	// afterStall is how many lines behind the head of an RCU stall may name its vCPU.
+	// afterStall is the number of lines after the first one of an RCU stall in which its
+	// vCPU may be named.
 	afterStall = 8
 )
 
-// Mark begins the line with which PID 1 says how the watchdogs are armed.
+// Mark is the beginning of the line in which PID 1 logs how the watchdogs are armed.
 const Mark = "hangbench-watchdogs:"
 
-// Parser reads a guest's console. The zero value is one that has read nothing.
+// Parser reads a guest's console. The zero value is ready to use.
 type Parser struct {
 	line     []byte
-	skip     bool // the rest of a line that was too long
+	skip     bool // ignore the rest of a line that is too long
 	findings []Finding
-	dropped  int
-	stall    int // lines left in which a stall's vCPU may be named
+	stall    int // number of further lines in which a stall's vCPU may be named
 	armed    Armed
 	clock    Clock
 }
 
-// Feed takes what has arrived at an instant, on any clock.
+// Feed reads the next bytes of the console. arrival is the time in ns at which they
+// arrived, on any clock.
 func (p *Parser) Feed(b []byte, arrival int64) {
 	for len(b) > 0 {
 		part, rest, ended := bytes.Cut(b, []byte{'\n'})
@@ -43,7 +44,7 @@ func (p *Parser) Feed(b []byte, arrival int64) {
 			p.skip = len(part) > room
 		}
 		if ended {
-			p.one(string(p.line), arrival)
+			p.parse(string(p.line), arrival)
 			p.line, p.skip = p.line[:0], false
 		}
 	}
@@ -52,53 +53,52 @@ func (p *Parser) Feed(b []byte, arrival int64) {
 // Findings returns the reports so far, in the order of the console.
 func (p *Parser) Findings() []Finding { return p.findings }
 
-// Dropped is how many reports more there were of detectors that had many.
-func (p *Parser) Dropped() int { return p.dropped }
-
-// Armed returns how the watchdogs are armed, and nil before the guest has said so.
+// Armed returns the armed watchdogs, or nil before the guest has logged them.
 func (p *Parser) Armed() Armed { return p.armed }
 
-// Clock returns how the kernel's log and the clock of Feed go together.
+// Clock returns the relation between the kernel's log and the clock of Feed.
 func (p *Parser) Clock() Clock { return p.clock }
 
-// Forget forgets the reports and how the watchdogs were armed, not the clock.
-func (p *Parser) Forget() { p.findings, p.dropped, p.stall, p.armed = nil, 0, 0, nil }
-
-// stamp is what printk.time=1 writes before each line, and what PRINTK_CALLER
-// adds.
+// stamp matches the time before each line of the log (printk.time=1), with or without
+// the caller (PRINTK_CALLER).
 var stamp = regexp.MustCompile(`^\[ *(\d{1,10})\.(\d{6})\](?:\[ *[TC]\d+\])? ?`)
 
-// reports are the first lines of the kernel's reports. The names of the groups
-// say what they hold.
+// reports are the first lines of the kernel's reports. The groups are named after the
+// fields of Finding.
 var reports = []struct {
 	detector Detector
 	form     *regexp.Regexp
 }{
 	// kernel/watchdog.c, watchdog_timer_fn and watchdog_hardlockup_check
-	{SoftLockup, regexp.MustCompile(`^watchdog: BUG: soft lockup - CPU#(?P<vcpu>\d+) stuck for \d+s! \[(?P<task>.+)\]`)},
-	{HardLockup, regexp.MustCompile(`^(?:NMI )?watchdog: (?:CPU\d+: )?Watchdog detected hard LOCKUP on cpu (?P<vcpu>\d+)`)},
+	{SoftLockup, regexp.MustCompile(
+		`^watchdog: BUG: soft lockup - CPU#(?P<vcpu>\d+) stuck for \d+s! \[(?P<task>.+)\]`)},
+	{HardLockup, regexp.MustCompile(
+		`^(?:NMI )?watchdog: (?:CPU\d+: )?Watchdog detected hard LOCKUP on cpu (?P<vcpu>\d+)`)},
 	// kernel/rcu/tree_stall.h and tree_exp.h
-	{RCUStall, regexp.MustCompile(`^rcu: INFO: \S+ (?:self-detected stall on CPU|detected stalls on CPUs/tasks|detected expedited stalls on CPUs/tasks)`)},
+	{RCUStall, regexp.MustCompile(`^rcu: INFO: \S+ (?:self-detected stall on CPU|` +
+		`detected stalls on CPUs/tasks|detected expedited stalls on CPUs/tasks)`)},
 	// kernel/hung_task.c, check_hung_task
-	{HungTask, regexp.MustCompile(`^INFO: task (?P<task>.+:\d+) (?:<\w+> )?blocked (?:in I/O wait )?for more than \d+ seconds`)},
+	{HungTask, regexp.MustCompile(
+		`^INFO: task (?P<task>.+:\d+) (?:<\w+> )?blocked (?:in I/O wait )?for more than \d+ seconds`)},
 	// kernel/workqueue.c, wq_watchdog_timer_fn
 	{Workqueue, regexp.MustCompile(`^BUG: workqueue lockup - pool (?:cpus=(?P<vcpu>\d+)\b)?`)},
 	// kernel/panic.c, panic
 	{Panic, regexp.MustCompile(`^Kernel panic - not syncing: `)},
 }
 
-// stallVCPU is a line of an RCU stall that names a vCPU, as in "rcu: 	1-...!:".
+// stallVCPU matches the line of an RCU stall that names a vCPU, such as "rcu: 	1-...!:".
 var stallVCPU = regexp.MustCompile(`^(?:rcu: )?[ \t]+(\d+)-[-.?!OoN0-9]{3,8}:`)
 
-func (p *Parser) one(line string, arrival int64) {
+// parse reads one line.
+func (p *Parser) parse(line string, arrival int64) {
 	line = strings.TrimRight(line, "\r")
 	m := stamp.FindStringSubmatch(line)
 	if m == nil {
-		return // of userland, or the rest of a line that was torn
+		return // of userland, or a part of a line
 	}
 	text := line[len(m[0]):]
 	sec, err := strconv.ParseInt(m[1], 10, 64)
-	if err != nil || sec > 1<<32 { // some hundred years
+	if err != nil || sec > 1<<32 { // about 136 years
 		return
 	}
 	usec, _ := strconv.ParseInt(m[2], 10, 64) // six digits
@@ -137,6 +137,7 @@ func (p *Parser) one(line string, arrival int64) {
 	}
 }
 
+// keep adds a finding, unless there are many of the detector already.
 func (p *Parser) keep(f Finding) {
 	n := 0
 	for i := range p.findings {
@@ -146,7 +147,6 @@ func (p *Parser) keep(f Finding) {
 	}
 	p.stall = 0
 	if n >= maxFindings {
-		p.dropped++
 		return
 	}
 	p.findings = append(p.findings, f)
@@ -155,6 +155,7 @@ func (p *Parser) keep(f Finding) {
 	}
 }
 
+// vcpu returns the number of a vCPU, or -1 if it is out of range.
 func vcpu(digits string) int {
 	n, err := strconv.Atoi(digits)
 	if err != nil || n < 0 || n > maxVCPU {
@@ -163,7 +164,7 @@ func vcpu(digits string) int {
 	return n
 }
 
-// printable replaces what a terminal or a file of lines would take amiss.
+// printable replaces control characters and invalid UTF-8 by question marks.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f || r == '\uFFFD' || r >= 0x80 && r < 0xa0 {

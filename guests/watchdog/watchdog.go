@@ -1,22 +1,21 @@
 package watchdog
 
 import (
-	"fmt"
 	"slices"
 	"time"
 )
 
-// Detector is one of the baselines.
+// Detector is one of the watchdogs of Linux and Xen.
 type Detector string
 
 const (
-	SoftLockup Detector = "soft-lockup" // a vCPU has not scheduled for long
+	SoftLockup Detector = "soft-lockup" // a vCPU has not switched tasks for long
 	HardLockup Detector = "hard-lockup" // a vCPU has taken no interrupt for long
 	RCUStall   Detector = "rcu-stall"   // a grace period does not end
 	HungTask   Detector = "hung-task"   // a task sleeps uninterruptibly for long
 	Workqueue  Detector = "workqueue"   // a pool of workers makes no progress
-	Panic      Detector = "panic"       // the kernel gives up by itself
-	Xen        Detector = "xen"         // the guest has not patted Xen's domain watchdog
+	Panic      Detector = "panic"       // the kernel has panicked
+	Xen        Detector = "xen"         // the guest has not armed Xen's domain watchdog again
 )
 
 // All returns the detectors in the order in which tables list them.
@@ -27,75 +26,70 @@ func All() []Detector {
 // Known reports whether d is one of All.
 func Known(d Detector) bool { return slices.Contains(All(), d) }
 
-// Setting is how the watchdogs are set for a trial.
+// Setting selects how the watchdogs are armed for a trial.
 type Setting string
 
 const (
-	// Off: nobody looks at them.
+	// Off: their reports are not read.
 	Off Setting = ""
-	// Default: Linux's own, as the kernel comes.
+	// Default: Linux's watchdogs, with the kernel's thresholds.
 	Default Setting = "default"
-	// Minimum: Linux's own, with the smallest thresholds that the kernel takes.
+	// Minimum: Linux's watchdogs, with the smallest thresholds that the kernel takes.
 	Minimum Setting = "minimum"
-	// XenDefault: Linux's own with their defaults, and Xen's, which a process of the
-	// guest pats. It ends the guest when it fires: what comes later is not seen.
+	// XenDefault: Linux's watchdogs as with Default, and Xen's, which a process of the
+	// guest arms again and again. When Xen's fires it ends the guest, so later reports
+	// are missing.
 	XenDefault Setting = "xen"
 )
 
-// Settings returns the settings that there are beside Off.
+// Settings returns all settings except Off.
 func Settings() []Setting { return []Setting{Default, Minimum, XenDefault} }
 
-// Xen's watchdog with XenDefault, as xenwatchdogd(8) is called in its manual's
-// example: armed for XenTimeout, and again every XenSleep.
+// With XenDefault, Xen's watchdog is armed for XenTimeout, and again every XenSleep:
+// the values in the example of xenwatchdogd(8).
 const (
 	XenTimeout = 30 * time.Second
 	XenSleep   = 15 * time.Second
 )
 
-// Armed says with which threshold each detector of a guest is armed. One that is
-// missing is not in that guest.
+// Armed maps the armed detectors of a guest to their thresholds. A guest does not have
+// the others.
 type Armed map[Detector]time.Duration
 
-// Range is when a detector should have fired, after a fault that it can see,
-// both ends included.
+// Range is the time from a fault until a detector that can see the fault fires: From at
+// the earliest, To at the latest.
 type Range struct{ From, To time.Duration }
-
-// Holds reports whether t lies in the range.
-func (r Range) Holds(t time.Duration) bool { return t >= r.From && t <= r.To }
-
-// String writes the range in seconds.
-func (r Range) String() string { return fmt.Sprintf("%.1f-%.1f s", r.From.Seconds(), r.To.Seconds()) }
 
 const (
 	// clockUnit is the unit in which the lockup detectors compare times: 2^30 ns,
 	// about a second (get_timestamp of kernel/watchdog.c).
 	clockUnit = 1 << 30
-	// slack is added to the end of each range: the report takes its time through
-	// timer tick, console and log.
+	// slack is added to the end of each range, for the way of a report through timer
+	// tick, log and console.
 	slack = 500 * time.Millisecond
-	// A grace period of RCU may have run for graceRun already when the fault lands,
-	// or begin up to graceStart later: an idle guest seldom asks for one.
+	// At the fault, a grace period of RCU may have run for up to graceRun. Otherwise one
+	// begins up to graceStart later: an idle guest seldom needs one.
 	graceRun   = 500 * time.Millisecond
 	graceStart = 5 * time.Second
 )
 
-// Window returns when the detector with that threshold fires, if it sees the
-// fault at all. Naps says that the vCPU had been idle now and then up to the fault.
-// ok is false for those that have no window: Panic is not a matter of time, and of
-// HardLockup no armed one was seen.
+// Window returns the range of times after which the detector with that threshold fires,
+// if it sees the fault at all. naps is set if the vCPU was idle now and then before the
+// fault. ok is false for a detector without a range: Panic does not depend on time, and
+// no guest had HardLockup armed.
 func Window(d Detector, threshold time.Duration, naps bool) (r Range, ok bool) {
 	switch d {
 	case SoftLockup:
-		// The threshold is half the time after which it fires (watchdog_timer_fn of
-		// kernel/watchdog.c). A timer looks five times in that time, and has a mark set
-		// each time that the vCPU schedules then: the mark of a busy vCPU is up to one
-		// period old. Both are compared in whole units, and differ by more than the
-		// time when it fires.
+		// The detector fires after twice the threshold (watchdog_timer_fn of
+		// kernel/watchdog.c). A timer runs five times in that time. Each time it starts
+		// work that sets a time stamp, so the time stamp of a busy vCPU is up to one period
+		// old. The detector fires when the present time and the time stamp, both in whole
+		// units, differ by more than the time.
 		//
-		// A vCPU that leaves the idle loop with its tick stopped forgets the mark
+		// When a vCPU leaves the idle loop with its tick stopped, its time stamp is reset
 		// (tick_nohz_update_jiffies and tick_nohz_restart_sched_tick of
-		// kernel/time/tick-sched.c), and the first look after that sets it anew,
-		// however long the vCPU has hung by then: a period later.
+		// kernel/time/tick-sched.c). The next run of the timer then sets the time stamp,
+		// also if the vCPU hangs already, so the detector fires one period later.
 		period := 2 * threshold / 5
 		units := time.Duration(2*threshold/time.Second) * clockUnit
 		r = Range{ceil(units, period) - period, ceil(units+clockUnit, period)}
@@ -105,7 +99,7 @@ func Window(d Detector, threshold time.Duration, naps bool) (r Range, ok bool) {
 	case RCUStall:
 		r = Range{threshold - graceRun, threshold + graceStart}
 	case HungTask:
-		// A thread looks once in a threshold whether a task has run since the last time.
+		// Once in a threshold, a thread checks which tasks have not run since its last check.
 		r = Range{threshold, 2 * threshold}
 	case Workqueue:
 		r = Range{threshold, 2 * threshold}
@@ -124,12 +118,13 @@ func ceil(d, step time.Duration) time.Duration { return (d + step - 1) / step * 
 // Finding is one report of a detector.
 type Finding struct {
 	Detector Detector `json:"detector"`
-	// Printk is the time that the kernel's log gives the report, since the guest's
-	// boot; -1 without one.
+	// Printk is the report's time in the kernel's log, since the guest's boot. It is -1
+	// without one.
 	Printk time.Duration `json:"printk_ns"`
-	// Arrival is when the line's end arrived, on the clock that Feed was given.
+	// Arrival is the time in ns at which the end of the line arrived, on the clock of
+	// Feed.
 	Arrival int64  `json:"arrival_ns"`
-	VCPU    int    `json:"vcpu"`           // -1 if the report names none
-	Task    string `json:"task,omitempty"` // name and pid, as in init:1; empty if the report names none
-	Text    string `json:"text"`           // the line, without its time, printable
+	VCPU    int    `json:"vcpu"`           // -1 if the report names no vCPU
+	Task    string `json:"task,omitempty"` // name and pid, such as init:1; empty if the report names no task
+	Text    string `json:"text"`           // the line without its time, printable
 }

@@ -9,10 +9,10 @@ import (
 	"unicode/utf8"
 )
 
-// TestForms: the reports' first lines, as the format strings of Linux's source
-// make them. Those that the lab can provoke are also read from real consoles, by
-// TestConsoles.
+// TestForms: the first lines of reports, made from the format strings of Linux's source.
+// TestConsoles reads those that the lab can provoke from real consoles.
 func TestForms(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		line string
 		want Finding
@@ -43,8 +43,9 @@ func TestForms(t *testing.T) {
 	}
 }
 
-// TestNoReports: lines that are no reports, however much they look like some.
+// TestNoReports: lines that look like reports and are none.
 func TestNoReports(t *testing.T) {
+	t.Parallel()
 	for _, line := range []string{
 		"",
 		"[",
@@ -72,6 +73,7 @@ func TestNoReports(t *testing.T) {
 }
 
 func TestStallNamesVCPU(t *testing.T) {
+	t.Parallel()
 	var p Parser
 	p.Feed([]byte("[   21.000000] rcu: INFO: rcu_sched detected stalls on CPUs/tasks:\n"+
 		"[   21.000001] rcu: \t1-...0: (1 GPs behind) idle=0d4c/1/0x4000000000000000 softirq=10/10 fqs=2000\n"+
@@ -89,6 +91,7 @@ func TestStallNamesVCPU(t *testing.T) {
 
 // TestPieces: it does not matter how the bytes arrive.
 func TestPieces(t *testing.T) {
+	t.Parallel()
 	text := "[    1.000000] " + Armed{SoftLockup: 10 * time.Second, HungTask: 120 * time.Second}.String() + "\n" +
 		"[   21.500000] watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [init:1]\r\n" +
 		strings.Repeat("x", 3*maxLine) + "[   22.000000] Kernel panic - not syncing: the end of a line\n" +
@@ -114,21 +117,23 @@ func TestPieces(t *testing.T) {
 	}
 }
 
-// TestFlood: a guest that reports without end fills no memory, and hides no
-// report of another detector.
+// TestFlood: a guest with endless reports of one detector fills no memory and hides no
+// report of another detector. The first reports are kept.
 func TestFlood(t *testing.T) {
+	t.Parallel()
 	var p Parser
 	for i := range 1000 {
 		p.Feed(fmt.Appendf(nil, "[%5d.000000] INFO: task x:%d blocked for more than 120 seconds.\n", i, i), 0)
 	}
 	p.Feed([]byte("[ 2000.000000] Kernel panic - not syncing: hung_task: blocked tasks\n"), 0)
 	f := p.Findings()
-	if len(f) != maxFindings+1 || f[maxFindings].Detector != Panic || p.Dropped() != 1000-maxFindings {
-		t.Errorf("%d findings, %d dropped", len(f), p.Dropped())
+	if len(f) != maxFindings+1 || f[maxFindings].Detector != Panic || f[0].Task != "x:0" {
+		t.Errorf("%d findings, the first of %s", len(f), f[0].Task)
 	}
 }
 
 func TestClock(t *testing.T) {
+	t.Parallel()
 	var p Parser
 	if _, ok := p.Clock().Instant(0); ok {
 		t.Error("a clock without a line has an offset")
@@ -144,6 +149,7 @@ func TestClock(t *testing.T) {
 // TestWindows: the ranges for the thresholds that are used, worked out by hand
 // from the source.
 func TestWindows(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		d         Detector
 		threshold time.Duration
@@ -165,19 +171,16 @@ func TestWindows(t *testing.T) {
 		if !ok || r.From != from || r.To != to {
 			t.Errorf("%s with %v: %v (%v), want %.1f to %.1f s", tc.d, tc.threshold, r, ok, tc.from, tc.to)
 		}
-		if r.Holds(from-1) || !r.Holds(from) || !r.Holds(to) || r.Holds(to+1) {
-			t.Errorf("%s: the ends of %v do not belong to it", tc.d, r)
-		}
 	}
 	if r, ok := Window(Panic, 0, false); ok {
 		t.Errorf("a panic has the window %v", r)
 	}
 }
 
-// TestSoftLockupWindow has the kernel's algorithm look at hangs that begin at every
-// phase of its timer and of its clock, and finds the window as wide as these and no
-// wider.
+// TestSoftLockupWindow runs the kernel's algorithm on hangs that begin at every phase of
+// its timer and of its clock. The window contains all results, and is no wider.
 func TestSoftLockupWindow(t *testing.T) {
+	t.Parallel()
 	for _, threshold := range []time.Duration{time.Second, 10 * time.Second} {
 		for _, naps := range []bool{false, true} {
 			period := 2 * threshold / 5
@@ -202,7 +205,7 @@ func TestSoftLockupWindow(t *testing.T) {
 				}
 			}
 			w, _ := Window(SoftLockup, threshold, naps)
-			if !w.Holds(first) || !w.Holds(last) {
+			if first < w.From || last > w.To {
 				t.Errorf("threshold %v, naps %v: fires after %v to %v, predicted %v", threshold, naps, first, last, w)
 			}
 			if first-w.From > period/50 || w.To-slack-last > period/50 {

@@ -3,37 +3,37 @@ package xl
 import (
 	"bytes"
 	"fmt"
+	"regexp"
 	"strings"
 )
 
-// Altp2m is who may use alternate p2m views of a guest.
+// Altp2m says who may use altp2m views of a guest. The empty value permits nobody.
 type Altp2m string
 
-const (
-	// Altp2mOff means no views at all.
-	Altp2mOff Altp2m = ""
-	// Altp2mExternal means views for a monitor in dom0 and none for the guest
-	// itself, which is what an agentless monitor wants (xl.cfg(5), altp2m).
-	Altp2mExternal Altp2m = "external"
-)
+// Altp2mExternal permits views to a monitor in dom0, and not to the guest itself
+// (xl.cfg(5), altp2m).
+const Altp2mExternal Altp2m = "external"
+
+// guestName matches the permitted names of guests.
+var guestName = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
 
 // Config describes a PVH guest.
 type Config struct {
-	Name      string // xl's name of the domain; letters, digits, '-', '_', '.'
+	Name      string // name of the domain: letters, digits, '-', '_', '.'
 	VCPUs     int    // 1 to 32
 	MemoryMiB int    // at least 64
 	Kernel    string // path of the kernel image in dom0
 	Ramdisk   string // path of the initramfs in dom0
 	Cmdline   string // kernel command line
 	Altp2m    Altp2m
-	Disk      string // path of a block device in dom0 that is the guest's xvda, or empty
-	PinCPUs   string // xl's cpus= list, or empty for any physical CPU
+	Disk      string // path of the block device in dom0 that becomes the guest's xvda, or empty
 }
 
-// Render returns the text of the xl configuration.
+// Render returns the text of the xl configuration. It returns an error for a value out
+// of its range, and for text that xl would read as something else.
 func (c Config) Render() ([]byte, error) {
 	switch {
-	case c.Name == "" || strings.Trim(c.Name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") != "":
+	case !guestName.MatchString(c.Name):
 		return nil, fmt.Errorf("guest name %q: use letters, digits, '-', '_' and '.'", c.Name)
 	case c.VCPUs < 1 || c.VCPUs > 32:
 		return nil, fmt.Errorf("guest %s: %d vCPUs, want 1 to 32", c.Name, c.VCPUs)
@@ -42,12 +42,15 @@ func (c Config) Render() ([]byte, error) {
 	case c.Kernel == "":
 		return nil, fmt.Errorf("guest %s: no kernel image given", c.Name)
 	}
-	for what, s := range map[string]string{"kernel": c.Kernel, "ramdisk": c.Ramdisk, "command line": c.Cmdline, "cpus": c.PinCPUs, "disk": c.Disk} {
-		if what == "disk" && strings.ContainsAny(s, ", ") {
-			return nil, fmt.Errorf("guest %s: %s %q holds a comma or a space, which separate xl's words", c.Name, what, s)
-		}
-		if strings.ContainsAny(s, "\"\n\r\x00") {
-			return nil, fmt.Errorf("guest %s: %s %q holds a quote or a line end, which xl cannot read", c.Name, what, s)
+	if strings.ContainsAny(c.Disk, ", ") {
+		return nil, fmt.Errorf("guest %s: disk %q has a comma or a space, which separate xl's words", c.Name, c.Disk)
+	}
+	for _, f := range []struct{ what, text string }{
+		{"kernel", c.Kernel}, {"ramdisk", c.Ramdisk}, {"command line", c.Cmdline}, {"disk", c.Disk},
+	} {
+		if strings.ContainsAny(f.text, "\"\\\n\r\x00") {
+			return nil, fmt.Errorf("guest %s: %s %q has a quote, a backslash or a line end, which xl reads as something else",
+				c.Name, f.what, f.text)
 		}
 	}
 	var b bytes.Buffer
@@ -62,13 +65,12 @@ func (c Config) Render() ([]byte, error) {
 	str("kernel", c.Kernel)
 	str("ramdisk", c.Ramdisk)
 	str("extra", c.Cmdline)
-	str("cpus", c.PinCPUs)
 	str("altp2m", string(c.Altp2m))
 	if c.Disk != "" {
-		// By the backend in dom0's kernel (xl-disk-configuration(5)).
+		// phy: the backend in dom0's kernel (xl-disk-configuration(5)).
 		fmt.Fprintf(&b, "disk = [ \"format=raw, vdev=xvda, access=rw, backendtype=phy, target=%s\" ]\n", c.Disk)
 	}
-	// A guest that dies is kept: it is the evidence.
+	// Xen keeps a guest that has ended, so that its state can be examined.
 	for _, when := range []string{"on_poweroff", "on_reboot", "on_crash", "on_watchdog"} {
 		str(when, "preserve")
 	}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -19,9 +21,10 @@ func base() Config {
 }
 
 func TestRender(t *testing.T) {
-	two := base()
-	two.VCPUs, two.PinCPUs, two.Altp2m = 2, "1", Altp2mOff
-	for name, c := range map[string]Config{"altp2m": base(), "pinned": two} {
+	t.Parallel()
+	disk := base()
+	disk.VCPUs, disk.Altp2m, disk.Disk = 2, "", "/dev/dm-0"
+	for name, c := range map[string]Config{"altp2m": base(), "disk": disk} {
 		got, err := c.Render()
 		if err != nil {
 			t.Fatal(err)
@@ -43,17 +46,21 @@ func TestRender(t *testing.T) {
 }
 
 func TestRenderRejects(t *testing.T) {
+	t.Parallel()
 	for name, spoil := range map[string]func(*Config){
-		"no name":      func(c *Config) { c.Name = "" },
-		"name":         func(c *Config) { c.Name = "a b" },
-		"no vCPU":      func(c *Config) { c.VCPUs = 0 },
-		"many vCPUs":   func(c *Config) { c.VCPUs = 33 },
-		"memory":       func(c *Config) { c.MemoryMiB = 16 },
-		"no kernel":    func(c *Config) { c.Kernel = "" },
-		"quote":        func(c *Config) { c.Cmdline = `a" on_crash="destroy` },
-		"line end":     func(c *Config) { c.Kernel = "/a\nb" },
-		"disk":         func(c *Config) { c.Disk = "/dev/a,script=b" },
-		"NUL in cpus=": func(c *Config) { c.PinCPUs = "1\x00" },
+		"no name":    func(c *Config) { c.Name = "" },
+		"name":       func(c *Config) { c.Name = "a b" },
+		"no vCPU":    func(c *Config) { c.VCPUs = 0 },
+		"many vCPUs": func(c *Config) { c.VCPUs = 33 },
+		"memory":     func(c *Config) { c.MemoryMiB = 16 },
+		"no kernel":  func(c *Config) { c.Kernel = "" },
+		"quote":      func(c *Config) { c.Cmdline = `a" on_crash="destroy` },
+		"backslash":  func(c *Config) { c.Cmdline = `a\n` },
+		"line end":   func(c *Config) { c.Kernel = "/a\nb" },
+		"disk":       func(c *Config) { c.Disk = "/dev/a,script=b" },
+		"NUL":        func(c *Config) { c.Ramdisk = "1\x00" },
+		"space":      func(c *Config) { c.Disk = "/dev/a b" },
+		"newline":    func(c *Config) { c.Name = "a\n" },
 	} {
 		c := base()
 		spoil(&c)
@@ -69,7 +76,7 @@ func TestToolstack(t *testing.T) {
 	if _, err := ts.Create(context.Background(), base()); !errors.Is(err, ErrNoXL) {
 		t.Errorf("without xl: %v, want ErrNoXL", err)
 	}
-	// A stand-in that records its calls: what counts is which ones are made.
+	// This program records its calls in place of xl.
 	log := filepath.Join(dir, "calls")
 	script := "#!/bin/sh\necho \"$1 $2\" | sed 's,'" + dir + "'/,,' >> " + log + "\n[ \"$1\" = domid ] && echo 7\n[ \"$1\" != create ] || [ ! -e " + dir + "/fail ]\n"
 	if err := os.WriteFile(ts.Path, []byte(script), 0o755); err != nil {
@@ -94,4 +101,69 @@ func TestToolstack(t *testing.T) {
 	if d := cmp.Diff(want, string(got)); d != "" {
 		t.Errorf("calls (-want +got):\n%s", d)
 	}
+}
+
+func TestParseDomid(t *testing.T) {
+	t.Parallel()
+	for out, want := range map[string]int{"1\n": 1, "7": 7, "32751\n": 32751} {
+		if got, err := parseDomid(out); err != nil || got != want {
+			t.Errorf("%q is domain %d, %v, want %d", out, got, err, want)
+		}
+	}
+	for _, out := range []string{"", "\n", "0\n", "-1\n", "32752\n", "+7\n", "07\n", " 7\n", "7\n\n", "7 8\n", "hb-0 is an invalid domain identifier\n"} {
+		if got, err := parseDomid(out); err == nil {
+			t.Errorf("%q passes for domain %d", out, got)
+		}
+	}
+}
+
+// FuzzParseDomid: only the id of a guest in decimal, alone on a line, is accepted.
+func FuzzParseDomid(f *testing.F) {
+	for _, out := range []string{"7\n", "0\n", "32752\n", "7\r\n", "hb-0 is an invalid domain identifier (rc=-6)\n", "٣\n"} {
+		f.Add(out)
+	}
+	f.Fuzz(func(t *testing.T, out string) {
+		id, err := parseDomid(out)
+		if err != nil {
+			if id != 0 || len(err.Error()) > 600 {
+				t.Fatalf("domain %d with an error of %d bytes", id, len(err.Error()))
+			}
+			return
+		}
+		if id < 1 || id > 32751 || strings.TrimSuffix(out, "\n") != fmt.Sprint(id) {
+			t.Fatalf("%q is taken for domain %d", out, id)
+		}
+	})
+}
+
+// FuzzRender: whatever the texts of a guest are, each ends up in its own line of the
+// configuration, unchanged.
+func FuzzRender(f *testing.F) {
+	f.Add("hb-0", "/guest/vmlinux", "/guest/initrd", "console=hvc0 quiet", "/dev/dm-0")
+	f.Add("a\" ", "\\", "'", "a=\"b\"", "/dev/a,script=b")
+	f.Fuzz(func(t *testing.T, name, kernel, ramdisk, cmdline, disk string) {
+		c := Config{Name: name, VCPUs: 1, MemoryMiB: 64, Kernel: kernel, Ramdisk: ramdisk, Cmdline: cmdline, Disk: disk}
+		text, err := c.Render()
+		if err != nil {
+			return
+		}
+		lines := strings.Split(string(text), "\n")
+		for key, value := range map[string]string{"name": name, "kernel": kernel, "ramdisk": ramdisk, "extra": cmdline} {
+			n := 0
+			for _, line := range lines {
+				if strings.HasPrefix(line, key+" = ") {
+					n++
+					if line != key+" = \""+value+"\"" {
+						t.Fatalf("%s %q became the line %q", key, value, line)
+					}
+				}
+			}
+			if want := min(1, len(value)); n != want {
+				t.Fatalf("%d lines for %s %q", n, key, value)
+			}
+		}
+		if want := 6 + 4 + min(1, len(ramdisk)) + min(1, len(cmdline)) + min(1, len(disk)) + 1; len(lines) != want {
+			t.Fatalf("%d lines, want %d:\n%s", len(lines), want, text)
+		}
+	})
 }

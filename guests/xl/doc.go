@@ -1,7 +1,5 @@
-// Package xl makes and unmakes Xen guests with the xl toolstack.
+// Package xl creates and destroys Xen guests with the xl toolstack.
 //
-// Config.Render is pure: it turns a description of a guest into the text of an
-// xl configuration and is golden-tested without Xen. Toolstack runs xl. The
-// trial (bench/trial) gets a guest from here, the monitor watches it, and
-// neither knows how it was made.
+// Config.Render returns the text of an xl configuration for a description of a guest.
+// Toolstack runs xl. bench/dom0 makes the guests of trials with it.
 package xl

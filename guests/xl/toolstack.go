@@ -12,17 +12,19 @@ import (
 	"strings"
 )
 
-// ErrNoXL says that there is no xl program: this is not a Xen dom0.
+// ErrNoXL reports that there is no xl program: this is not a Xen dom0.
 var ErrNoXL = errors.New("no xl program found: install xen-utils and boot into Xen")
 
 // Toolstack runs xl.
 type Toolstack struct {
-	// Path of the xl program; empty means "xl" from the search path.
+	// Path is the path of the xl program. Empty means "xl" from the search path.
 	Path string
-	// Dir holds the configurations of the guests while they live.
+	// Dir is the folder of guests' configurations while the guests are created.
 	Dir string
 }
 
+// xl runs xl and returns its standard output. The error has the end of its standard
+// error.
 func (t Toolstack) xl(ctx context.Context, args ...string) (string, error) {
 	path := t.Path
 	if path == "" {
@@ -44,8 +46,8 @@ func (t Toolstack) xl(ctx context.Context, args ...string) (string, error) {
 	return out.String(), nil
 }
 
-// Create makes the guest and returns its domain id. When ctx ends first, or xl
-// fails half-way, whatever was made is destroyed.
+// Create makes the guest and returns its domain id. If ctx ends first or xl fails, the
+// unfinished guest is destroyed.
 func (t Toolstack) Create(ctx context.Context, c Config) (domid int, err error) {
 	text, err := c.Render()
 	if err != nil {
@@ -58,7 +60,7 @@ func (t Toolstack) Create(ctx context.Context, c Config) (domid int, err error) 
 	defer os.Remove(path)
 	if _, err := t.xl(ctx, "create", path); err != nil {
 		if !errors.Is(err, ErrNoXL) {
-			// Not ctx: it may be the reason we are here.
+			// Without ctx, whose end may be the reason of the failure.
 			t.xl(context.WithoutCancel(ctx), "destroy", c.Name)
 		}
 		return 0, fmt.Errorf("create guest %s: %w", c.Name, err)
@@ -66,20 +68,33 @@ func (t Toolstack) Create(ctx context.Context, c Config) (domid int, err error) 
 	return t.Find(ctx, c.Name)
 }
 
-// Find returns the domain id of a guest.
+// Find returns the domain id of a guest by its name.
 func (t Toolstack) Find(ctx context.Context, name string) (domid int, err error) {
 	out, err := t.xl(ctx, "domid", name)
 	if err != nil {
 		return 0, fmt.Errorf("find guest %s: %w", name, err)
 	}
-	domid, err = strconv.Atoi(strings.TrimSpace(out))
-	if err != nil {
-		return 0, fmt.Errorf("find guest %s: xl domid said %q", name, out)
+	if domid, err = parseDomid(out); err != nil {
+		return 0, fmt.Errorf("find guest %s: %w", name, err)
 	}
 	return domid, nil
 }
 
-// Destroy ends the guest at once.
+// maxDomid is the largest id of a domain: DOMID_FIRST_RESERVED of Xen's public header
+// xen.h, less one.
+const maxDomid = 0x7ff0 - 1
+
+// parseDomid parses the output of xl domid: the id of a guest, on a line.
+func parseDomid(out string) (int, error) {
+	text := strings.TrimSuffix(out, "\n")
+	id, err := strconv.Atoi(text)
+	if err != nil || id < 1 || id > maxDomid || strconv.Itoa(id) != text {
+		return 0, fmt.Errorf("xl domid printed %.80q, which is no id of a guest", out)
+	}
+	return id, nil
+}
+
+// Destroy ends the guest at once and frees its memory.
 func (t Toolstack) Destroy(ctx context.Context, domid int) error {
 	if domid <= 0 {
 		return fmt.Errorf("destroy domain %d: that is dom0", domid)
@@ -88,8 +103,8 @@ func (t Toolstack) Destroy(ctx context.Context, domid int) error {
 	return err
 }
 
-// NMI sends a vCPU of the guest a non-maskable interrupt. It wakes a vCPU that
-// is halted or polls.
+// NMI sends a non-maskable interrupt to a vCPU of the guest. It wakes a vCPU that is
+// halted or polls.
 func (t Toolstack) NMI(ctx context.Context, domid, vcpu int) error {
 	if domid <= 0 || vcpu < 0 {
 		return fmt.Errorf("interrupt vCPU %d of domain %d: there is no such vCPU of a guest", vcpu, domid)

@@ -4,23 +4,22 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 )
 
-// The exit statuses that are the shim's own. shim.c knows them too.
+// Exit statuses of the shim, equal to those in shim.c.
 const (
-	exitShim   = 90 // it said why on the status line
+	exitShim   = 90 // the reason is on the status line
 	exitOrphan = 91 // the other end of com2 was closed
 )
 
-// ExitError says how the emulator ended.
+// ExitError reports how the emulator ended.
 type ExitError struct {
-	// Status is the exit status, -1 when Signal ended it.
+	// Status is the exit status, or -1 if a signal ended the process.
 	Status int
-	// Signal is the signal that ended it, 0 if none did.
+	// Signal is the signal that ended the process, or 0.
 	Signal syscall.Signal
-	// Shim is what the preloaded library had to say, empty if nothing.
+	// Shim is the reason that the preloaded library gave, or empty.
 	Shim string
 }
 
@@ -38,7 +37,7 @@ func (e *ExitError) Error() string {
 	return fmt.Sprintf("the emulator ended with status %d", e.Status)
 }
 
-// exitError reads how a process ended; nil stands for status 0.
+// exitError returns the [*ExitError] of an ended process, or nil for status 0.
 func exitError(state *os.ProcessState, shim string) error {
 	status, ok := state.Sys().(syscall.WaitStatus)
 	switch {
@@ -50,12 +49,11 @@ func exitError(state *os.ProcessState, shim string) error {
 	return nil
 }
 
-// Failure is anything that went wrong with a running machine, with what is
-// needed to find out why.
+// Failure is an error of a running machine, with the ends of its logs.
 type Failure struct {
-	// Op is what was attempted, such as "wait for the agent".
+	// Op names what was attempted, such as "wait for the agent".
 	Op string
-	// Err is how it failed: an [*ExitError], the context's cause, an error of the
+	// Err is the reason: an [*ExitError], the context's cause, or an error of the
 	// serial line.
 	Err error
 	// Dir is the run's folder, with the complete logs.
@@ -67,11 +65,11 @@ type Failure struct {
 	Console, Log, Output []string
 }
 
-// failure collects the evidence in a run's folder.
+// failure returns a Failure with the ends of the logs in a run's folder.
 func failure(dir, op string, err error) *Failure {
 	const few, some = 3, 20
 	f := &Failure{Op: op, Err: err, Dir: dir}
-	for _, name := range []string{OutputLog, EmulatorLog} { // the log may not be open yet
+	for _, name := range []string{OutputLog, EmulatorLog} { // before it opens its log, it writes panics to its output
 		f.Panics = append(f.Panics, panics(filepath.Join(dir, name), few)...)
 	}
 	f.Console = tail(filepath.Join(dir, ConsoleLog), some)
@@ -80,8 +78,8 @@ func failure(dir, op string, err error) *Failure {
 	return f
 }
 
-// Error says in one sentence what failed, and what the emulator or, failing
-// that, the machine's console said last.
+// Error returns one sentence with the operation, the reason, and the emulator's last
+// panic or, without one, the last line of the console or of the output.
 func (f *Failure) Error() string {
 	s := fmt.Sprintf("%s: %v", f.Op, f.Err)
 	switch {
@@ -95,24 +93,5 @@ func (f *Failure) Error() string {
 	return s + fmt.Sprintf(" (logs in %s)", f.Dir)
 }
 
-// Unwrap returns the error that is at the bottom of it.
+// Unwrap returns the reason.
 func (f *Failure) Unwrap() error { return f.Err }
-
-// Detail is the evidence as text of several lines, for a person.
-func (f *Failure) Detail() string {
-	var b strings.Builder
-	for _, part := range []struct {
-		name  string
-		lines []string
-	}{
-		{"panics of the emulator", f.Panics},
-		{"end of the machine's console", f.Console},
-		{"end of the emulator's log", f.Log},
-		{"end of the emulator's output", f.Output},
-	} {
-		if len(part.lines) > 0 {
-			fmt.Fprintf(&b, "%s:\n  %s\n", part.name, strings.Join(part.lines, "\n  "))
-		}
-	}
-	return b.String()
-}

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// punchHoles gives the disk back what a file's pages of zeros take. Bochs writes
-// a restored machine's memory whole, and most of it has never been used.
+// punchHoles frees the disk space of a file's blocks of zeros. Bochs writes the
+// whole memory of a machine, and most of it has never been used.
 func punchHoles(path string) error {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
@@ -26,7 +26,7 @@ func punchHoles(path string) error {
 		if n > 0 && bytes.Equal(buf[:n], zeros[:n]) {
 			err := unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, at, int64(n))
 			if errors.Is(err, unix.EOPNOTSUPP) {
-				return nil // the file system has no holes; the file is as good
+				return nil // the file system has no holes; the file only takes more space
 			}
 			if err != nil {
 				return fmt.Errorf("punch holes into %s: %w", path, err)

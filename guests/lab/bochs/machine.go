@@ -5,30 +5,29 @@ import (
 	"strings"
 )
 
-// Machine is the computer that is emulated: an Intel PC of the Sandy Bridge
-// generation with one CD-ROM drive and two serial ports.
+// Machine is the emulated computer: an Intel PC of the Sandy Bridge generation with
+// one CD-ROM drive and two serial ports.
 type Machine struct {
-	// MemoryMiB is the size of its memory in MiB, from 64 to 2048.
+	// MemoryMiB is the size of the memory in MiB, 64 to 2048.
 	MemoryMiB int `json:"memory_mib"`
-	// CPUs is the number of physical CPUs, from 1 to 8. Each costs its share of
-	// the emulator's one thread, idle or not.
+	// CPUs is the number of physical CPUs, 1 to 8. The emulator has one thread for
+	// all of them, and an idle CPU takes as much of it as a busy one.
 	CPUs int `json:"cpus"`
-	// IPS is how many instructions make a virtual second, from 1e6 to 2e9. It is
-	// also the frequency of the time stamp counter.
+	// IPS is the number of instructions in a virtual second, 1e6 to 2e9. It is also
+	// the frequency of the time stamp counter in Hz.
 	IPS int `json:"ips"`
-	// Time0 is what the machine's clock shows at power-on, in seconds since 1970.
-	// At least 1, since 0 and below mean "now" to Bochs.
+	// Time0 is the time of the machine's clock at power-on, in seconds since 1970,
+	// at least 1. For Bochs, smaller values mean the present time.
 	Time0 int64 `json:"time0"`
 }
 
-// DefaultMachine is the lab's machine as it was measured: 1 GiB, one CPU, 1e8
-// instructions a second, which is about what the emulator does in a second of
-// wall time.
+// DefaultMachine returns the lab's machine: 1 GiB, one CPU, 1e8 instructions a
+// second. The emulator runs about that many in a second of wall time.
 func DefaultMachine() Machine {
 	return Machine{MemoryMiB: 1024, CPUs: 1, IPS: 100_000_000, Time0: 1_600_000_000}
 }
 
-// Validate reports the first field that is out of its range.
+// Validate returns an error for the first field that is out of its range.
 func (m Machine) Validate() error {
 	for _, f := range []struct {
 		name             string
@@ -46,9 +45,9 @@ func (m Machine) Validate() error {
 	return nil
 }
 
-// Names below a run's folder, in which the emulator is started. The
-// configuration names everything relative to it, so that it depends on the
-// machine alone, and no path can be too long or need quotes.
+// Names below a run's folder, which is the emulator's working folder. All paths in
+// the configuration are relative to it. The configuration therefore depends on the
+// machine alone, and no path in it can be too long or need quotes.
 const (
 	configFile  = "bochsrc"
 	discLink    = "lab.iso"
@@ -56,38 +55,39 @@ const (
 	vgaBIOSLink = "vgabios.rom"
 	stateDir    = "state" // of a restored machine
 
-	// ConsoleLog is what the machine wrote to com1: Xen's and dom0's console.
+	// ConsoleLog is the machine's output on com1: Xen's and dom0's console.
 	ConsoleLog = "serial.log"
-	// EmulatorLog is the emulator's own log, see [ScanLog].
+	// EmulatorLog is the emulator's log, in the format that [ScanLog] reads.
 	EmulatorLog = "bochs.log"
-	// OutputLog is what the emulator wrote to standard output and error.
+	// OutputLog is the emulator's standard output and standard error.
 	OutputLog = "output.log"
 )
 
-// Config renders the machine's configuration file.
+// Config returns the machine's configuration file.
 func (m Machine) Config() string {
 	var b strings.Builder
 	line := func(format string, a ...any) { fmt.Fprintf(&b, format+"\n", a...) }
 
-	// Ports and plugins have to be named first: a restored machine's file is read
-	// before Bochs has loaded them. What the lab does not need is left out, since
-	// each device costs time in the machine's boot and most cost timers.
-	line("plugin_ctrl: unmapped=1, biosdev=1, extfpuirq=1, serial=1, iodebug=0, parallel=0, gameport=0, speaker=0, usb_uhci=0")
+	// Plugins come first: when Bochs restores a machine, it reads this file before it
+	// has loaded them. Devices that the lab does not need are left out: each takes
+	// time in the machine's boot, and most have timers.
+	line("plugin_ctrl: unmapped=1, biosdev=1, extfpuirq=1, serial=1, iodebug=0, parallel=0, gameport=0, " +
+		"speaker=0, usb_uhci=0")
 	line("config_interface: textconfig")
-	// The only display of the package without libraries of its own. Nobody sees it.
+	// The only display of the package that needs no other library. No viewer connects.
 	line(`display_library: rfb, options="timeout=0, hideIPS"`)
 	line("vga: extension=vbe, update_freq=5, realtime=0")
 	line("sound: waveoutdrv=dummy, waveout=none")
 
-	// All of the memory is in the host's: nothing is ever swapped out to a file.
-	// The time Bochs needs to start grows with the square of the number of blocks;
-	// one block of 1 MiB is what is saved when a byte in it was touched.
+	// All of the machine's memory is in the host's memory, none in a swap file.
+	// Bochs' start takes time that grows with the square of the number of blocks. A
+	// block of 1 MiB is saved if any byte in it was used.
 	line("memory: guest=%d, host=%d, block_size=1024", m.MemoryMiB, m.MemoryMiB)
 	line("romimage: file=%s", biosLink)
 	line("vgaromimage: file=%s", vgaBIOSLink)
-	// A model with RDRAND would not run twice in the same way.
+	// A CPU model without RDRAND: its random numbers would differ in each run.
 	line("cpu: model=corei7_sandy_bridge_2600k, count=%d, ips=%d, reset_on_triple_fault=0", m.CPUs, m.IPS)
-	// Virtual time is the instruction counter and nothing else.
+	// The instruction counter alone makes virtual time.
 	line("clock: sync=none, time0=%d, rtc_sync=0", m.Time0)
 	line("pci: enabled=1, chipset=i440fx")
 	line("ata0: enabled=1, ioaddr1=0x1f0, ioaddr2=0x3f0, irq=14")
@@ -96,14 +96,14 @@ func (m Machine) Config() string {
 	line("boot: cdrom")
 
 	line("com1: enabled=1, mode=file, dev=%s", ConsoleLog)
-	// The shim turns this address into the inherited socket.
+	// The shim replaces this address by the inherited socket.
 	line("com2: enabled=1, mode=socket-client, dev=127.0.0.1:2")
 
 	line("log: %s", EmulatorLog)
-	line("logprefix: %%t%%e%%d") // what ParseLogLine reads
+	line("logprefix: %%t%%e%%d") // the format that ParseLogLine reads
 	line("debug: action=ignore")
 	line("info: action=report")
 	line("error: action=report")
-	line("panic: action=fatal") // the display insists on it anyway
+	line("panic: action=fatal") // this display permits no other action
 	return b.String()
 }

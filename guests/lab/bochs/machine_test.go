@@ -5,10 +5,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 func TestConfig(t *testing.T) {
+	t.Parallel()
 	for name, m := range map[string]Machine{
 		"default": DefaultMachine(),
 		"smp":     {MemoryMiB: 768, CPUs: 2, IPS: 50_000_000, Time0: 1},
@@ -39,6 +39,7 @@ func TestConfig(t *testing.T) {
 }
 
 func TestValidate(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		name   string
 		change func(m *Machine)
@@ -62,12 +63,5 @@ func TestValidate(t *testing.T) {
 				t.Errorf("error %v, want %q", err, tc.want)
 			}
 		})
-	}
-}
-
-func TestVirtualTime(t *testing.T) {
-	m := DefaultMachine()
-	if got, want := m.VirtualTime(3_341_700_000), 33417*time.Millisecond; got != want {
-		t.Errorf("virtual time %v, want %v", got, want)
 	}
 }

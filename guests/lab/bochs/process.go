@@ -20,52 +20,52 @@ import (
 	"hangbench/guests/lab/toolchain"
 )
 
-// MaxJob is the largest [Launch.Job] in bytes. It has to fit the buffer of a
-// unix socket under Linux' default limits.
+// MaxJob is the largest [Launch.Job] in bytes. It fits in the buffer of a unix
+// socket under Linux' default limits.
 const MaxJob = 128 << 10
 
-// Launch is what it takes to start a machine.
+// Launch describes a machine to be started.
 type Launch struct {
-	// Prefix is the folder in which the packages bochs, bochsbios and vgabios and
-	// the libraries they need have been unpacked.
+	// Prefix is the folder with the unpacked packages bochs, bochsbios and vgabios,
+	// and the libraries they need.
 	Prefix string
-	// Shim is the library that [BuildShim] made.
+	// Shim is the path of the library that [BuildShim] made.
 	Shim string
-	// Disc is the image of the CD-ROM the machine boots from.
+	// Disc is the path of the image of the boot CD-ROM.
 	Disc string
-	// Machine is what is emulated.
+	// Machine is the emulated computer.
 	Machine Machine
-	// Dir is the run's folder, for configuration and logs. It is made, and must be
-	// empty or not there.
+	// Dir is the run's folder, for configuration and logs. Start makes it. If it
+	// exists, it must be empty.
 	Dir string
-	// Snapshot is the state to go on from. Without one the machine boots.
+	// Snapshot is the state from which the machine continues; nil to boot it.
 	Snapshot *Snapshot
-	// Job is what com2 receives, from the first instruction on, at most MaxJob
-	// bytes. A machine that boots loses the first 16 or so when its kernel resets
-	// the port, see wire.Writer.Sync.
+	// Job is the input of com2, at most MaxJob bytes. It is there from the first
+	// instruction on. A machine that boots loses about 16 bytes of it when its
+	// kernel resets the port (see wire.Writer.Sync).
 	Job []byte
 
 	save savePoint
 }
 
-// savePoint says when to save the state, and where.
+// savePoint says when and where to save the state.
 type savePoint struct {
-	after string // beginning of com2's line; empty for never
+	after string // beginning of a line on com2; empty: never
 	dir   string
 }
 
 // saves reports whether the machine's state will be saved.
 func (l Launch) saves() bool { return l.save.after != "" }
 
-// Process is an emulator at work. Its methods can be called from any goroutine.
+// Process is a running emulator. Any goroutine may call its methods.
 type Process struct {
 	dir  string
 	conn net.Conn
 	cmd  *exec.Cmd
 
 	running chan struct{} // closed at the first virtual millisecond
-	done    chan struct{} // closed when the process has been waited for
-	// These are valid once done is closed.
+	done    chan struct{} // closed when the process has ended and been reaped
+	// These two are valid when done is closed.
 	exit  error
 	saved bool
 
@@ -74,16 +74,17 @@ type Process struct {
 	closeErr error
 }
 
-// startTimeout is how long a machine may take to its first virtual millisecond:
-// a few seconds if it is restored from a cold disk on a busy host.
+// startTimeout bounds the wall-clock time until the first virtual millisecond. A
+// restore from a cold disk on a busy host takes a few seconds.
 const startTimeout = 2 * time.Minute
 
-// Start starts a machine and returns when it runs: a booted one is in its BIOS
-// then, a restored one where it was saved. The emulator is killed when ctx is
-// done, at any time, or when this program ends, however that happens.
+// Start starts a machine and returns when it runs: in its BIOS, or where it was
+// saved. The emulator is killed when ctx is done, at any time, and when this program
+// ends, in whatever way.
 //
-// An error is a [*SnapshotError] when the machine could not be restored from
-// l.Snapshot, and a [*Failure] whenever the emulator has been started.
+// An error is a [*SnapshotError] if the machine could not be restored from
+// l.Snapshot. Once the emulator has been started, every error is or wraps a
+// [*Failure].
 func Start(ctx context.Context, l Launch) (*Process, error) {
 	p, err := l.start(ctx)
 	if err != nil {
@@ -97,7 +98,7 @@ func Start(ctx context.Context, l Launch) (*Process, error) {
 	case <-p.done:
 		err = p.Wait()
 	case <-timeout.C:
-		err = fmt.Errorf("it does not run after %v", startTimeout)
+		err = fmt.Errorf("it does not run %v after its start", startTimeout)
 	case <-ctx.Done():
 	}
 	p.Close()
@@ -111,13 +112,13 @@ func Start(ctx context.Context, l Launch) (*Process, error) {
 	return nil, err
 }
 
-// start lays out the run's folder and starts the process.
+// start fills the run's folder and starts the process.
 func (l Launch) start(ctx context.Context) (*Process, error) {
 	if err := l.Machine.Validate(); err != nil {
 		return nil, err
 	}
 	if len(l.Job) > MaxJob {
-		return nil, fmt.Errorf("the job has %d bytes, but only %d fit the serial port's buffer", len(l.Job), MaxJob)
+		return nil, fmt.Errorf("the job has %d bytes, and at most %d fit in the serial port's buffer", len(l.Job), MaxJob)
 	}
 	for _, path := range []*string{&l.Prefix, &l.Shim, &l.Disc, &l.Dir} {
 		var err error
@@ -125,7 +126,7 @@ func (l Launch) start(ctx context.Context) (*Process, error) {
 			return nil, err
 		}
 	}
-	// The dynamic loader takes these for separators in lists of paths.
+	// For the dynamic loader these characters separate the paths of a list.
 	for _, path := range []string{l.Prefix, l.Shim} {
 		if strings.ContainsAny(path, ":; ") {
 			return nil, fmt.Errorf("the path %q has a colon, semicolon or blank: choose another cache folder", path)
@@ -160,7 +161,8 @@ func (l Launch) start(ctx context.Context) (*Process, error) {
 	defer output.Close()
 
 	loader, libs := toolchain.Loader(l.Prefix)
-	args = append([]string{"--library-path", libs, "--preload", l.Shim, filepath.Join(l.Prefix, "usr/bin/bochs-bin")}, args...)
+	program := filepath.Join(l.Prefix, "usr/bin/bochs-bin")
+	args = append([]string{"--library-path", libs, "--preload", l.Shim, program}, args...)
 	p := &Process{
 		dir: l.Dir, conn: conn, cmd: exec.Command(loader, args...),
 		running: make(chan struct{}), done: make(chan struct{}),
@@ -168,7 +170,8 @@ func (l Launch) start(ctx context.Context) (*Process, error) {
 	p.cmd.Dir = l.Dir
 	p.cmd.Stdout, p.cmd.Stderr = output, output
 	p.cmd.ExtraFiles = []*os.File{com2, statusWriter} // 3 and 4 in the child
-	// Nothing of this program's environment can change what is emulated.
+	// The emulator does not inherit this program's environment, which could change
+	// the emulated machine.
 	p.cmd.Env = []string{
 		"LC_ALL=C", "TZ=UTC0", // the machine's clock would follow the time zone
 		"HOME=" + l.Dir, "TMPDIR=" + l.Dir,
@@ -183,8 +186,8 @@ func (l Launch) start(ctx context.Context) (*Process, error) {
 		p.cmd.Env = append(p.cmd.Env, "HANGBENCH_RAM_IMAGE="+l.Snapshot.file(ramFile))
 	}
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{
-		Setpgid:   true,            // a terminal's Ctrl-C is this program's to handle
-		Pdeathsig: syscall.SIGKILL, // comes when the thread ends that started it
+		Setpgid:   true,            // a Ctrl-C in the terminal goes to this program alone
+		Pdeathsig: syscall.SIGKILL, // sent when the thread that started it ends
 	}
 
 	started := make(chan error)
@@ -202,7 +205,7 @@ func (l Launch) start(ctx context.Context) (*Process, error) {
 	return p, nil
 }
 
-// layOut fills the run's folder and returns Bochs' arguments.
+// layOut fills the run's folder and returns the emulator's arguments.
 func (l Launch) layOut() ([]string, error) {
 	if err := os.MkdirAll(l.Dir, 0o777); err != nil {
 		return nil, err
@@ -237,14 +240,14 @@ func (l Launch) layOut() ([]string, error) {
 	return []string{"-q", "-f", configFile}, nil
 }
 
-// socketPair makes com2: our end and the emulator's.
+// socketPair makes com2: this program's end and the emulator's.
 func socketPair() (net.Conn, *os.File, error) {
 	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, nil, os.NewSyscallError("socketpair", err)
 	}
 	ours, theirs := os.NewFile(uintptr(fds[0]), "com2"), os.NewFile(uintptr(fds[1]), "com2")
-	defer ours.Close() // FileConn takes a copy
+	defer ours.Close() // FileConn makes a copy
 	conn, err := net.FileConn(ours)
 	if err != nil {
 		theirs.Close()
@@ -253,29 +256,31 @@ func socketPair() (net.Conn, *os.File, error) {
 	return conn, theirs, nil
 }
 
-// preload puts the job into the socket's buffer, from which nobody reads yet.
+// preload writes the job into the socket's buffer, before the emulator exists.
 func preload(conn net.Conn, job []byte) error {
 	if len(job) == 0 {
 		return nil
 	}
 	if c, ok := conn.(*net.UnixConn); ok {
-		// The kernel counts its bookkeeping too. What it grants is seen below.
+		// The kernel counts its own overhead too. If it grants less, Write fails below.
 		if err := c.SetWriteBuffer(2 * MaxJob); err != nil {
-			return fmt.Errorf("make room for the job: %w", err)
+			return fmt.Errorf("enlarge the serial port's buffer: %w", err)
 		}
 	}
 	if err := conn.SetWriteDeadline(time.Now().Add(time.Second)); err != nil {
 		return fmt.Errorf("send the job: %w", err)
 	}
 	if n, err := conn.Write(job); errors.Is(err, os.ErrDeadlineExceeded) {
-		return fmt.Errorf("only %d of the job's %d bytes fit the serial port's buffer: raise the sysctl net.core.wmem_max to %d", n, len(job), 4*MaxJob)
+		return fmt.Errorf("only %d of the job's %d bytes fit in the serial port's buffer: "+
+			"raise the sysctl net.core.wmem_max to %d", n, len(job), 4*MaxJob)
 	} else if err != nil {
 		return fmt.Errorf("send the job: %w", err)
 	}
 	return conn.SetWriteDeadline(time.Time{})
 }
 
-// run starts the process, and stays with it on one thread until it has ended.
+// run starts the process and waits for its end, on one thread: the end of the thread
+// would kill the process (Pdeathsig).
 func (p *Process) run(started chan<- error, statusLine *os.File) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -297,8 +302,8 @@ func (p *Process) run(started chan<- error, statusLine *os.File) {
 	close(p.done)
 }
 
-// follow reads the status line to its end, which comes when the process is
-// gone, and returns what the shim has to say about a failure.
+// follow reads the status line until the process ends, and returns the shim's reason
+// for a failure, or "".
 func (p *Process) follow(statusLine *os.File) (failed string) {
 	defer statusLine.Close()
 	lines := bufio.NewScanner(statusLine)
@@ -317,35 +322,35 @@ func (p *Process) follow(statusLine *os.File) (failed string) {
 	return failed
 }
 
-// Conn is the harness's end of com2. Reading from it fails with io.EOF or
-// net.ErrClosed once the machine has ended. As long as nobody reads the machine
-// stands still when the socket's buffer is full; its clock stands still too.
+// Conn returns this program's end of com2. Reading from it fails with io.EOF or
+// net.ErrClosed when the machine has ended. If nobody reads and the socket's buffer
+// is full, the machine and its clock stop until somebody does.
 func (p *Process) Conn() net.Conn { return p.conn }
 
-// PID is the emulator's process id.
+// PID returns the emulator's process id.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
-// Dir is the run's folder.
+// Dir returns the run's folder.
 func (p *Process) Dir() string { return p.dir }
 
-// Done is closed when the emulator has ended.
+// Done returns a channel that is closed when the emulator has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// Wait waits until the emulator has ended, which a machine that is not told to
-// save its state only does by failing or by [Process.Close]. The error is an
-// [*ExitError] unless the exit status is 0.
+// Wait waits until the emulator has ended. Unless it saves its state, it only ends
+// by a failure or by [Process.Close]. The error is nil for exit status 0, and an
+// [*ExitError] for any other end.
 func (p *Process) Wait() error {
 	<-p.done
 	return p.exit
 }
 
-// Close kills the emulator, if it still runs, waits for its end and closes com2.
+// Close kills the emulator if it runs, waits for its end, and closes com2.
 func (p *Process) Close() error {
 	p.closing.Do(func() {
 		p.killed.Store(true)
 		if err := p.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 			p.closeErr = fmt.Errorf("kill the emulator (process %d): %w", p.PID(), err)
-			p.conn.Close() // which ends it as well
+			p.conn.Close() // the emulator ends when com2 is closed
 			return
 		}
 		<-p.done
@@ -354,13 +359,12 @@ func (p *Process) Close() error {
 	return p.closeErr
 }
 
-// Explain wraps an error that stopped somebody who worked with the machine, such
-// as a deadline on com2, into a [*Failure] with the evidence of this run. If the
-// emulator has ended by itself, that is given as the reason in its place.
+// Explain returns a [*Failure] with the logs of this run for an error met while
+// working with the machine, such as a deadline on com2. If the emulator has ended by
+// itself, its end replaces err as the reason.
 func (p *Process) Explain(op string, err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		// The emulator is gone, or com2 would still be open. The end of the process
-		// may be known a little later.
+		// com2 is closed, so the emulator has ended. Its exit status may come later.
 		select {
 		case <-p.done:
 		case <-time.After(time.Second):

@@ -9,14 +9,15 @@ import (
 	"testing"
 )
 
-// writerFunc is a function as an io.Writer.
+// writerFunc makes an io.Writer of a function.
 type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
-// TestSaveTwice: who saves the same snapshot later than another gets the other's,
-// and what is not the same is refused and left alone.
+// TestSaveTwice: of two processes that save the same snapshot, the slower one returns
+// the faster one's. A snapshot of something else is an error, and stays as it is.
 func TestSaveTwice(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		key string // of the faster one
 		ok  bool

@@ -14,51 +14,50 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // Names below a snapshot's folder and below its state.
 const (
 	manifestFile  = "snapshot.json"
 	savedState    = "state"
-	savedConfig   = "config" // Bochs' own, which Bochs cannot always read
+	savedConfig   = "config" // written by Bochs, which cannot always read it
 	ramFile       = "memory.ram"
 	systemFile    = "pc_system"
 	formatVersion = 2
 )
 
-// Snapshot is a machine at rest: everything that is needed to go on from there,
-// as often and as often at the same time as one likes. Its folder is never
-// written to.
+// Snapshot is the saved state of a machine. Any number of machines can be restored
+// from it, also at the same time. Nothing writes to its folder.
 type Snapshot struct {
-	// Dir is its folder.
+	// Dir is the snapshot's folder.
 	Dir string `json:"-"`
 	// Version is the version of the folder's format.
 	Version int `json:"version"`
-	// Key is the caller's name for what the machine had booted.
+	// Key is the caller's name for the content of the disc and the state reached.
 	Key string `json:"key"`
 	// Config is the machine's configuration file.
 	Config string `json:"config"`
-	// Ticks is how many instructions the machine had done since power-on.
+	// Ticks is the number of instructions that the machine has run since power-on.
 	Ticks uint64 `json:"ticks"`
-	// Files are the sizes in bytes of the files of the state.
+	// Files maps the names of the state's files to their sizes in bytes.
 	Files map[string]int64 `json:"files"`
-	// Sums are the CRC-32C of the files up to maxSummed bytes long: all but the
-	// images of memories, which take too long to read for every restore.
+	// Sums maps the names of the files of up to maxSummed bytes to their CRC-32C.
+	// Larger files are images of memories; to read them would slow down each restore.
 	Sums map[string]uint32 `json:"sums"`
 }
 
-// maxSummed is the length in bytes up to which a file of the state is summed.
+// maxSummed is the size in bytes up to which a file of the state has a checksum.
 const maxSummed = 8 << 20
 
+// sum returns the CRC-32C of a file.
 func sum(path string) (uint32, error) {
 	b, err := os.ReadFile(path)
 	return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)), err
 }
 
-// SnapshotError says that a snapshot cannot be used: it is missing, damaged,
-// belongs to another machine, or the emulator does not come up from it. The
-// remedy is a cold boot and a new snapshot.
+// SnapshotError reports that a snapshot cannot be used: it is missing, damaged, of
+// another machine, or the emulator does not start from it. The remedy is to boot
+// the machine and to save a new snapshot.
 type SnapshotError struct {
 	Dir string
 	Err error
@@ -71,12 +70,12 @@ func (e *SnapshotError) Error() string {
 // Unwrap returns the reason.
 func (e *SnapshotError) Unwrap() error { return e.Err }
 
-// file is the path of a file of the state.
+// file returns the path of a file of the state.
 func (s *Snapshot) file(name string) string { return filepath.Join(s.Dir, savedState, name) }
 
-// OpenSnapshot opens the snapshot in dir if it was saved by this version from
-// machine m under the given key, and is complete. Every error is a
-// [*SnapshotError]; errors.Is tells fs.ErrNotExist when there is none.
+// OpenSnapshot opens the snapshot in dir. It must be complete, in this version's
+// format, and saved from machine m with the same key. Every error is a
+// [*SnapshotError]; it wraps fs.ErrNotExist if there is no snapshot.
 func OpenSnapshot(dir string, m Machine, key string) (*Snapshot, error) {
 	s, err := readSnapshot(dir)
 	if err == nil {
@@ -88,6 +87,7 @@ func OpenSnapshot(dir string, m Machine, key string) (*Snapshot, error) {
 	return s, nil
 }
 
+// readSnapshot reads the manifest in a snapshot's folder.
 func readSnapshot(dir string) (*Snapshot, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -97,13 +97,34 @@ func readSnapshot(dir string) (*Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Snapshot{Dir: dir}
-	if err := json.Unmarshal(data, s); err != nil {
+	s, err := parseSnapshot(data)
+	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", manifestFile, err)
 	}
+	s.Dir = dir
 	return s, nil
 }
 
+// parseSnapshot decodes a snapshot's manifest. It refuses names of files that are
+// not directly in the folder of the state.
+func parseSnapshot(data []byte) (*Snapshot, error) {
+	var s Snapshot
+	if err := json.Unmarshal(data, &s); err != nil {
+		return nil, err
+	}
+	for name, size := range s.Files {
+		if !filepath.IsLocal(name) || name == "." || strings.ContainsAny(name, "/\x00") {
+			return nil, fmt.Errorf("%q is not the name of a file of the state", name)
+		}
+		if size < 1 {
+			return nil, fmt.Errorf("%s has %d bytes", name, size)
+		}
+	}
+	return &s, nil
+}
+
+// check compares the snapshot with the machine and the key that are asked for, and
+// its files with the manifest.
 func (s *Snapshot) check(m Machine, key string) error {
 	switch {
 	case s.Version != formatVersion:
@@ -116,9 +137,6 @@ func (s *Snapshot) check(m Machine, key string) error {
 		return errors.New("it has no files")
 	}
 	for name, size := range s.Files {
-		if !filepath.IsLocal(name) || strings.ContainsRune(name, filepath.Separator) {
-			return fmt.Errorf("%q is not the name of a file of the state", name)
-		}
 		info, err := os.Lstat(s.file(name))
 		if err != nil {
 			return err
@@ -134,16 +152,17 @@ func (s *Snapshot) check(m Machine, key string) error {
 			return err
 		}
 		if got != s.Sums[name] {
-			return fmt.Errorf("%s is not what was saved", name)
+			return fmt.Errorf("%s has changed since it was saved", name)
 		}
 	}
 	return nil
 }
 
-// layOut makes the folder that Bochs restores a run from: the state's files as
-// links, the run's own configuration, and nothing in place of the memory, which
-// the shim maps; unless the machine is to be saved again: Bochs writes the memory
-// back to where it has read it from before it saves it, so it needs a copy.
+// layOut makes the folder from which Bochs restores a run: links to the state's
+// files and the machine's configuration. With mapped set, the file of the memory is
+// empty, and the shim maps the snapshot's. A machine that will be saved again needs
+// mapped unset: before it saves, Bochs writes the memory back to the file that it
+// has read, which must then be a copy.
 func (s *Snapshot) layOut(dir string, m Machine, mapped bool) error {
 	if s.Config != m.Config() {
 		return &SnapshotError{Dir: s.Dir, Err: errors.New("it was taken from a machine with another configuration")}
@@ -171,37 +190,37 @@ func (s *Snapshot) layOut(dir string, m Machine, mapped bool) error {
 	return nil
 }
 
-// SaveRequest says when and where to save a machine's state.
+// SaveRequest tells Save when and where to save a machine's state.
 type SaveRequest struct {
-	// Dir becomes the snapshot's folder. It must not be there yet, or the error is
-	// fs.ErrExist; it appears when the snapshot is complete. If another process
-	// has saved the same there meanwhile, its snapshot is returned.
+	// Dir becomes the snapshot's folder, once the snapshot is complete. If it exists
+	// already, the error wraps fs.ErrExist. If another process saves the same
+	// snapshot there meanwhile, Save returns that one.
 	Dir string
-	// After is how the line on com2 begins behind which the state is saved, at the
-	// next full virtual millisecond. See wire.FirstLine.
+	// After is the beginning of a line on com2. The state is saved at the first full
+	// virtual millisecond after the first such line.
 	After string
-	// Key is the caller's name for what the machine boots. A snapshot is only
-	// opened under the same key: put into it whatever decides what is on the disc.
+	// Key is the caller's name for the content of the disc and the state reached.
+	// OpenSnapshot needs the same key.
 	Key string
-	// Output is handed what the machine sends on com2 up to there. It may be nil.
+	// Output, if not nil, gets what the machine sends on com2 until it is saved.
 	Output io.Writer
 }
 
-// Save starts the machine, from power-on or from l.Snapshot, waits for the line
-// and saves the state. The emulator ends by it. Nothing in the result depends on wall-clock time or chance: the
-// same disc and the same machine give the same state again.
+// Save starts the machine, from power-on or from l.Snapshot, waits for the line and
+// saves the state. The emulator then ends. The result does not depend on wall-clock
+// time or on chance: the same disc and the same machine give the same state again.
 //
-// An error is a [*Failure] whenever the emulator has been started.
+// Once the emulator has been started, every error is a [*Failure].
 func Save(ctx context.Context, l Launch, r SaveRequest) (*Snapshot, error) {
 	if r.After == "" || strings.ContainsAny(r.After, "\x00\n") {
-		return nil, fmt.Errorf("save the machine's state: %q is not how a line begins", r.After)
+		return nil, fmt.Errorf("save the machine's state: %q is not the beginning of a line", r.After)
 	}
 	dir, err := filepath.Abs(r.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("save the machine's state: %w", err)
 	}
 	if _, err := os.Lstat(dir); err == nil {
-		return nil, fmt.Errorf("save the machine's state: %s is there already: remove it first: %w", dir, fs.ErrExist)
+		return nil, fmt.Errorf("save the machine's state: %s is there already; remove it first: %w", dir, fs.ErrExist)
 	}
 	if err := os.MkdirAll(filepath.Dir(dir), 0o777); err != nil {
 		return nil, fmt.Errorf("save the machine's state: %w", err)
@@ -242,12 +261,12 @@ func Save(ctx context.Context, l Launch, r SaveRequest) (*Snapshot, error) {
 	if err := s.collect(); err != nil {
 		return nil, p.Explain("save the machine's state", err)
 	}
-	if err := os.Chmod(tmp, 0o755); err != nil { // MkdirTemp's is for the owner alone
+	if err := os.Chmod(tmp, 0o755); err != nil { // MkdirTemp makes it 0700
 		return nil, fmt.Errorf("save the machine's state: %w", err)
 	}
 	if err := os.Rename(tmp, dir); err != nil {
-		// Another process was faster: what it made of the same disc and machine is
-		// as good. A folder that is no such snapshot is left alone.
+		// Another process was faster. Its snapshot of the same disc and machine is
+		// equal to this one. Any other folder stays as it is.
 		if errors.Is(err, fs.ErrExist) {
 			if won, openErr := OpenSnapshot(dir, l.Machine, r.Key); openErr == nil {
 				return won, nil
@@ -259,8 +278,8 @@ func Save(ctx context.Context, l Launch, r SaveRequest) (*Snapshot, error) {
 	return s, nil
 }
 
-// collect checks what Bochs has written, as it does not look at the results
-// itself, and writes the manifest.
+// collect checks the files that Bochs has written, because Bochs ignores errors of
+// writing, and writes the manifest.
 func (s *Snapshot) collect() error {
 	if err := os.Remove(s.file(savedConfig)); err != nil {
 		return err
@@ -279,7 +298,8 @@ func (s *Snapshot) collect() error {
 		if info.Size() == 0 {
 			return fmt.Errorf("the file %s of the state is empty: is the disk full?", e.Name())
 		}
-		// Names with a dot are raw data, the others text that ends with a brace.
+		// Files with a dot in the name are raw data, the others text that ends with a
+		// brace.
 		if !strings.Contains(e.Name(), ".") && e.Name() != "logopts" {
 			data, err := os.ReadFile(s.file(e.Name()))
 			if err != nil {
@@ -319,7 +339,7 @@ func (s *Snapshot) collect() error {
 	return os.WriteFile(filepath.Join(s.Dir, manifestFile), append(data, '\n'), 0o444)
 }
 
-// readTicks finds the instruction counter in the saved state of the system's
+// readTicks reads the instruction counter from the saved state of the system's
 // clock: a line "ticksTotal = 123".
 func readTicks(r io.Reader) (uint64, error) {
 	lines := bufio.NewScanner(r)
@@ -337,9 +357,4 @@ func readTicks(r io.Reader) (uint64, error) {
 		return 0, fmt.Errorf("read the saved clock: %w", err)
 	}
 	return 0, errors.New("read the saved clock: there is no ticksTotal in it")
-}
-
-// VirtualTime is the machine's time since power-on after so many instructions.
-func (m Machine) VirtualTime(ticks uint64) time.Duration {
-	return time.Duration(float64(ticks) / float64(m.IPS) * float64(time.Second))
 }

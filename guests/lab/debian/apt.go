@@ -14,29 +14,32 @@ import (
 	"time"
 )
 
-// apt is a private apt: all its files are below dir, all it downloads goes to
-// debs.
+// apt runs the host's apt with a configuration of its own. All its files are below
+// dir; it downloads packages to debs.
 type apt struct {
 	dir    string
 	debs   string
 	mirror string
 	suites []suite
-	// held is the locked file of the package folder. apt inherits it, so that
-	// an apt that outlives this process (after kill -9) keeps the next one out.
+	// held is the locked file of the package folder. apt inherits it: if this process
+	// is killed and apt goes on, the lock stays until apt ends.
 	held *os.File
 }
 
-// base is the address of the suite's archive.
+// base returns the URL of an archive on the mirror.
 func (a *apt) base(archive string) string { return strings.TrimSuffix(a.mirror, "/") + "/" + archive }
 
-// confPath is the configuration that is handed to apt in APT_CONFIG.
+// confPath returns the path of the configuration, for the variable APT_CONFIG.
 func (a *apt) confPath() string { return filepath.Join(a.dir, "apt.conf") }
 
-// configure writes the configuration, the sources, the keyring and an empty
-// package database, and makes the folders apt insists on. hostProxy holds
-// configuration lines taken over from the host.
+// configure writes the configuration, the sources, the keyring and an empty package
+// database, and makes the folders that apt needs. hostProxy is a part of the host's
+// configuration, which is added to it.
 func (a *apt) configure(keyring []byte, hostProxy string) error {
-	for _, d := range []string{"etc/apt.conf.d", "etc/preferences.d", "etc/sources.list.d", "etc/trusted.gpg.d", "state/lists/partial", "cache/plan/partial", "log"} {
+	for _, d := range []string{
+		"etc/apt.conf.d", "etc/preferences.d", "etc/sources.list.d", "etc/trusted.gpg.d", "state/lists/partial",
+		"cache/plan/partial", "log",
+	} {
 		if err := os.MkdirAll(filepath.Join(a.dir, d), 0o755); err != nil {
 			return noSpace(fmt.Errorf("make apt's folders: %w", err), a.dir)
 		}
@@ -61,9 +64,9 @@ func (a *apt) configure(keyring []byte, hostProxy string) error {
 	return a.exclude(nil)
 }
 
-// config is the text of the configuration. apt reads APT_CONFIG first and
-// takes from it where to look for everything else, so naming Dir::Etc here
-// keeps the host's apt.conf.d, hooks, sources, preferences and keys out.
+// config returns the text of the configuration. apt reads the file of APT_CONFIG
+// first and finds all other files through it. Dir::Etc therefore replaces the host's
+// apt.conf.d, hooks, sources, preferences and keys.
 func (a *apt) config(hostProxy string) string {
 	return fmt.Sprintf(`Dir "%[1]s";
 Dir::Etc "%[2]s";
@@ -89,25 +92,25 @@ Acquire::Retries "3";
 Acquire::http::Timeout "30";
 Acquire::https::Timeout "30";
 Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled "0";
-`, a.dir, filepath.Join(a.dir, "etc"), filepath.Join(a.dir, "state"), filepath.Join(a.dir, "status"), filepath.Join(a.dir, "cache"),
-		a.debs, filepath.Join(a.dir, "log")) + hostProxy
+`, a.dir, filepath.Join(a.dir, "etc"), filepath.Join(a.dir, "state"), filepath.Join(a.dir, "status"),
+		filepath.Join(a.dir, "cache"), a.debs, filepath.Join(a.dir, "log")) + hostProxy
 }
 
-// exclude writes the package database and the preferences so that the given
-// packages count as installed and are never fetched. Without any, apt sees an
-// empty machine.
+// exclude writes the package database and the preferences. The given packages count
+// as installed and are never fetched; no other package is installed.
 func (a *apt) exclude(pkgs []stanza) error {
 	var status, prefs strings.Builder
 	for _, s := range pkgs {
-		fmt.Fprintf(&status, "Package: %s\nStatus: install ok installed\nMaintainer: nobody\nDescription: left out of the lab\n", s["Package"])
+		fmt.Fprintf(&status, "Package: %s\nStatus: install ok installed\nMaintainer: nobody\n"+
+			"Description: left out of the lab\n", s["Package"])
 		for _, f := range []string{"Version", "Architecture", "Multi-Arch", "Provides"} {
 			if s[f] != "" {
 				fmt.Fprintf(&status, "%s: %s\n", f, s[f])
 			}
 		}
 		status.WriteString("\n")
-		// The archive's package of the same version would count as an upgrade
-		// (its dependencies differ); a negative priority forbids it.
+		// The archive's package of the same version has other dependencies, so apt
+		// takes it for an upgrade. A negative priority forbids that.
 		fmt.Fprintf(&prefs, "Package: %s\nPin: release *\nPin-Priority: -1\n\n", s["Package"])
 	}
 	for name, text := range map[string]string{"status": status.String(), "etc/preferences": prefs.String()} {
@@ -118,15 +121,15 @@ func (a *apt) exclude(pkgs []stanza) error {
 	return nil
 }
 
-// run starts one of apt's programs with the private configuration and returns
-// its standard output.
+// run runs one of apt's programs with this configuration and returns its standard
+// output.
 func (a *apt) run(ctx context.Context, tool string, args ...string) ([]byte, error) {
 	path, err := aptTool(tool)
 	if err != nil {
 		return nil, err
 	}
 	cmd := exec.CommandContext(ctx, path, args...)
-	// An interrupt lets apt keep what it has of a file; it goes on from there.
+	// After an interrupt, apt keeps a partial download, and the next call continues it.
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) }
 	cmd.WaitDelay = 5 * time.Second
 	cmd.Env = append(os.Environ(), "APT_CONFIG="+a.confPath(), "LC_ALL=C", "LANGUAGE=C")
@@ -146,18 +149,23 @@ func (a *apt) run(ctx context.Context, tool string, args ...string) ([]byte, err
 func aptTool(tool string) (string, error) {
 	path, err := exec.LookPath(tool)
 	if err != nil {
-		return "", &MissingToolError{Tool: tool, Remedy: "the lab's packages are fetched with apt, so fill the cache once on a Debian or Ubuntu machine (nothing is installed there) and copy the folder"}
+		return "", &MissingToolError{Tool: tool, Remedy: "the lab's packages are fetched with apt, so fill the cache once " +
+			"on a Debian or Ubuntu machine (nothing is installed there) and copy the folder"}
 	}
 	return path, nil
 }
 
 var (
-	signatureTrouble = regexp.MustCompile(`(?i)GPG error|not signed|NO_PUBKEY|BADSIG|EXPKEYSIG|REVKEYSIG|ERRSIG|invalid signature|signature .*(invalid|could ?n.t be verified)|not valid yet|Release file .*expired|Missing key|verification failed`)
-	mirrorTrouble    = regexp.MustCompile(`(?i)Failed to fetch|Could not resolve|Unable to connect|Could not connect|Temporary failure|Connection (failed|refused|timed out)|does not have a Release file|Some index files failed|Hash Sum mismatch|unexpected size`)
-	spaceTrouble     = regexp.MustCompile(`(?i)No space left on device|enough free space|Disk quota exceeded`)
+	signatureTrouble = regexp.MustCompile(`(?i)GPG error|not signed|NO_PUBKEY|BADSIG|EXPKEYSIG|REVKEYSIG|ERRSIG|` +
+		`invalid signature|signature .*(invalid|could ?n.t be verified)|not valid yet|Release file .*expired|Missing key|` +
+		`verification failed`)
+	mirrorTrouble = regexp.MustCompile(`(?i)Failed to fetch|Could not resolve|Unable to connect|Could not connect|` +
+		`Temporary failure|Connection (failed|refused|timed out)|does not have a Release file|Some index files failed|` +
+		`Hash Sum mismatch|unexpected size`)
+	spaceTrouble = regexp.MustCompile(`(?i)No space left on device|enough free space|Disk quota exceeded`)
 )
 
-// explain makes one error of what apt said.
+// explain returns one error for a failed command and its output.
 func (a *apt) explain(what string, err error, output string) error {
 	var first, detail string
 	for line := range strings.Lines(output) {
@@ -191,8 +199,8 @@ func (a *apt) explain(what string, err error, output string) error {
 	return fmt.Errorf("%s: %w", what, err)
 }
 
-// match returns the line of apt's output in which re matched, without apt's
-// one-letter mark.
+// match returns the first line of apt's output that re matches, without apt's mark
+// at its beginning.
 func match(re *regexp.Regexp, output string) string {
 	for line := range strings.Lines(output) {
 		if re.MatchString(line) {
@@ -206,13 +214,14 @@ func match(re *regexp.Regexp, output string) string {
 	return ""
 }
 
-// proxyLine matches the lines of `apt-config dump` that say how to reach the
-// network: proxies (for all or for one host, fixed or asked of a program) and
-// the certificates an intercepting proxy needs.
-var proxyLine = regexp.MustCompile(`(?m)^Acquire::https?::(?:Proxy|Proxy-Auto-Detect|ProxyAutoDetect|CaInfo|CaPath|SslCert|SslKey)(?:::[A-Za-z0-9.:_-]+)? "[^"\n]+";$`)
+// proxyLine matches the lines of `apt-config dump` with settings of the network:
+// proxies (for all hosts or for one, fixed or found by a program) and the
+// certificates that an intercepting proxy needs.
+var proxyLine = regexp.MustCompile(`(?m)^Acquire::https?::` +
+	`(?:Proxy|Proxy-Auto-Detect|ProxyAutoDetect|CaInfo|CaPath|SslCert|SslKey)(?:::[A-Za-z0-9.:_-]+)? "[^"\n]+";$`)
 
-// hostProxy returns the host's own apt configuration of proxies. The
-// environment's http_proxy and friends reach apt by themselves.
+// hostProxy returns the settings of proxies in the host's apt configuration. apt
+// reads http_proxy and similar variables of the environment by itself.
 func hostProxy(ctx context.Context) (string, error) {
 	path, err := aptTool("apt-config")
 	if err != nil {

@@ -9,20 +9,20 @@ import (
 	"strings"
 )
 
-// arMagic opens every ar archive, arHeaderBytes is the length of a member's
-// header: name 16, mtime 12, uid 6, gid 6, mode 8, size 10, and the two bytes
-// 0x60 0x0a (ar(5)).
+// An ar archive (ar(5)) begins with arMagic. The header of a member has
+// arHeaderBytes: name 16, mtime 12, uid 6, gid 6, mode 8, size 10, and the two bytes
+// 0x60 0x0a.
 const (
 	arMagic       = "!<arch>\n"
 	arHeaderBytes = 60
 )
 
-// arReader reads the members of an ar archive one after the other, as package
-// files use it: plain short names, sizes in decimal.
+// arReader reads the members of an ar archive in their order. It takes the form that
+// package files have: short names, sizes in decimal.
 type arReader struct {
 	r    io.Reader
-	left int64 // of the current member's data
-	pad  int64 // 1 when a pad byte follows it
+	left int64 // unread bytes of the current member
+	pad  int64 // 1 if a pad byte follows the member, else 0
 }
 
 func newArReader(r io.Reader) (*arReader, error) {
@@ -36,8 +36,8 @@ func newArReader(r io.Reader) (*arReader, error) {
 	return &arReader{r: r}, nil
 }
 
-// next goes to the next member and returns its name and size, or io.EOF after
-// the last one. The member's data is then read from the arReader.
+// next goes to the next member and returns its name and its size in bytes, or io.EOF
+// after the last one. Read then reads the member's data.
 func (a *arReader) next() (name string, size int64, err error) {
 	if _, err := io.CopyN(io.Discard, a.r, a.left); err != nil {
 		return "", 0, fmt.Errorf("skip ar member: %w", noEOF(err))
@@ -82,7 +82,7 @@ func (a *arReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// noEOF makes an end of file that must not be one an error of its own.
+// noEOF replaces io.EOF by io.ErrUnexpectedEOF.
 func noEOF(err error) error {
 	if err == io.EOF {
 		return io.ErrUnexpectedEOF

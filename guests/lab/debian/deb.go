@@ -28,7 +28,7 @@ func debData(r io.Reader) (*tar.Reader, error) {
 			return nil, err
 		}
 		if first {
-			// The version is "2.0"; a higher second number stays compatible.
+			// The version is "2.0". A higher second number is compatible.
 			v, err := io.ReadAll(io.LimitReader(ar, 16))
 			if err != nil {
 				return nil, err
@@ -42,7 +42,7 @@ func debData(r io.Reader) (*tar.Reader, error) {
 		if !ok {
 			continue
 		}
-		// The decompressors read byte by byte.
+		// Buffered, because the decompressors read single bytes.
 		br := bufio.NewReaderSize(ar, 1<<16)
 		switch ext {
 		case "":

@@ -18,41 +18,40 @@ import (
 // DefaultMirror is the mirror network of the Debian project.
 const DefaultMirror = "http://deb.debian.org"
 
-// Exclusion is a package that counts as installed: neither it nor what only it
-// needs is fetched.
+// Exclusion is a package that counts as installed. Neither it nor the packages that
+// only it needs are fetched.
 type Exclusion struct {
 	Name string
-	// Why says what makes the lab work without it.
+	// Why is the reason why the lab works without it.
 	Why string
 }
 
-// Progress tells how far a step has come.
+// Progress is the state of a step.
 type Progress struct {
 	// Step is "index", "resolve", "download", "check" or "unpack".
 	Step string
-	// Packages of PackagesTotal and Bytes of BytesTotal are done. The totals
-	// are 0 in a step whose size is not known beforehand.
+	// Packages of PackagesTotal and Bytes of BytesTotal are done. The totals are 0 in
+	// a step of unknown size.
 	Packages, PackagesTotal int
 	Bytes, BytesTotal       int64
 }
 
-// Spec says which packages are fetched and where to.
+// Spec selects the packages that Fetch fetches.
 type Spec struct {
-	// Dir is the package folder: packages.json, debs/ and, while a fetch is
-	// under way, apt's own files. It is made when it is not there.
+	// Dir is the package folder, which Fetch makes if needed: packages.json, debs/
+	// and, during a fetch, apt's own files.
 	Dir string
-	// Mirror is the address below which debian/ and debian-security/ lie:
-	// http or https. Empty means DefaultMirror.
+	// Mirror is the http or https URL below which the mirror has debian/ and
+	// debian-security/. Empty means DefaultMirror.
 	Mirror string
-	// Release is where they are from; empty means Trixie.
+	// Release is the packages' release. Empty means Trixie.
 	Release Release
-	// Wanted are the packages asked for; their dependencies (not their
-	// recommendations) come with them.
+	// Wanted are the names of the packages. Their dependencies are fetched too, their
+	// recommendations are not.
 	Wanted []string
-	// Excluded are the packages left out.
+	// Excluded are the packages that are left out.
 	Excluded []Exclusion
-	// Progress, when not nil, is called from time to time, from one goroutine
-	// at a time.
+	// Progress, if not nil, is called during each step, from one goroutine at a time.
 	Progress func(Progress)
 
 	// keyring replaces the Debian archive keys in tests.
@@ -73,23 +72,22 @@ func (s *Spec) report(p Progress) {
 	}
 }
 
-// indexSpaceBytes is what apt needs for the two suites' indices and its caches
-// of them (57 MB and twice about 40 MB, measured, and rounded up).
+// indexSpaceBytes is the space that apt needs for the indices of two suites and its
+// caches of them: 57 MB and twice about 40 MB, measured, and rounded up.
 const indexSpaceBytes = 160 << 20
 
-// Fetch makes sure that every wanted package with its dependencies lies in
-// DebDir(s.Dir), each with the SHA-256 of Debian's signed index, and returns
-// the lock that names them.
+// Fetch puts every wanted package and its dependencies into DebDir(s.Dir), checks
+// each file against the SHA-256 of Debian's signed index, and returns the lock that
+// names them.
 //
-// When the lock of an earlier call answers the same spec and all files have
-// the right hash, the network is not used. Otherwise the packages are resolved
-// from the mirror's present index and what is missing is downloaded; a download
-// that was cut off goes on where it stopped. Calls from several processes with
-// the same Dir take turns.
+// If an earlier call has left a lock of the same spec, and all files have the right
+// hash, Fetch does not use the network. Otherwise it resolves the packages from the
+// mirror's present index and downloads the missing files. It continues a download
+// that was interrupted. Calls from several processes with the same Dir take turns.
 //
-// Errors to expect, all with one sentence for the user: *MissingToolError,
-// *MirrorError, *SignatureError, *HashError (the damaged file is deleted, the
-// next call fetches it anew) and *NoSpaceError.
+// The typed errors, each with a message of one sentence for the user, are
+// *MissingToolError, *MirrorError, *SignatureError, *HashError (the damaged file is
+// deleted, and the next call fetches it again) and *NoSpaceError.
 func Fetch(ctx context.Context, s Spec) (*Lock, error) {
 	if len(s.Wanted) == 0 {
 		return nil, errors.New("fetch Debian packages: no package is wanted")
@@ -108,8 +106,9 @@ func Fetch(ctx context.Context, s Spec) (*Lock, error) {
 		return nil, fmt.Errorf("fetch Debian packages: %w", err)
 	}
 	if strings.ContainsAny(dir, "\"\n[] \\") {
-		// apt's configuration and its sources.list have no way to quote these.
-		return nil, fmt.Errorf("the package folder %q has a blank, quote, backslash or bracket in its path, which apt cannot take: choose another cache folder", dir)
+		// Neither apt's configuration nor its sources.list can quote these.
+		return nil, fmt.Errorf("the package folder %q has a blank, quote, backslash or bracket in its path, "+
+			"which apt cannot take: choose another cache folder", dir)
 	}
 	s.Dir = dir
 	if err := os.MkdirAll(DebDir(dir), 0o755); err != nil {
@@ -131,8 +130,8 @@ func Fetch(ctx context.Context, s Spec) (*Lock, error) {
 	return lock, nil
 }
 
-// complete returns the lock of an earlier call when it answers the spec and
-// every file is there and whole, and nil when the mirror is needed.
+// complete returns the lock of an earlier call if it is of the same spec and every
+// file is undamaged. It returns nil if the mirror is needed.
 func (s *Spec) complete(ctx context.Context) (*Lock, error) {
 	lock, err := ReadLock(LockPath(s.Dir))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -153,7 +152,7 @@ func (s *Spec) complete(ctx context.Context) (*Lock, error) {
 	return lock, s.tidy(lock)
 }
 
-// check compares every file with the lock.
+// check compares every file with the lock. It wraps fs.ErrNotExist for a missing one.
 func (s *Spec) check(ctx context.Context, lock *Lock) error {
 	p := Progress{Step: "check", PackagesTotal: len(lock.Packages), BytesTotal: lock.SizeBytes()}
 	for _, pkg := range lock.Packages {
@@ -170,7 +169,7 @@ func (s *Spec) check(ctx context.Context, lock *Lock) error {
 	return nil
 }
 
-// fetch resolves, downloads, checks, and writes the lock.
+// fetch resolves the packages, downloads and checks them, and writes the lock.
 func (s *Spec) fetch(ctx context.Context, held *os.File) (*Lock, error) {
 	for _, tool := range []string{"apt-get", "apt-cache", "apt-config"} {
 		if _, err := aptTool(tool); err != nil {
@@ -215,12 +214,12 @@ func (s *Spec) fetch(ctx context.Context, held *os.File) (*Lock, error) {
 	return lock, s.tidy(lock)
 }
 
-// aptDir is where apt's configuration, indices and caches are.
+// aptDir returns the folder of apt's configuration, indices and caches.
 func (s *Spec) aptDir() string { return filepath.Join(s.Dir, "apt") }
 
-// tidy deletes what is of no use once the lock is complete: apt's indices and
-// caches, which take half as much space as the packages, and files that an
-// earlier resolution or a killed call has left.
+// tidy deletes files that are not needed when the lock is complete: apt's indices and
+// caches, which take half as much space as the packages, and package files of earlier
+// or interrupted calls.
 func (s *Spec) tidy(lock *Lock) error {
 	if err := os.RemoveAll(s.aptDir()); err != nil {
 		return fmt.Errorf("delete apt's caches: %w", err)
@@ -228,16 +227,16 @@ func (s *Spec) tidy(lock *Lock) error {
 	return prune(DebDir(s.Dir), lock)
 }
 
-// install is the apt-get command line that fetches the wanted packages.
+// install returns the arguments with which apt-get fetches the wanted packages.
 func (s *Spec) install(option ...string) []string {
 	return append(append([]string{"install", "-q", "-y", "--no-install-recommends"}, option...), s.Wanted...)
 }
 
-// resolve asks apt for the closure of the wanted packages without the excluded
-// ones, and looks every file up in the signed index.
+// resolve returns the lock of the wanted packages and their dependencies, without the
+// excluded ones. apt computes the set; the signed index gives the hash of each file.
 func (s *Spec) resolve(ctx context.Context, a *apt) (*Lock, error) {
 	if len(s.Excluded) > 0 {
-		// apt itself says which version is the newest of both suites.
+		// apt knows the newest version in both suites.
 		out, err := a.run(ctx, "apt-cache", append([]string{"show", "--no-all-versions"}, s.excludedNames()...)...)
 		if err != nil {
 			return nil, err
@@ -250,9 +249,10 @@ func (s *Spec) resolve(ctx context.Context, a *apt) (*Lock, error) {
 			return nil, err
 		}
 	}
-	// apt names only what is not yet in its archive folder; an empty one makes
-	// the plan independent of what an earlier call has left.
-	out, err := a.run(ctx, "apt-get", s.install("--print-uris", "-o", "Dir::Cache::archives="+filepath.Join(a.dir, "cache/plan"))...)
+	// apt leaves out files that are in its archive folder. Here that folder is empty, so
+	// the plan does not depend on earlier calls.
+	empty := "Dir::Cache::archives=" + filepath.Join(a.dir, "cache/plan")
+	out, err := a.run(ctx, "apt-get", s.install("--print-uris", "-o", empty)...)
 	if err != nil {
 		return nil, err
 	}
@@ -260,7 +260,7 @@ func (s *Spec) resolve(ctx context.Context, a *apt) (*Lock, error) {
 	if err != nil {
 		return nil, err
 	}
-	byPath := make(map[string]*planned, len(plan)) // suite archive + path
+	byPath := make(map[string]*planned, len(plan)) // key: archive and path
 	for i := range plan {
 		known := false
 		for _, su := range a.suites {
@@ -300,10 +300,11 @@ func (s *Spec) resolve(ctx context.Context, a *apt) (*Lock, error) {
 	return lock, nil
 }
 
-// eachIndexed calls yield for every stanza of the suite's Packages index, which
-// apt has checked against the signed Release file.
+// eachIndexed calls yield for each stanza of the suite's Packages index. apt has
+// checked the index against the signed Release file.
 func (a *apt) eachIndexed(ctx context.Context, suite string, yield func(stanza) error) error {
-	out, err := a.run(ctx, "apt-get", "indextargets", "--format", "$(FILENAME)", "Created-By: Packages", "Release: "+suite)
+	out, err := a.run(ctx, "apt-get", "indextargets", "--format", "$(FILENAME)", "Created-By: Packages",
+		"Release: "+suite)
 	if err != nil {
 		return err
 	}
@@ -321,7 +322,7 @@ func (a *apt) eachIndexed(ctx context.Context, suite string, yield func(stanza) 
 	return nil
 }
 
-// download lets apt fetch what is missing and reports by looking at the files.
+// download has apt fetch the missing files. It reports progress from their sizes.
 func (s *Spec) download(ctx context.Context, a *apt, lock *Lock) error {
 	p := a.downloaded(lock)
 	if err := needSpace(s.Dir, p.BytesTotal-p.Bytes+32<<20); err != nil {
@@ -352,7 +353,7 @@ func (s *Spec) download(ctx context.Context, a *apt, lock *Lock) error {
 	return nil
 }
 
-// downloaded sums up what lies in the archive folder and in its partial/.
+// downloaded returns the progress: what is in the archive folder and in its partial/.
 func (a *apt) downloaded(lock *Lock) Progress {
 	p := Progress{Step: "download", PackagesTotal: len(lock.Packages), BytesTotal: lock.SizeBytes()}
 	for _, pkg := range lock.Packages {

@@ -10,16 +10,15 @@ import (
 
 // Rule keeps or drops a file, or everything below a folder.
 type Rule struct {
-	// Pattern is a path below the prefix in the manner of [path.Match],
-	// without a leading slash. It stands for what it matches and, when that is
-	// a folder, for all below.
+	// Pattern is a pattern of [path.Match] for a path below the prefix, without a
+	// leading slash. If it matches a folder, it applies to everything below too.
 	Pattern string
-	// Keep says what happens to it.
+	// Keep is set to keep what the pattern matches, and unset to drop it.
 	Keep bool
 }
 
-// Filter says what of the packages is laid out. The first rule that matches
-// decides; what none matches is kept.
+// Filter selects the files of the packages that Unpack writes. The first rule that
+// matches decides. A file that no rule matches is kept.
 type Filter []Rule
 
 // Keeps reports whether the file name, a clean path below the prefix, is kept.
@@ -59,7 +58,7 @@ func (f Filter) valid() error {
 	return nil
 }
 
-// digest identifies the filter.
+// digest returns a hash of the filter.
 func (f Filter) digest() string {
 	h := sha256.New()
 	for _, r := range f {

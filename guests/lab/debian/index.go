@@ -10,20 +10,20 @@ import (
 	"strings"
 )
 
-// stanza is one paragraph of a Debian control file: the fields on one line
-// each that this package reads. Continuation lines are dropped.
+// stanza is one paragraph of a Debian control file, with the fields of indexFields
+// only. Continuation lines are left out.
 type stanza map[string]string
 
-// indexFields are the fields of a Packages index that matter here; keeping no
-// others holds the parse of an index of 57 MB to a fraction of that.
+// indexFields are the fields of a Packages index that are kept. The index has 57 MB;
+// most of it is in other fields.
 var indexFields = map[string]bool{
 	"Package": true, "Version": true, "Architecture": true, "Multi-Arch": true, "Provides": true,
 	"Filename": true, "Size": true, "SHA256": true, "Installed-Size": true,
 }
 
-// readStanzas calls yield for every paragraph of a control file (Debian policy
-// 5.1: "Field: value", continuation lines begin with a blank, paragraphs are
-// separated by empty lines). It stops at the first error.
+// readStanzas calls yield for each paragraph of a control file. Debian policy 5.1: a
+// line is "Field: value", a continuation line begins with a blank, an empty line
+// separates paragraphs. It stops at the first error.
 func readStanzas(r io.Reader, yield func(stanza) error) error {
 	br := bufio.NewReaderSize(r, 1<<16)
 	cur := stanza{}
@@ -43,8 +43,8 @@ func readStanzas(r io.Reader, yield func(stanza) error) error {
 		if err != nil {
 			return err
 		}
-		// A line longer than the buffer (a description in one piece): the head
-		// is enough to know the field, and no field read here is that long.
+		// A line longer than the buffer, such as a description: its beginning has the
+		// field's name, and no field that is kept is that long.
 		for more := isPrefix; more; {
 			if _, more, err = br.ReadLine(); err != nil {
 				break
@@ -73,9 +73,12 @@ func readStanzas(r io.Reader, yield func(stanza) error) error {
 	}
 }
 
-// pkg turns a stanza of the suite's index into a Package (without File).
+// pkg returns the Package of a stanza of the suite's index, without File.
 func (s stanza) pkg(suite string) (Package, error) {
-	p := Package{Name: s["Package"], Version: s["Version"], Arch: s["Architecture"], Suite: suite, Path: s["Filename"], SHA256: s["SHA256"]}
+	p := Package{
+		Name: s["Package"], Version: s["Version"], Arch: s["Architecture"], Suite: suite,
+		Path: s["Filename"], SHA256: s["SHA256"],
+	}
 	if p.Name == "" || p.Version == "" || p.Arch == "" || p.Path == "" {
 		return p, fmt.Errorf("index entry %q lacks a package, version, architecture or file name", p.Name)
 	}
@@ -100,8 +103,8 @@ type planned struct {
 	file string
 }
 
-// parsePlan reads what apt-get --print-uris says it would fetch: lines of the
-// form 'URI' FILE SIZE [HASH]. Other lines are apt's talk.
+// parsePlan parses the output of apt-get --print-uris. A line 'URI' FILE SIZE [HASH]
+// is a file to be fetched; other lines are ignored.
 func parsePlan(out []byte) ([]planned, error) {
 	var plan []planned
 	for line := range strings.Lines(string(out)) {
@@ -121,7 +124,8 @@ func parsePlan(out []byte) ([]planned, error) {
 	return plan, nil
 }
 
-// pathBelow returns the unescaped path of uri below the archive base.
+// pathBelow returns the unescaped path of uri below the URL base. ok is false if uri
+// is not below base.
 func pathBelow(uri, base string) (string, bool) {
 	rest, ok := strings.CutPrefix(uri, strings.TrimSuffix(base, "/")+"/")
 	if !ok {

@@ -129,7 +129,7 @@ func FuzzPlan(f *testing.F) {
 
 func TestParseLockRefuses(t *testing.T) {
 	good := `{"schema":1,"packages":[{"name":"a","version":"1","file":"a_1_amd64.deb","sha256":"` + strings.Repeat("0", 64) + `","size_bytes":1}]}`
-	if l, err := parseLock([]byte(good)); err != nil || len(l.Packages) != 1 || l.SizeBytes() != 1 || l.Version("a") != "1" || l.Version("b") != "" {
+	if l, err := parseLock([]byte(good)); err != nil || len(l.Packages) != 1 || l.SizeBytes() != 1 || l.Packages[0].Version != "1" {
 		t.Fatalf("%+v, %v", l, err)
 	}
 	for old, new := range map[string]string{

@@ -1,6 +1,6 @@
 package debian
 
-// LabWanted returns the packages the lab is made of.
+// LabWanted returns the packages of the lab.
 func LabWanted() []string {
 	return []string{
 		// The emulator and its firmware.
@@ -9,17 +9,17 @@ func LabWanted() []string {
 		"isolinux", "syslinux-common",
 		// Hypervisor, its tools, and the headers of libxenctrl.
 		Xen.Hypervisor(), Xen.Utils(), "xenstore-utils", "libxen-dev",
-		// The generic kernel has dom0 support, the cloud kernel is the guest's.
-		// The names without a version follow the suites' newest.
+		// The generic kernel is dom0's, the cloud kernel the guest's. The names without
+		// a version stand for the newest version in the suites.
 		"linux-image-amd64", "linux-image-cloud-amd64",
-		// The compiler of the program that runs in dom0.
+		// The compiler of the programs that run in dom0.
 		"gcc-14", "libc6-dev", "binutils",
 	}
 }
 
-// LabExcluded returns what of LabWanted's closure the lab does without.
-// Nothing here is NEEDED by an ELF file that the lab runs (a test walks them).
-// No package may be here that another one wants in exactly one version.
+// LabExcluded returns the dependencies of LabWanted that are left out. No ELF file
+// that the lab runs needs one of them (a test checks that). A package that another
+// one needs in exactly one version cannot be left out.
 func LabExcluded() []Exclusion {
 	const (
 		install  = "only maintainer scripts use it, and none runs"
@@ -78,9 +78,8 @@ func LabExcluded() []Exclusion {
 	}
 }
 
-// LabFilter returns what of the packages is laid out for the lab. Kernel
-// modules are kept by folder: those of Xen and of block devices and file
-// systems that scenarios break.
+// LabFilter returns the filter for the lab's packages. It keeps kernel modules by
+// folder: those of Xen, and of block devices and file systems that scenarios break.
 func LabFilter() Filter {
 	var f Filter
 	rule := func(keep bool, patterns ...string) {
@@ -98,18 +97,20 @@ func LabFilter() Filter {
 	)
 	rule(false,
 		"usr/lib/modules/*/kernel/*",
-		"usr/share/doc", "usr/share/doc-base", "usr/share/man", "usr/share/info", "usr/share/locale", "usr/share/lintian", "usr/share/bug",
-		"usr/share/icons", "usr/share/gir-1.0", "usr/share/gcc", "usr/share/gdb", "usr/share/themes", "usr/share/applications",
+		"usr/share/doc", "usr/share/doc-base", "usr/share/man", "usr/share/info", "usr/share/locale",
+		"usr/share/lintian", "usr/share/bug", "usr/share/icons",
+		"usr/share/gir-1.0", "usr/share/gcc", "usr/share/gdb", "usr/share/themes", "usr/share/applications",
 		"boot/xen-*.efi", // 28 MB; the lab boots with BIOS
-		// Only the dummy sound plugin stays: the emulator crashes without any, and
-		// the others would look for sound libraries on the host.
+		// Only the dummy sound plugin is kept. The emulator crashes without a sound
+		// plugin, and the others load sound libraries of the host.
 		"usr/lib/x86_64-linux-gnu/bochs/plugins/libbx_sound[afop]*",
 		"usr/lib/debug",            // the hypervisor's separate symbols
 		"usr/lib/syslinux/memdisk", // boot loader parts that are not used
 		"usr/lib/syslinux/modules/efi*", "usr/lib/syslinux/mbr",
 		"usr/libexec/gcc/*/*/lto1", "usr/libexec/gcc/*/*/lto-wrapper", // link-time optimisation
 		"usr/bin/*lto-dump*", "usr/bin/*gcov*", "usr/bin/*gprof*", "usr/bin/gp-*",
-		"usr/lib/gcc/*/*/lib?san*", "usr/lib/gcc/*/*/libhwasan*", "usr/lib/gcc/*/*/libubsan*", "usr/lib/gcc/*/*/libgcov.a", "usr/lib/gcc/*/*/plugin",
+		"usr/lib/gcc/*/*/lib?san*", "usr/lib/gcc/*/*/libhwasan*", "usr/lib/gcc/*/*/libubsan*",
+		"usr/lib/gcc/*/*/libgcov.a", "usr/lib/gcc/*/*/plugin",
 		"usr/lib/x86_64-linux-gnu/gconv",
 		"usr/lib/x86_64-linux-gnu/gtk-3.0", "usr/lib/x86_64-linux-gnu/gdk-pixbuf-2.0",
 		Xen.Dir()+"/lib/python", Xen.Dir()+"/ocaml",
@@ -118,12 +119,12 @@ func LabFilter() Filter {
 	return f
 }
 
-// KernelWanted returns the packages of a second release that only a guest
-// kernel is taken from.
+// KernelWanted returns the packages of a second release, of which only a guest kernel
+// is used.
 func KernelWanted() []string { return []string{"linux-image-cloud-amd64"} }
 
-// KernelExcluded returns what of KernelWanted's closure is left out: all that a
-// kernel needs to be installed.
+// KernelExcluded returns the dependencies of KernelWanted that are left out: those
+// that only the installation of a kernel needs.
 func KernelExcluded() []Exclusion {
 	const install = "only maintainer scripts use it, and none runs"
 	return []Exclusion{{"initramfs-tools", install}, {"kmod", install}, {"linux-base", install}}

@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// lockSchema is the version of packages.json. A lock of another schema is
-// resolved anew.
+// lockSchema is the version of packages.json. The packages of a lock of another
+// schema are resolved again.
 const lockSchema = 1
 
 // Package is one Debian binary package of a lock.
@@ -25,33 +25,33 @@ type Package struct {
 	Name    string `json:"name"`
 	Version string `json:"version"`
 	Arch    string `json:"arch"`
-	// Suite is the release's name, or that and "-security".
+	// Suite is the release's name, with or without "-security".
 	Suite string `json:"suite"`
-	// Path is the file's path below the suite's archive on the mirror, for
-	// example "pool/main/b/bochs/bochs_3.0+dfsg-1_amd64.deb".
+	// Path is the file's path below the suite's archive on the mirror, such as
+	// "pool/main/b/bochs/bochs_3.0+dfsg-1_amd64.deb".
 	Path string `json:"path"`
-	// File is the file's name in the cache, as apt chooses it (an epoch's colon
-	// becomes %3a).
+	// File is the file's name in the cache. apt chooses it: the colon of an epoch
+	// becomes %3a.
 	File string `json:"file"`
 	// SHA256 is the file's hash in hexadecimal, from the signed index.
 	SHA256 string `json:"sha256"`
-	// SizeBytes is the length of the package file.
+	// SizeBytes is the length of the file.
 	SizeBytes int64 `json:"size_bytes"`
-	// InstalledKiB is the index's estimate of the unpacked size.
+	// InstalledKiB is the unpacked size in KiB, as the index estimates it.
 	InstalledKiB int64 `json:"installed_kib"`
 }
 
-// Lock is a resolved package set. It is written to packages.json beside the
-// packages, and belongs into whatever records how an experiment was made.
+// Lock is a resolved set of packages. It is written to packages.json beside the
+// packages. The record of an experiment should contain it.
 type Lock struct {
 	Schema int `json:"schema"`
-	// Wanted and Excluded are the names the set was resolved from.
+	// Wanted and Excluded are the names from which the set was resolved.
 	Wanted   []string  `json:"wanted"`
 	Excluded []string  `json:"excluded"`
 	Packages []Package `json:"packages"`
 }
 
-// SizeBytes is the sum of the package files' lengths.
+// SizeBytes returns the sum of the package files' lengths.
 func (l *Lock) SizeBytes() int64 {
 	var n int64
 	for _, p := range l.Packages {
@@ -60,19 +60,8 @@ func (l *Lock) SizeBytes() int64 {
 	return n
 }
 
-// Version returns the version of the named package, or "" when the lock does
-// not hold it.
-func (l *Lock) Version(name string) string {
-	for _, p := range l.Packages {
-		if p.Name == name {
-			return p.Version
-		}
-	}
-	return ""
-}
-
-// Digest is a SHA-256 in hexadecimal over every package's name, version and
-// file hash: two locks with equal digests unpack to the same prefix.
+// Digest returns a SHA-256 in hexadecimal over the name, version, architecture and
+// file hash of each package. Locks with equal digests unpack to the same prefix.
 func (l *Lock) Digest() string {
 	h := sha256.New()
 	for _, p := range l.Packages {
@@ -81,18 +70,18 @@ func (l *Lock) Digest() string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// answers reports whether the lock was resolved from this spec.
+// answers reports whether the lock was resolved from s.
 func (l *Lock) answers(s *Spec) bool {
 	return l.Schema == lockSchema && slices.Equal(l.Wanted, s.Wanted) && slices.Equal(l.Excluded, s.excludedNames())
 }
 
-// LockPath is where Fetch keeps the lock of the package folder dir.
+// LockPath returns the path of the lock of the package folder dir.
 func LockPath(dir string) string { return filepath.Join(dir, "packages.json") }
 
-// DebDir is where Fetch keeps the package files of the package folder dir.
+// DebDir returns the folder of the package files of the package folder dir.
 func DebDir(dir string) string { return filepath.Join(dir, "debs") }
 
-// ReadLock reads a lock written by Fetch.
+// ReadLock reads a lock that Fetch has written.
 func ReadLock(path string) (*Lock, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -100,7 +89,7 @@ func ReadLock(path string) (*Lock, error) {
 	}
 	l, err := parseLock(data)
 	if err != nil {
-		return nil, fmt.Errorf("read package lock %s: %w; delete the file to resolve the packages anew", path, err)
+		return nil, fmt.Errorf("read package lock %s: %w; delete the file to resolve the packages again", path, err)
 	}
 	return l, nil
 }
@@ -110,8 +99,8 @@ var (
 	debFile   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.+%~_-]*\.deb$`)
 )
 
-// parseLock decodes a lock and refuses one whose fields could lead outside the
-// package folder or weaken the check of a file.
+// parseLock decodes a lock. It refuses file names that lead out of the package folder,
+// and hashes and sizes with which a file could not be checked.
 func parseLock(data []byte) (*Lock, error) {
 	var l Lock
 	if err := json.Unmarshal(data, &l); err != nil {
@@ -143,8 +132,8 @@ func (l *Lock) write(path string) error {
 	return nil
 }
 
-// writeFile replaces path in one step, so that a reader or a later run never
-// sees half a file.
+// writeFile writes a file under another name and renames it, so that readers never
+// see half of it.
 func writeFile(path string, data []byte) error {
 	tmp := path + ".tmp"
 	if err := os.WriteFile(tmp, data, 0o644); err != nil {
@@ -153,8 +142,9 @@ func writeFile(path string, data []byte) error {
 	return os.Rename(tmp, path)
 }
 
-// verify compares the package's file in debs with the lock. A missing file is
-// an fs.ErrNotExist; a wrong one is deleted and reported as a *HashError.
+// verify compares the package's file in debs with the lock. The error wraps
+// fs.ErrNotExist for a missing file. A wrong file is deleted; the error is then a
+// *HashError.
 func (p *Package) verify(debs string) error {
 	path := filepath.Join(debs, p.File)
 	f, err := os.Open(path)
@@ -180,10 +170,9 @@ func (p *Package) verify(debs string) error {
 	return &HashError{Path: path, Want: p.SHA256, Got: got}
 }
 
-// flock takes an exclusive lock on path, waiting for another process that
-// holds it. Closing the file gives it back. The kernel drops it when the
-// process and all children that were handed the file are gone, however they
-// went.
+// flock takes an exclusive lock on path. If another process holds it, flock waits.
+// Closing the file releases the lock. The kernel releases it when this process and
+// all children that inherited the file have ended, also after a kill.
 func flock(ctx context.Context, path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {

@@ -1,12 +1,12 @@
 package debian
 
-// StressWanted returns the packages that go into a guest which is put to work:
-// the program, and what makes a file system for it on the guest's disk.
+// StressWanted returns the packages of guests with measured work: stress-ng, and the
+// program that makes a file system on the guest's disk.
 func StressWanted() []string { return []string{"stress-ng", "e2fsprogs"} }
 
-// StressExcluded returns what of StressWanted's closure is left out: libraries
-// that others would open at run time, in stressors that the guests do not run.
-// None is NEEDED by the two programs, nor by a library that is.
+// StressExcluded returns the dependencies of StressWanted that are left out: libraries
+// that are only opened at run time, by stressors that the guests do not run. Neither
+// the two programs nor their libraries are linked with one of them.
 func StressExcluded() []Exclusion {
 	const (
 		draws = "drivers of graphics cards; the guests have none"

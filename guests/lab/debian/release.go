@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// keys holds the three keys that sign each release, as the package
-// debian-archive-keyring ships them:
+// keys holds the three keys that sign each release, from the package
+// debian-archive-keyring:
 //
 //	04B54C3CDCA79751B16BC6B5225629DF75B188BD  archive automatic (13/trixie, packages)
 //	5E04A1E3223A19A20706E20F9904613D4CCE68C6  security archive automatic (13/trixie)
@@ -19,26 +19,26 @@ import (
 //go:embed keys/*/*.gpg
 var keys embed.FS
 
-// Release is a release of Debian by its code name.
+// Release is the code name of a release of Debian.
 type Release string
 
-// Releases whose keys are here.
+// The releases whose keys are embedded.
 const (
 	Trixie   Release = "trixie"   // Debian 13, the lab's own
 	Bookworm Release = "bookworm" // Debian 12
 )
 
-// suite is one of a release's suites, with its archive's folder on a mirror.
+// suite is a suite of a release. archive is the folder of its archive on a mirror.
 type suite struct{ name, archive string }
 
-// suites of the release that are used. Both must be named: security carries
-// newer Xen and kernels than the release.
+// suites returns the release's own suite and that of its security updates, which has
+// newer versions of Xen and of the kernels.
 func (r Release) suites() []suite {
 	return []suite{{string(r), "debian"}, {string(r) + "-security", "debian-security"}}
 }
 
-// archiveKeys returns the release's keys as one binary keyring: OpenPGP
-// certificates can simply be put one after the other.
+// archiveKeys returns the release's keys as one binary keyring: a sequence of OpenPGP
+// certificates.
 func (r Release) archiveKeys() ([]byte, error) {
 	dir := "keys/" + string(r)
 	names, err := keys.ReadDir(dir)

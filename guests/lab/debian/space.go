@@ -6,8 +6,8 @@ import (
 	"syscall"
 )
 
-// needSpace returns a *NoSpaceError when an ordinary user cannot write need
-// bytes to the file system of dir, which must exist.
+// needSpace returns a *NoSpaceError if an ordinary user cannot write need bytes to the
+// file system of dir, which must exist.
 func needSpace(dir string, need int64) error {
 	var st syscall.Statfs_t
 	if err := syscall.Statfs(dir, &st); err != nil {
@@ -19,8 +19,8 @@ func needSpace(dir string, need int64) error {
 	return nil
 }
 
-// noSpace turns "no space left" into a *NoSpaceError that names dir and
-// returns every other error as it is.
+// noSpace replaces an error of a full file system by a *NoSpaceError that names dir,
+// and returns any other error unchanged.
 func noSpace(err error, dir string) error {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		return &NoSpaceError{Path: dir}

@@ -16,25 +16,26 @@ import (
 	"sync"
 )
 
-// stampName is the file in a prefix that says what was laid out there.
+// stampName is the file in a prefix that names the packages and the filter of its
+// content.
 const stampName = ".hangbench-unpacked"
 
-// layout changes when Unpack lays the same packages out differently, so that
-// older prefixes are made anew.
+// layout is the version of what Unpack makes of the same packages. Prefixes of
+// another version are made again.
 const layout = "1"
 
-// mergedDirs are the folders that are links into usr/ on a merged-usr system
-// (Debian since 12). The package that makes the links is not part of the lab.
+// mergedDirs are the folders that are links into usr/ (Debian since 12). The lab does
+// not have the package that makes these links.
 var mergedDirs = []string{"bin", "lib", "lib64", "sbin"}
 
-// Unpack lays the lock's packages, whose files lie in debs, out below prefix.
+// Unpack unpacks the lock's packages into the folder prefix. Their files are in debs.
 //
-// The prefix appears in one step when all is there, so a call that was killed
-// leaves none; the next one starts over. A prefix that an earlier call made
-// from equal packages with an equal filter is left as it is. Owners, set-id
-// bits and time stamps are not kept. Links with absolute targets are made
-// relative, so that they stay inside the prefix. An entry that would land
-// outside of it, or is neither file, folder nor link, is an error.
+// The prefix appears when it is complete: a call that was killed leaves none, and the
+// next call starts again. A prefix that an earlier call has made from equal packages
+// with an equal filter stays as it is. Owners, set-id bits and time stamps are not
+// kept. Links with absolute targets are made relative, so that they stay inside the
+// prefix. An entry outside of the prefix, and one that is neither file, folder nor
+// link, is an error.
 //
 // progress may be nil.
 func Unpack(ctx context.Context, lock *Lock, debs, prefix string, filter Filter, progress func(Progress)) error {
@@ -61,7 +62,7 @@ func Unpack(ctx context.Context, lock *Lock, debs, prefix string, filter Filter,
 	staging, old := prefix+".new", prefix+".old"
 	for _, d := range []string{staging, old} {
 		if err := os.RemoveAll(d); err != nil {
-			return fmt.Errorf("unpack: delete what an earlier run has left: %w", err)
+			return fmt.Errorf("unpack: delete the rest of an earlier run: %w", err)
 		}
 	}
 	if err := unpackAll(ctx, lock, debs, staging, filter, progress); err != nil {
@@ -83,7 +84,7 @@ func Unpack(ctx context.Context, lock *Lock, debs, prefix string, filter Filter,
 	return nil
 }
 
-// unpackAll lays all packages out in the new folder dir, several at a time.
+// unpackAll unpacks all packages into the new folder dir, several at a time.
 func unpackAll(ctx context.Context, lock *Lock, debs, dir string, filter Filter, progress func(Progress)) error {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return fmt.Errorf("unpack: %w", err)
@@ -101,7 +102,7 @@ func unpackAll(ctx context.Context, lock *Lock, debs, dir string, filter Filter,
 			return fmt.Errorf("unpack: %w", err)
 		}
 	}
-	// The largest first: the kernel takes as long as most others together.
+	// The largest first: the kernel takes as long as most of the others together.
 	pkgs := slices.Clone(lock.Packages)
 	slices.SortStableFunc(pkgs, func(a, b Package) int { return int(b.SizeBytes - a.SizeBytes) })
 
@@ -141,7 +142,7 @@ func unpackAll(ctx context.Context, lock *Lock, debs, dir string, filter Filter,
 	return context.Cause(ctx)
 }
 
-// unpackOne lays one package file out in root.
+// unpackOne unpacks one package file into root.
 func unpackOne(ctx context.Context, root *os.Root, deb string, filter Filter) error {
 	f, err := os.Open(deb)
 	if err != nil {
@@ -164,7 +165,7 @@ func unpackOne(ctx context.Context, root *os.Root, deb string, filter Filter) er
 			return err
 		}
 		if h.Typeflag == tar.TypeSymlink && slices.Contains(mergedDirs, path.Clean(h.Name)) {
-			continue // base-files' own links of a merged-usr system
+			continue // the links of base-files, which unpackAll has made
 		}
 		name, err := inPrefix(h.Name)
 		if err != nil {
@@ -179,8 +180,8 @@ func unpackOne(ctx context.Context, root *os.Root, deb string, filter Filter) er
 	}
 }
 
-// unpackEntry writes one entry. All paths go through root, which follows no
-// link out of the prefix.
+// unpackEntry writes one entry. It resolves all paths through root, which does not
+// follow links out of the prefix.
 func unpackEntry(root *os.Root, name string, h *tar.Header, data io.Reader) error {
 	if h.Typeflag == tar.TypeDir {
 		return root.MkdirAll(name, 0o755)
@@ -188,8 +189,8 @@ func unpackEntry(root *os.Root, name string, h *tar.Header, data io.Reader) erro
 	if err := root.MkdirAll(path.Dir(name), 0o755); err != nil {
 		return err
 	}
-	// Two packages may carry the same file; the later one wins, and never
-	// writes through a link.
+	// Two packages may have the same file. The later one replaces it, and does not
+	// write through a link.
 	if err := root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -224,7 +225,7 @@ func unpackEntry(root *os.Root, name string, h *tar.Header, data io.Reader) erro
 	return fmt.Errorf("type %q is not supported", h.Typeflag)
 }
 
-// inPrefix turns a path of a package into one below the prefix.
+// inPrefix returns the path below the prefix for a path in a package.
 func inPrefix(name string) (string, error) {
 	clean := path.Clean(strings.TrimLeft(name, "/"))
 	if !filepath.IsLocal(clean) || strings.ContainsRune(name, 0) {
@@ -236,8 +237,8 @@ func inPrefix(name string) (string, error) {
 	return clean, nil
 }
 
-// linkTarget returns the relative target of the link name, given the target
-// its package names.
+// linkTarget returns the relative target of a link. name is the link's path below the
+// prefix, target the target in the package.
 func linkTarget(name, target string) (string, error) {
 	abs := target
 	if !path.IsAbs(target) {

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Where Debian's packages put things, below a prefix.
+// Paths of Debian's packages below a prefix.
 const (
 	loader  = "usr/lib64/ld-linux-x86-64.so.2"
 	libs    = "usr/lib/x86_64-linux-gnu"
@@ -16,8 +16,8 @@ const (
 	gccExec = "usr/libexec/gcc/x86_64-linux-gnu/14/"
 )
 
-// helpers are the programs the driver and collect2 start, by the names they
-// look for below -B.
+// helpers are the programs that the driver and collect2 start, with the names that
+// these look for in the folder of option -B.
 var helpers = []struct{ name, program string }{
 	{"cc1", gccExec + "cc1"},
 	{"collect2", gccExec + "collect2"},
@@ -27,22 +27,21 @@ var helpers = []struct{ name, program string }{
 	{"strip", "usr/bin/x86_64-linux-gnu-strip"},
 }
 
-// sourceDir is where compiled files say that the prefix lies, in debug
-// information and __FILE__.
+// sourceDir replaces the prefix's path in debug information and in __FILE__.
 const sourceDir = "/lab"
 
-// Loader returns the prefix's dynamic loader and the folder of its libraries.
-// A program of the prefix, or one built with [CC], runs anywhere as
+// Loader returns the paths of the prefix's dynamic loader and of the folder of its
+// libraries. A program of the prefix, or one built with [CC], runs on any host as
 //
 //	ld --library-path libs program argument...
 func Loader(prefix string) (ld, libDir string) {
 	return filepath.Join(prefix, loader), filepath.Join(prefix, libs)
 }
 
-// CC writes the scripts to dir, which is made when needed, and returns the
-// path of the one that is the C compiler. Both paths become part of the
-// scripts, so prefix and dir must stay where they are. Scripts that are right
-// already are left alone; a compiler may be running from them.
+// CC writes the scripts to dir, which it makes if needed, and returns the path of the
+// C compiler's script. Both paths are in the scripts, so prefix and dir must not be
+// moved. Scripts that have the right text are not written again: a compiler may be
+// running from them.
 func CC(prefix, dir string) (string, error) {
 	var err error
 	if prefix, err = filepath.Abs(prefix); err != nil {
@@ -52,9 +51,10 @@ func CC(prefix, dir string) (string, error) {
 		return "", fmt.Errorf("set up the C compiler: %w", err)
 	}
 	for _, p := range []string{prefix, dir} {
-		// The go command splits CC at blanks, the shell expands the others.
+		// The go command splits CC at blanks; the shell expands the other characters.
 		if strings.ContainsAny(p, " \t\n'\"\\$`=") {
-			return "", fmt.Errorf("set up the C compiler: the path %q has a blank, quote, backslash, dollar or equals sign: choose another cache folder", p)
+			return "", fmt.Errorf("set up the C compiler: the path %q has a blank, quote, backslash, dollar or "+
+				"equals sign: choose another cache folder", p)
 		}
 	}
 	ld, libDir := Loader(prefix)
@@ -64,7 +64,8 @@ func CC(prefix, dir string) (string, error) {
 	}
 	for _, p := range need {
 		if _, err := os.Stat(p); err != nil {
-			return "", fmt.Errorf("set up the C compiler: %w; the prefix %s lacks the packages gcc-14, binutils or libc6", err, prefix)
+			return "", fmt.Errorf("set up the C compiler: %w; the prefix %s lacks the packages gcc-14, binutils or "+
+				"libc6", err, prefix)
 		}
 	}
 
@@ -78,9 +79,8 @@ func CC(prefix, dir string) (string, error) {
 			return "", fmt.Errorf("set up the C compiler: %w", err)
 		}
 	}
-	// The variables would let files of the host in (gcc's manual, "Environment
-	// Variables Affecting GCC") or load host libraries into the prefix's
-	// programs.
+	// These variables would add files of the host (gcc's manual, "Environment Variables
+	// Affecting GCC"), or load libraries of the host into the prefix's programs.
 	script := fmt.Sprintf(`#!/bin/sh
 unset CPATH C_INCLUDE_PATH LIBRARY_PATH COMPILER_PATH GCC_EXEC_PREFIX DEPENDENCIES_OUTPUT LD_LIBRARY_PATH LD_PRELOAD
 exec %s --library-path %s %s -B%s/ --sysroot=%s -ffile-prefix-map=%s=%s "$@"
@@ -92,7 +92,7 @@ exec %s --library-path %s %s -B%s/ --sysroot=%s -ffile-prefix-map=%s=%s "$@"
 	return cc, nil
 }
 
-// writeScript puts an executable script in place in one step.
+// writeScript writes an executable script under another name and renames it.
 func writeScript(path, text string) error {
 	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, []byte(text)) {
 		return nil
@@ -116,8 +116,8 @@ func writeScript(path, text string) error {
 	return os.Rename(tmp.Name(), path)
 }
 
-// GoEnv returns the environment of a go command that is to compile cgo
-// packages with cc, overriding what the user's environment says of C.
+// GoEnv returns the environment variables with which a go command compiles cgo
+// packages with cc. They replace the user's settings for C.
 func GoEnv(cc string) []string {
 	return []string{
 		"CGO_ENABLED=1", "GOOS=linux", "GOARCH=amd64", "GOAMD64=v1",
@@ -126,9 +126,8 @@ func GoEnv(cc string) []string {
 	}
 }
 
-// GoFlags returns the flags of "go build" that make the result independent of
-// where it is built. The build ID goes too: it is made from the compiler's
-// path among other things.
+// GoFlags returns the flags of "go build" that make the result independent of the
+// folder of the build. They remove the build ID, which depends on the compiler's path.
 func GoFlags() []string {
 	return []string{"-trimpath", "-buildvcs=false", "-ldflags=-buildid="}
 }

@@ -12,36 +12,33 @@ import (
 	"unicode/utf8"
 )
 
-// Kind says what a message is for.
+// Kind is the purpose of a message.
 type Kind string
 
 // The kinds of messages. The harness sends jobs, the agent everything else.
 const (
 	// KindReady is the agent's first message: it has set up the port and reads
-	// from it. A snapshot of the lab is taken behind it.
+	// from it.
 	KindReady Kind = "ready"
-	// KindJob carries what the agent shall do.
+	// KindJob carries the work that the agent must do.
 	KindJob Kind = "job"
-	// KindProgress tells where the agent is in a job.
+	// KindProgress names the step of a job that the agent does now.
 	KindProgress Kind = "progress"
 	// KindRecord carries one result.
 	KindRecord Kind = "record"
-	// KindStream carries what a trial's monitor observed, behind its record.
+	// KindStream carries the observations of a trial's monitor. It follows the
+	// trial's record.
 	KindStream Kind = "stream"
-	// KindLog carries a line meant for a person.
-	KindLog Kind = "log"
-	// KindError says why a job failed.
+	// KindError carries the reason why a job failed.
 	KindError Kind = "error"
 	// KindDone ends a job.
 	KindDone Kind = "done"
-	// KindBye is the agent's last message before it powers the machine off.
-	KindBye Kind = "bye"
 )
 
 // Valid reports whether k is one of the kinds above.
 func (k Kind) Valid() bool {
 	switch k {
-	case KindReady, KindJob, KindProgress, KindRecord, KindStream, KindLog, KindError, KindDone, KindBye:
+	case KindReady, KindJob, KindProgress, KindRecord, KindStream, KindError, KindDone:
 		return true
 	}
 	return false
@@ -58,23 +55,23 @@ const (
 	// MaxMessage is the largest message body in bytes, on either side.
 	MaxMessage = 4 << 20
 
-	// maxText is the longest form in which a body of MaxMessage bytes travels:
-	// DEFLATE adds at most 5 bytes to 64 KiB (RFC 1951, stored blocks), base64 a
-	// third to that.
+	// maxText bounds the payloads of one message together, in bytes. DEFLATE adds
+	// at most 5 bytes to 64 KiB (RFC 1951, stored blocks), base64 adds a third.
 	maxText = (MaxMessage + MaxMessage/(1<<10)) / 3 * 4
 
-	// pieceSize is how much payload one frame carries: long enough to make the
-	// header cheap, short enough to keep a line readable and a loss small.
+	// pieceSize is the longest payload of a frame in bytes. It is long enough to
+	// make the header cheap, and short enough to keep a line readable and the loss
+	// of a line small.
 	pieceSize = 2048
 
-	// readableSize is the size in bytes up to which text is left as it is.
+	// readableSize is the size in bytes up to which text is not compressed.
 	readableSize = 256
 )
 
 // castagnoli is the CRC-32C polynomial of RFC 3720.
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// encoding is how a message's body stands in the payloads.
+// encoding is the form of a message's body in the payloads.
 type encoding byte
 
 const (
@@ -82,7 +79,7 @@ const (
 	encodingDeflate encoding = 'z'
 )
 
-// frame is one line of the protocol, taken apart.
+// frame is one line of the protocol, parsed.
 type frame struct {
 	seq      uint64
 	kind     Kind
@@ -92,12 +89,12 @@ type frame struct {
 	payload  []byte
 }
 
-// header is the part of the line between the prefix and the checksum.
+// header returns the part of the line between the prefix and the checksum.
 func (f frame) header() []byte {
 	return fmt.Appendf(nil, "%d %s %c %d/%d %d ", f.seq, f.kind, f.encoding, f.piece, f.pieces, len(f.payload))
 }
 
-// line renders the frame with its newline.
+// line returns the frame as a line, with its newline.
 func (f frame) line() []byte {
 	header := f.header()
 	line := make([]byte, 0, len(Prefix)+len(header)+len("01234567 ")+len(f.payload)+1)
@@ -109,16 +106,16 @@ func (f frame) line() []byte {
 	return append(line, '\n')
 }
 
-// checksum is the CRC-32C of header and payload in lower-case hexadecimal.
+// checksum returns the CRC-32C of header and payload in lower-case hexadecimal.
 func checksum(header, payload []byte) string {
 	return fmt.Sprintf("%08x", crc32.Update(crc32.Checksum(header, castagnoli), castagnoli, payload))
 }
 
-// errNoFrame is all that parseFrame says about a line that is not a frame:
-// nobody can know whether it was meant to be one.
+// errNoFrame is the only error of parseFrame. Whether a line was meant to be a
+// frame cannot be known, so there is no reason to give.
 var errNoFrame = errors.New("no frame")
 
-// parseFrame takes a line apart that begins with [Prefix] and has no newline.
+// parseFrame parses a line that begins with [Prefix] and has no newline.
 func parseFrame(line []byte) (frame, error) {
 	rest, ok := bytes.CutPrefix(line, []byte(Prefix))
 	if !ok {
@@ -175,7 +172,8 @@ func parseFrame(line []byte) (frame, error) {
 	return f, nil
 }
 
-// decode is the reverse of Writer.encode. It never yields more than max bytes.
+// decode is the inverse of Writer.encode. It fails if the body has more than max
+// bytes.
 func decode(e encoding, text []byte, max int) ([]byte, error) {
 	if e == encodingText {
 		return text, nil
@@ -194,7 +192,7 @@ func decode(e encoding, text []byte, max int) ([]byte, error) {
 	return body, nil
 }
 
-// printable reports whether b can stand on a line as it is.
+// printable reports whether b can be part of a line without encoding.
 func printable(b []byte) bool {
 	for _, c := range b {
 		if c < 0x20 || c == 0x7f {

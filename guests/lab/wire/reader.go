@@ -29,26 +29,26 @@ func (m Message) Decode(v any) error {
 	return nil
 }
 
-// GapError says that frames were lost: the sequence number jumped. It is
-// returned once, in place of the message whose frame shows the jump; that
-// frame is not lost, and reading can go on.
+// GapError reports that frames were lost: the sequence number jumped. Next returns
+// it once, before the message of the frame that shows the jump. Next can be called
+// again.
 type GapError struct {
-	// Want is the sequence number that was due, Got the one that came. Got is
-	// the smaller one when the other side started again from 1.
+	// Want is the sequence number that was expected, Got the one that came. Got is
+	// smaller than Want if the other side has started again from 1.
 	Want, Got uint64
 }
 
 func (e *GapError) Error() string {
 	if e.Got < e.Want {
-		return fmt.Sprintf("serial line: frame %d came where %d was due: the other side has started again", e.Got, e.Want)
+		return fmt.Sprintf("serial line: frame %d came instead of %d: the other side has started again", e.Got, e.Want)
 	}
-	return fmt.Sprintf("serial line: %d frame(s) lost: frame %d came where %d was due", e.Got-e.Want, e.Got, e.Want)
+	return fmt.Sprintf("serial line: %d frame(s) lost: frame %d came instead of %d", e.Got-e.Want, e.Got, e.Want)
 }
 
-// ProtocolError says that undamaged frames do not make a message: the other
-// side does not speak this protocol right. Reading can go on.
+// ProtocolError reports that undamaged frames do not make a message: the other side
+// does not follow the protocol. Next can be called again.
 type ProtocolError struct {
-	Seq    uint64 // frame at which it was noticed
+	Seq    uint64 // frame at which that was seen
 	Kind   Kind
 	Reason string
 }
@@ -57,38 +57,27 @@ func (e *ProtocolError) Error() string {
 	return fmt.Sprintf("serial line: frame %d (%s): %s", e.Seq, e.Kind, e.Reason)
 }
 
-// Stats counts what a [Reader] has seen.
-type Stats struct {
-	Messages, Frames uint64
-	// NoiseLines and NoiseBytes count what was not part of an undamaged frame,
-	// empty lines excepted.
-	NoiseLines, NoiseBytes uint64
-	// Gaps counts the jumps of the sequence number.
-	Gaps uint64
-}
-
-// Reader finds messages in a stream. It keeps at most one line and one message
-// in memory. It is for one goroutine.
+// Reader finds messages in a stream. It keeps at most one line and one message in
+// memory. Only one goroutine may use it.
 type Reader struct {
-	// Noise, if set, is handed every line, or piece of a long line, that is not
-	// a frame, without its newline, and whatever stood before a frame on its
+	// Noise, if not nil, is called with each line, or piece of a long line, that is
+	// not a frame, without its newline, and with the bytes before a frame on its
 	// line. The slice is only valid during the call.
 	Noise func([]byte)
 
 	r     io.Reader
-	buf   []byte // buf[start:end] has been read and not yet used
+	buf   []byte // buf[start:end] has been read and not used yet
 	start int
 	end   int
-	long  bool // the rest of the line at hand is noise
+	long  bool // the rest of the current line is noise
 
-	next uint64 // sequence number that is due; 0: any
-	held *frame // came with an error, still to be used
+	next uint64 // expected sequence number; 0: any
+	held *frame // the next frame: it has been read, but an error was returned first
 	part partial
-	// within is set between two whole messages that were read without a fault.
-	// Otherwise pieces of a message whose beginning is missing are passed over:
-	// that it is missing has been said, or it was sent before anybody listened.
+	// within is set after a whole message, until the next error. While it is not
+	// set, pieces of a message without a beginning are ignored: an error has
+	// reported the loss already, or the beginning was sent before this reader began.
 	within bool
-	stats  Stats
 }
 
 // partial is a message of which pieces are missing.
@@ -97,18 +86,11 @@ type partial struct {
 	text []byte
 }
 
-// NewReader returns a Reader. It takes the first sequence number it meets as
-// given, since a lab that was restored from a snapshot has already sent some;
-// see [Reader.Expect].
+// NewReader returns a Reader. It accepts any sequence number in the first frame: a
+// lab that was restored from a snapshot has already sent some.
 func NewReader(r io.Reader) *Reader {
 	return &Reader{r: r, buf: make([]byte, 2*MaxLine)}
 }
-
-// Expect sets the sequence number that is due next; 0 accepts any.
-func (r *Reader) Expect(seq uint64) { r.next = seq }
-
-// Stats returns the counts so far.
-func (r *Reader) Stats() Stats { return r.stats }
 
 // Next returns the next message. Its errors are
 //
@@ -131,13 +113,12 @@ func (r *Reader) Next() (Message, error) {
 			return Message{}, err
 		}
 		if complete {
-			r.stats.Messages++
 			return m, nil
 		}
 	}
 }
 
-// add puts a frame to the ones before it.
+// add joins a frame to the frames before it.
 func (r *Reader) add(f frame) (m Message, complete bool, err error) {
 	p := r.part
 	fail := func(format string, a ...any) (Message, bool, error) {
@@ -151,7 +132,7 @@ func (r *Reader) add(f frame) (m Message, complete bool, err error) {
 		}
 		return fail("piece %d/%d came without the ones before it", f.piece, f.pieces)
 	case p.pieces > 0 && f.piece == 1:
-		r.hold(f) // a message of its own: nothing of it is lost
+		r.hold(f) // it begins another message, which is not lost
 		return fail("it came while pieces of a %s message were missing", p.kind)
 	case p.pieces > 0 && (f.piece != p.piece+1 || f.kind != p.kind || f.encoding != p.encoding || f.pieces != p.pieces):
 		return fail("it does not go on with the %s message before it", p.kind)
@@ -160,7 +141,7 @@ func (r *Reader) add(f frame) (m Message, complete bool, err error) {
 	}
 	if f.piece < f.pieces {
 		r.part = partial{frame: f, text: append(p.text, f.payload...)}
-		r.part.payload = nil // it lives in the line buffer
+		r.part.payload = nil // it is in the line buffer
 		return Message{}, false, nil
 	}
 	body, err := decode(f.encoding, append(p.text, f.payload...), MaxMessage)
@@ -193,12 +174,10 @@ func (r *Reader) frame() (frame, error) {
 		if !ok {
 			continue
 		}
-		r.stats.Frames++
 		want := r.next
 		r.next = f.seq + 1
 		if want != 0 && f.seq != want {
-			r.stats.Gaps++
-			r.part, r.within = partial{}, false // the pieces at hand will never be a message
+			r.part, r.within = partial{}, false // the pieces so far will never be a message
 			r.hold(f)
 			return frame{}, &GapError{Want: want, Got: f.seq}
 		}
@@ -206,11 +185,10 @@ func (r *Reader) frame() (frame, error) {
 	}
 }
 
-// find looks for a frame that ends where the line ends. Noise without a newline
-// of its own, such as the NULs of a port that is being reset, may stand before
-// it.
+// find looks for a frame at the end of the line. Noise without a newline, such as
+// the NULs of a port that is being reset, may be before it.
 func (r *Reader) find(line []byte) (frame, bool) {
-	line = bytes.TrimSuffix(line, []byte{'\r'}) // a terminal's idea of a newline
+	line = bytes.TrimSuffix(line, []byte{'\r'}) // terminals end a line with CR and LF
 	for from := 0; ; {
 		at := bytes.Index(line[from:], []byte(Prefix))
 		if at < 0 {
@@ -269,7 +247,7 @@ func (r *Reader) fill() error {
 		n, err := r.r.Read(r.buf[r.end:])
 		r.end += n
 		if n > 0 {
-			return nil // an error will come again
+			return nil // the next call returns the error again
 		}
 		if err != nil {
 			return err
@@ -279,12 +257,7 @@ func (r *Reader) fill() error {
 }
 
 func (r *Reader) noise(b []byte) {
-	if len(b) == 0 {
-		return
-	}
-	r.stats.NoiseLines++
-	r.stats.NoiseBytes += uint64(len(b))
-	if r.Noise != nil {
+	if len(b) > 0 && r.Noise != nil {
 		r.Noise(b)
 	}
 }

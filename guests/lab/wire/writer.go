@@ -10,8 +10,8 @@ import (
 	"sync"
 )
 
-// Writer writes messages. Its methods may be called from several goroutines;
-// messages do not mix. The zero value is not usable: see [NewWriter].
+// Writer writes messages. Several goroutines may call its methods; their messages
+// do not mix. The zero value is not usable: see [NewWriter].
 type Writer struct {
 	mu  sync.Mutex
 	w   io.Writer
@@ -24,14 +24,8 @@ type Writer struct {
 // NewWriter returns a Writer whose first frame has sequence number 1.
 func NewWriter(w io.Writer) *Writer { return &Writer{w: w} }
 
-// FirstLine is how the line begins that a new [Writer] writes when its first
-// message is of kind k and fits one frame, as for every body of up to 256
-// bytes of plain text. The emulator takes its snapshot behind the line that
-// begins with FirstLine(KindReady).
-func FirstLine(k Kind) string { return Prefix + "1 " + string(k) + " " }
-
-// Sync writes n newlines. They mean nothing; they give a reader whose port is
-// being opened or reset something to lose that nobody misses.
+// Sync writes n newlines, which a reader ignores. A port that is being opened or
+// reset loses its first bytes: these newlines, and no message.
 func (w *Writer) Sync(n int) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -80,7 +74,7 @@ func (w *Writer) Write(k Kind, body []byte) error {
 	return nil
 }
 
-// write passes b on, all of it or never anything again. The lock is held.
+// write writes all of b, or fails, and from then on always. The lock is held.
 func (w *Writer) write(b []byte) error {
 	if w.err != nil {
 		return w.err
@@ -93,7 +87,7 @@ func (w *Writer) write(b []byte) error {
 	return err
 }
 
-// encode brings a body into the form in which it travels. The lock is held.
+// encode returns a body in its form for the payloads. The lock is held.
 func (w *Writer) encode(body []byte) (encoding, []byte, error) {
 	plain := printable(body)
 	if plain && len(body) <= readableSize {

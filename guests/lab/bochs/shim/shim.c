@@ -1,38 +1,39 @@
-// shim.c is preloaded into the emulator (Bochs 3.0) and puts it into the hands
-// of the program that started it. It does six things:
+// shim.c is a library that is preloaded into the emulator (Bochs 3.0). It lets the
+// program that starts the emulator control it. It does six things:
 //
-//   - No network. Every internet socket that the emulator opens becomes a unix
-//     socket without a name. The display (rfb) believes that it listens and waits
-//     for a viewer that never comes; com2 believes that it has connected to
-//     127.0.0.1 and is the socket pair that the starter has left open.
-//   - No wall clock. Bochs drives a few timers of its display by it even when told
-//     to keep virtual time. The machine does not see them, but they show in the
-//     saved state. They stand still.
-//   - A safe moment. Bochs calls the handler of its configuration interface once
-//     in every millisecond of virtual time, on the thread that emulates, from
-//     the timer that is served last. There the state is whole and can be saved.
-//     The display's save button leads to the very same place.
-//   - Saving. Once com2 has sent a line that begins as asked, the state is saved
-//     at the next such moment and the emulator exits. Nothing of it depends on
-//     wall-clock time, so that the same image always gives the same snapshot.
-//   - Interrupts. While Bochs enters a guest it hides interrupts by the guest's own
-//     flag, as if they were the guest's, and does not look again: a guest that is
-//     entered with interrupts off and spins is never left, not even for the
-//     hypervisor's timer. Here it looks again once it is inside.
-//   - Restoring. The image of the machine's memory is mapped, copy on write,
-//     where Bochs would copy it twice.
+//   - It blocks the network. Each internet socket that the emulator opens becomes
+//     a unix socket without a name. The display (rfb) listens on one and waits for
+//     a viewer, which never comes. com2 connects to 127.0.0.1 and gets the socket
+//     pair that the starter has left open.
+//   - It stops the wall clock. Bochs drives a few timers of its display by it, even
+//     in virtual time. The machine does not see these timers, but they are part of
+//     the saved state.
+//   - It finds a safe moment. Once in each millisecond of virtual time, from the
+//     timer that is served last, Bochs calls the handler of its configuration
+//     interface, on the thread that emulates. At that moment the state is whole and
+//     can be saved. The display's save button leads to the same place.
+//   - It saves the state at the first safe moment after com2 has sent a line with a
+//     given beginning. The emulator then exits. The state does not depend on
+//     wall-clock time, so the same image always gives the same snapshot.
+//   - It lets interrupts through. When Bochs enters a guest, it holds back
+//     interrupts if the guest's own interrupt flag is off, and does not check again
+//     inside. A guest that is entered with interrupts off and spins would never be
+//     left, not even for the hypervisor's timer. The shim has Bochs check again
+//     once the guest is entered.
+//   - It restores fast. It maps the image of the machine's memory, copy on write.
+//     Bochs would copy it twice.
 //
-// The starter gives, in the environment:
+// The starter sets these environment variables:
 //
-//   HANGBENCH_COM2_FD     descriptor that com2 becomes
+//   HANGBENCH_COM2_FD     descriptor that becomes com2
 //   HANGBENCH_STATUS_FD   descriptor for one line a step: "running" at the first
 //                         safe moment, "saved", "failed REASON"
-//   HANGBENCH_SAVE_AFTER  how the line begins behind which the state is saved
-//   HANGBENCH_SAVE_DIR    the existing folder that it is saved to
-//   HANGBENCH_RAM_IMAGE   the file of the machine's memory in the snapshot that
-//                         is being restored
+//   HANGBENCH_SAVE_AFTER  beginning of the line after which the state is saved
+//   HANGBENCH_SAVE_DIR    existing folder for the state
+//   HANGBENCH_RAM_IMAGE   file of the machine's memory in the snapshot that is
+//                         being restored
 //
-// When the other end of com2 is closed the starter is gone, and the emulator
+// If the other end of com2 is closed, the starter has ended, and the emulator
 // exits.
 
 #define _GNU_SOURCE
@@ -52,13 +53,13 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-// The exit statuses that are the shim's own. exit.go knows them too.
+// Exit statuses of the shim, equal to those in exit.go.
 enum { EXIT_SHIM = 90, EXIT_ORPHAN = 91 };
 
 // com2's address in the configuration is 127.0.0.1:2.
 enum { COM2_PORT = 2 };
 
-// From Bochs 3.0: gui/siminterface.h, the event that is sent for every tick.
+// From Bochs 3.0, gui/siminterface.h: the event of every tick.
 enum { BX_SYNC_EVT_TICK = 2003 };
 
 typedef void *(*event_handler)(void *arg, void *event);
@@ -73,7 +74,7 @@ static bool mark_failed, mark_seen;
 static event_handler next_handler;
 static void *next_arg;
 
-// real finds the function that one of ours stands in front of.
+// real returns the C library's function that one of this library replaces.
 static void *real(const char *name) {
     void *f = dlsym(RTLD_NEXT, name);
     if (f == NULL) {
@@ -85,7 +86,7 @@ static void *real(const char *name) {
 
 #define REAL(name) ((__typeof__(&name))real(#name))
 
-// descriptor reads a number from the environment, -1 if it is not there.
+// descriptor returns a number from the environment, or -1 without one.
 static int descriptor(const char *name) {
     const char *s = getenv(name);
     return s == NULL ? -1 : atoi(s);
@@ -103,8 +104,8 @@ __attribute__((format(printf, 1, 2))) static void status(const char *format, ...
 
 #define FAIL(...) (status("failed " __VA_ARGS__), _exit(EXIT_SHIM))
 
-// bochs finds a function or variable of the emulator. Its names are those that
-// the C++ compiler made of them; they change when Bochs does.
+// bochs returns a function or variable of the emulator. The names are those that the
+// C++ compiler has made; another version of Bochs may have others.
 static void *bochs(const char *name) {
     void *p = dlsym(RTLD_DEFAULT, name);
     if (p == NULL)
@@ -112,13 +113,14 @@ static void *bochs(const char *name) {
     return p;
 }
 
-// simulator is Bochs' own interface to itself, the object SIM.
+// simulator returns the object SIM, Bochs' interface to itself.
 static void *simulator(void) { return *(void **)bochs("SIM"); }
 
 static void save(const char *dir) {
     bool (*save_state)(void *, const char *) = bochs("_ZN13bx_real_sim_c10save_stateEPKc");
     bool ok = save_state(simulator(), dir);
-    // Every file has been closed; what could not be written shows in their sizes.
+    // Every file has been closed. The starter sees in their sizes what could not be
+    // written.
     if (!ok)
         FAIL("the emulator could not save its state\n");
     status("saved\n");
@@ -126,7 +128,7 @@ static void save(const char *dir) {
     _exit(0);
 }
 
-// on_event stands before the handler of Bochs' configuration interface.
+// on_event replaces the handler of Bochs' configuration interface, and calls it.
 static void *on_event(void *arg, void *event) {
     (void)arg;
     static bool running;
@@ -143,8 +145,8 @@ static void *on_event(void *arg, void *event) {
     return answer;
 }
 
-// The two functions of BX_CPU_C that on_entry calls: the second is called at the
-// end of every entry into a guest, and the first before it.
+// Two functions of BX_CPU_C. Bochs calls the second at the end of every entry into a
+// guest. on_entry calls both, the first before the second.
 static void (*mask_change)(void *cpu);
 static void (*inject_events)(void *cpu);
 
@@ -153,8 +155,8 @@ static void on_entry(void *cpu) {
     inject_events(cpu);
 }
 
-// near maps a page that a 32-bit displacement reaches from p. The machine's
-// memory may lie on one side of it.
+// near maps a page within the range of a 32-bit displacement from p. It tries both
+// sides of p, because the machine's memory may occupy one of them.
 static unsigned char *near(unsigned char *p) {
     const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
     for (uintptr_t d = 0; d < 0xf0000000; d += 1 << 19) {
@@ -166,11 +168,11 @@ static unsigned char *near(unsigned char *p) {
         if (got != MAP_FAILED)
             munmap(got, page);
     }
-    FAIL("no room near the emulator's code\n");
+    FAIL("no free page near the emulator's code\n");
 }
 
-// redirect lets the one call of inject_events in VMLAUNCH, which also does
-// VMRESUME, go to on_entry, by way of an absolute jump on a page nearby.
+// redirect changes the one call of inject_events in VMLAUNCH, which also does
+// VMRESUME: it then calls on_entry, through an absolute jump on a page nearby.
 static void redirect(void) {
     enum { CALL = 0xe8, CALL_SIZE = 5, SEARCH = 512 };
     unsigned char *code = bochs("_ZN8BX_CPU_C8VMLAUNCHEP15bxInstruction_c"), *site = NULL;
@@ -195,14 +197,15 @@ static void redirect(void) {
     memcpy(stub + sizeof jump, &to, sizeof to);
     int32_t offset = (int32_t)(stub - (site + CALL_SIZE));
     void *first = (void *)((uintptr_t)site & ~(page - 1));
-    if (mprotect(stub, page, PROT_READ | PROT_EXEC) != 0 || mprotect(first, 2 * page, PROT_READ | PROT_WRITE | PROT_EXEC) != 0)
+    if (mprotect(stub, page, PROT_READ | PROT_EXEC) != 0 ||
+        mprotect(first, 2 * page, PROT_READ | PROT_WRITE | PROT_EXEC) != 0)
         FAIL("change the emulator's code: %s\n", strerror(errno));
     memcpy(site + 1, &offset, sizeof offset);
     if (mprotect(first, 2 * page, PROT_READ | PROT_EXEC) != 0)
         FAIL("change the emulator's code: %s\n", strerror(errno));
 }
 
-// hook puts on_event in. Bochs sets its own handler before it makes the devices.
+// hook installs on_event. Bochs has set its own handler before it makes the devices.
 static void hook(void) {
     void (*get)(void *, event_handler *, void **) =
         bochs("_ZN13bx_real_sim_c19get_notify_callbackEPPFP7BxEventPvS1_EPS2_");
@@ -215,7 +218,7 @@ static void hook(void) {
     redirect();
 }
 
-// watch looks at what com2 sends, for the end of a line that begins with mark.
+// watch looks in the output of com2 for the end of a line that begins with mark.
 static void watch(const char *p, size_t n) {
     for (; mark != NULL && n > 0; p++, n--) {
         if (*p == '\n') {
@@ -245,8 +248,8 @@ int bind(int fd, const struct sockaddr *address, socklen_t len) {
     return REAL(bind)(fd, address, len);
 }
 
-// unbound reports whether fd is a unix socket without a name, as those are that
-// socket and bind have made of internet sockets.
+// unbound reports whether fd is a unix socket without a name: one that socket and
+// bind have made in place of an internet socket.
 static bool unbound(int fd) {
     struct sockaddr_storage address;
     socklen_t len = sizeof address;
@@ -262,7 +265,7 @@ int listen(int fd, int backlog) {
 
 int accept(int fd, struct sockaddr *restrict address, socklen_t *restrict len) {
     while (unbound(fd))
-        pause(); // a thread of its own waits here until the process ends
+        pause(); // the display's thread waits here until the process ends
     return REAL(accept)(fd, address, len);
 }
 
@@ -295,7 +298,7 @@ int gettimeofday(struct timeval *restrict tv, void *restrict tz) {
 ssize_t send(int fd, const void *buf, size_t n, int flags) {
     if (fd != com2)
         return REAL(send)(fd, buf, n, flags);
-    // Bochs does not look at the result: a byte that is not sent now is lost.
+    // Bochs ignores the result: a byte that is not sent now is lost.
     ssize_t sent;
     do
         sent = REAL(send)(fd, buf, n, flags | MSG_NOSIGNAL);
@@ -313,10 +316,10 @@ ssize_t recv(int fd, void *buf, size_t n, int flags) {
     return got;
 }
 
-// tmpfile64 makes the file that Bochs, when it restores, fills from the file
-// memory.ram and then reads the machine's memory from. The starter leaves an
-// empty file in memory.ram's place, so that nothing is copied, and the real one
-// is handed out here, for reading only.
+// tmpfile64 returns the temporary file of a restore. Bochs copies the file
+// memory.ram into it and then reads the machine's memory from it. The starter leaves
+// an empty memory.ram, so that nothing is copied, and this function returns the
+// snapshot's image, open for reading only.
 FILE *tmpfile64(void) {
     const char *image = getenv("HANGBENCH_RAM_IMAGE");
     if (image == NULL)
@@ -328,8 +331,8 @@ FILE *tmpfile64(void) {
     return ram_image;
 }
 
-// fread maps blocks of the memory's image in place of reading them. All labs
-// that run from one snapshot share the pages that they do not write to.
+// fread maps blocks of the memory's image instead of reading them. Labs that run
+// from one snapshot share the pages to which they have not written.
 size_t fread(void *restrict buf, size_t size, size_t n, FILE *restrict file) {
     size_t (*read_file)(void *, size_t, size_t, FILE *) = real("fread");
     if (ram_image == NULL || file != ram_image)
@@ -338,7 +341,7 @@ size_t fread(void *restrict buf, size_t size, size_t n, FILE *restrict file) {
     off64_t at = ftello64(file);
     struct stat64 st;
     if (at < 0 || fstat64(fileno(file), &st) != 0)
-        FAIL("find a place in the memory's image: %s\n", strerror(errno));
+        FAIL("find the size of the memory's image: %s\n", strerror(errno));
     size_t bytes = size * n;
     if ((uintptr_t)buf % page != 0 || bytes % page != 0 || (size_t)at % page != 0 || at + (off64_t)bytes > st.st_size)
         return read_file(buf, size, n, file);

@@ -1,13 +1,13 @@
-// fake.c is compiled by the tests and takes the emulator's place. It makes the
-// calls of Bochs 3.0 that the shim stands in front of, in the same order, and
-// offers the shim the same functions; in between it "emulates" a machine whose
-// whole state is a counter of milliseconds, the last byte that com2 received
-// and a megabyte of memory.
+// fake.c is an emulator for tests. It makes the calls of Bochs 3.0 that the shim
+// replaces, in the same order, and has the functions of Bochs that the shim calls.
+// Its machine has a counter of milliseconds, the last byte that com2 received, and a
+// megabyte of memory.
 //
-// The machine, a line at a time on com2: "say WORD" answers "WORD"; "put WORD"
-// stores WORD in the memory; "get" answers what is there; "time" answers the
-// counter; "enter" enters a guest and answers how; "clock" answers the host's time of day; "fill N" answers N bytes; "net" tries to reach the network; "panic"
-// and "exit N" end it. At power-on it says "hello" and "@ready".
+// The machine takes one line at a time on com2: "say WORD" answers "WORD"; "put WORD"
+// stores WORD in the memory; "get" answers what is stored; "time" answers the
+// counter; "enter" enters a guest and answers with the steps; "clock" answers the
+// host's time of day; "fill N" answers N bytes; "net" tries to reach the network;
+// "panic" and "exit N" end the machine. At power-on it says "hello" and "@ready".
 
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -39,7 +39,7 @@ static FILE *logfile;
 
 void *SIM = &callback;
 
-// A guest is entered: what was done, a letter a step.
+// The steps of an entry into a guest, one letter each.
 static char entry[8];
 
 static void step(const char *what) { strncat(entry, what, sizeof entry - strlen(entry) - 1); }
@@ -66,7 +66,7 @@ void _ZN13bx_real_sim_c19get_notify_callbackEPPFP7BxEventPvS1_EPS2_(void *sim, h
     *arg = callback_arg;
 }
 
-// disc reports whether the image in the CD-ROM drive says word.
+// disc reports whether the image in the CD-ROM drive contains just word.
 static bool disc(const char *word) {
     char text[64] = "";
     FILE *f = fopen("lab.iso", "r");
@@ -116,7 +116,7 @@ static void restore(const char *dir) {
     if (f == NULL || fgets(line, sizeof line, f) == NULL || fscanf(f, " ticksTotal = %llu", &ticks) != 1)
         panic("cannot restore hardware state");
     fclose(f);
-    // As Bochs does it: everything into a temporary file, from there in blocks.
+    // Like Bochs: copy all of it into a temporary file, and read that in blocks.
     FILE *in = state(dir, "memory.ram", "rb"), *tmp = tmpfile64();
     if (in == NULL || tmp == NULL) panic("no memory to restore");
     char buf[4096];
@@ -136,7 +136,8 @@ static int listener(void) {
     if (s < 0 || setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) != 0) panic("could not create socket.");
     struct sockaddr_in sai = {.sin_family = AF_INET, .sin_port = htons(5900)};
     sai.sin_addr.s_addr = INADDR_ANY;
-    if (bind(s, (struct sockaddr *)&sai, sizeof sai) != 0 || listen(s, SOMAXCONN) != 0) panic("RFB could not bind any port");
+    if (bind(s, (struct sockaddr *)&sai, sizeof sai) != 0 || listen(s, SOMAXCONN) != 0)
+        panic("RFB could not bind any port");
     return s;
 }
 
@@ -145,7 +146,7 @@ static void *display(void *s) {
     struct sockaddr_in sai;
     socklen_t len = sizeof sai;
     accept(*(int *)s, (struct sockaddr *)&sai, &len);
-    panic("somebody wants to see the display");
+    panic("a viewer has connected to the display");
     return NULL;
 }
 
