@@ -329,16 +329,15 @@ func (g *Guest) Run(ctx context.Context, p plan.Trial, taken *Recording) (result
 	case p.Watchdogs != string(watchdog.Off) || !errors.Is(err, os.ErrNotExist):
 		return results.Trial{}, err
 	}
-	env := trial.Env{Host: e, Guest: e, Log: e, Beside: observe.Watchdogs(watchdog.Setting(p.Watchdogs))}
-	m, err := trap.Find(p.Mechanism)
+	env := trial.Env{Host: e, Guest: e, Log: e}
+	m, err := trial.Mechanism(p)
 	if err != nil {
 		return results.Trial{}, err
 	}
-	if m.Watches() {
-		env.Watcher = &observe.Monitor{Open: func(t detect.Thresholds, sample time.Duration) (observe.Session, error) {
-			return g.attachGroup(m, t, sample, e.record())
-		}}
+	open := func(t detect.Thresholds, sample time.Duration) (observe.Session, error) {
+		return g.attachGroup(m, t, sample, e.record())
 	}
+	env.Watcher, env.Beside = observe.All(p, m, open)
 	rec, err := trial.Run(ctx, p, env)
 	if err != nil || c == nil {
 		return rec, err

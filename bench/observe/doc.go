@@ -7,5 +7,6 @@
 //   - Xen (xen.go) is Xen's domain watchdog, which ends a guest that does not reset it.
 //   - Exec (exec.go) is any program in dom0 that prints its reports as lines of JSON.
 //
-// A new observer is a file here and the place that makes it (bench/dom0).
+// All says which of them watch in a trial. A new observer is a file here, and a line in
+// All.
 package observe

@@ -30,10 +30,13 @@ type Session interface {
 	Detach() (monitor.Counters, error)
 }
 
+// Open attaches our monitor to a guest, with thresholds of its detectors and a sampling
+// period.
+type Open func(t detect.Thresholds, sample time.Duration) (Session, error)
+
 // Monitor is our own monitor as an observer.
 type Monitor struct {
-	// Open attaches a monitor to the guest.
-	Open func(t detect.Thresholds, sample time.Duration) (Session, error)
+	Open Open
 
 	session Session
 	verdict *detect.Verdict

@@ -3,6 +3,7 @@ package plan
 import (
 	"math/bits"
 	"math/rand/v2"
+	"slices"
 
 	"hangbench/results"
 	"hangbench/scenarios/suites"
@@ -17,6 +18,10 @@ type Trial struct {
 	Block int    `json:"block"` // repetition, from 0
 	results.Cell
 	Timing suites.Timing `json:"timing"`
+	// Observers are programs in dom0 that watch the guest. If one of them has the name of
+	// the cell's mechanism, it watches in place of the monitor. The others watch beside
+	// it.
+	Observers []suites.Observer `json:"observers,omitempty"`
 	// Seed moves the instant of the injection. Trials of one block, guest and
 	// scenario have it in common, whatever their mechanism, driver, length and thresholds.
 	Seed uint64 `json:"seed"`
@@ -37,7 +42,7 @@ func Expand(s *suites.Suite, seed uint64) []Trial {
 				for _, driver := range s.Drivers {
 					for _, bounded := range lengths {
 						for _, thresholds := range s.Settings(scenario) {
-							cells = append(cells, Trial{Suite: s.Name, Timing: s.Timing, Cell: results.Cell{
+							cells = append(cells, Trial{Suite: s.Name, Timing: s.Timing, Observers: observers(s, mechanism), Cell: results.Cell{
 								Scenario: scenario, Arm: results.Arm{Mechanism: mechanism, Driver: driver}, Machine: guest,
 								BoundedMS: bounded, Watchdogs: s.Baselines, Thresholds: results.NewSettings(thresholds),
 							}})
@@ -62,6 +67,27 @@ func Expand(s *suites.Suite, seed uint64) []Trial {
 		}
 	}
 	return trials
+}
+
+// observers are the programs that watch in trials of a mechanism: that one if it is a
+// program, and all that are no mechanism of the suite.
+func observers(s *suites.Suite, mechanism string) []suites.Observer {
+	var all []suites.Observer
+	for _, o := range s.Observers {
+		if o.Name == mechanism || !slices.Contains(s.Mechanisms, o.Name) {
+			all = append(all, o)
+		}
+	}
+	return all
+}
+
+// External returns the program that watches in place of the monitor, if there is one.
+func (t *Trial) External() (suites.Observer, bool) {
+	i := slices.IndexFunc(t.Observers, func(o suites.Observer) bool { return o.Name == t.Mechanism })
+	if i < 0 {
+		return suites.Observer{}, false
+	}
+	return t.Observers[i], true
 }
 
 // TrialSeed derives the seed of the trials of a block that share guest and

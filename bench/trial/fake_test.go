@@ -13,7 +13,6 @@ import (
 	"hangbench/bench/plan"
 	"hangbench/bench/trial"
 	"hangbench/guests/beat"
-	"hangbench/guests/watchdog"
 	"hangbench/monitor"
 	"hangbench/monitor/detect"
 	"hangbench/monitor/trap"
@@ -127,20 +126,22 @@ func newWorld(t *testing.T) *world {
 
 // env is the surroundings of a trial of p.
 func (w *world) env(p plan.Trial) trial.Env {
-	env := trial.Env{Host: w, Guest: w, Log: w, Beside: observe.Watchdogs(watchdog.Setting(p.Watchdogs))}
-	if p.Mechanism != "none" {
-		env.Watcher = &observe.Monitor{Open: func(t detect.Thresholds, sample time.Duration) (observe.Session, error) {
-			w.call("attach %s spin=%v sample=%v", p.Mechanism, t.Spin, sample)
-			if w.attachErr != nil {
-				return nil, w.attachErr
-			}
-			w.attached, w.watching = w.now, true
-			if w.ended { // another session than the last
-				w.done, w.ended = make(chan struct{}), false
-			}
-			return w, nil
-		}}
+	m, err := trial.Mechanism(p)
+	if err != nil {
+		m = trap.Mechanism{} // Run finds out
 	}
+	env := trial.Env{Host: w, Guest: w, Log: w}
+	env.Watcher, env.Beside = observe.All(p, m, func(t detect.Thresholds, sample time.Duration) (observe.Session, error) {
+		w.call("attach %s spin=%v sample=%v", m.Name, t.Spin, sample)
+		if w.attachErr != nil {
+			return nil, w.attachErr
+		}
+		w.attached, w.watching = w.now, true
+		if w.ended { // another session than the last
+			w.done, w.ended = make(chan struct{}), false
+		}
+		return w, nil
+	})
 	return env
 }
 

@@ -40,7 +40,7 @@ func Run(ctx context.Context, p plan.Trial, env Env) (results.Trial, error) {
 	if err != nil {
 		return rec, err
 	}
-	mech, err := trap.Find(p.Mechanism)
+	mech, err := Mechanism(p)
 	if err != nil {
 		return rec, err
 	}
@@ -67,6 +67,15 @@ func Run(ctx context.Context, p plan.Trial, env Env) (results.Trial, error) {
 		return rec, nil
 	}
 	return rec, err
+}
+
+// Mechanism returns the mechanism of a trial. It is none if a program watches in place of
+// the monitor.
+func Mechanism(p plan.Trial) (trap.Mechanism, error) {
+	if _, ok := p.External(); ok {
+		return trap.Find(results.Unwatched)
+	}
+	return trap.Find(p.Mechanism)
 }
 
 // run is a trial under way.

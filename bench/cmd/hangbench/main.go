@@ -17,9 +17,13 @@ import (
 	"hangbench/bench/cli"
 	"hangbench/bench/dom0"
 	"hangbench/bench/exit"
+	"hangbench/bench/observe"
 )
 
 func main() {
+	if observe.IsGuard() {
+		observe.Guard()
+	}
 	if agent.IsInit() {
 		agent.Main()
 	}
