@@ -15,7 +15,7 @@ import (
 )
 
 // beforeFault is how much of a stream is kept before the fault. It is longer than
-// the time between two kernel samples (monitor.DefaultLook).
+// the time between two kernel samples (monitor.DefaultInspect).
 const beforeFault = 1500 * time.Millisecond
 
 // patient returns thresholds with which every early decision takes twice as long.

@@ -14,8 +14,8 @@ import "time"
 // may or may not catch up. The estimate subtracts that time.
 type guestClock struct {
 	atNS      int64 // dom0's time of the last observation
-	lastNS    int64 // the guest's value at the last kernel sample
-	samples   int   // kernel samples with a value
+	lastNS    int64 // the guest's value at the last inspection
+	values    int   // number of values
 	cur, prev int64 // largest difference in each half
 	curFrom   int64 // dom0's time at which the current half began
 	curStep   int64 // largest time between two observations in each half
@@ -31,12 +31,12 @@ func (c *guestClock) observe(t, monotonicNS int64) {
 	if monotonicNS <= 0 {
 		return
 	}
-	c.samples++
+	c.values++
 	moved := monotonicNS != c.lastNS
 	c.lastNS = monotonicNS
 	// A clock that stands still tells nothing: the guest sleeps, or is stopped. Only
 	// a value that has just changed is new.
-	if !moved || c.samples == 1 {
+	if !moved || c.values == 1 {
 		return
 	}
 	diff := monotonicNS - t

@@ -2,6 +2,7 @@ package detect
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -35,18 +36,18 @@ type Detector struct {
 	rules   []rule  // of the entries, the most severe first
 	levels  []level // of the rules, at the last observation
 
-	step    step
-	last    []VCPU     // the last observation, without Callers
-	queues  []RunQueue // that last[i].Queue points to
-	period  int64      // usual time between two observations, ns; 0 if unknown
-	seen    bool       // there was an observation
-	skipped string     // why the last observation was not judged
-	unread  []bool     // by vCPU: the last observation lacks its run queue
-	sampled bool       // there was an Observation.Kernel since the last restart
-	boots   bool       // the kernel was booting when it was sampled last
-	bootNS  int64      // time of the first sample that showed it booting
-	ran     bool       // the kernel was seen running: it does not boot again
-	unseen  []string   // what the last kernel sample could not read
+	step      step
+	last      []VCPU     // the last observation, without Callers
+	queues    []RunQueue // that last[i].Queue points to
+	period    int64      // usual time between two observations, ns; 0 if unknown
+	seen      bool       // there was an observation
+	skipped   string     // why the last observation was not judged
+	unread    []bool     // by vCPU: the last observation lacks its run queue
+	inspected bool       // there was an Observation.Kernel since the last restart
+	boots     bool       // the kernel was booting when it was inspected last
+	bootNS    int64      // time of the first inspection that showed it booting
+	ran       bool       // the kernel was seen running: it does not boot again
+	unseen    []string   // what the last inspection could not read
 
 	hang     Verdict // that goes on; Class is empty if there is none
 	hungNS   int64   // time of its first verdict
@@ -107,14 +108,10 @@ func (d *Detector) Observe(o *Observation) (Verdict, bool) {
 	}
 	d.skipped = ""
 	d.take(o, dt)
-	worst := -1
 	for i, r := range d.rules {
 		d.levels[i] = r.observe(s)
-		if d.levels[i] == hung && worst < 0 {
-			worst = i
-		}
 	}
-	v, report := d.judge(worst)
+	v, report := d.judge()
 	d.keep(o)
 	return v, report
 }
@@ -138,7 +135,7 @@ func (d *Detector) gap(dt int64) bool {
 func (d *Detector) booting(o *Observation) bool {
 	if k := o.Kernel; k != nil && k.Phase != "" {
 		boots := k.Phase == PhaseBooting && !d.ran
-		if boots && !d.boots {
+		if !d.boots {
 			d.bootNS = o.TimeNS
 		}
 		d.boots, d.ran = boots, d.ran || k.Phase == PhaseRunning
@@ -151,22 +148,18 @@ func (d *Detector) booting(o *Observation) bool {
 func (d *Detector) restart(o *Observation, why string) (Verdict, bool) {
 	d.skipped = why
 	d.take(o, 0)
-	d.sampled, d.calms = false, 0
-	worst := -1
+	d.inspected, d.calms = false, 0
 	for i, r := range d.rules {
 		r.restart(len(o.VCPUs))
 		d.levels[i] = blind
 		if d.entries[i].single && !o.Domain.Paused {
 			d.levels[i] = r.observe(&d.step)
 		}
-		if d.levels[i] == hung && worst < 0 {
-			worst = i
-		}
 	}
 	var v Verdict
 	report := false
-	if worst >= 0 {
-		v, report = d.judge(worst)
+	if slices.Contains(d.levels, hung) {
+		v, report = d.judge()
 	}
 	d.keep(o)
 	return v, report
@@ -200,18 +193,18 @@ func (d *Detector) keep(o *Observation) {
 		}
 	}
 	if o.Kernel != nil {
-		d.sampled = true
+		d.inspected = true
 		d.unseen = append(d.unseen[:0], o.Kernel.Unreadable[:min(len(o.Kernel.Unreadable), 8)]...)
 	}
 	d.step.vcpus, d.step.kernel = nil, nil
 }
 
-// judge decides what to report. worst is the most severe rule that finds the guest
-// hung, or -1.
-func (d *Detector) judge(worst int) (Verdict, bool) {
+// judge decides what to report.
+func (d *Detector) judge() (Verdict, bool) {
 	s := &d.step
+	worst := slices.Index(d.levels, hung) // -1 if no rule finds the guest hung
 	none := d.hang.Class == ""
-	spread := worst >= 0 && worst == d.rule && d.hang.Scope == Partial && d.hang.VCPUs != nil && s.full()
+	spread := worst == d.rule && d.hang.Scope == Partial && s.full()
 	if worst >= 0 && (none || worst < d.rule || spread) {
 		v := d.rules[worst].verdict(s)
 		v.TimeNS = s.t
@@ -271,7 +264,7 @@ func (d *Detector) Undecided() []string {
 				d.classes(func(c *class) bool { return c.needsQueue })))
 		}
 	}
-	if d.seen && !d.sampled {
+	if d.seen && !d.inspected {
 		notes = append(notes, "unreadable: the kernel as a whole: cannot find "+
 			d.classes(func(c *class) bool { return c.needsKernel }))
 	}

@@ -1,7 +1,9 @@
 package detect
 
 import (
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -20,21 +22,27 @@ func events(t *testing.T, vcpus, n int, each func(g *guest, i int)) []event {
 	t.Helper()
 	g, d := newGuest(vcpus), NewDetector(DefaultThresholds())
 	var all []event
+	since := int64(0) // time of the first verdict after the last recovery
 	for i := range n {
 		o := g.next()
 		each(g, i)
 		v, hung := d.Observe(o)
 		if hung {
 			all = append(all, event{i, v.Class, v.Scope, false})
+			if since == 0 {
+				since = v.TimeNS
+			}
 		}
 		if now := d.hang; hung && (now.Class != v.Class || now.TimeNS != v.TimeNS) {
 			t.Fatalf("the hang %+v is not the verdict %+v", now, v)
 		}
 		if r, over := d.Recovered(); over {
-			if d.hang.Class != "" || hung || r.TimeNS != o.TimeNS || r.CalmNS > r.TimeNS || r.HungNS >= r.CalmNS {
+			if d.hang.Class != "" || hung || r.TimeNS != o.TimeNS || r.HungNS != since || since >= r.CalmNS ||
+				r.TimeNS-r.CalmNS < 1000*ms {
 				t.Fatalf("recovery %+v at %d, hang %+v", r, o.TimeNS, d.hang)
 			}
 			all = append(all, event{i, r.Class, "", true})
+			since = 0
 		}
 	}
 	return all
@@ -42,6 +50,7 @@ func events(t *testing.T, vcpus, n int, each func(g *guest, i int)) []event {
 
 // TestRecovered: each hang gives one verdict and one recovery, in turn.
 func TestRecovered(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		name  string
 		vcpus int
@@ -52,7 +61,8 @@ func TestRecovered(t *testing.T) {
 			if i >= 50 && i < 100 || i >= 150 && i < 200 {
 				g.run(0, slow, true)
 			}
-		}, []event{{54, ClassSpin, Full, false}, {110, ClassSpin, "", true}, {154, ClassSpin, Full, false}, {210, ClassSpin, "", true}}},
+		}, []event{{54, ClassSpin, Full, false}, {110, ClassSpin, "", true}, {154, ClassSpin, Full, false},
+			{210, ClassSpin, "", true}}},
 		{"a pause is no recovery", 1, func(g *guest, i int) {
 			g.still[0] = i >= 50
 			if i >= 50 {
@@ -82,6 +92,31 @@ func TestRecovered(t *testing.T) {
 				g.run(1, slow, true)
 			}
 		}, []event{{54, ClassSpin, Partial, false}, {85, ClassSpin, Full, false}}},
+		{"spin on one vCPU ends, and both stop: the stop is reported after the recovery", 2, func(g *guest, i int) {
+			if i >= 50 && i < 60 {
+				g.run(0, slow, true)
+			}
+			if i >= 60 {
+				g.stay(0)
+				g.stay(1)
+				g.queues[0].Running, g.queues[1].Running = 1, 1
+			}
+		}, []event{{54, ClassSpin, Partial, false}, {70, ClassSpin, "", true}, {71, ClassStopped, Full, false}}},
+		{"observed every 600 ms: three observations without a sign", 1, func(g *guest, i int) {
+			if g.period = 600 * ms; i >= 50 && i < 100 {
+				g.run(0, slow, true)
+			}
+		}, []event{{52, ClassSpin, Full, false}, {102, ClassSpin, "", true}}},
+		{"observed every 900 ms: three observations without a sign", 1, func(g *guest, i int) {
+			if g.period = 900 * ms; i >= 50 && i < 100 {
+				g.run(0, slow, true)
+			}
+		}, []event{{52, ClassSpin, Full, false}, {102, ClassSpin, "", true}}},
+		{"observed every 1.1 s: three observations without a sign", 1, func(g *guest, i int) {
+			if g.period = 1100 * ms; i >= 50 && i < 100 {
+				g.run(0, slow, true)
+			}
+		}, []event{{52, ClassSpin, Full, false}, {102, ClassSpin, "", true}}},
 		{"blocked, then panic", 1, func(g *guest, i int) {
 			if i >= 50 {
 				g.wait(Waiting{PID: 300, Lock: "rtnl_mutex"})
@@ -97,7 +132,8 @@ func TestRecovered(t *testing.T) {
 			if i >= 50 && i < 150 {
 				g.wait(Waiting{PID: 300, Lock: "rtnl_mutex"})
 			}
-		}, []event{{54, ClassSpin, Full, false}, {110, ClassSpin, "", true}, {111, ClassBlocked, Partial, false}, {160, ClassBlocked, "", true}}},
+		}, []event{{54, ClassSpin, Full, false}, {110, ClassSpin, "", true}, {111, ClassBlocked, Partial, false},
+			{160, ClassBlocked, "", true}}},
 		{"tasks, sampled once a second", 1, func(g *guest, i int) {
 			if i >= 50 && i < 100 {
 				g.wait(Waiting{PID: 300, Lock: "rtnl_mutex"})
@@ -149,6 +185,7 @@ func TestSeverity(t *testing.T) {
 // TestBooting: a kernel that starts is not judged, unless it panics or never gets
 // through.
 func TestBooting(t *testing.T) {
+	t.Parallel()
 	starts := func(phase func(i int) string) func(g *guest, i int) {
 		return func(g *guest, i int) {
 			g.run(0, "delay_tsc", false)
@@ -159,11 +196,13 @@ func TestBooting(t *testing.T) {
 	}
 	runScenes(t, []scene{
 		{name: "interrupts off", each: starts(func(int) string { return PhaseBooting }), n: 600},
-		{name: "never gets through", each: starts(func(int) string { return PhaseBooting }), n: 700, want: want(605, ClassHard, Full, []int{0},
-			"vCPU 0: no task switch for 500 ms while it ran 500 ms in the kernel, interrupts off at all of 5 samples",
-			"vCPU 0: seen in delay_tsc",
-			"vCPU 0: not one interrupt handled since (5048 since boot)",
-			"vCPU 0: runs victim (77), 1 runnable, asked to schedule: false")},
+		{name: "never gets through",
+			each: starts(func(int) string { return PhaseBooting }), n: 700, want: want(605, ClassHard, Full, []int{0},
+				"vCPU 0: no task switch for 500 ms while it ran 500 ms in the kernel, interrupts off at all "+
+					"of 5 samples",
+				"vCPU 0: seen in delay_tsc",
+				"vCPU 0: not one interrupt handled since (5048 since boot)",
+				"vCPU 0: runs victim (77), 1 runnable, asked to schedule: false")},
 		{name: "gets through and hangs", each: starts(func(i int) string {
 			if i < 50 {
 				return PhaseBooting
@@ -174,11 +213,13 @@ func TestBooting(t *testing.T) {
 			"vCPU 0: seen in delay_tsc",
 			"vCPU 0: not one interrupt handled since (5006 since boot)",
 			"vCPU 0: runs victim (77), 1 runnable, asked to schedule: false")},
-		{name: "it cannot be read how far it is", each: starts(func(int) string { return "" }), want: want(5, ClassHard, Full, []int{0},
-			"vCPU 0: no task switch for 500 ms while it ran 500 ms in the kernel, interrupts off at all of 5 samples",
-			"vCPU 0: seen in delay_tsc",
-			"vCPU 0: not one interrupt handled since (5003 since boot)",
-			"vCPU 0: runs victim (77), 1 runnable, asked to schedule: false")},
+		{name: "it cannot be read how far it is",
+			each: starts(func(int) string { return "" }), want: want(5, ClassHard, Full, []int{0},
+				"vCPU 0: no task switch for 500 ms while it ran 500 ms in the kernel, interrupts off at all "+
+					"of 5 samples",
+				"vCPU 0: seen in delay_tsc",
+				"vCPU 0: not one interrupt handled since (5003 since boot)",
+				"vCPU 0: runs victim (77), 1 runnable, asked to schedule: false")},
 		{name: "says that it boots again", each: starts(func(i int) string {
 			if i == 0 {
 				return PhaseRunning
@@ -189,6 +230,25 @@ func TestBooting(t *testing.T) {
 			"vCPU 0: seen in delay_tsc",
 			"vCPU 0: not one interrupt handled since (5003 since boot)",
 			"vCPU 0: runs victim (77), 1 runnable, asked to schedule: false")},
+		{name: "its phase cannot be read after the first sample", each: starts(func(i int) string {
+			if i == 0 {
+				return PhaseBooting
+			}
+			return ""
+		}), n: 600},
+		{name: "ran, then says that it boots, then hangs", each: func(g *guest, i int) {
+			g.kernel.Phase = PhaseBooting
+			if i == 0 {
+				g.kernel.Phase = PhaseRunning
+			}
+			if i >= 50 {
+				g.run(0, "delay_tsc", false)
+			}
+		}, want: want(54, ClassHard, Full, []int{0},
+			"vCPU 0: no task switch for 500 ms while it ran 500 ms in the kernel, interrupts off at all of 5 samples",
+			"vCPU 0: seen in delay_tsc",
+			"vCPU 0: not one interrupt handled since (5006 since boot)",
+			"vCPU 0: runs victim (77), 1 runnable, asked to schedule: false")},
 		{name: "panics", each: func(g *guest, i int) {
 			starts(func(int) string { return PhaseBooting })(g, i)
 			if g.o.Kernel != nil && i >= 20 {
@@ -196,9 +256,11 @@ func TestBooting(t *testing.T) {
 			}
 		}, want: want(20, ClassPanic, Full, nil,
 			"CPU 0 of the guest has entered panic (panic_cpu)")},
-		{name: "boot_ms", each: starts(func(int) string { return PhaseBooting }), set: func(t *Thresholds) { t.Boot = 2 * time.Second },
+		{name: "boot_ms",
+			each: starts(func(int) string { return PhaseBooting }), set: func(t *Thresholds) { t.Boot = 2 * time.Second },
 			want: want(24, ClassHard, Full, []int{0},
-				"vCPU 0: no task switch for 500 ms while it ran 500 ms in the kernel, interrupts off at all of 5 samples",
+				"vCPU 0: no task switch for 500 ms while it ran 500 ms in the kernel, interrupts off at all "+
+					"of 5 samples",
 				"vCPU 0: seen in delay_tsc",
 				"vCPU 0: not one interrupt handled since (5003 since boot)",
 				"vCPU 0: runs victim (77), 1 runnable, asked to schedule: false")},
@@ -220,6 +282,199 @@ func undecided(t *testing.T, vcpus, n int, each func(g *guest, i int)) []string 
 		}
 	}
 	return d.Undecided()
+}
+
+// TestLevels: what a rule makes of each observation, from no sign to a hang.
+func TestLevels(t *testing.T) {
+	t.Parallel()
+	stop := func(g *guest, vcpu int) { // halted with work
+		g.stay(vcpu)
+		g.queues[vcpu].Running = 1
+	}
+	clockless := func(each func(g *guest, i int)) func(g *guest, i int) {
+		return func(g *guest, i int) {
+			g.kernel.MonotonicNS = 0
+			each(g, i)
+		}
+	}
+	hot := func(pattern string) func(g *guest, i int) { // thrashes where the pattern says h
+		return after(func(g *guest, i int) {
+			if pattern[i-50] == 'h' {
+				g.thrash()
+			}
+		})
+	}
+	for _, tc := range []struct {
+		name  string
+		class Class
+		vcpus int
+		from  int
+		each  func(g *guest, i int)
+		want  string
+	}{
+		{"panic, the kernel is never sampled", ClassPanic, 1, 0, func(g *guest, i int) { g.o.Kernel = nil }, "bbbb"},
+		{"panic", ClassPanic, 1, 48, after(func(g *guest, i int) { g.kernel.Panicking = 0 }), "cchh"},
+		{"spin", ClassSpin, 2, 49, after(func(g *guest, i int) { g.run(1, slow, true) }), "cwwwwhh"},
+		{"spin, at one sample of three", ClassSpin, 1, 49,
+			after(func(g *guest, i int) { g.run(0, []string{"f", slow, "f"}[i%3], true) }), "cccwwcwwcw"},
+		{"hard", ClassHard, 2, 49, after(func(g *guest, i int) { g.run(1, "f", false) }), "ccwwwhh"},
+		{"hard, the first of two", ClassHard, 2, 49, after(func(g *guest, i int) { g.run(0, "f", false) }), "ccwwwhh"},
+		{"soft", ClassSoft, 2, 49,
+			after(func(g *guest, i int) { g.run(1, "f", true).Queue.Running = 2 }), "cccccwwwwwwwwwwwwwwwhh"},
+		{"stopped, halted with work", ClassStopped, 1, 49, after(func(g *guest, i int) { stop(g, 0) }), "ccwwwwwwhh"},
+		{"stopped, past its timer", ClassStopped, 1, 80, func(g *guest, i int) { g.still[0] = i >= 50 }, "cccwwwwwwhh"},
+		{"stopped, runnable", ClassStopped, 1, 49,
+			after(func(g *guest, i int) { g.stay(0); g.o.VCPUs[0].Blocked = false }), "ccccww"},
+		{"stopped, the guest's clock is unknown", ClassStopped, 1, 1, clockless(func(*guest, int) {}), "bbbb"},
+		{"stopped, the same without a timer", ClassStopped, 1, 1, clockless(func(g *guest, i int) { g.stay(0) }), "cccc"},
+		{"stopped, the same, not halted", ClassStopped, 1, 1, clockless(func(g *guest, i int) { g.compute(0) }), "cccc"},
+		{"stopped, the same, no queue", ClassStopped, 1, 1,
+			clockless(func(g *guest, i int) { g.o.VCPUs[0].Queue = nil }), "cccc"},
+		{"stopped, one unknown, the other stops", ClassStopped, 2, 49,
+			clockless(after(func(g *guest, i int) { stop(g, 1) })), "bbwwwwwwhh"},
+		{"stopped, one stops, the other unknown", ClassStopped, 2, 49,
+			clockless(after(func(g *guest, i int) { stop(g, 0) })), "bbwwwwwwhh"},
+		{"stopped, one hangs, the other begins to", ClassStopped, 2, 56, after(func(g *guest, i int) {
+			if stop(g, 0); i >= 56 {
+				stop(g, 1)
+			}
+		}), "whhh"},
+		{"forkstorm", ClassForkstorm, 1, 0, func(g *guest, i int) { g.bomb(10*i, 0) }, "bbcccccccccwwwwwhhhhh"},
+		{"forkstorm, a large group", ClassForkstorm, 1, 49, after(func(g *guest, i int) {
+			g.bomb(0, 0)
+			g.kernel.LargestCount, g.queues[0].Running = 200, 20
+		}), "cwww"},
+		{"forkstorm, a group just not large", ClassForkstorm, 1, 49, after(func(g *guest, i int) {
+			g.bomb(0, 0)
+			g.kernel.LargestCount, g.queues[0].Running = 199, 20
+		}), "cccc"},
+		{"thrash, from the start", ClassThrash, 1, 0, func(g *guest, i int) { g.thrash() }, "bbwwwwwwwwwwwwwwwwwwwwh"},
+		{"thrash, one sample of three", ClassThrash, 1, 50, hot("hnnhnnh"), "wwcwwcw"},
+		{"thrash, three samples of five", ClassThrash, 1, 50, hot("hnhhnn"), "wwwwwc"},
+		{"thrash, three of four from the 24th sample on", ClassThrash, 1, 50,
+			hot("hhhnhhhnhhhnhhhnhhhnnhhhnh"), "wwwwwwwwwwwwwwwwwwwwwwwhhh"},
+		{"thrash, a long one ends after a second", ClassThrash, 1, 50,
+			hot("hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhnnnnnnnnnnn"),
+			"wwwwwwwwwwwwwwwwwwwwhhhhhhhhhhhhhhhhhhhhhhhhhhhhhcc"},
+		{"thrash, all memory is free", ClassThrash, 1, 0,
+			func(g *guest, i int) { g.kernel.Memory.FreePages = 40_000 }, "bbc"},
+		{"thrash, more than all memory is free", ClassThrash, 1, 0,
+			func(g *guest, i int) { g.kernel.Memory.FreePages = 40_001 }, "bbb"},
+		{"thrash, the largest memory", ClassThrash, 1, 0,
+			func(g *guest, i int) { g.kernel.Memory.TotalPages = mostPages }, "bbc"},
+		{"thrash, too large a memory", ClassThrash, 1, 0,
+			func(g *guest, i int) { g.kernel.Memory.TotalPages = mostPages + 1 }, "bbb"},
+		{"io, from the start", ClassIO, 1, 0, func(g *guest, i int) { g.wait(Waiting{PID: 3, IOWait: true}) }, "bbccccccwww"},
+		{"io, a lock", ClassIO, 1, 50, after(func(g *guest, i int) { g.wait(Waiting{PID: 3, Lock: "a"}) }), "cccccccwww"},
+		{"io, neither", ClassIO, 1, 50, after(func(g *guest, i int) { g.wait(Waiting{PID: 3}) }), "cccccccccc"},
+		{"io, vfork", ClassIO, 1, 50, after(func(g *guest, i int) {
+			g.wait(Waiting{PID: 3, IOWait: true, Stack: []string{"wait_for_vfork_done"}})
+		}), "cccccccccc"},
+	} {
+		if got := levels(tc.class, tc.vcpus, tc.from, len(tc.want), tc.each); got != tc.want {
+			t.Errorf("%s:\n%s, want\n%s", tc.name, got, tc.want)
+		}
+	}
+}
+
+// TestGap: which times between observations are too long.
+func TestGap(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		times string // between observations, in ms; a star marks a gap
+	}{
+		{"100 1000 1000 1000"},
+		{"100 1001*"},
+		{"250 1001*"},
+		{"300 1001 1200 1200 1250"},
+		{"300 1200 1201 1300"},
+		{"300 1201* 1201"},
+		{"100 5000* 5000* 1100 1100"},
+		{"5000 5000 20000 27500 37813*"},
+		{"100 50 50 50 50 50 50 50 50 50 50 50 50 50 50 50 50 50 1001*"},
+	} {
+		d := NewDetector(DefaultThresholds())
+		var got []string
+		for _, s := range strings.Fields(tc.times) {
+			n, err := strconv.Atoi(strings.TrimSuffix(s, "*"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			s = strconv.Itoa(n)
+			if d.gap(int64(n) * ms) {
+				s += "*"
+			}
+			got = append(got, s)
+		}
+		if got := strings.Join(got, " "); got != tc.times {
+			t.Errorf("%s, want %s", got, tc.times)
+		}
+	}
+}
+
+// TestSameTime: an observation that is not later than the last is ignored.
+func TestSameTime(t *testing.T) {
+	t.Parallel()
+	g, d := newGuest(1), NewDetector(DefaultThresholds())
+	for i := range 60 {
+		o := g.next()
+		if i >= 50 {
+			g.run(0, slow, true)
+		}
+		v, hung := d.Observe(o)
+		if hung != (i == 54) || hung && !strings.Contains(v.Evidence[1], "at 5 of 5 samples") {
+			t.Errorf("observation %d: %+v", i, v)
+		}
+		before := d.Undecided()
+		for _, back := range []int64{0, 1, 1000 * ms} {
+			again := *o
+			again.TimeNS -= back
+			if v, hung := d.Observe(&again); hung {
+				t.Errorf("observation %d again: %+v", i, v)
+			}
+		}
+		if after := d.Undecided(); !slices.Equal(after, before) {
+			t.Errorf("observation %d: %q, want %q", i, after, before)
+		}
+	}
+}
+
+// TestDoubts: which halted vCPUs should be sampled.
+func TestDoubts(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name   string
+		change func(g *guest, v *VCPU, q *RunQueue)
+		want   bool
+	}{
+		{"idle", func(g *guest, v *VCPU, q *RunQueue) {}, false},
+		{"past its timer", func(g *guest, v *VCPU, q *RunQueue) { q.TimerNS = g.guestNS() - 5000*ms }, true},
+		{"with work", func(g *guest, v *VCPU, q *RunQueue) { q.Running = 1 }, true},
+		{"in a task", func(g *guest, v *VCPU, q *RunQueue) { q.PID = 77 }, true},
+		{"without a timer", func(g *guest, v *VCPU, q *RunQueue) { q.TimerNS = 0 }, true},
+		{"without a timer, the largest time", func(g *guest, v *VCPU, q *RunQueue) { q.TimerNS = math.MaxInt64 }, true},
+		{"without a timer, not halted", func(g *guest, v *VCPU, q *RunQueue) { q.TimerNS, v.Blocked = 0, false }, false},
+		{"without a timer, offline", func(g *guest, v *VCPU, q *RunQueue) { q.TimerNS, v.Online = 0, false }, false},
+		{"with work, offline",
+			func(g *guest, v *VCPU, q *RunQueue) { q.Running, v.Online, v.Blocked = 1, false, false }, true},
+		{"with work, but it switches",
+			func(g *guest, v *VCPU, q *RunQueue) { q.Running, q.Switches = 1, q.Switches+1 }, false},
+		{"with work, no queue", func(g *guest, v *VCPU, q *RunQueue) { q.Running, v.Queue = 1, nil }, false},
+	} {
+		g, d := newGuest(2), NewDetector(DefaultThresholds())
+		if d.Doubts(0) {
+			t.Errorf("%s: before the first observation", tc.name)
+		}
+		for range 60 {
+			d.Observe(g.next())
+		}
+		o := g.next()
+		tc.change(g, &o.VCPUs[1], &g.queues[1])
+		d.Observe(o)
+		if got := d.Doubts(1); got != tc.want || d.Doubts(0) || d.Doubts(2) {
+			t.Errorf("%s: %v, want %v; the others %v, %v", tc.name, got, tc.want, d.Doubts(0), d.Doubts(2))
+		}
+	}
 }
 
 // TestUndecided: short of its threshold every rule reports what it has seen.
@@ -266,12 +521,14 @@ func TestUndecided(t *testing.T) {
 		{name: "in a module", n: 52, each: func(g *guest, i int) { g.run(0, "", true).RIP = 1 << 63 }, want: []string{
 			"vCPU 0: in the last sampling period it ran outside the kernel",
 		}},
-		{name: "not sampled", n: 53, each: func(g *guest, i int) { g.run(0, slow, true).Sampled = false }, want: []string{
-			"vCPU 0: in the last sampling period its registers were not read",
-		}},
-		{name: "did not run", n: 53, each: func(g *guest, i int) { g.run(0, slow, true).CPUTimeNS = 5e9 }, want: []string{
-			"vCPU 0: in the last sampling period it did not run",
-		}},
+		{name: "not sampled",
+			n: 53, each: func(g *guest, i int) { g.run(0, slow, true).Sampled = false }, want: []string{
+				"vCPU 0: in the last sampling period its registers were not read",
+			}},
+		{name: "did not run",
+			n: 53, each: func(g *guest, i int) { g.run(0, slow, true).CPUTimeNS = 5e9 }, want: []string{
+				"vCPU 0: in the last sampling period it did not run",
+			}},
 		{name: "in the kernel", n: 53, each: func(g *guest, i int) { g.run(0, "vfs_read", true) }, want: []string{
 			"vCPU 0: in the last sampling period it was in vfs_read",
 		}},
@@ -282,9 +539,10 @@ func TestUndecided(t *testing.T) {
 			"vCPU 1: in the last sampling period it was in udelay",
 			"hard: vCPU 1: interrupts off at 2 samples, for 120 ms of running, in delay_tsc, udelay",
 		}},
-		{name: "interrupts off at one sample", n: 51, each: func(g *guest, i int) { g.run(0, "delay_tsc", false) }, want: []string{
-			"vCPU 0: in the last sampling period it was in delay_tsc",
-		}},
+		{name: "interrupts off at one sample",
+			n: 51, each: func(g *guest, i int) { g.run(0, "delay_tsc", false) }, want: []string{
+				"vCPU 0: in the last sampling period it was in delay_tsc",
+			}},
 		{name: "no switch, interrupts on at all samples but one", n: 56, each: func(g *guest, i int) {
 			g.run(0, "loop", i != 53).CPUTimeNS -= uint64(40 * ms)
 			if g.queues[0].NeedResched = true; i == 54 {
@@ -292,7 +550,8 @@ func TestUndecided(t *testing.T) {
 			}
 		}, want: []string{
 			"vCPU 0: in the last sampling period it was in loop",
-			"soft: vCPU 0: in the kernel without a task switch at 6 samples, for 360 ms of running, interrupts on at 5, a task waited at 5",
+			"soft: vCPU 0: in the kernel without a task switch at 6 samples, for 360 ms of running, " +
+				"interrupts on at 5, a task waited at 5",
 		}},
 		{name: "no switch, at four samples", n: 54, each: func(g *guest, i int) {
 			g.run(0, "loop", true).Queue.NeedResched = true
@@ -303,34 +562,40 @@ func TestUndecided(t *testing.T) {
 			"vCPU 0: in the last sampling period it was halted",
 			"stopped: vCPU 0: halted past its timer at 1 samples",
 		}},
-		{name: "halted with work at one sample", n: 51, each: func(g *guest, i int) { g.stay(0); g.queues[0].Running = 1 }, want: []string{
-			"vCPU 0: in the last sampling period it was halted",
-		}},
-		{name: "halted with work", n: 53, each: func(g *guest, i int) { g.stay(0); g.queues[0].Running = 1 }, want: []string{
-			"vCPU 0: in the last sampling period it was halted",
-			"stopped: vCPU 0: halted with work at 3 samples",
-		}},
-		{name: "runnable, not run, at three samples", n: 53, each: func(g *guest, i int) { g.stay(0); g.o.VCPUs[0].Blocked = false }, want: []string{
-			"vCPU 0: in the last sampling period its registers were not read",
-		}},
-		{name: "runnable, not run", n: 54, each: func(g *guest, i int) { g.stay(0); g.o.VCPUs[0].Blocked = false }, want: []string{
-			"vCPU 0: in the last sampling period its registers were not read",
-			"stopped: vCPU 0: runnable, not run, at 4 samples",
-		}},
-		{name: "threads grow, to half of the threshold", n: 60, each: func(g *guest, i int) { g.bomb(10*(i-49), 11); g.queues[0].Running-- }, want: []string{
-			"vCPU 0: in the last sampling period it switched tasks 5 times",
-			"forkstorm: 160 threads, grown by 100 within 1000 ms; 100 named \"bomb\"; 99 runnable",
-		}},
-		{name: "threads grow, to less than half", n: 59, each: func(g *guest, i int) { g.bomb(10*(i-49), 11) }, want: []string{
-			"vCPU 0: in the last sampling period it switched tasks 5 times",
-		}},
+		{name: "halted with work at one sample",
+			n: 51, each: func(g *guest, i int) { g.stay(0); g.queues[0].Running = 1 }, want: []string{
+				"vCPU 0: in the last sampling period it was halted",
+			}},
+		{name: "halted with work",
+			n: 53, each: func(g *guest, i int) { g.stay(0); g.queues[0].Running = 1 }, want: []string{
+				"vCPU 0: in the last sampling period it was halted",
+				"stopped: vCPU 0: halted with work at 3 samples",
+			}},
+		{name: "runnable, not run, at three samples",
+			n: 53, each: func(g *guest, i int) { g.stay(0); g.o.VCPUs[0].Blocked = false }, want: []string{
+				"vCPU 0: in the last sampling period its registers were not read",
+			}},
+		{name: "runnable, not run",
+			n: 54, each: func(g *guest, i int) { g.stay(0); g.o.VCPUs[0].Blocked = false }, want: []string{
+				"vCPU 0: in the last sampling period its registers were not read",
+				"stopped: vCPU 0: runnable, not run, at 4 samples",
+			}},
+		{name: "threads grow, to half of the threshold",
+			n: 60, each: func(g *guest, i int) { g.bomb(10*(i-49), 11); g.queues[0].Running-- }, want: []string{
+				"vCPU 0: in the last sampling period it switched tasks 5 times",
+				"forkstorm: 160 threads, grown by 100 within 1000 ms; 100 named \"bomb\"; 99 runnable",
+			}},
+		{name: "threads grow, to less than half",
+			n: 59, each: func(g *guest, i int) { g.bomb(10*(i-49), 11) }, want: []string{
+				"vCPU 0: in the last sampling period it switched tasks 5 times",
+			}},
 		{name: "memory thrashes", n: 55, each: func(g *guest, i int) {
 			if i != 53 {
 				g.thrash()
 			}
 		}, want: []string{
 			"vCPU 0: in the last sampling period it was halted",
-			"thrash: at 4 of 5 samples; 800 pages reclaimed, 600 needed again, 20 stalls, 360 major faults",
+			"thrash: at 4 of 5 inspections; 800 pages reclaimed, 600 needed again, 20 stalls, 360 major faults",
 		}},
 		{name: "threads wait", n: 55, each: func(g *guest, i int) {
 			g.wait(Waiting{PID: 1, Comm: "late", Switches: uint64(i), Stack: []string{"msleep"}})
@@ -339,9 +604,11 @@ func TestUndecided(t *testing.T) {
 				g.wait(Waiting{PID: 3, Comm: "dd", IOWait: true})
 			}
 			g.wait(Waiting{PID: 4, Comm: "ip", Stack: []string{"__mutex_lock"}, Lock: "rtnl_mutex", Owner: "dd (3)"})
+			g.wait(Waiting{PID: 5, Comm: "as old", Lock: "rtnl_mutex"})
 		}, want: []string{
 			"vCPU 0: in the last sampling period it was halted",
-			"blocked, io: 4 threads wait; longest: thread ip (4) has not run for 400 ms: in uninterruptible sleep in __mutex_lock, waits for lock rtnl_mutex held by dd (3)",
+			"blocked, io: 5 threads wait; longest: thread ip (4) has not run for 400 ms: in uninterruptible " +
+				"sleep in __mutex_lock, waits for lock rtnl_mutex held by dd (3)",
 		}},
 		{name: "run queues unreadable, the other vCPU offline", vcpus: 3, n: 53, each: func(g *guest, i int) {
 			g.o.VCPUs[0].Queue, g.o.VCPUs[2].Queue = nil, nil
@@ -367,18 +634,22 @@ func TestUndecided(t *testing.T) {
 			"unreadable: memory: vmstat is not mapped",
 			"unreadable: init_task",
 		}},
-		{name: "nine things are unreadable", n: 53, each: func(g *guest, i int) { g.kernel.Unreadable = strings.Split("abcdefghi", "") }, want: []string{
-			"vCPU 0: in the last sampling period it was halted",
-			"unreadable: a",
-			"unreadable: b",
-			"unreadable: c",
-			"unreadable: d",
-			"unreadable: e",
-			"unreadable: f",
-			"unreadable: g",
-			"unreadable: h",
-		}},
+		{name: "nine things are unreadable",
+			n: 53, each: func(g *guest, i int) { g.kernel.Unreadable = strings.Split("abcdefghi", "") }, want: []string{
+				"vCPU 0: in the last sampling period it was halted",
+				"unreadable: a",
+				"unreadable: b",
+				"unreadable: c",
+				"unreadable: d",
+				"unreadable: e",
+				"unreadable: f",
+				"unreadable: g",
+				"unreadable: h",
+			}},
 	} {
+		if fresh := NewDetector(DefaultThresholds()).Undecided(); len(fresh) > 0 {
+			t.Errorf("before the first observation: %q", fresh)
+		}
 		if got := undecided(t, max(tc.vcpus, 1), tc.n, tc.each); !slices.Equal(got, tc.want) {
 			t.Errorf("%s: %q, want %q", tc.name, got, tc.want)
 		}
@@ -415,11 +686,11 @@ func TestAllocs(t *testing.T) {
 	} {
 		g, d := newGuest(2), NewDetector(DefaultThresholds())
 		g.kernel.Waiting = make([]Waiting, 0, 64)
-		room := g.kernel.Waiting
+		buffer := g.kernel.Waiting
 		i := 0
 		one := func() {
 			o := g.next()
-			g.kernel.Waiting = room
+			g.kernel.Waiting = buffer
 			each(g, i)
 			i++
 			if v, hung := d.Observe(o); hung {

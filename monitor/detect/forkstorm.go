@@ -58,14 +58,14 @@ func (t *ForkstormThresholds) entry() entry {
 //
 // Programs that fork and exit within limits have few threads and short run queues.
 type forkstormRule struct {
-	t       ForkstormThresholds
-	samples [64]forkSample // ring of the last kernel samples
-	next    int            // the ring's next place
-	n       int            // samples in the ring
-	level   level
+	t     ForkstormThresholds
+	ring  [64]forkCount // of the last inspections
+	next  int           // the ring's next place
+	n     int           // counts in the ring
+	level level
 
-	now        forkSample
-	grownNS    int64  // last kernel sample that found the number grown; 0 for never
+	now        forkCount
+	grownNS    int64  // last inspection that found the number grown; 0 for never
 	forking    span   // large group, long queues, forks go on
 	full       span   // large group, long queues, grown before
 	grown      uint64 // by how many threads within the window
@@ -79,7 +79,7 @@ type forkstormRule struct {
 	group      uint64 // its size
 }
 
-type forkSample struct {
+type forkCount struct {
 	t              int64
 	threads, forks uint64
 }
@@ -103,10 +103,10 @@ func (r *forkstormRule) observe(s *step) level {
 		return r.level
 	}
 	last, had := r.now, r.n > 0
-	r.now = forkSample{s.t, k.Threads, k.Forks}
-	r.samples[r.next] = r.now
-	r.next = (r.next + 1) % len(r.samples)
-	r.n = min(r.n+1, len(r.samples))
+	r.now = forkCount{s.t, k.Threads, k.Forks}
+	r.ring[r.next] = r.now
+	r.next = (r.next + 1) % len(r.ring)
+	r.n = min(r.n+1, len(r.ring))
 	r.comm, r.group = k.LargestComm, uint64(max(k.LargestCount, 0))
 	r.running, r.shortest, r.queues = s.queues()
 	long := r.queues && r.running >= uint64(r.t.ForkstormRunning)*uint64(s.online)
@@ -131,18 +131,18 @@ func (r *forkstormRule) observe(s *step) level {
 	return r.level
 }
 
-// forksTo reports whether forks went on from this sample to now.
-func (f forkSample) forksTo(now forkSample) bool {
+// forksTo reports whether forks went on from this count to now.
+func (f forkCount) forksTo(now forkCount) bool {
 	least := uint64(forkRate * (now.t - f.t) / int64(time.Second))
 	return now.forks > f.forks && now.forks-f.forks >= least
 }
 
-// growth finds the sample of the window with the fewest threads, and the growth
+// growth finds the count of the window with the fewest threads, and the growth
 // since then. It reports whether the threads multiply.
 func (r *forkstormRule) growth(long bool) bool {
 	now := r.now
 	low := now
-	for _, f := range r.samples[:r.n] {
+	for _, f := range r.ring[:r.n] {
 		fewer := f.threads < low.threads && now.t-f.t <= int64(forkWindow)
 		if fewer || f.threads == low.threads && f.t > low.t {
 			low = f
@@ -159,11 +159,11 @@ func (r *forkstormRule) growth(long bool) bool {
 }
 
 // burst reports whether the growth since low was one burst: less than a quarter of
-// it came in the second half of the time. If samples are few, the growth after the
-// last sample of the first half counts as well.
-func (r *forkstormRule) burst(low forkSample) bool {
+// it came in the second half of the time. If inspections are few, the growth after the
+// last one of the first half counts as well.
+func (r *forkstormRule) burst(low forkCount) bool {
 	half := low
-	for _, f := range r.samples[:r.n] {
+	for _, f := range r.ring[:r.n] {
 		if f.t > half.t && f.t-low.t <= r.overNS/2 {
 			half = f
 		}

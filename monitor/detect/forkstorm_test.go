@@ -7,11 +7,12 @@ import (
 func TestForkstorm(t *testing.T) {
 	t.Parallel()
 	runScenes(t, []scene{
-		{name: "grows slowly: by 36 threads in the window, by 190 in all samples", n: 600, each: after(func(g *guest, i int) {
-			if g.bomb(3*((i-45)/5), 0); i%5 != 0 {
-				g.o.Kernel = nil
-			}
-		})},
+		{name: "grows slowly: by 36 threads in the window, by 190 in all samples",
+			n: 600, each: after(func(g *guest, i int) {
+				if g.bomb(3*((i-45)/5), 0); i%5 != 0 {
+					g.o.Kernel = nil
+				}
+			})},
 		{name: "by 102 threads in the window, all runnable", n: 600, each: after(func(g *guest, i int) {
 			if g.bomb(9*((i-45)/5), 7); i%5 != 0 {
 				g.o.Kernel = nil
@@ -20,11 +21,12 @@ func TestForkstorm(t *testing.T) {
 			"the number of threads has grown by 108 to 168 within 5600 ms, by 392 forks, and still does",
 			`108 of 168 threads are named "bomb"`,
 			"runnable threads: 108 on 1 vCPUs")},
-		{name: "a burst: 300 threads at once, then one every 200 ms, for five seconds", n: 200, each: after(func(g *guest, i int) {
-			if g.bomb(300+(i-49)/2, uint64(i%2)); i >= 105 {
-				g.bomb(0, 0)
-			}
-		})},
+		{name: "a burst: 300 threads at once, then one every 200 ms, for five seconds",
+			n: 200, each: after(func(g *guest, i int) {
+				if g.bomb(300+(i-49)/2, uint64(i%2)); i >= 105 {
+					g.bomb(0, 0)
+				}
+			})},
 		{name: "a storm: 300 threads at once, then 8 every 100 ms", each: after(func(g *guest, i int) {
 			g.bomb(300+8*(i-50), 0)
 		}), want: want(84, ClassForkstorm, Full, nil,
@@ -71,11 +73,13 @@ func TestForkstorm(t *testing.T) {
 			"the number of threads has grown by 300 to 360 within 1500 ms, by 0 forks, and still does",
 			`300 of 360 threads are named "bomb"`,
 			"runnable threads: 20 on 1 vCPUs")},
-		{name: "at a limit, ten forks a second", each: func(g *guest, i int) { g.bomb(200, 1) }, want: want(17, ClassForkstorm, Full, nil,
-			"forks go on for 1500 ms, 1018 since boot",
-			`200 of 260 threads are named "bomb"`,
-			"runnable threads: 200 on 1 vCPUs")},
-		{name: "at a limit, nine forks a second", n: 600, each: func(g *guest, i int) { g.bomb(200, uint64(min(i%10, 1))) }},
+		{name: "at a limit, ten forks a second",
+			each: func(g *guest, i int) { g.bomb(200, 1) }, want: want(17, ClassForkstorm, Full, nil,
+				"forks go on for 1500 ms, 1018 since boot",
+				`200 of 260 threads are named "bomb"`,
+				"runnable threads: 200 on 1 vCPUs")},
+		{name: "at a limit, nine forks a second",
+			n: 600, each: func(g *guest, i int) { g.bomb(200, uint64(min(i%10, 1))) }},
 		{name: "at a limit, forks are counted once a second", each: func(g *guest, i int) {
 			if g.bomb(250, 1); i%10 != 5 {
 				g.o.Kernel = nil
@@ -112,19 +116,22 @@ func TestForkstorm(t *testing.T) {
 			"the number of threads has grown by 320 to 380 within 1600 ms, by 1495 forks, and still does",
 			`320 of 380 threads are named "bomb"`,
 			"runnable threads: 320 on 1 vCPUs")},
-		{name: "shrinks at last", n: 80, set: func(t *Thresholds) { t.ForkstormThreads = 400 }, each: after(func(g *guest, i int) {
-			if g.bomb(30*(i-49), 0); i >= 62 {
-				g.bomb(30*13-(i-62), 0)
-			}
-		})},
-		{name: "bomb", each: after(func(g *guest, i int) { g.bomb(20*(i-49), 20) }), want: want(64, ClassForkstorm, Full, nil,
-			"the number of threads has grown by 300 to 360 within 1500 ms, by 300 forks, and still does",
-			`300 of 360 threads are named "bomb"`,
-			"runnable threads: 300 on 1 vCPUs")},
-		{name: "bomb, explosive", each: after(func(g *guest, i int) { g.bomb(1<<min(i-49, 24), 20) }), want: want(64, ClassForkstorm, Full, nil,
-			"the number of threads has grown by 32768 to 32828 within 1500 ms, by 300 forks, and still does",
-			`32768 of 32828 threads are named "bomb"`,
-			"runnable threads: 32768 on 1 vCPUs")},
+		{name: "shrinks at last",
+			n: 80, set: func(t *Thresholds) { t.ForkstormThreads = 400 }, each: after(func(g *guest, i int) {
+				if g.bomb(30*(i-49), 0); i >= 62 {
+					g.bomb(30*13-(i-62), 0)
+				}
+			})},
+		{name: "bomb",
+			each: after(func(g *guest, i int) { g.bomb(20*(i-49), 20) }), want: want(64, ClassForkstorm, Full, nil,
+				"the number of threads has grown by 300 to 360 within 1500 ms, by 300 forks, and still does",
+				`300 of 360 threads are named "bomb"`,
+				"runnable threads: 300 on 1 vCPUs")},
+		{name: "bomb, explosive",
+			each: after(func(g *guest, i int) { g.bomb(1<<min(i-49, 24), 20) }), want: want(64, ClassForkstorm, Full, nil,
+				"the number of threads has grown by 32768 to 32828 within 1500 ms, by 300 forks, and still does",
+				`32768 of 32828 threads are named "bomb"`,
+				"runnable threads: 32768 on 1 vCPUs")},
 		{name: "bomb, queues unreadable", each: after(func(g *guest, i int) {
 			g.bomb(30*(i-49), 30)
 			g.o.VCPUs[0].Queue = nil
@@ -138,26 +145,31 @@ func TestForkstorm(t *testing.T) {
 			"the number of threads has grown by 300 to 360 within 1500 ms, by 300 forks, and still does",
 			`300 of 360 threads are named "bomb"`,
 			"runnable threads: 300 on 2 vCPUs")},
-		{name: "at a limit within half a second, forks go on", each: after(func(g *guest, i int) { g.bomb(min(300, 60*(i-49)), 30) }),
+		{name: "at a limit within half a second, forks go on",
+			each: after(func(g *guest, i int) { g.bomb(min(300, 60*(i-49)), 30) }),
 			want: want(68, ClassForkstorm, Full, nil,
 				"forks go on for 1500 ms, 1570 since boot",
 				`300 of 360 threads are named "bomb"`,
 				"runnable threads: 300 on 1 vCPUs")},
-		{name: "at a limit, every fork fails", each: after(func(g *guest, i int) { g.bomb(min(300, 60*(i-49)), 0) }), n: 200,
+		{name: "at a limit, every fork fails",
+			each: after(func(g *guest, i int) { g.bomb(min(300, 60*(i-49)), 0) }), n: 200,
 			want: want(113, ClassForkstorm, Full, nil,
 				"the number of threads has grown until 300 ms ago, and the run queues have been long for 6000 ms",
 				`300 of 360 threads are named "bomb"`,
 				"runnable threads: 300 on 1 vCPUs")},
-		{name: "slow, but whoever comes is runnable", each: after(func(g *guest, i int) { g.bomb(4*(i-49), 4) }), want: want(74, ClassForkstorm, Full, nil,
-			"the number of threads has grown by 100 to 160 within 2500 ms, by 100 forks, and still does",
-			`100 of 160 threads are named "bomb"`,
-			"runnable threads: 100 on 1 vCPUs")},
+		{name: "slow, but whoever comes is runnable",
+			each: after(func(g *guest, i int) { g.bomb(4*(i-49), 4) }), want: want(74, ClassForkstorm, Full, nil,
+				"the number of threads has grown by 100 to 160 within 2500 ms, by 100 forks, and still does",
+				`100 of 160 threads are named "bomb"`,
+				"runnable threads: 100 on 1 vCPUs")},
 		{name: "slow, and one in eight sleeps", each: after(func(g *guest, i int) {
 			g.bomb(min(199, 4*(i-49)), 4)
 			g.queues[0].Running -= g.queues[0].Running / 8
 		}), n: 600},
 		{name: "below half the number", each: after(func(g *guest, i int) { g.bomb(min(99, 10*(i-49)), 30) }), n: 600},
-		{name: "threshold", each: after(func(g *guest, i int) { g.bomb(min(99, 5*(i-49)), 30) }), n: 600, set: func(t *Thresholds) { t.ForkstormThreads = 100 },
+		{name: "threshold",
+			each: after(func(g *guest, i int) { g.bomb(min(99, 5*(i-49)), 30) }), n: 600,
+			set: func(t *Thresholds) { t.ForkstormThreads = 100 },
 			want: want(64, ClassForkstorm, Full, nil,
 				"the number of threads has grown by 75 to 135 within 1500 ms, by 450 forks, and still does",
 				`75 of 135 threads are named "bomb"`,
@@ -166,7 +178,8 @@ func TestForkstorm(t *testing.T) {
 			g.bomb(min(700, 20*(i-49)), 20)
 			g.queues[0].Running = 5
 		}), n: 600},
-		{name: "many threads from the start, long queues, no fork", each: func(g *guest, i int) { g.bomb(300, 0) }, n: 600},
+		{name: "many threads from the start, long queues, no fork",
+			each: func(g *guest, i int) { g.bomb(300, 0) }, n: 600},
 	})
 }
 

@@ -21,7 +21,9 @@ func (d *dice) byte() byte {
 func (d *dice) of(values ...uint64) uint64 { return values[int(d.byte())%len(values)] }
 
 func (d *dice) name() string {
-	return [...]string{"", slow, "vfs_read", "msleep", "default_idle", "io_schedule", "__mutex_lock", "xen_hypercall_hvm", "kthread", "\xff.part.0", "x (3)", "panic"}[int(d.byte())%12]
+	names := [...]string{"", slow, "vfs_read", "msleep", "default_idle", "io_schedule", "__mutex_lock",
+		"xen_hypercall_hvm", "kthread", "\xff.part.0", "x (3)", "panic"}
+	return names[int(d.byte())%len(names)]
 }
 
 func (d *dice) names() []string {
@@ -75,7 +77,8 @@ func (d *dice) observation(last Observation) Observation {
 	}
 	for i := range n {
 		f := d.byte()
-		v := VCPU{Online: f&3 != 3, Blocked: f&4 != 0, Sampled: f&8 != 0, UserMode: f&0x70 == 0x70, InterruptsOn: f&0x10 != 0, Running: f&0x20 != 0}
+		v := VCPU{Online: f&3 != 3, Blocked: f&4 != 0, Sampled: f&8 != 0, UserMode: f&0x70 == 0x70,
+			InterruptsOn: f&0x10 != 0, Running: f&0x20 != 0}
 		if i < len(last.VCPUs) {
 			v.CPUTimeNS, v.Signals = last.VCPUs[i].CPUTimeNS, last.VCPUs[i].Signals
 		}
@@ -84,21 +87,27 @@ func (d *dice) observation(last Observation) Observation {
 		v.RIP, v.Symbol, v.Offset, v.Lock = d.of(huge, 0x401000), d.name(), d.of(0, 7, huge), d.name()
 		v.Callers = d.names()
 		if f&0x80 == 0 {
-			v.Queue = &RunQueue{Switches: d.of(5, 5, 5, 6, huge), Running: uint32(d.of(0, 1, 2, 50, 1<<32-1)), ClockNS: d.of(0, 1, huge), PID: int32(d.of(0, 77, huge)),
-				Comm: d.name(), NeedResched: f&1 != 0, TimerNS: int64(d.of(0, 1, 1e9, 1<<63-1, huge)), Interrupts: d.of(0, 9, 9, 9, huge)}
+			v.Queue = &RunQueue{Switches: d.of(5, 5, 5, 6, huge), Running: uint32(d.of(0, 1, 2, 50, 1<<32-1)),
+				ClockNS: d.of(0, 1, huge), PID: int32(d.of(0, 77, huge)),
+				Comm: d.name(), NeedResched: f&1 != 0, TimerNS: int64(d.of(0, 1, 1e9, 1<<63-1, huge)),
+				Interrupts: d.of(0, 9, 9, 9, huge)}
 		}
 		o.VCPUs = append(o.VCPUs, v)
 	}
 	if flags&8 == 0 {
 		return o
 	}
-	k := &Kernel{MonotonicNS: int64(d.of(0, uint64(o.TimeNS), uint64(o.TimeNS)-1e9, 5, huge)), Panicking: int(d.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2)) - 1,
-		Threads: d.of(60, 300, 0, huge), Forks: d.of(0, 500, 1000, huge), Walked: int(d.of(0, 60, huge)), LargestComm: d.name(), LargestCount: int(d.of(0, 300, huge))}
+	k := &Kernel{MonotonicNS: int64(d.of(0, uint64(o.TimeNS), uint64(o.TimeNS)-1e9, 5, huge)),
+		Panicking: int(d.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2)) - 1,
+		Threads:   d.of(60, 300, 0, huge), Forks: d.of(0, 500, 1000, huge), Walked: int(d.of(0, 60, huge)),
+		LargestComm: d.name(), LargestCount: int(d.of(0, 300, huge))}
 	for range d.byte() % 80 {
-		k.Waiting = append(k.Waiting, Waiting{PID: int32(d.of(1, 2, 3, huge)), Comm: d.name(), Switches: d.of(5, 6), IOWait: flags&0x40 != 0, Stack: d.names(), Lock: d.name(), Owner: d.name()})
+		k.Waiting = append(k.Waiting, Waiting{PID: int32(d.of(1, 2, 3, huge)), Comm: d.name(), Switches: d.of(5, 6),
+			IOWait: flags&0x40 != 0, Stack: d.names(), Lock: d.name(), Owner: d.name()})
 	}
 	k.WaitingTotal = int(d.of(uint64(len(k.Waiting)), 0, 500, huge))
-	k.Memory = Memory{TotalPages: d.of(40000, 0, huge), FreePages: d.of(800, 0, huge), Scanned: d.of(0, 9000, huge), Stolen: d.of(0, 9000, huge), Refaults: d.of(0, 8000, huge),
+	k.Memory = Memory{TotalPages: d.of(40000, 0, huge), FreePages: d.of(800, 0, huge),
+		Scanned: d.of(0, 9000, huge), Stolen: d.of(0, 9000, huge), Refaults: d.of(0, 8000, huge),
 		MajorFault: d.of(0, 500, huge), Stalls: d.of(0, 500, huge), OOMKills: d.of(0, 1, huge)}
 	if flags&0x80 != 0 {
 		k.Unreadable = d.names()
@@ -115,7 +124,8 @@ func idle(o Observation) Observation {
 		v := &o.VCPUs[i]
 		v.Blocked, v.Running, v.Sampled = true, false, false
 		if v.Queue != nil {
-			v.Queue = &RunQueue{Switches: v.Queue.Switches, ClockNS: v.Queue.ClockNS, TimerNS: v.Queue.TimerNS, Interrupts: v.Queue.Interrupts}
+			v.Queue = &RunQueue{Switches: v.Queue.Switches, ClockNS: v.Queue.ClockNS, TimerNS: v.Queue.TimerNS,
+				Interrupts: v.Queue.Interrupts}
 		}
 	}
 	return o
@@ -150,7 +160,8 @@ func FuzzDetector(f *testing.F) {
 			o = dice.observation(o)
 			v, hung := random.Observe(&o)
 			if hung {
-				if !known[v.Class] || v.Scope != Partial && v.Scope != Full || len(v.Evidence) == 0 || len(v.Evidence) > 200 || v.TimeNS != o.TimeNS {
+				if !known[v.Class] || v.Scope != Partial && v.Scope != Full || len(v.Evidence) == 0 ||
+					len(v.Evidence) > 200 || v.TimeNS != o.TimeNS {
 					t.Fatalf("verdict %+v", v)
 				}
 				if o.Domain.Paused {

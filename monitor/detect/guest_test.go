@@ -2,12 +2,13 @@ package detect
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 )
 
-// guest makes the observations of a made-up guest, one each period, with a look at
+// guest makes the observations of a made-up guest, one each period, with an inspection of
 // the kernel each time. Its vCPUs are idle: halted, a tickless nap of four seconds
 // between two wake-ups, in which the heartbeat runs.
 type guest struct {
@@ -164,12 +165,30 @@ func (sc scene) run(t *testing.T) {
 	}
 }
 
-// runScenes runs the scenes in parallel.
+// runScenes runs the scenes in turn.
 func runScenes(t *testing.T, scenes []scene) {
 	t.Helper()
 	for _, sc := range scenes {
 		sc.run(t)
 	}
+}
+
+// levels gives n observations to a detector and returns what the rule of a class
+// made of each from number from on: b for blind, c for calm, w for watching, h for
+// hung.
+func levels(class Class, vcpus, from, n int, each func(g *guest, i int)) string {
+	g, d := newGuest(vcpus), NewDetector(DefaultThresholds())
+	rule := slices.IndexFunc(d.entries, func(e entry) bool { return e.classes[0].Class == class })
+	var all strings.Builder
+	for i := range from + n {
+		o := g.next()
+		each(g, i)
+		d.Observe(o)
+		if i >= from {
+			all.WriteByte("bcwh"[d.levels[rule]])
+		}
+	}
+	return all.String()
 }
 
 // after leaves the guest idle for the first 50 observations.

@@ -27,36 +27,44 @@ func TestHard(t *testing.T) {
 			"vCPU 0: no task switch for 500 ms while it ran 450 ms in the kernel, interrupts off at all of 5 samples",
 			"vCPU 0: seen in delay_tsc",
 			"vCPU 0: runs victim (77), 1 runnable, asked to schedule: false")},
-		{name: "three samples with a count", set: func(t *Thresholds) { t.Hard = 100 * time.Millisecond }, each: after(func(g *guest, i int) {
-			g.run(0, "delay_tsc", false).Callers = []string{fmt.Sprint("caller", i), "main"}
-		}), want: want(52, ClassHard, Full, []int{0},
-			"vCPU 0: no task switch for 300 ms while it ran 300 ms in the kernel, interrupts off at all of 3 samples",
-			"vCPU 0: seen in delay_tsc",
-			"vCPU 0: not one interrupt handled since (5006 since boot)",
-			"vCPU 0: runs victim (77), 1 runnable, asked to schedule: false",
-			"vCPU 0: called from caller52")},
-		{name: "five samples without a count", set: func(t *Thresholds) { t.Hard = 100 * time.Millisecond }, each: after(func(g *guest, i int) {
-			g.run(0, "delay_tsc", false).Queue = nil
-		}), want: want(54, ClassHard, Full, []int{0},
-			"vCPU 0: no task switch for 500 ms while it ran 500 ms in the kernel, interrupts off at all of 5 samples",
-			"vCPU 0: seen in delay_tsc")},
-		{name: "five samples, one without a count", set: func(t *Thresholds) { t.Hard = 100 * time.Millisecond }, each: after(func(g *guest, i int) {
-			if g.run(0, "delay_tsc", false); i == 50 {
-				g.o.VCPUs[0].Queue = nil
-			}
-		}), want: want(54, ClassHard, Full, []int{0},
-			"vCPU 0: no task switch for 500 ms while it ran 500 ms in the kernel, interrupts off at all of 5 samples",
-			"vCPU 0: seen in delay_tsc",
-			"vCPU 0: runs victim (77), 1 runnable, asked to schedule: false")},
+		{name: "three samples with a count",
+			set: func(t *Thresholds) { t.Hard = 100 * time.Millisecond }, each: after(func(g *guest, i int) {
+				g.run(0, "delay_tsc", false).Callers = []string{fmt.Sprint("caller", i), "main"}
+			}), want: want(52, ClassHard, Full, []int{0},
+				"vCPU 0: no task switch for 300 ms while it ran 300 ms in the kernel, interrupts off at all "+
+					"of 3 samples",
+				"vCPU 0: seen in delay_tsc",
+				"vCPU 0: not one interrupt handled since (5006 since boot)",
+				"vCPU 0: runs victim (77), 1 runnable, asked to schedule: false",
+				"vCPU 0: called from caller52")},
+		{name: "five samples without a count",
+			set: func(t *Thresholds) { t.Hard = 100 * time.Millisecond }, each: after(func(g *guest, i int) {
+				g.run(0, "delay_tsc", false).Queue = nil
+			}), want: want(54, ClassHard, Full, []int{0},
+				"vCPU 0: no task switch for 500 ms while it ran 500 ms in the kernel, interrupts off at all "+
+					"of 5 samples",
+				"vCPU 0: seen in delay_tsc")},
+		{name: "five samples, one without a count",
+			set: func(t *Thresholds) { t.Hard = 100 * time.Millisecond }, each: after(func(g *guest, i int) {
+				if g.run(0, "delay_tsc", false); i == 50 {
+					g.o.VCPUs[0].Queue = nil
+				}
+			}), want: want(54, ClassHard, Full, []int{0},
+				"vCPU 0: no task switch for 500 ms while it ran 500 ms in the kernel, interrupts off at all "+
+					"of 5 samples",
+				"vCPU 0: seen in delay_tsc",
+				"vCPU 0: runs victim (77), 1 runnable, asked to schedule: false")},
 		{name: "one interrupt in 400 ms", n: 300, each: after(func(g *guest, i int) {
 			g.still[0] = true
 			if g.run(0, "delay_tsc", false); i%5 == 4 {
 				g.queues[0].Interrupts++
 			}
 		})},
-		{name: "entry code without an interrupt", each: after(func(g *guest, i int) { g.run(0, "entry_SYSCALL_64", false) }),
+		{name: "entry code without an interrupt",
+			each: after(func(g *guest, i int) { g.run(0, "entry_SYSCALL_64", false) }),
 			want: want(54, ClassHard, Full, []int{0},
-				"vCPU 0: no task switch for 500 ms while it ran 500 ms in the kernel, interrupts off at all of 5 samples",
+				"vCPU 0: no task switch for 500 ms while it ran 500 ms in the kernel, interrupts off at all "+
+					"of 5 samples",
 				"vCPU 0: seen in entry_SYSCALL_64",
 				"vCPU 0: not one interrupt handled since (5006 since boot)",
 				"vCPU 0: runs victim (77), 1 runnable, asked to schedule: false")},
@@ -67,7 +75,8 @@ func TestHard(t *testing.T) {
 		{name: "in eight functions, nothing counted", each: after(func(g *guest, i int) {
 			g.run(0, fmt.Sprint("f", i%8), false).Queue = nil
 		}), set: func(t *Thresholds) { t.Hard = time.Second }, want: want(59, ClassHard, Full, []int{0},
-			"vCPU 0: no task switch for 1000 ms while it ran 1000 ms in the kernel, interrupts off at all of 10 samples",
+			"vCPU 0: no task switch for 1000 ms while it ran 1000 ms in the kernel, interrupts off at all of "+
+				"10 samples",
 			"vCPU 0: seen in f2, f3, f4, f5, f6, f7, f0, f1")},
 		{name: "runs half of the time", each: after(func(g *guest, i int) {
 			g.run(0, "delay_tsc", false).CPUTimeNS -= uint64(50 * ms)

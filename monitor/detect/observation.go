@@ -6,7 +6,7 @@ type Observation struct {
 	TimeNS int64  `json:"time_ns"` // dom0's monotonic clock
 	Domain Domain `json:"domain,omitzero"`
 	VCPUs  []VCPU `json:"vcpus"`
-	// Kernel is a sample of the guest's task list and counters. It costs more than the
+	// Kernel is an inspection of the guest's task list and counters. It costs more than the
 	// rest together, so most observations have none: nil.
 	Kernel *Kernel `json:"kernel,omitempty"`
 	// EPT is set in a stream that was recorded with a trace of the hypervisor. No rule
@@ -81,7 +81,7 @@ type RunQueue struct {
 	Interrupts uint64 `json:"interrupts,omitempty"`
 }
 
-// Kernel is one sample of the guest's kernel as a whole.
+// Kernel is one inspection of the guest's kernel as a whole.
 type Kernel struct {
 	// MonotonicNS is the guest's CLOCK_MONOTONIC when it last updated its timekeeping.
 	// It is old by up to a tick, or by the sleep of an idle guest.

@@ -30,11 +30,11 @@ func panicEntry() entry {
 // A domain that Xen's watchdog has ended did not panic: its watchdog program
 // stopped answering. The rule reports that as a stopped guest.
 type panicRule struct {
-	cpu      int // that panics by the last kernel sample, -1 for none
-	sampled  bool
-	inPanic  []int // by vCPU: samples in a row in the panic code
-	function string
-	shutdown string
+	cpu       int // that panics by the last inspection, -1 for none
+	inspected bool
+	inPanic   []int // by vCPU: samples in a row in the panic code
+	function  string
+	shutdown  string
 }
 
 func (r *panicRule) restart(vcpus int) {
@@ -42,13 +42,13 @@ func (r *panicRule) restart(vcpus int) {
 		r.inPanic = make([]int, vcpus)
 	}
 	clear(r.inPanic)
-	r.cpu, r.sampled, r.function, r.shutdown = -1, false, "", ""
+	r.cpu, r.inspected, r.function, r.shutdown = -1, false, "", ""
 }
 
 func (r *panicRule) observe(s *step) level {
 	r.shutdown = s.domain.Shutdown
 	if s.kernel != nil {
-		r.cpu, r.sampled = s.kernel.Panicking, true
+		r.cpu, r.inspected = s.kernel.Panicking, true
 	}
 	found := r.shutdown == "crash" || r.shutdown == "watchdog" || r.cpu >= 0
 	for i := range s.vcpus {
@@ -72,7 +72,7 @@ func (r *panicRule) observe(s *step) level {
 		}
 		return hung
 	}
-	if !r.sampled {
+	if !r.inspected {
 		return blind
 	}
 	return calm
@@ -123,7 +123,8 @@ func (r *panicRule) verdict(s *step) Verdict {
 	}
 	for i, n := range r.inPanic {
 		if n >= 2 {
-			v.Evidence = append(v.Evidence, fmt.Sprintf("vCPU %d: in or below %s at %d samples in a row", i, r.function, n))
+			v.Evidence = append(v.Evidence, fmt.Sprintf("vCPU %d: in or below %s at %d samples in a row", i,
+				r.function, n))
 		}
 	}
 	return v

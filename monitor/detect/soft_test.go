@@ -9,36 +9,41 @@ import (
 func TestSoft(t *testing.T) {
 	t.Parallel()
 	runScenes(t, []scene{
-		{name: "runs a tenth of the time: one second of running takes 100 samples", n: 200, each: after(func(g *guest, i int) {
-			g.still[0] = true
-			g.run(0, "broken_loop", i%2 == 0).Queue.NeedResched = true
-			g.queues[0].Interrupts++
-			g.o.VCPUs[0].CPUTimeNS -= uint64(90 * ms)
-			g.o.VCPUs[0].Callers = []string{fmt.Sprint("caller", i)}
-		}), want: want(149, ClassSoft, Full, []int{0},
-			"vCPU 0: no task switch for 10000 ms while it ran 1000 ms in the kernel, at all of 100 samples, interrupts on at 100 of these",
-			"vCPU 0: seen in broken_loop",
-			"vCPU 0: runs victim (77), 1 runnable, asked to schedule: true",
-			"vCPU 0: called from caller149")},
-		{name: "runs a tenth of the time, silent: five seconds of running take 500 samples", n: 600, each: after(func(g *guest, i int) {
-			g.still[0] = true
-			g.run(0, "broken_loop", i%4 == 0).Queue.Interrupts++
-			g.o.VCPUs[0].CPUTimeNS -= uint64(90 * ms)
-			if i != 60 {
-				g.o.VCPUs[0].Queue = nil
-			} else {
-				g.queues[0].NeedResched = true
-			}
-		}), want: want(549, ClassSoft, Full, []int{0},
-			"vCPU 0: no task switch for 50000 ms while it ran 5000 ms in the kernel, at all of 500 samples, interrupts on at 125 of these",
-			"vCPU 0: seen in broken_loop",
-			"vCPU 0: its run queue was unreadable at 499 samples: judged by silence alone",
-			"vCPU 0: runs victim (77), 1 runnable, asked to schedule: true")},
+		{name: "runs a tenth of the time: one second of running takes 100 samples",
+			n: 200, each: after(func(g *guest, i int) {
+				g.still[0] = true
+				g.run(0, "broken_loop", i%2 == 0).Queue.NeedResched = true
+				g.queues[0].Interrupts++
+				g.o.VCPUs[0].CPUTimeNS -= uint64(90 * ms)
+				g.o.VCPUs[0].Callers = []string{fmt.Sprint("caller", i)}
+			}), want: want(149, ClassSoft, Full, []int{0},
+				"vCPU 0: no task switch for 10000 ms while it ran 1000 ms in the kernel, at all of 100 samples, "+
+					"interrupts on at 100 of these",
+				"vCPU 0: seen in broken_loop",
+				"vCPU 0: runs victim (77), 1 runnable, asked to schedule: true",
+				"vCPU 0: called from caller149")},
+		{name: "runs a tenth of the time, silent: five seconds of running take 500 samples",
+			n: 600, each: after(func(g *guest, i int) {
+				g.still[0] = true
+				g.run(0, "broken_loop", i%4 == 0).Queue.Interrupts++
+				g.o.VCPUs[0].CPUTimeNS -= uint64(90 * ms)
+				if i != 60 {
+					g.o.VCPUs[0].Queue = nil
+				} else {
+					g.queues[0].NeedResched = true
+				}
+			}), want: want(549, ClassSoft, Full, []int{0},
+				"vCPU 0: no task switch for 50000 ms while it ran 5000 ms in the kernel, at all of 500 samples, "+
+					"interrupts on at 125 of these",
+				"vCPU 0: seen in broken_loop",
+				"vCPU 0: its run queue was unreadable at 499 samples: judged by silence alone",
+				"vCPU 0: runs victim (77), 1 runnable, asked to schedule: true")},
 		{name: "silent, in eight functions", n: 200, each: after(func(g *guest, i int) {
 			g.still[0] = true
 			g.run(0, fmt.Sprint("f", i%8), true).Queue = nil
 		}), want: want(149, ClassSoft, Full, []int{0},
-			"vCPU 0: no task switch for 10000 ms while it ran 10000 ms in the kernel, at all of 100 samples, interrupts on at 100 of these",
+			"vCPU 0: no task switch for 10000 ms while it ran 10000 ms in the kernel, at all of 100 samples, "+
+				"interrupts on at 100 of these",
 			"vCPU 0: seen in f2, f3, f4, f5, f6, f7, f0, f1",
 			"vCPU 0: its run queue was unreadable at 100 samples: judged by silence alone")},
 		{name: "silent, in nine functions", n: 300, each: after(func(g *guest, i int) {
@@ -58,32 +63,37 @@ func TestSoft(t *testing.T) {
 		{name: "in entry code, while a task waits", each: after(func(g *guest, i int) {
 			g.run(0, "entry_SYSCALL_64", true).Queue.Running = 2
 		}), want: want(69, ClassSoft, Full, []int{0},
-			"vCPU 0: no task switch for 2000 ms while it ran 2000 ms in the kernel, at all of 20 samples, interrupts on at 20 of these",
+			"vCPU 0: no task switch for 2000 ms while it ran 2000 ms in the kernel, at all of 20 samples, "+
+				"interrupts on at 20 of these",
 			"vCPU 0: seen in entry_SYSCALL_64",
 			"vCPU 0: runs victim (77), 2 runnable, asked to schedule: false")},
 		{name: "polls in the idle loop, asked to schedule", n: 200, each: after(func(g *guest, i int) {
 			g.still[0] = true
 			g.run(0, "poll_idle", true).Queue.NeedResched = true
 		})},
-		{name: "five samples", set: func(t *Thresholds) { t.Soft = 100 * time.Millisecond }, each: after(func(g *guest, i int) {
-			g.run(0, "broken_loop", true).Queue.NeedResched = true
-		}), want: want(54, ClassSoft, Full, []int{0},
-			"vCPU 0: no task switch for 500 ms while it ran 500 ms in the kernel, at all of 5 samples, interrupts on at 5 of these",
-			"vCPU 0: seen in broken_loop",
-			"vCPU 0: runs victim (77), 1 runnable, asked to schedule: true")},
+		{name: "five samples",
+			set: func(t *Thresholds) { t.Soft = 100 * time.Millisecond }, each: after(func(g *guest, i int) {
+				g.run(0, "broken_loop", true).Queue.NeedResched = true
+			}), want: want(54, ClassSoft, Full, []int{0},
+				"vCPU 0: no task switch for 500 ms while it ran 500 ms in the kernel, at all of 5 samples, "+
+					"interrupts on at 5 of these",
+				"vCPU 0: seen in broken_loop",
+				"vCPU 0: runs victim (77), 1 runnable, asked to schedule: true")},
 		{name: "twenty silent samples", set: func(t *Thresholds) { t.SoftSilence = 100 * time.Millisecond },
 			each: after(func(g *guest, i int) {
 				g.still[0] = true
 				g.run(0, "broken_loop", true).Queue = nil
 			}), want: want(69, ClassSoft, Full, []int{0},
-				"vCPU 0: no task switch for 2000 ms while it ran 2000 ms in the kernel, at all of 20 samples, interrupts on at 20 of these",
+				"vCPU 0: no task switch for 2000 ms while it ran 2000 ms in the kernel, at all of 20 "+
+					"samples, interrupts on at 20 of these",
 				"vCPU 0: seen in broken_loop",
 				"vCPU 0: its run queue was unreadable at 20 samples: judged by silence alone")},
 		{name: "interrupts on at the last sample of twenty only", n: 71, each: after(func(g *guest, i int) {
 			g.still[0] = true
 			g.run(0, "broken_loop", i == 69).Queue.Running = 2
 		}), set: func(t *Thresholds) { t.Hard = 5 * time.Second }, want: want(69, ClassSoft, Full, []int{0},
-			"vCPU 0: no task switch for 2000 ms while it ran 2000 ms in the kernel, at all of 20 samples, interrupts on at 1 of these",
+			"vCPU 0: no task switch for 2000 ms while it ran 2000 ms in the kernel, at all of 20 samples, "+
+				"interrupts on at 1 of these",
 			"vCPU 0: seen in broken_loop",
 			"vCPU 0: runs victim (77), 2 runnable, asked to schedule: false")},
 		{name: "both vCPUs, one after the other", vcpus: 2, each: after(func(g *guest, i int) {
@@ -96,10 +106,12 @@ func TestSoft(t *testing.T) {
 				g.run(0, "broken_loop", true).Queue.Running = 3
 			}
 		}), want: want(68, ClassSoft, Full, []int{0, 1},
-			"vCPU 0: no task switch for 2000 ms while it ran 1800 ms in the kernel, at all of 18 samples, interrupts on at 18 of these",
+			"vCPU 0: no task switch for 2000 ms while it ran 1800 ms in the kernel, at all of 18 samples, "+
+				"interrupts on at 18 of these",
 			"vCPU 0: seen in broken_loop",
 			"vCPU 0: runs victim (77), 3 runnable, asked to schedule: false",
-			"vCPU 1: no task switch for 2100 ms while it ran 1900 ms in the kernel, at all of 19 samples, interrupts on at 19 of these",
+			"vCPU 1: no task switch for 2100 ms while it ran 1900 ms in the kernel, at all of 19 samples, "+
+				"interrupts on at 19 of these",
 			"vCPU 1: seen in broken_loop",
 			"vCPU 1: runs victim (77), 2 runnable, asked to schedule: false")},
 		{name: "goes offline", vcpus: 2, n: 200, each: after(func(g *guest, i int) {
@@ -108,22 +120,26 @@ func TestSoft(t *testing.T) {
 				g.o.VCPUs[1].Online, g.queues[1].Running, g.queues[1].PID = false, 0, 0
 			}
 		})},
-		{name: "asked to schedule", each: after(func(g *guest, i int) { g.run(0, "broken_loop", true).Queue.NeedResched = true }),
+		{name: "asked to schedule",
+			each: after(func(g *guest, i int) { g.run(0, "broken_loop", true).Queue.NeedResched = true }),
 			want: want(69, ClassSoft, Full, []int{0},
-				"vCPU 0: no task switch for 2000 ms while it ran 2000 ms in the kernel, at all of 20 samples, interrupts on at 20 of these",
+				"vCPU 0: no task switch for 2000 ms while it ran 2000 ms in the kernel, at all of 20 "+
+					"samples, interrupts on at 20 of these",
 				"vCPU 0: seen in broken_loop",
 				"vCPU 0: runs victim (77), 1 runnable, asked to schedule: true")},
 		{name: "another task waits", vcpus: 2, each: after(func(g *guest, i int) {
 			g.run(0, fmt.Sprint("f", i), true).Queue.Running = 2
 		}), want: want(69, ClassSoft, Partial, []int{0},
-			"vCPU 0: no task switch for 2000 ms while it ran 2000 ms in the kernel, at all of 20 samples, interrupts on at 20 of these",
+			"vCPU 0: no task switch for 2000 ms while it ran 2000 ms in the kernel, at all of 20 samples, "+
+				"interrupts on at 20 of these",
 			"vCPU 0: seen in f50, f51, f52, f53, f54, f55, f56, f57 and others",
 			"vCPU 0: runs victim (77), 2 runnable, asked to schedule: false")},
 		{name: "interrupts counted, never seen on", each: after(func(g *guest, i int) {
 			g.run(0, "broken_loop", false).Queue.Running = 2
 			g.queues[0].Interrupts++
 		}), want: want(69, ClassSoft, Full, []int{0},
-			"vCPU 0: no task switch for 2000 ms while it ran 2000 ms in the kernel, at all of 20 samples, interrupts on at 20 of these",
+			"vCPU 0: no task switch for 2000 ms while it ran 2000 ms in the kernel, at all of 20 samples, "+
+				"interrupts on at 20 of these",
 			"vCPU 0: seen in broken_loop",
 			"vCPU 0: runs victim (77), 2 runnable, asked to schedule: false")},
 		{name: "interrupts never seen: that would be hard", each: after(func(g *guest, i int) {
@@ -147,7 +163,8 @@ func TestSoft(t *testing.T) {
 			g.run(0, "broken_loop", true).Queue = nil
 		}), n: 200,
 			want: want(149, ClassSoft, Full, []int{0},
-				"vCPU 0: no task switch for 10000 ms while it ran 10000 ms in the kernel, at all of 100 samples, interrupts on at 100 of these",
+				"vCPU 0: no task switch for 10000 ms while it ran 10000 ms in the kernel, at all of 100 "+
+					"samples, interrupts on at 100 of these",
 				"vCPU 0: seen in broken_loop",
 				"vCPU 0: its run queue was unreadable at 100 samples: judged by silence alone")},
 		{name: "silence, the queue read now and then", each: after(func(g *guest, i int) {
@@ -156,7 +173,8 @@ func TestSoft(t *testing.T) {
 				g.o.VCPUs[0].Queue = nil
 			}
 		}), n: 200, want: want(149, ClassSoft, Full, []int{0},
-			"vCPU 0: no task switch for 10000 ms while it ran 10000 ms in the kernel, at all of 100 samples, interrupts on at 100 of these",
+			"vCPU 0: no task switch for 10000 ms while it ran 10000 ms in the kernel, at all of 100 samples, "+
+				"interrupts on at 100 of these",
 			"vCPU 0: seen in broken_loop",
 			"vCPU 0: its run queue was unreadable at 50 samples: judged by silence alone",
 			"vCPU 0: runs victim (77), 1 runnable, asked to schedule: true")},

@@ -17,7 +17,8 @@ func TestSpin(t *testing.T) {
 			g.run(0, "native_queued_spin_lock_slowpath.part.0", false).Offset = uint64(0x40 - i)
 		}), want: want(54, ClassHard, Full, []int{0},
 			"vCPU 0: no task switch for 500 ms while it ran 100% of the time",
-			"vCPU 0: RIP in native_queued_spin_lock_slowpath.part.0+0xa..0xe at 5 of 5 samples, interrupts on at 0 of these")},
+			"vCPU 0: RIP in native_queued_spin_lock_slowpath.part.0+0xa..0xe at 5 of 5 samples, interrupts "+
+				"on at 0 of these")},
 		{name: "contended for a moment, then on", each: after(func(g *guest, i int) {
 			if i < 53 {
 				g.run(0, slow, true)
@@ -87,7 +88,8 @@ func TestSpin(t *testing.T) {
 			v.Callers = []string{"xen_poll_irq_timeout", "xen_poll_irq", "x", pvSlowPath}
 		}), want: want(54, ClassHard, Full, []int{0},
 			"vCPU 0: no task switch for 500 ms while it ran 100% of the time",
-			"vCPU 0: in a function that __pv_queued_spin_lock_slowpath calls at 5 of 5 samples, interrupts on at 0 of these",
+			"vCPU 0: in a function that __pv_queued_spin_lock_slowpath calls at 5 of 5 samples, interrupts "+
+				"on at 0 of these",
 			"vCPU 0: polled for the lock in the hypervisor at 5 samples")},
 		{name: "goes offline", vcpus: 2, each: after(func(g *guest, i int) {
 			if g.run(1, slow, true); i >= 53 {
@@ -102,23 +104,26 @@ func TestSpin(t *testing.T) {
 		}, want: want(54, ClassSpin, Full, []int{0},
 			"vCPU 0: no task switch for 500 ms while it ran 100% of the time",
 			"vCPU 0: RIP in queued_read_lock_slowpath+0x20..0x20 at 5 of 5 samples, interrupts on at 5 of these")},
-		{name: "switches that the mechanism missed", each: after(func(g *guest, i int) { g.run(0, slow, true).Queue.Switches++ })},
+		{name: "switches that the mechanism missed",
+			each: after(func(g *guest, i int) { g.run(0, slow, true).Queue.Switches++ })},
 		{name: "the user part of it breaks the row", each: after(func(g *guest, i int) {
 			if g.run(0, slow, true); i%4 == 0 {
 				g.compute(0)
 			}
 		})},
-		{name: "one of two", vcpus: 2, each: after(func(g *guest, i int) { g.run(1, slow, true).Lock = "rdi = tasklist_lock" }),
+		{name: "one of two",
+			vcpus: 2, each: after(func(g *guest, i int) { g.run(1, slow, true).Lock = "rdi = tasklist_lock" }),
 			want: want(54, ClassSpin, Partial, []int{1},
 				"vCPU 1: no task switch for 500 ms while it ran 100% of the time",
 				"vCPU 1: RIP in queued_read_lock_slowpath+0x20..0x20 at 5 of 5 samples, interrupts on at 5 of these",
 				"vCPU 1: rdi = tasklist_lock")},
-		{name: "with the lock's holder in a loop of its own, interrupts off", vcpus: 2, each: after(func(g *guest, i int) {
-			g.run(0, "holder", false)
-			g.run(1, slow, true)
-		}), want: want(54, ClassSpin, Full, []int{1},
-			"vCPU 1: no task switch for 500 ms while it ran 100% of the time",
-			"vCPU 1: RIP in queued_read_lock_slowpath+0x20..0x20 at 5 of 5 samples, interrupts on at 5 of these")},
+		{name: "with the lock's holder in a loop of its own, interrupts off",
+			vcpus: 2, each: after(func(g *guest, i int) {
+				g.run(0, "holder", false)
+				g.run(1, slow, true)
+			}), want: want(54, ClassSpin, Full, []int{1},
+				"vCPU 1: no task switch for 500 ms while it ran 100% of the time",
+				"vCPU 1: RIP in queued_read_lock_slowpath+0x20..0x20 at 5 of 5 samples, interrupts on at 5 of these")},
 		{name: "polls for a paravirtualised lock", each: after(func(g *guest, i int) {
 			v := g.run(0, "xen_hypercall_hvm", false)
 			v.Blocked, v.Running = true, false
@@ -126,7 +131,8 @@ func TestSpin(t *testing.T) {
 			v.Callers = []string{"xen_poll_irq_timeout", "xen_qlock_wait"}
 		}), want: want(54, ClassHard, Full, []int{0},
 			"vCPU 0: no task switch for 500 ms while it ran 100% of the time",
-			"vCPU 0: in a function that __pv_queued_spin_lock_slowpath calls at 5 of 5 samples, interrupts on at 0 of these",
+			"vCPU 0: in a function that __pv_queued_spin_lock_slowpath calls at 5 of 5 samples, interrupts "+
+				"on at 0 of these",
 			"vCPU 0: polled for the lock in the hypervisor at 5 samples")},
 		{name: "spins and polls in turn, as interrupts wake it", vcpus: 2, each: after(func(g *guest, i int) {
 			switch v := g.run(0, pvSlowPath, true); i % 3 {
@@ -137,7 +143,8 @@ func TestSpin(t *testing.T) {
 			}
 		}), want: want(54, ClassSpin, Partial, []int{0},
 			"vCPU 0: no task switch for 500 ms while it ran 100% of the time",
-			"vCPU 0: RIP in __pv_queued_spin_lock_slowpath+0x20..0x20 or in a function that it calls at 5 of 5 samples, interrupts on at 5 of these")},
+			"vCPU 0: RIP in __pv_queued_spin_lock_slowpath+0x20..0x20 or in a function that it calls at 5 of "+
+				"5 samples, interrupts on at 5 of these")},
 		{name: "one lock, interrupts off at one of its waiters", vcpus: 2, each: after(func(g *guest, i int) {
 			g.run(0, slow, false).Lock = "rdi = tasklist_lock"
 			g.run(1, slow, true).Lock = "rbx = tasklist_lock"
@@ -184,10 +191,12 @@ func TestSpin(t *testing.T) {
 		}), want: want(55, ClassSpin, Full, []int{0},
 			"vCPU 0: no task switch for 500 ms while it ran 100% of the time",
 			"vCPU 0: RIP in queued_read_lock_slowpath+0x20..0x20 at 3 of 5 samples, interrupts on at 3 of these")},
-		{name: "threshold", each: after(func(g *guest, i int) { g.run(0, slow, true) }), set: func(t *Thresholds) { t.Spin = 2 * time.Second },
+		{name: "threshold",
+			each: after(func(g *guest, i int) { g.run(0, slow, true) }), set: func(t *Thresholds) { t.Spin = 2 * time.Second },
 			want: want(69, ClassSpin, Full, []int{0},
 				"vCPU 0: no task switch for 2000 ms while it ran 100% of the time",
-				"vCPU 0: RIP in queued_read_lock_slowpath+0x20..0x20 at 20 of 20 samples, interrupts on at 20 of these")},
+				"vCPU 0: RIP in queued_read_lock_slowpath+0x20..0x20 at 20 of 20 samples, interrupts on at "+
+					"20 of these")},
 		{name: "a pause in between counts for nothing", each: after(func(g *guest, i int) {
 			g.run(0, slow, true)
 			g.o.Domain.Paused = i >= 53 && i < 57
@@ -195,4 +204,57 @@ func TestSpin(t *testing.T) {
 			"vCPU 0: no task switch for 500 ms while it ran 100% of the time",
 			"vCPU 0: RIP in queued_read_lock_slowpath+0x20..0x20 at 5 of 5 samples, interrupts on at 5 of these")},
 	})
+}
+
+// TestLockWait: in which lock's slow path a vCPU was sampled.
+func TestLockWait(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name   string
+		v      VCPU
+		symbol string
+		polls  bool
+	}{
+		{"in it", VCPU{Sampled: true, Symbol: slow}, slow, false},
+		{"in it, not sampled", VCPU{Symbol: slow}, "", false},
+		{"in it, in user mode", VCPU{Sampled: true, Symbol: slow, UserMode: true}, "", false},
+		{"below it", VCPU{Sampled: true, Symbol: "delay", Callers: []string{slow}}, "", false},
+		{"halts in it", VCPU{Sampled: true, Symbol: "xen_qlock_wait", Blocked: true}, pvSlowPath, true},
+		{"hypercall",
+			VCPU{Sampled: true, Symbol: "xen_hypercall_hvm", Blocked: true, Callers: []string{"a", "b", "c", slow}}, slow, true},
+		{"hypercall page",
+			VCPU{Sampled: true, Symbol: "hypercall_page", Callers: []string{"xen_qlock_wait"}}, pvSlowPath, false},
+		{"poll", VCPU{Sampled: true, Symbol: "xen_poll_irq_timeout", Callers: []string{slow}}, slow, false},
+		{"hypercall, too deep",
+			VCPU{Sampled: true, Symbol: "hypercall_page", Callers: []string{"a", "b", "c", "d", slow}}, "", false},
+		{"hypercall of another kind",
+			VCPU{Sampled: true, Symbol: "hypercall_page", Callers: []string{"a"}, Blocked: true}, "", false},
+	} {
+		if symbol, polls := lockWait(&tc.v); symbol != tc.symbol || polls != tc.polls {
+			t.Errorf("%s: %q, %v, want %q, %v", tc.name, symbol, polls, tc.symbol, tc.polls)
+		}
+		if got := WaitsForLock(&tc.v); got != (tc.symbol != "") {
+			t.Errorf("%s: waits for a lock: %v", tc.name, got)
+		}
+	}
+}
+
+// TestSameLock: locks are told apart by name, else by their slow path.
+func TestSameLock(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		a, b spinStreak
+		want bool
+	}{
+		{spinStreak{symbol: "x", lock: "rdi = a"}, spinStreak{symbol: "y", lock: "rbx = a"}, true},
+		{spinStreak{symbol: "x", lock: "rdi = a"}, spinStreak{symbol: "x", lock: "rdi = b"}, false},
+		{spinStreak{symbol: "x", lock: "rdi = a"}, spinStreak{symbol: "x"}, true},
+		{spinStreak{symbol: "x", lock: "rdi = a"}, spinStreak{symbol: "y"}, false},
+		{spinStreak{symbol: "x"}, spinStreak{symbol: "x"}, true},
+		{spinStreak{symbol: "x"}, spinStreak{symbol: "y"}, false},
+	} {
+		if got, turned := tc.a.sameLock(&tc.b), tc.b.sameLock(&tc.a); got != tc.want || turned != tc.want {
+			t.Errorf("%+v and %+v: %v, %v", tc.a, tc.b, got, turned)
+		}
+	}
 }

@@ -88,6 +88,7 @@ const streamsBytes = 640 << 10
 // TestStreams replays the recorded streams. Each holds its right verdict in its
 // header.
 func TestStreams(t *testing.T) {
+	t.Parallel()
 	files, err := filepath.Glob("testdata/streams/*.jsonl")
 	if err != nil {
 		t.Fatal(err)
@@ -150,6 +151,7 @@ func TestStreams(t *testing.T) {
 
 // TestReplay: a replay tells right from wrong.
 func TestReplay(t *testing.T) {
+	t.Parallel()
 	spin := func(g *guest, i int) {
 		if i >= 50 {
 			g.run(0, slow, true).Lock = "rdi = tasklist_lock"
@@ -176,7 +178,8 @@ func TestReplay(t *testing.T) {
 		{"scope", func(h *Header) { h.Scope = Partial }, spin, `(partial)`},
 		{"early", func(h *Header) { h.FromNS += 2000 * ms }, spin, "before the fault"},
 		{"late", func(h *Header) { h.WithinNS = 300 * ms }, spin, "want at most 300 ms"},
-		{"late by its threshold", func(h *Header) { h.Thresholds = map[string]int64{"spin_ms": 1500} }, spin, "want at most 700 ms"},
+		{"late by its threshold",
+			func(h *Header) { h.Thresholds = map[string]int64{"spin_ms": 1500} }, spin, "want at most 700 ms"},
 		{"never", func(*Header) {}, func(*guest, int) {}, "no verdict in 100 observations"},
 		{"evidence", func(h *Header) {
 			h.Affected, h.Evidence = []int{0}, []string{"vCPU 0: no task switch for 500 ms while it ran 100% of the time"}
@@ -198,7 +201,8 @@ func TestReplay(t *testing.T) {
 		if h.Schema = StreamSchema; !reflect.DeepEqual(got, h) || len(stream) != 100 {
 			t.Errorf("%s: %d observations, header %+v, want %+v", tc.name, len(stream), got, h)
 		}
-		if err := replay(got, stream); tc.want == "" && err != nil || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)) {
+		err = replay(got, stream)
+		if tc.want == "" && err != nil || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)) {
 			t.Errorf("%s: %v, want %q", tc.name, err, tc.want)
 		}
 		var again bytes.Buffer
@@ -209,6 +213,7 @@ func TestReplay(t *testing.T) {
 }
 
 func TestReadStreamErrors(t *testing.T) {
+	t.Parallel()
 	const header = `{"schema":1,"class":""}` + "\n"
 	const one = `{"time_ns":5,"vcpus":[{"online":true,"cpu_time_ns":1,"signals":0}]}` + "\n"
 	for _, tc := range []struct{ name, text, want string }{
@@ -222,6 +227,7 @@ func TestReadStreamErrors(t *testing.T) {
 		{"negative", `{"schema":1,"class":"spin","within_ns":-1}` + "\n", "within_ns -1 is negative"},
 		{"affected of a control", `{"schema":1,"class":"","affected":[0]}` + "\n", `affected or evidence without a class`},
 		{"evidence of a control", `{"schema":1,"class":"","evidence":["x"]}` + "\n", `affected or evidence without a class`},
+		{"most vCPUs of the guest", `{"schema":1,"class":"","vcpus":512,"memory_mib":0}` + "\n" + "{}", "line 2: "},
 		{"vCPUs of the guest", `{"schema":1,"class":"","vcpus":513}` + "\n", `vcpus 513 is not in 0 to 512`},
 		{"negative vCPUs", `{"schema":1,"class":"","vcpus":-1}` + "\n", `vcpus -1 is not in 0 to 512`},
 		{"memory", `{"schema":1,"class":"","memory_mib":-1}` + "\n", `memory_mib -1 is negative`},
@@ -230,7 +236,8 @@ func TestReadStreamErrors(t *testing.T) {
 		{"cut off", header + one + `{"time_ns":6`, "line 3: unexpected EOF"},
 		{"time stands", header + one + one, "line 3: time 5 is not after 5"},
 		{"blank line", header + "\n", "line 2: EOF"},
-		{"long line", header + `{"time_ns":5,"vcpus":[` + strings.Repeat(" ", maxLine) + "]}\n", "line 2: bufio.Scanner: token too long"},
+		{"long line",
+			header + `{"time_ns":5,"vcpus":[` + strings.Repeat(" ", maxLine) + "]}\n", "line 2: bufio.Scanner: token too long"},
 		{"vCPUs", header + `{"time_ns":5,"vcpus":[` + strings.Repeat("{},", maxVCPUs) + "{}]}\n", "513 vCPUs, more than 512"},
 	} {
 		_, _, err := ReadStream(strings.NewReader(tc.text))
@@ -238,7 +245,8 @@ func TestReadStreamErrors(t *testing.T) {
 			t.Errorf("%s: error %v, want %q", tc.name, err, tc.want)
 		}
 	}
-	if _, stream, err := ReadStream(strings.NewReader(header + one)); err != nil || len(stream) != 1 || stream[0].TimeNS != 5 || !stream[0].VCPUs[0].Online {
+	_, stream, err := ReadStream(strings.NewReader(header + one))
+	if err != nil || len(stream) != 1 || stream[0].TimeNS != 5 || !stream[0].VCPUs[0].Online {
 		t.Errorf("%+v, error %v", stream, err)
 	}
 }
@@ -248,21 +256,20 @@ func TestReadStreamErrors(t *testing.T) {
 func TestUpgrade(t *testing.T) {
 	t.Parallel()
 	const comment = "host lab, 2 vCPU, 160 MiB, guest kernel 6.12.118+deb13-cloud-amd64"
+	read := Header{Comment: comment, Host: "lab", VCPUs: 2, MemoryMiB: 160, Guest: "6.12.118+deb13-cloud-amd64"}
 	for _, tc := range []struct {
 		name     string
 		in, want Header
 	}{
-		{"older", Header{Comment: comment}, Header{Comment: comment, Host: "lab", VCPUs: 2, MemoryMiB: 160, Guest: "6.12.118+deb13-cloud-amd64"}},
+		{"older", Header{Comment: comment}, read},
 		{"newer", Header{Comment: comment, Host: "xen"}, Header{Comment: comment, Host: "xen"}},
 		{"newer, only the vCPUs", Header{Comment: comment, VCPUs: 1}, Header{Comment: comment, VCPUs: 1}},
 		{"newer, only the memory", Header{Comment: comment, MemoryMiB: 1}, Header{Comment: comment, MemoryMiB: 1}},
 		{"newer, only the kernel", Header{Comment: comment, Guest: "6.1"}, Header{Comment: comment, Guest: "6.1"}},
-		{"free text", Header{Comment: "a Friday"}, Header{Comment: "a Friday"}},
-		{"no comma", Header{Comment: "host lab 2 vCPU, 160 MiB, guest kernel 6"}, Header{Comment: "host lab 2 vCPU, 160 MiB, guest kernel 6"}},
-		{"cut off", Header{Comment: "host lab, 2 vCPU, 160 MiB"}, Header{Comment: "host lab, 2 vCPU, 160 MiB"}},
-		{"too many vCPUs", Header{Comment: "host lab, 513 vCPU, 160 MiB, guest kernel 6"}, Header{Comment: "host lab, 513 vCPU, 160 MiB, guest kernel 6"}},
-		{"negative vCPUs", Header{Comment: "host lab, -1 vCPU, 160 MiB, guest kernel 6"}, Header{Comment: "host lab, -1 vCPU, 160 MiB, guest kernel 6"}},
-		{"negative memory", Header{Comment: "host lab, 1 vCPU, -1 MiB, guest kernel 6"}, Header{Comment: "host lab, 1 vCPU, -1 MiB, guest kernel 6"}},
+		{"most vCPUs", Header{Comment: "host lab, 512 vCPU, 0 MiB, guest kernel 6"},
+			Header{Comment: "host lab, 512 vCPU, 0 MiB, guest kernel 6", Host: "lab", VCPUs: 512, Guest: "6"}},
+		{"fewest vCPUs", Header{Comment: "host lab, 0 vCPU, 1 MiB, guest kernel 6"},
+			Header{Comment: "host lab, 0 vCPU, 1 MiB, guest kernel 6", Host: "lab", MemoryMiB: 1, Guest: "6"}},
 	} {
 		var b strings.Builder
 		if err := WriteStream(&b, tc.in, nil); err != nil {
@@ -275,20 +282,40 @@ func TestUpgrade(t *testing.T) {
 	}
 }
 
-// fullDisk is a writer that takes some bytes and then no more.
-type fullDisk struct{ room int }
+// TestUpgradeOther: a comment of another form says nothing.
+func TestUpgradeOther(t *testing.T) {
+	t.Parallel()
+	for _, comment := range []string{
+		"",
+		"a Friday",
+		"host lab 2 vCPU, 160 MiB, guest kernel 6",
+		"host lab, 2 vCPU, 160 MiB",
+		"host lab, 513 vCPU, 160 MiB, guest kernel 6",
+		"host lab, -1 vCPU, 160 MiB, guest kernel 6",
+		"host lab, 1 vCPU, -1 MiB, guest kernel 6",
+	} {
+		h := Header{Comment: comment}
+		if h.upgrade(); !reflect.DeepEqual(h, Header{Comment: comment}) {
+			t.Errorf("%q: %+v", comment, h)
+		}
+	}
+}
 
-var errFull = errors.New("no room")
+// fullDisk is a writer that takes some bytes and then no more.
+type fullDisk struct{ free int }
+
+var errFull = errors.New("no space")
 
 func (f *fullDisk) Write(b []byte) (int, error) {
-	if len(b) > f.room {
+	if len(b) > f.free {
 		return 0, errFull
 	}
-	f.room -= len(b)
+	f.free -= len(b)
 	return len(b), nil
 }
 
 func TestRecorderErrors(t *testing.T) {
+	t.Parallel()
 	o := newGuest(1).next()
 	r, err := NewRecorder(&fullDisk{5000}, Header{})
 	if err != nil {

@@ -79,16 +79,16 @@ func (t *TaskThresholds) entry() entry {
 type taskRule struct {
 	t TaskThresholds
 
-	waits   []wait // known waits, at most maxWaits
-	ioNS    int64  // last kernel sample with a wait for I/O that had begun or ended; 0 for never
-	ioEndNS int64  // last one with a wait for I/O that had ended; 0 for never
-	samples int    // kernel samples since restart
-	level   level
-	class   Class // of the verdict; "" for none
-	total   int   // threads that wait
+	waits       []wait // known waits, at most maxWaits
+	ioNS        int64  // last inspection with a wait for I/O that had begun or ended; 0 for never
+	ioEndNS     int64  // last one with a wait for I/O that had ended; 0 for never
+	inspections int    // since restart
+	level       level
+	class       Class // of the verdict; "" for none
+	total       int   // threads that wait
 
-	sectors, wasSectors uint64 // Kernel.IOSectors of this kernel sample and the last; 0 if not read
-	nowNS, wasNS        int64  // times of these samples
+	sectors, wasSectors uint64 // Kernel.IOSectors of this inspection and the last; 0 if not read
+	nowNS, wasNS        int64  // times of these
 }
 
 // wait is one stay of a thread in uninterruptible sleep.
@@ -96,27 +96,27 @@ type wait struct {
 	pid         int32
 	comm        string
 	switches    uint64
-	sinceNS     int64 // first kernel sample that showed it
+	sinceNS     int64 // first inspection that showed it
 	lastNS      int64 // last one
-	samples     int   // that showed it
-	unseen      int   // samples since then
+	inspections int   // that showed it
+	unseen      int   // inspections since then
 	kind        Class // io, blocked, or "" for neither
 	timed       bool  // the kernel wakes it now and then to check whether its I/O is over
 	wakes       uint64
 	benign      bool   // it may last for ever
 	function    string // that tells the kind, or the innermost
 	lock, owner string
-	ownerRuns   bool  // at the last sample
+	ownerRuns   bool  // at the last inspection
 	movedNS     int64 // last time that another thread's wait for the same lock ended; 0 for never
 	hangs       bool
 	late        bool // decided by its length alone
 }
 
 const (
-	// maxWaits is the number of waits remembered. A kernel sample shows at most
+	// maxWaits is the number of waits remembered. An inspection shows at most
 	// MaxWaiting. If there are more, it does not always show the same.
 	maxWaits = 4 * MaxWaiting
-	// maxUnseen is for how many incomplete kernel samples a wait is remembered that
+	// maxUnseen is for how many incomplete inspections a wait is remembered that
 	// they do not show.
 	maxUnseen = 8
 )
@@ -136,7 +136,7 @@ func (r *taskRule) observe(s *step) level {
 	if len(k.Waiting) == 0 && k.Walked == 0 {
 		return r.level // the task list could not be read at all
 	}
-	r.samples++
+	r.inspections++
 	r.wasSectors, r.sectors = r.sectors, k.IOSectors
 	r.wasNS, r.nowNS = r.nowNS, s.t
 	r.total = max(k.WaitingTotal, len(k.Waiting))
@@ -148,7 +148,7 @@ func (r *taskRule) observe(s *step) level {
 	return r.level
 }
 
-// complete reports whether a kernel sample shows every waiting thread. The walk of
+// complete reports whether an inspection shows every waiting thread. The walk of
 // the task list must have met as many threads as there are, apart from those that
 // came and went meanwhile. Other things that could not be read do not matter.
 func complete(k *Kernel) bool {
@@ -165,7 +165,7 @@ func complete(k *Kernel) bool {
 // judge decides on every wait.
 func (r *taskRule) judge(t int64) level {
 	l := calm
-	if r.samples < 2 {
+	if r.inspections < 2 {
 		l = blind
 	}
 	ioFirst := r.oldIO(t)
@@ -188,7 +188,7 @@ func (r *taskRule) judge(t int64) level {
 	return l
 }
 
-// take begins the wait of a thread that a kernel sample shows, or continues it.
+// take begins the wait of a thread that an inspection shows, or continues it.
 func (r *taskRule) take(k *Waiting) {
 	t := r.nowNS
 	w := r.find(k.PID)
@@ -197,7 +197,7 @@ func (r *taskRule) take(k *Waiting) {
 		w.switches = k.Switches
 		if w.lastNS != t {
 			w.lastNS, w.unseen = t, 0
-			w.samples++
+			w.inspections++
 		}
 		// A stack or an owner may be unreadable now and then.
 		if w.kind == "" {
@@ -222,7 +222,7 @@ func (r *taskRule) take(k *Waiting) {
 		w = &r.waits[len(r.waits)-1]
 	}
 	*w = wait{
-		pid: k.PID, comm: k.Comm, switches: k.Switches, sinceNS: t, lastNS: t, samples: 1,
+		pid: k.PID, comm: k.Comm, switches: k.Switches, sinceNS: t, lastNS: t, inspections: 1,
 		lock: k.Lock, owner: k.Owner, ownerRuns: k.OwnerRunnable,
 	}
 	w.explain(k)
@@ -252,7 +252,7 @@ func (w *wait) explain(k *Waiting) {
 // which is 0.5 s or more.
 const timedWake = 250e6
 
-// sameWait reports whether a thread that has run since the last kernel sample is
+// sameWait reports whether a thread that has run since the last inspection is
 // still in the same wait. A thread that waits for a block device in blk_io_schedule
 // or blk_wait_io is woken at half the hung-task timeout, so that the kernel's own
 // watchdog does not report it, and sleeps again. It cannot have begun another wait
@@ -289,15 +289,15 @@ func (r *taskRule) end(w *wait) {
 		r.ioNS, r.ioEndNS = r.nowNS, r.nowNS
 	case w.lock != "":
 		for i := range r.waits {
-			if other := &r.waits[i]; other != w && other.lock == w.lock {
+			if other := &r.waits[i]; other.lock == w.lock {
 				other.movedNS = r.nowNS
 			}
 		}
 	}
 }
 
-// forget drops the waits that the kernel sample does not show. An incomplete
-// sample may have left them out, so they are remembered for some samples.
+// forget drops the waits that the inspection does not show. An incomplete
+// inspection may have left them out, so they are remembered for some inspections.
 func (r *taskRule) forget(complete bool) {
 	n := 0
 	for i := range r.waits {
@@ -331,7 +331,7 @@ func (r *taskRule) oldIO(t int64) bool {
 // stuck decides on one wait. late is true if its length alone decided.
 func (r *taskRule) stuck(w *wait, t int64, ioFirst bool) (stuck, late bool) {
 	age := t - w.sinceNS
-	if w.samples < minSamples || w.benign || w.lastNS != t {
+	if w.inspections < minSamples || w.benign || w.lastNS != t {
 		return false, false
 	}
 	switch {

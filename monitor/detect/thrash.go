@@ -45,7 +45,7 @@ func (t *ThrashThresholds) entry() entry {
 
 // thrashRule finds a guest with too little memory for its work: free memory is low,
 // most of what is reclaimed is needed again at once, and tasks have to wait for
-// that. All three must hold for as long as Thrash, at three of four kernel samples.
+// that. All three must hold for as long as Thrash, at three of four inspections.
 //
 // Reclaim alone is healthy: a file that is read once evicts pages that nothing
 // needs.
@@ -55,12 +55,12 @@ type thrashRule struct {
 	seen  int64 // when last was read; 0 if it was not
 	level level
 
-	sinceNS int64  // first kernel sample of the streak
-	hotNS   int64  // last one that thrashed
-	samples int    // of the streak; 0 if there is none
-	hot     int    // of these, those that thrashed
-	free    uint64 // free pages at the last one that thrashed
-	total   Memory // events in the streak
+	sinceNS     int64  // first inspection of the streak
+	hotNS       int64  // last one that thrashed
+	inspections int    // of the streak; 0 if there is none
+	hot         int    // of these, those that thrashed
+	free        uint64 // free pages at the last one that thrashed
+	total       Memory // events in the streak
 }
 
 const (
@@ -71,7 +71,7 @@ const (
 	majorRate = 50
 	// mostPages is more memory than any guest has: 4 PiB.
 	mostPages = 1 << 40
-	// mostEvents is more than any guest counts between two kernel samples.
+	// mostEvents is more than any guest counts between two inspections.
 	mostEvents = 1 << 40
 )
 
@@ -92,25 +92,25 @@ func (r *thrashRule) observe(s *step) level {
 		return r.level
 	}
 	d, ok := since(now, was)
-	hot := ok && r.thrashes(now, d, s.t-wasNS)
-	if r.samples == 0 && !hot {
+	hot := r.thrashes(now, d, s.t-wasNS)
+	if r.inspections == 0 && !hot {
 		r.level = calm
 		return r.level
 	}
-	if r.samples == 0 { // the events since the sample before count, its time does not
+	if r.inspections == 0 { // the events since the last inspection count, its time does not
 		r.sinceNS, r.hot, r.total = s.t, 0, Memory{}
 	}
-	r.samples++
+	r.inspections++
 	r.total.add(d)
 	if hot {
 		r.hot++
 		r.hotNS, r.free = s.t, now.FreePages
 	}
 	switch {
-	case !ok || 4*r.hot < 3*r.samples-3 || s.t-r.hotNS >= int64(r.t.Thrash)/2:
-		r.samples = 0
+	case !ok || 4*r.hot < 3*r.inspections-3 || s.t-r.hotNS >= int64(r.t.Thrash)/2:
+		r.inspections = 0
 		r.level = calm
-	case hot && r.hot >= minSamples && 4*r.hot >= 3*r.samples && s.t-r.sinceNS >= int64(r.t.Thrash):
+	case hot && r.hot >= minSamples && 4*r.hot >= 3*r.inspections && s.t-r.sinceNS >= int64(r.t.Thrash):
 		r.level = hung
 	case r.level != hung:
 		r.level = watching
@@ -118,7 +118,7 @@ func (r *thrashRule) observe(s *step) level {
 	return r.level
 }
 
-// thrashes judges the events d between two kernel samples that are dt ns apart.
+// thrashes judges the events d between two inspections that are dt ns apart.
 func (r *thrashRule) thrashes(now, d Memory, dt int64) bool {
 	perSecond := func(rate uint64) uint64 { return rate * uint64(dt) / uint64(time.Second) }
 	return 100*now.FreePages < uint64(r.t.ThrashFree)*now.TotalPages &&
@@ -128,8 +128,8 @@ func (r *thrashRule) thrashes(now, d Memory, dt int64) bool {
 		(d.Stalls >= max(1, perSecond(stallRate)) || d.MajorFault >= max(1, perSecond(majorRate)))
 }
 
-// since returns the events between two kernel samples. It returns false if a
-// counter went back or grew by more than mostEvents.
+// since returns the events between two inspections. It returns none, and false,
+// if a counter went back or grew by more than mostEvents.
 func since(now, was Memory) (Memory, bool) {
 	d := Memory{
 		Scanned: now.Scanned - was.Scanned, Stolen: now.Stolen - was.Stolen, Refaults: now.Refaults - was.Refaults,
@@ -154,8 +154,8 @@ func (m *Memory) add(d Memory) {
 
 func (r *thrashRule) verdict(s *step) Verdict {
 	return Verdict{Class: ClassThrash, Scope: Full, Evidence: []string{
-		fmt.Sprintf("memory thrashed at %d of %d samples within %d ms: %d pages reclaimed, %d needed again",
-			r.hot, r.samples, (s.t-r.sinceNS)/1e6, r.total.Stolen, r.total.Refaults),
+		fmt.Sprintf("memory thrashed at %d of %d inspections within %d ms: %d pages reclaimed, %d needed again",
+			r.hot, r.inspections, (s.t-r.sinceNS)/1e6, r.total.Stolen, r.total.Refaults),
 		fmt.Sprintf("allocations that had to reclaim: %d, faults that had to read: %d, killed for want of memory: %d",
 			r.total.Stalls, r.total.MajorFault, r.total.OOMKills),
 		fmt.Sprintf("free: %d of %d pages", r.free, r.last.TotalPages),
@@ -163,9 +163,9 @@ func (r *thrashRule) verdict(s *step) Verdict {
 }
 
 func (r *thrashRule) notes(to []string) []string {
-	if r.samples > 0 {
-		to = append(to, fmt.Sprintf("thrash: at %d of %d samples; %d pages reclaimed, %d needed again, %d stalls, "+
-			"%d major faults", r.hot, r.samples, r.total.Stolen, r.total.Refaults, r.total.Stalls, r.total.MajorFault))
+	if r.inspections > 0 {
+		to = append(to, fmt.Sprintf("thrash: at %d of %d inspections; %d pages reclaimed, %d needed again, %d stalls, "+
+			"%d major faults", r.hot, r.inspections, r.total.Stolen, r.total.Refaults, r.total.Stalls, r.total.MajorFault))
 	}
 	return to
 }

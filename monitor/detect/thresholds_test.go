@@ -1,7 +1,9 @@
 package detect
 
 import (
+	"maps"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +12,7 @@ import (
 // TestThresholds: every field has a name, can be set over its whole range and not
 // beyond, and changes nothing else.
 func TestThresholds(t *testing.T) {
+	t.Parallel()
 	list := ListThresholds()
 	if fields := fields(reflect.TypeFor[Thresholds]()); len(list) != fields {
 		t.Errorf("%d names for %d fields", len(list), fields)
@@ -47,11 +50,13 @@ func TestThresholds(t *testing.T) {
 }
 
 func TestSetAll(t *testing.T) {
+	t.Parallel()
 	now := DefaultThresholds()
-	if err := now.SetAll(map[string]int64{"spin_ms": 50, "forkstorm_threads": 99}); err != nil || now.Spin != 50*time.Millisecond || now.ForkstormThreads != 99 {
+	err := now.SetAll(map[string]int64{"spin_ms": 50, "forkstorm_threads": 99})
+	if err != nil || now.Spin != 50*time.Millisecond || now.ForkstormThreads != 99 {
 		t.Errorf("%v, error %v", now, err)
 	}
-	err := now.SetAll(map[string]int64{"spinn_ms": 50, "soft_ms": 0, "hard_ms": 10})
+	err = now.SetAll(map[string]int64{"spinn_ms": 50, "soft_ms": 0, "hard_ms": 10})
 	if err == nil || len(strings.Split(err.Error(), "\n")) != 2 || now.Hard != 10*time.Millisecond {
 		t.Errorf("error %v, hard %v", err, now.Hard)
 	}
@@ -60,28 +65,52 @@ func TestSetAll(t *testing.T) {
 	}
 }
 
-// TestListRules: every class is described, by falling severity, and every threshold
-// but the shared ones belongs to a rule.
-func TestListRules(t *testing.T) {
-	want := []Class{ClassPanic, ClassSpin, ClassHard, ClassSoft, ClassStopped, ClassForkstorm, ClassThrash, ClassIO, ClassBlocked}
-	free := map[string]bool{}
+// TestList: every class is described, by falling severity, and every threshold but
+// the shared ones belongs to a class.
+func TestList(t *testing.T) {
+	t.Parallel()
+	type row struct {
+		class Class
+		waits bool
+		early string // its first threshold
+	}
+	want := []row{
+		{ClassPanic, false, ""}, {ClassSpin, false, "spin_ms"}, {ClassHard, false, "hard_ms"}, {ClassSoft, true, "soft_ms"},
+		{ClassStopped, false, "stopped_ms"}, {ClassForkstorm, true, "forkstorm_ms"}, {ClassThrash, true, "thrash_ms"},
+		{ClassIO, true, "io_ms"}, {ClassBlocked, true, "blocked_ms"},
+	}
+	shared := map[string]bool{}
 	for _, th := range ListThresholds() {
-		free[th.Name] = true
+		shared[th.Name] = true
 	}
-	list := List()
-	for i, r := range list {
-		if i >= len(want) || r.Class != want[i] || r.Reads == "" || r.Early == "" {
-			t.Errorf("%d: %+v", i, r)
+	var got []row
+	severity := 101
+	for _, info := range List() {
+		r := row{class: info.Class, waits: info.Waits}
+		if len(info.Thresholds) > 0 {
+			r.early = info.Thresholds[0].Name
 		}
-		if len(r.Thresholds) == 0 && r.Class != ClassPanic {
-			t.Errorf("%s has no threshold", r.Class)
+		got = append(got, r)
+		if info.Severity >= severity || info.Severity < 1 || info.Reads == "" || info.Early == "" {
+			t.Errorf("%+v after severity %d", info, severity)
 		}
-		for _, th := range r.Thresholds {
-			delete(free, th.Name)
+		severity = info.Severity
+		for _, th := range info.Thresholds {
+			delete(shared, th.Name)
 		}
 	}
-	if len(list) != len(want) || len(free) != 3 || !free["gap_ms"] || !free["boot_ms"] || !free["recovered_ms"] {
-		t.Errorf("%d rules, thresholds of none %v", len(list), free)
+	if !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	if left := slices.Sorted(maps.Keys(shared)); !slices.Equal(left, []string{"boot_ms", "gap_ms", "recovered_ms"}) {
+		t.Errorf("thresholds of no class: %q", left)
+	}
+	// A rule's place follows from its severity, not from its place in the list.
+	var th Thresholds
+	for i, e := range th.entries() {
+		if i > 0 && e.severity() >= th.entries()[i-1].severity() {
+			t.Errorf("rule %d is out of order", i)
+		}
 	}
 }
 
