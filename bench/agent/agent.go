@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -48,7 +49,7 @@ func run(ctx context.Context) error {
 	}
 	a := &agent{raw: port, port: wire.NewReader(port), out: wire.NewWriter(port)}
 	if serr == nil {
-		a.host = &dom0.Host{Kind: "lab", Guests: place.Guests, Work: "/tmp", Progress: a.progress}
+		a.host = &dom0.Host{Kind: "lab", Guests: place.Guests, Work: "/tmp", Log: slog.New(stages{a.out})}
 		if serr = a.host.Open(); serr == nil {
 			// A dom0 that has just been booted has no guests; an agent started anew may.
 			_, serr = a.host.RecoverDead()
@@ -69,8 +70,15 @@ type agent struct {
 	guest *dom0.Guest
 }
 
-func (a *agent) progress(stage string) {
-	a.out.Send(wire.KindProgress, Progress{Stage: stage, UpNS: upNS()})
+// stages is a slog.Handler that sends the message of each record as Progress.
+type stages struct{ out *wire.Writer }
+
+func (s stages) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelInfo }
+func (s stages) WithAttrs([]slog.Attr) slog.Handler           { return s }
+func (s stages) WithGroup(string) slog.Handler                { return s }
+
+func (s stages) Handle(_ context.Context, r slog.Record) error {
+	return s.out.Send(wire.KindProgress, Progress{Stage: r.Message, UpNS: upNS()})
 }
 
 func upNS() int64 {
@@ -185,7 +193,7 @@ func (a *agent) exec(ctx context.Context, argv []string) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
 	// The harness gives up a lab that is silent for long.
-	a.progress("run " + argv[0])
+	a.host.Log.Info("run " + argv[0])
 	stop, silent := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(silent)
@@ -196,7 +204,7 @@ func (a *agent) exec(ctx context.Context, argv []string) error {
 			case <-stop:
 				return
 			case <-tick.C:
-				a.progress("run " + argv[0])
+				a.host.Log.Info("run " + argv[0])
 			}
 		}
 	}()

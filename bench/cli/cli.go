@@ -39,6 +39,7 @@ type app struct {
 
 	display *progress.Display
 	file    progress.File // the log file, once a run has a folder
+	warned  progress.Warnings
 	log     *slog.Logger
 }
 
@@ -112,7 +113,7 @@ func newApp(env *Env, args []string) (*app, *cobra.Command) {
 // start makes the logger, with the flags as they are now.
 func (a *app) start() {
 	a.display = progress.NewDisplay(a.Stderr, progress.Options{Terminal: a.Terminal, Verbose: a.verbose})
-	a.log = slog.New(slog.NewMultiHandler(a.display, progress.NewText(&a.file)))
+	a.log = slog.New(slog.NewMultiHandler(a.display, progress.NewText(&a.file), &a.warned))
 }
 
 // step shows what is done now.

@@ -114,7 +114,7 @@ func (e *eventFlags) xen(ctx context.Context, a *app) (_ *event.Report, err erro
 	}
 	for _, m := range e.mechanisms {
 		if m == pollMechanism {
-			if r.Polling, err = event.MeasurePoll(ctx, price, pollWindows*e.window, a.step); err != nil {
+			if r.Polling, err = event.MeasurePoll(ctx, price, pollWindows*e.window, a.log); err != nil {
 				return nil, err
 			}
 			if r.Reads, err = price.Reads(); err != nil {
@@ -122,7 +122,7 @@ func (e *eventFlags) xen(ctx context.Context, a *app) (_ *event.Report, err erro
 			}
 			continue
 		}
-		c := event.Config{Blocks: e.blocks, Window: e.window, Timed: timedPass, Progress: a.step}
+		c := event.Config{Blocks: e.blocks, Window: e.window, Timed: timedPass, Log: a.log}
 		s, err := event.Measure(ctx, price, m, c)
 		if err != nil {
 			return nil, err

@@ -70,9 +70,8 @@ func (h *hostFlags) check() error {
 	return nil
 }
 
-// open opens the host on which the suite's trials can run. warn is told of what
-// went wrong and was repaired.
-func (h *hostFlags) open(ctx context.Context, a *app, s *suites.Suite, warn func(string)) (*opened, error) {
+// open opens the host on which the suite's trials can run.
+func (h *hostFlags) open(ctx context.Context, a *app, s *suites.Suite) (*opened, error) {
 	if h.kind == "xen" {
 		return h.openXen(s)
 	}
@@ -81,7 +80,7 @@ func (h *hostFlags) open(ctx context.Context, a *app, s *suites.Suite, warn func
 	if err != nil {
 		return nil, err
 	}
-	host, err := h.lab.hostOf(ctx, a, l, warn)
+	host, err := h.lab.hostOf(ctx, a, l)
 	if err != nil {
 		return nil, errors.Join(err, l.Close())
 	}

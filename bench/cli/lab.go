@@ -16,7 +16,6 @@ import (
 	"hangbench/bench/dom0"
 	"hangbench/bench/exit"
 	"hangbench/bench/labhost"
-	"hangbench/bench/progress"
 	"hangbench/guests/lab"
 	"hangbench/guests/lab/toolchain"
 )
@@ -77,9 +76,7 @@ func (l *labFlags) build(ctx context.Context, a *app, v lab.Variant) (*lab.Lab, 
 	}
 	return lab.Build(ctx, lab.Options{
 		Cache: c, Source: src, LibVMI: vmi, Mirror: mirror, Fields: dom0.Fields(), Variant: v,
-		Progress: func(step string, done, total int64) {
-			a.log.Info("lab: "+step, progress.DoneBytes, done, progress.TotalBytes, total)
-		},
+		Log: a.log,
 	})
 }
 
@@ -174,13 +171,13 @@ func (l *labFlags) host(ctx context.Context, a *app) (*labhost.Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	return l.hostOf(ctx, a, built, func(w string) { a.warn("%s", w) })
+	return l.hostOf(ctx, a, built)
 }
 
 // hostOf opens a lab that is built as a host. The host builds other variants of
 // the lab when they are needed.
-func (l *labFlags) hostOf(ctx context.Context, a *app, built *lab.Lab, warn func(string)) (*labhost.Host, error) {
-	h, err := labhost.New(ctx, built, warn, a.step)
+func (l *labFlags) hostOf(ctx context.Context, a *app, built *lab.Lab) (*labhost.Host, error) {
+	h, err := labhost.New(ctx, built, a.log)
 	if err != nil {
 		return nil, err
 	}

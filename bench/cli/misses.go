@@ -90,7 +90,7 @@ func (m *missesFlags) xen(ctx context.Context, a *app) (_ *misses.Report, err er
 	r := &misses.Report{Host: x.Kind(), Driver: m.driver, Xen: v, GuestKernel: guest.Release(), VCPUs: guest.VCPUs(),
 		WindowMS: m.window.Milliseconds(), SampleMS: m.sample.Milliseconds()}
 	for _, name := range m.mechanisms {
-		s, err := misses.Measure(ctx, guest, name, misses.Config{Window: m.window, Sample: m.sample, Progress: a.step})
+		s, err := misses.Measure(ctx, guest, name, misses.Config{Window: m.window, Sample: m.sample, Log: a.log})
 		if err != nil {
 			return nil, err
 		}

@@ -65,14 +65,13 @@ func (r *runFlags) run(ctx context.Context, a *app, suite string) (err error) {
 		return err
 	}
 	x := experiment{jobs: r.host.jobs, trials: plan.Expand(s, r.seed), json: r.json}
-	var early []string // warnings from before there is a manifest
-	x.host, err = r.host.open(ctx, a, s, func(w string) { a.warn("%s", w); early = append(early, w) })
+	x.host, err = r.host.open(ctx, a, s)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, x.host.close()) }()
 	x.store, err = run.Create(r.out, run.Start{
-		Suite: s, Seed: r.seed, Plan: x.trials, Host: x.host.info, Versions: x.host.versions, Warnings: early, Time: a.Now(),
+		Suite: s, Seed: r.seed, Plan: x.trials, Host: x.host.info, Versions: x.host.versions, Warnings: a.warned.Texts(), Time: a.Now(),
 	})
 	if err != nil {
 		return err
@@ -144,7 +143,7 @@ func (r *resumeFlags) run(ctx context.Context, a *app, dir string, old *results.
 	if was := old.PlanHash; was != "" && was != hash {
 		return exit.Usagef("resume: %s has another plan than this version makes of its suite; run the suite anew", dir)
 	}
-	x.host, err = r.host.open(ctx, a, s, func(w string) { a.warn("%s", w) })
+	x.host, err = r.host.open(ctx, a, s)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +15,7 @@ import (
 
 	"hangbench/bench/exit"
 	"hangbench/bench/plan"
+	"hangbench/bench/progress"
 	"hangbench/bench/run"
 	"hangbench/results"
 	"hangbench/scenarios/suites"
@@ -22,8 +24,8 @@ import (
 // hostFunc is a host made of a function.
 type hostFunc func(ctx context.Context, p plan.Trial) (results.Trial, error)
 
-func (f hostFunc) Run(ctx context.Context, p plan.Trial, progress func(string)) (results.Trial, error) {
-	progress("restore")
+func (f hostFunc) Run(ctx context.Context, p plan.Trial, log *slog.Logger) (results.Trial, error) {
+	log.Info("restore")
 	return f(ctx, p)
 }
 
@@ -113,6 +115,10 @@ func TestExecute(t *testing.T) {
 			whole := tc.status != exit.Broken
 			if r.Manifest.Interrupted == whole || (len(r.Trials) == 8) != whole || r.Manifest.Bench["made_up_sec"] != 1 || r.Manifest.Ended.IsZero() {
 				t.Errorf("%d trials, manifest %+v", len(r.Trials), r.Manifest)
+			}
+			log, err := os.ReadFile(filepath.Join(store.Dir(), progress.FileName))
+			if err != nil || strings.Count(string(log), " msg=restore trial=") < len(r.Trials) || whole != strings.Contains(string(log), "done=8 total=8") {
+				t.Errorf("%v, the log file is\n%s", err, log)
 			}
 			if s := r.Manifest.Sessions; len(s) != 1 || s[0].Jobs != 1 || s[0].Trials != len(r.Trials) || s[0].CPUs < 1 || s[0].WallSec <= 0 {
 				t.Errorf("sessions %+v of %d trials", s, len(r.Trials))

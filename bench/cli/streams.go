@@ -41,7 +41,7 @@ func (t *timelineFlags) recordStream(ctx context.Context, a *app, what string) (
 		return err
 	}
 	defer func() { err = errors.Join(err, h.Lab.Close()) }()
-	header, stream, err := h.RecordStream(ctx, scenario, t.vcpus, a.step)
+	header, stream, err := h.RecordStream(ctx, scenario, t.vcpus, a.log)
 	if err != nil {
 		return err
 	}

@@ -101,7 +101,7 @@ func (t *timelineFlags) record(ctx context.Context, a *app, scenario string) (er
 		Suite: "timeline", Cell: results.Cell{Scenario: scenario, Arm: results.Arm{Mechanism: t.mechanism, Driver: dom0.Drivers()[0]}, Machine: guest}, Seed: t.seed,
 		Timing: suites.Timing{BaselineMS: 2000, ObserveMS: 4000, DeadlineMS: 30_000, RecoveryMS: 15_000, SampleMS: 100},
 	}
-	rec, taken, err := h.Record(ctx, trial, a.step)
+	rec, taken, err := h.Record(ctx, trial, a.log)
 	if err != nil {
 		return err
 	}

@@ -89,7 +89,7 @@ func (e *environment) record() func(*detect.Observation) {
 }
 
 // Progress is told what the trial does.
-func (e *environment) Progress(stage string) { e.host.Progress(stage) }
+func (e *environment) Progress(stage string) { e.host.Log.Info(stage) }
 
 // Injected is told when the fault landed.
 func (e *environment) Injected(t0 int64) {

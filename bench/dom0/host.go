@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -50,8 +51,8 @@ type Host struct {
 	Guests string
 	// Work is a folder for temporary files.
 	Work string
-	// Progress is told what happens.
-	Progress func(stage string)
+	// Log gets the steps of making a guest and of trials on it.
+	Log *slog.Logger
 	// Driver is what monitors of guests watch through, one of Drivers; empty means
 	// xenctrl. A trial says so itself.
 	Driver string
@@ -174,7 +175,7 @@ func (h *Host) newGuest(ctx context.Context, name string, spec suites.Guest) (_ 
 	}
 	image, args := filepath.Join(dir, place.Kernel), plainArgs
 	if spec.Boot == suites.Distro {
-		h.Progress("move guest kernel")
+		h.Log.Info("move guest kernel")
 		args = distroArgs
 		moved, merr := h.moveKernel(dir, spec)
 		if merr != nil {
@@ -183,7 +184,7 @@ func (h *Host) newGuest(ctx context.Context, name string, spec suites.Guest) (_ 
 		defer os.Remove(moved) // Xen has read it when the guest runs
 		image = moved
 	}
-	h.Progress("create guest")
+	h.Log.Info("create guest")
 	var path string
 	if g.disk, err = disk.Make(name); err == nil {
 		path = g.disk.Path
@@ -204,7 +205,7 @@ func (h *Host) newGuest(ctx context.Context, name string, spec suites.Guest) (_ 
 			err = errors.Join(err, g.Destroy(context.WithoutCancel(ctx)))
 		}
 	}()
-	h.Progress("boot guest")
+	h.Log.Info("boot guest")
 	if err := g.meet(ctx); err != nil {
 		return nil, fmt.Errorf("guest %s: %w", name, err)
 	}
@@ -258,7 +259,7 @@ func (g *Guest) meet(ctx context.Context) error {
 	if on, err := g.kern.Isolated(); err == nil {
 		isolated = fmt.Sprint(on)
 	}
-	g.host.Progress(fmt.Sprintf("guest is up: kernel moved by %#x, page-table isolation %s", g.kern.Slide(), isolated))
+	g.host.Log.Info(fmt.Sprintf("guest is up: kernel moved by %#x, page-table isolation %s", g.kern.Slide(), isolated))
 	return nil
 }
 

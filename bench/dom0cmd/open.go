@@ -3,6 +3,7 @@ package dom0cmd
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -20,7 +21,7 @@ import (
 // kernels; if it is empty, the lab's dom0 uses its own. The error is an
 // exit.MissingError where there is no control domain.
 func Open(guests string) (*dom0.Host, error) {
-	h := &dom0.Host{Kind: "xen", Guests: guests, Work: os.TempDir(), Progress: func(string) {}}
+	h := &dom0.Host{Kind: "xen", Guests: guests, Work: os.TempDir(), Log: slog.New(slog.DiscardHandler)}
 	line, err := os.ReadFile("/proc/cmdline")
 	if err == nil && strings.Contains(string(line), place.LabMark) {
 		h.Kind = "lab"

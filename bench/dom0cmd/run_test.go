@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -25,7 +26,7 @@ import (
 // hostFunc is a host made of a function.
 type hostFunc func(plan.Trial) (results.Trial, error)
 
-func (f hostFunc) Run(_ context.Context, t plan.Trial, _ func(string)) (results.Trial, error) {
+func (f hostFunc) Run(_ context.Context, t plan.Trial, _ *slog.Logger) (results.Trial, error) {
 	return f(t)
 }
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
@@ -29,10 +30,9 @@ type Host struct {
 	Lab *lab.Lab
 	// Shim is the library of bochs.BuildShim.
 	Shim string
-	// Warn is told of what went wrong and was mended.
-	Warn func(string)
-	// Progress is told of the making of snapshots.
-	Progress func(stage string)
+	// Log gets the steps of making snapshots, and a warning of what went wrong and was
+	// repaired.
+	Log *slog.Logger
 	// Variant builds another lab of the same source, when the first guest is asked for
 	// that cannot be had in Lab. Without it there are no such guests.
 	Variant func(context.Context, lab.Variant) (*lab.Lab, error)
@@ -52,12 +52,12 @@ type Times struct {
 }
 
 // New returns the host of a lab, with the emulator's preload library built.
-func New(ctx context.Context, l *lab.Lab, warn, progress func(string)) (*Host, error) {
+func New(ctx context.Context, l *lab.Lab, log *slog.Logger) (*Host, error) {
 	shim, err := bochs.BuildShim(ctx, l.CC, filepath.Dir(l.CC))
 	if err != nil {
 		return nil, fmt.Errorf("build the emulator's preload library: %w", err)
 	}
-	return &Host{Lab: l, Shim: shim, Warn: warn, Progress: progress}, nil
+	return &Host{Lab: l, Shim: shim, Log: log}, nil
 }
 
 // variants are the hosts of other labs, once somebody needs them.
@@ -103,7 +103,7 @@ func (h *Host) of(ctx context.Context, g suites.Guest) (*Host, error) {
 		if err != nil {
 			return nil, fmt.Errorf("build the lab for guests with %s: %w", v, err)
 		}
-		other = &Host{Lab: l, Shim: h.Shim, Warn: h.Warn, Progress: h.Progress}
+		other = &Host{Lab: l, Shim: h.Shim, Log: h.Log}
 		if h.variants.of == nil {
 			h.variants.of = map[lab.Variant]*Host{}
 		}
@@ -183,7 +183,7 @@ func (h *Host) guest(ctx context.Context, g suites.Guest) (*bochs.Snapshot, erro
 	s, err := h.snapshot(ctx, name, base, &agent.Job{Guest: &g}, "boot the guest", &h.times.GuestBootSec)
 	if snapErr := (*bochs.SnapshotError)(nil); errors.As(err, &snapErr) {
 		// The base itself is no good: once more from power-on.
-		h.Warn(fmt.Sprintf("%v; booting the lab anew", snapErr))
+		h.Log.Warn("booting the lab anew", "error", snapErr)
 		if err := h.drop("dom0"); err != nil {
 			return nil, err
 		}
@@ -214,12 +214,12 @@ func (h *Host) snapshot(ctx context.Context, name string, from *bochs.Snapshot, 
 		return s, nil
 	}
 	if !errors.Is(err, os.ErrNotExist) {
-		h.Warn(fmt.Sprintf("%v; making it anew", err))
+		h.Log.Warn("making a snapshot anew", "error", err)
 		if err := h.drop(name); err != nil {
 			return nil, err
 		}
 	}
-	h.Progress(what)
+	h.Log.Info(what)
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return nil, fmt.Errorf("make a snapshot: %w", err)
 	}
@@ -257,7 +257,7 @@ func (h *Host) snapshot(ctx context.Context, name string, from *bochs.Snapshot, 
 			var f agent.Failure
 			switch {
 			case m.Kind == wire.KindProgress && m.Decode(&p) == nil:
-				h.Progress(what + ": " + p.Stage)
+				h.Log.Info(what + ": " + p.Stage)
 			case m.Kind == wire.KindError && m.Decode(&f) == nil:
 				cancel(&AgentError{f})
 			}
@@ -289,27 +289,27 @@ func (h *Host) snapshot(ctx context.Context, name string, from *bochs.Snapshot, 
 
 // Run runs one trial in a machine of its own. A snapshot that turns out to be
 // damaged is made anew, from power-on, with a warning.
-func (h *Host) Run(ctx context.Context, t plan.Trial, progress func(stage string)) (results.Trial, error) {
-	return h.run(ctx, t, progress, nil)
+func (h *Host) Run(ctx context.Context, t plan.Trial, log *slog.Logger) (results.Trial, error) {
+	return h.run(ctx, t, log, nil)
 }
 
 // Record runs one trial like Run and returns with its record what its monitor
 // observed. Writing that down takes time in dom0: the record need not be the one
 // that Run returns.
-func (h *Host) Record(ctx context.Context, t plan.Trial, progress func(stage string)) (results.Trial, dom0.Recording, error) {
+func (h *Host) Record(ctx context.Context, t plan.Trial, log *slog.Logger) (results.Trial, dom0.Recording, error) {
 	var taken dom0.Recording
-	rec, err := h.run(ctx, t, progress, &taken)
+	rec, err := h.run(ctx, t, log, &taken)
 	return rec, taken, err
 }
 
-func (h *Host) run(ctx context.Context, t plan.Trial, progress func(stage string), taken *dom0.Recording) (results.Trial, error) {
+func (h *Host) run(ctx context.Context, t plan.Trial, log *slog.Logger, taken *dom0.Recording) (results.Trial, error) {
 	h, err := h.of(ctx, t.Machine)
 	if err != nil {
 		return results.Trial{}, err
 	}
-	rec, err := h.runOnce(ctx, t, progress, taken)
+	rec, err := h.runOnce(ctx, t, log, taken)
 	if h.mend(ctx, err, "guest-"+guestName(t.Machine), "dom0") {
-		rec, err = h.runOnce(ctx, t, progress, taken)
+		rec, err = h.runOnce(ctx, t, log, taken)
 	}
 	return rec, err
 }
@@ -321,23 +321,23 @@ func (h *Host) mend(ctx context.Context, err error, names ...string) bool {
 	if !errors.As(err, &snapErr) || ctx.Err() != nil {
 		return false
 	}
-	h.Warn(fmt.Sprintf("%v; booting the lab anew", snapErr))
+	h.Log.Warn("booting the lab anew", "error", snapErr)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if err := h.drop(names...); err != nil {
-		h.Warn(err.Error())
+		h.Log.Warn(err.Error())
 		return false
 	}
 	return true
 }
 
-func (h *Host) runOnce(ctx context.Context, t plan.Trial, progress func(stage string), taken *dom0.Recording) (results.Trial, error) {
+func (h *Host) runOnce(ctx context.Context, t plan.Trial, log *slog.Logger, taken *dom0.Recording) (results.Trial, error) {
 	var rec results.Trial
 	snap, err := h.guest(ctx, t.Machine)
 	if err != nil {
 		return rec, err
 	}
-	progress("restore")
+	log.Info("restore")
 	start := time.Now()
 	m, err := h.start(ctx, snap, &agent.Job{Trial: &t, Record: taken != nil})
 	if err != nil {
@@ -352,7 +352,7 @@ func (h *Host) runOnce(ctx context.Context, t plan.Trial, progress func(stage st
 			h.times.Restores = append(h.times.Restores, time.Since(start).Seconds())
 			h.mu.Unlock()
 		}
-		progress(p.Stage)
+		log.Info(p.Stage)
 	})
 	if err != nil {
 		m.keep = m.keep && ctx.Err() == nil // an interruption leaves nothing to look into

@@ -3,6 +3,7 @@ package labhost_test
 import (
 	"bytes"
 	"context"
+	"log/slog"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"hangbench/bench/labhost"
 	"hangbench/bench/names"
 	"hangbench/bench/plan"
+	"hangbench/bench/progress"
 	"hangbench/bench/run"
 	"hangbench/cgo/require"
 	"hangbench/guests/lab"
@@ -24,13 +26,13 @@ import (
 
 // openLab builds the lab from this source, or finds it in the cache. Without
 // HANGBENCH_TEST_LAB the test is skipped: it needs packages and minutes.
-func openLab(t *testing.T) (context.Context, *labhost.Host, *warnings) {
+func openLab(t *testing.T) (context.Context, *labhost.Host, *progress.Warnings) {
 	t.Helper()
 	return openLabWith(t, nil)
 }
 
 // openLabWith opens the lab that has a LibVMI of this machine, if one is given.
-func openLabWith(t *testing.T, vmi *lab.LibVMI) (context.Context, *labhost.Host, *warnings) {
+func openLabWith(t *testing.T, vmi *lab.LibVMI) (context.Context, *labhost.Host, *progress.Warnings) {
 	t.Helper()
 	if os.Getenv("HANGBENCH_TEST_LAB") == "" {
 		require.Missing(t, require.Lab, "set HANGBENCH_TEST_LAB=1 to run the tests in the emulated Xen host (make test does)")
@@ -43,15 +45,15 @@ func openLabWith(t *testing.T, vmi *lab.LibVMI) (context.Context, *labhost.Host,
 	}
 	options := lab.Options{
 		Cache: cache, Source: filepath.Join("..", ".."), LibVMI: vmi, Fields: dom0.Fields(), Mirror: os.Getenv("HANGBENCH_DEBIAN_MIRROR"),
-		Progress: func(string, int64, int64) {},
+		Log: slog.New(slog.DiscardHandler),
 	}
 	l, err := lab.Build(ctx, options)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
-	w := &warnings{}
-	h, err := labhost.New(ctx, l, w.add, func(stage string) { t.Log(stage) })
+	w := &progress.Warnings{}
+	h, err := labhost.New(ctx, l, logTo(t, w))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,9 +74,10 @@ func long(t *testing.T) {
 	}
 }
 
-type warnings struct{ all []string }
-
-func (w *warnings) add(s string) { w.all = append(w.all, s) }
+// logTo returns a logger that writes to the test's log, and to w.
+func logTo(t *testing.T, w *progress.Warnings) *slog.Logger {
+	return slog.New(slog.NewMultiHandler(slog.NewTextHandler(t.Output(), nil), w))
+}
 
 func ciPlan(t *testing.T) (*suites.Suite, []plan.Trial) {
 	t.Helper()
@@ -206,14 +209,14 @@ func TestDamagedSnapshot(t *testing.T) {
 	if err := os.WriteFile(cpus[0], bytes.Repeat([]byte("rubbish\n"), int(st.Size())/8+1)[:st.Size()], 0o600); err != nil {
 		t.Fatal(err)
 	}
-	rec, err := h.Run(ctx, trials[0], func(string) {})
+	rec, err := h.Run(ctx, trials[0], slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatalf("with a damaged snapshot: %v", err)
 	}
 	if rec.Outcome == results.Invalid {
 		t.Errorf("invalid: %s", rec.Reason)
 	}
-	if len(w.all) == 0 {
+	if len(w.Texts()) == 0 {
 		t.Error("a damaged snapshot was replaced without a warning")
 	}
 }

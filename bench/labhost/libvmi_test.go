@@ -3,6 +3,7 @@ package labhost_test
 import (
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"os/exec"
 	"slices"
 	"strings"
@@ -40,7 +41,7 @@ func TestLibVMI(t *testing.T) {
 		for _, driver := range []string{"xenctrl", "libvmi"} {
 			p := deadlock
 			p.Mechanism, p.Driver = m.Name, driver
-			tr, err := h.Run(ctx, p, func(string) {})
+			tr, err := h.Run(ctx, p, slog.New(slog.DiscardHandler))
 			if err != nil {
 				t.Fatalf("%s, %s: %v", m.Name, driver, err)
 			}

@@ -1,6 +1,7 @@
 package labhost_test
 
 import (
+	"log/slog"
 	"slices"
 	"testing"
 
@@ -20,7 +21,7 @@ func TestPartial(t *testing.T) {
 		t.Fatalf("%d trials, want one of each mechanism", len(trials))
 	}
 	for _, p := range trials {
-		tr, err := h.Run(ctx, p, func(string) {})
+		tr, err := h.Run(ctx, p, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatalf("%s: %v", p.Mechanism, err)
 		}

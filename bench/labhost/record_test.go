@@ -2,6 +2,7 @@ package labhost_test
 
 import (
 	"bytes"
+	"log/slog"
 	"testing"
 
 	"hangbench/monitor/detect"
@@ -14,7 +15,7 @@ func TestRecordTwice(t *testing.T) {
 	ctx, h, _ := openLab(t)
 	var texts [2][]byte
 	for i := range texts {
-		header, stream, err := h.RecordStream(ctx, "spinlock-deadlock", 1, func(string) {})
+		header, stream, err := h.RecordStream(ctx, "spinlock-deadlock", 1, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -3,6 +3,7 @@ package labhost
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"hangbench/bench/dom0"
@@ -37,7 +38,7 @@ func patient() map[string]int64 {
 // before the fault to some time after the verdict. The header holds the first
 // verdict of a detector with its default thresholds. It is an error if that is not
 // the scenario's.
-func (h *Host) RecordStream(ctx context.Context, scenario string, vcpus int, progress func(stage string)) (detect.Header,
+func (h *Host) RecordStream(ctx context.Context, scenario string, vcpus int, log *slog.Logger) (detect.Header,
 	[]detect.Observation, error) {
 	sc, err := scenarios.Find(scenario)
 	if err != nil {
@@ -53,7 +54,7 @@ func (h *Host) RecordStream(ctx context.Context, scenario string, vcpus int, pro
 	} else {
 		p.Thresholds = results.NewSettings(patient())
 	}
-	rec, taken, err := h.Record(ctx, p, progress)
+	rec, taken, err := h.Record(ctx, p, log)
 	if err != nil {
 		return detect.Header{}, nil, err
 	}

@@ -1,6 +1,7 @@
 package labhost_test
 
 import (
+	"log/slog"
 	"testing"
 
 	"hangbench/bench/plan"
@@ -27,7 +28,7 @@ func TestWorkloads(t *testing.T) {
 			Suite: "test", Index: n, Cell: results.Cell{Scenario: s.ID, Arm: results.Arm{Mechanism: []string{"exec-altp2m", "poll", "none"}[n%3], Driver: "xenctrl"}, Machine: suites.Guest{Kernel: "cloud-6.12", VCPUs: 2, MemoryMiB: 256, Programs: stress.Set}}, Timing: timing, Seed: uint64(n),
 		}
 		n++
-		rec, err := h.Run(ctx, p, func(string) {})
+		rec, err := h.Run(ctx, p, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatalf("%s: %v", s.ID, err)
 		}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -195,5 +196,24 @@ func TestFileKept(t *testing.T) {
 	}
 	if fmt.Sprint(f.Close()) != "<nil>" {
 		t.Error("closing a file that was never opened fails")
+	}
+}
+
+// TestWarnings: the texts of warnings and errors are kept in order, with what the
+// logger adds to them; steps and details are not.
+func TestWarnings(t *testing.T) {
+	t.Parallel()
+	var w Warnings
+	log := slog.New(&w)
+	log.Debug("a detail")
+	log.Info("a step")
+	log.Warn("booting the lab anew", Error, errors.New("the snapshot is damaged"))
+	trial := log.With(Trial, 3).With(Scenario, "panic", Mechanism, "poll")
+	trial.Info("restore")
+	trial.WithGroup("group").Warn("failed", Error, errors.New("emulator died"))
+	log.WithGroup("group").Error("gave up")
+	want := []string{"booting the lab anew: the snapshot is damaged", "trial 3 (panic, poll): failed: emulator died", "gave up"}
+	if got := w.Texts(); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

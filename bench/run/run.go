@@ -14,9 +14,9 @@ import (
 
 // Host runs trials.
 type Host interface {
-	// Run runs one trial. Several calls may be under way at once if the host was
-	// made for it. An error means that the host failed, not the guest.
-	Run(ctx context.Context, t plan.Trial, progress func(stage string)) (results.Trial, error)
+	// Run runs one trial, and logs its steps. Several calls may be under way at once if
+	// the host was made for it. An error means that the host failed, not the guest.
+	Run(ctx context.Context, t plan.Trial, log *slog.Logger) (results.Trial, error)
 }
 
 // Options say how to run.
@@ -93,7 +93,7 @@ func (r *runner) one(ctx context.Context, t plan.Trial) error {
 	var failures []error
 	for range attempts {
 		start := time.Now()
-		rec, err := r.Host.Run(ctx, t, func(stage string) { log.Info(stage) })
+		rec, err := r.Host.Run(ctx, t, log)
 		if err == nil {
 			if err := r.Store.Append(rec, time.Since(start)); err != nil {
 				return fmt.Errorf("store trial %d: %w", t.Index, err)

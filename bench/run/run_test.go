@@ -20,8 +20,8 @@ import (
 // hostFunc is a Host made of a function.
 type hostFunc func(ctx context.Context, t plan.Trial) (results.Trial, error)
 
-func (f hostFunc) Run(ctx context.Context, t plan.Trial, progress func(string)) (results.Trial, error) {
-	progress("running")
+func (f hostFunc) Run(ctx context.Context, t plan.Trial, log *slog.Logger) (results.Trial, error) {
+	log.Info("running")
 	return f(ctx, t)
 }
 

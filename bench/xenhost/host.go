@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"strings"
 	"sync"
@@ -80,10 +81,10 @@ func (h *Host) CheckGuest(g suites.Guest) error { return h.d.CheckGuest(g) }
 func (h *Host) Close() error { return h.d.Close() }
 
 // Run runs one trial on a guest made for it.
-func (h *Host) Run(ctx context.Context, t plan.Trial, progress func(stage string)) (rec results.Trial, err error) {
+func (h *Host) Run(ctx context.Context, t plan.Trial, log *slog.Logger) (rec results.Trial, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.d.Progress = progress
+	h.d.Log = log
 	g, err := h.d.NewGuest(ctx, fmt.Sprintf("hangbench-%d-%d", os.Getpid(), t.Index), t.Machine)
 	if err != nil {
 		return rec, err
@@ -95,7 +96,7 @@ func (h *Host) Run(ctx context.Context, t plan.Trial, progress func(stage string
 // Price opens a guest that is up, by its name, for bench/price/event. Close it when
 // done.
 func (h *Host) Price(ctx context.Context, guest, yardstick string) (*dom0.Price, error) {
-	h.d.Progress = func(string) {}
+	h.d.Log = slog.New(slog.DiscardHandler)
 	g, err := h.d.FindGuest(ctx, guest)
 	if err != nil {
 		return nil, err

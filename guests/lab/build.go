@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -31,9 +32,9 @@ type Options struct {
 	Variant Variant
 	// LibVMI, if not nil, is copied into dom0, and the agent is linked with it.
 	LibVMI *LibVMI
-	// Progress is called at each step. done and total count bytes; both are 0 for
-	// a step without a length.
-	Progress func(step string, done, total int64)
+	// Log gets a record at each step. One that moves bytes has the attributes
+	// done_bytes and total_bytes.
+	Log *slog.Logger
 }
 
 // Variant selects one of several labs built from the same source. Some guests
@@ -190,7 +191,7 @@ func (o *Options) assemble(l *Lab, kernels *kernelSet, work, vmi, programs strin
 	if err := o.extractAll(kernels); err != nil {
 		return err
 	}
-	o.Progress("assemble", 0, 0)
+	o.Log.Info("assemble the lab")
 	ramdisks := map[string]string{} // by their names in dom0
 	for _, set := range []string{"", o.Variant.Programs} {
 		name := place.Ramdisk(set)
@@ -256,12 +257,12 @@ func (o *Options) packages(ctx context.Context) (s packageSets, err error) {
 // that is named after their hashes.
 func (o *Options) fetch(ctx context.Context, s debian.Spec) (u unpacked, err error) {
 	s.Mirror = o.Mirror
-	s.Progress = func(p debian.Progress) { o.Progress(p.Step, p.Bytes, p.BytesTotal) }
+	s.Log = o.Log
 	if u.lock, err = debian.Fetch(ctx, s); err != nil {
 		return u, fmt.Errorf("fetch the lab's packages: %w", err)
 	}
 	u.prefix = o.Cache.path("prefix-" + u.lock.Digest()[:16])
-	err = debian.Unpack(ctx, u.lock, debian.DebDir(s.Dir), u.prefix, debian.LabFilter(), s.Progress)
+	err = debian.Unpack(ctx, u.lock, debian.DebDir(s.Dir), u.prefix, debian.LabFilter(), o.Log)
 	if err != nil {
 		return u, fmt.Errorf("unpack the lab's packages: %w", err)
 	}

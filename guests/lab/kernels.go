@@ -71,7 +71,7 @@ func findKernels(dir string, prefixes ...string) (*kernelSet, error) {
 // extractAll extracts all kernels of the set.
 func (o *Options) extractAll(set *kernelSet) error {
 	for _, name := range slices.Sorted(maps.Keys(set.sources)) {
-		o.Progress("extract kernel "+name, 0, 0)
+		o.Log.Info("extract kernel " + name)
 		file := set.sources[name]
 		if err := o.extract(file, filepath.Join(set.Dir, name), name != dom0Kernel); err != nil {
 			return fmt.Errorf("extract %s: %w", filepath.Base(file), err)

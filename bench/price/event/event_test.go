@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"log/slog"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -135,7 +136,7 @@ func newFake() *fakeHost {
 func measured(t *testing.T) *Report {
 	t.Helper()
 	h := newFake()
-	c := Config{Blocks: 2, Window: time.Second, Timed: time.Second, Progress: func(string) {}}
+	c := Config{Blocks: 2, Window: time.Second, Timed: time.Second, Log: slog.New(slog.DiscardHandler)}
 	r := &Report{Host: "lab", Driver: "xenctrl", Xen: "4.20", GuestKernel: "6.12-test", VCPUs: 1, WindowMS: 1000, PerSecond: 1e8}
 	for _, m := range []string{"exec-step", "cr3"} {
 		s, err := Measure(t.Context(), h, m, c)
@@ -145,7 +146,7 @@ func measured(t *testing.T) *Report {
 		r.Series = append(r.Series, s)
 	}
 	var err error
-	if r.Polling, err = MeasurePoll(t.Context(), h, 2*time.Second, func(string) {}); err != nil {
+	if r.Polling, err = MeasurePoll(t.Context(), h, 2*time.Second, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
 	r.Reads = &Reads{Mapped: 300, Unmapped: 40_000}
@@ -174,7 +175,7 @@ func TestMeasure(t *testing.T) {
 // TestOrder: the windows alternate so that drift falls on both loops alike.
 func TestOrder(t *testing.T) {
 	h := newFake()
-	if _, err := Measure(t.Context(), h, "cr3", Config{Blocks: 1, Window: time.Second, Progress: func(string) {}}); err != nil {
+	if _, err := Measure(t.Context(), h, "cr3", Config{Blocks: 1, Window: time.Second, Log: slog.New(slog.DiscardHandler)}); err != nil {
 		t.Fatal(err)
 	}
 	if got := strings.Join(h.order[:6], " "); got != "none ours c c ours none" {
@@ -186,7 +187,7 @@ func TestOrder(t *testing.T) {
 }
 
 func TestMeasureFails(t *testing.T) {
-	c := Config{Blocks: 1, Window: time.Second, Progress: func(string) {}}
+	c := Config{Blocks: 1, Window: time.Second, Log: slog.New(slog.DiscardHandler)}
 	h := newFake()
 	h.backedOut = "livelock"
 	if _, err := Measure(t.Context(), h, "cr3", c); err == nil || !strings.Contains(err.Error(), "livelock") {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 )
 
@@ -118,8 +119,8 @@ type Config struct {
 	Blocks int           // of six windows each
 	Window time.Duration // one window
 	Timed  time.Duration // the timed pass of each loop; 0 for none
-	// Progress is told what is measured now.
-	Progress func(string)
+	// Log gets a record of what is measured now.
+	Log *slog.Logger
 }
 
 // errIdle says that a window is worth nothing.
@@ -176,7 +177,7 @@ func Measure(ctx context.Context, h Host, mechanism string, c Config) (Series, e
 			{"baseline", &b.Base, nil}, {"ours", &b.Ours, ours}, {"yardstick", &b.C, yard},
 			{"yardstick", &b.C, yard}, {"ours", &b.Ours, ours}, {"baseline", &b.Base, nil},
 		} {
-			c.Progress(fmt.Sprintf("%s: block %d of %d: %s", mechanism, i+1, c.Blocks, step.name))
+			c.Log.Info(fmt.Sprintf("%s: block %d of %d: %s", mechanism, i+1, c.Blocks, step.name))
 			w, _, err := window(ctx, h, c.Window, step.start)
 			if err != nil {
 				return wrap(step.name, err)
@@ -194,7 +195,7 @@ func Measure(ctx context.Context, h Host, mechanism string, c Config) (Series, e
 			ours bool
 			to   **Side
 		}{{"ours", true, &s.TimedOurs}, {"yardstick", false, &s.TimedC}} {
-			c.Progress(mechanism + ": timed pass: " + side.name)
+			c.Log.Info(mechanism + ": timed pass: " + side.name)
 			all, lost, err := h.Timed(ctx, mechanism, side.ours, c.Timed)
 			if err != nil {
 				return wrap("timed pass, "+side.name, err)
@@ -294,7 +295,7 @@ type Reads struct {
 
 // MeasurePoll measures polling on an idle and on a busy guest, with windows
 // without a monitor before and after.
-func MeasurePoll(ctx context.Context, h Host, d time.Duration, progress func(string)) ([]Polling, error) {
+func MeasurePoll(ctx context.Context, h Host, d time.Duration, log *slog.Logger) ([]Polling, error) {
 	var all []Polling
 	for _, w := range []struct {
 		name string
@@ -303,7 +304,7 @@ func MeasurePoll(ctx context.Context, h Host, d time.Duration, progress func(str
 		if err := h.SetBusy(ctx, w.busy); err != nil {
 			return nil, fmt.Errorf("poll, workload: %w", err)
 		}
-		progress("poll: " + w.name)
+		log.Info("poll: " + w.name)
 		p := Polling{Workload: w.name, Parts: map[string]uint64{}}
 		for _, with := range []bool{false, true, false} {
 			var err error

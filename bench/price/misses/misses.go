@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"hangbench/bench/price/event"
@@ -76,8 +77,8 @@ type Series struct {
 type Config struct {
 	Window time.Duration // of each session, and each window without one
 	Sample time.Duration // the sampling period
-	// Progress is told what is measured now.
-	Progress func(string)
+	// Log gets a record of what is measured now.
+	Log *slog.Logger
 }
 
 // errIdle says that there is nothing to compare with.
@@ -93,7 +94,7 @@ func Measure(ctx context.Context, h Host, mechanism string, c Config) (Series, e
 		return wrap("workload", err)
 	}
 	base := func() error {
-		c.Progress(mechanism + ": baseline")
+		c.Log.Info(mechanism + ": baseline")
 		work, ns, err := window(ctx, h, c.Window)
 		s.BaseWork += work
 		s.BaseNS += ns
@@ -104,7 +105,7 @@ func Measure(ctx context.Context, h Host, mechanism string, c Config) (Series, e
 	}
 	for _, passes := range []int{Unlimited, monitor.DefaultPasses} {
 		what := Passes(passes)
-		c.Progress(mechanism + ": passes " + what)
+		c.Log.Info(mechanism + ": passes " + what)
 		n, err := count(ctx, h, mechanism, passes, c)
 		if err != nil {
 			return wrap("passes "+what, err)

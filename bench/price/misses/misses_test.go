@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -89,7 +90,7 @@ func (w *fakeWatcher) Detach() (monitor.Counters, error) {
 }
 
 func config() Config {
-	return Config{Window: time.Second, Sample: 100 * time.Millisecond, Progress: func(string) {}}
+	return Config{Window: time.Second, Sample: 100 * time.Millisecond, Log: slog.New(slog.DiscardHandler)}
 }
 
 // TestMeasure: from counts that are known, the misses come out exactly.

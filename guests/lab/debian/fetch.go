@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -26,14 +27,18 @@ type Exclusion struct {
 	Why string
 }
 
-// Progress is the state of a step.
-type Progress struct {
-	// Step is "index", "resolve", "download", "check" or "unpack".
-	Step string
-	// Packages of PackagesTotal and Bytes of BytesTotal are done. The totals are 0 in
-	// a step of unknown size.
-	Packages, PackagesTotal int
-	Bytes, BytesTotal       int64
+// progress is how far a step has come.
+type progress struct {
+	step                    string // what is done
+	packages, packagesTotal int
+	bytes, bytesTotal       int64
+}
+
+// log logs the progress. A nil logger logs nothing.
+func (p *progress) log(to *slog.Logger) {
+	if to != nil {
+		to.Info(p.step, "done_packages", p.packages, "total_packages", p.packagesTotal, "done_bytes", p.bytes, "total_bytes", p.bytesTotal)
+	}
 }
 
 // Spec selects the packages that Fetch fetches.
@@ -51,8 +56,10 @@ type Spec struct {
 	Wanted []string
 	// Excluded are the packages that are left out.
 	Excluded []Exclusion
-	// Progress, if not nil, is called during each step, from one goroutine at a time.
-	Progress func(Progress)
+	// Log gets a record at each step, and several of a long one, with what is done
+	// and the total in the attributes done_packages, total_packages, done_bytes and
+	// total_bytes. It may be nil.
+	Log *slog.Logger
 
 	// keyring replaces the Debian archive keys in tests.
 	keyring []byte
@@ -66,9 +73,10 @@ func (s *Spec) excludedNames() []string {
 	return names
 }
 
-func (s *Spec) report(p Progress) {
-	if s.Progress != nil {
-		s.Progress(p)
+// logStep logs the beginning of a step whose size is not known.
+func (s *Spec) logStep(step string) {
+	if s.Log != nil {
+		s.Log.Info(step)
 	}
 }
 
@@ -154,7 +162,7 @@ func (s *Spec) complete(ctx context.Context) (*Lock, error) {
 
 // check compares every file with the lock. It wraps fs.ErrNotExist for a missing one.
 func (s *Spec) check(ctx context.Context, lock *Lock) error {
-	p := Progress{Step: "check", PackagesTotal: len(lock.Packages), BytesTotal: lock.SizeBytes()}
+	p := progress{step: "check packages", packagesTotal: len(lock.Packages), bytesTotal: lock.SizeBytes()}
 	for _, pkg := range lock.Packages {
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("check the packages: %w", err)
@@ -162,9 +170,9 @@ func (s *Spec) check(ctx context.Context, lock *Lock) error {
 		if err := pkg.verify(DebDir(s.Dir)); err != nil {
 			return err
 		}
-		p.Packages++
-		p.Bytes += pkg.SizeBytes
-		s.report(p)
+		p.packages++
+		p.bytes += pkg.SizeBytes
+		p.log(s.Log)
 	}
 	return nil
 }
@@ -193,11 +201,11 @@ func (s *Spec) fetch(ctx context.Context, held *os.File) (*Lock, error) {
 	if err := a.configure(ring, proxy); err != nil {
 		return nil, err
 	}
-	s.report(Progress{Step: "index"})
+	s.logStep("read the package index")
 	if _, err := a.run(ctx, "apt-get", "update", "-q"); err != nil {
 		return nil, err
 	}
-	s.report(Progress{Step: "resolve"})
+	s.logStep("resolve dependencies")
 	lock, err := s.resolve(ctx, a)
 	if err != nil {
 		return nil, err
@@ -325,10 +333,10 @@ func (a *apt) eachIndexed(ctx context.Context, suite string, yield func(stanza) 
 // download has apt fetch the missing files. It reports progress from their sizes.
 func (s *Spec) download(ctx context.Context, a *apt, lock *Lock) error {
 	p := a.downloaded(lock)
-	if err := needSpace(s.Dir, p.BytesTotal-p.Bytes+32<<20); err != nil {
+	if err := needSpace(s.Dir, p.bytesTotal-p.bytes+32<<20); err != nil {
 		return err
 	}
-	s.report(p)
+	p.log(s.Log)
 	done := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -339,7 +347,7 @@ func (s *Spec) download(ctx context.Context, a *apt, lock *Lock) error {
 			case <-done:
 				return
 			case <-tick.C:
-				s.report(a.downloaded(lock))
+				a.downloaded(lock).log(s.Log)
 			}
 		}
 	})
@@ -349,19 +357,19 @@ func (s *Spec) download(ctx context.Context, a *apt, lock *Lock) error {
 	if err != nil {
 		return err
 	}
-	s.report(a.downloaded(lock))
+	a.downloaded(lock).log(s.Log)
 	return nil
 }
 
 // downloaded returns the progress: what is in the archive folder and in its partial/.
-func (a *apt) downloaded(lock *Lock) Progress {
-	p := Progress{Step: "download", PackagesTotal: len(lock.Packages), BytesTotal: lock.SizeBytes()}
+func (a *apt) downloaded(lock *Lock) *progress {
+	p := &progress{step: "download packages", packagesTotal: len(lock.Packages), bytesTotal: lock.SizeBytes()}
 	for _, pkg := range lock.Packages {
 		if fi, err := os.Stat(filepath.Join(a.debs, pkg.File)); err == nil {
-			p.Packages++
-			p.Bytes += min(fi.Size(), pkg.SizeBytes)
+			p.packages++
+			p.bytes += min(fi.Size(), pkg.SizeBytes)
 		} else if fi, err := os.Stat(filepath.Join(a.debs, "partial", pkg.File)); err == nil {
-			p.Bytes += min(fi.Size(), pkg.SizeBytes)
+			p.bytes += min(fi.Size(), pkg.SizeBytes)
 		}
 	}
 	return p

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -181,14 +183,26 @@ func TestFetch(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "packages")
 	var steps []string
 	spec := m.spec(dir)
-	spec.Progress = func(p Progress) {
-		if !slices.Contains(steps, p.Step) {
-			steps = append(steps, p.Step)
-		}
-	}
+	var log bytes.Buffer
+	spec.Log = slog.New(slog.NewJSONHandler(&log, nil))
 	lock, err := Fetch(t.Context(), spec)
 	if err != nil {
 		t.Fatal(err)
+	}
+	for line := range strings.Lines(log.String()) {
+		var r struct {
+			Msg        string
+			TotalBytes int64 `json:"total_bytes"`
+		}
+		if err := json.Unmarshal([]byte(line), &r); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Contains(steps, r.Msg) {
+			steps = append(steps, r.Msg)
+		}
+		if long := strings.HasSuffix(r.Msg, " packages"); long && r.TotalBytes != lock.SizeBytes() || !long && r.TotalBytes != 0 {
+			t.Errorf("step %q has %d bytes, the packages %d", r.Msg, r.TotalBytes, lock.SizeBytes())
+		}
 	}
 	var got []string
 	for _, p := range lock.Packages {
@@ -201,7 +215,7 @@ func TestFetch(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Fatalf("the lock has\n%q\nwant\n%q", got, want)
 	}
-	if want := []string{"index", "resolve", "download", "check"}; !slices.Equal(steps, want) {
+	if want := []string{"read the package index", "resolve dependencies", "download packages", "check packages"}; !slices.Equal(steps, want) {
 		t.Errorf("steps %q, want %q", steps, want)
 	}
 	entries, err := os.ReadDir(dir)

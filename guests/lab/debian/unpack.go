@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path"
 	"path/filepath"
@@ -37,8 +38,8 @@ var mergedDirs = []string{"bin", "lib", "lib64", "sbin"}
 // prefix. An entry outside of the prefix, and one that is neither file, folder nor
 // link, is an error.
 //
-// progress may be nil.
-func Unpack(ctx context.Context, lock *Lock, debs, prefix string, filter Filter, progress func(Progress)) error {
+// log gets a record for each package, as Spec.Log does; it may be nil.
+func Unpack(ctx context.Context, lock *Lock, debs, prefix string, filter Filter, log *slog.Logger) error {
 	if err := filter.valid(); err != nil {
 		return err
 	}
@@ -65,7 +66,7 @@ func Unpack(ctx context.Context, lock *Lock, debs, prefix string, filter Filter,
 			return fmt.Errorf("unpack: delete the rest of an earlier run: %w", err)
 		}
 	}
-	if err := unpackAll(ctx, lock, debs, staging, filter, progress); err != nil {
+	if err := unpackAll(ctx, lock, debs, staging, filter, log); err != nil {
 		os.RemoveAll(staging)
 		return noSpace(err, filepath.Dir(prefix))
 	}
@@ -85,7 +86,7 @@ func Unpack(ctx context.Context, lock *Lock, debs, prefix string, filter Filter,
 }
 
 // unpackAll unpacks all packages into the new folder dir, several at a time.
-func unpackAll(ctx context.Context, lock *Lock, debs, dir string, filter Filter, progress func(Progress)) error {
+func unpackAll(ctx context.Context, lock *Lock, debs, dir string, filter Filter, log *slog.Logger) error {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return fmt.Errorf("unpack: %w", err)
 	}
@@ -111,7 +112,7 @@ func unpackAll(ctx context.Context, lock *Lock, debs, dir string, filter Filter,
 	var (
 		mu   sync.Mutex
 		next int
-		done = Progress{Step: "unpack", PackagesTotal: len(pkgs), BytesTotal: lock.SizeBytes()}
+		done = progress{step: "unpack packages", packagesTotal: len(pkgs), bytesTotal: lock.SizeBytes()}
 		wg   sync.WaitGroup
 	)
 	for range max(2, runtime.GOMAXPROCS(0)) {
@@ -129,11 +130,9 @@ func unpackAll(ctx context.Context, lock *Lock, debs, dir string, filter Filter,
 					return
 				}
 				mu.Lock()
-				done.Packages++
-				done.Bytes += pkgs[i].SizeBytes
-				if progress != nil {
-					progress(done)
-				}
+				done.packages++
+				done.bytes += pkgs[i].SizeBytes
+				done.log(log)
 				mu.Unlock()
 			}
 		})

@@ -2,9 +2,12 @@ package debian
 
 import (
 	"archive/tar"
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -48,12 +51,13 @@ func TestUnpack(t *testing.T) {
 		t.Fatal(err)
 	}
 	filter := Filter{{"usr/share/doc/*/copyright", true}, {"usr/share/doc", false}}
-	var last Progress
-	if err := Unpack(t.Context(), lock, dir, prefix, filter, func(p Progress) { last = p }); err != nil {
+	var log bytes.Buffer
+	if err := Unpack(t.Context(), lock, dir, prefix, filter, slog.New(slog.NewTextHandler(&log, nil))); err != nil {
 		t.Fatal(err)
 	}
-	if last.Packages != 2 || last.Bytes != lock.SizeBytes() || last.Step != "unpack" {
-		t.Errorf("the last progress is %+v", last)
+	last := fmt.Sprintf("msg=\"unpack packages\" done_packages=2 total_packages=2 done_bytes=%d total_bytes=%d\n", lock.SizeBytes(), lock.SizeBytes())
+	if !strings.HasSuffix(log.String(), last) || strings.Count(log.String(), "\n") != 2 {
+		t.Errorf("the log is\n%s\nwant two lines, the last with %s", log.String(), last)
 	}
 	for name, want := range map[string]string{
 		"usr/bin/old": "program", "bin/old": "program", "lib/x/lib.so": "library", "usr/lib/x/abs.so": "library",
