@@ -85,7 +85,7 @@ func drawLegend(c draw.Canvas, keys []key) vg.Length {
 	for _, k := range keys {
 		k.name = cut(sty, k.name, c.Max.X-c.Min.X-before)
 		wide := before + sty.Width(k.name)
-		if x+wide > c.Max.X && x > c.Min.X {
+		if x+wide > c.Max.X {
 			x, line = c.Min.X, line+1
 		}
 		entries = append(entries, entry{k, x, line})
@@ -185,7 +185,7 @@ type guidesX struct{}
 func (guidesX) Plot(c draw.Canvas, p *plot.Plot) {
 	x, _ := p.Transforms(&c)
 	for _, t := range p.X.Tick.Marker.Ticks(p.X.Min, p.X.Max) {
-		if !t.IsMinor() && t.Value > p.X.Min && t.Value <= p.X.Max {
+		if !t.IsMinor() && t.Value > p.X.Min {
 			c.StrokeLine2(guideLine, x(t.Value), c.Min.Y, x(t.Value), c.Max.Y)
 		}
 	}

@@ -1,9 +1,13 @@
 package figure
 
 import (
+	"image/color"
 	"math"
+	"slices"
 	"strings"
 	"testing"
+
+	"hangbench/analysis"
 )
 
 func TestTicks(t *testing.T) {
@@ -86,6 +90,33 @@ func TestFewer(t *testing.T) {
 		for i := 1; i < len(shown); i++ {
 			if shown[i].trial-shown[i-1].trial != shown[1].trial-shown[0].trial {
 				t.Errorf("%d points: not evenly taken", n)
+			}
+		}
+	}
+}
+
+// TestColors: what is shown side by side has different colours.
+func TestColors(t *testing.T) {
+	t.Parallel()
+	var classes, parts []color.Color
+	for _, c := range analysis.EPTClasses() {
+		classes = append(classes, classColor(c.Name))
+	}
+	for _, name := range []string{"hypervisor", "wakeup", "monitor", "kernel", "unknown"} {
+		_, _, c := partStyle(name)
+		parts = append(parts, c)
+	}
+	var lines []color.Color
+	for i := range 8 {
+		lines = append(lines, lineStyle(i, 8).Color)
+	}
+	for what, colors := range map[string][]color.Color{
+		"classes": append(classes, classColor("other")), "parts": parts, "lines": lines,
+		"trials": {seenMark.Color, seenRing.Color, missMark.Color, white},
+	} {
+		for i, c := range colors {
+			if slices.Contains(colors[:i], c) {
+				t.Errorf("%s: %v is there twice", what, c)
 			}
 		}
 	}

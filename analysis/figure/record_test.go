@@ -268,6 +268,15 @@ func (s scale) value(at vg.Length) float64 {
 	return s.value0 + share*(s.value1-s.value0)
 }
 
+// at is the position of a value.
+func (s scale) at(value float64) vg.Length {
+	share := (value - s.value0) / (s.value1 - s.value0)
+	if s.log {
+		share = math.Log(value/s.value0) / math.Log(s.value1/s.value0)
+	}
+	return s.at0 + vg.Length(share)*(s.at1-s.at0)
+}
+
 // tick is a label of an axis.
 type tick struct {
 	value float64
@@ -323,10 +332,25 @@ func (r *recorder) yAxis(t *testing.T, log bool) (scale, []tick) {
 	for _, m := range ns {
 		if math.Abs(float64(m.pts[1].X-left)) < 0.01 {
 			v, _ := quantity(m.text)
-			ticks = append(ticks, tick{v, m.centre().Y})
+			ticks = append(ticks, tick{v, r.strokeOf(t, m)})
 		}
 	}
 	return newScale(t, ticks, log), ticks
+}
+
+// strokeOf is the height of the stroke to the right of a label. The label's own middle
+// depends on the font.
+func (r *recorder) strokeOf(t *testing.T, label mark) vg.Length {
+	t.Helper()
+	at := label.centre().Y
+	beside := r.in(label.pts[1].X, at-4, label.pts[1].X+8, at+4)
+	for _, m := range beside.all("line", black) {
+		if m.width == thin && m.pts[0].Y == m.pts[1].Y && near(float64(abs(m.pts[0].X-m.pts[1].X)), 3, 1e-6) {
+			return m.pts[0].Y
+		}
+	}
+	t.Fatalf("the label %q has no stroke", label.text)
+	return 0
 }
 
 func newScale(t *testing.T, ticks []tick, log bool) scale {

@@ -104,10 +104,17 @@ func madeUpRuns() map[string][]results.Trial {
 				t.Outcome = results.Invalid
 			}
 		}),
-		"sweep":    madeup.Sweep(6),
-		"listened": madeup.Listened(3),
-		"work":     madeup.Workloads(6),
-		"work-few": madeup.Workloads(2),
+		"faults": severalFaults(),
+		"sweep":  madeup.Sweep(6),
+		"sweep-long-names": changed(madeup.Sweep(2), func(t *results.Trial) {
+			t.Mechanism += strings.Repeat(" of a long name", 12)
+			t.Scenario += strings.Repeat(" of a long name", 4)
+		}),
+		"sweep-few":     madeup.Sweep(1),
+		"sweep-crowded": crowdedSweep(),
+		"listened":      madeup.Listened(3),
+		"work":          madeup.Workloads(6),
+		"work-few":      madeup.Workloads(2),
 		"work-stopped": changed(madeup.Workloads(1), func(t *results.Trial) { // the monitor stops the guest altogether
 			for j, w := range t.Workload.Windows {
 				if w.Monitor && t.Mechanism == "poll" {
@@ -175,6 +182,66 @@ func twoSizes(repetitions int, double func(*results.Trial)) []results.Trial {
 		g := &all[i].Guest
 		g.PairedNS, g.Dom0BeforeNS = 2e9, 1e8
 		g.Dom0DuringNS = 2e7 * int64(all[i].VCPUs*(1+all[i].Neighbours))
+	}
+	return all
+}
+
+// crowdedSweep is a sweep with two mechanisms, of which one detects a fault in half of the
+// trials, four thresholds, and values whose points lie on each other.
+func crowdedSweep() []results.Trial {
+	trials := madeup.Sweep(8)
+	for _, t := range madeup.Sweep(8) {
+		t.Mechanism = "poll"
+		if t.DetectNS != nil {
+			t.DetectNS = new(*t.DetectNS + 1e8)
+			if t.Block%2 == 1 && t.BoundedMS == 0 {
+				t.Outcome, t.DetectNS, t.Class = results.Missed, nil, ""
+			}
+		}
+		trials = append(trials, t)
+	}
+	for _, t := range madeup.Sweep(8) { // the same again, by other names
+		values := make(map[string]int64)
+		for name, v := range t.Thresholds.All() {
+			values["another_"+name] = v
+		}
+		t.Thresholds = results.NewSettings(values)
+		trials = append(trials, t)
+		if t.DetectNS != nil && *t.DetectNS > 14e8 && *t.DetectNS < 16e8 { // and a value with no other effect
+			t.Thresholds = results.NewSettings(map[string]int64{"another_io_ms": 1001})
+			trials = append(trials, t)
+		}
+	}
+	for i := range trials {
+		trials[i].Trial = i
+	}
+	return trials
+}
+
+// severalFaults are faults of two classes, one of them undone after a time. Half of the
+// verdicts on the second are of the wrong class, and half of the third are missed.
+func severalFaults() []results.Trial {
+	var all []results.Trial
+	for _, t := range madeup.Trials(2) {
+		all = append(all, t)
+		if t.Scenario != "spinlock-deadlock" {
+			continue
+		}
+		other, short := t, t
+		other.Scenario, other.Expected = "another-hang", "hard"
+		short.BoundedMS, short.DeadlineNS = 1500, 1_500_000_000
+		if t.Outcome == results.Detected {
+			other.Class = []string{"hard", "spin"}[t.Block]
+			if t.Block == 1 {
+				undone, resumed := int64(1_500_000_000), int64(1_600_000_000)
+				short.Outcome, short.Class, short.DetectNS = results.Undone, "", nil
+				short.UndoneNS, short.ResumedNS = &undone, &resumed
+			}
+		}
+		all = append(all, other, short)
+	}
+	for i := range all {
+		all[i].Trial = i
 	}
 	return all
 }
