@@ -1,6 +1,9 @@
 package results
 
 import (
+	"bytes"
+	"encoding/json"
+	"fmt"
 	"regexp"
 	"strings"
 )
@@ -8,17 +11,61 @@ import (
 // This file brings records and manifests up to date that earlier programs wrote with
 // the same schema. Nothing here changes a file: see the readers.
 
-// upgrade fills in what a record of an earlier program does not say of its cell.
-func (t *Trial) upgrade() {
+// upgrade fills in what a record of an earlier program does not say. raw is the record
+// as it was read.
+func (t *Trial) upgrade(raw []byte) error {
 	if t.Kind == "" {
 		t.Kind = kindOf(t)
 	}
 	if t.Kernel == "" {
 		t.Kernel = kernelName(t.GuestKernel)
 	}
-	if t.Watchdogs == "" && t.Baselines != nil {
-		t.Watchdogs = t.Baselines.Setting
+	if !bytes.Contains(raw, []byte(`"baselines":`)) {
+		return nil
 	}
+	var old struct{ Baselines *baselines }
+	if err := json.Unmarshal(raw, &old); err != nil {
+		return fmt.Errorf("not a trial record: %w", err)
+	}
+	if old.Baselines != nil && t.Findings == nil {
+		t.Watchdogs, t.Findings = old.Baselines.Setting, old.Baselines.findings()
+	}
+	return nil
+}
+
+// baselines is what records had in place of findings: the reports of the watchdogs of
+// Linux and Xen.
+type baselines struct {
+	Setting   string `json:"setting"`
+	WatchedNS int64  `json:"watched_ns"`
+	Detectors []struct {
+		Detector    string `json:"detector"`
+		Armed       bool   `json:"armed"`
+		ThresholdNS int64  `json:"threshold_ns"`
+		FromNS      int64  `json:"from_ns"`
+		ToNS        int64  `json:"to_ns"`
+		DetectNS    *int64 `json:"detect_ns"`
+		Reports     int    `json:"reports"`
+		FalseAlarms int    `json:"false_alarms"`
+		VCPU        *int   `json:"vcpu"`
+		Task        string `json:"task"`
+		Text        string `json:"text"`
+	} `json:"detectors"`
+}
+
+func (b *baselines) findings() []Finding {
+	var all []Finding
+	for _, d := range b.Detectors {
+		f := Finding{
+			Observer: d.Detector, Armed: d.Armed, WatchedNS: b.WatchedNS, ThresholdNS: d.ThresholdNS, FromNS: d.FromNS, ToNS: d.ToNS,
+			AtNS: d.DetectNS, Reports: d.Reports, FalseAlarms: d.FalseAlarms, VCPU: d.VCPU, Task: d.Task,
+		}
+		if d.Text != "" {
+			f.Evidence = []string{d.Text}
+		}
+		all = append(all, f)
+	}
+	return all
 }
 
 // kindOf derives what the scenario of an old record is for. Only faults have an

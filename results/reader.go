@@ -127,7 +127,9 @@ func parseLine(raw []byte) (record, error) {
 	if err := json.Unmarshal(raw, &t); err != nil {
 		return record{}, fmt.Errorf("not a trial record: %w", err)
 	}
-	t.upgrade()
+	if err := t.upgrade(raw); err != nil {
+		return record{}, err
+	}
 	if err := t.Validate(); err != nil {
 		return record{}, err
 	}

@@ -157,6 +157,7 @@ type Trial struct {
 	// [CleanConsole] makes it. It is absent if the guest was silent, or its console is
 	// not logged.
 	Console string `json:"console,omitempty"`
-	// Baselines is what the watchdogs of Linux and Xen said, if anybody asked.
-	Baselines *Baselines `json:"baselines,omitempty"`
+	// Findings are what others said who watched the same guest: the watchdogs of Linux
+	// and Xen, and external monitors. Each observer has one.
+	Findings []Finding `json:"findings,omitempty"`
 }

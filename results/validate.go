@@ -82,10 +82,8 @@ func (t *Trial) Validate() error {
 			return fmt.Errorf("trial %d: %w", t.Trial, err)
 		}
 	}
-	if t.Baselines != nil {
-		if err := t.Baselines.validate(); err != nil {
-			return fmt.Errorf("trial %d: %w", t.Trial, err)
-		}
+	if err := validFindings(t.Findings); err != nil {
+		return fmt.Errorf("trial %d: %w", t.Trial, err)
 	}
 	if clean := CleanConsole([]byte(t.Console)); clean != t.Console {
 		return fmt.Errorf("trial %d: the console of %d bytes is too long, or has bytes that are no text", t.Trial, len(t.Console))

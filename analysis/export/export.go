@@ -67,11 +67,9 @@ func units() []unit {
 func watchdogs(trials []results.Trial) []unit {
 	var names []string
 	for i := range trials {
-		if b := trials[i].Baselines; b != nil {
-			for _, d := range b.Detectors {
-				if !slices.Contains(names, d.Detector) {
-					names = append(names, d.Detector)
-				}
+		for _, f := range trials[i].Findings {
+			if !slices.Contains(names, f.Observer) {
+				names = append(names, f.Observer)
 			}
 		}
 	}
@@ -79,15 +77,15 @@ func watchdogs(trials []results.Trial) []unit {
 	for _, name := range names {
 		us = append(us,
 			unit{word(name) + "-sec", "lower", func(t *results.Trial) (float64, bool) {
-				ms, ok := analysis.BaselineMS(name)(t)
+				ms, ok := analysis.FindingMS(name)(t)
 				return ms / 1e3, ok
 			}},
 			unit{word(name) + "-reported/trial", "", func(t *results.Trial) (float64, bool) {
-				b := analysis.BaselineOf(t, name)
-				if b == nil || !b.Armed || t.DeadlineNS == 0 {
+				f := t.Finding(name)
+				if f == nil || !f.Armed || t.DeadlineNS == 0 {
 					return 0, false
 				}
-				if b.Detected {
+				if f.AtNS != nil {
 					return 1, true
 				}
 				return 0, true

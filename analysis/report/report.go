@@ -315,22 +315,19 @@ func newTrialRow(set *analysis.Set, t *results.Trial) trialRow {
 
 // overheard is what the guest's own watchdogs reported in the trial.
 func overheard(t *results.Trial) []string {
-	if t.Baselines == nil {
-		return nil
-	}
 	var all []string
-	for _, b := range t.Baselines.Detectors {
-		text := "the guest's own " + b.Detector + " detector: "
+	for _, f := range t.Findings {
+		text := "the guest's own " + f.Observer + " detector: "
 		switch {
-		case b.DetectNS != nil:
-			text += fmt.Sprintf("reported %.3f s after the fault", float64(*b.DetectNS)/1e9)
-		case !b.Armed:
+		case f.AtNS != nil:
+			text += fmt.Sprintf("reported %.3f s after the fault", float64(*f.AtNS)/1e9)
+		case !f.Armed:
 			text += "not there, or off"
 		default:
-			text += fmt.Sprintf("no report in %.1f s", float64(t.Baselines.WatchedNS)/1e9)
+			text += fmt.Sprintf("no report in %.1f s", float64(f.WatchedNS)/1e9)
 		}
-		if b.FalseAlarms > 0 {
-			text += fmt.Sprintf("; %d without a fault", b.FalseAlarms)
+		if f.FalseAlarms > 0 {
+			text += fmt.Sprintf("; %d without a fault", f.FalseAlarms)
 		}
 		all = append(all, text)
 	}

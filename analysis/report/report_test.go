@@ -202,11 +202,11 @@ func TestConsole(t *testing.T) {
 	at := int64(24_410_000_000)
 	tr := &run.Trials[0]
 	tr.Console = "[ 24.1] watchdog: BUG: soft lockup\n</pre><script>alert(1)</script>"
-	tr.Baselines = &results.Baselines{Setting: "default", WatchedNS: 28_500_000_000, Detectors: []results.Baseline{
-		{Detector: "soft-lockup", Armed: true, Detected: true, DetectNS: &at, Reports: 1},
-		{Detector: "hard-lockup"},
-		{Detector: "rcu-stall", Armed: true, FalseAlarms: 2},
-	}}
+	tr.Findings = []results.Finding{
+		{Observer: "soft-lockup", Armed: true, WatchedNS: 28_500_000_000, AtNS: &at, Reports: 1},
+		{Observer: "hard-lockup"},
+		{Observer: "rcu-stall", Armed: true, WatchedNS: 28_500_000_000, FalseAlarms: 2},
+	}
 	run.Trials[1].Console = "one"
 	page := render(t, run)
 	for _, want := range []string{

@@ -47,9 +47,9 @@ func writeCSV(w io.Writer, set *analysis.Set) error {
 		column{"ept_per_event", analysis.PerEvent},
 	)
 	// Of the guest's own watchdogs there are columns if any trial listened to them.
-	watchdogs := set.BaselineNames()
+	watchdogs := set.Observers()
 	for _, name := range watchdogs {
-		columns = append(columns, column{"baseline_" + name + "_ms", analysis.BaselineMS(name)})
+		columns = append(columns, column{"baseline_" + name + "_ms", analysis.FindingMS(name)})
 	}
 	for _, c := range columns {
 		for _, part := range []string{"_n", "_median", "_min", "_max", "_ci_lo", "_ci_hi", "_ci_confidence"} {
@@ -100,12 +100,12 @@ func writeCSV(w io.Writer, set *analysis.Set) error {
 		for _, name := range watchdogs {
 			var armed, detected, alarms int
 			for _, t := range c.Valid() {
-				if b := analysis.BaselineOf(&t, name); b != nil {
-					alarms += b.FalseAlarms
-					if b.Armed {
+				if f := t.Finding(name); f != nil {
+					alarms += f.FalseAlarms
+					if f.Armed {
 						armed++
 					}
-					if b.Detected {
+					if f.AtNS != nil {
 						detected++
 					}
 				}

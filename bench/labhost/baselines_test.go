@@ -63,25 +63,25 @@ func TestBaselineWindows(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if rec.Baselines == nil || rec.Outcome == results.Invalid {
+			if rec.Findings == nil || rec.Outcome == results.Invalid {
 				t.Fatalf("%s %s\n%s", rec.Outcome, rec.Reason, console)
 			}
-			got := make(map[watchdog.Detector]results.Baseline)
-			for _, b := range rec.Baselines.Detectors {
-				got[watchdog.Detector(b.Detector)] = b
-				if b.DetectNS == nil {
-					t.Logf("%s: armed %v with %v, no report", b.Detector, b.Armed, time.Duration(b.ThresholdNS))
+			got := make(map[watchdog.Detector]results.Finding)
+			for _, b := range rec.Findings {
+				got[watchdog.Detector(b.Observer)] = b
+				if b.AtNS == nil {
+					t.Logf("%s: armed %v with %v, no report", b.Observer, b.Armed, time.Duration(b.ThresholdNS))
 					continue
 				}
-				at := time.Duration(*b.DetectNS)
-				t.Logf("%s: %v, predicted %v to %v: %s", b.Detector, at, time.Duration(b.FromNS), time.Duration(b.ToNS), b.Text)
+				at := time.Duration(*b.AtNS)
+				t.Logf("%s: %v, predicted %v to %v: %v", b.Observer, at, time.Duration(b.FromNS), time.Duration(b.ToNS), b.Evidence)
 				from, to := time.Duration(b.FromNS), time.Duration(b.ToNS)
 				if to != 0 && (at < from || at > to) {
-					t.Errorf("%s reports after %v, predicted %v to %v", b.Detector, at, from, to)
+					t.Errorf("%s reports after %v, predicted %v to %v", b.Observer, at, from, to)
 				}
 			}
 			for _, d := range l.must {
-				if !got[d].Detected {
+				if got[d].AtNS == nil {
 					t.Errorf("%s does not report: %+v\n%s", d, got[d], console)
 				}
 			}

@@ -105,16 +105,16 @@ func runBaselines(t *testing.T, scenario, mechanism string, s watchdog.Setting, 
 }
 
 // detector finds one in a record.
-func detector(t *testing.T, rec results.Trial, d watchdog.Detector) results.Baseline {
+func detector(t *testing.T, rec results.Trial, d watchdog.Detector) results.Finding {
 	t.Helper()
-	if rec.Baselines == nil {
+	if rec.Findings == nil {
 		t.Fatalf("no baselines: %s %s", rec.Outcome, rec.Reason)
 	}
-	i := slices.IndexFunc(rec.Baselines.Detectors, func(b results.Baseline) bool { return b.Detector == string(d) })
+	i := slices.IndexFunc(rec.Findings, func(b results.Finding) bool { return b.Observer == string(d) })
 	if i < 0 {
-		t.Fatalf("no %s among %+v", d, rec.Baselines.Detectors)
+		t.Fatalf("no %s among %+v", d, rec.Findings)
 	}
-	return rec.Baselines.Detectors[i]
+	return rec.Findings[i]
 }
 
 // TestBaselineReports: a report is brought to the trial's clock by the time in
@@ -131,16 +131,16 @@ func TestBaselineReports(t *testing.T) {
 	soft := detector(t, rec, watchdog.SoftLockup)
 	// The log has microseconds, and the line by which the clocks were tied together
 	// was read within armPoll.
-	if !soft.Detected || soft.DetectNS == nil || *soft.DetectNS < 21_300e6-1e3 || *soft.DetectNS > 21_300e6+int64(armPoll) {
+	if soft.AtNS == nil || *soft.AtNS < 21_300e6-1e3 || *soft.AtNS > 21_300e6+int64(armPoll) {
 		t.Errorf("soft lockup: %+v, want a report at 21.3 s", soft)
 	}
-	if soft.Reports != 2 || soft.Text != softReport || soft.Task != "init:77" || soft.VCPU == nil || *soft.VCPU != 0 || soft.ThresholdNS != 10e9 || soft.FromNS != 24e9 {
+	if soft.Reports != 2 || len(soft.Evidence) == 0 || soft.Evidence[0] != softReport || soft.Task != "init:77" || soft.VCPU == nil || *soft.VCPU != 0 || soft.ThresholdNS != 10e9 || soft.FromNS != 24e9 {
 		t.Errorf("soft lockup: %+v", soft)
 	}
-	if rcu := detector(t, rec, watchdog.RCUStall); rcu.Detected || !rcu.Armed || rcu.ThresholdNS != 21e9 {
+	if rcu := detector(t, rec, watchdog.RCUStall); rcu.AtNS != nil || !rcu.Armed || rcu.ThresholdNS != 21e9 {
 		t.Errorf("RCU stall: %+v, want none", rcu)
 	}
-	if hard := detector(t, rec, watchdog.HardLockup); hard.Armed || hard.Detected {
+	if hard := detector(t, rec, watchdog.HardLockup); hard.Armed || hard.AtNS != nil {
 		t.Errorf("hard lockup: %+v, want it absent", hard)
 	}
 	// It stayed for the one that did not report, and no longer.
@@ -148,8 +148,8 @@ func TestBaselineReports(t *testing.T) {
 	if stay := time.Duration(w.liftedAt - w.faulted); stay < window.To || stay > window.To+2*trial.SlowPoll {
 		t.Errorf("the fault was lifted after %v, want %v", stay, window.To)
 	}
-	if rec.Baselines.WatchedNS < int64(window.To) || rec.Baselines.Setting != "default" {
-		t.Errorf("baselines %+v", rec.Baselines)
+	if rec.Findings[0].WatchedNS < int64(window.To) || rec.Watchdogs != "default" {
+		t.Errorf("baselines %+v", rec.Findings)
 	}
 	if rec.Recovered == nil || !*rec.Recovered {
 		t.Errorf("recovered: %v", rec.Recovered)
@@ -189,7 +189,7 @@ func TestBaselinesOfSleepers(t *testing.T) {
 			t.Fatalf("outcome %s %q (%v)", rec.Outcome, rec.Reason, err)
 		}
 		hung := detector(t, rec, watchdog.HungTask)
-		if hung.Detected != (at != 0) || at != 0 && (*hung.DetectNS < int64(at)-1e3 || hung.Task != "init:78") {
+		if (hung.AtNS != nil) != (at != 0) || at != 0 && (*hung.AtNS < int64(at)-1e3 || hung.Task != "init:78") {
 			t.Errorf("hung task: %+v", hung)
 		}
 		if stay := time.Duration(w.now - w.faulted); stay < 240*time.Second {
@@ -205,11 +205,11 @@ func TestBaselineFalseAlarms(t *testing.T) {
 	if err != nil || rec.Outcome != results.Clean {
 		t.Fatalf("outcome %s %q (%v)", rec.Outcome, rec.Reason, err)
 	}
-	if rcu := detector(t, rec, watchdog.RCUStall); rcu.FalseAlarms != 1 || rcu.Detected || rcu.Reports != 0 {
+	if rcu := detector(t, rec, watchdog.RCUStall); rcu.FalseAlarms != 1 || rcu.AtNS != nil || rcu.Reports != 0 {
 		t.Errorf("RCU stall: %+v, want one false alarm", rcu)
 	}
-	if rec.Baselines.WatchedNS < 2e9 {
-		t.Errorf("watched for %d ns", rec.Baselines.WatchedNS)
+	if rec.Findings[0].WatchedNS < 2e9 {
+		t.Errorf("watched for %d ns", rec.Findings[0].WatchedNS)
 	}
 }
 
@@ -225,7 +225,7 @@ func TestXenEndsGuest(t *testing.T) {
 			t.Fatalf("%s: outcome %s %q (%v)", mechanism, rec.Outcome, rec.Reason, err)
 		}
 		x := detector(t, rec, watchdog.Xen)
-		if !x.Detected || *x.DetectNS < 17e9 || *x.DetectNS > 17e9+2*int64(trial.SlowPoll) || x.ThresholdNS != 30e9 {
+		if x.AtNS == nil || *x.AtNS < 17e9 || *x.AtNS > 17e9+2*int64(trial.SlowPoll) || x.ThresholdNS != 30e9 {
 			t.Errorf("%s: Xen's watchdog: %+v", mechanism, x)
 		}
 		if rec.Recovered != nil {

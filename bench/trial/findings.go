@@ -4,26 +4,21 @@ import "hangbench/results"
 
 // note records what an observer beside reported until an instant.
 func (r *run) note(b *bystander, until int64) {
-	out := r.rec.Baselines
-	if out == nil {
-		out = &results.Baselines{Setting: r.p.Watchdogs}
-		r.rec.Baselines = out
-	}
 	start := r.t0
 	if start == 0 {
 		start = b.since
 	}
-	out.WatchedNS = until - start
 	reports := b.Reports()
 	for _, g := range b.Guards() {
-		out.Detectors = append(out.Detectors, r.finding(g, reports, until))
+		r.rec.Findings = append(r.rec.Findings, r.finding(g, reports, until-start, until))
 	}
 }
 
-// finding is what became of one detector of an observer.
-func (r *run) finding(g Guard, reports []Report, until int64) results.Baseline {
-	f := results.Baseline{
-		Detector: g.Name, Armed: g.Armed, ThresholdNS: g.ThresholdNS, FromNS: g.FromNS, ToNS: g.ToNS,
+// finding is what became of one detector of an observer that was heard for watched
+// nanoseconds, until an instant.
+func (r *run) finding(g Guard, reports []Report, watched, until int64) results.Finding {
+	f := results.Finding{
+		Observer: g.Name, Armed: g.Armed, WatchedNS: watched, ThresholdNS: g.ThresholdNS, FromNS: g.FromNS, ToNS: g.ToNS,
 	}
 	for _, report := range reports {
 		if report.Guard != g.Name || report.SeenNS > until {
@@ -38,7 +33,10 @@ func (r *run) finding(g Guard, reports []Report, until int64) results.Baseline {
 			continue
 		}
 		t := report.AtNS - r.t0
-		f.Detected, f.DetectNS, f.Task, f.Text = true, &t, report.Task, report.Text
+		f.AtNS, f.Task, f.Class, f.Scope, f.Evidence = &t, report.Task, report.Class, report.Scope, report.Evidence
+		if report.Text != "" {
+			f.Evidence = append([]string{report.Text}, f.Evidence...)
+		}
 		if report.VCPU >= 0 {
 			f.VCPU = &report.VCPU
 		}

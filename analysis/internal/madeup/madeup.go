@@ -168,20 +168,21 @@ func Listened(repetitions int) []results.Trial {
 	for i := range trials {
 		t := &trials[i]
 		at := int64(21_500_000_000) + int64(t.Block)*1e9
-		b := &results.Baselines{Setting: "default", WatchedNS: 24_500_000_000, Detectors: []results.Baseline{
-			{Detector: "soft-lockup", Armed: true, ThresholdNS: 10e9, FromNS: 20e9, ToNS: 24_500_000_000},
-			{Detector: "hard-lockup"},
-			{Detector: "rcu-stall", Armed: true, ThresholdNS: 21e9, FromNS: 20_500_000_000, ToNS: 23e9},
-			{Detector: "hung-task", Armed: true, ThresholdNS: 120e9, FromNS: 120e9, ToNS: 240_500_000_000},
-		}}
-		t.Baselines, t.Watchdogs = b, b.Setting
-		soft, rcu := &b.Detectors[0], &b.Detectors[2]
+		const watched = 24_500_000_000
+		all := []results.Finding{
+			{WatchedNS: watched, Observer: "soft-lockup", Armed: true, ThresholdNS: 10e9, FromNS: 20e9, ToNS: 24_500_000_000},
+			{WatchedNS: watched, Observer: "hard-lockup"},
+			{WatchedNS: watched, Observer: "rcu-stall", Armed: true, ThresholdNS: 21e9, FromNS: 20_500_000_000, ToNS: 23e9},
+			{WatchedNS: watched, Observer: "hung-task", Armed: true, ThresholdNS: 120e9, FromNS: 120e9, ToNS: 240_500_000_000},
+		}
+		t.Findings, t.Watchdogs = all, "default"
+		soft, rcu := &all[0], &all[2]
 		switch {
 		case t.Scenario == "spinlock-deadlock":
-			soft.Detected, soft.DetectNS, soft.Reports = true, &at, 1
+			soft.AtNS, soft.Reports = &at, 1
 			if t.Mechanism == "none" && t.Block == 0 {
 				late := int64(23_500_000_000)
-				rcu.Detected, rcu.DetectNS, rcu.Reports = true, &late, 1
+				rcu.AtNS, rcu.Reports = &late, 1
 			}
 		case t.Scenario == "control-busy":
 			rcu.FalseAlarms = t.Block

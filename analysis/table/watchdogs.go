@@ -15,24 +15,15 @@ import (
 // that Linux and Xen ship, in the same trials. It is nil for a set whose trials
 // did not listen to them.
 func Baselines(set *analysis.Set) *Table {
-	var names, settings []string
-	for _, c := range set.Cells {
-		for _, t := range c.Valid() {
-			if t.Baselines == nil {
-				continue
-			}
-			if !slices.Contains(settings, t.Baselines.Setting) {
-				settings = append(settings, t.Baselines.Setting)
-			}
-			for _, b := range t.Baselines.Detectors {
-				if !slices.Contains(names, b.Detector) {
-					names = append(names, b.Detector)
-				}
-			}
-		}
-	}
-	if len(settings) == 0 {
+	names := set.Observers()
+	if len(names) == 0 {
 		return nil
+	}
+	var settings []string
+	for _, c := range set.Cells {
+		if c.Watchdogs != "" && !slices.Contains(settings, c.Watchdogs) {
+			settings = append(settings, c.Watchdogs)
+		}
 	}
 	t := &Table{
 		Title:   "Baselines side by side: time from fault to report (s)",
@@ -49,7 +40,7 @@ func Baselines(set *analysis.Set) *Table {
 	}
 	alarms, outside := false, false
 	for _, c := range set.Cells {
-		trials := slices.DeleteFunc(c.Valid(), func(t results.Trial) bool { return t.Baselines == nil })
+		trials := slices.DeleteFunc(c.Valid(), func(t results.Trial) bool { return len(t.Findings) == 0 })
 		if len(trials) == 0 {
 			continue
 		}
@@ -128,22 +119,21 @@ func baseline(trials []results.Trial, name string, fault bool) (text string, ala
 	var watched int64
 	brief := false
 	for _, t := range trials {
-		for _, b := range t.Baselines.Detectors {
-			if b.Detector != name || !b.Armed {
-				continue
-			}
-			armed++
-			alarms += b.FalseAlarms
-			if b.DetectNS != nil {
-				times = append(times, float64(*b.DetectNS)/1e9)
-				outside = outside || b.ToNS > 0 && (*b.DetectNS < b.FromNS || *b.DetectNS > b.ToNS)
-				continue
-			}
-			if watched == 0 || t.Baselines.WatchedNS < watched {
-				watched = t.Baselines.WatchedNS
-			}
-			brief = brief || t.Baselines.WatchedNS < b.ToNS
+		f := t.Finding(name)
+		if f == nil || !f.Armed {
+			continue
 		}
+		armed++
+		alarms += f.FalseAlarms
+		if f.AtNS != nil {
+			times = append(times, float64(*f.AtNS)/1e9)
+			outside = outside || f.ToNS > 0 && (*f.AtNS < f.FromNS || *f.AtNS > f.ToNS)
+			continue
+		}
+		if watched == 0 || f.WatchedNS < watched {
+			watched = f.WatchedNS
+		}
+		brief = brief || f.WatchedNS < f.ToNS
 	}
 	switch {
 	case armed == 0:
