@@ -11,16 +11,10 @@ package xenctrl
 import "C"
 
 import (
-	"encoding/binary"
 	"fmt"
-	"runtime"
 	"strings"
-	"sync/atomic"
 	"syscall"
-	"time"
 	"unsafe"
-
-	"hangbench/cgo/xenctrl/internal/vmevent"
 )
 
 // Built tells whether this build has the Xen libraries.
@@ -270,115 +264,6 @@ var sourceOps = [...]string{
 
 func (x *xenHandle) MonitorToggle(d DomID, s EventSource, enable bool) error {
 	return on(sourceOps[s], d, C.hb_monitor_toggle(x.h, C.uint32_t(d), C.int(s), C.bool(enable)))
-}
-
-// xenChannel waits by napping, see napper.
-type xenChannel struct {
-	c       *C.hb_chan
-	d       DomID
-	napper  napper         // on /dev/xen/evtchn: reads are ports that were masked, writes unmask
-	port    [4]byte        // as the device has it
-	buf     [4]byte        // for reading
-	reqProd *atomic.Uint32 // on the ring's page
-	masked  bool           // read from the device and not written since
-	busy    int            // waits without a nap since the last one
-}
-
-// busyWaits is after how many waits that found events at once the goroutine
-// yields. One that never does is preempted by the runtime's sysmon every 10 ms,
-// and sysmon, having had something to do, comes back every 20 us for a while: that
-// costs more than the events. One that naps between events need not.
-const busyWaits = 8
-
-func (x *xenHandle) OpenChannel(d DomID, port uint32, page []byte) (EventChannel, error) {
-	var c *C.hb_chan
-	r := C.hb_chan_open(&c, C.uint32_t(d), C.uint32_t(port), unsafe.Pointer(&page[0]))
-	if err := on("xenevtchn_bind_interdomain", d, r); err != nil {
-		return nil, err
-	}
-	ch := &xenChannel{c: c, d: d, reqProd: (*atomic.Uint32)(unsafe.Pointer(&page[vmevent.ReqProd]))}
-	binary.NativeEndian.PutUint32(ch.port[:], uint32(C.hb_chan_port(c)))
-	fd := int(C.hb_chan_fd(c))
-	err := syscall.SetNonblock(fd, true)
-	if err == nil {
-		ch.napper.fd = fd
-	}
-	if err != nil {
-		C.hb_chan_close(c)
-		return nil, fmt.Errorf("open the event channel of domain %d: %w", d, err)
-	}
-	return ch, nil
-}
-
-// result turns a negative errno into an *Error.
-func (c *xenChannel) result(op string, rc C.int) error {
-	if rc >= 0 {
-		return nil
-	}
-	e := newError(op, syscall.Errno(-rc))
-	e.Domain = int(c.d)
-	return e
-}
-
-func (c *xenChannel) have(reqCons uint32) bool { return c.reqProd.Load() != reqCons }
-
-func (c *xenChannel) Wait(reqCons uint32, notify bool, timeout time.Duration) (Wake, bool, error) {
-	if notify {
-		if rc := C.hb_chan_turn(c.c, C.uint32_t(reqCons)); rc < 0 {
-			return 0, false, c.result("xenevtchn_notify", rc)
-		}
-	}
-	if c.have(reqCons) {
-		if c.busy++; c.busy >= busyWaits {
-			c.busy = 0
-			runtime.Gosched()
-		}
-		return WakeEvents, false, nil
-	}
-	// The channel stays masked while events are there to be handled, which saves
-	// the interrupts and wake-ups nobody waits for. An event between the unmasking
-	// and the read makes the device readable.
-	if c.masked {
-		if err := c.napper.write(&c.port); err != nil {
-			return 0, false, fmt.Errorf("unmask the event channel of domain %d: %w", c.d, err)
-		}
-		c.masked = false
-		if c.have(reqCons) {
-			return WakeEvents, false, nil
-		}
-	}
-	if timeout == 0 {
-		return 0, false, nil
-	}
-	c.busy = 0
-	ready, woken, err := c.napper.nap(timeout, &c.buf)
-	if err != nil {
-		return 0, true, fmt.Errorf("wait for the event channel of domain %d: %w", c.d, err)
-	}
-	c.masked = ready
-	var w Wake
-	if woken {
-		w = WakeInterrupt
-	}
-	if c.have(reqCons) {
-		w |= WakeEvents
-	}
-	return w, true, nil
-}
-
-func (c *xenChannel) Notify() error {
-	return c.result("xenevtchn_notify", C.hb_chan_notify(c.c))
-}
-
-func (c *xenChannel) Interrupt() error {
-	c.napper.wake()
-	return nil
-}
-
-func (c *xenChannel) Close() error {
-	C.hb_chan_close(c.c)
-	c.c = nil
-	return nil
 }
 
 func (x *xenHandle) Altp2m(d DomID) (bool, error) {

@@ -75,9 +75,10 @@ void hb_chan_close(hb_chan *c);
 int hb_chan_port(const hb_chan *c);
 int hb_chan_fd(const hb_chan *c);
 int hb_chan_notify(hb_chan *c); /* 0 or -errno */
-/* Notifies Xen and gives the guest a few turns of the CPU: 1 if there are events
- * then, 0 if not, or -errno. */
-int hb_chan_turn(hb_chan *c, uint32_t req_cons);
+enum hb_turn { HB_NONE, HB_AT_ONCE, HB_YIELDED }; /* turn of yield.go, in its order */
+/* Notifies Xen. If there are no events then and yield is set, it yields the CPU to
+ * the guest until there are, for a short time. An enum hb_turn, or -errno. */
+int hb_chan_turn(hb_chan *c, uint32_t req_cons, bool yield);
 
 hb_ret hb_altp2m_state(hb_xen *x, uint32_t dom);
 hb_ret hb_altp2m_set_state(hb_xen *x, uint32_t dom, bool on);
@@ -100,7 +101,7 @@ hb_store_ret hb_store_read(hb_store *s, const char *path);
 hb_ret hb_store_write(hb_store *s, const char *path, const void *value, size_t n);
 hb_store_ret hb_store_directory(hb_store *s, const char *path); /* char*[], one allocation */
 hb_ret hb_store_remove(hb_store *s, const char *path);
-/* Sizes and offsets of the ring in the headers of this build, for layout.go. */
+/* layout.c: sizes and offsets in the headers of this build, for layout.go. */
 typedef struct { const char *name; size_t off; } hb_offset;
 const hb_offset *hb_layout(size_t *n);
 
