@@ -59,15 +59,24 @@ func (m *Monitor) Attach(_ context.Context, s trial.Subject) error {
 	return nil
 }
 
+// take takes the verdict, if there is a new one.
+func (m *Monitor) take() bool {
+	if m.verdict != nil {
+		return false
+	}
+	select {
+	case v := <-m.session.Verdict():
+		m.verdict = &v
+		return true
+	default:
+		return false
+	}
+}
+
 // Poll takes the verdict, if there is one, and notices a monitor that ended.
 func (m *Monitor) Poll(int64) error {
-	if m.verdict == nil {
-		select {
-		case v := <-m.session.Verdict():
-			m.verdict = &v
-			return nil
-		default:
-		}
+	if m.take() {
+		return nil
 	}
 	select {
 	case <-m.session.Done():
@@ -112,6 +121,7 @@ func reportsOf(alarms []monitor.Alarm) []trial.Report {
 // Detach detaches the monitor.
 func (m *Monitor) Detach(context.Context) (trial.Counts, error) {
 	c, err := m.session.Detach()
+	m.take() // of an alarm since the last poll
 	if err != nil {
 		err = trial.Failed("the monitor failed: %v", err)
 	}

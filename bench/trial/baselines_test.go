@@ -240,6 +240,22 @@ func TestXenEndsGuest(t *testing.T) {
 	}
 }
 
+// TestWatchdogsOfInvalid: a trial that ends before the watchdogs are armed belongs to
+// the cell of its plan all the same, as every invalid trial does.
+func TestWatchdogsOfInvalid(t *testing.T) {
+	rec, _, err := runBaselines(t, "mutex-deadlock", "none", watchdog.Default, func(w *world, k *kernelLog) { w.deaf = true })
+	if err != nil || rec.Outcome != results.Invalid || !strings.Contains(rec.Reason, "did not start") {
+		t.Fatalf("outcome %s %q (%v)", rec.Outcome, rec.Reason, err)
+	}
+	good, _, err := runBaselines(t, "mutex-deadlock", "none", watchdog.Default, func(w *world, k *kernelLog) { w.idleHands = true })
+	if err != nil || good.Outcome != results.Missed {
+		t.Fatalf("outcome %s %q (%v)", good.Outcome, good.Reason, err)
+	}
+	if rec.Watchdogs != "default" || rec.Cell != good.Cell {
+		t.Errorf("the invalid trial is of cell\n%+v\nand the other of\n%+v", rec.Cell, good.Cell)
+	}
+}
+
 func TestWatchdogsUnknown(t *testing.T) {
 	rec, _, err := runBaselines(t, deadlock, "none", watchdog.Default, func(w *world, k *kernelLog) { k.mute = true })
 	if err != nil || rec.Outcome != results.Invalid || !strings.Contains(rec.Reason, "did not say on its console") {

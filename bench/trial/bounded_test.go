@@ -15,6 +15,7 @@ func TestBounded(t *testing.T) {
 	const whole = "trace, attach exec-step spin=500ms sample=100ms, hold, lift, detach, stop trace"
 	yes, no := new(bool), new(bool)
 	*yes = true
+	records := openGolden(t, "bounded")
 	for _, tc := range []struct {
 		name      string
 		scenario  string
@@ -51,9 +52,7 @@ func TestBounded(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := rec.Validate(); err != nil {
-				t.Errorf("the record cannot be stored: %v", err)
-			}
+			records.check(t, tc.name, rec, nil, w)
 			if rec.Outcome != tc.outcome || !strings.Contains(rec.Reason, tc.reason) || !reflect.DeepEqual(rec.Recovered, tc.recovered) {
 				t.Errorf("%s (%s), recovered %v; want %s (%s), %v", rec.Outcome, rec.Reason, rec.Recovered, tc.outcome, tc.reason, tc.recovered)
 			}

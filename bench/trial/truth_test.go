@@ -22,6 +22,7 @@ func TestTruth(t *testing.T) {
 		end     = "panic"
 	)
 	two := func(w *world) { w.cpus, w.spared = 2, []int{0} }
+	records := openGolden(t, "truth")
 	for _, tc := range []struct {
 		name      string
 		scenario  string
@@ -83,9 +84,7 @@ func TestTruth(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := rec.Validate(); err != nil {
-				t.Errorf("the record cannot be stored: %v", err)
-			}
+			records.check(t, tc.name, rec, nil, w)
 			if rec.Outcome != tc.outcome || !strings.Contains(rec.Reason, tc.reason) {
 				t.Errorf("%s (%s), want %s (%s)", rec.Outcome, rec.Reason, tc.outcome, tc.reason)
 			}
@@ -133,6 +132,7 @@ func TestPartialNeedsTwo(t *testing.T) {
 // TestDisturb: what is done to a control is taken back, and must have taken.
 func TestDisturb(t *testing.T) {
 	const pause, stopped, jump = "control-pause", "control-stopped-task", "control-time-jump"
+	records := openGolden(t, "disturb")
 	for _, tc := range []struct {
 		name, scenario string
 		set            func(*world)
@@ -157,6 +157,7 @@ func TestDisturb(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			records.check(t, tc.name, rec, nil, w)
 			if rec.Outcome != tc.outcome || !strings.Contains(rec.Reason, tc.reason) {
 				t.Errorf("%s (%s), want %s (%s)", rec.Outcome, rec.Reason, tc.outcome, tc.reason)
 			}

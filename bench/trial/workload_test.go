@@ -80,6 +80,7 @@ func TestPairedOutcomes(t *testing.T) {
 			}
 		}
 	}
+	records := openGolden(t, "paired")
 	for _, tc := range []struct {
 		name, mechanism string
 		set             func(*world)
@@ -110,9 +111,7 @@ func TestPairedOutcomes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := rec.Validate(); err != nil {
-				t.Errorf("the record cannot be stored: %v", err)
-			}
+			records.check(t, tc.name, rec, nil, w)
 			n := 0
 			if rec.Workload != nil {
 				n = len(rec.Workload.Windows)
