@@ -127,5 +127,32 @@ func nameLists() []nameList {
 			}
 			return nil
 		}},
+		{"keys", func(w io.Writer) error { printKeys(w); return nil }},
+	}
+}
+
+// printKeys prints the reference of the keys of a suite.
+func printKeys(w io.Writer) {
+	const indent = "      "
+	section := suites.Section("")
+	for _, k := range suites.Keys() {
+		if k.Section != section {
+			section = k.Section
+			fmt.Fprintf(w, "  %s\n", section)
+		}
+		facts := k.Type
+		if r := k.Range(); r != "" {
+			facts += ", " + r
+		}
+		if k.Required {
+			facts += ", required"
+		} else {
+			facts += ", default " + k.Default
+		}
+		fmt.Fprintf(w, "    %s: %s\n", k.Name, facts)
+		for line := range strings.SplitSeq(wrap(k.Meaning, helpWidth-len(indent)), "\n") {
+			fmt.Fprintf(w, "%s%s\n", indent, line)
+		}
+		fmt.Fprintf(w, "%s%s: %s\n", indent, k.Name, k.Example)
 	}
 }
