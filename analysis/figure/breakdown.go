@@ -39,14 +39,15 @@ type BreakdownPart struct {
 func partStyle(name string) (label, meaning string, c color.Color) {
 	switch name {
 	case "hypervisor":
-		return "hypervisor", "Xen, from the guest's exit until dom0 is on the CPU, from the answer until the guest may run, " +
-			"in hypercalls of the monitor's own calls, and from dom0's end until the guest's entry", blue
+		return "hypervisor", "Xen, from the guest's exit until dom0 is on the CPU, from the answer until the guest may " +
+			"run, in hypercalls of the monitor's own calls, and from dom0's end until the guest's entry", blue
 	case "wakeup":
 		return "wake-up", "dom0's kernel, from being put on the CPU until the monitor is back from its wait", orange
 	case "monitor":
 		return "monitor", "its own instructions, until it waits again", green
 	case "kernel":
-		return "dom0 kernel", "system calls of the monitor otherwise, and hypercalls whose end the trace does not show", purple
+		return "dom0 kernel", "system calls of the monitor otherwise, and hypercalls whose end the trace does not show",
+			purple
 	}
 	return name, "", grey
 }

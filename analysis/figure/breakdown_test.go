@@ -17,7 +17,8 @@ func breakdowns() map[string]*Breakdown {
 	}
 	return map[string]*Breakdown{
 		"usual": {Host: "lab", Xen: "4.20.4", Kernel: "6.12-test", Bars: []BreakdownBar{
-			bar("exec-step", "hangbench", 300, 30000, 12000, 2500, 6000), bar("exec-step", "C loop", 761, 32000, 22000, 1500, 6400),
+			bar("exec-step", "hangbench", 300, 30000, 12000, 2500, 6000),
+			bar("exec-step", "C loop", 761, 32000, 22000, 1500, 6400),
 			bar("cr3", "hangbench", 90, 31000, 15000, 2400, 6000), bar("cr3", "C loop", 92, 32500, 23000, 1400, 6300),
 		}},
 		"long-names": {Host: "lab", Xen: "4.20.4", Kernel: "6.12-test", Bars: []BreakdownBar{
@@ -61,7 +62,8 @@ func TestReadBreakdown(t *testing.T) {
 		}
 		axis, ticks := r.xAxis(t, false)
 		r.guidedX(t, ticks)
-		names := map[string]string{"hypervisor": "hypervisor", "wakeup": "wake-up", "monitor": "monitor", "kernel": "dom0 kernel", "of no name": "of no name"}
+		names := map[string]string{"hypervisor": "hypervisor", "wakeup": "wake-up", "monitor": "monitor",
+			"kernel": "dom0 kernel", "of no name": "of no name"}
 		for i, row := range rows(t, r, titles, labels) {
 			var colors []color.NRGBA
 			var ends []float64

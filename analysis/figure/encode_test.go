@@ -62,7 +62,8 @@ func TestSameAgain(t *testing.T) {
 				t.Errorf("%s: no text of the length of %q: %s", f.Name, m.text, want)
 			}
 		}
-		if strings.Contains(svg, "font-family:Liberation Sans;") || !strings.Contains(svg, "Sans,Arial,Helvetica,sans-serif;") {
+		if strings.Contains(svg, "font-family:Liberation Sans;") ||
+			!strings.Contains(svg, "Sans,Arial,Helvetica,sans-serif;") {
 			t.Errorf("%s: the SVG names no font that readers have", f.Name)
 		}
 	}
@@ -73,17 +74,19 @@ func TestPNG(t *testing.T) {
 	t.Parallel()
 	blank := func(draw.Canvas) {}
 	for _, tc := range []struct {
-		height         vg.Length
-		width, height2 int
-	}{{vg.Inch, 2100, 300}, {13 * vg.Inch, 2100, 3900}, {14 * vg.Inch, 1995, 3990}, {50 * vg.Inch, 560, 4000}, {60 * vg.Inch, 504, 4320}} {
+		height vg.Length
+		x, y   int
+	}{{vg.Inch, 2100, 300}, {13 * vg.Inch, 2100, 3900}, {14 * vg.Inch, 1995, 3990}, {50 * vg.Inch, 560, 4000},
+		{60 * vg.Inch, 504, 4320}} {
 		var out bytes.Buffer
 		f := &Figure{height: tc.height, paint: blank}
 		if err := f.WritePNG(&out); err != nil {
 			t.Fatal(err)
 		}
 		got, err := png.DecodeConfig(&out)
-		if err != nil || got.Width != tc.width || got.Height != tc.height2 {
-			t.Errorf("%g inches high: %d x %d pixels (%v), want %d x %d", tc.height/vg.Inch, got.Width, got.Height, err, tc.width, tc.height2)
+		if err != nil || got.Width != tc.x || got.Height != tc.y {
+			t.Errorf("%g inches high: %d x %d pixels (%v), want %d x %d", tc.height/vg.Inch, got.Width, got.Height, err,
+				tc.x, tc.y)
 		}
 	}
 }
@@ -128,7 +131,8 @@ func TestWrite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	starts := map[string]string{".png": "\x89PNG", ".svg": "<?xml", ".pdf": "%PDF", ".txt": "host: lab", ".csv": "host,arm"}
+	starts := map[string]string{".png": "\x89PNG", ".svg": "<?xml", ".pdf": "%PDF", ".txt": "host: lab",
+		".csv": "host,arm"}
 	var want []string
 	for _, ext := range []string{".png", ".svg", ".pdf", ".txt", ".csv"} {
 		path := filepath.Join(dir, "survival"+ext)

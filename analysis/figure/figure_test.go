@@ -280,10 +280,12 @@ func TestKinds(t *testing.T) {
 	t.Parallel()
 	want := map[string]string{
 		"many": "overview survival coverage violations", "controls": "overview violations", "invalid": "overview",
-		"unwatched": "overview violations", "blind": "overview survival coverage violations", "sweep": "overview sweep violations",
-		"work":  "overview violations overhead",
-		"vcpus": "overview survival coverage violations scaling", "guests": "overview survival coverage violations scaling-guests",
-		"apart": "overview survival coverage violations",
+		"unwatched": "overview violations", "blind": "overview survival coverage violations",
+		"sweep":  "overview sweep violations",
+		"work":   "overview violations overhead",
+		"vcpus":  "overview survival coverage violations scaling",
+		"guests": "overview survival coverage violations scaling-guests",
+		"apart":  "overview survival coverage violations",
 	}
 	for name, names := range want {
 		var got []string

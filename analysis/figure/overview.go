@@ -60,9 +60,9 @@ func overview(set *analysis.Set) (*Figure, error) {
 
 func overviewCaption(bars []bar, rows []row, invalid int) string {
 	var b strings.Builder
-	b.WriteString("Left: EPT violations of a trial between attach and detach of the monitor, as traced by the hypervisor. " +
-		"A bar is as long as the median over the valid trials; its parts share it like the classes share the sum over " +
-		"these trials. A dot is one trial.\n")
+	b.WriteString("Left: EPT violations of a trial between attach and detach of the monitor, as traced by the " +
+		"hypervisor. A bar is as long as the median over the valid trials; its parts share it like the classes share " +
+		"the sum over these trials. A dot is one trial.\n")
 	for _, c := range analysis.EPTClasses() {
 		fmt.Fprintf(&b, "  %s: %s.\n", c.Name, c.Meaning)
 	}

@@ -76,7 +76,9 @@ func (r *recorder) discs(t *testing.T, s scale, fill, edge color.Color) []float6
 		if m.radius != markSize {
 			t.Errorf("a dot has the radius %g", m.radius)
 		}
-		if !slices.ContainsFunc(r.all("ring", edge), func(o mark) bool { return o.pts[0] == m.pts[0] && o.radius == m.radius }) {
+		if !slices.ContainsFunc(r.all("ring", edge), func(o mark) bool {
+			return o.pts[0] == m.pts[0] && o.radius == m.radius
+		}) {
 			t.Errorf("the dot at %g has no ring", xs[len(xs)-1])
 		}
 	}
@@ -153,7 +155,9 @@ func (r *recorder) guidedY(t *testing.T, ticks []tick) {
 
 // wantStack computes the bar of a cell from its trials: a part for each class of EPT
 // violations that occurs, of the colour that the legend shows for it.
-func wantStack(t *testing.T, legend *recorder, c *analysis.Cell, length float64) (colors []color.NRGBA, ends []float64) {
+func wantStack(
+	t *testing.T, legend *recorder, c *analysis.Cell, length float64,
+) (colors []color.NRGBA, ends []float64) {
 	t.Helper()
 	counts := make(map[string]float64)
 	sum := 0.0
@@ -189,7 +193,8 @@ func sameStack(t *testing.T, what string, r *recorder, s scale, colors []color.N
 
 func TestReadOverview(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"few", "many", "wrong", "near", "drivers", "classes", "blind", "controls", "vcpus", "work", "unwatched", "hollow", "faults"} {
+	for _, name := range []string{"few", "many", "wrong", "near", "drivers", "classes", "blind", "controls", "vcpus",
+		"work", "unwatched", "hollow", "faults"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := theShape(t, name)
@@ -279,7 +284,8 @@ func readRows(t *testing.T, set *analysis.Set, r *recorder) {
 	}
 	detected := r.key(t, "detected")
 	median := r.key(t, "median")
-	if missed := r.texts(func(s string) bool { return strings.HasPrefix(s, "missed (censored at ") }); (len(missed) == 1) != (misses > 0) {
+	missed := r.texts(func(s string) bool { return strings.HasPrefix(s, "missed (censored at ") })
+	if (len(missed) == 1) != (misses > 0) {
 		t.Errorf("%d keys of misses", len(missed))
 	} else if misses > 0 && r.key(t, missed[0].text)[0].color != toNRGBA(missMark.Color) {
 		t.Errorf("the key of misses is %v", r.key(t, missed[0].text))
@@ -331,7 +337,8 @@ func readSpread(t *testing.T, set *analysis.Set, r *recorder, measure analysis.M
 	var titles, labels []string
 	var cells []*analysis.Cell
 	for _, c := range set.Cells {
-		if len(c.Values(measure)) == 0 || !overhead && c.Mechanism == "none" && !slices.ContainsFunc(c.Values(analysis.EPTTotal), func(x float64) bool { return x > 0 }) {
+		if len(c.Values(measure)) == 0 || !overhead && c.Mechanism == "none" &&
+			!slices.ContainsFunc(c.Values(analysis.EPTTotal), func(x float64) bool { return x > 0 }) {
 			continue
 		}
 		titles, cells = append(titles, c.Title()), append(cells, c)
@@ -384,7 +391,8 @@ func readWhisker(t *testing.T, what string, r *recorder, axis scale, c color.NRG
 		t.Errorf("%s has %d intervals", what, len(got))
 		return
 	}
-	sameValues(t, what+": interval", []float64{axis.value(got[0].pts[0].X), axis.value(got[0].pts[1].X)}, []float64{lo, hi})
+	from, to := axis.value(got[0].pts[0].X), axis.value(got[0].pts[1].X)
+	sameValues(t, what+": interval", []float64{from, to}, []float64{lo, hi})
 	ends := r.uprights(axis, c, whiskerWidth)
 	sameValues(t, what+": ends of the interval", ends, []float64{lo, hi})
 }

@@ -77,7 +77,8 @@ func readScalePanel(t *testing.T, s *shape, r, panel *recorder, title string, vc
 		}
 		var line []mark
 		for _, m := range panel.all("line", style.color) {
-			if m.width == style.width && slices.Equal(m.dashes, style.dashes) && slices.Equal(m.pts, []vg.Point{points[0].pts[0], points[1].pts[0]}) {
+			if m.width == style.width && slices.Equal(m.dashes, style.dashes) &&
+				slices.Equal(m.pts, []vg.Point{points[0].pts[0], points[1].pts[0]}) {
 				line = append(line, m)
 			}
 		}
@@ -156,12 +157,15 @@ func TestScaling(t *testing.T) {
 		f := theShape(t, shape).figure(t, figure)
 		medians := make(map[string]float64)
 		for _, row := range f.values[1:] {
-			var err error
-			if medians[row[1]+" "+row[3][:strings.Index(row[3], "/")]+" "+row[4]], err = strconv.ParseFloat(row[6], 64); err != nil {
+			mechanism, _, _ := strings.Cut(row[3], "/")
+			median, err := strconv.ParseFloat(row[6], 64)
+			if err != nil {
 				t.Fatal(err)
 			}
+			medians[row[1]+" "+mechanism+" "+row[4]] = median
 		}
-		for _, what := range []string{"Detection time (median)", "EPT violations a second (median)", "CPU time of dom0, the trial's own included (median)"} {
+		for _, what := range []string{"Detection time (median)", "EPT violations a second (median)",
+			"CPU time of dom0, the trial's own included (median)"} {
 			for _, arm := range []string{"exec-step", "exec-altp2m"} {
 				one, two := medians[what+" "+arm+" 1"], medians[what+" "+arm+" 2"]
 				if one <= 0 || math.Abs(two/one-2) > 1e-6 {

@@ -87,8 +87,8 @@ type spread struct {
 }
 
 // whiskerCaption explains the marks of every spread.
-const whiskerCaption = "Line and whiskers: median and its order-statistic interval of at least 95% confidence; where the " +
-	"trials are too few for one (6 are needed), their range in grey. A dot is one trial"
+const whiskerCaption = "Line and whiskers: median and its order-statistic interval of at least 95% confidence; " +
+	"where the trials are too few for one (6 are needed), their range in grey. A dot is one trial"
 
 // violations draws EPT violations a second by class.
 func violations(set *analysis.Set) (*Figure, error) {
@@ -109,8 +109,10 @@ func violations(set *analysis.Set) (*Figure, error) {
 	if len(rows) == 0 {
 		return nil, nil
 	}
-	s := &spread{title: "EPT violations a second, by class", rows: rows, label: "EPT violations a second, attach to detach",
-		unit: "violations/s", keys: classKeys(parts)}
+	s := &spread{
+		title: "EPT violations a second, by class", rows: rows, keys: classKeys(parts),
+		label: "EPT violations a second, attach to detach", unit: "violations/s",
+	}
 	var b strings.Builder
 	b.WriteString("EPT violations a second of dom0's clock between attach and detach of the monitor, as traced by the " +
 		"hypervisor: a bar is as long as the median over the valid trials, its parts share it like the classes share the " +

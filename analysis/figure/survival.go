@@ -30,7 +30,9 @@ type limit struct {
 // 120 s (Linux' admin guide on lockup watchdogs, its document on RCU stalls,
 // lib/Kconfig.debug). They are drawn for comparison where the watchdog was not measured.
 func linuxLimits() []limit {
-	return []limit{{"soft lockup", "soft-lockup", 20e3}, {"RCU stall", "rcu-stall", 21e3}, {"hung task", "hung-task", 120e3}}
+	return []limit{
+		{"soft lockup", "soft-lockup", 20e3}, {"RCU stall", "rcu-stall", 21e3}, {"hung task", "hung-task", 120e3},
+	}
 }
 
 // curve is the survival of the hangs that one arm watched, or one of the guest's own
@@ -122,9 +124,10 @@ func (h *hangs) addOwn(owns []*analysis.Watchdog) (absent []string) {
 
 func (h *hangs) caption(scenarios, absent []string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "The share of hangs that a monitor has not detected yet, over the time since the fault, by Kaplan and "+
-		"Meier: a miss is censored at its deadline (tick), where nobody looked any longer. Over the faults %s, each as "+
-		"often as it was tried. Bands: Greenwood's 95%% interval, drawn for up to three curves.", strings.Join(scenarios, ", "))
+	fmt.Fprintf(&b, "The share of hangs that a monitor has not detected yet, over the time since the fault, by Kaplan "+
+		"and Meier: a miss is censored at its deadline (tick), where nobody looked any longer. Over the faults %s, each as "+
+		"often as it was tried. Bands: Greenwood's 95%% interval, drawn for up to three curves.",
+		strings.Join(scenarios, ", "))
 	if slices.ContainsFunc(h.curves, func(c *curve) bool { return c.own }) {
 		b.WriteString(" Grey to black: the guest's own watchdogs in the same trials, without a report censored when they " +
 			"were no longer listened to.")
@@ -241,7 +244,8 @@ func (h *hangs) Plot(c draw.Canvas, p *plot.Plot) {
 		pts := []vg.Point{{X: c.Min.X, Y: y(1)}}
 		share := 1.0
 		for _, st := range k.s.Steps {
-			pts = append(pts, vg.Point{X: inside(c, p, st.Time), Y: y(share)}, vg.Point{X: inside(c, p, st.Time), Y: y(st.Share)})
+			at := inside(c, p, st.Time)
+			pts = append(pts, vg.Point{X: at, Y: y(share)}, vg.Point{X: at, Y: y(st.Share)})
 			share = st.Share
 		}
 		pts = append(pts, vg.Point{X: inside(c, p, k.s.Last), Y: y(share)})

@@ -58,7 +58,8 @@ func TestReadSurvival(t *testing.T) {
 					t.Errorf("the curve of %s is %v, not grey", label, style.color)
 				}
 				lines := slices.DeleteFunc(plot.all("line", style.color), func(m mark) bool {
-					return len(m.pts) == 2 && m.pts[0].X == m.pts[1].X || m.width != style.width || !slices.Equal(m.dashes, style.dashes)
+					return len(m.pts) == 2 && m.pts[0].X == m.pts[1].X || m.width != style.width ||
+						!slices.Equal(m.dashes, style.dashes)
 				})
 				if len(lines) != 1 {
 					t.Errorf("%s has %d curves", label, len(lines))
@@ -94,7 +95,9 @@ func readSteps(t *testing.T, label string, line mark, x, y scale, km *stats.Surv
 	sameValues(t, label+": shares", shares, wantShares)
 }
 
-func readCensored(t *testing.T, label string, plot *recorder, style mark, x, y scale, lives []stats.Lifetime, km *stats.Survival) {
+func readCensored(
+	t *testing.T, label string, plot *recorder, style mark, x, y scale, lives []stats.Lifetime, km *stats.Survival,
+) {
 	t.Helper()
 	var got, want []float64
 	for _, m := range plot.all("line", style.color) {
@@ -148,7 +151,8 @@ func readLimits(t *testing.T, plot *recorder, x scale, curves map[string][]stats
 		want = append(want, ms)
 		title := strings.Replace(strings.Replace(name, "-", " ", 1), "rcu stall", "RCU stall", 1)
 		at := plot.text(t, title).bounds()
-		if beside := min(abs(x.at(ms)-at.Max.X), abs(at.Min.X-x.at(ms))); beside > 6 || at.Min.X < x.at(ms) && at.Max.X > x.at(ms) {
+		beside := min(abs(x.at(ms)-at.Max.X), abs(at.Min.X-x.at(ms)))
+		if beside > 6 || at.Min.X < x.at(ms) && at.Max.X > x.at(ms) {
 			t.Errorf("the name of %s is at %g to %g, its line at %g", name, at.Min.X, at.Max.X, x.at(ms))
 		}
 	}
@@ -178,12 +182,14 @@ func TestSurvivalWatchdogs(t *testing.T) {
 	t.Parallel()
 	f := theShape(t, "listened").figure(t, "survival")
 	all := fmt.Sprint(f.values)
-	for _, want := range []string{"[lab guest's soft-lockup 21500 9 3 0 0.66", "[lab guest's rcu-stall 23500 9 1 0 ", "[lab guest's hung-task 24500  0 1 1  ]"} {
+	for _, want := range []string{"[lab guest's soft-lockup 21500 9 3 0 0.66", "[lab guest's rcu-stall 23500 9 1 0 ",
+		"[lab guest's hung-task 24500  0 1 1  ]"} {
 		if !strings.Contains(all, want) {
 			t.Errorf("the values have no %q:\n%s", want, all)
 		}
 	}
-	for _, want := range []string{"guest's soft-lockup: 9 of 9 detected, half of them by 22500.0 ms", "Not in these guests, or off: hard-lockup."} {
+	for _, want := range []string{"guest's soft-lockup: 9 of 9 detected, half of them by 22500.0 ms",
+		"Not in these guests, or off: hard-lockup."} {
 		if !strings.Contains(f.Caption(), want) {
 			t.Errorf("the caption does not say %q:\n%s", want, f.Caption())
 		}

@@ -75,7 +75,9 @@ func readSweepPanel(t *testing.T, name string, r, panel *recorder, points []anal
 		if detected {
 			at.Y = y.at(td.Time / 1000)
 			lines[style] = append(lines[style], at)
-			if !slices.ContainsFunc(panel.all("disc", style), func(m mark) bool { return close2(m.pts[0], at) && m.radius == 2.2 }) {
+			if !slices.ContainsFunc(panel.all("disc", style), func(m mark) bool {
+				return closeTo(m.pts[0], at) && m.radius == 2.2
+			}) {
 				t.Errorf("%s has no point at %g%% and %g s", what, share, td.Time/1000)
 			}
 			readTime(t, what, panel, y, at, interval, td)
@@ -93,7 +95,7 @@ func readSweepPanel(t *testing.T, name string, r, panel *recorder, points []anal
 	sameValues(t, name+": crosses", panel.crosses(x, missMark.Color), missed)
 	for style, pts := range lines {
 		found := slices.ContainsFunc(panel.all("line", style), func(m mark) bool {
-			return slices.EqualFunc(m.pts, pts, close2)
+			return slices.EqualFunc(m.pts, pts, closeTo)
 		})
 		if len(pts) > 1 && !found {
 			t.Errorf("%s: no line of %v through %v", name, style, pts)
@@ -106,7 +108,7 @@ func readSweepPanel(t *testing.T, name string, r, panel *recorder, points []anal
 	}
 }
 
-func close2(a, b vg.Point) bool {
+func closeTo(a, b vg.Point) bool {
 	return near(float64(a.X), float64(b.X), 1e-6) && near(float64(a.Y), float64(b.Y), 1e-6)
 }
 
@@ -127,7 +129,8 @@ func readTime(t *testing.T, what string, panel *recorder, y scale, at vg.Point, 
 	t.Helper()
 	found := false
 	for _, m := range panel.all("line", c) {
-		if !near(float64(m.centre().X), float64(at.X), 1e-6) || len(m.pts) != 2 || !near(y.value(m.pts[0].Y), td.Lo/1000, 1e-6) {
+		if !near(float64(m.centre().X), float64(at.X), 1e-6) || len(m.pts) != 2 ||
+			!near(y.value(m.pts[0].Y), td.Lo/1000, 1e-6) {
 			continue
 		}
 		upper := y.value(m.pts[1].Y)
@@ -174,14 +177,18 @@ func TestSweep(t *testing.T) {
 	t.Parallel()
 	f := theShape(t, "sweep").figure(t, "sweep")
 	for i, want := range []string{
-		"lab,io_ms,250,exec-altp2m,6,6,0.752,", "lab,io_ms,500,exec-altp2m,6,6,1.002,", "lab,io_ms,1000,exec-altp2m,6,6,1.502,", "lab,io_ms,2500,exec-altp2m,6,6,3.002,",
-		"lab,soft_ms,500,exec-altp2m,6,6,1.002,", "lab,soft_ms,4000,exec-altp2m,6,6,4.502,", "lab,soft_ms,9000,exec-altp2m,6,0,,,,12,0,0,",
+		"lab,io_ms,250,exec-altp2m,6,6,0.752,", "lab,io_ms,500,exec-altp2m,6,6,1.002,",
+		"lab,io_ms,1000,exec-altp2m,6,6,1.502,", "lab,io_ms,2500,exec-altp2m,6,6,3.002,",
+		"lab,soft_ms,500,exec-altp2m,6,6,1.002,", "lab,soft_ms,4000,exec-altp2m,6,6,4.502,",
+		"lab,soft_ms,9000,exec-altp2m,6,0,,,,12,0,0,",
 	} {
 		if i+1 >= len(f.values) || !strings.HasPrefix(strings.Join(f.values[i+1], ","), want) {
 			t.Errorf("row %d of %q does not begin with %q", i, f.values, want)
 		}
 	}
-	for _, want := range []string{"io_ms: faults io-stall (n = 6 a value); no alarm is right for control-slow-disk (n = 6 a value)", "no alarm is right for control-kernel-work; soft-lockup, 2 s (n = 12 a value)", "A cross"} {
+	for _, want := range []string{
+		"io_ms: faults io-stall (n = 6 a value); no alarm is right for control-slow-disk (n = 6 a value)",
+		"no alarm is right for control-kernel-work; soft-lockup, 2 s (n = 12 a value)", "A cross"} {
 		if !strings.Contains(f.Caption(), want) {
 			t.Errorf("the caption does not say %q: %s", want, f.Caption())
 		}

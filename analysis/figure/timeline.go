@@ -104,7 +104,9 @@ func (t *Timeline) intervals() ([]interval, error) {
 		v.switches = max(v.switches, -1)
 		if was, is := a.Violations, b.Violations; was != nil && is != nil {
 			v.violations = []float64{
-				grown(was.Permission, is.Permission) / seconds, grown(was.Lazy, is.Lazy) / seconds, grown(was.Other, is.Other) / seconds,
+				grown(was.Permission, is.Permission) / seconds,
+				grown(was.Lazy, is.Lazy) / seconds,
+				grown(was.Other, is.Other) / seconds,
 			}
 		}
 		all = append(all, v)
@@ -178,8 +180,8 @@ func timelineValues(trial []string, intervals []interval) [][]string {
 
 func (t *Timeline) caption(traced bool) string {
 	var b strings.Builder
-	b.WriteString("One trial as its monitor saw it, sample by sample. Above: task switches of the guest a second, as its " +
-		"own run queues count them, and the signals of the mechanism, which sees fewer, on purpose. ")
+	b.WriteString("One trial as its monitor saw it, sample by sample. Above: task switches of the guest a second, as " +
+		"its own run queues count them, and the signals of the mechanism, which sees fewer, on purpose. ")
 	if traced {
 		b.WriteString("In the middle: EPT violations of the guest a second by class, on a logarithmic axis, as the " +
 			"hypervisor traced them: permission, on the frame that the monitor restricts; lazy, an altp2m view filled; " +
@@ -226,7 +228,8 @@ func (t *Timeline) draw(c draw.Canvas, intervals []interval) {
 	says := "Task switches of the guest, and those that the mechanism saw; below, how much of the time each vCPU ran"
 	if traced(intervals) {
 		middle = violationsHeight
-		says = "Task switches of the guest, and those that the mechanism saw; EPT violations; how much of the time each vCPU ran"
+		says = "Task switches of the guest, and those that the mechanism saw; EPT violations; " +
+			"how much of the time each vCPU ran"
 	}
 	subtitle(c, says)
 

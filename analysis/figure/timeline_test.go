@@ -15,7 +15,8 @@ import (
 // madeUpTimeline is a made-up trial: a busy guest, and a fault at 0 after which vCPU 0
 // spins and switches no more.
 func madeUpTimeline(vcpus int) *Timeline {
-	t := &Timeline{Host: "lab", Scenario: "spinlock-deadlock", Mechanism: "exec-step", Guest: "made up", Fault: true, Verdict: "spin", VerdictNS: 650e6}
+	t := &Timeline{Host: "lab", Scenario: "spinlock-deadlock", Mechanism: "exec-step", Guest: "made up", Fault: true,
+		Verdict: "spin", VerdictNS: 650e6}
 	count := make([]TimelineVCPU, vcpus)
 	for i := range 25 {
 		ns := int64(i-12)*100e6 + int64(i%3)*1e6
@@ -239,7 +240,8 @@ func readRuns(t *testing.T, line *Timeline, r, panel *recorder, x scale) {
 	// The vertical line of the axis is as long as all lanes. A share of 1 is 0.6 of a lane.
 	var height vg.Length
 	for _, m := range r.in(0, 30, r.w, r.h).all("line", black) {
-		if m.pts[0].X == m.pts[1].X && m.width == thin && m.bounds().Min.Y < names[len(names)-1] && m.bounds().Max.Y > names[0] {
+		if m.pts[0].X == m.pts[1].X && m.width == thin && m.bounds().Min.Y < names[len(names)-1] &&
+			m.bounds().Max.Y > names[0] {
 			height = 0.6 * abs(m.pts[1].Y-m.pts[0].Y) / vg.Length(len(names))
 		}
 	}
@@ -363,7 +365,8 @@ func TestTimelineRefuses(t *testing.T) {
 func TestTimelineHostile(t *testing.T) {
 	t.Parallel()
 	line := madeUpTimeline(1)
-	line.Samples[3].VCPUs[0] = TimelineVCPU{RunNS: math.MaxUint64, Switches: 1, Signals: math.MaxUint64, Task: "</text><script>"}
+	line.Samples[3].VCPUs[0] = TimelineVCPU{RunNS: math.MaxUint64, Switches: 1, Signals: math.MaxUint64,
+		Task: "</text><script>"}
 	line.Samples[7].VCPUs[0] = TimelineVCPU{RunNS: 0, Switches: math.MaxUint64, Signals: 0}
 	all, err := line.intervals()
 	if err != nil {
