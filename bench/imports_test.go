@@ -158,7 +158,9 @@ func TestRequireImporters(t *testing.T) {
 // TestXenctrlImporters: who may call Xen directly.
 func TestXenctrlImporters(t *testing.T) {
 	const xenctrl = module + "cgo/xenctrl"
-	want := []string{module + "bench/cli", module + "bench/dom0", module + "bench/dom0cmd", module + "bench/exit",
+	want := []string{module + "bench/cli", module + "bench/dom0", module + "bench/dom0/dom0test", module + "bench/dom0/heartbeat",
+		module + "bench/dom0/recovery", module + "bench/dom0cmd", module + "bench/exit", module + "bench/price",
+		module + "bench/xenhost",
 		module + "cgo/xenctrl/xentest", module + "monitor/driver/libvmi", module + "monitor/driver/xenctrl"}
 	for _, b := range builds {
 		var got []string

@@ -7,33 +7,34 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime/debug"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"hangbench/bench/dom0"
+	"hangbench/bench/dom0/clock"
 	"hangbench/guests/lab/place"
 	"hangbench/guests/lab/wire"
 )
 
-// IsInit reports whether this process is the first one of a machine, and so has
+// IsInit reports whether this process is the first one of the lab's dom0, and so has
 // to be the agent.
 func IsInit() bool { return os.Getpid() == 1 && os.Args[0] == place.Agent }
 
-// IsBlockScript reports whether this process was started by xl to connect a
-// guest's disk, which is dom0.ConnectDisk.
+// IsBlockScript reports whether xl has started this process to connect a guest's
+// disk, which dom0.ConnectDisk does.
 func IsBlockScript() bool { return os.Args[0] == place.BlockScript }
 
-// Main is the agent. It does not return: when nothing can be done any more it
-// says so on console and port and waits to be switched off.
+// gcPercent keeps garbage collections out of a trial, where they would fall at points
+// that depend on allocation history. dom0 has the memory to spare.
+const gcPercent = 400
+
+// Main is the agent. It does not return: once it can do nothing more it prints the
+// reason and waits to be switched off.
 func Main() {
-	// Collections would fall at points that depend on allocation history; with
-	// room to spare the agent has next to none during a trial.
-	debug.SetGCPercent(400)
+	debug.SetGCPercent(gcPercent)
 	err := run(context.Background())
 	fmt.Fprintln(os.Stderr, "hangbench agent:", err)
 	for {
@@ -47,47 +48,73 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(serr, err)
 	}
-	a := &agent{raw: port, port: wire.NewReader(port), out: wire.NewWriter(port)}
+	a := newAgent(port, dom0.Consoles)
 	if serr == nil {
-		a.host = &dom0.Host{Kind: "lab", Guests: place.Guests, Work: "/tmp", Log: slog.New(stages{a.out})}
-		if serr = a.host.Open(); serr == nil {
-			// A dom0 that has just been booted has no guests; an agent started anew may.
-			_, serr = a.host.RecoverDead()
-		}
+		serr = a.open()
 	}
 	if serr != nil {
-		a.out.Send(wire.KindError, Failure{Error: "set up dom0: " + serr.Error()})
-		return serr
+		return errors.Join(serr, a.send(wire.KindError, Failure{Error: "set up dom0: " + serr.Error()}))
 	}
 	return a.serve(ctx)
 }
 
+// agent carries out jobs.
 type agent struct {
-	raw   io.Writer
-	port  *wire.Reader
-	out   *wire.Writer
-	host  *dom0.Host
-	guest *dom0.Guest
+	raw      io.Writer
+	port     *wire.Reader
+	out      *wire.Writer
+	consoles string // folder of the guests' console logs
+	log      *slog.Logger
+	host     host
+	guest    guest // nil until one was made
+	// sendErr is the first error of a message that could not be sent.
+	sendErr error
+}
+
+func newAgent(port io.ReadWriter, consoles string) *agent {
+	a := &agent{raw: port, port: wire.NewReader(port), out: wire.NewWriter(port), consoles: consoles}
+	a.log = slog.New(stages{a})
+	return a
+}
+
+// open opens this dom0 and recovers guests whose monitors died. A dom0 that has just
+// been booted has no guests; the dom0 of an agent that was started anew may.
+func (a *agent) open() error {
+	h, err := dom0.Open(dom0.Config{Guests: place.Guests, Work: "/tmp"})
+	if err != nil {
+		return err
+	}
+	h.Log = a.log
+	a.host = &realHost{h}
+	_, err = h.RecoverDead()
+	return err
+}
+
+// send sends a message to the harness.
+func (a *agent) send(k wire.Kind, v any) error {
+	if err := a.out.Send(k, v); err != nil {
+		err = fmt.Errorf("send to the harness: %w", err)
+		if a.sendErr == nil {
+			a.sendErr = err
+		}
+		return err
+	}
+	return nil
 }
 
 // stages is a slog.Handler that sends the message of each record as Progress.
-type stages struct{ out *wire.Writer }
+type stages struct{ a *agent }
 
 func (s stages) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelInfo }
 func (s stages) WithAttrs([]slog.Attr) slog.Handler           { return s }
 func (s stages) WithGroup(string) slog.Handler                { return s }
 
+// Handle sends a stage. serve finds its error too, after the job.
 func (s stages) Handle(_ context.Context, r slog.Record) error {
-	return s.out.Send(wire.KindProgress, Progress{Stage: r.Message, UpNS: upNS()})
+	return s.a.send(wire.KindProgress, Progress{Stage: r.Message, UpNS: clock.Now()})
 }
 
-func upNS() int64 {
-	var ts unix.Timespec
-	unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts)
-	return ts.Nano()
-}
-
-// serve does jobs until the port fails.
+// serve carries out jobs until the port fails.
 func (a *agent) serve(ctx context.Context) error {
 	if err := a.ready(); err != nil {
 		return err
@@ -95,7 +122,13 @@ func (a *agent) serve(ctx context.Context) error {
 	for {
 		m, err := a.port.Next()
 		if gap := (*wire.GapError)(nil); errors.As(err, &gap) {
-			continue // the harness starts its count anew after each restore
+			continue // the harness begins to count anew after each restore
+		}
+		if bad := (*wire.ProtocolError)(nil); errors.As(err, &bad) {
+			if err := a.send(wire.KindError, Failure{Error: err.Error()}); err != nil {
+				return err
+			}
+			continue
 		}
 		if err != nil {
 			return fmt.Errorf("read a job: %w", err)
@@ -104,136 +137,140 @@ func (a *agent) serve(ctx context.Context) error {
 			continue
 		}
 		var job Job
-		if err := m.Decode(&job); err != nil {
-			a.out.Send(wire.KindError, Failure{Error: err.Error()})
-			continue
+		if err = m.Decode(&job); err == nil {
+			if err = job.check(); err == nil {
+				err = a.do(ctx, job)
+			}
 		}
-		if err := a.do(ctx, job); err != nil {
-			if err := a.out.Send(wire.KindError, Failure{Error: err.Error(), Console: consoleTail()}); err != nil {
+		if a.sendErr != nil {
+			return a.sendErr
+		}
+		if err != nil {
+			if err := a.send(wire.KindError, Failure{Error: err.Error(), Console: consoleTail(a.consoles)}); err != nil {
 				return err
 			}
 		}
 	}
 }
 
+// errNoGuest means that a job needs a guest and none was made.
+var errNoGuest = errors.New("there is no guest")
+
+// do carries out a job and sends the answer.
 func (a *agent) do(ctx context.Context, job Job) error {
 	switch {
+	case len(job.Exec) > 0:
+		out, err := a.exec(ctx, job.Exec)
+		if err != nil {
+			return err
+		}
+		return a.send(wire.KindRecord, out)
 	case job.Guest != nil:
 		if a.guest != nil {
-			return fmt.Errorf("there is a guest already")
+			return fmt.Errorf("make a guest: there is one already")
 		}
-		g, err := a.host.NewGuest(ctx, GuestName, *job.Guest)
+		g, err := a.host.newGuest(ctx, *job.Guest)
 		if err != nil {
 			return err
 		}
 		a.guest = g
 		return a.ready()
+	case a.guest == nil:
+		return errNoGuest
 	case job.Trial != nil:
-		if a.guest == nil {
-			return fmt.Errorf("trial %d: there is no guest to run it on", job.Trial.Index)
-		}
-		if a.guest.Spec != job.Trial.Machine {
-			return fmt.Errorf("trial %d wants guest %+v, the lab has %+v", job.Trial.Index, job.Trial.Machine, a.guest.Spec)
-		}
-		var taken *dom0.Recording
-		if job.Record {
-			taken = &dom0.Recording{}
-		}
-		rec, err := a.guest.Run(ctx, *job.Trial, taken)
+		return a.trial(ctx, job)
+	case job.Measure != nil:
+		answer, err := a.guest.measure(ctx, *job.Measure, a.log)
 		if err != nil {
 			return err
 		}
-		if err := a.out.Send(wire.KindRecord, rec); err != nil {
-			return err
-		}
-		if taken != nil {
-			if err := a.out.Send(wire.KindStream, taken); err != nil {
-				return err
-			}
-		}
-		return a.out.Send(wire.KindDone, Progress{Stage: "done", UpNS: upNS()})
-	case job.Look:
-		if a.guest == nil {
-			return fmt.Errorf("there is no guest to look at")
-		}
-		sight, err := a.guest.Sight()
-		if err != nil {
-			return err
-		}
-		return a.out.Send(wire.KindRecord, sight)
-	case len(job.Exec) > 0:
-		return a.exec(ctx, job.Exec)
+		return a.send(wire.KindRecord, answer)
 	}
-	return fmt.Errorf("empty job")
+	sight, err := a.guest.sight()
+	if err != nil {
+		return err
+	}
+	return a.send(wire.KindRecord, sight)
 }
 
+// trial runs a trial.
+func (a *agent) trial(ctx context.Context, job Job) error {
+	if has := a.guest.spec(); has != job.Trial.Machine {
+		return fmt.Errorf("trial %d wants guest %+v, the lab has %+v", job.Trial.Index, job.Trial.Machine, has)
+	}
+	var taken *dom0.Recording
+	if job.Record {
+		taken = &dom0.Recording{}
+	}
+	rec, err := a.guest.run(ctx, *job.Trial, taken)
+	if err != nil {
+		return err
+	}
+	if err := a.send(wire.KindRecord, rec); err != nil {
+		return err
+	}
+	if taken != nil {
+		if err := a.send(wire.KindStream, taken); err != nil {
+			return err
+		}
+	}
+	return a.send(wire.KindDone, Progress{Stage: "done", UpNS: clock.Now()})
+}
+
+// ready reports that the agent waits for a job.
 func (a *agent) ready() error {
-	xen, err := a.host.Version()
+	xen, err := a.host.version()
 	if err != nil {
 		return err
 	}
 	var uts unix.Utsname
 	if err := unix.Uname(&uts); err != nil {
-		return err
+		return fmt.Errorf("read dom0's kernel release: %w", err)
 	}
-	r := Ready{Xen: xen, Kernel: unix.ByteSliceToString(uts.Release[:]), UpNS: upNS()}
+	r := Ready{Xen: xen, Kernel: unix.ByteSliceToString(uts.Release[:]), UpNS: clock.Now()}
 	if a.guest != nil {
-		r.Guest = a.guest.Release
+		r.Guest = a.guest.release()
 	}
-	if err := a.out.Send(wire.KindReady, r); err != nil {
+	if err := a.send(wire.KindReady, r); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(a.raw, Mark)
-	return err
-}
-
-// exec runs a program, for ten minutes at most.
-func (a *agent) exec(ctx context.Context, argv []string) error {
-	const most = 1 << 20
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
-	defer cancel()
-	// The harness gives up a lab that is silent for long.
-	a.host.Log.Info("run " + argv[0])
-	stop, silent := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(silent)
-		tick := time.NewTicker(10 * time.Second)
-		defer tick.Stop()
-		for {
-			select {
-			case <-stop:
-				return
-			case <-tick.C:
-				a.host.Log.Info("run " + argv[0])
-			}
-		}
-	}()
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	text, err := cmd.CombinedOutput()
-	close(stop)
-	<-silent
-	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
-		return fmt.Errorf("run %s: %w", argv[0], err)
+	if _, err := fmt.Fprintln(a.raw, Mark); err != nil {
+		return fmt.Errorf("mark the state to be saved: %w", err)
 	}
-	return a.out.Send(wire.KindRecord, Output{Text: strings.ToValidUTF8(string(text[:min(len(text), most)]), "?"), Status: cmd.ProcessState.ExitCode()})
+	return nil
 }
 
-// consoleTail returns the end of the guests' consoles.
-func consoleTail() string {
-	const most = 4096
+// maxTail is how much of the end of each console a Failure carries, in bytes.
+const maxTail = 4096
+
+// consoleTail returns the ends of the consoles whose logs are in dir. A log that
+// cannot be read is named with the reason.
+func consoleTail(dir string) string {
+	logs, err := filepath.Glob(filepath.Join(dir, "*.log"))
+	if err != nil {
+		return err.Error()
+	}
 	var all []byte
-	logs, _ := filepath.Glob(filepath.Join(consoles, "*.log"))
-	for _, l := range logs {
-		f, err := os.Open(l)
-		if err != nil {
-			continue
+	for _, path := range logs {
+		all = fmt.Appendf(all, "--- %s\n", filepath.Base(path))
+		b, err := tail(path, maxTail)
+		if all = append(all, b...); err != nil {
+			all = fmt.Appendf(all, "%v\n", err)
 		}
-		if st, err := f.Stat(); err == nil && st.Size() > most {
-			f.Seek(-most, io.SeekEnd)
-		}
-		b, _ := io.ReadAll(io.LimitReader(f, most))
-		f.Close()
-		all = append(append(all, fmt.Sprintf("--- %s\n", filepath.Base(l))...), b...)
 	}
 	return string(all)
+}
+
+// tail returns the last n bytes of a file.
+func tail(path string, n int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(io.NewSectionReader(f, max(0, st.Size()-n), n))
 }

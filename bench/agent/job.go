@@ -1,61 +1,107 @@
 package agent
 
 import (
+	"errors"
+
+	"hangbench/bench/dom0/recovery"
 	"hangbench/bench/plan"
+	"hangbench/bench/price"
 	"hangbench/scenarios/suites"
 )
 
 const (
-	// Port is the serial port on which jobs come.
+	// Port is the serial port on which jobs arrive.
 	Port = "/dev/ttyS1"
 	// GuestName is the name of the guest that Job.Guest makes.
 	GuestName = "guest"
 )
 
-// Job is what the harness asks for: exactly one of its fields is set, and Record
-// only beside Trial.
+// Job is a request to the agent. Exactly one of its fields is set, but Record may
+// be set beside Trial.
 type Job struct {
-	// Guest makes a guest and keeps it. The agent is ready again when it beats.
+	// Guest makes a guest and keeps it. The answer is Ready, once the guest's
+	// heartbeat runs.
 	Guest *suites.Guest `json:"guest,omitempty"`
-	// Trial runs one trial on the guest made before.
+	// Trial runs one trial on the guest that was made. The answer is a results.Trial.
 	Trial *plan.Trial `json:"trial,omitempty"`
-	// Record asks for what the trial's monitor observed, in a message of its own
-	// (wire.KindStream) behind the record: a dom0.Recording.
+	// Record asks for the observations of the trial's monitor too. They follow the
+	// record in a message of their own (wire.KindStream): a dom0.Recording.
 	Record bool `json:"record,omitempty"`
-	// Look reads the kernel of the guest made before. The answer is a dom0.Sight.
+	// Measure measures monitors on the guest that was made. See MeasureJob for the
+	// answer.
+	Measure *MeasureJob `json:"measure,omitempty"`
+	// Look reads the kernel of the guest that was made. The answer is a dom0.Sight.
 	Look bool `json:"look,omitempty"`
-	// Exec runs a program in dom0.
+	// Exec runs a program in dom0. The answer is an Output.
 	Exec []string `json:"exec,omitempty"`
 }
 
-// Output is what came of Job.Exec.
-type Output struct {
-	Text   string `json:"text"`   // standard output and error together, the first MiB
-	Status int    `json:"status"` // exit status
+// MeasureJob is a measurement on the guest. Exactly one of its fields is set.
+type MeasureJob struct {
+	Event  *price.EventJob  `json:"event,omitempty"`  // the answer is an event.Report
+	Misses *price.MissesJob `json:"misses,omitempty"` // the answer is a misses.Report
+	Kill   *KillJob         `json:"kill,omitempty"`   // the answer is a []recovery.Killed
 }
 
-// Mark is the line the agent writes behind Ready. It is no message; it is where
-// the harness has the machine saved.
+// KillJob kills monitors that watch the guest through a driver.
+type KillJob struct {
+	recovery.KillJob
+	Driver string `json:"driver"` // one of dom0.Drivers
+}
+
+// count returns how many of the values are true.
+func count(set ...bool) int {
+	n := 0
+	for _, s := range set {
+		if s {
+			n++
+		}
+	}
+	return n
+}
+
+// errJob means that a job has no task, or more than one.
+var errJob = errors.New("a job has exactly one task, and only a trial is recorded")
+
+func (j *Job) check() error {
+	if count(j.Guest != nil, j.Trial != nil, j.Measure != nil, j.Look, len(j.Exec) > 0) != 1 || j.Record && j.Trial == nil {
+		return errJob
+	}
+	if m := j.Measure; m != nil && count(m.Event != nil, m.Misses != nil, m.Kill != nil) != 1 {
+		return errJob
+	}
+	return nil
+}
+
+// Output is the result of Job.Exec.
+type Output struct {
+	Stdout string `json:"stdout"` // the first 512 KiB
+	Stderr string `json:"stderr"` // the first 512 KiB
+	Status int    `json:"status"` // exit status; -1 if a signal ended the program
+}
+
+// Mark is the line that the agent writes behind each Ready. It is no message: the
+// harness saves the machine when it sees it.
 const Mark = "@hb-ready"
 
-// Ready is what the agent says when it waits for a job.
+// Ready is the message of an agent that waits for a job.
 type Ready struct {
 	Xen    string `json:"xen"`             // version of the hypervisor
-	Kernel string `json:"kernel"`          // dom0's kernel release
-	Guest  string `json:"guest,omitempty"` // release of the guest's kernel, once there is one
-	// UpNS is dom0's monotonic clock.
+	Kernel string `json:"kernel"`          // release of dom0's kernel
+	Guest  string `json:"guest,omitempty"` // release of the guest's kernel, once there is a guest
+	// UpNS is dom0's monotonic clock in nanoseconds.
 	UpNS int64 `json:"up_ns"`
 }
 
-// Progress says what the agent does now.
+// Progress names the stage of a job that the agent is in.
 type Progress struct {
 	Stage string `json:"stage"`
 	UpNS  int64  `json:"up_ns"`
 }
 
-// Failure says why a job could not be done.
+// Failure is the reason why a job could not be done.
 type Failure struct {
 	Error string `json:"error"`
-	// Console is the end of the guest's console, when there is a guest.
+	// Console is the end of the guests' consoles, when there is a guest.
 	Console string `json:"console,omitempty"`
 }

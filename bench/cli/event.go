@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -12,17 +11,14 @@ import (
 
 	"hangbench/analysis/figure"
 	"hangbench/analysis/table"
+	"hangbench/bench/dom0"
 	"hangbench/bench/exit"
+	"hangbench/bench/labhost"
+	"hangbench/bench/price"
 	"hangbench/bench/price/event"
 	"hangbench/bench/price/tables"
 	"hangbench/guests/lab/place"
 )
-
-// pollMechanism is measured too where nothing else is asked for; it has no events.
-const pollMechanism = "poll"
-
-// eventMechanisms are all that can be measured.
-func eventMechanisms() []string { return append(event.Mechanisms(), pollMechanism) }
 
 // eventFlags say what hangbench bench event measures.
 type eventFlags struct {
@@ -46,7 +42,7 @@ func (a *app) benchEvent() *cobra.Command {
 	f.BoolVar(&e.breakdown, "breakdown", false, "print one event by who spends it, from the hypervisor's trace")
 	f.StringVar(&e.out, "out", "", "with --breakdown: write breakdown.csv, .png, .svg, .pdf and .txt to this `folder`")
 	completeFlag(c, "out", folders)
-	e.add(c, eventMechanisms())
+	e.add(c, price.EventMechanisms())
 	c.RunE = func(c *cobra.Command, _ []string) error { return e.run(c.Context(), a) }
 	return c
 }
@@ -55,22 +51,30 @@ func (e *eventFlags) run(ctx context.Context, a *app) error {
 	if err := e.check(); err != nil {
 		return err
 	}
-	var r *event.Report
-	var err error
-	if e.host == "xen" {
-		r, err = e.xen(ctx, a)
-	} else {
-		r, err = e.inLab(ctx, a)
+	job := price.EventJob{
+		Driver: e.driver, Mechanisms: e.mechanisms, Blocks: e.blocks, Window: e.window, Yardstick: e.yardstick,
 	}
+	var r *event.Report
+	err := e.onGuest(ctx, a, e.guest(), func(g *dom0.Guest) (err error) {
+		r, err = job.Run(ctx, g, a.log)
+		return err
+	}, func(h *labhost.Host, m *labhost.Machine) (err error) {
+		job.Yardstick = "" // the lab's own
+		if r, err = m.MeasureEvent(job, a.log); err == nil {
+			r.Xen, r.PerSecond = h.Lab.Manifest.XenVersion(), float64(h.Lab.Manifest.Machine.IPS)
+		}
+		return err
+	})
 	if err != nil {
 		return err
 	}
+	r.Compute()
 	a.display.End()
 	return e.show(a, r)
 }
 
 func (e *eventFlags) check() error {
-	if err := e.guestBench.check(eventMechanisms()); err != nil {
+	if err := e.guestBench.check(price.EventMechanisms()); err != nil {
 		return err
 	}
 	switch {
@@ -82,97 +86,6 @@ func (e *eventFlags) check() error {
 		return exit.Usagef("--out is for --breakdown")
 	}
 	return nil
-}
-
-// timedPass is how long the pass that takes times lasts: some hundred events.
-const timedPass = 500 * time.Millisecond
-
-// pollWindows is how many windows long one of polling is: it costs little, so
-// that a short window shows nothing.
-const pollWindows = 4
-
-// xen measures on this dom0.
-func (e *eventFlags) xen(ctx context.Context, a *app) (_ *event.Report, err error) {
-	x, err := e.openXen()
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, x.Close()) }()
-	v, err := x.Version()
-	if err != nil {
-		return nil, err
-	}
-	price, err := x.Price(ctx, e.domain, e.yardstick)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, price.Close()) }()
-	r := &event.Report{Host: x.Kind(), Driver: e.driver, Xen: v, GuestKernel: price.Release(), VCPUs: price.VCPUs(), WindowMS: e.window.Milliseconds()}
-	first, err := price.Look()
-	if err != nil {
-		return nil, err
-	}
-	for _, m := range e.mechanisms {
-		if m == pollMechanism {
-			if r.Polling, err = event.MeasurePoll(ctx, price, pollWindows*e.window, a.log); err != nil {
-				return nil, err
-			}
-			if r.Reads, err = price.Reads(); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		c := event.Config{Blocks: e.blocks, Window: e.window, Timed: timedPass, Log: a.log}
-		s, err := event.Measure(ctx, price, m, c)
-		if err != nil {
-			return nil, err
-		}
-		r.Series = append(r.Series, s)
-	}
-	last, err := price.Look()
-	if err != nil {
-		return nil, err
-	}
-	r.PerSecond = 1e9 * float64(last.Cycles-first.Cycles) / float64(last.NS-first.NS)
-	r.Compute()
-	return r, nil
-}
-
-// inLab runs the same program in the dom0 of a lab with a guest up, one
-// mechanism at a time, all in one lab.
-func (e *eventFlags) inLab(ctx context.Context, a *app) (_ *event.Report, err error) {
-	h, err := e.lab.host(ctx, a)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, h.Lab.Close()) }()
-	m, err := h.UpGuest(ctx, e.guest())
-	if err != nil {
-		return nil, err
-	}
-	defer m.Close()
-	var all *event.Report
-	for _, mech := range e.mechanisms {
-		a.step(mech)
-		r, err := measureIn[event.Report](m, "event", "--driver", e.driver, "--mechanism", mech, "--blocks", fmt.Sprint(e.blocks), "--window", e.window.String())
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", mech, err)
-		}
-		if all == nil {
-			all = r
-			continue
-		}
-		all.Series = append(all.Series, r.Series...)
-		all.Polling = append(all.Polling, r.Polling...)
-		if r.Reads != nil {
-			all.Reads = r.Reads
-		}
-	}
-	all.Host, all.Driver = "lab", e.driver
-	all.Xen = h.Lab.Manifest.XenVersion()
-	all.PerSecond = float64(h.Lab.Manifest.Machine.IPS)
-	all.Compute()
-	return all, nil
 }
 
 // show prints the report. A guest that no longer beats makes it a failure.

@@ -1,15 +1,13 @@
 package cli
 
 import (
-	"encoding/json"
+	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"hangbench/bench/agent"
 	"hangbench/bench/dom0"
 	"hangbench/bench/dom0cmd"
 	"hangbench/bench/exit"
@@ -101,32 +99,33 @@ func (g *guestBench) check(known []string) error {
 	return nil
 }
 
-// openXen opens this dom0.
-func (g *guestBench) openXen() (*xenhost.Host, error) {
-	x, err := xenhost.Open(g.guests)
-	if errors.Is(err, xenhost.ErrNoGuests) {
-		return nil, exit.UsageError{Err: err}
-	}
-	if err == nil {
-		x.SetDriver(g.driver)
-	}
-	return x, err
-}
-
-// measureIn runs "hangbench bench ..." in the dom0 of a lab and returns the report
-// that it prints.
-func measureIn[Report any](m *labhost.Machine, args ...string) (*Report, error) {
-	out, err := m.Exec(append([]string{place.Agent, "bench", args[0], "--host", "xen", "--domain", agent.GuestName, "--json"}, args[1:]...))
-	if err != nil {
-		return nil, err
-	}
-	// Output and errors come together; the report begins with the first brace.
-	if i := strings.IndexByte(out.Text, '{'); i >= 0 && (out.Status == exit.Done || out.Status == exit.Failed) {
-		var r Report
-		if err := json.NewDecoder(strings.NewReader(out.Text[i:])).Decode(&r); err != nil {
-			return nil, fmt.Errorf("read what dom0 measured: %w", err)
+// onGuest measures on a guest: on the one that --domain names, or on the given one in
+// a lab.
+func (g *guestBench) onGuest(ctx context.Context, a *app, guest suites.Guest, here func(*dom0.Guest) error,
+	inLab func(*labhost.Host, *labhost.Machine) error) (err error) {
+	if g.host == "xen" {
+		x, err := xenhost.Open(dom0.Config{Guests: g.guests, Driver: g.driver})
+		if errors.Is(err, xenhost.ErrNoGuests) {
+			return exit.UsageError{Err: err}
 		}
-		return &r, nil
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, x.Close()) }()
+		found, err := x.FindGuest(ctx, g.domain)
+		if err != nil {
+			return err
+		}
+		return errors.Join(here(found), found.Close())
 	}
-	return nil, fmt.Errorf("it ended with status %d in dom0: %s", out.Status, strings.TrimSpace(out.Text))
+	h, err := g.lab.host(ctx, a)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, h.Lab.Close()) }()
+	m, err := h.UpGuest(ctx, guest)
+	if err != nil {
+		return err
+	}
+	return errors.Join(inLab(h, m), m.Close())
 }

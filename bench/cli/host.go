@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hangbench/bench/dom0"
 	"hangbench/bench/exit"
 	"hangbench/bench/labhost"
 	"hangbench/bench/run"
@@ -110,7 +111,7 @@ func (h *hostFlags) open(ctx context.Context, a *app, s *suites.Suite) (*opened,
 
 // openXen opens this machine as the host.
 func (h *hostFlags) openXen(s *suites.Suite) (*opened, error) {
-	x, err := xenhost.Open(h.guests)
+	x, err := xenhost.Open(dom0.Config{Guests: h.guests})
 	if errors.Is(err, xenhost.ErrNoGuests) {
 		return nil, exit.UsageError{Err: err}
 	}

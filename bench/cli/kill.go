@@ -6,19 +6,20 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"hangbench/bench/agent"
 	"hangbench/bench/dom0"
+	"hangbench/bench/dom0/recovery"
 	"hangbench/bench/dom0cmd"
 	"hangbench/bench/exit"
 	"hangbench/bench/labhost"
 	"hangbench/bench/oldflag"
-	"hangbench/guests/lab/place"
 	"hangbench/monitor/trap"
 )
 
@@ -83,7 +84,7 @@ func (k *killFlags) check() error {
 			return exit.Usagef("--mechanism: %w", err)
 		}
 	}
-	_, known := dom0.Signals()[k.signal]
+	_, known := recovery.Signals()[k.signal]
 	switch {
 	case len(k.mechanisms) == 0:
 		return exit.Usagef("--mechanism: name at least one of %s", strings.Join(mechanisms(), ", "))
@@ -113,9 +114,16 @@ func (k *killFlags) run(ctx context.Context, a *app) error {
 	return k.show(a.out, kills)
 }
 
+// job says to kill monitors of a mechanism.
+func (k *killFlags) job(mechanism string) agent.KillJob {
+	return agent.KillJob{
+		KillJob: recovery.KillJob{Mechanism: mechanism, Signal: k.signal, Seeds: k.seeds}, Driver: k.driver,
+	}
+}
+
 // onThisHost kills monitors of a domain of this Xen host.
-func (k *killFlags) onThisHost(ctx context.Context, _ *app) (_ []dom0.Killed, err error) {
-	h, err := dom0cmd.Open("")
+func (k *killFlags) onThisHost(ctx context.Context, a *app) (_ []recovery.Killed, err error) {
+	h, err := dom0cmd.Open("", k.driver)
 	if err != nil {
 		return nil, err
 	}
@@ -128,14 +136,10 @@ func (k *killFlags) onThisHost(ctx context.Context, _ *app) (_ []dom0.Killed, er
 	if err != nil {
 		return nil, fmt.Errorf("find this program's file: %w", err)
 	}
-	var all []dom0.Killed
+	var all []recovery.Killed
 	for _, name := range k.mechanisms {
-		m, err := trap.Find(name)
-		if err != nil {
-			return nil, err
-		}
-		watch := []string{exe, "watch", k.domain, "--driver", k.driver, "--mechanism", name, "--json"}
-		kills, err := h.Kill(ctx, id, m, k.signal, k.seeds, watch)
+		watch := recovery.WatchCommand(exe, k.domain, k.driver, name)
+		kills, err := h.Kill(ctx, id, k.job(name).KillJob, watch, a.log)
 		if err != nil {
 			return nil, err
 		}
@@ -144,17 +148,18 @@ func (k *killFlags) onThisHost(ctx context.Context, _ *app) (_ []dom0.Killed, er
 	return all, nil
 }
 
-// inLab kills monitors in the lab, each mechanism's in a machine of its own.
-func (k *killFlags) inLab(ctx context.Context, a *app) ([]dom0.Killed, error) {
+// inLab kills monitors in the lab, those of each mechanism in a machine of its own.
+func (k *killFlags) inLab(ctx context.Context, a *app) (_ []recovery.Killed, err error) {
 	k.lab.libvmi = k.lab.libvmi || needsLibVMI(k.driver)
 	h, err := k.lab.host(ctx, a)
 	if err != nil {
 		return nil, err
 	}
-	var all []dom0.Killed
+	defer func() { err = errors.Join(err, h.Lab.Close()) }()
+	var all []recovery.Killed
 	for _, name := range k.mechanisms {
 		a.step("kill " + name)
-		kills, err := k.oneInLab(ctx, h, name)
+		kills, err := k.oneInLab(ctx, h, name, a.log)
 		if err != nil {
 			return all, fmt.Errorf("kill %s: %w", name, err)
 		}
@@ -163,27 +168,15 @@ func (k *killFlags) inLab(ctx context.Context, a *app) ([]dom0.Killed, error) {
 	return all, nil
 }
 
-func (k *killFlags) oneInLab(ctx context.Context, h *labhost.Host, mechanism string) ([]dom0.Killed, error) {
+func (k *killFlags) oneInLab(ctx context.Context, h *labhost.Host, mechanism string, log *slog.Logger) ([]recovery.Killed, error) {
 	guest := defaultGuest()
 	guest.VCPUs = k.vcpus
 	machine, err := h.UpGuest(ctx, guest)
 	if err != nil {
 		return nil, err
 	}
-	defer machine.Close()
-	out, err := machine.Exec([]string{place.Agent, "bench", "kill", "--host", "xen", "--domain", "guest",
-		"--mechanism", mechanism, "--driver", k.driver, "--signal", k.signal, "--seeds", strconv.Itoa(k.seeds), "--json"})
-	if err != nil {
-		return nil, err
-	}
-	var rep killReport
-	if out.Status != exit.Done && out.Status != exit.Failed {
-		return nil, fmt.Errorf("it ended with status %d in dom0: %s", out.Status, out.Text)
-	}
-	if err := json.Unmarshal([]byte(out.Text), &rep); err != nil {
-		return nil, fmt.Errorf("read the report of dom0: %w: %.2000s", err, out.Text)
-	}
-	return rep.Kills, nil
+	kills, err := machine.Kill(k.job(mechanism), log)
+	return kills, errors.Join(err, machine.Close())
 }
 
 // killSummary is a mechanism's row of "bench kill".
@@ -203,7 +196,7 @@ type killSummary struct {
 
 // summarize adds up the kills of one mechanism. planned is how many there should
 // have been: a kill that never happened is not OK.
-func summarize(mechanism string, planned int, kills []dom0.Killed) killSummary {
+func summarize(mechanism string, planned int, kills []recovery.Killed) killSummary {
 	s := killSummary{Mechanism: mechanism, Kills: planned}
 	count := func(n *int, found bool) {
 		if found {
@@ -225,25 +218,23 @@ func summarize(mechanism string, planned int, kills []dom0.Killed) killSummary {
 
 // killReport is what "bench kill --json" prints.
 type killReport struct {
-	Schema int           `json:"schema"`
-	Driver string        `json:"driver"`
-	Rows   []killSummary `json:"rows"`
-	Kills  []dom0.Killed `json:"kills"`
+	Schema int               `json:"schema"`
+	Driver string            `json:"driver"`
+	Rows   []killSummary     `json:"rows"`
+	Kills  []recovery.Killed `json:"kills"`
 }
 
 // show prints what came of the kills. It returns exit.ErrFailed if a guest was not
 // recovered.
-func (k *killFlags) show(w io.Writer, kills []dom0.Killed) error {
+func (k *killFlags) show(w io.Writer, kills []recovery.Killed) error {
 	r := killReport{Schema: 1, Driver: k.driver, Kills: kills}
 	for _, name := range k.mechanisms {
-		of := slices.DeleteFunc(slices.Clone(kills), func(one dom0.Killed) bool { return one.Mechanism != name })
+		of := slices.DeleteFunc(slices.Clone(kills), func(one recovery.Killed) bool { return one.Mechanism != name })
 		r.Rows = append(r.Rows, summarize(name, k.seeds, of))
 	}
 	if k.json {
 		e := json.NewEncoder(w)
-		if k.host == "lab" { // in the lab's dom0 it is short, to fit in an answer
-			e.SetIndent("", "  ")
-		}
+		e.SetIndent("", "  ")
 		if err := e.Encode(r); err != nil {
 			return err
 		}

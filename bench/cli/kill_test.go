@@ -7,17 +7,17 @@ import (
 	"strings"
 	"testing"
 
-	"hangbench/bench/dom0"
+	"hangbench/bench/dom0/recovery"
 	"hangbench/bench/exit"
 )
 
 func TestKillTable(t *testing.T) {
 	t.Parallel()
-	ok := dom0.Recovered{Journal: dom0.JournalDead, RingOn: true, BytesPatched: 1, RingFree: true, Altp2mOff: true,
+	ok := recovery.Recovered{Journal: recovery.JournalDead, RingOn: true, BytesPatched: 1, RingFree: true, Altp2mOff: true,
 		NotStepping: true, NoTrap: true, NotPaused: true}
 	stuck := ok
 	stuck.NotStepping, stuck.BytesPatched, stuck.Pauses = false, 0, 1
-	kills := []dom0.Killed{
+	kills := []recovery.Killed{
 		{Mechanism: "int3-step", Signal: "KILL", Seed: 1, Recovered: ok, Beats: 2, Work: 5},
 		{Mechanism: "int3-step", Signal: "KILL", Seed: 2, Recovered: stuck, Beats: 2, Work: 5},
 		{Mechanism: "poll", Signal: "KILL", Seed: 1, Recovered: ok, Beats: 2, Work: 5},

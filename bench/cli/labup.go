@@ -297,7 +297,8 @@ func (r *labRun) run(ctx context.Context, a *app, program []string) error {
 	if err != nil {
 		return err
 	}
-	io.WriteString(a.out, said.Output.Text)
+	io.WriteString(a.Stderr, said.Output.Stderr)
+	io.WriteString(a.out, said.Output.Stdout)
 	if said.Output.Status != 0 {
 		fmt.Fprintf(a.Stderr, "hangbench: %s ended with status %d in dom0\n", program[0], said.Output.Status)
 		return exit.ErrFailed

@@ -3,14 +3,15 @@ package cli
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"hangbench/analysis/table"
+	"hangbench/bench/dom0"
 	"hangbench/bench/exit"
+	"hangbench/bench/labhost"
+	"hangbench/bench/price"
 	"hangbench/bench/price/misses"
 	"hangbench/bench/price/tables"
 )
@@ -42,16 +43,23 @@ func (m *missesFlags) run(ctx context.Context, a *app) error {
 	if err := m.check(); err != nil {
 		return err
 	}
+	job := price.MissesJob{Driver: m.driver, Mechanisms: m.mechanisms, Window: m.window, Sample: m.sample}
+	guest := m.guest()
+	guest.VCPUs = m.vcpus
 	var r *misses.Report
-	var err error
-	if m.host == "xen" {
-		r, err = m.xen(ctx, a)
-	} else {
-		r, err = m.inLab(ctx, a)
-	}
+	err := m.onGuest(ctx, a, guest, func(g *dom0.Guest) (err error) {
+		r, err = job.Run(ctx, g, a.log)
+		return err
+	}, func(h *labhost.Host, machine *labhost.Machine) (err error) {
+		if r, err = machine.MeasureMisses(job, a.log); err == nil {
+			r.Xen = h.Lab.Manifest.XenVersion()
+		}
+		return err
+	})
 	if err != nil {
 		return err
 	}
+	r.Compute()
 	a.display.End()
 	return m.show(a, r)
 }
@@ -69,68 +77,6 @@ func (m *missesFlags) check() error {
 		return exit.Usagef("--sample %v: want 10ms to 1s, and not longer than the window", m.sample)
 	}
 	return nil
-}
-
-// xen measures on this dom0.
-func (m *missesFlags) xen(ctx context.Context, a *app) (_ *misses.Report, err error) {
-	x, err := m.openXen()
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, x.Close()) }()
-	v, err := x.Version()
-	if err != nil {
-		return nil, err
-	}
-	guest, err := x.Price(ctx, m.domain, "")
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, guest.Close()) }()
-	r := &misses.Report{Host: x.Kind(), Driver: m.driver, Xen: v, GuestKernel: guest.Release(), VCPUs: guest.VCPUs(),
-		WindowMS: m.window.Milliseconds(), SampleMS: m.sample.Milliseconds()}
-	for _, name := range m.mechanisms {
-		s, err := misses.Measure(ctx, guest, name, misses.Config{Window: m.window, Sample: m.sample, Log: a.log})
-		if err != nil {
-			return nil, err
-		}
-		r.Series = append(r.Series, s)
-	}
-	r.Compute()
-	return r, nil
-}
-
-// inLab runs the same program in the dom0 of a lab with a guest up, one mechanism
-// at a time, all in one lab.
-func (m *missesFlags) inLab(ctx context.Context, a *app) (_ *misses.Report, err error) {
-	h, err := m.lab.host(ctx, a)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, h.Lab.Close()) }()
-	guest := m.guest()
-	guest.VCPUs = m.vcpus
-	machine, err := h.UpGuest(ctx, guest)
-	if err != nil {
-		return nil, err
-	}
-	defer machine.Close()
-	var all *misses.Report
-	for _, name := range m.mechanisms {
-		a.step(name)
-		r, err := measureIn[misses.Report](machine, "misses", "--driver", m.driver, "--mechanism", name, "--window", m.window.String(), "--sample", m.sample.String())
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
-		}
-		if all == nil {
-			all = r
-			continue
-		}
-		all.Series = append(all.Series, r.Series...)
-	}
-	all.Xen = h.Lab.Manifest.XenVersion()
-	all.Compute()
-	return all, nil
 }
 
 // show prints the report. A guest that no longer beats makes it a failure.

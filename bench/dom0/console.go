@@ -22,8 +22,8 @@ type console struct {
 }
 
 // openConsole opens the console of the guest of that name.
-func openConsole(name string) (*console, error) {
-	f, err := os.Open(filepath.Join(Consoles, "guest-"+name+".log"))
+func openConsole(dir, name string) (*console, error) {
+	f, err := os.Open(filepath.Join(dir, "guest-"+name+".log"))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("the guest's console is not logged: run xenconsoled with --log=guest: %w", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"hangbench/bench/dom0/recovery"
 	"hangbench/monitor"
 	"hangbench/monitor/detect"
 	"hangbench/monitor/trap"
@@ -14,17 +15,17 @@ import (
 // says of the guest is the first one's word; of the others only false alarms are
 // kept.
 type group struct {
-	*journaled
-	beside []*journaled
+	*recovery.Session
+	beside []*recovery.Session
 }
 
 // attachGroup attaches monitors to the guest and to its neighbours, all with the
 // one mechanism.
 func (g *Guest) attachGroup(m trap.Mechanism, t detect.Thresholds, sample time.Duration, record func(*detect.Observation)) (*group, error) {
 	all := &group{}
-	room(1 + len(g.neighbours))
+	raiseGOMAXPROCS(1 + len(g.neighbours))
 	for i, n := range g.neighbours {
-		s, err := n.attach(m, t, sample, nil)
+		s, err := n.Attach(monitor.Config{Mechanism: m, Thresholds: t, Sample: sample})
 		if err != nil {
 			err = fmt.Errorf("neighbour %d: %w", i+1, err)
 			return nil, errors.Join(err, all.detachBeside())
@@ -32,7 +33,7 @@ func (g *Guest) attachGroup(m trap.Mechanism, t detect.Thresholds, sample time.D
 		all.beside = append(all.beside, s)
 	}
 	var err error
-	if all.journaled, err = g.attach(m, t, sample, record); err != nil {
+	if all.Session, err = g.Attach(monitor.Config{Mechanism: m, Thresholds: t, Sample: sample, Record: record}); err != nil {
 		return nil, errors.Join(err, all.detachBeside())
 	}
 	return all, nil
@@ -41,7 +42,7 @@ func (g *Guest) attachGroup(m trap.Mechanism, t detect.Thresholds, sample time.D
 // Detach lets go of all guests, whatever fails, and returns what was counted of
 // the first.
 func (a *group) Detach() (monitor.Counters, error) {
-	c, err := a.journaled.Detach()
+	c, err := a.Session.Detach()
 	return c, errors.Join(err, a.detachBeside())
 }
 

@@ -8,12 +8,42 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"hangbench/bench/dom0/clock"
 	"hangbench/guests/disk"
 	"hangbench/monitor/driver"
 )
 
-// VCPUs, Where and NMI make the guest an inject.Machine, together
-// with its memory in host.go.
+// These methods make the guest an inject.Machine.
+
+// Symbol returns the virtual address of a kernel symbol; of a per-CPU variable,
+// its offset in the area of each CPU.
+func (g *Guest) Symbol(name string) (uint64, error) {
+	if s, ok := g.profile.Symbols.Lookup(name); ok && s.PerCPU {
+		return s.Addr, nil // an offset, which the kernel's place does not change
+	}
+	return g.kernel.Symbol(name)
+}
+
+// Offset returns where a field lies in a type of the kernel, in bytes.
+func (g *Guest) Offset(typ, field string) (uint64, error) {
+	f, err := g.profile.Field(typ, field)
+	return uint64(f.Offset), err
+}
+
+// Translate returns the guest-physical address of a kernel address.
+func (g *Guest) Translate(va uint64) (uint64, error) { return g.kernel.Translate(va) }
+
+// ReadPhysical reads guest memory.
+func (g *Guest) ReadPhysical(gpa uint64, b []byte) error { return g.driver.ReadPhysical(gpa, b) }
+
+// WritePhysical writes guest memory.
+func (g *Guest) WritePhysical(gpa uint64, b []byte) error { return g.driver.WritePhysical(gpa, b) }
+
+// Pause stops the guest.
+func (g *Guest) Pause() error { return g.driver.Pause() }
+
+// Unpause lets it go on.
+func (g *Guest) Unpause() error { return g.driver.Unpause() }
 
 // VCPUs is the number of vCPUs.
 func (g *Guest) VCPUs() int { return g.driver.VCPUs() }
@@ -71,12 +101,12 @@ func (g *Guest) closeDisk(ctx context.Context) error {
 	if g.disk == nil {
 		return nil
 	}
-	for end := now() + int64(triggerTime); ; {
+	for end := clock.Now() + int64(triggerTime); ; {
 		err := g.disk.Close()
-		if err == nil || !errors.Is(err, unix.EBUSY) || now() > end {
+		if err == nil || !errors.Is(err, unix.EBUSY) || clock.Now() > end {
 			return err
 		}
-		if err := sleep(ctx, 100*time.Millisecond); err != nil {
+		if err := clock.Sleep(ctx, 100*time.Millisecond); err != nil {
 			return err
 		}
 	}

@@ -3,6 +3,7 @@ package dom0
 import (
 	"fmt"
 
+	"hangbench/bench/dom0/clock"
 	"hangbench/monitor/detect"
 )
 
@@ -24,33 +25,33 @@ type Sight struct {
 // Sight looks at the guest. No monitor may be attached.
 func (g *Guest) Sight() (Sight, error) {
 	const queues, looks = 1000, 10
-	s := Sight{Slide: g.kern.Slide(), Queues: make([]detect.RunQueue, g.driver.VCPUs())}
+	s := Sight{Slide: g.kernel.Slide(), Queues: make([]detect.RunQueue, g.driver.VCPUs())}
 	var err error
-	if s.Isolated, err = g.kern.Isolated(); err != nil {
+	if s.Isolated, err = g.kernel.Isolated(); err != nil {
 		return s, err
 	}
-	if err := g.driver.Close(); err != nil { // forget all pages
+	if err := g.driver.Forget(); err != nil {
 		return s, err
 	}
-	start := now()
-	g.kern.Inspect(&s.Kernel)
-	s.FirstLookNS = now() - start
-	start = now()
+	start := clock.Now()
+	g.kernel.Inspect(&s.Kernel)
+	s.FirstLookNS = clock.Now() - start
+	start = clock.Now()
 	for range looks {
-		g.kern.Inspect(&s.Kernel)
+		g.kernel.Inspect(&s.Kernel)
 	}
-	s.LookNS = (now() - start) / looks
-	start = now()
+	s.LookNS = (clock.Now() - start) / looks
+	start = clock.Now()
 	for i := range queues {
-		if cpu := i % len(s.Queues); !g.kern.RunQueue(cpu, &s.Queues[cpu]) {
+		if cpu := i % len(s.Queues); !g.kernel.RunQueue(cpu, &s.Queues[cpu]) {
 			return s, fmt.Errorf("the run queue of vCPU %d cannot be read", cpu)
 		}
 	}
-	s.QueueNS = (now() - start) / queues
+	s.QueueNS = (clock.Now() - start) / queues
 	r, err := g.registers()
 	if err != nil {
 		return s, err
 	}
-	s.Callers = g.kern.Callers(nil, r[0].RSP)
+	s.Callers = g.kernel.Callers(nil, r[0].RSP)
 	return s, nil
 }

@@ -39,7 +39,7 @@ func (h *Host) CheckGuest(spec suites.Guest) error {
 	if !spec.Superpages {
 		return nil
 	}
-	v, err := h.xen.Version()
+	v, err := h.Xen.Version()
 	if err != nil {
 		return fmt.Errorf("see whether guests have superpages: %w", err)
 	}

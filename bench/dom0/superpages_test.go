@@ -30,7 +30,7 @@ func TestSuperpages(t *testing.T) {
 
 // TestCheckGuestPrograms: a guest with programs needs an initramfs that has them.
 func TestCheckGuestPrograms(t *testing.T) {
-	h := &Host{Guests: t.TempDir()}
+	h := &Host{Config: Config{Guests: t.TempDir()}}
 	g := suites.Guest{Programs: "stress-ng"}
 	if err := h.CheckGuest(g); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "lab build --programs stress-ng") {
 		t.Errorf("without the initramfs: %v", err)

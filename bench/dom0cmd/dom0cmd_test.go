@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"hangbench/bench/dom0"
+	"hangbench/bench/dom0/recovery"
 	"hangbench/monitor"
 )
 
@@ -29,11 +29,11 @@ func TestWatchLines(t *testing.T) {
 }
 
 func TestPrintRecovered(t *testing.T) {
-	good := dom0.Recovered{Domain: 3, Journal: dom0.JournalDead, Mechanism: "int3-step", PID: 77, RingOn: true, BytesPatched: 1,
+	good := recovery.Recovered{Domain: 3, Journal: recovery.JournalDead, Mechanism: "int3-step", PID: 77, RingOn: true, BytesPatched: 1,
 		RingFree: true, Altp2mOff: true, NotStepping: true, NoTrap: true, NotPaused: true}
-	bad := dom0.Recovered{Domain: 4, Journal: dom0.JournalNone, Altp2mOff: true, NotStepping: true, NoTrap: true, PausedByOthers: true}
+	bad := recovery.Recovered{Domain: 4, Journal: recovery.JournalNone, Altp2mOff: true, NotStepping: true, NoTrap: true, PausedByOthers: true}
 	var b bytes.Buffer
-	if err := printRecovered(&b, []dom0.Recovered{good, bad}, false); err != nil {
+	if err := printRecovered(&b, []recovery.Recovered{good, bad}, false); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"domain 3: journal dead (int3-step, process 77)", "ring on", "1 bytes patched", "domain 4: journal none", "ring free NO", "paused, not by a monitor"} {
@@ -47,7 +47,7 @@ func TestPrintRecovered(t *testing.T) {
 	}
 	var got struct {
 		Schema    int
-		Recovered []dom0.Recovered
+		Recovered []recovery.Recovered
 	}
 	if err := json.Unmarshal(b.Bytes(), &got); err != nil || got.Schema != 1 || got.Recovered == nil {
 		t.Errorf("%s: %v", b.String(), err)

@@ -3,7 +3,6 @@ package dom0cmd
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -18,25 +17,19 @@ import (
 )
 
 // Open opens this machine as a control domain. guests is the folder of guest
-// kernels; if it is empty, the lab's dom0 uses its own. The error is an
-// exit.MissingError where there is no control domain.
-func Open(guests string) (*dom0.Host, error) {
-	h := &dom0.Host{Kind: "xen", Guests: guests, Work: os.TempDir(), Log: slog.New(slog.DiscardHandler)}
-	line, err := os.ReadFile("/proc/cmdline")
-	if err == nil && strings.Contains(string(line), place.LabMark) {
-		h.Kind = "lab"
-		if guests == "" {
-			h.Guests = place.Guests
-		}
+// kernels; if it is empty, the folder is the one of the lab's dom0. Monitors watch
+// through the driver. The error is an exit.MissingError where there is no control
+// domain.
+func Open(guests, driver string) (*dom0.Host, error) {
+	if guests == "" {
+		guests = place.Guests
 	}
-	if err := h.Open(); err != nil {
-		if errors.Is(err, xenctrl.ErrNotBuilt) || errors.Is(err, xenctrl.ErrNoXen) {
-			return nil, exit.MissingError{Err: fmt.Errorf("this needs a Xen control domain (dom0), which this machine is "+
-				"not; in the lab's dom0 it runs as: hangbench lab run /init ...: %w", err)}
-		}
-		return nil, err
+	h, err := dom0.Open(dom0.Config{Guests: guests, Work: os.TempDir(), Driver: driver})
+	if errors.Is(err, xenctrl.ErrNotBuilt) || errors.Is(err, xenctrl.ErrNoXen) {
+		return nil, exit.MissingError{Err: fmt.Errorf("this needs a Xen control domain (dom0), which this machine is "+
+			"not; in the lab's dom0 it runs as: hangbench lab run %s ...: %w", place.Agent, err)}
 	}
-	return h, nil
+	return h, err
 }
 
 // Find returns the number of the domain that the user has named, by name or

@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"hangbench/bench/dom0"
+	"hangbench/bench/dom0/recovery"
 	"hangbench/bench/exit"
 )
 
@@ -33,12 +33,12 @@ func (r *Recover) Run(args []string, stdout io.Writer) error {
 	if len(args) > 1 || r.all == (len(args) == 1) {
 		return exit.Usagef("recover: give either a DOMAIN or --all")
 	}
-	h, err := Open("")
+	h, err := Open("", "")
 	if err != nil {
 		return err
 	}
 	defer h.Close()
-	var done []dom0.Recovered
+	var done []recovery.Recovered
 	if r.all {
 		done, err = h.RecoverDead()
 	} else {
@@ -46,7 +46,7 @@ func (r *Recover) Run(args []string, stdout io.Writer) error {
 		if id, err = Find(h, args[0]); err != nil {
 			return err
 		}
-		var one dom0.Recovered
+		var one recovery.Recovered
 		if one, err = h.Recover(id, r.force); err == nil {
 			done = append(done, one)
 		}
@@ -54,8 +54,8 @@ func (r *Recover) Run(args []string, stdout io.Writer) error {
 	if err := printRecovered(stdout, done, r.json); err != nil {
 		return err
 	}
-	attached := (*dom0.AttachedError)(nil)
-	if errors.As(err, &attached) || errors.Is(err, dom0.ErrForeign) {
+	attached := (*recovery.AttachedError)(nil)
+	if errors.As(err, &attached) || errors.Is(err, recovery.ErrForeign) {
 		return exit.UsageError{Err: err}
 	}
 	if err != nil {
@@ -84,21 +84,21 @@ func onOff(on bool) string {
 	return "off"
 }
 
-func printRecovered(w io.Writer, done []dom0.Recovered, asJSON bool) error {
+func printRecovered(w io.Writer, done []recovery.Recovered, asJSON bool) error {
 	if asJSON {
 		e := json.NewEncoder(w)
 		e.SetIndent("", "  ")
 		if done == nil {
-			done = []dom0.Recovered{}
+			done = []recovery.Recovered{}
 		}
 		return e.Encode(struct {
-			Schema    int              `json:"schema"`
-			Recovered []dom0.Recovered `json:"recovered"`
+			Schema    int                  `json:"schema"`
+			Recovered []recovery.Recovered `json:"recovered"`
 		}{1, done})
 	}
 	for _, r := range done {
 		by := ""
-		if r.Journal == dom0.JournalDead {
+		if r.Journal == recovery.JournalDead {
 			by = fmt.Sprintf(" (%s, process %d)", r.Mechanism, r.PID)
 		}
 		paused := okNo(r.NotPaused)

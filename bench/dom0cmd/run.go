@@ -56,7 +56,7 @@ func (r *Run) Run(ctx context.Context, suite string, stdout, stderr io.Writer) (
 	if err != nil {
 		return exit.UsageError{Err: err}
 	}
-	h, err := xenhost.Open(r.guests)
+	h, err := xenhost.Open(dom0.Config{Guests: r.guests})
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hangbench/bench/dom0"
+	"hangbench/bench/dom0/clock"
+	"hangbench/bench/dom0/recovery"
 	"hangbench/bench/exit"
 	"hangbench/bench/oldflag"
 	"hangbench/monitor"
@@ -82,12 +84,11 @@ func (w *Watch) Run(ctx context.Context, domain string, stdout, stderr io.Writer
 	if err != nil {
 		return err
 	}
-	h, err := Open(w.kernel.guests)
+	h, err := Open(w.kernel.guests, w.driver)
 	if err != nil {
 		return err
 	}
 	defer h.Close()
-	h.Driver = w.driver
 	id, err := Find(h, domain)
 	if err != nil {
 		return err
@@ -117,21 +118,25 @@ func (w *Watch) Run(ctx context.Context, domain string, stdout, stderr io.Writer
 	pipe := make(chan os.Signal, 1)
 	signal.Notify(pipe, unix.SIGPIPE)
 	defer signal.Stop(pipe)
-	out := watchPrinter{w: stdout, json: w.json, domain: id, startNS: dom0.Now(), failed: stop}
-	c, err := g.Watch(watching, m, detect.DefaultThresholds(), w.sample,
+	out := watchPrinter{w: stdout, json: w.json, domain: id, startNS: clock.Now(), failed: stop}
+	attach := func(report func(monitor.News)) (recovery.Watched, error) {
+		return g.Attach(monitor.Config{Mechanism: m, Thresholds: detect.DefaultThresholds(),
+			Sample: w.sample, Report: report})
+	}
+	c, err := recovery.Watch(watching, attach,
 		func() {
-			out.startNS = dom0.Now()
+			out.startNS = clock.Now()
 			out.print(watchLine{Event: "attached", Mechanism: m.Name, Kernel: g.Release}, out.startNS)
 		}, out.news)
-	if attached := (*dom0.AttachedError)(nil); errors.As(err, &attached) {
+	if attached := (*recovery.AttachedError)(nil); errors.As(err, &attached) {
 		return exit.UsageError{Err: err}
 	}
 	if errors.Is(err, monitor.ErrGone) {
-		out.print(watchLine{Event: "gone"}, dom0.Now())
+		out.print(watchLine{Event: "gone"}, clock.Now())
 	} else if err != nil {
 		return err
 	}
-	out.print(watchLine{Event: "detached", Mechanism: m.Name, Counters: &c}, dom0.Now())
+	out.print(watchLine{Event: "detached", Mechanism: m.Name, Counters: &c}, clock.Now())
 	return out.err
 }
 

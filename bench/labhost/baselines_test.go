@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"hangbench/bench/labhost"
 	"hangbench/bench/plan"
 	"hangbench/guests/lab"
 	"hangbench/guests/watchdog"
@@ -39,12 +38,12 @@ var listened = []struct {
 }
 
 // listen runs a trial with baselines and no monitor.
-func listen(ctx context.Context, h *labhost.Host, scenario string, vcpus int, s watchdog.Setting, log *slog.Logger) (results.Trial, []byte, error) {
+func listen(ctx context.Context, h *testLab, scenario string, vcpus int, s watchdog.Setting, log *slog.Logger) (results.Trial, []byte, error) {
 	p := plan.Trial{
 		Suite: "consoles", Cell: results.Cell{Scenario: scenario, Arm: results.Arm{Mechanism: "none", Driver: "xenctrl"}, Machine: suites.Guest{Kernel: lab.GuestKernels()[0], VCPUs: vcpus, MemoryMiB: 160}, Watchdogs: string(s)}, Seed: 1,
 		Timing: suites.Timing{BaselineMS: 1000, ObserveMS: 1000, DeadlineMS: 30_000, RecoveryMS: 15_000, SampleMS: 100},
 	}
-	rec, taken, err := h.Record(ctx, p, log)
+	rec, taken, err := h.record(ctx, p, log)
 	return rec, taken.Console, err
 }
 
@@ -56,7 +55,7 @@ func TestBaselineWindows(t *testing.T) {
 	if !*update {
 		long(t)
 	}
-	ctx, h, _ := openLab(t)
+	ctx, h := openLab(t)
 	for _, l := range listened {
 		t.Run(fmt.Sprintf("%s-%d-%s", l.scenario, l.vcpus, l.setting), func(t *testing.T) {
 			rec, console, err := listen(ctx, h, l.scenario, l.vcpus, l.setting, slog.New(slog.DiscardHandler))

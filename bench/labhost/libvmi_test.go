@@ -1,17 +1,14 @@
 package labhost_test
 
 import (
-	"encoding/json"
 	"errors"
-	"log/slog"
 	"os/exec"
 	"slices"
-	"strings"
 	"testing"
+	"time"
 
-	"hangbench/bench/agent"
 	"hangbench/bench/plan"
-	"hangbench/bench/price/event"
+	"hangbench/bench/price"
 	"hangbench/cgo/require"
 	"hangbench/guests/lab"
 	"hangbench/monitor/trap"
@@ -30,8 +27,8 @@ func TestLibVMI(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, h, _ := openLabWith(t, vmi)
-	_, ci := ciPlan(t)
+	ctx, h := ownLab(t, vmi)
+	_, ci := suitePlan(t, "ci")
 	deadlock := ci[slices.IndexFunc(ci, func(p plan.Trial) bool { return p.Scenario == "spinlock-deadlock" })]
 	for _, m := range trap.Mechanisms() {
 		if !m.Watches() {
@@ -41,10 +38,7 @@ func TestLibVMI(t *testing.T) {
 		for _, driver := range []string{"xenctrl", "libvmi"} {
 			p := deadlock
 			p.Mechanism, p.Driver = m.Name, driver
-			tr, err := h.Run(ctx, p, slog.New(slog.DiscardHandler))
-			if err != nil {
-				t.Fatalf("%s, %s: %v", m.Name, driver, err)
-			}
+			tr := h.trial(t, ctx, p)
 			if tr.Outcome != results.Detected || tr.Driver != driver || tr.Recovered == nil || !*tr.Recovered || tr.Guest.BeatsAfter < 2 || tr.EPT.TraceLost != 0 {
 				t.Errorf("%s, %s: %+v", m.Name, driver, tr)
 			}
@@ -54,21 +48,10 @@ func TestLibVMI(t *testing.T) {
 			t.Errorf("%s: a %s hang with xenctrl, a %s hang with libvmi", m.Name, class["xenctrl"], class["libvmi"])
 		}
 	}
-	m, err := h.UpGuest(ctx, deadlock.Machine)
+	m := h.guest(t, ctx, deadlock.Machine)
+	r, err := m.MeasureEvent(price.EventJob{Driver: "libvmi", Mechanisms: []string{price.PollMechanism}, Blocks: 1,
+		Window: 200 * time.Millisecond}, discard)
 	if err != nil {
-		t.Fatal(err)
-	}
-	defer m.Close()
-	out, err := m.Exec([]string{"/init", "bench", "event", "--host", "xen", "--domain", agent.GuestName, "--json", "--driver", "libvmi", "--mechanism", "poll", "--window", "200ms"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	start := strings.IndexByte(out.Text, '{')
-	if out.Status != 0 || start < 0 {
-		t.Fatalf("status %d: %s", out.Status, out.Text)
-	}
-	var r event.Report
-	if err := json.NewDecoder(strings.NewReader(out.Text[start:])).Decode(&r); err != nil {
 		t.Fatal(err)
 	}
 	if r.Driver != "libvmi" || r.Reads == nil || r.Reads.Kernel != "ok" || r.Reads.Frame != "ok" {

@@ -16,13 +16,12 @@ const backOutLimit = time.Second
 // real guest up, by every way to trap; its own watchdog names it, lets go within a
 // second, and the guest works and beats again with the monitor still attached.
 func TestMonitorLivelock(t *testing.T) {
-	long(t)
-	ctx, h, _ := openLab(t)
+	ctx, h := openLab(t)
 	s, trials := suitePlan(t, "livelock")
-	r := runPlan(t, ctx, h, s, trials, 2)
-	if len(r.Trials) != len(trials) || len(r.Bad) > 0 {
-		t.Fatalf("%d of %d trials, bad records: %v", len(r.Trials), len(trials), r.Bad)
+	if !all() {
+		trials = trials[:1]
 	}
+	r := h.runPlan(t, ctx, s, trials, 2)
 	for _, tr := range r.Trials {
 		if tr.Outcome != results.Detected || tr.Class != string(detect.ClassMonitor) || tr.BackedOut == "" {
 			t.Errorf("%s, %d vCPUs: %s (%s), %s %s, backed out %q", tr.Mechanism, tr.VCPUs, tr.Outcome, tr.Reason, tr.Scope, tr.Class, tr.BackedOut)

@@ -5,11 +5,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
 
 	"hangbench/bench/agent"
+	"hangbench/bench/dom0/recovery"
+	"hangbench/bench/price"
+	"hangbench/bench/price/event"
+	"hangbench/bench/price/misses"
 	"hangbench/guests/lab/bochs"
 	"hangbench/guests/lab/wire"
 )
@@ -153,18 +158,45 @@ func (m *Machine) expect(kind wire.Kind, v any, progress func(agent.Progress)) e
 	return msg.Decode(v)
 }
 
-// Exec runs a program in dom0 and returns what it wrote and its exit status.
-// Only a machine that was started without a job, or is done with it, can.
-func (m *Machine) Exec(argv []string) (agent.Output, error) {
-	var out agent.Output
-	b, err := frame(agent.Job{Exec: argv})
+// do sends a job and reads the answer into v. Only a machine that was started without
+// a job, or has done it, can.
+func (m *Machine) do(job agent.Job, v any, log *slog.Logger) error {
+	b, err := frame(job)
 	if err != nil {
-		return out, err
+		return err
 	}
 	if _, err := m.p.Conn().Write(b); err != nil {
-		return out, m.p.Explain("send a job", err)
+		return m.p.Explain("send a job", err)
 	}
-	return out, m.expect(wire.KindRecord, &out, nil)
+	return m.expect(wire.KindRecord, v, func(p agent.Progress) { log.Info(p.Stage) })
+}
+
+// Exec runs a program in dom0 and returns its output and exit status.
+func (m *Machine) Exec(argv []string) (agent.Output, error) {
+	var out agent.Output
+	err := m.do(agent.Job{Exec: argv}, &out, slog.New(slog.DiscardHandler))
+	return out, err
+}
+
+// MeasureEvent measures on the machine's guest. The report lacks what
+// event.Report.Compute computes.
+func (m *Machine) MeasureEvent(j price.EventJob, log *slog.Logger) (*event.Report, error) {
+	var r event.Report
+	return &r, m.do(agent.Job{Measure: &agent.MeasureJob{Event: &j}}, &r, log)
+}
+
+// MeasureMisses counts on the machine's guest. The report lacks what
+// misses.Report.Compute computes.
+func (m *Machine) MeasureMisses(j price.MissesJob, log *slog.Logger) (*misses.Report, error) {
+	var r misses.Report
+	return &r, m.do(agent.Job{Measure: &agent.MeasureJob{Misses: &j}}, &r, log)
+}
+
+// Kill kills monitors of the machine's guest.
+func (m *Machine) Kill(j agent.KillJob, log *slog.Logger) ([]recovery.Killed, error) {
+	var all []recovery.Killed
+	err := m.do(agent.Job{Measure: &agent.MeasureJob{Kill: &j}}, &all, log)
+	return all, err
 }
 
 // Done is closed when the emulator has ended.

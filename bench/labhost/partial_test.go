@@ -1,7 +1,6 @@
 package labhost_test
 
 import (
-	"log/slog"
 	"slices"
 	"testing"
 
@@ -12,7 +11,7 @@ import (
 // TestPartial: one of two vCPUs hangs, and a trap that both have in common neither
 // holds the other up nor takes it for hung.
 func TestPartial(t *testing.T) {
-	ctx, h, _ := openLab(t)
+	ctx, h := openLab(t)
 	_, trials := suitePlan(t, "coverage-smp")
 	trials = slices.DeleteFunc(trials, func(p plan.Trial) bool {
 		return p.Scenario != "hard-lockup-partial" || p.Mechanism != "exec-step" && p.Mechanism != "exec-emulate"
@@ -21,10 +20,7 @@ func TestPartial(t *testing.T) {
 		t.Fatalf("%d trials, want one of each mechanism", len(trials))
 	}
 	for _, p := range trials {
-		tr, err := h.Run(ctx, p, slog.New(slog.DiscardHandler))
-		if err != nil {
-			t.Fatalf("%s: %v", p.Mechanism, err)
-		}
+		tr := h.trial(t, ctx, p)
 		// Both vCPUs silent would make it invalid.
 		if tr.Outcome != results.Detected || tr.Class != "hard" || tr.Scope != "partial" || !slices.Equal(tr.Guest.SilentVCPUs, []int{1}) {
 			t.Errorf("%s: %s (%s), %s %s, silent vCPUs %v; want a partial hard hang of vCPU 1", p.Mechanism, tr.Outcome, tr.Reason, tr.Scope, tr.Class, tr.Guest.SilentVCPUs)

@@ -2,7 +2,6 @@ package labhost_test
 
 import (
 	"bytes"
-	"log/slog"
 	"testing"
 
 	"hangbench/monitor/detect"
@@ -12,10 +11,10 @@ import (
 // observations of before and after the fault.
 func TestRecordTwice(t *testing.T) {
 	long(t)
-	ctx, h, _ := openLab(t)
+	ctx, h := openLab(t)
 	var texts [2][]byte
 	for i := range texts {
-		header, stream, err := h.RecordStream(ctx, "spinlock-deadlock", 1, slog.New(slog.DiscardHandler))
+		header, stream, err := h.stream(ctx, "spinlock-deadlock", 1)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -18,8 +18,8 @@ import (
 
 // Sources of the lab's programs, relative to the root of this project's source.
 const (
-	agentPackage    = "./bench/cmd/hangbench" // runs in dom0 as place.Agent
-	initPackage     = "./guests/init"         // runs in guests as /init
+	agentPackage    = "./bench/cmd/hangbench-dom0" // runs in dom0 as place.Agent
+	initPackage     = "./guests/init"              // runs in guests as /init
 	yardstickSource = "bench/price/yardstick/eventloop.c"
 )
 

@@ -1,6 +1,6 @@
 // Command hangbench provisions Xen guests, hangs them on purpose, watches them
 // from outside, and measures how fast, how surely and at what price the hang is
-// seen. In the lab's dom0 it is the agent, as the first process.
+// seen. The lab's dom0 has a program of its own, hangbench-dom0.
 package main
 
 import (
@@ -13,9 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
-	"hangbench/bench/agent"
 	"hangbench/bench/cli"
-	"hangbench/bench/dom0"
 	"hangbench/bench/exit"
 	"hangbench/bench/observe"
 )
@@ -23,16 +21,6 @@ import (
 func main() {
 	if observe.IsGuard() {
 		observe.Guard()
-	}
-	if agent.IsInit() {
-		agent.Main()
-	}
-	if agent.IsBlockScript() {
-		if err := dom0.ConnectDisk(os.Args[len(os.Args)-1], os.Getenv("XENBUS_PATH")); err != nil {
-			fmt.Fprintln(os.Stderr, "hangbench:", err)
-			os.Exit(1)
-		}
-		return
 	}
 	env := &cli.Env{Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv, Now: time.Now,
 		Terminal: term.IsTerminal(int(os.Stderr.Fd()))}

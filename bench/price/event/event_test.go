@@ -51,7 +51,7 @@ type fakeHost struct {
 	order     []string
 }
 
-func (h *fakeHost) Look() (Account, error) { return h.now, nil }
+func (h *fakeHost) Accounts() (Account, error) { return h.now, nil }
 
 func (h *fakeHost) SetBusy(_ context.Context, busy bool) error { h.busy = busy; return nil }
 
@@ -64,8 +64,9 @@ func (h *fakeHost) start(loop string) (fakeLoop, error) {
 	return fakeLoop{h}, nil
 }
 
-func (h *fakeHost) Ours(context.Context, string) (Loop, error) { return h.start("ours") }
-func (h *fakeHost) C(context.Context, string) (Loop, error)    { return h.start("c") }
+func (h *fakeHost) Start(_ context.Context, kind LoopKind, _ string) (Loop, error) {
+	return h.start(map[LoopKind]string{Ours: "ours", Yardstick: "c"}[kind])
+}
 
 // attachNS is what attaching a monitor that samples takes of dom0.
 const attachNS = 7_000_000
@@ -79,7 +80,7 @@ func (h *fakeHost) Poll(context.Context, time.Duration) (Sampler, error) {
 func (l fakeLoop) Samples() uint64          { return l.h.samples }
 func (l fakeLoop) Spent() map[string]uint64 { return map[string]uint64{"task list": l.h.spent} }
 
-func (h *fakeHost) Timed(_ context.Context, _ string, _ bool, _ time.Duration) ([]Instant, uint64, error) {
+func (h *fakeHost) Timed(context.Context, LoopKind, string, time.Duration) ([]Instant, uint64, error) {
 	return oneEvent(0), 3, nil
 }
 
@@ -139,14 +140,14 @@ func measured(t *testing.T) *Report {
 	c := Config{Blocks: 2, Window: time.Second, Timed: time.Second, Log: slog.New(slog.DiscardHandler)}
 	r := &Report{Host: "lab", Driver: "xenctrl", Xen: "4.20", GuestKernel: "6.12-test", VCPUs: 1, WindowMS: 1000, PerSecond: 1e8}
 	for _, m := range []string{"exec-step", "cr3"} {
-		s, err := Measure(t.Context(), h, m, c)
+		s, err := Measure(t.Context(), h, h, m, c)
 		if err != nil {
 			t.Fatal(err)
 		}
 		r.Series = append(r.Series, s)
 	}
 	var err error
-	if r.Polling, err = MeasurePoll(t.Context(), h, 2*time.Second, slog.New(slog.DiscardHandler)); err != nil {
+	if r.Polling, err = MeasurePoll(t.Context(), h, h.Poll, 2*time.Second, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
 	r.Reads = &Reads{Mapped: 300, Unmapped: 40_000}
@@ -175,7 +176,7 @@ func TestMeasure(t *testing.T) {
 // TestOrder: the windows alternate so that drift falls on both loops alike.
 func TestOrder(t *testing.T) {
 	h := newFake()
-	if _, err := Measure(t.Context(), h, "cr3", Config{Blocks: 1, Window: time.Second, Log: slog.New(slog.DiscardHandler)}); err != nil {
+	if _, err := Measure(t.Context(), h, h, "cr3", Config{Blocks: 1, Window: time.Second, Log: slog.New(slog.DiscardHandler)}); err != nil {
 		t.Fatal(err)
 	}
 	if got := strings.Join(h.order[:6], " "); got != "none ours c c ours none" {
@@ -190,22 +191,22 @@ func TestMeasureFails(t *testing.T) {
 	c := Config{Blocks: 1, Window: time.Second, Log: slog.New(slog.DiscardHandler)}
 	h := newFake()
 	h.backedOut = "livelock"
-	if _, err := Measure(t.Context(), h, "cr3", c); err == nil || !strings.Contains(err.Error(), "livelock") {
+	if _, err := Measure(t.Context(), h, h, "cr3", c); err == nil || !strings.Contains(err.Error(), "livelock") {
 		t.Errorf("a monitor that let go: %v", err)
 	}
 	h = newFake()
 	h.fail = context.Canceled
-	if _, err := Measure(t.Context(), h, "cr3", c); !errors.Is(err, context.Canceled) || h.attached != "" {
+	if _, err := Measure(t.Context(), h, h, "cr3", c); !errors.Is(err, context.Canceled) || h.attached != "" {
 		t.Errorf("interrupted: %v, attached %q", err, h.attached)
 	}
 	h = newFake()
 	h.perEvent["c"] = math.MaxInt64
-	if _, err := Measure(t.Context(), h, "cr3", c); !errors.Is(err, errIdle) {
+	if _, err := Measure(t.Context(), h, h, "cr3", c); !errors.Is(err, errIdle) {
 		t.Errorf("no event: %v", err)
 	}
 	h = newFake()
 	h.dead = true
-	if s, err := Measure(t.Context(), h, "cr3", c); err != nil || s.Alive {
+	if s, err := Measure(t.Context(), h, h, "cr3", c); err != nil || s.Alive {
 		t.Errorf("dead guest: alive %v, %v", s.Alive, err)
 	}
 }

@@ -14,55 +14,65 @@ func Mechanisms() []string {
 	return []string{"exec-step", "exec-emulate", "exec-altp2m", "exec-altp2m-fast", "cr3"}
 }
 
-// Account is what stands in the accounts at one instant.
+// Account is the state of all accounts at one instant.
 type Account struct {
 	NS     int64  // dom0's monotonic clock
 	Cycles uint64 // time-stamp counter
-	Dom0NS int64  // time that dom0's vCPUs ran so far
-	Work   uint64 // units of work the guest has done
+	Dom0NS int64  // CPU time that dom0 has used
+	Work   uint64 // units of work that the guest has done
 	Beats  uint64 // heartbeats of the guest
 }
 
-// Counts is what a loop counted from attaching to its end.
+// Counts are the counts of a loop from attaching to its end.
 type Counts struct {
 	Events    uint64
 	Samples   uint64 // observations, of the project's loop only
-	BackedOut string // why the loop gave up by itself; empty if it did not
+	BackedOut string // why the loop detached by itself; empty if it did not
 }
 
 // Loop is a loop that answers events.
 type Loop interface {
-	// Stop ends it, lets go of the guest and returns its counts.
+	// Stop ends the loop, detaches it from the guest and returns its counts.
 	Stop() (Counts, error)
 }
 
-// Sampler is a loop that samples. Both methods may be called while it runs.
+// Sampler is a loop that samples. Samples and Spent may be called while it runs.
 type Sampler interface {
 	Loop
-	// Samples is how many it has made.
+	// Samples returns how many samples it has made.
 	Samples() uint64
-	// Spent is what they took so far, by part, in cycles of the time-stamp counter:
-	// the time from begin to end of a part, in which a guest that shares the CPU
-	// may have run too.
+	// Spent returns the cycles of the time-stamp counter that samples have taken so
+	// far, by part. A part counts from its begin to its end: a guest that shares the
+	// CPU may have run meanwhile.
 	Spent() map[string]uint64
 }
 
-// Host is where it runs: one guest, seen from dom0.
-type Host interface {
-	// Look reads the accounts.
-	Look() (Account, error)
+// Guest is a guest that is measured, as its dom0 sees it.
+type Guest interface {
+	// Accounts reads the accounts.
+	Accounts() (Account, error)
 	// SetBusy starts or ends the guest's busy workload and waits until it has.
 	SetBusy(ctx context.Context, busy bool) error
-	// Ours attaches the project's loop, C the yardstick.
-	Ours(ctx context.Context, mechanism string) (Loop, error)
-	C(ctx context.Context, mechanism string) (Loop, error)
-	// Poll attaches a monitor that samples and traps nothing.
-	Poll(ctx context.Context, every time.Duration) (Sampler, error)
-	// Timed runs one of the two loops with everything on that takes times, and
-	// returns the instants and how many trace records were lost.
-	Timed(ctx context.Context, mechanism string, ours bool, d time.Duration) ([]Instant, uint64, error)
-	// Sleep waits on dom0's clock.
+	// Sleep waits for d on dom0's clock.
 	Sleep(ctx context.Context, d time.Duration) error
+}
+
+// LoopKind is one of the two loops that are compared.
+type LoopKind int
+
+// The two loops.
+const (
+	Ours      LoopKind = iota // the project's own
+	Yardstick                 // the minimal C loop
+)
+
+// Loops starts the loops that are compared.
+type Loops interface {
+	// Start attaches a loop.
+	Start(ctx context.Context, kind LoopKind, mechanism string) (Loop, error)
+	// Timed runs a loop for d while it and Xen's trace take times. It returns the
+	// instants and how many trace records were lost.
+	Timed(ctx context.Context, kind LoopKind, mechanism string, d time.Duration) ([]Instant, uint64, error)
 }
 
 // Window is what happened in one or more windows of time of one kind.
@@ -127,7 +137,7 @@ type Config struct {
 var errIdle = errors.New("the guest made no progress, or the loop saw no event")
 
 // window lets time pass with a loop attached, or none if start is nil.
-func window(ctx context.Context, h Host, d time.Duration, start func() (Loop, error)) (w Window, c Counts, err error) {
+func window(ctx context.Context, g Guest, d time.Duration, start func() (Loop, error)) (w Window, c Counts, err error) {
 	var l Loop
 	if start != nil {
 		if l, err = start(); err != nil {
@@ -137,11 +147,11 @@ func window(ctx context.Context, h Host, d time.Duration, start func() (Loop, er
 	// The events between attaching and the first look, and between the last one
 	// and the stop, are counted too: one or two, because the guest gets little
 	// time while dom0 is about that.
-	before, err := h.Look()
+	before, err := g.Accounts()
 	if err == nil {
-		err = h.Sleep(ctx, d)
+		err = g.Sleep(ctx, d)
 	}
-	after, lerr := h.Look()
+	after, lerr := g.Accounts()
 	err = errors.Join(err, lerr)
 	if l != nil {
 		var serr error
@@ -157,16 +167,16 @@ func window(ctx context.Context, h Host, d time.Duration, start func() (Loop, er
 }
 
 // Measure compares the two loops with one mechanism.
-func Measure(ctx context.Context, h Host, mechanism string, c Config) (Series, error) {
+func Measure(ctx context.Context, g Guest, l Loops, mechanism string, c Config) (Series, error) {
 	s := Series{Mechanism: mechanism}
 	wrap := func(what string, err error) (Series, error) {
 		return s, fmt.Errorf("%s, %s: %w", mechanism, what, err)
 	}
-	if err := h.SetBusy(ctx, true); err != nil {
+	if err := g.SetBusy(ctx, true); err != nil {
 		return wrap("workload", err)
 	}
-	ours := func() (Loop, error) { return h.Ours(ctx, mechanism) }
-	yard := func() (Loop, error) { return h.C(ctx, mechanism) }
+	ours := func() (Loop, error) { return l.Start(ctx, Ours, mechanism) }
+	yard := func() (Loop, error) { return l.Start(ctx, Yardstick, mechanism) }
 	for i := range c.Blocks {
 		var b Block
 		for _, step := range []struct {
@@ -178,7 +188,7 @@ func Measure(ctx context.Context, h Host, mechanism string, c Config) (Series, e
 			{"yardstick", &b.C, yard}, {"ours", &b.Ours, ours}, {"baseline", &b.Base, nil},
 		} {
 			c.Log.Info(fmt.Sprintf("%s: block %d of %d: %s", mechanism, i+1, c.Blocks, step.name))
-			w, _, err := window(ctx, h, c.Window, step.start)
+			w, _, err := window(ctx, g, c.Window, step.start)
 			if err != nil {
 				return wrap(step.name, err)
 			}
@@ -192,11 +202,11 @@ func Measure(ctx context.Context, h Host, mechanism string, c Config) (Series, e
 	if c.Timed > 0 {
 		for _, side := range []struct {
 			name string
-			ours bool
+			kind LoopKind
 			to   **Side
-		}{{"ours", true, &s.TimedOurs}, {"yardstick", false, &s.TimedC}} {
+		}{{"ours", Ours, &s.TimedOurs}, {"yardstick", Yardstick, &s.TimedC}} {
 			c.Log.Info(mechanism + ": timed pass: " + side.name)
-			all, lost, err := h.Timed(ctx, mechanism, side.ours, c.Timed)
+			all, lost, err := l.Timed(ctx, side.kind, mechanism, c.Timed)
 			if err != nil {
 				return wrap("timed pass, "+side.name, err)
 			}
@@ -205,7 +215,7 @@ func Measure(ctx context.Context, h Host, mechanism string, c Config) (Series, e
 		}
 	}
 	var err error
-	s.Alive, err = Alive(ctx, h)
+	s.Alive, err = Alive(ctx, g)
 	return s, err
 }
 
@@ -228,27 +238,27 @@ func newSide(all []Instant, lost uint64, nsPerCycle float64) *Side {
 	return side
 }
 
-// Alive waits for the heart to beat, on dom0's clock for a few seconds.
-func Alive(ctx context.Context, h interface {
-	Look() (Account, error)
-	Sleep(ctx context.Context, d time.Duration) error
-}) (bool, error) {
-	first, err := h.Look()
+// aliveTime is how long Alive waits for heartbeats, on dom0's clock.
+const aliveTime = 5 * time.Second
+
+// Alive reports whether the guest makes two heartbeats within five seconds.
+func Alive(ctx context.Context, g Guest) (bool, error) {
+	first, err := g.Accounts()
 	if err != nil {
 		return false, err
 	}
 	for {
-		if err := h.Sleep(ctx, 100*time.Millisecond); err != nil {
+		if err := g.Sleep(ctx, 100*time.Millisecond); err != nil {
 			return false, err
 		}
-		now, err := h.Look()
+		now, err := g.Accounts()
 		if err != nil {
 			return false, err
 		}
 		if now.Beats > first.Beats+1 {
 			return true, nil
 		}
-		if now.NS-first.NS > int64(5*time.Second) {
+		if now.NS-first.NS > int64(aliveTime) {
 			return false, nil
 		}
 	}
@@ -293,15 +303,18 @@ type Reads struct {
 	Frame string `json:"frame_events,omitempty"`
 }
 
+// Attach attaches a monitor that traps nothing and samples with that period.
+type Attach func(ctx context.Context, period time.Duration) (Sampler, error)
+
 // MeasurePoll measures polling on an idle and on a busy guest, with windows
 // without a monitor before and after.
-func MeasurePoll(ctx context.Context, h Host, d time.Duration, log *slog.Logger) ([]Polling, error) {
+func MeasurePoll(ctx context.Context, g Guest, attach Attach, d time.Duration, log *slog.Logger) ([]Polling, error) {
 	var all []Polling
 	for _, w := range []struct {
 		name string
 		busy bool
 	}{{"idle", false}, {"busy", true}} {
-		if err := h.SetBusy(ctx, w.busy); err != nil {
+		if err := g.SetBusy(ctx, w.busy); err != nil {
 			return nil, fmt.Errorf("poll, workload: %w", err)
 		}
 		log.Info("poll: " + w.name)
@@ -309,10 +322,10 @@ func MeasurePoll(ctx context.Context, h Host, d time.Duration, log *slog.Logger)
 		for _, with := range []bool{false, true, false} {
 			var err error
 			if with {
-				err = p.sampled(ctx, h, d)
+				err = p.sampled(ctx, g, attach, d)
 			} else {
 				var win Window
-				win, _, err = window(ctx, h, d, nil)
+				win, _, err = window(ctx, g, d, nil)
 				p.Base.add(win)
 			}
 			if err != nil {
@@ -325,12 +338,12 @@ func MeasurePoll(ctx context.Context, h Host, d time.Duration, log *slog.Logger)
 }
 
 // sampled attaches a monitor that samples, lets it settle and takes its price.
-func (p *Polling) sampled(ctx context.Context, h Host, d time.Duration) (err error) {
-	start, err := h.Look()
+func (p *Polling) sampled(ctx context.Context, g Guest, attach Attach, d time.Duration) (err error) {
+	start, err := g.Accounts()
 	if err != nil {
 		return err
 	}
-	l, err := h.Poll(ctx, PollEvery)
+	l, err := attach(ctx, PollEvery)
 	if err != nil {
 		return err
 	}
@@ -341,18 +354,18 @@ func (p *Polling) sampled(ctx context.Context, h Host, d time.Duration) (err err
 		}
 		err = errors.Join(err, serr)
 	}()
-	if err := h.Sleep(ctx, PollSettle); err != nil {
+	if err := g.Sleep(ctx, PollSettle); err != nil {
 		return err
 	}
-	before, err := h.Look()
+	before, err := g.Accounts()
 	if err != nil {
 		return err
 	}
 	samples, spent := l.Samples(), l.Spent()
-	if err := h.Sleep(ctx, d); err != nil {
+	if err := g.Sleep(ctx, d); err != nil {
 		return err
 	}
-	after, err := h.Look()
+	after, err := g.Accounts()
 	if err != nil {
 		return err
 	}

@@ -36,18 +36,9 @@ type Watcher interface {
 	Detach() (monitor.Counters, error)
 }
 
-// Host is where it runs: one guest, seen from dom0.
-type Host interface {
-	// Look reads the accounts.
-	Look() (event.Account, error)
-	// SetBusy starts or ends the guest's busy workload and waits until it has.
-	SetBusy(ctx context.Context, busy bool) error
-	// Watch attaches a monitor with so many passes (monitor.Config.Passes) in a
-	// sampling period.
-	Watch(mechanism string, passes int, sample time.Duration) (Watcher, error)
-	// Sleep waits on dom0's clock.
-	Sleep(ctx context.Context, d time.Duration) error
-}
+// Attach attaches a monitor that stops each vCPU at most so many times in a
+// sampling period (monitor.Config.Passes).
+type Attach func(mechanism string, passes int, period time.Duration) (Watcher, error)
 
 // Count is what one session came to.
 type Count struct {
@@ -85,17 +76,17 @@ type Config struct {
 var errIdle = errors.New("the guest did no work without a monitor")
 
 // Measure counts with one mechanism: without limit, and with the default.
-func Measure(ctx context.Context, h Host, mechanism string, c Config) (Series, error) {
+func Measure(ctx context.Context, g event.Guest, attach Attach, mechanism string, c Config) (Series, error) {
 	s := Series{Mechanism: mechanism}
 	wrap := func(what string, err error) (Series, error) {
 		return s, fmt.Errorf("%s, %s: %w", mechanism, what, err)
 	}
-	if err := h.SetBusy(ctx, true); err != nil {
+	if err := g.SetBusy(ctx, true); err != nil {
 		return wrap("workload", err)
 	}
 	base := func() error {
 		c.Log.Info(mechanism + ": baseline")
-		work, ns, err := window(ctx, h, c.Window)
+		work, ns, err := window(ctx, g, c.Window)
 		s.BaseWork += work
 		s.BaseNS += ns
 		return err
@@ -106,7 +97,7 @@ func Measure(ctx context.Context, h Host, mechanism string, c Config) (Series, e
 	for _, passes := range []int{Unlimited, monitor.DefaultPasses} {
 		what := Passes(passes)
 		c.Log.Info(mechanism + ": passes " + what)
-		n, err := count(ctx, h, mechanism, passes, c)
+		n, err := count(ctx, g, attach, mechanism, passes, c)
 		if err != nil {
 			return wrap("passes "+what, err)
 		}
@@ -119,33 +110,33 @@ func Measure(ctx context.Context, h Host, mechanism string, c Config) (Series, e
 		return wrap("baseline", errIdle)
 	}
 	var err error
-	if s.Alive, err = event.Alive(ctx, h); err != nil {
+	if s.Alive, err = event.Alive(ctx, g); err != nil {
 		return wrap("heartbeat", err)
 	}
 	return s, nil
 }
 
-func count(ctx context.Context, h Host, mechanism string, passes int, c Config) (Count, error) {
-	w, err := h.Watch(mechanism, passes, c.Sample)
+func count(ctx context.Context, g event.Guest, attach Attach, mechanism string, passes int, c Config) (Count, error) {
+	w, err := attach(mechanism, passes, c.Sample)
 	if err != nil {
 		return Count{}, err
 	}
-	work, ns, err := window(ctx, h, c.Window)
+	work, ns, err := window(ctx, g, c.Window)
 	n, derr := w.Detach()
 	return Count{
 		Passes: passes, Signals: n.Signals, Switches: n.Switches, Events: n.Events(), Work: work, NS: ns, BackedOut: n.BackedOut,
 	}, errors.Join(err, derr)
 }
 
-func window(ctx context.Context, h Host, d time.Duration) (work uint64, ns int64, err error) {
-	before, err := h.Look()
+func window(ctx context.Context, g event.Guest, d time.Duration) (work uint64, ns int64, err error) {
+	before, err := g.Accounts()
 	if err != nil {
 		return 0, 0, err
 	}
-	if err := h.Sleep(ctx, d); err != nil {
+	if err := g.Sleep(ctx, d); err != nil {
 		return 0, 0, err
 	}
-	after, err := h.Look()
+	after, err := g.Accounts()
 	return after.Work - before.Work, after.NS - before.NS, err
 }
 

@@ -37,7 +37,7 @@ type fakeHost struct {
 	sample  time.Duration
 }
 
-func (h *fakeHost) Look() (event.Account, error)               { return h.now, nil }
+func (h *fakeHost) Accounts() (event.Account, error)           { return h.now, nil }
 func (h *fakeHost) SetBusy(_ context.Context, busy bool) error { h.idle = h.idle || !busy; return nil }
 func (h *fakeHost) Sleep(_ context.Context, d time.Duration) error {
 	if h.fail != nil {
@@ -96,7 +96,7 @@ func config() Config {
 // TestMeasure: from counts that are known, the misses come out exactly.
 func TestMeasure(t *testing.T) {
 	h := &fakeHost{lose: 4}
-	s, err := Measure(t.Context(), h, "exec-step", config())
+	s, err := Measure(t.Context(), h, h.Watch, "exec-step", config())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,12 +126,12 @@ func TestMeasureFails(t *testing.T) {
 		{"detach", fakeHost{detachErr: broken}, broken},
 		{"no work", fakeHost{idle: true}, errIdle},
 	} {
-		if _, err := Measure(t.Context(), &tc.h, "cr3", config()); !errors.Is(err, tc.want) || tc.h.watcher != nil {
+		if _, err := Measure(t.Context(), &tc.h, tc.h.Watch, "cr3", config()); !errors.Is(err, tc.want) || tc.h.watcher != nil {
 			t.Errorf("%s: %v, still attached: %v", tc.name, err, tc.h.watcher != nil)
 		}
 	}
 	h := &fakeHost{dead: true}
-	if s, err := Measure(t.Context(), h, "cr3", config()); err != nil || s.Alive {
+	if s, err := Measure(t.Context(), h, h.Watch, "cr3", config()); err != nil || s.Alive {
 		t.Errorf("dead guest: alive %v, %v", s.Alive, err)
 	}
 }
@@ -154,7 +154,7 @@ func TestMechanisms(t *testing.T) {
 func TestGolden(t *testing.T) {
 	r := Report{Host: "lab", Driver: "xenctrl", Xen: "4.20", GuestKernel: "6.12-test", VCPUs: 2, WindowMS: 1000, SampleMS: 100}
 	for _, h := range []*fakeHost{{lose: 4}, {}, {backedOut: "livelock"}, {dead: true}} {
-		s, err := Measure(t.Context(), h, "exec-step", config())
+		s, err := Measure(t.Context(), h, h.Watch, "exec-step", config())
 		if err != nil {
 			t.Fatal(err)
 		}

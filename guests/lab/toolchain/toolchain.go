@@ -126,8 +126,10 @@ func GoEnv(cc string) []string {
 	}
 }
 
-// GoFlags returns the flags of "go build" that make the result independent of the
-// folder of the build. They remove the build ID, which depends on the compiler's path.
+// GoFlags returns the flags of "go build" that make the result small, and independent
+// of the folder of the build. They remove the build ID, which depends on the compiler's
+// path, and the symbol tables: no debugger runs in dom0, and stack traces do not need
+// them.
 func GoFlags() []string {
-	return []string{"-trimpath", "-buildvcs=false", "-ldflags=-buildid="}
+	return []string{"-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid="}
 }

@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	xc "hangbench/cgo/xenctrl"
 	"hangbench/monitor/driver"
 )
@@ -272,15 +274,25 @@ func ReadAccess(dom xc.Domain, v driver.View, gfn uint64) (driver.Access, error)
 	return 0, fmt.Errorf("guest frame %#x has access %v, which is none of ours", gfn, a)
 }
 
-func (r *ring) EnableStep(on bool) error        { return r.m.SingleStep(on) }
+// enabled returns err, or nil if it is only that an event source is off already. A
+// monitor that could not arm its whole trap turns off more than it has turned on, and
+// Xen refuses that (EEXIST, monitor_domctl).
+func enabled(on bool, err error) error {
+	if !on && errors.Is(err, unix.EEXIST) {
+		return nil
+	}
+	return err
+}
+
+func (r *ring) EnableStep(on bool) error        { return enabled(on, r.m.SingleStep(on)) }
 func (r *ring) StopStep(vcpu int) error         { return r.dom.SetSingleStep(vcpu, false) }
-func (r *ring) EnableUnemulated(on bool) error  { return r.m.EmulUnimplemented(on) }
-func (r *ring) EnableBreakpoints(on bool) error { return r.m.SoftwareBreakpoint(on) }
+func (r *ring) EnableUnemulated(on bool) error  { return enabled(on, r.m.EmulUnimplemented(on)) }
+func (r *ring) EnableBreakpoints(on bool) error { return enabled(on, r.m.SoftwareBreakpoint(on)) }
 
 func (r *ring) EnableCR3(on bool, ignore uint64) error {
 	// Synchronous: a vCPU that does not wait can fill the ring, and an event
 	// without a vCPU behind it has no one to be answered to.
-	return r.m.WriteCtrlReg(xc.CR3, on, xc.CtrlRegOptions{Sync: true, OnChange: true, Ignore: ignore})
+	return enabled(on, r.m.WriteCtrlReg(xc.CR3, on, xc.CtrlRegOptions{Sync: true, OnChange: true, Ignore: ignore}))
 }
 
 func (r *ring) EnableViews(on bool) error       { return r.dom.SetAltp2m(on) }

@@ -1,50 +1,19 @@
-package dom0
+package recovery
 
 import (
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	xc "hangbench/cgo/xenctrl"
 	"hangbench/monitor/trap"
 )
 
-// Find returns the number of the domain of that name or number.
-func (h *Host) Find(domain string) (int, error) {
-	if n, err := strconv.ParseUint(domain, 10, 15); err == nil {
-		if _, err := h.xen.Domain(xc.DomID(n)).Info(); err == nil {
-			return int(n), nil
-		}
-	}
-	id, err := h.store.DomainByName(domain)
-	if err != nil {
-		return 0, fmt.Errorf("find domain: %w", err)
-	}
-	return int(id), nil
-}
-
-// Watchable returns the numbers of the domains that can be monitored: HVM and PVH
-// guests.
-func (h *Host) Watchable() ([]int, error) {
-	all, err := h.xen.Domains()
-	if err != nil {
-		return nil, err
-	}
-	var ids []int
-	for _, d := range all {
-		if d.HVM && !d.Dying {
-			ids = append(ids, int(d.ID))
-		}
-	}
-	return ids, nil
-}
-
-// What the journal of a domain was found to be.
+// States of a domain's journal.
 const (
 	JournalNone    = "none"
 	JournalDead    = "dead"    // of a monitor that died
-	JournalDamaged = "damaged" // makes no sense; recovered without it
+	JournalDamaged = "damaged" // makes no sense; the domain was recovered without it
 )
 
 // Recovered is what recovering a domain found and did.
@@ -62,7 +31,7 @@ type Recovered struct {
 	FramesRemoved int  `json:"frames_removed"`
 	Pauses        int  `json:"pauses"`
 
-	// What is left, seen by looking again.
+	// What was seen when the domain was examined again.
 	RingFree       bool `json:"ring_free"`
 	Altp2mOff      bool `json:"altp2m_off"`
 	NotStepping    bool `json:"not_stepping"`
@@ -76,20 +45,21 @@ func (r *Recovered) OK() bool {
 	return r.RingFree && r.Altp2mOff && r.NotStepping && r.NoTrap && (r.NotPaused || r.PausedByOthers)
 }
 
-// ErrForeign says that a domain has a monitor which is not hangbench's.
-var ErrForeign = errors.New("something monitors the domain and has written no journal: another program, or one that died; if it is dead, recover with --force")
+// ErrForeign means that a domain has a monitor that is not hangbench's.
+var ErrForeign = errors.New("something monitors the domain and has written no journal: another program, or one that " +
+	"died; if it is dead, recover with --force")
 
-// probeTime is how long a recovered guest is watched for events that nobody
-// asked for. A guest that steps makes one at each instruction it executes, one
-// with a trap at the next task switch.
+// probeTime is how long a recovered guest is watched for events that nobody asked
+// for. A guest that steps makes one at each instruction it executes, one with a
+// trap at the next task switch.
 const probeTime = 60 * time.Millisecond
 
 // Recover undoes what a dead monitor left in a domain. It is harmless where there
 // is nothing to undo. The error is an *AttachedError if a monitor lives, and
 // ErrForeign if there is one without a journal and force is not set.
-func (h *Host) Recover(domid int, force bool) (r Recovered, err error) {
-	r = Recovered{Domain: domid, Journal: JournalNone}
-	dom := h.xen.Domain(xc.DomID(domid))
+func (h *Host) Recover(domid int, force bool) (Recovered, error) {
+	r := Recovered{Domain: domid, Journal: JournalNone}
+	dom := h.Xen.Domain(xc.DomID(domid))
 	info, err := dom.Info()
 	if err != nil {
 		return r, err
@@ -133,18 +103,19 @@ func (h *Host) Recover(domid int, force bool) (r Recovered, err error) {
 	if err != nil {
 		return r, err
 	}
-	r.RingFree, r.Altp2mOff, r.NotStepping, r.NotPaused = health.RingFree, !health.Altp2m, !health.Stepping, !health.Paused
+	r.RingFree, r.Altp2mOff = health.RingFree, !health.Altp2m
+	r.NotStepping, r.NotPaused = !health.Stepping, !health.Paused
 	r.NoTrap = len(health.Restricted) == 0 && health.Standing == 0 && (health.Stray == 0 || health.Stepping)
 	r.PausedByOthers = health.Paused && paused
 	if r.OK() && r.Journal != JournalNone {
-		if err := h.store.Remove(journalPath(domid)); err != nil && !errors.Is(err, xc.ErrNotExist) {
+		if err := h.Store.Remove(journalPath(domid)); err != nil && !errors.Is(err, xc.ErrNotExist) {
 			return r, fmt.Errorf("remove the journal: %w", err)
 		}
 	}
 	return r, nil
 }
 
-// leftover is what a journal says there is to undo.
+// leftover converts a journal to what there is to undo.
 func leftover(c trap.Changes) xc.Leftover {
 	left := xc.Leftover{Restricted: c.Restricted, Added: c.Added, Unpause: !c.Paused}
 	for _, p := range c.Patched {

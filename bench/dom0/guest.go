@@ -1,0 +1,328 @@
+package dom0
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"hangbench/bench/dom0/clock"
+	"hangbench/bench/dom0/heartbeat"
+	"hangbench/bench/dom0/recovery"
+	xc "hangbench/cgo/xenctrl"
+	"hangbench/guests/disk"
+	"hangbench/guests/kernel"
+	"hangbench/monitor"
+	"hangbench/monitor/driver"
+	vmidriver "hangbench/monitor/driver/libvmi"
+	xcdriver "hangbench/monitor/driver/xenctrl"
+	"hangbench/monitor/linux"
+	"hangbench/monitor/trap"
+	"hangbench/scenarios/inject"
+	"hangbench/scenarios/suites"
+)
+
+// Fields are the structure fields that injection and monitor read. A guest kernel's
+// profile must have them.
+func Fields() []string {
+	return slices.Concat(inject.Fields(), linux.Fields(), vmidriver.Fields())
+}
+
+// SwitchFunction is the kernel function that mechanisms trap to learn of task
+// switches. On x86-64 every switch from one task to another, idle included, calls
+// it once (arch/x86/entry/entry_64.S).
+const SwitchFunction = "__switch_to_asm"
+
+// Names of the libraries through which a monitor can watch a guest.
+const (
+	xenctrl = "xenctrl"
+	libvmi  = "libvmi"
+)
+
+// Drivers returns the names of the libraries through which a monitor can watch a
+// guest.
+func Drivers() []string { return []string{xenctrl, libvmi} }
+
+// Driver is a driver that monitors watch through.
+type Driver interface {
+	driver.Driver
+	// Forget unmaps all pages: the next read maps its page again.
+	Forget() error
+	Close() error
+}
+
+// Access is a way into a guest: a driver, and the guest's kernel as it is read
+// through that driver.
+type Access struct {
+	Driver Driver
+	Kernel *linux.Kernel
+}
+
+// Guest is an open guest.
+type Guest struct {
+	Spec    suites.Guest // zero for a guest that others made
+	Domid   int
+	Release string // of its kernel
+	// Heartbeat is nil for a guest that others made.
+	Heartbeat *heartbeat.Page
+
+	name       string // of the domain; empty for a guest that others made
+	host       *Host
+	profile    *kernel.Profile
+	disk       *disk.Disk // nil in a dom0 that cannot make one
+	driver     *xcdriver.Driver
+	kernel     *linux.Kernel // through driver
+	libvmi     *Access       // nil until a monitor watches through LibVMI
+	watched    Access        // what monitors watch through
+	neighbours []*Guest      // monitored beside it
+}
+
+// FindGuest opens a guest that hangbench has made and that is up, by the name of its
+// domain.
+func (h *Host) FindGuest(ctx context.Context, name string) (*Guest, error) {
+	domid, err := h.tools.Find(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	a, err := heartbeat.Announced(h.Store, domid)
+	if err != nil {
+		return nil, fmt.Errorf("guest %s: %w", name, err)
+	}
+	g := &Guest{Domid: domid, name: name, host: h}
+	if g.profile, err = h.profileOf(a.Release); err != nil {
+		return nil, err
+	}
+	if err := g.openAnnounced(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("guest %s: %w", name, err), g.Close())
+	}
+	return g, nil
+}
+
+// ErrNoProfile means that the guest runs none of the kernels whose profiles are
+// known.
+var ErrNoProfile = errors.New("none of the kernels at hand is the guest's; name it with --kernel, or a folder that has " +
+	"it with --guests")
+
+// A guest that has just been started cannot be read at first. For unknownTime even
+// its kernel is unknown, and for bootTime it does not schedule yet. A guest that has
+// used less CPU time than youth may be such a guest.
+const (
+	unknownTime = 10 * time.Second
+	bootTime    = time.Minute
+	youth       = time.Minute
+)
+
+// OpenGuest opens a domain that is there already, whoever made it. It needs no
+// heartbeat. The guest's kernel is the one among profiles whose banner stands in its
+// memory; the error is ErrNoProfile if there is none. If the guest has just been
+// started OpenGuest says so once and waits until it can be read. The caller closes
+// the guest with Close and must not use it for trials.
+func (h *Host) OpenGuest(ctx context.Context, domid int, profiles []*kernel.Profile, say func(string)) (*Guest, error) {
+	began, said := clock.Now(), false
+	for {
+		g, err := h.tryGuest(domid, profiles)
+		patience := time.Duration(0)
+		switch {
+		case err == nil:
+			return g, nil
+		case errors.Is(err, linux.ErrBooting):
+			patience = bootTime
+		case errors.Is(err, ErrNoProfile):
+			info, ierr := h.Xen.Domain(xc.DomID(domid)).Info()
+			if ierr == nil && info.CPUTimeNS < uint64(youth) {
+				patience = unknownTime
+			}
+		}
+		if clock.Now()-began >= int64(patience) {
+			return nil, err
+		}
+		if !said {
+			said = true
+			say(fmt.Sprintf("domain %d has just been started: wait until its kernel can be read", domid))
+		}
+		if serr := clock.Sleep(ctx, 100*time.Millisecond); serr != nil {
+			return nil, serr
+		}
+	}
+}
+
+// tryGuest opens a domain if its kernel can be read now.
+func (h *Host) tryGuest(domid int, profiles []*kernel.Profile) (*Guest, error) {
+	g := &Guest{Domid: domid, host: h}
+	errs := []error{fmt.Errorf("domain %d: %w", domid, ErrNoProfile)}
+	for _, p := range profiles {
+		g.profile, g.Release = p, p.Release
+		err := g.open()
+		if err == nil {
+			return g, nil
+		}
+		err = errors.Join(fmt.Errorf("Linux %s: %w", p.Release, err), g.Close())
+		if errors.Is(err, linux.ErrBooting) { // its banner stands there
+			return nil, fmt.Errorf("domain %d: %w", domid, err)
+		}
+		errs = append(errs, err)
+	}
+	return nil, errors.Join(errs...)
+}
+
+// openAnnounced waits for the guest's announcement and opens everything that a
+// trial needs.
+func (g *Guest) openAnnounced(ctx context.Context) error {
+	a, err := heartbeat.Await(ctx, g.host.Store, g.Domid)
+	if err != nil {
+		return err
+	}
+	if a.Release != g.profile.Release {
+		return fmt.Errorf("the guest runs kernel %s, its profile is of %s", a.Release, g.profile.Release)
+	}
+	g.Release = a.Release
+	if g.Heartbeat, err = heartbeat.Open(g.host.Xen, g.Domid, a); err != nil {
+		return err
+	}
+	if err := g.open(); err != nil {
+		return err
+	}
+	isolated := "unknown"
+	if on, err := g.kernel.Isolated(); err == nil {
+		isolated = fmt.Sprint(on)
+	}
+	g.host.Log.Info(fmt.Sprintf("guest is up: kernel moved by %#x, page-table isolation %s", g.kernel.Slide(), isolated))
+	return nil
+}
+
+// open opens driver and kernel of a domain that exists.
+func (g *Guest) open() error {
+	var err error
+	if g.driver, err = xcdriver.New(g.host.Xen, g.Domid); err != nil {
+		return err
+	}
+	if g.kernel, err = g.readKernel(g.driver); err != nil {
+		return err
+	}
+	return g.Use(g.host.Driver)
+}
+
+// readKernel opens the guest's kernel through a driver.
+func (g *Guest) readKernel(d driver.Driver) (*linux.Kernel, error) {
+	regs, err := g.registers()
+	if err != nil {
+		return nil, err
+	}
+	return linux.Open(d, layout{g.profile}, regs...)
+}
+
+// registers returns the registers of all vCPUs.
+func (g *Guest) registers() ([]driver.Registers, error) {
+	regs := make([]driver.Registers, g.driver.VCPUs())
+	for i := range regs {
+		if err := g.driver.Registers(i, &regs[i]); err != nil {
+			return nil, fmt.Errorf("read the registers of vCPU %d: %w", i, err)
+		}
+	}
+	return regs, nil
+}
+
+// Use lets monitors watch the guest through one of Drivers, and read its kernel
+// through it too. Empty means xenctrl. Faults are always injected through xenctrl.
+func (g *Guest) Use(name string) error {
+	switch {
+	case name == xenctrl || name == "":
+		g.watched = Access{g.driver, g.kernel}
+		return nil
+	case name != libvmi:
+		return fmt.Errorf("there is no driver %q; there are %s", name, strings.Join(Drivers(), ", "))
+	}
+	if g.libvmi == nil {
+		d, err := vmidriver.New(g.host.Xen, g.Domid)
+		if err != nil {
+			return fmt.Errorf("driver libvmi: %w", err)
+		}
+		k, err := g.readKernel(d)
+		if err != nil {
+			return errors.Join(fmt.Errorf("driver libvmi: %w", err), d.Close())
+		}
+		g.libvmi = &Access{d, k}
+	}
+	g.watched = *g.libvmi
+	return nil
+}
+
+// Watched returns what monitors watch through.
+func (g *Guest) Watched() Access { return g.watched }
+
+// Host returns the guest's control domain.
+func (g *Guest) Host() *Host { return g.host }
+
+// CheckLibVMI reports how LibVMI, with a configuration in memory, disagrees with the
+// monitor on where the guest's kernel lies.
+func (g *Guest) CheckLibVMI() error { return vmidriver.Check(g.name, layout{g.profile}, g.kernel) }
+
+// Close closes a guest that stays up.
+func (g *Guest) Close() error {
+	var err error
+	if g.Heartbeat != nil {
+		err = g.Heartbeat.Close()
+		g.Heartbeat = nil
+	}
+	if g.libvmi != nil {
+		err = errors.Join(err, g.libvmi.Driver.Close())
+		g.libvmi = nil
+	}
+	if g.driver != nil {
+		err = errors.Join(err, g.driver.Close())
+	}
+	return err
+}
+
+// Destroy ends the guest and its neighbours. It goes on after an error and returns
+// all of them.
+func (g *Guest) Destroy(ctx context.Context) error {
+	var errs []error
+	for _, n := range g.neighbours {
+		errs = append(errs, n.Destroy(ctx))
+	}
+	g.neighbours = nil
+	errs = append(errs, g.Close(), g.host.tools.Destroy(ctx, g.Domid), g.closeDisk(ctx))
+	return errors.Join(errs...)
+}
+
+// Site returns the places that mechanisms trap: the scheduler's switch function and,
+// by CPU, the run queues' counts of switches.
+func (g *Guest) Site() (trap.Site, error) {
+	va, err := g.Symbol(SwitchFunction)
+	if err != nil {
+		return trap.Site{}, err
+	}
+	gpa, err := g.kernel.Translate(va)
+	if err != nil {
+		return trap.Site{}, fmt.Errorf("find %s: %w", SwitchFunction, err)
+	}
+	site := trap.Site{Symbol: SwitchFunction, VA: va, GFN: gpa >> 12}
+	for cpu := range g.driver.VCPUs() {
+		gfn, off, err := g.kernel.CounterPlace(cpu)
+		if err != nil {
+			return trap.Site{}, fmt.Errorf("find the counters of run queue %d: %w", cpu, err)
+		}
+		site.Counters = append(site.Counters, trap.Place{GFN: gfn, Offset: off})
+	}
+	return site, nil
+}
+
+// Attach attaches a monitor, with a journal. It fills in the ways to guest and clock;
+// c says the rest.
+func (g *Guest) Attach(c monitor.Config) (*recovery.Session, error) {
+	site, err := g.Site()
+	if err != nil {
+		return nil, err
+	}
+	c.Driver, c.Site, c.Symbols, c.Kernel = g.watched.Driver, site, g.watched.Kernel, g.watched.Kernel
+	c.Now = clock.Now
+	return g.AttachExactly(c)
+}
+
+// AttachExactly attaches a monitor, with a journal, to what c says.
+func (g *Guest) AttachExactly(c monitor.Config) (*recovery.Session, error) {
+	return g.host.Attach(g.Domid, c)
+}

@@ -1,0 +1,88 @@
+package dom0cmd
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"hangbench/bench/exit"
+	"hangbench/cgo/xenctrl"
+)
+
+func TestCommandLine(t *testing.T) {
+	t.Parallel()
+	isDom0 := false
+	if xen, err := xenctrl.Open(); err == nil {
+		xen.Close()
+		isDom0 = true
+	}
+	for _, c := range []struct {
+		args           []string
+		status         int
+		stdout, stderr string // parts of them
+	}{
+		{nil, exit.Usage, "", "give a command"},
+		{[]string{"help"}, exit.Done, "recover  DOMAIN | --all", ""},
+		{[]string{"watch", "--help"}, exit.Done, "--mechanism", ""},
+		{[]string{"frobnicate"}, exit.Usage, "", `no command "frobnicate"`},
+		{[]string{"watch"}, exit.Usage, "", "watch: 0 arguments, want DOMAIN"},
+		{[]string{"watch", "a", "b"}, exit.Usage, "", "watch: 2 arguments, want DOMAIN"},
+		{[]string{"watch", "a", "--mechanism", "magic"}, exit.Usage, "", "magic"},
+		{[]string{"watch", "a", "--mechanism", "none"}, exit.Usage, "", "that is no monitor"},
+		{[]string{"watch", "a", "--driver", "magic"}, exit.Usage, "", "--driver magic"},
+		{[]string{"watch", "a", "--no-such-flag"}, exit.Usage, "", "no-such-flag"},
+		{[]string{"recover"}, exit.Usage, "", "either a DOMAIN or --all"},
+		{[]string{"recover", "guest", "--all"}, exit.Usage, "", "either a DOMAIN or --all"},
+		{[]string{"run", "ci", "--guests", "/nonexistent"}, exit.Usage, "", "--guests"},
+		{[]string{"watch", "guest"}, exit.Missing, "", "dom0"},
+		{[]string{"recover", "guest"}, exit.Missing, "", "dom0"},
+		{[]string{"doctor"}, exit.Missing, "missing dom0", "not usable as a Xen host"},
+	} {
+		if c.status == exit.Missing && isDom0 {
+			continue // what is missing elsewhere is there
+		}
+		var stdout, stderr bytes.Buffer
+		status := Main(t.Context(), c.args, &stdout, &stderr)
+		if status != c.status || !strings.Contains(stdout.String(), c.stdout) || !strings.Contains(stderr.String(), c.stderr) {
+			t.Errorf("%v: status %d, want %d, and %q and %q in\n%s\n%s",
+				c.args, status, c.status, c.stdout, c.stderr, stdout.String(), stderr.String())
+		}
+	}
+}
+
+// TestDoctor: a host is usable if all that is needed is there.
+func TestDoctor(t *testing.T) {
+	t.Parallel()
+	found := []Finding{{What: "dom0", OK: true, Needed: true}, {What: "altp2m", Remedy: "boot with altp2m=1"}}
+	var b bytes.Buffer
+	if err := doctor(&b, found); err != nil || !strings.Contains(b.String(), "usable") || !strings.Contains(b.String(), "boot with altp2m=1") {
+		t.Errorf("%v:\n%s", err, b.String())
+	}
+	found[0].OK = false
+	b.Reset()
+	if err := doctor(&b, found); exit.Status(t.Context(), err) != exit.Missing || strings.Contains(b.String(), "usable") {
+		t.Errorf("%v:\n%s", err, b.String())
+	}
+}
+
+// TestExamineVersion: what Xen's command line says of altp2m and superpages.
+func TestExamineVersion(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		v             *xenctrl.Version
+		altp2m, small bool
+	}{
+		{nil, false, false},
+		{&xenctrl.Version{CommandLine: "altp2m=1 hap_2mb=0 hap_1gb=0"}, true, true},
+		{&xenctrl.Version{CommandLine: "altp2m"}, true, false},
+		{&xenctrl.Version{CommandLine: "noaltp2m=1"}, false, false},
+	} {
+		got := map[string]bool{}
+		for _, f := range examineVersion(c.v) {
+			got[f.What] = f.OK
+		}
+		if got["altp2m"] != c.altp2m || got["small pages"] != c.small || got["Xen"] != (c.v != nil) {
+			t.Errorf("%+v: %v", c.v, got)
+		}
+	}
+}

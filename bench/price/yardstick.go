@@ -1,0 +1,85 @@
+package price
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"hangbench/bench/price/event"
+)
+
+// yardstickLimit is how long a C loop runs at most, in seconds, if its parent dies.
+const yardstickLimit = 600
+
+// process is a running C loop: an event.Loop.
+type process struct {
+	cmd    *exec.Cmd
+	out    *json.Decoder
+	stderr *strings.Builder
+	result struct {
+		Events uint64     `json:"events"`
+		Stamps [][]uint64 `json:"stamps"`
+	}
+}
+
+// startYardstick starts the C loop at path and waits until it is armed. It takes the
+// times of its first turns, at most stamps of them.
+func (g *guest) startYardstick(ctx context.Context, path, mechanism string, stamps int) (*process, error) {
+	cmd := exec.CommandContext(ctx, path, mechanism, strconv.Itoa(g.Domid), strconv.FormatUint(g.site.GFN, 16),
+		strconv.FormatUint(g.site.VA>>12, 16), strconv.Itoa(yardstickLimit), strconv.Itoa(stamps))
+	// An interrupt and not a kill: the loop has to detach from the guest.
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	// It has no journal. If this process is killed, it detaches from the guest itself.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	stderr := &strings.Builder{}
+	cmd.Stderr = stderr
+	pipe, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start the yardstick: %w", err)
+	}
+	q := &process{cmd: cmd, out: json.NewDecoder(pipe), stderr: stderr}
+	line := make([]byte, len("armed\n"))
+	for n := 0; n < len(line); {
+		m, err := pipe.Read(line[n:])
+		if n += m; err != nil {
+			return nil, errors.Join(fmt.Errorf("yardstick: it was not armed: %s", strings.TrimSpace(stderr.String())), cmd.Wait())
+		}
+	}
+	return q, nil
+}
+
+// Stop ends the loop.
+func (q *process) Stop() (event.Counts, error) {
+	if err := q.cmd.Process.Signal(os.Interrupt); err != nil {
+		return event.Counts{}, fmt.Errorf("stop the yardstick: %w", err)
+	}
+	derr := q.out.Decode(&q.result)
+	if err := q.cmd.Wait(); err != nil {
+		return event.Counts{}, fmt.Errorf("yardstick: %w: %s", err, strings.TrimSpace(q.stderr.String()))
+	}
+	if derr != nil {
+		return event.Counts{}, fmt.Errorf("yardstick: read its result: %w", derr)
+	}
+	return event.Counts{Events: q.result.Events}, nil
+}
+
+// stamps returns the instants that the loop took, once it has ended.
+func (q *process) stamps() []event.Instant {
+	var all []event.Instant
+	for _, s := range q.result.Stamps {
+		if len(s) == 4 {
+			all = append(all, event.Instant{TSC: s[0], Kind: event.Woke}, event.Instant{TSC: s[0], Kind: event.CallBegin},
+				event.Instant{TSC: s[1], Kind: event.CallEnd}, event.Instant{TSC: s[2], Kind: event.Sleeps})
+		}
+	}
+	return all
+}
