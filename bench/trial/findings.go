@@ -2,15 +2,22 @@ package trial
 
 import "hangbench/results"
 
-// note records what an observer beside reported until an instant.
+// note records what an observer beside reported until an instant. An observer that
+// failed watched until then; one that failed before the fault did not watch.
 func (r *run) note(b *bystander, until int64) {
 	start := r.t0
 	if start == 0 {
 		start = b.since
 	}
+	if b.failed != "" {
+		until = min(until, b.failedAt)
+	}
 	reports := b.Reports()
 	for _, g := range b.Guards() {
-		r.rec.Findings = append(r.rec.Findings, r.finding(g, reports, until-start, until))
+		g.Armed = g.Armed && until >= start
+		f := r.finding(g, reports, max(until-start, 0), until)
+		f.Failed = b.failed
+		r.rec.Findings = append(r.rec.Findings, f)
 	}
 }
 

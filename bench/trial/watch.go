@@ -19,8 +19,9 @@ const slowPoll = 100 * time.Millisecond
 // end it.
 type bystander struct {
 	Observer
-	since  int64  // when it was attached
-	failed string // why it failed, or empty
+	since    int64  // when it was attached
+	failed   string // why it failed, or empty
+	failedAt int64
 }
 
 // subject is the guest of the trial as an observer sees it.
@@ -61,10 +62,8 @@ func (r *run) dismissBeside(ctx context.Context) error {
 	}
 	var errs []error
 	for _, b := range slices.Backward(r.beside) {
-		errs = append(errs, b.tolerate(func() error {
-			_, err := b.Detach(ctx)
-			return err
-		}))
+		_, err := b.Detach(ctx)
+		errs = append(errs, r.tolerate(b, err))
 	}
 	for _, b := range r.beside {
 		r.note(b, until)
@@ -72,11 +71,12 @@ func (r *run) dismissBeside(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// tolerate calls f and takes note if the observer failed. It returns other errors.
-func (b *bystander) tolerate(f func() error) error {
-	err := f()
+// tolerate takes note if an observer beside failed. It returns other errors.
+func (r *run) tolerate(b *bystander, err error) error {
 	if e, ok := errors.AsType[*ObserverError](err); ok {
-		b.failed = e.Reason
+		if b.failed == "" {
+			b.failed, b.failedAt = e.Reason, r.clock.Now()
+		}
 		return nil
 	}
 	return err
@@ -103,7 +103,7 @@ func (r *run) pollBeside() error {
 		if b.failed != "" {
 			continue
 		}
-		if err := b.tolerate(func() error { return b.Poll(r.t0) }); err != nil {
+		if err := r.tolerate(b, b.Poll(r.t0)); err != nil {
 			return err
 		}
 	}
