@@ -13,7 +13,6 @@ import (
 	"strings"
 	"testing"
 
-	"hangbench/analysis"
 	"hangbench/analysis/internal/madeup"
 	"hangbench/analysis/stats"
 	"hangbench/analysis/table"
@@ -357,11 +356,10 @@ func TestBoots(t *testing.T) {
 
 func TestVerdict(t *testing.T) {
 	nan := math.NaN()
-	lower, higher := analysis.Metric{Better: analysis.Lower}, analysis.Metric{Better: analysis.Higher}
-	rate := analysis.Metric{Better: analysis.Higher, Assume: analysis.Rate}
+	lower, higher, rate := metric{}, metric{higher: true}, metric{higher: true, rate: true}
 	for _, tc := range []struct {
 		name           string
-		m              analysis.Metric
+		m              metric
 		change, lo, hi float64
 		p              float64
 		want           Verdict

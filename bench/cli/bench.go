@@ -23,12 +23,13 @@ func (a *app) benchCommand() *cobra.Command {
 		a.benchLab("lab"), a.benchEvent(), a.benchMisses(), a.benchKill())
 }
 
-// defaultGuest is the guest that is measured where no suite says otherwise.
+// defaultGuest is the guest of commands that measure one guest without a suite.
 func defaultGuest() suites.Guest {
 	return suites.Guest{Kernel: lab.GuestKernels()[0], VCPUs: 1, MemoryMiB: 160}
 }
 
-// figures names what a lab host measured of itself.
+// figures returns the measured times of a lab host, in seconds, by the names that a
+// run's manifest gives them.
 func figures(t labhost.Times) map[string]float64 {
 	m := map[string]float64{}
 	if t.ColdBootSec > 0 {
@@ -115,7 +116,8 @@ func (b *labBench) run(ctx context.Context, a *app) error {
 		return err
 	}
 	if t := h.Times(); t.GuestBootSec > 0 {
-		rows = append(rows, benchRow{"guest_boot_sec", round(t.GuestBootSec), 0, "restore, create a guest, its heartbeat runs, and saved"})
+		rows = append(rows, benchRow{"guest_boot_sec", round(t.GuestBootSec), 0,
+			"restore, create a guest, its heartbeat runs, and saved"})
 	}
 	rows = append(rows,
 		benchRow{"emulator_peak_mib", float64(peak / 1024), 1536, "peak resident memory of one lab after a restore"},

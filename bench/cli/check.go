@@ -3,6 +3,7 @@ package cli
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -14,9 +15,10 @@ import (
 	"hangbench/bench/trial"
 	"hangbench/guests/stress"
 	"hangbench/scenarios"
+	"hangbench/scenarios/suites"
 )
 
-// checkFlags say how "check" prints a plan.
+// checkFlags are the flags of "check".
 type checkFlags struct {
 	seed uint64
 	json bool
@@ -49,55 +51,68 @@ func (f *checkFlags) run(a *app, suite string) error {
 			Trials []plan.Trial `json:"trials"`
 		}{2, s.Name, f.seed, trials})
 	}
-	lengths := ""
-	if n := len(s.BoundedMS); n > 0 {
-		lengths = fmt.Sprintf(" x %d lengths", n)
-	}
-	if len(s.Sweeps) > 0 {
-		lengths += " x swept thresholds"
-	}
-	fmt.Fprintf(a.out, "%s: %s\n%d scenarios x %d mechanisms x %d drivers x %d guests%s, %d times: %d trials\n",
-		s.Name, s.Description, len(s.Scenarios), len(s.Mechanisms), len(s.Drivers), len(s.Guests), lengths, s.Repetitions, len(trials))
-	for _, w := range s.Sweeps {
-		beside := ""
-		for _, name := range slices.Sorted(maps.Keys(w.Thresholds)) {
-			beside += fmt.Sprintf(" with %s=%d", name, w.Thresholds[name])
-		}
-		fmt.Fprintf(a.out, "%s swept over %s%s: %s\n", w.Threshold, strings.Trim(fmt.Sprint(w.Values), "[]"), beside, strings.Join(w.Scenarios, ", "))
-	}
-	if s.Baselines != "" {
-		fmt.Fprintf(a.out, "baselines %s: a fault stays until the guest's own watchdogs have had their time\n", s.Baselines)
-	}
 	least, most, err := estimate(trials)
 	if err != nil {
 		return err
 	}
+	printSuite(a.out, s, len(trials))
 	fmt.Fprintf(a.out, "virtual time: %v to %v", least.Round(time.Second), most.Round(time.Second))
 	if s.Baselines != "" {
 		fmt.Fprint(a.out, ", and the watchdogs' time with each fault")
 	}
 	fmt.Fprintln(a.out, "; in the lab a busy guest's second takes about a second of one processor, an idle one's less")
-	for _, t := range trials {
-		boot := ""
-		for _, f := range t.Factors() {
-			if f.Label != "" && f.Name != "vcpus" && f.Name != "memory_mib" {
-				boot += " " + f.Label
-			}
-		}
-		if t.BoundedMS > 0 {
-			boot += fmt.Sprintf(" undone after %d ms", t.BoundedMS)
-		}
-		for name, value := range t.Thresholds.All() {
-			boot += fmt.Sprintf(" %s=%d", name, value)
-		}
-		fmt.Fprintf(a.out, "%4d  block %-3d %-20s %-12s %s %d vCPU %d MiB%s  seed %s\n", t.Index, t.Block, t.Scenario, t.Mechanism,
-			t.Kernel, t.VCPUs, t.MemoryMiB, boot, strings.ToLower(fmt.Sprintf("%016X", t.Seed)))
+	for i := range trials {
+		printTrial(a.out, &trials[i])
 	}
 	return nil
 }
 
-// estimate is how long the trials take on the guest's clock, all together: with
-// every fault called at once, and with every verdict and recovery as late as may be.
+// printSuite prints the factors of a suite, and its number of trials.
+func printSuite(w io.Writer, s *suites.Suite, trials int) {
+	more := ""
+	if n := len(s.BoundedMS); n > 0 {
+		more = fmt.Sprintf(" x %d lengths", n)
+	}
+	if len(s.Sweeps) > 0 {
+		more += " x swept thresholds"
+	}
+	fmt.Fprintf(w, "%s: %s\n%d scenarios x %d mechanisms x %d drivers x %d guests%s, %d times: %d trials\n",
+		s.Name, s.Description, len(s.Scenarios), len(s.Mechanisms), len(s.Drivers), len(s.Guests), more,
+		s.Repetitions, trials)
+	for _, sweep := range s.Sweeps {
+		with := ""
+		for _, name := range slices.Sorted(maps.Keys(sweep.Thresholds)) {
+			with += fmt.Sprintf(" with %s=%d", name, sweep.Thresholds[name])
+		}
+		fmt.Fprintf(w, "%s swept over %s%s: %s\n", sweep.Threshold, strings.Trim(fmt.Sprint(sweep.Values), "[]"), with,
+			strings.Join(sweep.Scenarios, ", "))
+	}
+	if s.Baselines != "" {
+		fmt.Fprintf(w, "baselines %s: a fault stays until the guest's own watchdogs have had their time\n", s.Baselines)
+	}
+}
+
+// printTrial prints a line about a trial of a plan.
+func printTrial(w io.Writer, t *plan.Trial) {
+	more := ""
+	for _, f := range t.Factors() {
+		if f.Label != "" && f.Name != "vcpus" && f.Name != "memory_mib" {
+			more += " " + f.Label
+		}
+	}
+	if t.BoundedMS > 0 {
+		more += fmt.Sprintf(" removed after %d ms", t.BoundedMS)
+	}
+	for name, value := range t.Thresholds.All() {
+		more += fmt.Sprintf(" %s=%d", name, value)
+	}
+	fmt.Fprintf(w, "%4d  block %-3d %-20s %-12s %s %d vCPU %d MiB%s  seed %016x\n",
+		t.Index, t.Block, t.Scenario, t.Mechanism, t.Kernel, t.VCPUs, t.MemoryMiB, more, t.Seed)
+}
+
+// estimate returns how long all trials take together on dom0's clock: at least, with
+// every fault detected at once, and at most, with every verdict and every recovery at
+// its deadline.
 func estimate(trials []plan.Trial) (least, most time.Duration, err error) {
 	ms := func(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
 	for _, t := range trials {

@@ -22,7 +22,7 @@ import (
 	"hangbench/scenarios/suites"
 )
 
-// Env is the world that commands see.
+// Env is the environment of a call of the program.
 type Env struct {
 	Stdout, Stderr io.Writer
 	Getenv         func(string) string
@@ -30,7 +30,7 @@ type Env struct {
 	Now            func() time.Time
 }
 
-// app is one call of the program.
+// app is a call of the program.
 type app struct {
 	*Env
 	args    []string // the whole command line
@@ -110,20 +110,21 @@ func newApp(env *Env, args []string) (*app, *cobra.Command) {
 	return a, root
 }
 
-// start makes the logger, with the flags as they are now.
+// start makes the logger from the flags as they are now.
 func (a *app) start() {
 	a.display = progress.NewDisplay(a.Stderr, progress.Options{Terminal: a.Terminal, Verbose: a.verbose})
 	a.log = slog.New(slog.NewMultiHandler(a.display, progress.NewText(&a.file), &a.warned))
 }
 
-// step shows what is done now.
+// step logs what the program does now.
 func (a *app) step(what string) { a.log.Info(what) }
 
-// warn says that something went wrong which does not end the command.
+// warn logs a mistake that does not end the command.
 func (a *app) warn(format string, args ...any) { a.log.Warn(fmt.Sprintf(format, args...)) }
 
-// command returns a command that takes from least to most arguments. use is its
-// name and its arguments; summary stands in its group's list, long in its help.
+// command returns a command that takes from least to most arguments. use is its name
+// and its arguments. summary is its line in the help of its group, long the text of
+// its own help.
 func (a *app) command(use, summary, long string, least, most int) *cobra.Command {
 	name, arguments, _ := strings.Cut(use, " ")
 	c := &cobra.Command{
@@ -180,27 +181,32 @@ func (a *app) group(name, summary string, commands ...*cobra.Command) *cobra.Com
 	return c
 }
 
-// placeKey is the annotation with a command's place in its group: cobra sorts
-// commands by name.
+// placeKey is the annotation with a command's place in its group. Without it cobra
+// would sort the commands by name.
 const placeKey = "hangbench-place"
 
-// shown are the commands of a group that help shows, in their places.
+// shown returns the commands of a group that help shows, in the order of the code.
 func shown(group *cobra.Command) []*cobra.Command {
-	all := slices.DeleteFunc(slices.Clone(group.Commands()), func(c *cobra.Command) bool { return !c.IsAvailableCommand() })
+	var all []*cobra.Command
+	for _, c := range group.Commands() {
+		if c.IsAvailableCommand() {
+			all = append(all, c)
+		}
+	}
 	slices.SortStableFunc(all, func(x, y *cobra.Command) int {
 		return strings.Compare(x.Annotations[placeKey], y.Annotations[placeKey])
 	})
 	return all
 }
 
-// noCommand is the error of a command that does not exist.
+// noCommand returns the error for a command that does not exist.
 func noCommand(group *cobra.Command, name string) error {
 	names := commandNames(group)
 	return exit.Usagef("%s has no command %q%s; it has %s", group.CommandPath(), name, suites.DidYouMean(name, names),
 		strings.Join(names, ", "))
 }
 
-// commandNames are the names of the commands of a group that help shows.
+// commandNames returns the names of the commands of a group that help shows.
 func commandNames(group *cobra.Command) []string {
 	var names []string
 	for _, c := range shown(group) {
@@ -209,7 +215,7 @@ func commandNames(group *cobra.Command) []string {
 	return names
 }
 
-// flagError makes a usage error of a flag that cannot be parsed.
+// flagError returns the usage error for a flag that cannot be parsed.
 func flagError(c *cobra.Command, err error) error {
 	name := shortPath(c)
 	if name != "" {

@@ -78,7 +78,7 @@ func TestHelp(t *testing.T) {
 				t.Errorf("%q: flag %s has no description", path, f.Name)
 			}
 		})
-		if c.Short == "" || strings.HasSuffix(c.Short, ".") || !strings.HasSuffix(c.Long, ".") && !strings.HasSuffix(c.Long, ")") {
+		if c.Short == "" || strings.HasSuffix(c.Short, ".") || !strings.ContainsAny(c.Long[len(c.Long)-1:], ".)") {
 			t.Errorf("%q: summary %q, text %q", path, c.Short, c.Long)
 		}
 	})
@@ -101,7 +101,8 @@ func TestCompletions(t *testing.T) {
 			}
 			n++
 			names, directive := with(c, nil, "")
-			if directive&cobra.ShellCompDirectiveError != 0 || len(names) == 0 && directive != cobra.ShellCompDirectiveFilterDirs {
+			none := len(names) == 0 && directive != cobra.ShellCompDirectiveFilterDirs
+			if directive&cobra.ShellCompDirectiveError != 0 || none {
 				t.Errorf("%s --%s: %q, directive %d", c.CommandPath(), f.Name, names, directive)
 			}
 		})
@@ -157,8 +158,28 @@ func TestCheckJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := plan.Expand(s, 5); got.Schema != 2 || got.Suite != "ci" || got.Seed != 5 || !reflect.DeepEqual(got.Trials, want) {
+	want := plan.Expand(s, 5)
+	if got.Schema != 2 || got.Suite != "ci" || got.Seed != 5 || !reflect.DeepEqual(got.Trials, want) {
 		t.Errorf("check --json reads back as %+v, want the trials %+v", got, want)
+	}
+}
+
+// TestVerbose: details are shown with --verbose only, wherever on the command line it
+// stands.
+func TestVerbose(t *testing.T) {
+	t.Parallel()
+	for line, want := range map[string]string{
+		"list suites": "", "-v list suites": "a detail of=everything\n", "list suites --verbose": "a detail of=everything\n",
+	} {
+		env, _, stderr := testEnv()
+		a, root := newApp(env, strings.Fields(line))
+		if err := root.ExecuteContext(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		a.log.Debug("a detail", "of", "everything")
+		if stderr.String() != want {
+			t.Errorf("%s: %q, want %q", line, stderr.String(), want)
+		}
 	}
 }
 

@@ -23,7 +23,7 @@ type compareFlags struct {
 	seed                      uint64
 }
 
-// mixable is what may differ between the runs that are compared.
+// mixable are the properties in which compared runs may differ.
 var mixable = []string{"hosts", "kernels", "suites"}
 
 func (a *app) compareCommand() *cobra.Command {
@@ -32,8 +32,8 @@ func (a *app) compareCommand() *cobra.Command {
 			"by commas. Exit status: 0 no regression beyond the tolerance, 1 there is one, 2 the runs cannot be compared.", 2, 2)
 	var o compareFlags
 	f := c.Flags()
-	f.StringVar(&o.failOn, "fail-on", "any", "`LIST` of the metrics whose regression is a failure: any, none, or names with "+
-		"tolerances of their own, as in detect_ms:5%,false_alarm")
+	f.StringVar(&o.failOn, "fail-on", "any", "`LIST` of the metrics whose regression is a failure: any, none, or names "+
+		"with tolerances of their own, as in detect_ms:5%,false_alarm")
 	f.StringVar(&o.tolerance, "tolerance", "3%", "`PERCENT` that a metric may get worse by")
 	f.StringSliceVar(&o.mix, "mix", nil, "`LIST` of what may differ between the runs: "+strings.Join(mixable, ", "))
 	f.BoolVar(&o.all, "all", false, "print all metrics, not only those that changed")
@@ -119,11 +119,11 @@ func readRuns(a *app, list string) ([]*results.Run, error) {
 	return runs, nil
 }
 
-// badShown is how many damaged records are named one by one.
+// badShown is the number of damaged records that are named one by one.
 const badShown = 20
 
-// readRun reads a run and says on standard error what had to be left out. Not
-// to find one, or a trial in it, is the caller's mistake.
+// readRun reads a run. It warns of each record that it leaves out because it is
+// damaged. It returns a usage error if there is no run in dir, or no trial in the run.
 func readRun(a *app, dir string) (*results.Run, error) {
 	r, err := results.ReadRun(dir)
 	if err != nil {
@@ -137,7 +137,7 @@ func readRun(a *app, dir string) (*results.Run, error) {
 		a.warn("%v; left out", bad)
 	}
 	if len(r.Bad) > 1 {
-		a.warn("%d records of %s cannot be believed and are left out", len(r.Bad), dir)
+		a.warn("%d records of %s are damaged and left out", len(r.Bad), dir)
 	}
 	if len(r.Trials) == 0 {
 		return nil, exit.UsageError{Err: errors.New(dir + " has no trials yet")}

@@ -12,7 +12,7 @@ import (
 	"hangbench/scenarios/suites"
 )
 
-// shells are those that can complete hangbench's command line.
+// shells are the shells for which there is a completion script.
 var shells = []string{"bash", "zsh", "fish"}
 
 // completionCommand returns the command that prints a shell's completion script.
@@ -39,7 +39,7 @@ func (a *app) completionCommand() *cobra.Command {
 // completer completes an argument or the value of a flag.
 type completer = cobra.CompletionFunc
 
-// completeFlag lets the shell complete the values of a flag, which c must have.
+// completeFlag makes the shell complete the values of a flag, which c must have.
 func completeFlag(c *cobra.Command, flag string, with completer) {
 	if err := c.RegisterFlagCompletionFunc(flag, with); err != nil {
 		panic(err) // a flag that the command does not have: a mistake of this program
@@ -74,12 +74,12 @@ func once(with completer) completer {
 	}
 }
 
-// folders lets the shell complete a folder.
+// folders makes the shell complete a folder.
 func folders(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 	return nil, cobra.ShellCompDirectiveFilterDirs
 }
 
-// completeSuites completes with the built-in suites, and leaves files to the shell.
+// completeSuites completes with the built-in suites. The shell completes files.
 func completeSuites(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 	var all []string
 	for _, name := range suites.Builtin() {
@@ -99,11 +99,11 @@ func completeScenarios(*cobra.Command, []string, string) ([]string, cobra.ShellC
 	return all, cobra.ShellCompDirectiveDefault
 }
 
-// runFolders are where runs lie when nothing else is said.
+// runFolders are the folders of runs if the user names no other.
 var runFolders = []string{filepath.Join("results", "runs"), filepath.Join("results", "reference")}
 
-// completeRuns completes with the folders of runs, those in the usual places and
-// those that the typed path leads to.
+// completeRuns completes with the folders of runs: those in runFolders, and those that
+// begin with the typed path.
 func completeRuns(_ *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
 	var patterns []string
 	for _, dir := range runFolders {

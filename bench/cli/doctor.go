@@ -43,19 +43,23 @@ func (l *labFlags) doctor(ctx context.Context, a *app) error {
 
 func (l *labFlags) examine(env *Env) []dom0cmd.Finding {
 	found := []dom0cmd.Finding{
-		{What: "machine", OK: runtime.GOOS == "linux" && runtime.GOARCH == "amd64", Detail: runtime.GOOS + "/" + runtime.GOARCH,
+		{What: "machine", OK: runtime.GOOS == "linux" && runtime.GOARCH == "amd64",
+			Detail: runtime.GOOS + "/" + runtime.GOARCH,
 			Remedy: "the emulator comes as a Linux amd64 program", Needed: true},
 		dom0cmd.Program("go", "install Go; the dom0 program is built from source"),
 		dom0cmd.Program("apt-get", "install apt (Debian and Ubuntu have it); it fetches and verifies the lab's packages"),
 	}
 	src, err := l.findSource()
-	found = append(found, dom0cmd.Finding{What: "source", OK: err == nil, Detail: src, Remedy: "run in a checkout of hangbench, or name it with --source", Needed: true})
+	found = append(found, dom0cmd.Finding{What: "source", OK: err == nil, Detail: src,
+		Remedy: "run in a checkout of hangbench, or name it with --source", Needed: true})
 	c, err := lab.FindCache(l.cache, env.Getenv)
 	if err != nil {
-		return append(found, dom0cmd.Finding{What: "cache", Detail: err.Error(), Remedy: "name a folder with --cache", Needed: true})
+		return append(found, dom0cmd.Finding{What: "cache", Detail: err.Error(),
+			Remedy: "name a folder with --cache", Needed: true})
 	}
-	found = append(found, dom0cmd.Finding{What: "cache", OK: true, Detail: fmt.Sprintf("%s, %d MiB", c, diskMiB(string(c))), Needed: true})
-	// These come by themselves.
+	found = append(found, dom0cmd.Finding{What: "cache", OK: true,
+		Detail: fmt.Sprintf("%s, %d MiB", c, diskMiB(string(c))), Needed: true})
+	// The rest is made when it is needed.
 	have := func(what string, pattern ...string) dom0cmd.Finding {
 		m, _ := filepath.Glob(filepath.Join(append([]string{string(c)}, pattern...)...))
 		x := dom0cmd.Finding{What: what, OK: len(m) > 0, Remedy: "hangbench lab build makes it"}
@@ -79,7 +83,8 @@ func examineLibVMI(ctx context.Context) []dom0cmd.Finding {
 	} else {
 		x.OK, x.Detail = true, v.Version+", "+v.Library()
 	}
-	built := dom0cmd.Finding{What: "this program", OK: libvmi.Built, Detail: "built with LibVMI", Remedy: "in the lab: hangbench lab build --with-libvmi; in a dom0: make build-xen TAGS=xen,libvmi"}
+	built := dom0cmd.Finding{What: "this program", OK: libvmi.Built, Detail: "built with LibVMI",
+		Remedy: "in the lab: hangbench lab build --with-libvmi; in a dom0: make build-xen TAGS=xen,libvmi"}
 	if !built.OK {
 		built.Detail = "built without LibVMI"
 	}

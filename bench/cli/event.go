@@ -20,7 +20,7 @@ import (
 	"hangbench/guests/lab/place"
 )
 
-// eventFlags say what hangbench bench event measures.
+// eventFlags are the flags of "bench event".
 type eventFlags struct {
 	guestBench
 	yardstick, out string
@@ -39,7 +39,7 @@ func (a *app) benchEvent() *cobra.Command {
 		"`path` of the C loop, for --host xen (make build-xen makes bin/eventloop)")
 	f.IntVar(&e.blocks, "blocks", 3, "`number` of blocks of six windows for each mechanism, 1 to 100")
 	f.DurationVar(&e.window, "window", 500*time.Millisecond, "`length` of a window on dom0's clock, 50ms to 1m")
-	f.BoolVar(&e.breakdown, "breakdown", false, "print one event by who spends it, from the hypervisor's trace")
+	f.BoolVar(&e.breakdown, "breakdown", false, "print what each part of one event costs, from the hypervisor's trace")
 	f.StringVar(&e.out, "out", "", "with --breakdown: write breakdown.csv, .png, .svg, .pdf and .txt to this `folder`")
 	completeFlag(c, "out", folders)
 	e.add(c, price.EventMechanisms())
@@ -55,16 +55,21 @@ func (e *eventFlags) run(ctx context.Context, a *app) error {
 		Driver: e.driver, Mechanisms: e.mechanisms, Blocks: e.blocks, Window: e.window, Yardstick: e.yardstick,
 	}
 	var r *event.Report
-	err := e.onGuest(ctx, a, e.guest(), func(g *dom0.Guest) (err error) {
-		r, err = job.Run(ctx, g, a.log)
-		return err
-	}, func(h *labhost.Host, m *labhost.Machine) (err error) {
+	var err error
+	if e.host == "xen" {
+		err = e.onThisHost(ctx, func(g *dom0.Guest) (err error) {
+			r, err = job.Run(ctx, g, a.log)
+			return err
+		})
+	} else {
 		job.Yardstick = "" // the lab's own
-		if r, err = m.MeasureEvent(job, a.log); err == nil {
-			r.Xen, r.PerSecond = h.Lab.Manifest.XenVersion(), float64(h.Lab.Manifest.Machine.IPS)
-		}
-		return err
-	})
+		err = e.inLab(ctx, a, e.guest(), func(h *labhost.Host, m *labhost.Machine) (err error) {
+			if r, err = m.MeasureEvent(job, a.log); err == nil {
+				r.Xen, r.PerSecond = h.Lab.Manifest.XenVersion(), float64(h.Lab.Manifest.Machine.IPS)
+			}
+			return err
+		})
+	}
 	if err != nil {
 		return err
 	}
@@ -88,7 +93,7 @@ func (e *eventFlags) check() error {
 	return nil
 }
 
-// show prints the report. A guest that no longer beats makes it a failure.
+// show prints the report. It returns exit.ErrFailed if a guest has stopped beating.
 func (e *eventFlags) show(a *app, r *event.Report) error {
 	if e.asJSON {
 		enc := json.NewEncoder(a.out)
@@ -115,7 +120,7 @@ func (e *eventFlags) show(a *app, r *event.Report) error {
 	}
 	for _, s := range r.Series {
 		if !s.Alive {
-			a.warn("the guest's heart stood still after %s", s.Mechanism)
+			a.warn("the guest no longer beats after %s", s.Mechanism)
 			return exit.ErrFailed
 		}
 	}

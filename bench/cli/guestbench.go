@@ -17,8 +17,8 @@ import (
 	"hangbench/scenarios/suites"
 )
 
-// guestBench is what the measurements on one guest have in common: they run in
-// a dom0, be it this machine or that of a lab, which runs the same program.
+// guestBench are the flags that all measurements on one guest have. The measurements
+// run in a dom0: in that of this machine, or in that of a lab.
 type guestBench struct {
 	host, domain, guests string
 	driver               string
@@ -42,7 +42,7 @@ func (g *guestBench) add(c *cobra.Command, known []string) {
 	f.BoolVar(&g.superpages, "superpages", false, "measure in the lab whose guests have superpages")
 	f.BoolVar(&g.asJSON, "json", false, "print JSON")
 	g.lab.add(c)
-	g.lab.addLibVMI(c) // for the driver xenctrl beside the other, in one lab
+	g.lab.addLibVMI(c) // for measurements with the driver xenctrl in the lab of the other
 	completeFlag(c, "host", choices(hostKinds...))
 	completeFlag(c, "mechanism", lists(known...))
 	completeFlag(c, "driver", choices(dom0.Drivers()...))
@@ -52,7 +52,8 @@ func (g *guestBench) add(c *cobra.Command, known []string) {
 // hostKinds are the kinds of host.
 var hostKinds = []string{"lab", "xen"}
 
-// checkDomain checks the flags --host and --domain of what is done on one guest.
+// checkDomain checks the flags --host and --domain of a command that works on one
+// guest.
 func checkDomain(host, domain string) error {
 	switch {
 	case !slices.Contains(hostKinds, host):
@@ -68,7 +69,7 @@ func checkDomain(host, domain string) error {
 // needsLibVMI reports whether one of the drivers is LibVMI's.
 func needsLibVMI(drivers ...string) bool { return slices.Contains(drivers, "libvmi") }
 
-// guest is the guest to make in the lab.
+// guest returns the guest to create in the lab.
 func (g *guestBench) guest() suites.Guest {
 	guest := defaultGuest()
 	guest.MemoryMiB, guest.Superpages = g.memory, g.superpages
@@ -85,7 +86,7 @@ func (g *guestBench) check(known []string) error {
 	}
 	switch {
 	case g.host == "xen" && g.superpages:
-		return exit.Usagef("--superpages is for the lab: a guest that is up has them or has not")
+		return exit.Usagef("--superpages is for the lab: this host's guest has them or does not")
 	case g.memory < 128 || g.memory > 512:
 		return exit.Usagef("--memory %d: want 128 to 512", g.memory)
 	case len(g.mechanisms) == 0:
@@ -99,25 +100,27 @@ func (g *guestBench) check(known []string) error {
 	return nil
 }
 
-// onGuest measures on a guest: on the one that --domain names, or on the given one in
-// a lab.
-func (g *guestBench) onGuest(ctx context.Context, a *app, guest suites.Guest, here func(*dom0.Guest) error,
-	inLab func(*labhost.Host, *labhost.Machine) error) (err error) {
-	if g.host == "xen" {
-		x, err := xenhost.Open(dom0.Config{Guests: g.guests, Driver: g.driver})
-		if errors.Is(err, xenhost.ErrNoGuests) {
-			return exit.UsageError{Err: err}
-		}
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, x.Close()) }()
-		found, err := x.FindGuest(ctx, g.domain)
-		if err != nil {
-			return err
-		}
-		return errors.Join(here(found), found.Close())
+// onThisHost measures on the guest of this Xen host that --domain names.
+func (g *guestBench) onThisHost(ctx context.Context, measure func(*dom0.Guest) error) (err error) {
+	x, err := xenhost.Open(dom0.Config{Guests: g.guests, Driver: g.driver})
+	if errors.Is(err, xenhost.ErrNoGuests) {
+		return exit.UsageError{Err: err}
 	}
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, x.Close()) }()
+	guest, err := x.FindGuest(ctx, g.domain)
+	if err != nil {
+		return err
+	}
+	return errors.Join(measure(guest), guest.Close())
+}
+
+// inLab measures on a guest that it creates in a lab.
+func (g *guestBench) inLab(
+	ctx context.Context, a *app, guest suites.Guest, measure func(*labhost.Host, *labhost.Machine) error,
+) (err error) {
 	h, err := g.lab.host(ctx, a)
 	if err != nil {
 		return err
@@ -127,5 +130,5 @@ func (g *guestBench) onGuest(ctx context.Context, a *app, guest suites.Guest, he
 	if err != nil {
 		return err
 	}
-	return errors.Join(inLab(h, m), m.Close())
+	return errors.Join(measure(h, m), m.Close())
 }

@@ -42,12 +42,12 @@ func (h *hostFlags) add(c *cobra.Command) {
 // a variant has the variant's name after it, with a dash.
 const labVersion = "lab"
 
-// opened is a host ready to run trials.
+// opened is a host that is ready to run trials.
 type opened struct {
 	run.Host
 	info     results.HostInfo
 	versions map[string]string
-	// prepare makes the snapshots that the trials need: it takes long.
+	// prepare makes the snapshots that the trials need. It can take minutes.
 	prepare func(context.Context) error
 	bench   func() map[string]float64
 	close   func() error
@@ -60,7 +60,8 @@ func (h *hostFlags) check() error {
 	case h.jobs < 0 || h.jobs > 64:
 		return exit.Usagef("--jobs %d: want 1 to 64", h.jobs)
 	case h.kind == "xen" && h.jobs > 1:
-		return exit.Usagef("--jobs %d: a real Xen host runs one trial at a time, because its trace buffers are shared", h.jobs)
+		return exit.Usagef("--jobs %d: a real Xen host runs one trial at a time, because its trace buffers are shared",
+			h.jobs)
 	}
 	if h.jobs == 0 {
 		h.jobs = 1

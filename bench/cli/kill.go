@@ -23,7 +23,7 @@ import (
 	"hangbench/monitor/trap"
 )
 
-// killFlags say how "bench kill" kills monitors.
+// killFlags are the flags of "bench kill".
 type killFlags struct {
 	host, domain string
 	mechanisms   []string
@@ -52,7 +52,8 @@ func (a *app) benchKill() *cobra.Command {
 	f.Lookup("mechanism").DefValue = "all" // the list is too long for help
 	oldflag.Rename(f, "mechanisms", "mechanism")
 	f.IntVar(&k.seeds, "seeds", 20, "`number` of kills of each mechanism, 1 to 100")
-	f.StringVar(&k.signal, "signal", "KILL", "`name` of the signal: KILL, or TERM or INT, after which there must be nothing to recover")
+	f.StringVar(&k.signal, "signal", "KILL",
+		"`name` of the signal: KILL, or TERM or INT, after which there must be nothing to recover")
 	f.IntVar(&k.vcpus, "vcpus", 1, "vCPUs of the guest, 1 to 8")
 	dom0cmd.AddDriver(f, &k.driver)
 	f.BoolVar(&k.json, "json", false, "print JSON")
@@ -66,7 +67,7 @@ func (a *app) benchKill() *cobra.Command {
 	return c
 }
 
-// mechanisms are the names of the mechanisms.
+// mechanisms returns the names of the mechanisms.
 func mechanisms() []string {
 	var names []string
 	for _, m := range trap.Mechanisms() {
@@ -114,7 +115,7 @@ func (k *killFlags) run(ctx context.Context, a *app) error {
 	return k.show(a.out, kills)
 }
 
-// job says to kill monitors of a mechanism.
+// job returns the job of killing monitors of one mechanism.
 func (k *killFlags) job(mechanism string) agent.KillJob {
 	return agent.KillJob{
 		KillJob: recovery.KillJob{Mechanism: mechanism, Signal: k.signal, Seeds: k.seeds}, Driver: k.driver,
@@ -168,7 +169,9 @@ func (k *killFlags) inLab(ctx context.Context, a *app) (_ []recovery.Killed, err
 	return all, nil
 }
 
-func (k *killFlags) oneInLab(ctx context.Context, h *labhost.Host, mechanism string, log *slog.Logger) ([]recovery.Killed, error) {
+func (k *killFlags) oneInLab(
+	ctx context.Context, h *labhost.Host, mechanism string, log *slog.Logger,
+) ([]recovery.Killed, error) {
 	guest := defaultGuest()
 	guest.VCPUs = k.vcpus
 	machine, err := h.UpGuest(ctx, guest)
@@ -184,7 +187,7 @@ type killSummary struct {
 	Mechanism string `json:"mechanism"`
 	Kills     int    `json:"kills"` // planned
 	OK        int    `json:"ok"`
-	// In how many of the kills the monitor had left something behind, which was
+	// The number of kills after which each of these had been left behind, and was
 	// removed.
 	RingOn     int `json:"ring_on"`
 	Altp2mOn   int `json:"altp2m_on"`
@@ -251,8 +254,10 @@ func (k *killFlags) show(w io.Writer, kills []recovery.Killed) error {
 
 // printKills prints the table, and each kill that was not recovered.
 func printKills(w io.Writer, r killReport) {
-	fmt.Fprintf(w, "driver %s\n%-18s %9s  %s\n", r.Driver, "mechanism", "recovered", "left behind by the killed monitor, of the kills:")
-	fmt.Fprintf(w, "%-18s %9s  %7s %9s %10s %8s %6s %7s\n", "", "", "ring on", "altp2m on", "restricted", "patched", "added", "paused")
+	fmt.Fprintf(w, "driver %s\n%-18s %9s  %s\n", r.Driver, "mechanism", "recovered",
+		"left behind by the killed monitor, of the kills:")
+	fmt.Fprintf(w, "%-18s %9s  %7s %9s %10s %8s %6s %7s\n", "", "",
+		"ring on", "altp2m on", "restricted", "patched", "added", "paused")
 	for _, row := range r.Rows {
 		fmt.Fprintf(w, "%-18s %9s  %7d %9d %10d %8d %6d %7d\n", row.Mechanism, fmt.Sprintf("%d of %d", row.OK, row.Kills),
 			row.RingOn, row.Altp2mOn, row.Restricted, row.Patched, row.Added, row.Paused)

@@ -20,13 +20,13 @@ import (
 	"hangbench/guests/lab/toolchain"
 )
 
-// labFlags say where the lab is kept and what it is made of.
+// labFlags are the folders and the mirror of the lab.
 type labFlags struct {
 	cache, source, mirror string
-	libvmi                bool // the lab with this machine's LibVMI
+	libvmi                bool // use the lab with this machine's LibVMI
 }
 
-// mirrorEnv overrides the mirror of Debian's packages.
+// mirrorEnv is the environment variable that selects another mirror of Debian's packages.
 const mirrorEnv = "HANGBENCH_DEBIAN_MIRROR"
 
 func (l *labFlags) add(c *cobra.Command) {
@@ -40,10 +40,11 @@ func (l *labFlags) add(c *cobra.Command) {
 	completeFlag(c, "source", folders)
 }
 
-// addLibVMI adds the flag for commands that do not know by themselves what driver
-// they need.
+// addLibVMI adds the flag of commands that cannot derive from their other flags
+// whether they need LibVMI.
 func (l *labFlags) addLibVMI(c *cobra.Command) {
-	c.Flags().BoolVar(&l.libvmi, "with-libvmi", false, "the lab whose dom0 has the LibVMI of this machine, as pkg-config finds it")
+	c.Flags().BoolVar(&l.libvmi, "with-libvmi", false,
+		"the lab whose dom0 has the LibVMI of this machine, as pkg-config finds it")
 }
 
 func (l *labFlags) open(env *Env) (lab.Cache, error) {
@@ -80,8 +81,8 @@ func (l *labFlags) build(ctx context.Context, a *app, v lab.Variant) (*lab.Lab, 
 	})
 }
 
-// findSource returns the root of this project's source: the dom0 program is
-// built from it.
+// findSource returns the root of this project's source. The program for dom0 is built
+// from it.
 func (l *labFlags) findSource() (string, error) {
 	isRoot := func(dir string) bool {
 		b, err := os.ReadFile(filepath.Join(dir, "go.mod"))
@@ -130,7 +131,8 @@ func (a *app) labBuild() *cobra.Command {
 	c := a.command("build", "fetch the packages and build the lab",
 		"Fetch the lab's packages and build its disc, unless the cache has it.", 0, 0)
 	var v lab.Variant
-	c.Flags().BoolVar(&v.Superpages, "superpages", false, "build the lab whose guests have superpages, for scenarios that need them")
+	c.Flags().BoolVar(&v.Superpages, "superpages", false,
+		"build the lab whose guests have superpages, for scenarios that need them")
 	c.Flags().StringVar(&v.Programs, "programs", "",
 		"build the lab whose guests may have these programs: `NAME` is "+strings.Join(lab.GuestPrograms(), " or "))
 	var lf labFlags
@@ -185,8 +187,9 @@ func (l *labFlags) hostOf(ctx context.Context, a *app, built *lab.Lab) (*labhost
 	return h, nil
 }
 
-// labEnv prints what builds and runs Xen programs on this machine, by the lab's
-// packages: for the tests of cgo/xenctrl, and for whoever changes it.
+// labEnv returns the command that prints the environment in which Go builds and runs
+// Xen programs on this machine with the lab's packages. The tests of cgo/xenctrl need
+// it.
 func (a *app) labEnv() *cobra.Command {
 	c := a.command("env", "print the shell variables with which Go builds against the lab's Xen",
 		"Print shell variables (use eval) with which \"go build -tags xen\" compiles and links against the lab's Xen, "+

@@ -26,11 +26,11 @@ import (
 	"hangbench/guests/lab/bochs"
 )
 
-// A lab that is "up" belongs to a process of its own, which listens on a unix
-// socket in the cache. When that process ends, however it ends, the kernel ends
-// the emulator.
+// A lab that is up has a process of its own, the keeper, which listens on a unix
+// socket in the cache. When the keeper ends, for any reason, the kernel ends the
+// emulator.
 
-// request is what a command asks of the keeper of a running lab.
+// request is a request to the keeper of a running lab.
 type request struct {
 	Exec []string `json:"exec,omitempty"` // run a program in dom0
 	Stop bool     `json:"stop,omitempty"` // end the lab
@@ -45,7 +45,7 @@ type answer struct {
 	Error  string       `json:"error,omitempty"`
 }
 
-// namedLab is one of the labs that may be up, by its flags.
+// namedLab are the flags that select one of the running labs.
 type namedLab struct {
 	labFlags
 	name string
@@ -67,8 +67,9 @@ func (n *namedLab) cache(env *Env) (lab.Cache, error) {
 
 func upDir(c lab.Cache) string { return filepath.Join(string(c), "up") }
 
-// socketPath returns a path for a socket in dir that is short enough for the
-// kernel's 108 bytes, whatever dir is. It is valid until closed.
+// socketPath returns a path for a socket in dir. It has less than the 108 bytes that
+// the kernel accepts, also if the path of dir is longer. It is valid until the closer
+// is closed.
 func socketPath(dir, name string) (string, io.Closer, error) {
 	f, err := os.Open(dir)
 	if err != nil {
@@ -112,11 +113,12 @@ func ask(c lab.Cache, name string, r request) (answer, error) {
 	return a, nil
 }
 
-// keepCommand is the hidden word behind which "lab up" starts the keeper.
+// keepCommand is the hidden flag with which "lab up" starts the keeper.
 const keepCommand = "keep"
 
 func (a *app) labUp() *cobra.Command {
-	c := a.command("up", "start a lab and keep it running", `Start a lab that keeps running until "hangbench lab down".`, 0, 0)
+	c := a.command("up", "start a lab and keep it running",
+		`Start a lab that keeps running until "hangbench lab down".`, 0, 0)
 	var nl namedLab
 	nl.add(c)
 	keep := c.Flags().Bool(keepCommand, false, "be the keeper")
@@ -348,7 +350,7 @@ func (n *namedLab) console(ctx context.Context, a *app, follow bool) error {
 	path := filepath.Join(up.Dir, bochs.ConsoleLog)
 	log, err := os.Open(path)
 	for said := false; errors.Is(err, os.ErrNotExist); log, err = os.Open(path) {
-		// The emulator makes the file with the first character.
+		// The emulator creates the file with the first character of the console.
 		if !said {
 			said = true
 			fmt.Fprintln(a.Stderr, "nothing was written to the console since the lab was restored")
@@ -407,7 +409,8 @@ func (n *namedLab) down(a *app) error {
 }
 
 func (a *app) labStatus() *cobra.Command {
-	c := a.command("status", "say what is in the cache and what runs", "Say what lies in the cache and which labs run.", 0, 0)
+	c := a.command("status", "say what is in the cache and what runs",
+		"Say what is in the cache and which labs run.", 0, 0)
 	var lf labFlags
 	lf.add(c)
 	c.RunE = func(*cobra.Command, []string) error { return lf.status(a) }
@@ -458,12 +461,12 @@ func orNone(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// diskMiB is what a folder takes on disk, holes not counted.
+// diskMiB is the size of a folder on disk in MiB, without the holes of files.
 func diskMiB(dir string) int64 {
 	var blocks int64
 	filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
 		if err != nil {
-			return nil // it may be going away just now
+			return nil // it may have been removed just now
 		}
 		var st unix.Stat_t
 		if unix.Lstat(path, &st) == nil {

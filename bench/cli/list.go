@@ -18,7 +18,7 @@ import (
 	"hangbench/scenarios/suites"
 )
 
-// vocabulary is every name that a suite may use.
+// vocabulary returns the names that a suite may use.
 func vocabulary() suites.Vocabulary {
 	return suitenames.Suites(lab.GuestKernels(), lab.GuestPrograms())
 }
@@ -31,7 +31,7 @@ func loadSuite(name string) (*suites.Suite, error) {
 	return s, nil
 }
 
-// nameList is a list of names that a user may give.
+// nameList is a list of names that users may write.
 type nameList struct {
 	name  string
 	print func(io.Writer) error
@@ -71,7 +71,7 @@ func and(names []string) string {
 	return strings.Join(names[:last], ", ") + " and " + names[last]
 }
 
-// nameLists are the lists that "list" prints.
+// nameLists returns the lists that "list" prints.
 func nameLists() []nameList {
 	return []nameList{
 		{"scenarios", func(w io.Writer) error {

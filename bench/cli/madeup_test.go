@@ -33,7 +33,9 @@ func madeUpPlan() []plan.Trial {
 // madeUpRecord is a believable record of the trial, the same at each call.
 func madeUpRecord(p plan.Trial) results.Trial {
 	rec := results.Trial{
-		Schema: results.Schema, Suite: p.Suite, Trial: p.Index, Block: p.Block, Cell: results.Cell{Scenario: p.Scenario, Kind: results.Control, Arm: results.Arm{Mechanism: p.Mechanism, Driver: p.Driver}, Machine: results.Machine{GuestKernel: "6.12-test", VCPUs: 1, MemoryMiB: 160}},
+		Schema: results.Schema, Suite: p.Suite, Trial: p.Index, Block: p.Block,
+		Cell: results.Cell{Scenario: p.Scenario, Kind: results.Control, Arm: p.Arm,
+			Machine: results.Machine{GuestKernel: "6.12-test", VCPUs: 1, MemoryMiB: 160}},
 		Host: "lab", Seed: p.Seed,
 		Outcome: results.Clean, WindowNS: 5e9 + int64(p.Index),
 		Guest: results.Guest{BeatsBefore: 10, BeatsDuring: 9, BeatsAfter: 2},

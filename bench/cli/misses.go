@@ -16,7 +16,7 @@ import (
 	"hangbench/bench/price/tables"
 )
 
-// missesFlags say what hangbench bench misses measures.
+// missesFlags are the flags of "bench misses".
 type missesFlags struct {
 	guestBench
 	vcpus          int
@@ -47,15 +47,20 @@ func (m *missesFlags) run(ctx context.Context, a *app) error {
 	guest := m.guest()
 	guest.VCPUs = m.vcpus
 	var r *misses.Report
-	err := m.onGuest(ctx, a, guest, func(g *dom0.Guest) (err error) {
-		r, err = job.Run(ctx, g, a.log)
-		return err
-	}, func(h *labhost.Host, machine *labhost.Machine) (err error) {
-		if r, err = machine.MeasureMisses(job, a.log); err == nil {
-			r.Xen = h.Lab.Manifest.XenVersion()
-		}
-		return err
-	})
+	var err error
+	if m.host == "xen" {
+		err = m.onThisHost(ctx, func(g *dom0.Guest) (err error) {
+			r, err = job.Run(ctx, g, a.log)
+			return err
+		})
+	} else {
+		err = m.inLab(ctx, a, guest, func(h *labhost.Host, machine *labhost.Machine) (err error) {
+			if r, err = machine.MeasureMisses(job, a.log); err == nil {
+				r.Xen = h.Lab.Manifest.XenVersion()
+			}
+			return err
+		})
+	}
 	if err != nil {
 		return err
 	}
@@ -79,7 +84,7 @@ func (m *missesFlags) check() error {
 	return nil
 }
 
-// show prints the report. A guest that no longer beats makes it a failure.
+// show prints the report. It returns exit.ErrFailed if a guest has stopped beating.
 func (m *missesFlags) show(a *app, r *misses.Report) error {
 	if m.asJSON {
 		enc := json.NewEncoder(a.out)
@@ -92,7 +97,7 @@ func (m *missesFlags) show(a *app, r *misses.Report) error {
 	}
 	for _, s := range r.Series {
 		if !s.Alive {
-			a.warn("the guest's heart stood still after %s", s.Mechanism)
+			a.warn("the guest no longer beats after %s", s.Mechanism)
 			return exit.ErrFailed
 		}
 	}

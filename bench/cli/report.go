@@ -28,9 +28,11 @@ func (a *app) reportCommand() *cobra.Command {
 	c := a.command("report RUN", "print a run's tables and draw its figures again",
 		"Print a run's tables, draw its figures and write its report; RUN is its folder.", 1, 1)
 	var f reportFlags
-	c.Flags().StringVar(&f.format, "format", "text", "`FORMAT` of the tables: text, md, csv or latex; only text draws figures too")
+	c.Flags().StringVar(&f.format, "format", "text",
+		"`FORMAT` of the tables: text, md, csv or latex; only text draws figures too")
 	c.Flags().StringVar(&f.tables, "tables", "",
-		"`LIST` of the tables to print instead of the usual two, and nothing else: all, or some of "+strings.Join(tableNames(), ", "))
+		"`LIST` of the tables to print instead of the usual two, and nothing else: all, or some of "+
+			strings.Join(tableNames(), ", "))
 	c.ValidArgsFunction = once(completeRuns)
 	completeFlag(c, "format", choices(formats...))
 	completeFlag(c, "tables", lists(append(tableNames(), "all")...))
@@ -134,7 +136,8 @@ func tableNames() []string {
 
 // tableKinds are all tables that can be printed.
 func tableKinds() []table.Kind {
-	return append(table.Kinds(), table.Kind{Name: "claims", Meaning: "what the run says about the claims of EXPERIMENTS.md", Make: claims.Table})
+	return append(table.Kinds(), table.Kind{
+		Name: "claims", Meaning: "what the run says about the claims of EXPERIMENTS.md", Make: claims.Table})
 }
 
 // showTables prints the tables named in a list.

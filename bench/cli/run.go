@@ -25,7 +25,7 @@ import (
 	"hangbench/scenarios/suites"
 )
 
-// runFlags say what "run" runs.
+// runFlags are the flags of "run".
 type runFlags struct {
 	host    hostFlags
 	seed    uint64
@@ -71,7 +71,8 @@ func (r *runFlags) run(ctx context.Context, a *app, suite string) (err error) {
 	}
 	defer func() { err = errors.Join(err, x.host.close()) }()
 	x.store, err = run.Create(r.out, run.Start{
-		Suite: s, Seed: r.seed, Plan: x.trials, Host: x.host.info, Versions: x.host.versions, Warnings: a.warned.Texts(), Time: a.Now(),
+		Suite: s, Seed: r.seed, Plan: x.trials, Host: x.host.info, Versions: x.host.versions,
+		Warnings: a.warned.Texts(), Time: a.Now(),
 	})
 	if err != nil {
 		return err
@@ -79,7 +80,7 @@ func (r *runFlags) run(ctx context.Context, a *app, suite string) (err error) {
 	return x.execute(ctx, a)
 }
 
-// setDrivers sets the drivers of a suite, if there are any.
+// setDrivers replaces the drivers of a suite, unless drivers is empty.
 func setDrivers(s *suites.Suite, drivers []string) error {
 	if len(drivers) == 0 {
 		return nil
@@ -96,14 +97,15 @@ func setDrivers(s *suites.Suite, drivers []string) error {
 	return nil
 }
 
-// resumeFlags say how "resume" goes on with a run.
+// resumeFlags are the flags of "resume".
 type resumeFlags struct {
 	host hostFlags
 	json bool
 }
 
 func (a *app) resumeCommand() *cobra.Command {
-	c := a.command("resume RUN", "go on with an interrupted run", "Go on with an interrupted run; RUN is its folder.", 1, 1)
+	c := a.command("resume RUN", "go on with an interrupted run",
+		"Go on with an interrupted run; RUN is its folder.", 1, 1)
 	var r resumeFlags
 	c.Flags().BoolVar(&r.json, "json", false, "print the records and the run's folder as JSON instead of tables")
 	r.host.add(c)
@@ -170,8 +172,8 @@ type experiment struct {
 	json   bool // print JSON instead of tables
 }
 
-// execute runs what remains and shows what came of it. What was finished is
-// shown also when the run ends early.
+// execute runs the trials that remain, and prints the results. It prints those of the
+// finished trials also when the run ends early.
 func (x *experiment) execute(ctx context.Context, a *app) error {
 	err := a.file.Open(filepath.Join(x.store.Dir(), progress.FileName))
 	if err == nil {
@@ -210,7 +212,7 @@ func (x *experiment) execute(ctx context.Context, a *app) error {
 	return judge(a, r)
 }
 
-// runTrials runs what remains of the plan, and notes in the manifest how long that
+// runTrials runs the trials that remain, and records in the manifest how long they
 // took.
 func (x *experiment) runTrials(ctx context.Context, a *app) error {
 	if err := x.host.prepare(ctx); err != nil {
@@ -227,8 +229,8 @@ func (x *experiment) runTrials(ctx context.Context, a *app) error {
 	return err
 }
 
-// processorTime is how long this program and those that it has started and seen
-// end were on a CPU. A lab's emulator ends with its trial.
+// processorTime is the CPU time of this process and of its children that have ended.
+// A lab's emulator is a child that ends with its trial.
 func processorTime() time.Duration {
 	var sum time.Duration
 	for _, who := range []int{syscall.RUSAGE_SELF, syscall.RUSAGE_CHILDREN} {
@@ -240,7 +242,8 @@ func processorTime() time.Duration {
 	return sum
 }
 
-// judge returns exit.ErrFailed if a trial is invalid or a false alarm, and says which.
+// judge returns exit.ErrFailed if a trial is invalid or a false alarm, and prints the
+// reasons.
 func judge(a *app, r *results.Run) error {
 	set, err := analysis.Group(r.Trials)
 	if err != nil {

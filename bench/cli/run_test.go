@@ -41,7 +41,9 @@ func newRun(t *testing.T) *results.Store {
 
 // work runs a made-up run to its end as the command does, on that host, and
 // returns what Main would.
-func work(t *testing.T, ctx context.Context, store *results.Store, asJSON bool, f hostFunc) (status int, stdout, stderr string) {
+func work(
+	t *testing.T, ctx context.Context, store *results.Store, asJSON bool, f hostFunc,
+) (status int, stdout, stderr string) {
 	t.Helper()
 	env, out, errs := testEnv()
 	trials := madeUpPlan()
@@ -76,11 +78,14 @@ func TestExecute(t *testing.T) {
 		want   string // on stderr
 	}{
 		{"good", good, exit.Done, "[8/8] trial 7 ("},
-		{"missed", with("spinlock-deadlock", func(r *results.Trial) { r.Outcome, r.DetectNS = results.Missed, nil }), exit.Done, "missed after"},
-		{"false alarm", with("control-idle", func(r *results.Trial) { r.Outcome, r.Evidence = results.FalseAlarm, []string{"it looked so"} }),
-			exit.Failed, "(control-idle, exec-step) is a false alarm: [it looked so]\n"},
-		{"invalid", with("control-idle", func(r *results.Trial) { r.Outcome, r.Reason = results.Invalid, "the monitor ended by itself" }),
-			exit.Failed, "(control-idle, exec-step) is invalid: the monitor ended by itself\n"},
+		{"missed", with("spinlock-deadlock", func(r *results.Trial) { r.Outcome, r.DetectNS = results.Missed, nil }),
+			exit.Done, "missed after"},
+		{"false alarm", with("control-idle", func(r *results.Trial) {
+			r.Outcome, r.Evidence = results.FalseAlarm, []string{"it looked so"}
+		}), exit.Failed, "(control-idle, exec-step) is a false alarm: [it looked so]\n"},
+		{"invalid", with("control-idle", func(r *results.Trial) {
+			r.Outcome, r.Reason = results.Invalid, "the monitor ended by itself"
+		}), exit.Failed, "(control-idle, exec-step) is invalid: the monitor ended by itself\n"},
 		{"alarm that a sweep asks about", func(ctx context.Context, p plan.Trial) (results.Trial, error) {
 			rec := madeUpRecord(p)
 			rec.Thresholds = results.NewSettings(map[string]int64{"io_ms": 500 + int64(p.Block)})
@@ -89,7 +94,8 @@ func TestExecute(t *testing.T) {
 			}
 			return rec, nil
 		}, exit.Done, "false_alarm after"},
-		{"mixed hosts", with("control-idle", func(r *results.Trial) { r.Host = "xen" }), exit.Broken, `ran on host "xen", the run is of "lab"`},
+		{"mixed hosts", with("control-idle", func(r *results.Trial) { r.Host = "xen" }), exit.Broken,
+			`ran on host "xen", the run is of "lab"`},
 		{"broken", func(ctx context.Context, p plan.Trial) (results.Trial, error) {
 			if p.Index == 2 {
 				return results.Trial{}, errors.New("emulator died")
@@ -113,14 +119,17 @@ func TestExecute(t *testing.T) {
 				t.Fatal(err)
 			}
 			whole := tc.status != exit.Broken
-			if r.Manifest.Interrupted == whole || (len(r.Trials) == 8) != whole || r.Manifest.Bench["made_up_sec"] != 1 || r.Manifest.Ended.IsZero() {
+			if r.Manifest.Interrupted == whole || (len(r.Trials) == 8) != whole ||
+				r.Manifest.Bench["made_up_sec"] != 1 || r.Manifest.Ended.IsZero() {
 				t.Errorf("%d trials, manifest %+v", len(r.Trials), r.Manifest)
 			}
 			log, err := os.ReadFile(filepath.Join(store.Dir(), progress.FileName))
-			if err != nil || strings.Count(string(log), " msg=restore trial=") < len(r.Trials) || whole != strings.Contains(string(log), "done=8 total=8") {
+			if err != nil || strings.Count(string(log), " msg=restore trial=") < len(r.Trials) ||
+				whole != strings.Contains(string(log), "done=8 total=8") {
 				t.Errorf("%v, the log file is\n%s", err, log)
 			}
-			if s := r.Manifest.Sessions; len(s) != 1 || s[0].Jobs != 1 || s[0].Trials != len(r.Trials) || s[0].CPUs < 1 || s[0].WallSec <= 0 {
+			if s := r.Manifest.Sessions; len(s) != 1 || s[0].Jobs != 1 || s[0].Trials != len(r.Trials) ||
+				s[0].CPUs < 1 || s[0].WallSec <= 0 {
 				t.Errorf("sessions %+v of %d trials", s, len(r.Trials))
 			}
 		})
@@ -154,7 +163,9 @@ func TestJudgeMixedHosts(t *testing.T) {
 func TestExecuteJSON(t *testing.T) {
 	t.Parallel()
 	store := newRun(t)
-	status, stdout, _ := work(t, t.Context(), store, true, func(ctx context.Context, p plan.Trial) (results.Trial, error) { return madeUpRecord(p), nil })
+	status, stdout, _ := work(t, t.Context(), store, true, func(_ context.Context, p plan.Trial) (results.Trial, error) {
+		return madeUpRecord(p), nil
+	})
 	var got struct {
 		Schema   int
 		Dir      string
@@ -169,7 +180,8 @@ func TestExecuteJSON(t *testing.T) {
 	if d.More() {
 		t.Error("there is more than one document")
 	}
-	if status != exit.Done || got.Schema != 1 || got.Dir != store.Dir() || len(got.Trials) != 8 || got.Manifest.RunID != store.Manifest().RunID {
+	if status != exit.Done || got.Schema != 1 || got.Dir != store.Dir() || len(got.Trials) != 8 ||
+		got.Manifest.RunID != store.Manifest().RunID {
 		t.Errorf("status %d, %+v", status, got)
 	}
 }
@@ -192,7 +204,8 @@ func TestInterrupted(t *testing.T) {
 		}
 		return madeUpRecord(p), nil
 	})
-	if want := "hangbench: interrupted with 3 of 8 trials done; go on with: hangbench resume " + store.Dir() + "\n"; status != exit.Interrupted || !strings.HasSuffix(stderr, want) {
+	want := "hangbench: interrupted with 3 of 8 trials done; go on with: hangbench resume " + store.Dir() + "\n"
+	if status != exit.Interrupted || !strings.HasSuffix(stderr, want) {
 		t.Errorf("status %d, stderr %q, want it to end with %q", status, stderr, want)
 	}
 	if !strings.Contains(stdout, "5 of 8 trials are missing.") {
@@ -246,7 +259,8 @@ func TestSetDrivers(t *testing.T) {
 		if err != nil || fmt.Sprint(s.Drivers) != tc.want {
 			t.Errorf("%v: drivers %v, %v", tc.drivers, s.Drivers, err)
 		}
-		store, err := run.Create(t.TempDir(), run.Start{Suite: s, Seed: 3, Plan: plan.Expand(s, 3), Host: results.HostInfo{Kind: "lab"}})
+		start := run.Start{Suite: s, Seed: 3, Plan: plan.Expand(s, 3), Host: results.HostInfo{Kind: "lab"}}
+		store, err := run.Create(t.TempDir(), start)
 		if err != nil {
 			t.Fatal(err)
 		}

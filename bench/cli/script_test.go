@@ -192,8 +192,11 @@ func scriptMadeUp(ts *testscript.TestScript, neg bool, args []string) {
 
 // madeUpChanges are what can be different in the records of a made-up run.
 var madeUpChanges = map[string]func(*results.Trial){
-	"none":      func(*results.Trial) {},
-	"xen":       func(t *results.Trial) { t.Host = "xen" },
-	"kernel":    func(t *results.Trial) { t.GuestKernel = "6.1-test" },
-	"violation": func(t *results.Trial) { t.EPT.Lazy += t.Events.Delivered; t.EPT.Total += t.Events.Delivered }, // one more for each event
+	"none":   func(*results.Trial) {},
+	"xen":    func(t *results.Trial) { t.Host = "xen" },
+	"kernel": func(t *results.Trial) { t.GuestKernel = "6.1-test" },
+	"violation": func(t *results.Trial) { // one more for each event
+		t.EPT.Lazy += t.Events.Delivered
+		t.EPT.Total += t.Events.Delivered
+	},
 }

@@ -30,7 +30,10 @@ func bigRun(tb testing.TB, dir string, repetitions int) {
 		for s := range 20 {
 			for m := range 10 {
 				tr := results.Trial{
-					Schema: results.Schema, Suite: madeUp, Trial: n, Block: block, Cell: results.Cell{Kind: results.Control, Scenario: fmt.Sprintf("fault-%d", s), Arm: results.Arm{Mechanism: fmt.Sprintf("way-%d", m), Driver: "xenctrl"}, Machine: results.Machine{GuestKernel: "6.12-test", VCPUs: 1, MemoryMiB: 160}},
+					Schema: results.Schema, Suite: madeUp, Trial: n, Block: block,
+					Cell: results.Cell{Kind: results.Control, Scenario: fmt.Sprintf("fault-%d", s),
+						Arm:     results.Arm{Mechanism: fmt.Sprintf("way-%d", m), Driver: "xenctrl"},
+						Machine: results.Machine{GuestKernel: "6.12-test", VCPUs: 1, MemoryMiB: 160}},
 					Host: "lab", Seed: rng.Uint64(),
 					Outcome: results.Clean, WindowNS: 5e9 + rng.Int64N(1e9),
 					Guest: results.Guest{ProgressRatio: new(0.5 + 0.5*rng.Float64()), BeatsBefore: 10, BeatsDuring: 9, BeatsAfter: 2},
@@ -40,7 +43,8 @@ func bigRun(tb testing.TB, dir string, repetitions int) {
 				} else {
 					tr.EPT.Permission, tr.EPT.Lazy = 100+rng.Uint64N(100), rng.Uint64N(1000)
 					tr.EPT.Total = tr.EPT.Permission + tr.EPT.Lazy
-					tr.Events = results.Events{Delivered: tr.EPT.Permission, Steps: 10 * tr.EPT.Permission, Signals: 90, Switches: 1000}
+					tr.Events = results.Events{Delivered: tr.EPT.Permission, Steps: 10 * tr.EPT.Permission,
+						Signals: 90, Switches: 1000}
 				}
 				if s >= 8 {
 					tr.Kind = results.Fault
@@ -48,10 +52,12 @@ func bigRun(tb testing.TB, dir string, repetitions int) {
 					if ns := int64(1e9 * rng.ExpFloat64()); m > 0 && ns < tr.DeadlineNS {
 						tr.Outcome, tr.Class, tr.Scope, tr.DetectNS = results.Detected, "spin", "full", &ns
 						if n%10 == 0 {
-							tr.Console = strings.Repeat("[   24.134] watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [init:77]\n", results.MaxConsole/73)
+							const line = "[   24.134] watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [init:77]\n"
+							tr.Console = strings.Repeat(line, results.MaxConsole/73)
 							tr.Console = tr.Console[:len(tr.Console)-1]
 						}
-						tr.Evidence = []string{"vCPU 0: no task switch for 503 ms while it ran 89% of the time", "vCPU 0: rbx = tasklist_lock"}
+						tr.Evidence = []string{"vCPU 0: no task switch for 503 ms while it ran 89% of the time",
+							"vCPU 0: rbx = tasklist_lock"}
 					}
 				}
 				if err := enc.Encode(tr); err != nil {
@@ -62,8 +68,9 @@ func bigRun(tb testing.TB, dir string, repetitions int) {
 		}
 	}
 	manifest, err := json.Marshal(results.Manifest{
-		Schema: results.ManifestSchema, RunID: "made-up-1", Suite: results.NewSuiteInfo(madeUp, []byte(madeUpSuite)), Planned: n,
-		Host: results.HostInfo{Kind: "lab", Description: "made up"}, Started: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), TrialWallSec: make([]float64, n),
+		Schema: results.ManifestSchema, RunID: "made-up-1", Suite: results.NewSuiteInfo(madeUp, []byte(madeUpSuite)),
+		Planned: n, Host: results.HostInfo{Kind: "lab", Description: "made up"}, Started: madeUpStart,
+		TrialWallSec: make([]float64, n),
 	})
 	if err != nil {
 		tb.Fatal(err)
@@ -92,7 +99,9 @@ func processorSeconds(b *testing.B) float64 {
 func BenchmarkReport(b *testing.B) {
 	dir := b.TempDir()
 	bigRun(b, dir, 50)
-	for _, args := range [][]string{{"report", dir}, {"report", dir, "--tables", "all"}, {"compare", dir, dir}, {"export", dir}} {
+	for _, args := range [][]string{
+		{"report", dir}, {"report", dir, "--tables", "all"}, {"compare", dir, dir}, {"export", dir},
+	} {
 		b.Run(args[0]+fmt.Sprint(len(args)-1), func(b *testing.B) {
 			before := processorSeconds(b)
 			n := 0

@@ -72,7 +72,8 @@ func readHeader(name string) (detect.Header, error) {
 // by one of another verdict, and does not write one that is too large to commit.
 func keepStream(path string, old, h detect.Header, stream []detect.Observation) error {
 	if old.Schema != 0 && (old.Class != h.Class || old.Scope != h.Scope || !slices.Equal(old.Affected, h.Affected)) {
-		return fmt.Errorf("record %s: the verdict is %q %s on vCPUs %v; the file has %q %s on vCPUs %v (remove it if the new one is right)",
+		return fmt.Errorf("record %s: the verdict is %q %s on vCPUs %v; the file has %q %s on vCPUs %v "+
+			"(remove it if the new one is right)",
 			path, h.Class, h.Scope, h.Affected, old.Class, old.Scope, old.Affected)
 	}
 	var b bytes.Buffer

@@ -33,7 +33,8 @@ func TestKeepStream(t *testing.T) {
 		change func(h *detect.Header)
 		want   string
 	}{
-		{"class", func(h *detect.Header) { h.Class = "soft" }, `the verdict is "soft" partial on vCPUs [1]; the file has "hard" partial`},
+		{"class", func(h *detect.Header) { h.Class = "soft" },
+			`the verdict is "soft" partial on vCPUs [1]; the file has "hard" partial`},
 		{"scope", func(h *detect.Header) { h.Scope = "full" }, `"hard" full`},
 		{"vCPUs", func(h *detect.Header) { h.Affected = []int{0, 1} }, "on vCPUs [0 1]"},
 		{"size", func(h *detect.Header) { h.Comment = strings.Repeat("x", streamBytes) }, "more than 49152"},

@@ -22,10 +22,10 @@ import (
 	"hangbench/scenarios/suites"
 )
 
-// streamFile is the name of what a monitor observed, beside its time line.
+// streamFile is the name of the file with the observations, beside the time line.
 const streamFile = "stream.jsonl"
 
-// timelineFlags say what hangbench timeline records.
+// timelineFlags are the flags of "timeline".
 type timelineFlags struct {
 	mechanism, out string
 	streams        string
@@ -45,8 +45,8 @@ func (a *app) timelineCommand() *cobra.Command {
 	f.IntVar(&t.vcpus, "vcpus", 1, "vCPUs of the lab's guest, 1 to 8")
 	f.Uint64Var(&t.seed, "seed", 1, "`number` that moves the instant of the fault")
 	f.StringVar(&t.out, "out", ".", "`folder` for the figure and the stream")
-	f.StringVar(&t.streams, "record", "", "record the stream of SCENARIO, or STREAM anew, in this `folder` of streams that "+
-		"tests of the detector replay; draw nothing")
+	f.StringVar(&t.streams, "record", "", "record the stream of SCENARIO, or STREAM again, in this `folder` of streams "+
+		"that tests of the detector replay; draw nothing")
 	t.lab.add(c)
 	c.ValidArgsFunction = once(completeScenarios)
 	completeFlag(c, "mechanism", choices(mechanisms()...))
@@ -88,7 +88,7 @@ func (t *timelineFlags) check(scenario string) error {
 	return nil
 }
 
-// record tries the scenario once in the lab.
+// record runs one trial of the scenario in the lab.
 func (t *timelineFlags) record(ctx context.Context, a *app, scenario string) (err error) {
 	h, err := t.lab.host(ctx, a)
 	if err != nil {
@@ -98,7 +98,8 @@ func (t *timelineFlags) record(ctx context.Context, a *app, scenario string) (er
 	guest := defaultGuest()
 	guest.VCPUs = t.vcpus
 	trial := plan.Trial{
-		Suite: "timeline", Cell: results.Cell{Scenario: scenario, Arm: results.Arm{Mechanism: t.mechanism, Driver: dom0.Drivers()[0]}, Machine: guest}, Seed: t.seed,
+		Suite: "timeline", Seed: t.seed, Cell: results.Cell{
+			Scenario: scenario, Machine: guest, Arm: results.Arm{Mechanism: t.mechanism, Driver: dom0.Drivers()[0]}},
 		Timing: suites.Timing{BaselineMS: 2000, ObserveMS: 4000, DeadlineMS: 30_000, RecoveryMS: 15_000, SampleMS: 100},
 	}
 	rec, taken, err := h.Record(ctx, trial, a.log)
@@ -122,7 +123,7 @@ func (t *timelineFlags) record(ctx context.Context, a *app, scenario string) (er
 	if err != nil {
 		return err
 	}
-	// The trial's own verdict stands: its thresholds and its end are the trial's.
+	// The trial's own verdict replaces that of the replay: it has the trial's end.
 	line.Verdict, line.VerdictNS = "", 0
 	if rec.Outcome == results.Detected && rec.DetectNS != nil {
 		line.Verdict, line.VerdictNS = rec.Class, *rec.DetectNS
@@ -145,8 +146,7 @@ func (t *timelineFlags) record(ctx context.Context, a *app, scenario string) (er
 	return t.draw(a, line)
 }
 
-// redraw draws a stream that was recorded before. The verdict is that of the
-// detector as it is now.
+// redraw draws a recorded stream. The verdict is that of the present detector.
 func (t *timelineFlags) redraw(a *app, path string) error {
 	f, err := os.Open(path)
 	if err != nil {

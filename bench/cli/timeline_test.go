@@ -57,7 +57,8 @@ func TestTimelineHeader(t *testing.T) {
 		t.Errorf("a threshold that is not valid: %v", err)
 	}
 	header.Thresholds, header.Host, header.Comment = nil, "", "a guest in the field"
-	if line, err := timeline(&header, observations); err != nil || line.Host != "xen" || line.Guest != "a guest in the field" {
+	line, err := timeline(&header, observations)
+	if err != nil || line.Host != "xen" || line.Guest != "a guest in the field" {
 		t.Errorf("%+v, %v", line, err)
 	}
 }

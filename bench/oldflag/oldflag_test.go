@@ -24,7 +24,8 @@ func TestOldNames(t *testing.T) {
 		{args: []string{"--mechanism", "a", "--mechanism", "b,c"}, names: "[a b c]"},
 		{args: []string{"--mechanisms", "a,b"}, names: "[a b]", warns: renamed},
 		{args: []string{"--mechanisms=a", "--mechanisms", "b"}, names: "[a b]", warns: renamed},
-		{args: []string{"--ms", "7"}, names: "[]", ms: 7, warns: "hangbench: warning: --ms is now --sample 100ms; the old name still works\n"},
+		{args: []string{"--ms", "7"}, names: "[]", ms: 7,
+			warns: "hangbench: warning: --ms is now --sample 100ms; the old name still works\n"},
 		{args: []string{"--ms", "seven"}, fails: "no number"},
 	} {
 		var names []string

@@ -1,23 +1,24 @@
-// Package plan expands a suite to the list of its trials, in the order they
-// are run.
+// Package plan expands a suite to the list of its trials, in the order in which
+// they run.
 //
-// The cells of a suite are guests x scenarios x mechanisms x drivers, and x the
-// lengths of bounded faults and the values of swept thresholds if it has any. Each
-// repetition runs every cell once, in an order of its own drawn at random: a
-// randomised block. Whatever drifts over a run (a machine that warms up, a
-// disk that fills) then falls on all cells alike instead of on the last arm,
-// and a run that is interrupted has nearly as many repetitions of each cell.
+// The cells of a suite are the product of its guests, scenarios, mechanisms and
+// drivers, and of the lengths of bounded faults and the values of swept thresholds
+// if it has any. Each repetition is a block: it runs every cell once, in an order
+// drawn at random for that block. A slow change during a run (a machine warms up, a
+// disk fills) then affects all cells alike. A run that is interrupted has nearly the
+// same number of repetitions of each cell.
 //
-// Within a block, the trials of one guest and scenario share one seed, so that
-// each mechanism and driver meets the fault at the same phase (a paired design):
-// what differs between two arms is then the arm and not the luck of the draw.
-// From block to block the phase moves.
+// The design is paired. Within a block, the trials of one guest and scenario share
+// one seed, so each mechanism and driver meets the fault at the same phase. A
+// difference between two mechanisms is then caused by the mechanism and not by the
+// instant of the fault. The phase changes from block to block.
 //
-// Everything random comes from the run's seed, so that equal seeds give equal
-// plans, on every machine and with every Go version: the permutation is drawn
-// from math/rand/v2's PCG, whose output is documented to be stable, by a
-// shuffle of this package's own, and the trials' seeds by SplitMix64.
+// All randomness comes from the run's seed. Equal seeds give equal plans on every
+// machine and with every Go version: the order comes from math/rand/v2's PCG, whose
+// output is documented as stable, with a shuffle of this package, and the trials'
+// seeds come from SplitMix64.
 //
-// The runner (bench/run) sends each Trial as JSON to the agent in dom0, which
-// needs nothing else to run it. results.Trial.Trial is its Index.
+// The runner (bench/run) sends each Trial as JSON to the agent in dom0. The agent
+// needs nothing else to run it. The field Trial of a results.Trial is the Index of
+// its plan.Trial.
 package plan

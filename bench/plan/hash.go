@@ -7,8 +7,8 @@ import (
 	"fmt"
 )
 
-// Hash returns the SHA-256 of the plan in hexadecimal digits. Two plans with the
-// same hash have the same trials in the same order.
+// Hash returns the SHA-256 of the plan in hexadecimal digits. Plans with the same hash
+// have the same trials in the same order.
 func Hash(trials []Trial) (string, error) {
 	b, err := json.Marshal(trials)
 	if err != nil {

@@ -3,6 +3,7 @@ package plan
 import "testing"
 
 func TestHash(t *testing.T) {
+	t.Parallel()
 	a := []Trial{{Index: 0, Seed: 1}, {Index: 1, Seed: 1}}
 	b := []Trial{{Index: 0, Seed: 1}, {Index: 1, Seed: 2}}
 	ha, err := Hash(a)

@@ -9,43 +9,42 @@ import (
 	"hangbench/scenarios/suites"
 )
 
-// Trial is everything that is needed to run one trial. It is the job that is
-// sent to dom0. Its cell has no Kind and no GuestKernel yet: the trial itself finds
-// them out.
+// Trial is everything that is needed to run one trial. It is the job that is sent to
+// dom0. Its cell has no Kind and no GuestKernel: the trial itself adds them.
 type Trial struct {
 	Suite string `json:"suite"`
 	Index int    `json:"index"` // place in the plan, from 0
 	Block int    `json:"block"` // repetition, from 0
 	results.Cell
 	Timing suites.Timing `json:"timing"`
-	// Observers are programs in dom0 that watch the guest. If one of them has the name of
-	// the cell's mechanism, it watches in place of the monitor. The others watch beside
-	// it.
+	// Observers are programs in dom0 that watch the guest. One with the name of the
+	// cell's mechanism watches in place of the monitor. The others watch beside it.
 	Observers []suites.Observer `json:"observers,omitempty"`
-	// Seed moves the instant of the injection. Trials of one block, guest and
-	// scenario have it in common, whatever their mechanism, driver, length and thresholds.
+	// Seed moves the instant of the injection. All trials of one block, guest and
+	// scenario have the same seed.
 	Seed uint64 `json:"seed"`
 }
 
-// Expand returns the trials of the suite in the order they are to be run.
-// The seed is the run's.
+// Expand returns the trials of the suite in the order in which they run. seed is the
+// run's seed.
 func Expand(s *suites.Suite, seed uint64) []Trial {
 	lengths := s.BoundedMS
 	if len(lengths) == 0 {
 		lengths = []int64{0}
 	}
-	var cells []Trial
-	var pairs []int // of each cell: which guest with which scenario
+	var cells []Trial // of the first block, with neither place nor seed
+	var pairs []int   // the index of each cell's guest and scenario
 	for g, guest := range s.Guests {
 		for sc, scenario := range s.Scenarios {
 			for _, mechanism := range s.Mechanisms {
 				for _, driver := range s.Drivers {
 					for _, bounded := range lengths {
 						for _, thresholds := range s.Settings(scenario) {
-							cells = append(cells, Trial{Suite: s.Name, Timing: s.Timing, Observers: observers(s, mechanism), Cell: results.Cell{
+							cell := results.Cell{
 								Scenario: scenario, Arm: results.Arm{Mechanism: mechanism, Driver: driver}, Machine: guest,
 								BoundedMS: bounded, Watchdogs: s.Baselines, Thresholds: results.NewSettings(thresholds),
-							}})
+							}
+							cells = append(cells, Trial{Suite: s.Name, Cell: cell, Timing: s.Timing, Observers: observers(s, mechanism)})
 							pairs = append(pairs, g*len(s.Scenarios)+sc)
 						}
 					}
@@ -53,8 +52,7 @@ func Expand(s *suites.Suite, seed uint64) []Trial {
 			}
 		}
 	}
-	// The second word only has to be fixed and not the first: PCG's state
-	// is both.
+	// PCG's state is two words. The second is a constant.
 	rng := rand.NewPCG(seed, 0x68616e6762656e63) // "hangbenc"
 	trials := make([]Trial, 0, len(cells)*s.Repetitions)
 	for block := range s.Repetitions {
@@ -69,8 +67,8 @@ func Expand(s *suites.Suite, seed uint64) []Trial {
 	return trials
 }
 
-// observers are the programs that watch in trials of a mechanism: that one if it is a
-// program, and all that are no mechanism of the suite.
+// observers returns the programs that watch in trials of a mechanism: the program of
+// that name, if there is one, and every program that is not a mechanism of the suite.
 func observers(s *suites.Suite, mechanism string) []suites.Observer {
 	var all []suites.Observer
 	for _, o := range s.Observers {
@@ -81,7 +79,8 @@ func observers(s *suites.Suite, mechanism string) []suites.Observer {
 	return all
 }
 
-// External returns the program that watches in place of the monitor, if there is one.
+// External returns the program that watches in place of the monitor. The result is
+// false if the monitor watches, or nobody.
 func (t *Trial) External() (suites.Observer, bool) {
 	i := slices.IndexFunc(t.Observers, func(o suites.Observer) bool { return o.Name == t.Mechanism })
 	if i < 0 {
@@ -90,15 +89,15 @@ func (t *Trial) External() (suites.Observer, bool) {
 	return t.Observers[i], true
 }
 
-// TrialSeed derives the seed of the trials of a block that share guest and
-// scenario from the run's seed. pair is the index of the two in the suite,
-// guests outermost, from 0; it and block must be below 2^32.
+// TrialSeed returns the seed of the trials of one block, guest and scenario. seed is
+// the run's seed. pair is the index of guest and scenario in the suite, from 0, with
+// the guests outermost. block and pair must be below 2^32.
 //
-// It is output block·2^32 + pair + 1 of Steele, Lea and Flood's SplitMix64
-// ("Fast splittable pseudorandom number generators", OOPSLA 2014) started at
-// seed. Outputs of one seed never repeat, as the generator's increment is odd
-// and its finaliser a bijection; and a suite that grows at its end, or gets
-// another number of repetitions, keeps the seeds it had.
+// The result is output block·2^32 + pair + 1 of Steele, Lea and Flood's SplitMix64
+// ("Fast splittable pseudorandom number generators", OOPSLA 2014) started at seed.
+// Outputs of one seed never repeat, because the generator's increment is odd and its
+// finaliser is a bijection. A suite that grows at its end, or gets another number of
+// repetitions, keeps the seeds that it had.
 func TrialSeed(seed uint64, block, pair int) uint64 {
 	z := seed + (uint64(block)<<32+uint64(pair)+1)*0x9e3779b97f4a7c15
 	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
@@ -106,9 +105,9 @@ func TrialSeed(seed uint64, block, pair int) uint64 {
 	return z ^ z>>31
 }
 
-// permutation draws a permutation of 0..n-1, each equally likely: Fisher and
-// Yates' shuffle. math/rand/v2's own Shuffle would do the same today, but
-// only the output of its generators is promised to stay.
+// permutation draws a permutation of 0..n-1, each with the same probability, by the
+// shuffle of Fisher and Yates. It does not call math/rand/v2's Shuffle, because only
+// the output of that package's generators is documented as stable.
 func permutation(rng *rand.PCG, n int) []int {
 	p := make([]int, n)
 	for i := range p {
@@ -121,9 +120,9 @@ func permutation(rng *rand.PCG, n int) []int {
 	return p
 }
 
-// below draws a number from 0 to n-1, each equally likely, by multiplication
-// and rejection (Lemire, "Fast random integer generation in an interval",
-// 2019).
+// below draws a number from 0 to n-1, each with the same probability, by
+// multiplication and rejection (Lemire, "Fast random integer generation in an
+// interval", 2019).
 func below(rng *rand.PCG, n uint64) uint64 {
 	reject := -n % n
 	for {

@@ -39,6 +39,7 @@ type cell struct {
 // TestSweep: every block holds every value of every sweep once, the trials of one
 // scenario with one seed whatever the value.
 func TestSweep(t *testing.T) {
+	t.Parallel()
 	s := testSuite(2, 2, 1, 1, 3)
 	s.Sweeps = []suites.Sweep{
 		{Threshold: "soft_ms", Values: []int64{1, 2, 3}, Scenarios: []string{"s0"}},
@@ -69,6 +70,7 @@ func TestSweep(t *testing.T) {
 }
 
 func TestExpandProperties(t *testing.T) {
+	t.Parallel()
 	rng := rand.New(rand.NewPCG(1, 2))
 	for range 200 {
 		s := testSuite(1+rng.IntN(4), 1+rng.IntN(4), 1+rng.IntN(2), 1+rng.IntN(2), 1+rng.IntN(5))
@@ -86,7 +88,8 @@ func TestExpandProperties(t *testing.T) {
 		shared := make(map[pair]uint64)
 		owner := make(map[uint64]pair)
 		for i, tr := range trials {
-			if tr.Index != i || tr.Block != i/cells || tr.Suite != s.Name || tr.Timing != s.Timing || tr.Thresholds != results.NewSettings(s.Thresholds) {
+			if tr.Index != i || tr.Block != i/cells || tr.Suite != s.Name || tr.Timing != s.Timing ||
+				tr.Thresholds != results.NewSettings(s.Thresholds) {
 				t.Fatalf("trial %d: %+v", i, tr)
 			}
 			// One seed for each pair in each block, and for no other.
@@ -119,6 +122,7 @@ func TestExpandProperties(t *testing.T) {
 // and a suite without lengths has the plan, and the hash, that it had before
 // there were any.
 func TestBounded(t *testing.T) {
+	t.Parallel()
 	s := testSuite(2, 2, 1, 1, 2)
 	plain, err := json.Marshal(Expand(s, 7))
 	if err != nil {
@@ -148,6 +152,7 @@ func TestBounded(t *testing.T) {
 }
 
 func TestSeedMatters(t *testing.T) {
+	t.Parallel()
 	s := testSuite(3, 3, 1, 1, 2)
 	a, b := Expand(s, 1), Expand(s, 2)
 	order := func(trials []Trial) (names []string) {
@@ -167,6 +172,7 @@ func TestSeedMatters(t *testing.T) {
 // TestStable pins the plan of one seed: a change of it would make every
 // published run irreproducible.
 func TestStable(t *testing.T) {
+	t.Parallel()
 	var got []string
 	for _, tr := range Expand(testSuite(2, 2, 1, 1, 3), 42) {
 		got = append(got, tr.Scenario+tr.Mechanism)
@@ -179,6 +185,7 @@ func TestStable(t *testing.T) {
 
 // TestSeedsStay: a suite that is enlarged keeps the seeds of the trials it had.
 func TestSeedsStay(t *testing.T) {
+	t.Parallel()
 	type key struct {
 		block    int
 		scenario string
@@ -201,6 +208,7 @@ func TestSeedsStay(t *testing.T) {
 // Block 0 is the generator's published test vectors for the seeds 0 and
 // 1234567; the others were computed once with another implementation.
 func TestTrialSeed(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		seed        uint64
 		block, pair int
@@ -225,6 +233,7 @@ func TestTrialSeed(t *testing.T) {
 // classes of 100 expected; the chi-square bound for 9 degrees of freedom at one
 // in a million is 46.7.
 func TestPhasesUniform(t *testing.T) {
+	t.Parallel()
 	const span, blocks = 400_000_000, 1000
 	for pair := range 4 {
 		var count [10]float64
@@ -246,6 +255,7 @@ func TestPhasesUniform(t *testing.T) {
 // 1000 expected; the chi-square bound for 23 degrees of freedom at one in a
 // million is 70.5, and the seed is fixed.
 func TestPermutationUniform(t *testing.T) {
+	t.Parallel()
 	rng := rand.NewPCG(3, 4)
 	count := make(map[string]int)
 	const draws = 24000
@@ -266,6 +276,7 @@ func TestPermutationUniform(t *testing.T) {
 }
 
 func TestTrialJSON(t *testing.T) {
+	t.Parallel()
 	for _, tr := range Expand(testSuite(2, 2, 1, 1, 1), 1<<63+12345) {
 		data, err := json.Marshal(tr)
 		if err != nil {

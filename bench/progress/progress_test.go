@@ -188,7 +188,8 @@ func TestFileKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := "x\nlevel=WARN msg=\"records left out before the log file was open\" records=3\n"; !strings.HasSuffix(string(text), want) {
+	const want = "x\nlevel=WARN msg=\"records left out before the log file was open\" records=3\n"
+	if !strings.HasSuffix(string(text), want) {
 		t.Errorf("ends with %q", text[len(text)-100:])
 	}
 	if err := f.Open(filepath.Join(path, "below")); err == nil {
@@ -212,7 +213,8 @@ func TestWarnings(t *testing.T) {
 	trial.Info("restore")
 	trial.WithGroup("group").Warn("failed", Error, errors.New("emulator died"))
 	log.WithGroup("group").Error("gave up")
-	want := []string{"booting the lab anew: the snapshot is damaged", "trial 3 (panic, poll): failed: emulator died", "gave up"}
+	want := []string{"booting the lab anew: the snapshot is damaged", "trial 3 (panic, poll): failed: emulator died",
+		"gave up"}
 	if got := w.Texts(); !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}

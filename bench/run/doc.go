@@ -1,8 +1,7 @@
-// Package run works a plan off: it hands each trial that has no record yet to a
-// Host, several at a time if asked, and stores the record as soon as it is
-// there.
+// Package run runs the trials of a plan: it gives each trial without a record to a
+// Host, several at a time if asked, and stores the record as soon as the trial ends.
 //
-// The Host is an interface: bench/labhost runs a trial in an emulated machine
-// restored for it, bench/xenhost on this very dom0. A run that is interrupted
-// keeps what it has; running it again on the same store goes on with the rest.
+// A Host runs one trial. bench/labhost runs it in an emulated machine restored for it,
+// bench/xenhost in the dom0 of this machine. A run that is interrupted keeps the
+// records that it has. Running it again on the same store runs the remaining trials.
 package run

@@ -23,7 +23,8 @@ func TestJudge(t *testing.T) {
 	}{
 		{"detected", results.Trial{Outcome: results.Detected}, ""},
 		{"missed", results.Trial{Outcome: results.Missed}, ""},
-		{"invalid", results.Trial{Trial: 2, Outcome: results.Invalid, Reason: "no heartbeat"}, "trial 2 (, ) is invalid: no heartbeat"},
+		{"invalid", results.Trial{Trial: 2, Outcome: results.Invalid, Reason: "no heartbeat"},
+			"trial 2 (, ) is invalid: no heartbeat"},
 		{"false alarm", alarm, "trial 3 (, ) is a false alarm: [it looked so]"},
 		{"false alarm with a threshold that varies", sweptAlarm, ""},
 	} {
@@ -57,8 +58,9 @@ func TestCreate(t *testing.T) {
 	}
 	defer store.Close(time.Unix(2, 0))
 	m := store.Manifest()
-	if m.Suite.Name != "made-up" || m.Suite.Text != "name: made-up\n" || m.Seed != 5 || m.Planned != 2 || m.PlanHash != hash ||
-		m.Host.Kind != "lab" || m.Versions.Packages["xen"] != "4.20" || m.Versions.Hangbench == "" || len(m.Warnings) != 1 ||
+	if m.Suite.Name != "made-up" || m.Suite.Text != "name: made-up\n" || m.Seed != 5 || m.Planned != 2 ||
+		m.PlanHash != hash || m.Host.Kind != "lab" || m.Versions.Packages["xen"] != "4.20" ||
+		m.Versions.Hangbench == "" || len(m.Warnings) != 1 ||
 		!m.Started.Equal(time.Unix(1, 0)) {
 		t.Errorf("%+v", m)
 	}

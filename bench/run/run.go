@@ -14,12 +14,12 @@ import (
 
 // Host runs trials.
 type Host interface {
-	// Run runs one trial, and logs its steps. Several calls may be under way at once if
-	// the host was made for it. An error means that the host failed, not the guest.
+	// Run runs one trial and logs its steps. An error means that the host failed and
+	// not the guest. With Jobs > 1, several goroutines call Run at once.
 	Run(ctx context.Context, t plan.Trial, log *slog.Logger) (results.Trial, error)
 }
 
-// Options say how to run.
+// Options are the plan of a run, its host and its store.
 type Options struct {
 	Host  Host
 	Plan  []plan.Trial
@@ -30,12 +30,12 @@ type Options struct {
 	Log *slog.Logger
 }
 
-// attempts is how often a trial is tried before the host is given up.
+// attempts is the number of failures of the host at one trial that end the run.
 const attempts = 2
 
-// Run runs every trial of the plan that the store does not have. It returns
-// ctx's error when interrupted and the host's when that failed twice on one
-// trial; what was finished before is stored in both cases.
+// Run runs every trial of the plan that has no record in the store. It returns the
+// cause of ctx's end if ctx ends, and the host's errors if the host fails twice at one
+// trial. The records of trials that ended before are stored in both cases.
 func Run(ctx context.Context, o Options) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -77,7 +77,7 @@ feed:
 	return nil
 }
 
-// runner is a run under way.
+// runner is the state of a run.
 type runner struct {
 	Options
 	begun time.Time
@@ -86,8 +86,7 @@ type runner struct {
 	done int // trials that have a record
 }
 
-// one runs a trial and stores its record. A failure of the host is logged, and the
-// trial tried again.
+// one runs a trial and stores its record. It logs each failure of the host.
 func (r *runner) one(ctx context.Context, t plan.Trial) error {
 	log := r.Log.With("trial", t.Index, "scenario", t.Scenario, "mechanism", t.Mechanism)
 	var failures []error
@@ -107,7 +106,8 @@ func (r *runner) one(ctx context.Context, t plan.Trial) error {
 		log.Warn("failed", "error", err)
 		failures = append(failures, err)
 	}
-	return fmt.Errorf("trial %d (%s, %s) failed %d times: %w", t.Index, t.Scenario, t.Mechanism, attempts, errors.Join(failures...))
+	return fmt.Errorf("trial %d (%s, %s) failed %d times: %w",
+		t.Index, t.Scenario, t.Mechanism, attempts, errors.Join(failures...))
 }
 
 // ended logs the end of a trial.

@@ -61,8 +61,9 @@ type trialRecords struct {
 func (r *trialRecords) Handle(_ context.Context, rec slog.Record) error { return r.write(rec, r.attrs) }
 
 func record(t plan.Trial) results.Trial {
-	return results.Trial{Schema: results.Schema, Suite: t.Suite, Trial: t.Index, Block: t.Block, Cell: results.Cell{Scenario: t.Scenario, Kind: results.Control, Arm: results.Arm{Mechanism: t.Mechanism, Driver: t.Driver}, Machine: results.Machine{GuestKernel: "k", VCPUs: 1, MemoryMiB: 160}},
-		Host: "lab", Seed: t.Seed,
+	return results.Trial{Schema: results.Schema, Suite: t.Suite, Trial: t.Index, Block: t.Block, Host: "lab", Seed: t.Seed,
+		Cell: results.Cell{Scenario: t.Scenario, Kind: results.Control, Arm: t.Arm,
+			Machine: results.Machine{GuestKernel: "k", VCPUs: 1, MemoryMiB: 160}},
 		Outcome: results.Clean, WindowNS: 1}
 }
 
@@ -85,16 +86,18 @@ func newStore(t *testing.T, planned int) *results.Store {
 // TestOrder: several jobs and trials of random length give the file that one
 // job gives.
 func TestOrder(t *testing.T) {
+	t.Parallel()
 	var files [2]string
 	for i, jobs := range []int{1, 4} {
 		p := testPlan(30)
 		s := newStore(t, len(p))
-		err := Run(context.Background(), Options{Plan: p, Store: s, Jobs: jobs, Host: hostFunc(func(ctx context.Context, p plan.Trial) (results.Trial, error) {
+		host := hostFunc(func(ctx context.Context, p plan.Trial) (results.Trial, error) {
 			if jobs > 1 {
 				time.Sleep(time.Duration(p.Seed%5) * time.Millisecond)
 			}
 			return record(p), nil
-		})})
+		})
+		err := Run(t.Context(), Options{Plan: p, Store: s, Jobs: jobs, Host: host})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -112,6 +115,7 @@ func TestOrder(t *testing.T) {
 
 // TestInterruptAndResume: an interrupted run goes on without repeating a trial.
 func TestInterruptAndResume(t *testing.T) {
+	t.Parallel()
 	p := testPlan(10)
 	s := newStore(t, len(p))
 	ctx, cancel := context.WithCancel(context.Background())
@@ -154,6 +158,7 @@ func TestInterruptAndResume(t *testing.T) {
 
 // TestHostFails: one failure is tried again, two end the run and keep the rest.
 func TestHostFails(t *testing.T) {
+	t.Parallel()
 	p := testPlan(5)
 	s := newStore(t, len(p))
 	defer s.Close(time.Now())

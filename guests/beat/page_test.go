@@ -101,7 +101,7 @@ func TestMeasure(t *testing.T) {
 	}
 }
 
-// TestNames: unpack returns the name that pack took, and pack refuses other texts.
+// TestNames: a name comes back from its word, and what is no name is refused.
 func TestNames(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"a", "idle", "syscalls"} {
