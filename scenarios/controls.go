@@ -58,12 +58,12 @@ func controls() []Scenario {
 		},
 		{
 			ID:       "control-pages",
-			Summary:  "no fault; a task of every vCPU goes round in memory that fits, with swap space at hand",
+			Summary:  "no fault; a task of every vCPU reads through memory that fits, with swap space at hand",
 			Workload: beat.Pages,
 		},
 		{
 			ID:       "control-mutex",
-			Summary:  "no fault; a task of every vCPU takes and leaves rtnl_mutex",
+			Summary:  "no fault; a task of every vCPU takes and releases rtnl_mutex",
 			Workload: beat.Mutex,
 		},
 		{
@@ -99,7 +99,7 @@ func controls() []Scenario {
 		},
 		{
 			ID:        "control-limited-bomb",
-			Summary:   "no fault; a fork bomb runs for a while in a control group that may have few processes",
+			Summary:   "no fault; a fork bomb runs for a while in a control group with a limit of few processes",
 			Workload:  beat.Busy,
 			Disturb:   inject.Asked("limited fork bomb", beat.Limited, beat.Kill),
 			Sign:      sign.Slow{},

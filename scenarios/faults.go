@@ -18,7 +18,7 @@ func faults() []Scenario {
 	return []Scenario{
 		{
 			ID:       "spinlock-deadlock",
-			Summary:  "tasklist_lock is held for writing for ever: who forks, exits or waits spins in the kernel",
+			Summary:  "tasklist_lock is held for writing for ever: tasks that fork, exit or wait spin in the kernel",
 			Workload: beat.Idle,
 			Class:    "spin",
 			Fault:    inject.HoldRWLock("tasklist_lock"),
@@ -26,7 +26,7 @@ func faults() []Scenario {
 		},
 		{
 			ID:       "spinlock-deadlock-partial",
-			Summary:  "file_systems_lock is held for writing for ever: only the last vCPU's task wants it, and spins",
+			Summary:  "file_systems_lock is held for writing for ever: only the last vCPU's task asks for it, and spins",
 			Workload: beat.Files,
 			Class:    "spin",
 			Fault:    inject.HoldRWLock("file_systems_lock"),
@@ -34,7 +34,7 @@ func faults() []Scenario {
 		},
 		{
 			ID:       "spinlock-devices",
-			Summary:  "cdev_lock, a plain spinlock, is held for ever: who opens a device spins in the kernel with interrupts on",
+			Summary:  "the spinlock cdev_lock is held for ever: tasks that open a device spin with interrupts on",
 			Workload: beat.Devices,
 			Class:    "spin",
 			Fault:    inject.HoldSpinLock("cdev_lock"),
@@ -42,7 +42,7 @@ func faults() []Scenario {
 		},
 		{
 			ID:       "spinlock-forks",
-			Summary:  "pidmap_lock is held for ever: who forks or exits spins in the kernel with interrupts off",
+			Summary:  "pidmap_lock is held for ever: tasks that fork or exit spin in the kernel with interrupts off",
 			Workload: beat.Forks,
 			Class:    "hard",
 			Fault:    inject.HoldSpinLock("pidmap_lock"),
@@ -58,7 +58,7 @@ func faults() []Scenario {
 		},
 		{
 			ID:       "spinlock-abba",
-			Summary:  "of two locks each vCPU took one, does not release it, and asks for the other",
+			Summary:  "each of two vCPUs has taken one of two locks, keeps it, and asks for the other",
 			Workload: beat.Crossed,
 			Class:    "spin",
 			Fault:    inject.ForgetUnlock(cdevLock, superLock),
@@ -66,7 +66,7 @@ func faults() []Scenario {
 		},
 		{
 			ID:       "missing-unlock",
-			Summary:  "opening a device once forgets to release cdev_lock: who opens one after that spins in the kernel",
+			Summary:  "the kernel once forgets to release cdev_lock: tasks that open a device after that spin",
 			Workload: beat.Devices,
 			Class:    "spin",
 			Fault:    inject.ForgetUnlock(cdevLock),
@@ -74,17 +74,17 @@ func faults() []Scenario {
 		},
 		{
 			ID:       "irq-restore-lost",
-			Summary:  "the last vCPU's task computes in the kernel, with interrupts left off by a function it calls",
+			Summary:  "the last vCPU's task computes in the kernel, and a function it calls has left interrupts off",
 			Workload: beat.Kernel,
 			Class:    "hard",
 			Fault:    inject.LoseInterrupts("chacha_block_generic"),
 			Sign:     sign.Silent{VCPUs: sign.OnlyLast},
 		},
 		{
-			// With one vCPU the kernel has no paravirtual spinlocks, and the waiter spins
-			// with interrupts off for ever. With more, it halts after a while.
+			// With one vCPU the kernel has no paravirtual spinlocks: the waiter spins with
+			// interrupts off for ever. With more vCPUs it halts after a while.
 			ID:       "spinlock-irqoff",
-			Summary:  "the lock of vCPU 0's run queue is held for ever: it spins with interrupts off, and so does who wants its queue",
+			Summary:  "the lock of vCPU 0's run queue is held for ever: vCPU 0 spins with interrupts off",
 			Workload: beat.Idle,
 			Class:    "hard",
 			Fault:    inject.HoldRunQueue(0),
@@ -92,7 +92,7 @@ func faults() []Scenario {
 		},
 		{
 			ID:       "hard-lockup",
-			Summary:  "wait4 loops in the kernel with interrupts off: whoever calls it never leaves its vCPU",
+			Summary:  "wait4 loops in the kernel with interrupts off: a task that calls it never leaves its vCPU",
 			Workload: beat.Idle,
 			Class:    "hard",
 			Fault:    inject.MaskedLoopIn("kernel_wait4"),
@@ -108,7 +108,7 @@ func faults() []Scenario {
 		},
 		{
 			ID:       "soft-lockup",
-			Summary:  "wait4 loops in the kernel with interrupts on: whoever calls it never leaves its vCPU",
+			Summary:  "wait4 loops in the kernel with interrupts on: a task that calls it never leaves its vCPU",
 			Workload: beat.Idle,
 			Class:    "soft",
 			Fault:    inject.LoopIn("kernel_wait4"),
@@ -124,7 +124,7 @@ func faults() []Scenario {
 		},
 		{
 			ID:       "mutex-deadlock",
-			Summary:  "rtnl_mutex is owned for ever: who configures the network sleeps and cannot be killed",
+			Summary:  "rtnl_mutex is owned for ever: tasks that configure the network sleep and cannot be killed",
 			Workload: beat.Mutex,
 			Class:    "blocked",
 			Fault:    inject.HoldMutex("rtnl_mutex", beat.Pass),
@@ -132,7 +132,7 @@ func faults() []Scenario {
 		},
 		{
 			ID:       "fork-bomb",
-			Summary:  "processes that fork for ever, up to a limit, leave others next to no time",
+			Summary:  "processes fork for ever, up to a limit, and leave the others almost no time",
 			Workload: beat.Busy,
 			Class:    "forkstorm",
 			Fault:    inject.Asked("fork bomb", beat.Bomb, beat.Kill),
@@ -140,7 +140,7 @@ func faults() []Scenario {
 		},
 		{
 			ID:       "io-stall",
-			Summary:  "the disk's backend in dom0 completes no request any more: who reads or writes sleeps and cannot be killed",
+			Summary:  "the disk's backend completes no request any more: tasks that read or write sleep",
 			Workload: beat.Disk,
 			Class:    "io",
 			Fault:    inject.StallDisk(),
@@ -148,7 +148,7 @@ func faults() []Scenario {
 		},
 		{
 			ID:       "memory-thrash",
-			Summary:  "a process locks memory until that of others no longer fits: they find it on the disk, piece by piece",
+			Summary:  "a process locks memory until the others' memory no longer fits: they swap all the time",
 			Workload: beat.Pages,
 			Class:    "thrash",
 			Fault:    inject.Asked("memory locked", beat.Thrash, beat.Kill),
@@ -156,7 +156,7 @@ func faults() []Scenario {
 		},
 		{
 			ID:       "lost-timer",
-			Summary:  "timers are not set any more: vCPUs halt and nothing wakes them; there is no way back",
+			Summary:  "timers are not set any more: vCPUs halt and nothing wakes them; it cannot be undone",
 			Workload: beat.Idle,
 			Class:    "stopped",
 			Fault:    inject.LoseTimer("xen_vcpuop_set_next_event"),
@@ -164,7 +164,7 @@ func faults() []Scenario {
 		},
 		{
 			ID:       "panic",
-			Summary:  "wait4 executes an undefined instruction, and the kernel panics of it; there is no way back",
+			Summary:  "wait4 executes an undefined instruction, and the kernel panics; it cannot be undone",
 			Workload: beat.Idle,
 			Class:    "panic",
 			Fault:    inject.CrashIn("kernel_wait4"),
@@ -172,7 +172,7 @@ func faults() []Scenario {
 		},
 		{
 			ID:       "monitor-livelock",
-			Summary:  "the monitor answers who meets its trap and does not lift it: the guest meets it again and again, until that is noticed",
+			Summary:  "the monitor answers a vCPU at its trap and leaves the trap closed: the vCPU meets it again and again",
 			Workload: beat.Busy,
 			Class:    "monitor-livelock",
 			Fault:    inject.Mishandled(),
@@ -180,7 +180,7 @@ func faults() []Scenario {
 		},
 		{
 			ID:       "panic-loop",
-			Summary:  "the kernel panics, does not tell the hypervisor, and loops for ever; there is no way back",
+			Summary:  "the kernel panics, does not tell the hypervisor, and loops for ever; it cannot be undone",
 			Workload: beat.Idle,
 			Class:    "panic",
 			Fault:    inject.PanicLoop("kernel_wait4", "xen_panic_event"),
@@ -188,7 +188,7 @@ func faults() []Scenario {
 		},
 		{
 			ID:       "panic-reboot",
-			Summary:  "the kernel panics, does not tell the hypervisor, and reboots at once; there is no way back",
+			Summary:  "the kernel panics, does not tell the hypervisor, and reboots at once; it cannot be undone",
 			Workload: beat.Idle,
 			Class:    "panic",
 			Fault:    inject.PanicReboot("kernel_wait4", "xen_panic_event"),

@@ -51,7 +51,8 @@ func TestAll(t *testing.T) {
 		if (s.Sign == sign.Ended{}) && !s.Final {
 			t.Errorf("%s: a guest that has ended does not come back", s.ID)
 		}
-		if s.Stress != stress.None && (!s.Control() || s.Disturb != nil || s.Workload != beat.Idle || !s.Stress.Known() || (s.Programs() == "") != (s.Stress == stress.Null)) {
+		if s.Stress != stress.None && (!s.Control() || s.Disturb != nil || s.Workload != beat.Idle || !s.Stress.Known() ||
+			(s.Programs() == "") != (s.Stress == stress.Null)) {
 			t.Errorf("%s measures %s beside something else, or without its program: %+v", s.ID, s.Stress, s)
 		}
 		if s.Stress == stress.None && s.Programs() != "" {

@@ -10,7 +10,7 @@ func workloads() []Scenario {
 	return []Scenario{
 		{
 			ID:       "workload-null",
-			Summary:  "measured: a process that wakes every 10 ms and sleeps again; what it costs is the measuring's own",
+			Summary:  "measured: a process wakes every 10 ms and sleeps again; this is the cost of measuring itself",
 			Workload: beat.Idle,
 			Stress:   stress.Null,
 		},
@@ -34,7 +34,7 @@ func workloads() []Scenario {
 		},
 		{
 			ID:       "workload-syscall",
-			Summary:  "measured: stress-ng makes system calls that do next to nothing, on every vCPU",
+			Summary:  "measured: stress-ng makes system calls that do almost nothing, on every vCPU",
 			Workload: beat.Idle,
 			Stress:   stress.Syscall,
 		},

@@ -180,7 +180,8 @@ func TestExecReports(t *testing.T) {
 	}
 	r[0].EndNS = 0
 	want := []trial.Report{
-		{Guard: "probe", Class: "spin", Scope: "partial", Evidence: []string{"web-1", "42", "tab?here"}, VCPU: 1, Task: "init:7"},
+		{Guard: "probe", Class: "spin", Scope: "partial", Evidence: []string{"web-1", "42", "tab?here"}, VCPU: 1,
+			Task: "init:7"},
 		{Guard: "probe", Class: "soft", VCPU: -1},
 	}
 	if fmt.Sprint(r) != fmt.Sprint(want) {
@@ -228,8 +229,10 @@ func TestExecFails(t *testing.T) {
 		{"scope", "says", []string{ready, `{"class":"spin","scope":"some"}`}, "whose scope is neither"},
 		{"vcpu", "says", []string{ready, `{"class":"spin","vcpu":-1}`}, "whose vcpu is out of range"},
 		{"detail", "says", []string{ready, `{"clear":true,"task":"a"}`}, "describes a hang without its class"},
-		{"long text", "says", []string{ready, `{"class":"spin","task":"` + strings.Repeat("a", maxText+1) + `"}`}, "a text of more than 400 bytes"},
-		{"much evidence", "says", []string{ready, `{"class":"spin","evidence":["a"` + strings.Repeat(`,"a"`, maxEvidence) + `]}`}, "33 lines of evidence, more than 32"},
+		{"long text", "says", []string{ready, `{"class":"spin","task":"` + strings.Repeat("a", maxText+1) + `"}`},
+			"a text of more than 400 bytes"},
+		{"much evidence", "says", []string{ready, `{"class":"spin","evidence":["a"` + strings.Repeat(`,"a"`, maxEvidence) +
+			`]}`}, "33 lines of evidence, more than 32"},
 		{"ready twice", "says", []string{ready, ready}, "ready must come first and once"},
 		{"clear first", "says", []string{ready, `{"clear":true}`}, "cleared a hang that it had not reported"},
 		{"many reports", "floods", nil, "reported more than 256 hangs"},
@@ -250,7 +253,8 @@ func TestExecFails(t *testing.T) {
 			pid := e.proc.cmd.Process.Pid
 			var err error
 			within(t, "failure", func() bool { err = e.Poll(0); return err != nil })
-			if failed, ok := errors.AsType[*trial.ObserverError](err); !ok || !strings.Contains(failed.Reason, tc.want) || !strings.HasPrefix(failed.Reason, "observer probe ") {
+			if failed, ok := errors.AsType[*trial.ObserverError](err); !ok || !strings.Contains(failed.Reason, tc.want) ||
+				!strings.HasPrefix(failed.Reason, "observer probe ") {
 				t.Errorf("error %v, want %q", err, tc.want)
 			}
 			if _, derr := e.Detach(t.Context()); derr == nil || derr.Error() != err.Error() {
@@ -269,11 +273,13 @@ func TestExecStart(t *testing.T) {
 	t.Parallel()
 	e := &Exec{Spec: suites.Observer{Name: "probe", Command: []string{"/no/such/program"}}}
 	err := e.Attach(t.Context(), subject())
-	if _, ok := errors.AsType[*trial.ObserverError](err); ok || !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "start observer probe: ") {
+	if _, ok := errors.AsType[*trial.ObserverError](err); ok || !errors.Is(err, os.ErrNotExist) ||
+		!strings.Contains(err.Error(), "start observer probe: ") {
 		t.Errorf("no such program: %v", err)
 	}
 	e = observer("dies")
-	if err := e.Attach(t.Context(), subject()); err == nil || !strings.Contains(err.Error(), "ended by itself: exit status 3") {
+	if err := e.Attach(t.Context(), subject()); err == nil ||
+		!strings.Contains(err.Error(), "ended by itself: exit status 3") {
 		t.Errorf("a program that dies at once: %v", err)
 	}
 	e = observer("says", `{"class":"spin"}`)
@@ -283,7 +289,8 @@ func TestExecStart(t *testing.T) {
 	e = observer("says")
 	s := subject()
 	s.Clock = &fastClock{}
-	if err := e.Attach(t.Context(), s); err == nil || !strings.Contains(err.Error(), "did not say within 30s that it is watching") {
+	if err := e.Attach(t.Context(), s); err == nil || !strings.Contains(err.Error(),
+		"did not say within 30s that it is watching") {
 		t.Errorf("a program that says nothing: %v", err)
 	}
 	if !gone(e.proc.cmd.Process.Pid) {
@@ -394,7 +401,8 @@ func TestExecCrash(t *testing.T) {
 // FuzzMessage: whatever a program prints is a message within its bounds, or an error
 // that can be shown.
 func FuzzMessage(f *testing.F) {
-	for _, s := range []string{ready, `{"class":"spin","scope":"full","evidence":["a"],"vcpu":0,"task":"b"}`, `{"clear":true}`, `{`, "\x00", `{"class":"\u001b"}`} {
+	for _, s := range []string{ready, `{"class":"spin","scope":"full","evidence":["a"],"vcpu":0,"task":"b"}`,
+		`{"clear":true}`, `{`, "\x00", `{"class":"\u001b"}`} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -85,7 +85,8 @@ const (
 )
 
 // runBaselines runs a trial of a scenario with the setting.
-func runBaselines(t *testing.T, scenario, mechanism string, s watchdog.Setting, set func(*world, *kernelLog)) (results.Trial, *world, error) {
+func runBaselines(t *testing.T, scenario, mechanism string, s watchdog.Setting,
+	set func(*world, *kernelLog)) (results.Trial, *world, error) {
 	t.Helper()
 	w := newWorld(t)
 	k := newKernelLog(w)
@@ -120,6 +121,7 @@ func detector(t *testing.T, rec results.Trial, d watchdog.Detector) results.Find
 // TestBaselineReports: a report is brought to the trial's clock by the time in
 // the log, however late it is read.
 func TestBaselineReports(t *testing.T) {
+	t.Parallel()
 	rec, w, err := runBaselines(t, deadlock, "exec-step", watchdog.Default, func(w *world, k *kernelLog) {
 		w.alarmAfterFault = 600 * time.Millisecond
 		k.reports[21_300*time.Millisecond] = softReport
@@ -134,7 +136,8 @@ func TestBaselineReports(t *testing.T) {
 	if soft.AtNS == nil || *soft.AtNS < 21_300e6-1e3 || *soft.AtNS > 21_300e6+int64(armPoll) {
 		t.Errorf("soft lockup: %+v, want a report at 21.3 s", soft)
 	}
-	if soft.Reports != 2 || len(soft.Evidence) == 0 || soft.Evidence[0] != softReport || soft.Task != "init:77" || soft.VCPU == nil || *soft.VCPU != 0 || soft.ThresholdNS != 10e9 || soft.FromNS != 24e9 {
+	if soft.Reports != 2 || len(soft.Evidence) == 0 || soft.Evidence[0] != softReport || soft.Task != "init:77" ||
+		soft.VCPU == nil || *soft.VCPU != 0 || soft.ThresholdNS != 10e9 || soft.FromNS != 24e9 {
 		t.Errorf("soft lockup: %+v", soft)
 	}
 	if rcu := detector(t, rec, watchdog.RCUStall); rcu.AtNS != nil || !rcu.Armed || rcu.ThresholdNS != 21e9 {
@@ -161,6 +164,7 @@ func TestBaselineReports(t *testing.T) {
 
 // TestBaselinesEnd: there is nothing to wait for when all have reported.
 func TestBaselinesEnd(t *testing.T) {
+	t.Parallel()
 	rec, w, err := runBaselines(t, deadlock, "none", watchdog.Minimum, func(w *world, k *kernelLog) {
 		k.reports[3*time.Second], k.reports[4*time.Second] = softReport, rcuReport
 	})
@@ -178,6 +182,7 @@ func TestBaselinesEnd(t *testing.T) {
 // TestBaselinesOfSleepers: who puts tasks to sleep waits for the hung-task
 // detector.
 func TestBaselinesOfSleepers(t *testing.T) {
+	t.Parallel()
 	for _, at := range []time.Duration{0, 200 * time.Second} {
 		rec, w, err := runBaselines(t, "mutex-deadlock", "none", watchdog.Default, func(w *world, k *kernelLog) {
 			w.idleHands = true
@@ -199,6 +204,7 @@ func TestBaselinesOfSleepers(t *testing.T) {
 }
 
 func TestBaselineFalseAlarms(t *testing.T) {
+	t.Parallel()
 	rec, _, err := runBaselines(t, idle, "exec-step", watchdog.Default, func(w *world, k *kernelLog) {
 		k.quiet, k.reports[time.Second] = true, rcuReport
 	})
@@ -216,6 +222,7 @@ func TestBaselineFalseAlarms(t *testing.T) {
 // TestXenEndsGuest: a guest that Xen has ended does not recover, and is asked for
 // nothing.
 func TestXenEndsGuest(t *testing.T) {
+	t.Parallel()
 	for _, mechanism := range []string{"none", "exec-step"} {
 		rec, w, err := runBaselines(t, deadlock, mechanism, watchdog.XenDefault, func(w *world, k *kernelLog) {
 			k.armed[watchdog.Xen], k.endsAt = watchdog.XenTimeout, 17*time.Second
@@ -243,11 +250,14 @@ func TestXenEndsGuest(t *testing.T) {
 // TestWatchdogsOfInvalid: a trial that ends before the watchdogs are armed belongs to
 // the cell of its plan all the same, as every invalid trial does.
 func TestWatchdogsOfInvalid(t *testing.T) {
-	rec, _, err := runBaselines(t, "mutex-deadlock", "none", watchdog.Default, func(w *world, k *kernelLog) { w.deaf = true })
+	t.Parallel()
+	rec, _, err := runBaselines(t, "mutex-deadlock", "none", watchdog.Default,
+		func(w *world, k *kernelLog) { w.deaf = true })
 	if err != nil || rec.Outcome != results.Invalid || !strings.Contains(rec.Reason, "did not start") {
 		t.Fatalf("outcome %s %q (%v)", rec.Outcome, rec.Reason, err)
 	}
-	good, _, err := runBaselines(t, "mutex-deadlock", "none", watchdog.Default, func(w *world, k *kernelLog) { w.idleHands = true })
+	good, _, err := runBaselines(t, "mutex-deadlock", "none", watchdog.Default,
+		func(w *world, k *kernelLog) { w.idleHands = true })
 	if err != nil || good.Outcome != results.Missed {
 		t.Fatalf("outcome %s %q (%v)", good.Outcome, good.Reason, err)
 	}
@@ -257,12 +267,14 @@ func TestWatchdogsOfInvalid(t *testing.T) {
 }
 
 func TestWatchdogsUnknown(t *testing.T) {
+	t.Parallel()
 	rec, _, err := runBaselines(t, deadlock, "none", watchdog.Default, func(w *world, k *kernelLog) { k.mute = true })
 	if err != nil || rec.Outcome != results.Invalid || !strings.Contains(rec.Reason, "did not say on its console") {
 		t.Errorf("outcome %s %q (%v)", rec.Outcome, rec.Reason, err)
 	}
 	broken := errors.New("broken")
-	if rec, _, err := runBaselines(t, deadlock, "none", watchdog.Default, func(w *world, k *kernelLog) { k.err = broken }); !errors.Is(err, broken) {
+	if rec, _, err := runBaselines(t, deadlock, "none", watchdog.Default,
+		func(w *world, k *kernelLog) { k.err = broken }); !errors.Is(err, broken) {
 		t.Errorf("console that cannot be read: error %v, outcome %s", err, rec.Outcome)
 	}
 	if rec, _, err := runBaselines(t, deadlock, "none", "sometimes", nil); err == nil {

@@ -12,6 +12,7 @@ import (
 // TestBounded: a fault that is undone after a time, with every way in which the
 // guest and the monitor can take it.
 func TestBounded(t *testing.T) {
+	t.Parallel()
 	const whole = "trace, attach exec-step spin=500ms sample=100ms, hold, lift, detach, stop trace"
 	yes, no := new(bool), new(bool)
 	*yes = true
@@ -28,20 +29,30 @@ func TestBounded(t *testing.T) {
 	}{
 		{"undone before a verdict", deadlock, 2000, nil, results.Undone, "", yes, whole},
 		{"short", deadlock, 500, nil, results.Undone, "", yes, whole},
-		{"detected meanwhile", deadlock, 2000, func(w *world) { w.alarmAfterFault = 610 * time.Millisecond }, results.Detected, "", yes, whole},
-		{"detected before the guest goes on", deadlock, 2000, func(w *world) { w.alarmAfterFault = 2010 * time.Millisecond }, results.Detected, "", yes, whole},
-		{"verdict when all is over", deadlock, 2000, func(w *world) { w.alarmAfterFault = 3900 * time.Millisecond }, results.FalseAlarm, "", yes, whole},
-		{"work stands still", "mutex-deadlock", 2000, func(w *world) { w.idleHands = true }, results.Undone, "", yes, "trace, attach exec-step spin=500ms sample=100ms, hold, detach, stop trace"},
-		{"nothing hangs", deadlock, 2000, func(w *world) { w.immune = true }, results.Invalid, "never paused for more than", yes, whole},
-		{"short, and nothing hangs", deadlock, 500, func(w *world) { w.immune = true }, results.Invalid, "never paused for more than", yes, whole},
-		{"work goes on", "mutex-deadlock", 2000, func(w *world) { w.immune = true }, results.Invalid, "work never paused", yes, "trace, attach exec-step spin=500ms sample=100ms, hold, detach, stop trace"},
+		{"detected meanwhile", deadlock, 2000, func(w *world) { w.alarmAfterFault = 610 * time.Millisecond },
+			results.Detected, "", yes, whole},
+		{"detected before the guest goes on", deadlock, 2000, func(w *world) { w.alarmAfterFault = 2010 * time.Millisecond },
+			results.Detected, "", yes, whole},
+		{"verdict when all is over", deadlock, 2000, func(w *world) { w.alarmAfterFault = 3900 * time.Millisecond },
+			results.FalseAlarm, "", yes, whole},
+		{"work stands still", "mutex-deadlock", 2000, func(w *world) { w.idleHands = true }, results.Undone, "", yes,
+			"trace, attach exec-step spin=500ms sample=100ms, hold, detach, stop trace"},
+		{"nothing hangs", deadlock, 2000, func(w *world) { w.immune = true }, results.Invalid, "never paused for more than",
+			yes, whole},
+		{"short, and nothing hangs", deadlock, 500, func(w *world) { w.immune = true }, results.Invalid,
+			"never paused for more than", yes, whole},
+		{"work goes on", "mutex-deadlock", 2000, func(w *world) { w.immune = true }, results.Invalid, "work never paused",
+			yes, "trace, attach exec-step spin=500ms sample=100ms, hold, detach, stop trace"},
 		{"storm", "fork-bomb", 8000, func(w *world) { w.pace = 50 }, results.Undone, "", yes, ""},
 		{"storm that is none", "fork-bomb", 8000, nil, results.Invalid, "work went on during the fault", yes, ""},
-		{"one of two vCPUs", "spinlock-deadlock-partial", 2000, func(w *world) { w.cpus, w.spared = 2, []int{0} }, results.Undone, "", yes, whole},
-		{"both instead of one", "spinlock-deadlock-partial", 2000, func(w *world) { w.cpus = 2 }, results.Invalid, "was to stop one vCPU and stopped 2", yes, whole},
+		{"one of two vCPUs", "spinlock-deadlock-partial", 2000, func(w *world) { w.cpus, w.spared = 2, []int{0} },
+			results.Undone, "", yes, whole},
+		{"both instead of one", "spinlock-deadlock-partial", 2000, func(w *world) { w.cpus = 2 }, results.Invalid,
+			"was to stop one vCPU and stopped 2", yes, whole},
 		{"never goes on", deadlock, 2000, func(w *world) { w.fatal = true }, results.Invalid, "no progress after", no, whole},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			if tc.set != nil {
 				tc.set(w)
@@ -53,8 +64,10 @@ func TestBounded(t *testing.T) {
 				t.Fatal(err)
 			}
 			records.check(t, tc.name, rec, nil, w)
-			if rec.Outcome != tc.outcome || !strings.Contains(rec.Reason, tc.reason) || !reflect.DeepEqual(rec.Recovered, tc.recovered) {
-				t.Errorf("%s (%s), recovered %v; want %s (%s), %v", rec.Outcome, rec.Reason, rec.Recovered, tc.outcome, tc.reason, tc.recovered)
+			if rec.Outcome != tc.outcome || !strings.Contains(rec.Reason, tc.reason) ||
+				!reflect.DeepEqual(rec.Recovered, tc.recovered) {
+				t.Errorf("%s (%s), recovered %v; want %s (%s), %v", rec.Outcome, rec.Reason, rec.Recovered, tc.outcome, tc.reason,
+					tc.recovered)
 			}
 			if calls := strings.Join(w.calls, ", "); tc.calls != "" && calls != tc.calls {
 				t.Errorf("calls %s, want %s", calls, tc.calls)
@@ -74,6 +87,7 @@ func TestBounded(t *testing.T) {
 
 // TestUnbounded: what cannot be undone is not tried.
 func TestUnbounded(t *testing.T) {
+	t.Parallel()
 	for _, id := range []string{idle, "panic"} {
 		p := job(id, "exec-step")
 		p.BoundedMS = 500
@@ -85,6 +99,7 @@ func TestUnbounded(t *testing.T) {
 
 // TestSlowDisturbance: what only slows a control down must have slowed it down.
 func TestSlowDisturbance(t *testing.T) {
+	t.Parallel()
 	for _, id := range []string{"control-slow-disk", "control-limited-bomb"} {
 		for pace, want := range map[float64]results.Outcome{20: results.Clean, 1: results.Invalid} {
 			w := newWorld(t)

@@ -1,22 +1,34 @@
-// Package trial runs one trial: one guest, one mechanism, one fault, once.
+// Package trial runs one trial: one guest, one way of watching it, one scenario, once.
 //
-// It runs inside dom0 (bench/agent in the lab, the runner itself on a real Xen
-// host) and is the only package that sees the guest, the monitor and the
-// injector together:
+// It runs inside dom0 (bench/agent in the lab, the program itself on a real Xen host).
+// It is the only package that sees the guest, the injector and whoever watches
+// together. It knows them by small interfaces: Host, Guest and Log (env.go), and
+// Observer (observer.go). Those who watch are in bench/observe.
 //
-//	ready → workload → window without monitor → attach → window with monitor
-//	  → inject (T0) → verdict or deadline → ground truth → lift → recovered?
-//	  → all-clear → detach → does the guest still make progress? → record
+// A trial is a list of steps (steps.go):
 //
-// A bounded fault is lifted after its time, with or without a verdict, and the
-// trial goes on to watch for one that comes too late.
+//	workload         the guest runs the scenario's workload
+//	attach observers those that watch for the whole trial
+//	baseline         a window without the Watcher, for its price
+//	attach, observe  the Watcher, and a window with it
+//	inject           the fault lands: T0
+//	                 until the Watcher's verdict or the deadline, while the guest's own
+//	                 counters must show the hang (scenarios/sign)
+//	await observers  until those beside have had their time
+//	lift             the fault is removed
+//	                 until the guest goes on, and the Watcher says so
+//	detach           the Watcher
+//	                 the guest must go on without it
 //
-// A control that measures a workload has windows of its own instead, with the
-// monitor off, on, on and off, in each of which the guest does the work from
-// beginning to end.
+// A control has no fault; it may be disturbed instead. A bounded fault is removed after
+// its time, verdict or not, and a verdict that comes when all is over is a false alarm.
+// A scenario that measures a workload has four windows with the Watcher off, on, on and
+// off instead, in each of which the guest does the same work.
 //
-// A control takes the same way without the injection. Ground truth comes from
-// the guest's own heartbeat (guests/beat), never from the monitor. A trial whose
-// ground truth is not confirmed ends as invalid, with the reason in one
-// sentence, whatever the monitor said.
+// However a trial ends, an undo stack removes the fault and detaches every observer, the
+// last first.
+//
+// Ground truth comes from the guest's own heartbeat and work (guests/beat), never from
+// an observer. A trial whose ground truth is not confirmed is invalid, whatever the
+// observer reported, and the record says why in one sentence (InvalidError).
 package trial

@@ -108,7 +108,8 @@ func newWorld(t *testing.T) *world {
 	words := make([]uint64, beat.Size/8)
 	w := &world{
 		t: t, now: 5e9, mem: unsafe.Slice((*byte)(unsafe.Pointer(&words[0])), beat.Size),
-		alarmAfterAttach: never, alarmAfterFault: never, endAfterAttach: never, calmAfterLift: 300 * time.Millisecond, calmAfterAlarm: never, class: detect.ClassSpin,
+		alarmAfterAttach: never, alarmAfterFault: never, endAfterAttach: never, calmAfterLift: 300 * time.Millisecond,
+		calmAfterAlarm: never, class: detect.ClassSpin,
 		slow: 1, slowWork: 1, signals: 1, cpus: 1, pace: 1,
 		verdict: make(chan detect.Verdict, 1), done: make(chan struct{}),
 	}
@@ -256,7 +257,8 @@ func (w *world) watch() {
 	alarm := func(at int64) {
 		at -= int64(w.late)
 		w.alarms = append(w.alarms, monitor.Alarm{Class: w.class, StartNS: at})
-		w.verdict <- detect.Verdict{TimeNS: at, Class: w.class, Scope: detect.Full, VCPUs: []int{0}, Evidence: []string{"vCPU 0: made up"}}
+		w.verdict <- detect.Verdict{TimeNS: at, Class: w.class, Scope: detect.Full, VCPUs: []int{0},
+			Evidence: []string{"vCPU 0: made up"}}
 	}
 	if !w.watching {
 		return
@@ -273,7 +275,8 @@ func (w *world) watch() {
 			w.counters.BackedOut, w.counters.BackOutNS = "made up", w.now-w.faulted
 		}
 	}
-	if n := len(w.alarms); n > 0 && w.alarms[n-1].EndNS == 0 && (due(w.liftedAt, w.calmAfterLift) || due(w.alarms[n-1].StartNS, w.calmAfterAlarm)) {
+	if n := len(w.alarms); n > 0 && w.alarms[n-1].EndNS == 0 &&
+		(due(w.liftedAt, w.calmAfterLift) || due(w.alarms[n-1].StartNS, w.calmAfterAlarm)) {
 		w.alarms[n-1].EndNS = w.now
 	}
 	if due(w.attached, w.endAfterAttach) {

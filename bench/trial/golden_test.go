@@ -96,6 +96,7 @@ func (g *golden) check(t *testing.T, name string, rec results.Trial, err error, 
 	}
 	g.got[name] = b.String()
 	if !*update && b.String() != g.want[name] {
-		t.Errorf("row %q of %s (-want +got; go test -update rewrites it):\n%s", name, g.path, cmp.Diff(strings.Split(g.want[name], "\n"), strings.Split(b.String(), "\n")))
+		t.Errorf("row %q of %s (-want +got; go test -update rewrites it):\n%s", name, g.path,
+			cmp.Diff(strings.Split(g.want[name], "\n"), strings.Split(b.String(), "\n")))
 	}
 }

@@ -49,7 +49,8 @@ func (m *madeUp) Attach(_ context.Context, s trial.Subject) error {
 
 func (m *madeUp) report(at int64) {
 	m.reports = append(m.reports, trial.Report{
-		Guard: m.name, AtNS: at, SeenNS: m.w.now, Class: "spin", Scope: "partial", Evidence: []string{"made up"}, VCPU: 1, Task: "init:1",
+		Guard: m.name, AtNS: at, SeenNS: m.w.now, Class: "spin", Scope: "partial", Evidence: []string{"made up"}, VCPU: 1,
+		Task: "init:1",
 	})
 }
 
@@ -123,28 +124,43 @@ func TestExternal(t *testing.T) {
 		reason   string
 		err      error
 	}{
-		{"detected", deadlock, func(m *madeUp, w *world) { m.alarm, m.clear = 700*time.Millisecond, 1500*time.Millisecond }, results.Detected, "", nil},
-		{"detected, and never cleared", deadlock, func(m *madeUp, w *world) { m.alarm = 700 * time.Millisecond }, results.Detected, "", nil},
-		{"cleared before the fault was removed", deadlock, func(m *madeUp, w *world) { m.alarm, m.clear = 100*time.Millisecond, 500*time.Millisecond }, results.Detected, "", nil},
+		{"detected", deadlock, func(m *madeUp, w *world) { m.alarm, m.clear = 700*time.Millisecond, 1500*time.Millisecond },
+			results.Detected, "", nil},
+		{"detected, and never cleared", deadlock, func(m *madeUp, w *world) { m.alarm = 700 * time.Millisecond },
+			results.Detected, "", nil},
+		{"cleared before the fault was removed", deadlock, func(m *madeUp, w *world) {
+			m.alarm, m.clear = 100*time.Millisecond, 500*time.Millisecond
+		}, results.Detected, "", nil},
 		{"missed", deadlock, nil, results.Missed, "", nil},
 		{"clean", idle, nil, results.Clean, "", nil},
 		{"false alarm", idle, func(m *madeUp, w *world) { m.early = time.Second }, results.FalseAlarm, "", nil},
-		{"false alarm before the fault", deadlock, func(m *madeUp, w *world) { m.early = time.Second }, results.FalseAlarm, "", nil},
-		{"cannot be attached", deadlock, func(m *madeUp, w *world) { m.attachErr = trial.Failed("probe is not ready") }, results.Invalid, "probe is not ready", nil},
+		{"false alarm before the fault", deadlock, func(m *madeUp, w *world) { m.early = time.Second }, results.FalseAlarm,
+			"", nil},
+		{"cannot be attached", deadlock, func(m *madeUp, w *world) { m.attachErr = trial.Failed("probe is not ready") },
+			results.Invalid, "probe is not ready", nil},
 		{"dies", deadlock, func(m *madeUp, w *world) { m.dies = time.Second }, results.Invalid, "probe ended", nil},
-		{"dies after its verdict", deadlock, func(m *madeUp, w *world) { m.alarm, m.dies = 700*time.Millisecond, 1500*time.Millisecond }, results.Invalid, "probe ended", nil},
-		{"fails to detach", idle, func(m *madeUp, w *world) { m.detachErr = trial.Failed("probe hung") }, results.Invalid, "probe hung", nil},
-		{"two failures", deadlock, func(m *madeUp, w *world) { m.dies, m.detachErr = time.Second, trial.Failed("probe hung") }, results.Invalid, "probe ended; probe hung", nil},
+		{"dies after its verdict", deadlock, func(m *madeUp, w *world) {
+			m.alarm, m.dies = 700*time.Millisecond,
+				1500*time.Millisecond
+		}, results.Invalid, "probe ended", nil},
+		{"fails to detach", idle, func(m *madeUp, w *world) { m.detachErr = trial.Failed("probe hung") }, results.Invalid,
+			"probe hung", nil},
+		{"two failures", deadlock, func(m *madeUp, w *world) {
+			m.dies, m.detachErr = time.Second,
+				trial.Failed("probe hung")
+		}, results.Invalid, "probe ended; probe hung", nil},
 		{"the guest fails it", deadlock, func(m *madeUp, w *world) {
 			m.attachErr = fmt.Errorf("attach probe: %w", trial.Invalid("the guest is\nsilent"))
 		}, results.Invalid, "attach probe: the guest is; silent", nil},
 		{"the host fails it", deadlock, func(m *madeUp, w *world) { m.attachErr = broken }, "", "", broken},
-		{"the host fails a poll", deadlock, func(m *madeUp, w *world) { m.dies, m.pollErr = time.Second, broken }, "", "", broken},
+		{"the host fails a poll", deadlock, func(m *madeUp, w *world) { m.dies, m.pollErr = time.Second, broken }, "", "",
+			broken},
 		{"the host and the guest fail it", deadlock, func(m *madeUp, w *world) {
 			m.attachErr = fmt.Errorf("attach: %w", errors.Join(trial.Invalid("silent"), broken))
 		}, "", "", broken},
 		{"the host fails to detach it", idle, func(m *madeUp, w *world) { m.detachErr = broken }, "", "", broken},
-		{"cannot be broken on purpose", "monitor-livelock", nil, results.Invalid, "the observer probe cannot be broken on purpose", nil},
+		{"cannot be broken on purpose", "monitor-livelock", nil, results.Invalid,
+			"the observer probe cannot be broken on purpose", nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -166,10 +182,12 @@ func TestExternal(t *testing.T) {
 			if !errors.Is(err, tc.err) || (err == nil) != (tc.err == nil) {
 				t.Fatalf("error %v, want %v", err, tc.err)
 			}
-			if err == nil && (rec.Outcome != tc.outcome || !strings.Contains(rec.Reason, tc.reason) || (rec.Reason == "") != (tc.reason == "") || strings.Contains(rec.Reason, "\n")) {
+			if err == nil && (rec.Outcome != tc.outcome || !strings.Contains(rec.Reason, tc.reason) ||
+				(rec.Reason == "") != (tc.reason == "") || strings.Contains(rec.Reason, "\n")) {
 				t.Errorf("%s %q, want %s %q", rec.Outcome, rec.Reason, tc.outcome, tc.reason)
 			}
-			if n := len(slices.DeleteFunc(slices.Clone(w.calls), func(c string) bool { return c != "detach probe" })); n > 1 || (n == 0) != (m.attachErr != nil) {
+			if n := len(slices.DeleteFunc(slices.Clone(w.calls), func(c string) bool { return c != "detach probe" })); n > 1 ||
+				(n == 0) != (m.attachErr != nil) {
 				t.Errorf("detached %d times: %q", n, w.calls)
 			}
 			if w.lock != 0 {
@@ -186,7 +204,8 @@ func TestBeside(t *testing.T) {
 	broken := errors.New("broken")
 	at := func(d time.Duration) *int64 { n := int64(d); return &n }
 	one := 1
-	found := results.Finding{Observer: "a", Armed: true, ThresholdNS: 3, FromNS: 1, ToNS: 2, AtNS: at(300 * time.Millisecond),
+	found := results.Finding{Observer: "a", Armed: true, ThresholdNS: 3, FromNS: 1, ToNS: 2,
+		AtNS:    at(300 * time.Millisecond),
 		Reports: 1, Class: "spin", Scope: "partial", VCPU: &one, Task: "init:1", Evidence: []string{"made up"}}
 	nothing := results.Finding{Observer: "a", Armed: true, ThresholdNS: 3, FromNS: 1, ToNS: 2}
 	with := func(f results.Finding, set func(*results.Finding)) results.Finding {
@@ -203,7 +222,10 @@ func TestBeside(t *testing.T) {
 	}{
 		{"reports", deadlock, 0, func(m *madeUp) { m.alarm = 300 * time.Millisecond }, found, nil},
 		{"reports nothing", deadlock, 0, func(m *madeUp) {}, nothing, nil},
-		{"false alarm before the fault", deadlock, 0, func(m *madeUp) { m.early, m.alarm = time.Second, 300*time.Millisecond },
+		{"false alarm before the fault", deadlock, 0, func(m *madeUp) {
+			m.early, m.alarm = time.Second,
+				300*time.Millisecond
+		},
 			with(found, func(f *results.Finding) { f.FalseAlarms = 1 }), nil},
 		{"false alarm of a control", idle, 0, func(m *madeUp) { m.early = time.Second },
 			with(nothing, func(f *results.Finding) { f.FalseAlarms = 1 }), nil},
@@ -241,7 +263,8 @@ func TestBeside(t *testing.T) {
 				t.Fatalf("error %v, want %v", err, tc.err)
 			}
 			// Attached before all else, detached after all else, the last first.
-			if n := len(w.calls); !slices.Equal(w.calls[:2], []string{"attach a", "attach b"}) || !slices.Equal(w.calls[n-2:], []string{"detach b", "detach a"}) {
+			if n := len(w.calls); !slices.Equal(w.calls[:2], []string{"attach a", "attach b"}) ||
+				!slices.Equal(w.calls[n-2:], []string{"detach b", "detach a"}) {
 				t.Errorf("calls %q", w.calls)
 			}
 			if err != nil {
@@ -297,10 +320,14 @@ func TestPatient(t *testing.T) {
 	}{
 		{"needs no time", [2]time.Duration{}, [2]time.Duration{}, false, least},
 		{"needs its time", [2]time.Duration{9 * time.Second, 7 * time.Second}, [2]time.Duration{}, false, 9 * time.Second},
-		{"the other one needs it", [2]time.Duration{7 * time.Second, 9 * time.Second}, [2]time.Duration{}, false, 9 * time.Second},
-		{"one has reported", [2]time.Duration{9 * time.Second, 7 * time.Second}, [2]time.Duration{time.Second, 0}, false, 9 * time.Second},
-		{"both have reported", [2]time.Duration{9 * time.Second, 7 * time.Second}, [2]time.Duration{3 * time.Second, 4 * time.Second}, false, 4 * time.Second},
-		{"the guest is destroyed", [2]time.Duration{9 * time.Second, 7 * time.Second}, [2]time.Duration{0, 4 * time.Second}, true, 4 * time.Second},
+		{"the other one needs it", [2]time.Duration{7 * time.Second, 9 * time.Second}, [2]time.Duration{}, false,
+			9 * time.Second},
+		{"one has reported", [2]time.Duration{9 * time.Second, 7 * time.Second}, [2]time.Duration{time.Second, 0}, false,
+			9 * time.Second},
+		{"both have reported", [2]time.Duration{9 * time.Second, 7 * time.Second},
+			[2]time.Duration{3 * time.Second, 4 * time.Second}, false, 4 * time.Second},
+		{"the guest is destroyed", [2]time.Duration{9 * time.Second, 7 * time.Second}, [2]time.Duration{0, 4 * time.Second},
+			true, 4 * time.Second},
 		{"for long", [2]time.Duration{50 * time.Second, 0}, [2]time.Duration{}, false, 50 * time.Second},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -350,7 +377,8 @@ func TestBesideCannotAttach(t *testing.T) {
 	w := newWorld(t)
 	p := job(deadlock, "none")
 	env := w.env(p)
-	env.Beside = []trial.Observer{&madeUp{name: "a", w: w}, &madeUp{name: "b", w: w, attachErr: trial.Failed("b is not there")}}
+	env.Beside = []trial.Observer{&madeUp{name: "a", w: w},
+		&madeUp{name: "b", w: w, attachErr: trial.Failed("b is not there")}}
 	rec, err := trial.Run(t.Context(), p, env)
 	if err != nil || rec.Outcome != results.Invalid || rec.Reason != "b is not there" {
 		t.Errorf("%s %q, %v", rec.Outcome, rec.Reason, err)

@@ -30,7 +30,8 @@ const (
 
 func job(scenario, mechanism string) plan.Trial {
 	return plan.Trial{
-		Suite: "test", Index: 3, Block: 1, Cell: results.Cell{Scenario: scenario, Arm: results.Arm{Mechanism: mechanism, Driver: "xenctrl"},
+		Suite: "test", Index: 3, Block: 1, Cell: results.Cell{Scenario: scenario,
+			Arm:     results.Arm{Mechanism: mechanism, Driver: "xenctrl"},
 			Machine: suites.Guest{Kernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 160, Boot: suites.Distro}},
 		Timing: suites.DefaultTiming(), Seed: 7*uint64(trial.Phase) + 123_456_789,
 	}
@@ -50,6 +51,7 @@ type outcome struct {
 }
 
 func TestRun(t *testing.T) {
+	t.Parallel()
 	const (
 		watched  = "trace, attach exec-step spin=500ms sample=100ms, "
 		injected = watched + "hold, lift, detach, stop trace"
@@ -67,25 +69,32 @@ func TestRun(t *testing.T) {
 	}{
 		{"detected", deadlock, "exec-step", func(w *world) { w.alarmAfterFault = 610 * time.Millisecond },
 			outcome{results.Detected, "", "spin", ns(610 * time.Millisecond), true, yes, new(1.0), injected}},
-		{"detected as another class", deadlock, "exec-step", func(w *world) { w.alarmAfterFault, w.class = 610*time.Millisecond, detect.ClassHard },
+		{"detected as another class", deadlock, "exec-step", func(w *world) {
+			w.alarmAfterFault, w.class = 610*time.Millisecond, detect.ClassHard
+		},
 			outcome{results.Detected, "", "hard", ns(610 * time.Millisecond), true, yes, new(1.0), injected}},
 		{"detected late", deadlock, "exec-step", func(w *world) { w.alarmAfterFault = 7900 * time.Millisecond },
 			outcome{results.Detected, "", "spin", ns(7900 * time.Millisecond), true, yes, new(1.0), injected}},
-		{"the guest lives on for a while", deadlock, "exec-step", func(w *world) { w.linger, w.alarmAfterFault = time.Second, 2*time.Second },
+		{"the guest lives on for a while", deadlock, "exec-step",
+			func(w *world) { w.linger, w.alarmAfterFault = time.Second, 2*time.Second },
 			outcome{results.Detected, "", "spin", ns(2 * time.Second), true, yes, new(1.0), injected}},
 		{"missed", deadlock, "exec-step", nil,
 			outcome{results.Missed, "", "", nil, true, yes, new(1.0), injected}},
-		{"a verdict after the deadline is none", deadlock, "exec-step", func(w *world) { w.alarmAfterFault = 9 * time.Second },
+		{"a verdict after the deadline is none", deadlock, "exec-step",
+			func(w *world) { w.alarmAfterFault = 9 * time.Second },
 			outcome{results.Missed, "", "", nil, true, yes, new(1.0), injected}},
-		{"an alarm while the guest recovers", deadlock, "exec-step", func(w *world) { w.alarmAfterFault = 8030 * time.Millisecond },
+		{"an alarm while the guest recovers", deadlock, "exec-step",
+			func(w *world) { w.alarmAfterFault = 8030 * time.Millisecond },
 			outcome{results.Missed, "", "", nil, true, yes, new(1.0), injected}},
 		{"missed without a monitor", deadlock, "none", nil,
 			outcome{results.Missed, "", "", nil, true, yes, new(1.0), "trace, hold, lift, stop trace"}},
 		{"slow while watched", deadlock, "exec-step", func(w *world) { w.slow, w.alarmAfterFault = 2, time.Second },
 			outcome{results.Detected, "", "spin", ns(time.Second), true, yes, new(0.5), injected}},
-		{"false alarm in the first window", deadlock, "exec-step", func(w *world) { w.alarmAfterAttach = 300 * time.Millisecond },
+		{"false alarm in the first window", deadlock, "exec-step",
+			func(w *world) { w.alarmAfterAttach = 300 * time.Millisecond },
 			outcome{results.FalseAlarm, "", "spin", nil, false, nil, nil, only}},
-		{"false alarm before the injection", deadlock, "exec-step", func(w *world) { w.alarmAfterAttach = 2300 * time.Millisecond },
+		{"false alarm before the injection", deadlock, "exec-step",
+			func(w *world) { w.alarmAfterAttach = 2300 * time.Millisecond },
 			outcome{results.FalseAlarm, "", "spin", nil, false, nil, new(1.0), only}},
 		{"false alarm in a control", idle, "exec-step", func(w *world) { w.alarmAfterAttach = 2300 * time.Millisecond },
 			outcome{results.FalseAlarm, "", "spin", nil, false, nil, new(1.0), only}},
@@ -93,7 +102,8 @@ func TestRun(t *testing.T) {
 			outcome{results.Clean, "", "", nil, false, nil, new(1.0), only}},
 		{"clean without a monitor", idle, "none", nil,
 			outcome{results.Clean, "", "", nil, false, nil, new(1.0), "trace, stop trace"}},
-		{"verdict of before the fault", deadlock, "exec-step", func(w *world) { w.alarmAfterFault, w.late = 20*time.Millisecond, 30*time.Millisecond },
+		{"verdict of before the fault", deadlock, "exec-step",
+			func(w *world) { w.alarmAfterFault, w.late = 20*time.Millisecond, 30*time.Millisecond },
 			outcome{results.FalseAlarm, "", "spin", nil, true, yes, new(1.0), injected}},
 		{"busy and slow", busy, "exec-altp2m", func(w *world) { w.slow, w.slowWork = 2, 1.25 },
 			outcome{results.Clean, "", "", nil, false, nil, new(0.8), strings.ReplaceAll(only, "exec-step", "exec-altp2m")}},
@@ -108,12 +118,18 @@ func TestRun(t *testing.T) {
 			outcome{results.Invalid, "stood still before the monitor was attached", "", nil, false, nil, nil, ""}},
 		{"fault not injected", deadlock, "exec-step", func(w *world) { w.noSymbol = true },
 			outcome{results.Invalid, "could not be injected: no symbol tasklist_lock", "", nil, false, nil, new(1.0), only}},
-		{"heartbeat goes on", deadlock, "exec-step", func(w *world) { w.immune, w.alarmAfterFault = true, 600*time.Millisecond },
+		{"heartbeat goes on", deadlock, "exec-step", func(w *world) {
+			w.immune, w.alarmAfterFault = true,
+				600*time.Millisecond
+		},
 			outcome{results.Invalid, "went on after the fault: 40 beats in 8000 ms", "", nil, false, nil, new(1.0), injected}},
 		{"heartbeat goes on without a monitor", deadlock, "none", func(w *world) { w.immune = true },
-			outcome{results.Invalid, "went on after the fault: 40 beats in 8000 ms", "", nil, false, nil, new(1.0), "trace, hold, lift, stop trace"}},
-		{"monitor ended before the fault", deadlock, "exec-step", func(w *world) { w.endAfterAttach, w.detachErr = time.Second, errors.New("ring broke\nand more") },
-			outcome{results.Invalid, "the monitor ended by itself; the monitor failed: ring broke; and more", "", nil, false, nil, nil, only}},
+			outcome{results.Invalid, "went on after the fault: 40 beats in 8000 ms", "", nil, false, nil, new(1.0),
+				"trace, hold, lift, stop trace"}},
+		{"monitor ended before the fault", deadlock, "exec-step",
+			func(w *world) { w.endAfterAttach, w.detachErr = time.Second, errors.New("ring broke\nand more") },
+			outcome{results.Invalid, "the monitor ended by itself; the monitor failed: ring broke; and more", "", nil, false,
+				nil, nil, only}},
 		{"monitor ended after the fault", deadlock, "exec-step", func(w *world) { w.endAfterAttach = 3 * time.Second },
 			outcome{results.Invalid, "the monitor ended by itself", "", nil, false, nil, new(1.0), injected}},
 		{"monitor fails to let go", idle, "exec-step", func(w *world) { w.detachErr = errors.New("view is busy") },
@@ -124,6 +140,7 @@ func TestRun(t *testing.T) {
 			outcome{results.Invalid, "no progress after the monitor was detached", "", nil, true, no, new(1.0), injected}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			w.violations = trial.Violations{Trapped: 90, Lazy: 4, MMIO: 3, Superpage: 2, Residual: 1, Lost: 5}
 			w.counters = monitor.Counters{Accesses: 80, Steps: 81, RingFull: 2}
@@ -157,7 +174,8 @@ func TestRun(t *testing.T) {
 			check("recovered", rec.Recovered, tc.want.recovered)
 			check("progress ratio", rec.Guest.ProgressRatio, tc.want.ratio)
 			check("calls", strings.Join(w.calls, ", "), tc.want.calls)
-			check("evidence", len(rec.Evidence) > 0, tc.want.class != "" || tc.want.outcome == results.Missed && tc.mechanism != "none")
+			check("evidence", len(rec.Evidence) > 0, tc.want.class != "" || tc.want.outcome == results.Missed &&
+				tc.mechanism != "none")
 			if w.lock != 0 || w.paused != 0 || w.watching {
 				t.Errorf("left behind: lock %#x, %d pauses, monitor attached: %v", w.lock, w.paused, w.watching)
 			}
@@ -178,6 +196,7 @@ func TestRun(t *testing.T) {
 // TestTimes: the instants of a trial on the guest's clock. The fault's moves
 // with the seed, over two heartbeats.
 func TestTimes(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		seed  uint64
 		after time.Duration // from attach to the fault
@@ -208,7 +227,8 @@ func TestTimes(t *testing.T) {
 			t.Errorf("seed %d: the guest stopped at once and hang_ns is %v", tc.seed, rec.HangNS)
 		}
 		if g := rec.Guest; g.BeatsBefore != 10 || g.BeatsDuring != 10 || g.BeatsHung != 0 || g.BeatsAfter < 2 {
-			t.Errorf("seed %d: beats %+v, want 10 in each window of 2 s, none of the hung guest, and some afterwards", tc.seed, g)
+			t.Errorf("seed %d: beats %+v, want 10 in each window of 2 s, none of the hung guest, and some afterwards", tc.seed,
+				g)
 		}
 		if rec.WindowNS <= w.liftedAt-w.attached {
 			t.Errorf("seed %d: the window of %d ns ends before the fault was lifted", tc.seed, rec.WindowNS)
@@ -219,6 +239,7 @@ func TestTimes(t *testing.T) {
 // TestFalseAlarmGoesOn: a false alarm of a control does not end the trial: when it
 // is taken back, and whether another follows, is part of what is measured.
 func TestFalseAlarmGoesOn(t *testing.T) {
+	t.Parallel()
 	for _, calm := range []time.Duration{never, 400 * time.Millisecond} {
 		w := newWorld(t)
 		w.alarmAfterAttach, w.calmAfterAlarm = 300*time.Millisecond, calm
@@ -234,7 +255,8 @@ func TestFalseAlarmGoesOn(t *testing.T) {
 		if a.Class != "spin" || a.StartNS != 300e6 {
 			t.Errorf("calm after %v: alarm %+v", calm, a)
 		}
-		if ends := a.EndNS != nil; ends != (calm != never) || ends && (*a.EndNS < a.StartNS+int64(calm) || *a.EndNS > a.StartNS+int64(calm+sign.Poll)) {
+		if ends := a.EndNS != nil; ends != (calm != never) || ends &&
+			(*a.EndNS < a.StartNS+int64(calm) || *a.EndNS > a.StartNS+int64(calm+sign.Poll)) {
 			t.Errorf("calm after %v: alarm %+v", calm, a)
 		}
 		if rec.Guest.ProgressRatio == nil {
@@ -248,6 +270,7 @@ func TestFalseAlarmGoesOn(t *testing.T) {
 
 // TestEarlyAlarmEndsTrial: there is no fault after a false alarm.
 func TestEarlyAlarmEndsTrial(t *testing.T) {
+	t.Parallel()
 	for _, after := range []time.Duration{300 * time.Millisecond, 2300 * time.Millisecond} {
 		w := newWorld(t)
 		w.alarmAfterAttach = after
@@ -255,8 +278,10 @@ func TestEarlyAlarmEndsTrial(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := time.Duration(rec.WindowNS); got < after || got > after+sign.Poll || rec.Outcome != results.FalseAlarm || w.faulted != 0 {
-			t.Errorf("alarm after %v: %s, the monitor was detached after %v, the fault came at %d", after, rec.Outcome, got, w.faulted)
+		if got := time.Duration(rec.WindowNS); got < after || got > after+sign.Poll || rec.Outcome != results.FalseAlarm ||
+			w.faulted != 0 {
+			t.Errorf("alarm after %v: %s, the monitor was detached after %v, the fault came at %d", after, rec.Outcome, got,
+				w.faulted)
 		}
 	}
 }
@@ -264,6 +289,7 @@ func TestEarlyAlarmEndsTrial(t *testing.T) {
 // TestNeighbours: a monitor that calls a healthy neighbour hung has given a false
 // alarm, whatever it said of the guest; and what dom0 spent is on the record.
 func TestNeighbours(t *testing.T) {
+	t.Parallel()
 	for _, alarms := range [][]monitor.Alarm{nil, {{Class: detect.ClassSoft, StartNS: 9e9}}} {
 		w := newWorld(t)
 		w.alarmAfterFault, w.neighbourAlarms = 610*time.Millisecond, alarms
@@ -281,7 +307,8 @@ func TestNeighbours(t *testing.T) {
 			t.Errorf("alarms %+v: %+v", alarms, rec)
 		}
 		g := rec.Guest
-		if window := p.Timing.BaselineMS * 1e6; g.PairedNS != window || g.Dom0BeforeNS != window/100 || g.Dom0DuringNS != window/100 {
+		if window := p.Timing.BaselineMS * 1e6; g.PairedNS != window || g.Dom0BeforeNS != window/100 ||
+			g.Dom0DuringNS != window/100 {
 			t.Errorf("dom0 had %d ns before and %d during, of %d", g.Dom0BeforeNS, g.Dom0DuringNS, g.PairedNS)
 		}
 	}
@@ -290,6 +317,7 @@ func TestNeighbours(t *testing.T) {
 // TestAllClear: after the fault is lifted the monitor is waited for to say so, for
 // as long as the guest was.
 func TestAllClear(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		calm time.Duration
 		want bool
@@ -304,7 +332,8 @@ func TestAllClear(t *testing.T) {
 			t.Fatalf("calm after %v: %+v", tc.calm, rec)
 		}
 		got := rec.AllClearNS
-		if (got != nil) != tc.want || tc.want != (rec.Alarms[0].EndNS != nil) || got != nil && (*got < int64(tc.calm) || *got > int64(tc.calm+sign.Poll)) {
+		if (got != nil) != tc.want || tc.want != (rec.Alarms[0].EndNS != nil) || got != nil &&
+			(*got < int64(tc.calm) || *got > int64(tc.calm+sign.Poll)) {
 			t.Errorf("calm after %v: all clear %v, alarms %+v", tc.calm, got, rec.Alarms)
 		}
 	}
@@ -312,6 +341,7 @@ func TestAllClear(t *testing.T) {
 
 // TestHangTime: ground truth is the guest's last heartbeat, not the injection.
 func TestHangTime(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.linger = time.Second
 	rec, err := w.run(t.Context(), job(deadlock, "none"))
@@ -332,6 +362,7 @@ func TestHangTime(t *testing.T) {
 
 // TestMissWaits: with a monitor a miss is a miss only at the deadline.
 func TestMissWaits(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	if _, err := w.run(t.Context(), job(deadlock, "exec-step")); err != nil {
 		t.Fatal(err)
@@ -344,6 +375,7 @@ func TestMissWaits(t *testing.T) {
 // TestSlowIsNotHung: a guest that a monitor slows down eightfold beats every
 // 1.6 s; silence is measured by that pace.
 func TestSlowIsNotHung(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.slow, w.immune, w.alarmAfterFault = 8, true, 500*time.Millisecond
 	rec, err := w.run(t.Context(), job(deadlock, "exec-step"))
@@ -357,6 +389,7 @@ func TestSlowIsNotHung(t *testing.T) {
 
 // TestEPT: violations on the trapped frame are split by what was delivered.
 func TestEPT(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		trapped, delivered     uint64
 		permission, suppressed uint64
@@ -373,7 +406,8 @@ func TestEPT(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := results.EPT{Total: tc.trapped + 10, Permission: tc.permission, Suppressed: tc.suppressed, Lazy: 4, MMIO: 3, Superpage: 2, Residual: 1, TraceLost: 5}
+		want := results.EPT{Total: tc.trapped + 10, Permission: tc.permission, Suppressed: tc.suppressed, Lazy: 4, MMIO: 3,
+			Superpage: 2, Residual: 1, TraceLost: 5}
 		if rec.EPT != want {
 			t.Errorf("%d trapped, %d delivered: %+v, want %+v", tc.trapped, tc.delivered, rec.EPT, want)
 		}
@@ -388,6 +422,7 @@ func TestEPT(t *testing.T) {
 
 // TestThreshold: a suite's threshold and sampling period reach the monitor.
 func TestThreshold(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	p := job(idle, "exec-step")
 	p.Thresholds, p.Timing.SampleMS = results.NewSettings(map[string]int64{"spin_ms": 50}), 20
@@ -406,6 +441,7 @@ func TestThreshold(t *testing.T) {
 
 // TestStages: what the user is told, in order.
 func TestStages(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.alarmAfterFault = time.Second
 	if _, err := w.run(t.Context(), job(deadlock, "exec-step")); err != nil {
@@ -420,8 +456,10 @@ func TestStages(t *testing.T) {
 // TestCancel: an interrupted trial has no record, and leaves the guest alone
 // at whatever point it was.
 func TestCancel(t *testing.T) {
+	t.Parallel()
 	for _, stage := range []string{"workload", "baseline", "observe", "inject", "lift", "detach"} {
 		t.Run(stage, func(t *testing.T) {
+			t.Parallel()
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			w := newWorld(t)
@@ -456,7 +494,8 @@ func TestCancel(t *testing.T) {
 			if w.attached != 0 {
 				attached = 1
 			}
-			if w.lock != 0 || count("lift") != count("hold") || count("detach") != attached || count("trace") != count("stop trace") || w.paused != 0 {
+			if w.lock != 0 || count("lift") != count("hold") || count("detach") != attached ||
+				count("trace") != count("stop trace") || w.paused != 0 {
 				t.Errorf("left behind: lock %#x, %d pauses, calls %q", w.lock, w.paused, w.calls)
 			}
 			if faulted := w.faulted != 0; faulted != slices.Contains([]string{"inject", "lift", "detach"}, stage) {
@@ -472,6 +511,7 @@ func TestCancel(t *testing.T) {
 // TestHostFails: a host that fails is an error and not an outcome, whatever the
 // trial had come to; nothing is left behind that can be taken back.
 func TestHostFails(t *testing.T) {
+	t.Parallel()
 	broken := errors.New("broken")
 	for _, tc := range []struct {
 		name string
@@ -481,11 +521,13 @@ func TestHostFails(t *testing.T) {
 		{"trace does not start", func(w *world) { w.traceErr = broken }, "trace"},
 		{"monitor does not attach", func(w *world) { w.attachErr = broken }, "stop trace"},
 		{"trace does not stop", func(w *world) { w.stopErr = broken }, "stop trace"},
-		{"trace does not stop of an invalid trial", func(w *world) { w.stopErr, w.endAfterAttach = broken, time.Second }, "stop trace"},
+		{"trace does not stop of an invalid trial", func(w *world) { w.stopErr, w.endAfterAttach = broken, time.Second },
+			"stop trace"},
 		{"fault is not lifted", func(w *world) { w.liftErr = broken }, "stop trace"},
 		{"fault of an invalid trial is not lifted", func(w *world) { w.liftErr, w.immune = broken, true }, "stop trace"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			w.alarmAfterFault = time.Second
 			tc.set(w)
@@ -506,6 +548,7 @@ func TestHostFails(t *testing.T) {
 // TestNeverFree: a guest that does not let go of the place where a fault is makes
 // the trial invalid, and is no failure of the host.
 func TestNeverFree(t *testing.T) {
+	t.Parallel()
 	for _, immune := range []bool{false, true} {
 		w := newWorld(t)
 		w.alarmAfterFault, w.immune = time.Second, immune
@@ -521,6 +564,7 @@ func TestNeverFree(t *testing.T) {
 }
 
 func TestUnknownNames(t *testing.T) {
+	t.Parallel()
 	for _, p := range []plan.Trial{job("no-such", "none"), job(idle, "no-such")} {
 		w := newWorld(t)
 		if _, err := w.run(t.Context(), p); err == nil || !strings.Contains(err.Error(), `"no-such"`) {

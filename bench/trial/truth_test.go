@@ -14,6 +14,7 @@ import (
 
 // TestTruth: each kind of fault is confirmed by its own sign, and by no other.
 func TestTruth(t *testing.T) {
+	t.Parallel()
 	const (
 		partial = "spinlock-deadlock-partial"
 		blocked = "mutex-deadlock"
@@ -44,7 +45,8 @@ func TestTruth(t *testing.T) {
 		{"one instead of both", deadlock, "none", two,
 			results.Invalid, "heartbeat went on", []int{1}, true, nil},
 
-		{"work stands still", blocked, "none", func(w *world) { w.idleHands = true }, results.Missed, "", nil, true, []beat.Request{beat.Pass}},
+		{"work stands still", blocked, "none", func(w *world) { w.idleHands = true }, results.Missed, "", nil, true,
+			[]beat.Request{beat.Pass}},
 		{"work goes on", blocked, "none", func(w *world) { w.immune = true },
 			results.Invalid, "work went on after the fault: 800 units in 8000 ms", nil, false, []beat.Request{beat.Pass}},
 		{"never unblocked", blocked, "none", func(w *world) { w.idleHands, w.fatal = true, true },
@@ -52,26 +54,38 @@ func TestTruth(t *testing.T) {
 		{"nobody to pass", blocked, "none", func(w *world) { w.idleHands, w.numb = true, true },
 			results.Invalid, "did not take up request", nil, false, nil},
 
-		{"work collapses", bomb, "none", func(w *world) { w.pace = 20 }, results.Missed, "", nil, true, []beat.Request{beat.Bomb, beat.Kill}},
+		{"work collapses", bomb, "none", func(w *world) { w.pace = 20 }, results.Missed, "", nil, true,
+			[]beat.Request{beat.Bomb, beat.Kill}},
 		{"work is slow", bomb, "none", func(w *world) { w.pace = 5 },
 			results.Invalid, "work went on", nil, false, []beat.Request{beat.Bomb, beat.Kill}},
 		{"no bomb", bomb, "none", func(w *world) { w.numb = true },
 			results.Invalid, "could not be injected: the guest did not take up request", nil, false, nil},
 
-		{"held up, and let go", monitor, "exec-step", func(w *world) { w.backs, w.alarmAfterFault = true, 500*time.Millisecond },
+		{"held up, and let go", monitor, "exec-step", func(w *world) {
+			w.backs, w.alarmAfterFault = true,
+				500*time.Millisecond
+		},
 			results.Detected, "", nil, true, nil},
 		{"held up, and nobody sees it", monitor, "exec-step", nil, results.Missed, "", []int{0}, true, nil},
-		{"let go too soon to tell", monitor, "exec-step", func(w *world) { w.backs, w.alarmAfterFault = true, 100*time.Millisecond },
+		{"let go too soon to tell", monitor, "exec-step", func(w *world) {
+			w.backs, w.alarmAfterFault = true,
+				100*time.Millisecond
+		},
 			results.Invalid, "stood still for", nil, false, nil},
-		{"held up by nobody", monitor, "exec-step", func(w *world) { w.immune = true }, results.Invalid, "stood still for", nil, false, nil},
+		{"held up by nobody", monitor, "exec-step", func(w *world) { w.immune = true }, results.Invalid, "stood still for",
+			nil, false, nil},
 		{"no monitor to hold it up", monitor, "none", nil, results.Invalid, "no monitor is attached", nil, false, nil},
 
 		{"the end", end, "none", nil, results.Missed, "", []int{0}, false, nil},
-		{"the end, seen", end, "exec-step", func(w *world) { w.alarmAfterFault = time.Second }, results.Detected, "", []int{0}, false, nil},
-		{"not the end", end, "none", func(w *world) { w.onSleep = func() { w.how = "" } }, results.Invalid, "had not ended", []int{0}, false, nil},
-		{"the end of somebody else", end, "none", func(w *world) { w.immune = true }, results.Invalid, "had not ended", nil, false, nil},
+		{"the end, seen", end, "exec-step", func(w *world) { w.alarmAfterFault = time.Second }, results.Detected, "",
+			[]int{0}, false, nil},
+		{"not the end", end, "none", func(w *world) { w.onSleep = func() { w.how = "" } }, results.Invalid, "had not ended",
+			[]int{0}, false, nil},
+		{"the end of somebody else", end, "none", func(w *world) { w.immune = true }, results.Invalid, "had not ended", nil,
+			false, nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			if tc.set != nil {
 				tc.set(w)
@@ -114,6 +128,7 @@ func TestTruth(t *testing.T) {
 }
 
 func TestEndedFails(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.endErr = errors.New("no such domain")
 	if _, err := w.run(t.Context(), job("panic", "none")); !errors.Is(err, w.endErr) {
@@ -123,6 +138,7 @@ func TestEndedFails(t *testing.T) {
 
 // TestPartialNeedsTwo: with one vCPU the same fault would be another one.
 func TestPartialNeedsTwo(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	if rec, err := w.run(t.Context(), job("soft-lockup-partial", "none")); err == nil {
 		t.Errorf("it ran: %s", rec.Outcome)
@@ -131,6 +147,7 @@ func TestPartialNeedsTwo(t *testing.T) {
 
 // TestDisturb: what is done to a control is taken back, and must have taken.
 func TestDisturb(t *testing.T) {
+	t.Parallel()
 	const pause, stopped, jump = "control-pause", "control-stopped-task", "control-time-jump"
 	records := openGolden(t, "disturb")
 	for _, tc := range []struct {
@@ -143,12 +160,15 @@ func TestDisturb(t *testing.T) {
 		{"pause", pause, nil, results.Clean, "", nil},
 		{"alarm while paused", pause, func(w *world) { w.alarmAfterAttach = 4 * time.Second }, results.FalseAlarm, "", nil},
 		{"alarm before", pause, func(w *world) { w.alarmAfterAttach = time.Second }, results.FalseAlarm, "", nil},
-		{"stopped task", stopped, func(w *world) { w.pace = 1000 }, results.Clean, "", []beat.Request{beat.Stop, beat.Continue}},
-		{"a task that is not stopped", stopped, nil, results.Invalid, "the disturbance did not take: 400 units", []beat.Request{beat.Stop, beat.Continue}},
+		{"stopped task", stopped, func(w *world) { w.pace = 1000 }, results.Clean, "",
+			[]beat.Request{beat.Stop, beat.Continue}},
+		{"a task that is not stopped", stopped, nil, results.Invalid, "the disturbance did not take: 400 units",
+			[]beat.Request{beat.Stop, beat.Continue}},
 		{"time jump", jump, nil, results.Clean, "", []beat.Request{beat.Later, beat.Earlier}},
 		{"no time jump", jump, func(w *world) { w.numb = true }, results.Invalid, "could not be disturbed", nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			if tc.set != nil {
 				tc.set(w)

@@ -150,7 +150,8 @@ func (r *run) plausible(s beat.Sample) error {
 		return Invalid("the guest could not do %s; its console says why", r.sc.Stress)
 	}
 	if s.NS == 0 || s.NS > uint64(stress.MostReal) || s.Ops > stress.MostOps || s.Version > stress.MostVersion {
-		return Invalid("the guest says that it did %d operations of %s in %d ns, with version %d", s.Ops, r.sc.Stress, s.NS, s.Version)
+		return Invalid("the guest says that it did %d operations of %s in %d ns, with version %d",
+			s.Ops, r.sc.Stress, s.NS, s.Version)
 	}
 	return nil
 }

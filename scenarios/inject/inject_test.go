@@ -189,7 +189,8 @@ func TestCrashIn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if code, flag := g.get("kernel_wait4", 2), g.get("panic_on_oops", 4); !bytes.Equal(code, []byte{0x0f, 0x0b}) || flag[0] != 1 {
+	if code, flag := g.get("kernel_wait4", 2), g.get("panic_on_oops", 4); !bytes.Equal(code, []byte{0x0f, 0x0b}) ||
+		flag[0] != 1 {
 		t.Errorf("code %x, panic_on_oops %x", code, flag)
 	}
 	if err := in.Lift(t.Context()); err != nil {
@@ -337,7 +338,8 @@ func TestPanicReboot(t *testing.T) {
 	if got := g.get("panic_timeout", 5); !bytes.Equal(got, []byte{0xff, 0xff, 0xff, 0xff, 0}) {
 		t.Errorf("panic_timeout and the byte behind it are %x", got)
 	}
-	if notify, code := g.get("notify", 3), g.get("kernel_wait4", 2); !bytes.Equal(notify, []byte{0x31, 0xc0, 0xc3}) || !bytes.Equal(code, []byte{0x0f, 0x0b}) {
+	if notify, code := g.get("notify", 3), g.get("kernel_wait4", 2); !bytes.Equal(notify, []byte{0x31, 0xc0, 0xc3}) ||
+		!bytes.Equal(code, []byte{0x0f, 0x0b}) {
 		t.Errorf("notify begins with %x, the function with %x", notify, code)
 	}
 	g.check(t)

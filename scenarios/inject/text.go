@@ -56,9 +56,12 @@ type site struct {
 	old      []byte // the bytes that are replaced
 }
 
+// condition reports whether a vCPU may be inside code that is replaced.
+type condition func(rip uint64, interrupts bool) bool
+
 // write replaces the bytes now by code. It waits until ready is true for every vCPU
 // whose RIP lies in code.
-func (s *site) write(ctx context.Context, t Target, now, code []byte, ready func(rip uint64, interrupts bool) bool) error {
+func (s *site) write(ctx context.Context, t Target, now, code []byte, ready condition) error {
 	err := retry(ctx, t, func() (bool, error) {
 		return paused(t, func() (bool, error) {
 			for i := range t.VCPUs() {

@@ -48,7 +48,10 @@ func TestInterrupted(t *testing.T) {
 		"lock held":     {HoldRWLock("tasklist_lock"), func(g *fakeGuest) { g.set("tasklist_lock", []byte{writeLocked}) }},
 		"queue held":    {HoldRunQueue(0), func(g *fakeGuest) { g.mem[perCPUBase+0x100+rqLock] = spinLocked }},
 		"code occupied": {LoopIn("kernel_wait4"), func(g *fakeGuest) { g.stay, g.rip[0] = true, symbols["kernel_wait4"]+1 }},
-		"interrupts":    {LoseInterrupts("kernel_wait4"), func(g *fakeGuest) { g.stay, g.rip[0] = true, symbols["kernel_wait4"]+1 }},
+		"interrupts": {LoseInterrupts("kernel_wait4"), func(g *fakeGuest) {
+			g.stay, g.rip[0] = true,
+				symbols["kernel_wait4"]+1
+		}},
 		"lock not held": {ForgetUnlock(super), func(g *fakeGuest) { g.calls("ustat", 4) }},
 	} {
 		ctx, cancel := context.WithCancel(t.Context())

@@ -16,7 +16,8 @@ func (Held) Effects() Effects { return Effects{} }
 
 // Follow begins to look for the longest time without work.
 func (Held) Follow(t *Truth) Watch {
-	return &heldWatch{t: t, gap: max(heldUnits*int64(t.Before.Window)/int64(max(t.Before.Work, 1)), silentBeats*int64(Poll))}
+	units := heldUnits * int64(t.Before.Window) / int64(max(t.Before.Work, 1))
+	return &heldWatch{t: t, gap: max(units, silentBeats*int64(Poll))}
 }
 
 // Resumed waits for two units of work.
@@ -38,5 +39,6 @@ func (w *heldWatch) Shown(now int64) (shown bool, since int64, err error) {
 }
 
 func (w *heldWatch) Refuted(int64) string {
-	return fmt.Sprintf("the guest's work went on: it stood still for %d ms at most, and %d are needed to tell", w.ns/1e6, w.gap/1e6)
+	return fmt.Sprintf("the guest's work went on: it stood still for %d ms at most, and %d are needed to tell",
+		w.ns/1e6, w.gap/1e6)
 }

@@ -80,7 +80,8 @@ func (g *guest) shown(t *Truth, w Watch, ns int64, want bool, since int64) {
 	g.t.Helper()
 	got, at, err := w.Shown(g.at(t, ns))
 	if err != nil || got != want || want && at-t.T0 != since {
-		g.t.Errorf("after %v: shown %v since %v (%v), want %v since %v", time.Duration(ns), got, time.Duration(at-t.T0), err, want, time.Duration(since))
+		g.t.Errorf("after %v: shown %v since %v (%v), want %v since %v", time.Duration(ns), got, time.Duration(at-t.T0), err,
+			want, time.Duration(since))
 	}
 }
 
@@ -332,7 +333,8 @@ func TestEnded(t *testing.T) {
 	}
 	tr = g.truth(20, 0)
 	g.err = errors.New("no such domain")
-	if _, _, err := s.Follow(tr).Shown(g.now); !errors.Is(err, g.err) || !strings.HasPrefix(err.Error(), "ask whether the guest has ended: ") {
+	if _, _, err := s.Follow(tr).Shown(g.now); !errors.Is(err, g.err) ||
+		!strings.HasPrefix(err.Error(), "ask whether the guest has ended: ") {
 		t.Errorf("error %v", err)
 	}
 }
@@ -354,10 +356,13 @@ func TestStood(t *testing.T) {
 		length, at int64
 	}{
 		{name: "half", sign: Silent{Every}, pauses: [][2]int64{{100, 600}}, since: 100, paused: []int{0}},
-		{name: "less than half", sign: Silent{Every}, pauses: [][2]int64{{100, 599}}, why: "the heartbeat of vCPU 0 never paused for more than 499 ms of the fault's 1000"},
-		{name: "the longest counts", sign: Silent{Every}, pauses: [][2]int64{{100, 300}, {400, 1000}, {1100, 1300}}, since: 400, paused: []int{0}},
+		{name: "less than half", sign: Silent{Every}, pauses: [][2]int64{{100, 599}},
+			why: "the heartbeat of vCPU 0 never paused for more than 499 ms of the fault's 1000"},
+		{name: "the longest counts", sign: Silent{Every}, pauses: [][2]int64{{100, 300}, {400, 1000}, {1100, 1300}},
+			since: 400, paused: []int{0}},
 		{name: "stuck", sign: Stuck{}, pauses: [][2]int64{{100, 600}}, since: 100, paused: []int{0}},
-		{name: "hardly stuck", sign: Stuck{}, pauses: [][2]int64{{100, 599}}, why: "the guest's work never paused for more than 499 ms of the fault's 1000"},
+		{name: "hardly stuck", sign: Stuck{}, pauses: [][2]int64{{100, 599}},
+			why: "the guest's work never paused for more than 499 ms of the fault's 1000"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

@@ -34,7 +34,8 @@ func TestKeys(t *testing.T) {
 			return "{" + write(Whole, k.Name, line) + "}"
 		}
 		inner := "{" + write(k.Section, k.Name, line) + "}"
-		parent := map[Section]string{OfGuest: "guests: [%s]", OfTiming: "timing: %s", OfSweep: "sweep: [%s]", OfObserver: "observers: [%s]"}
+		parent := map[Section]string{OfGuest: "guests: [%s]", OfTiming: "timing: %s", OfSweep: "sweep: [%s]",
+			OfObserver: "observers: [%s]"}
 		parentKey := strings.SplitN(parent[k.Section], ":", 2)[0]
 		return "{" + write(Whole, parentKey, fmt.Sprintf(parent[k.Section], inner)) + "}"
 	}
@@ -66,7 +67,8 @@ func TestKeys(t *testing.T) {
 		}
 		for value, bad := range map[int64]bool{k.Min: false, k.Max: false, k.Min - 1: true, k.Max + 1: true} {
 			_, err := Parse("x.yaml", []byte(whole(k, fmt.Sprint(value))), v)
-			refused := err != nil && strings.Contains(err.Error(), fmt.Sprintf("%s is %d, out of range: use %s", k.Name, value, k.Range()))
+			refused := err != nil && strings.Contains(err.Error(),
+				fmt.Sprintf("%s is %d, out of range: use %s", k.Name, value, k.Range()))
 			if refused != bad {
 				t.Errorf("%s: %d, range %s: %v", name, value, k.Range(), err)
 			}
@@ -88,7 +90,8 @@ func TestAllOf(t *testing.T) {
 		{"faults of one vCPU", "all-faults", "", "spinlock-deadlock no-way-back", ""},
 		{"both", "[all-controls, all-faults]", "", "control-idle control-busy spinlock-deadlock no-way-back", ""},
 		{"what can be bounded", "all-faults", "bounded_ms: [500]\n", "spinlock-deadlock", ""},
-		{"nothing to bound", "all-controls", "bounded_ms: [500]\n", "", "x.yaml:2: scenarios is all-controls and there is none that the suite can try: name some"},
+		{"nothing to bound", "all-controls", "bounded_ms: [500]\n", "",
+			"x.yaml:2: scenarios is all-controls and there is none that the suite can try: name some"},
 		{"twice", "[all-faults, all-faults]", "", "", `x.yaml:2: scenario "all-faults" stands in line 2 already`},
 		{"misspelt", "[all-fault]", "", "", `did you mean "all-faults"?`},
 		{"another word", "every-fault", "", "", `x.yaml:2: scenarios is the text "every-fault": write a list`},
@@ -117,14 +120,19 @@ func TestAllOf(t *testing.T) {
 // those of the reference runs.
 func TestSameAsNamed(t *testing.T) {
 	t.Parallel()
-	const controls = "control-idle control-busy control-uneven control-syscalls control-forks control-memory control-disk " +
-		"control-pages control-mutex control-pause control-stopped-task control-time-jump control-slow-disk control-limited-bomb control-kernel-work"
-	const common = "spinlock-deadlock spinlock-irqoff hard-lockup soft-lockup mutex-deadlock io-stall fork-bomb memory-thrash lost-timer panic"
+	const controls = "control-idle control-busy control-uneven control-syscalls control-forks control-memory " +
+		"control-disk " +
+		"control-pages control-mutex control-pause control-stopped-task control-time-jump control-slow-disk " +
+		"control-limited-bomb control-kernel-work"
+	const common = "spinlock-deadlock spinlock-irqoff hard-lockup soft-lockup mutex-deadlock io-stall fork-bomb " +
+		"memory-thrash lost-timer panic"
 	for name, want := range map[string]string{
 		"controls": controls,
 		"soak":     controls,
-		"coverage": common + " spinlock-devices spinlock-forks spinlock-tick missing-unlock irq-restore-lost panic-loop panic-reboot " + controls,
-		"drivers-faults": "spinlock-deadlock spinlock-devices spinlock-forks spinlock-tick missing-unlock irq-restore-lost spinlock-irqoff " +
+		"coverage": common + " spinlock-devices spinlock-forks spinlock-tick missing-unlock irq-restore-lost panic-loop " +
+			"panic-reboot " + controls,
+		"drivers-faults": "spinlock-deadlock spinlock-devices spinlock-forks spinlock-tick missing-unlock " +
+			"irq-restore-lost spinlock-irqoff " +
 			"hard-lockup soft-lockup mutex-deadlock io-stall fork-bomb memory-thrash lost-timer panic panic-loop panic-reboot",
 	} {
 		s, err := Load(name, built())
@@ -158,7 +166,8 @@ func TestObservers(t *testing.T) {
 		{"observers: []\n", "x.yaml:9: observers is an empty list"},
 		{"observers: [{name: p}]\n", "x.yaml:9: an observer has no command: add the key"},
 		{"observers: [{command: [/a]}]\n", "x.yaml:9: an observer has no name: add the key"},
-		{"observers: [{name: p, command: [/a], user: me}]\n", `x.yaml:9: an observer has no key "user": valid keys are command, name`},
+		{"observers: [{name: p, command: [/a], user: me}]\n",
+			`x.yaml:9: an observer has no key "user": valid keys are command, name`},
 		{"observers: [{name: P p, command: [/a]}]\n", `x.yaml:9: name "P p": use lower-case letters`},
 		{"observers: [{name: p, command: /a}]\n", `x.yaml:9: command is the text "/a": write a list`},
 		{"observers: [{name: p, command: []}]\n", "x.yaml:9: command is an empty list"},
@@ -168,15 +177,19 @@ func TestObservers(t *testing.T) {
 		{"observers: [{name: p, command: [/a" + long + "]}]\n", "x.yaml:9: command has 65 words: use at most 64"},
 		{"observers: [{name: exec-step, command: [/a]}]\n", `x.yaml:9: an observer cannot be called "exec-step"`},
 		{"observers: [{name: linux, command: [/a]}]\n", `x.yaml:9: an observer cannot be called "linux"`},
-		{"observers:\n  - {name: p, command: [/a]}\n  - {name: p, command: [/a]}\n", `x.yaml:11: observer "p" stands in line 10 already`},
-		{"observers: [" + strings.Repeat("{name: p, command: [/a]}, ", 5) + "]\n", "x.yaml:9: there are 5 observers: use at most 4"},
+		{"observers:\n  - {name: p, command: [/a]}\n  - {name: p, command: [/a]}\n",
+			`x.yaml:11: observer "p" stands in line 10 already`},
+		{"observers: [" + strings.Repeat("{name: p, command: [/a]}, ", 5) + "]\n",
+			"x.yaml:9: there are 5 observers: use at most 4"},
 	} {
-		if _, err := Parse("x.yaml", []byte(minimal+tc.text), vocabulary); err == nil || !strings.Contains(err.Error(), tc.want) {
+		if _, err := Parse("x.yaml", []byte(minimal+tc.text), vocabulary); err == nil ||
+			!strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%q: error %v, want %q", tc.text, err, tc.want)
 		}
 	}
 	bad := strings.NewReplacer("[none]", "[prob]").Replace(minimal) + probe
-	if _, err := Parse("x.yaml", []byte(bad), vocabulary); err == nil || !strings.Contains(err.Error(), `mechanism "prob" is unknown (did you mean "probe"?)`) {
+	if _, err := Parse("x.yaml", []byte(bad), vocabulary); err == nil ||
+		!strings.Contains(err.Error(), `mechanism "prob" is unknown (did you mean "probe"?)`) {
 		t.Errorf("misspelt observer: %v", err)
 	}
 }

@@ -47,7 +47,8 @@ func (p *parser) suite(n *yaml.Node, s *Suite) {
 		s.Scenarios = p.scenarios(scenarios, s, bounded != nil)
 	}
 	if bounded != nil && s.Baselines != "" {
-		p.errorf(bounded, "bounded_ms and baselines exclude each other: a fault that is undone does not wait for watchdogs; use two suites")
+		p.errorf(bounded, "bounded_ms and baselines exclude each other: "+
+			"a fault that is undone does not wait for watchdogs; use two suites")
 	}
 	if sweep != nil {
 		p.swept(sweep, s)
@@ -74,18 +75,19 @@ func (p *parser) possible(n, bounded *yaml.Node, s *Suite, sc *scenario) {
 	if sc.Measures() {
 		for _, g := range s.Guests {
 			if needs := sc.Programs(); needs != "" && g.Programs != needs {
-				p.errorf(n, "scenario %q needs a guest with programs: %s and one of the guests has none: put the two in suites of their own",
-					sc.ID, needs)
+				p.errorf(n, "scenario %q needs a guest with programs: %s and one of the guests has none: "+
+					"put the two in suites of their own", sc.ID, needs)
 			}
 		}
 		if s.Timing.BaselineMS%1000 != 0 {
-			p.errorf(n, "scenario %q runs for whole seconds and baseline_ms is %d: use a multiple of 1000", sc.ID, s.Timing.BaselineMS)
+			p.errorf(n, "scenario %q runs for whole seconds and baseline_ms is %d: use a multiple of 1000",
+				sc.ID, s.Timing.BaselineMS)
 		}
 	}
 	for _, g := range s.Guests {
 		if g.VCPUs < sc.MinVCPUs {
-			p.errorf(n, "scenario %q needs a guest with %d vCPUs and one of the guests has %d: put the two in suites of their own",
-				sc.ID, sc.MinVCPUs, g.VCPUs)
+			p.errorf(n, "scenario %q needs a guest with %d vCPUs and one of the guests has %d: "+
+				"put the two in suites of their own", sc.ID, sc.MinVCPUs, g.VCPUs)
 		}
 	}
 }
@@ -162,7 +164,8 @@ func (p *parser) guests(n *yaml.Node) []Guest {
 			return
 		}
 		if g.Programs != "" && g.MemoryMiB < leastProgramsMiB {
-			p.errorf(item, "memory_mib is %d, too little for a guest with %s: use at least %d", g.MemoryMiB, g.Programs, leastProgramsMiB)
+			p.errorf(item, "memory_mib is %d, too little for a guest with %s: use at least %d",
+				g.MemoryMiB, g.Programs, leastProgramsMiB)
 			return
 		}
 		if g.Boot == Plain {
@@ -192,8 +195,8 @@ func (p *parser) timing(n *yaml.Node, t *Timing) {
 		return
 	}
 	if t.ObserveMS < t.BaselineMS {
-		p.errorf(n, "observe_ms %d is shorter than baseline_ms %d: the two windows of the progress ratio must fit, raise observe_ms",
-			t.ObserveMS, t.BaselineMS)
+		p.errorf(n, "observe_ms %d is shorter than baseline_ms %d: "+
+			"the two windows of the progress ratio must fit, raise observe_ms", t.ObserveMS, t.BaselineMS)
 	}
 	if t.SampleMS > t.BaselineMS {
 		p.errorf(n, "sample_ms %d is longer than baseline_ms %d: no sample would fall into the window, lower sample_ms",
@@ -355,7 +358,8 @@ func (p *parser) swept(n *yaml.Node, s *Suite) {
 		for _, other := range s.Sweeps {
 			if _, set := w.Thresholds[other.Threshold]; set {
 				p.errorf(n,
-					"%s is swept and set in the sweep of %s: the two cannot be told apart, put one in a suite of its own", other.Threshold, w.Threshold)
+					"%s is swept and set in the sweep of %s: the two cannot be told apart, put one in a suite of its own",
+					other.Threshold, w.Threshold)
 			}
 		}
 		for _, name := range w.Scenarios {
@@ -366,7 +370,8 @@ func (p *parser) swept(n *yaml.Node, s *Suite) {
 	}
 	for _, name := range s.Scenarios {
 		if len(s.Sweeps) > 0 && len(s.Settings(name)) == 0 {
-			p.errorf(n, "scenario %q is in no sweep and would not be tried: add it to one, or put it in a suite of its own", name)
+			p.errorf(n, "scenario %q is in no sweep and would not be tried: "+
+				"add it to one, or put it in a suite of its own", name)
 		}
 	}
 }

@@ -156,7 +156,8 @@ func TestDefaults(t *testing.T) {
 	if !reflect.DeepEqual(s.Drivers, []string{"xenctrl"}) || s.Timing != DefaultTiming() || len(s.Thresholds) != 0 {
 		t.Errorf("defaults: drivers %q, timing %+v, thresholds %v", s.Drivers, s.Timing, s.Thresholds)
 	}
-	s, err = Parse("x.yaml", []byte(minimal+"timing: {deadline_ms: 5000}\nthresholds: {spin_ms: 50, forkstorm_threads: 1000}\n"), vocabulary)
+	s, err = Parse("x.yaml",
+		[]byte(minimal+"timing: {deadline_ms: 5000}\nthresholds: {spin_ms: 50, forkstorm_threads: 1000}\n"), vocabulary)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,11 +170,13 @@ func TestDefaults(t *testing.T) {
 
 func TestBoot(t *testing.T) {
 	t.Parallel()
-	s, err := Parse("x.yaml", []byte(strings.Replace(minimal, "repetitions", "  - {kernel: cloud-6.12, vcpus: 1, memory_mib: 160, boot: distro}\nrepetitions", 1)), vocabulary)
+	s, err := Parse("x.yaml", []byte(strings.Replace(minimal, "repetitions",
+		"  - {kernel: cloud-6.12, vcpus: 1, memory_mib: 160, boot: distro}\nrepetitions", 1)), vocabulary)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []Guest{{Kernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 160}, {Kernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 160, Boot: Distro}}
+	want := []Guest{{Kernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 160},
+		{Kernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 160, Boot: Distro}}
 	if !reflect.DeepEqual(s.Guests, want) {
 		t.Errorf("guests %+v, want %+v", s.Guests, want)
 	}
@@ -183,16 +186,20 @@ func TestBoot(t *testing.T) {
 // run in. A workload that needs none runs in any.
 func TestPrograms(t *testing.T) {
 	t.Parallel()
-	text := strings.Replace(strings.Replace(minimal, "repetitions", "  - {kernel: cloud-6.12, vcpus: 1, memory_mib: 256, programs: stress-ng}\nrepetitions", 1), "control-idle", "workload-null", 1)
+	text := strings.Replace(strings.Replace(minimal, "repetitions",
+		"  - {kernel: cloud-6.12, vcpus: 1, memory_mib: 256, programs: stress-ng}\nrepetitions", 1), "control-idle",
+		"workload-null", 1)
 	s, err := Parse("x.yaml", []byte(text), vocabulary)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []Guest{{Kernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 160}, {Kernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 256, Programs: "stress-ng"}}
+	want := []Guest{{Kernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 160},
+		{Kernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 256, Programs: "stress-ng"}}
 	if !reflect.DeepEqual(s.Guests, want) {
 		t.Errorf("guests %+v, want %+v", s.Guests, want)
 	}
-	text = strings.NewReplacer("control-idle", "workload-cpu", "memory_mib: 160", "memory_mib: 256\n    programs: stress-ng").Replace(minimal)
+	text = strings.NewReplacer("control-idle", "workload-cpu", "memory_mib: 160",
+		"memory_mib: 256\n    programs: stress-ng").Replace(minimal)
 	if _, err := Parse("x.yaml", []byte(text), vocabulary); err != nil {
 		t.Error(err)
 	}
@@ -201,12 +208,14 @@ func TestPrograms(t *testing.T) {
 // TestSuperpages: a guest with superpages is another guest.
 func TestSuperpages(t *testing.T) {
 	t.Parallel()
-	text := strings.Replace(minimal, "repetitions", "  - {kernel: cloud-6.12, vcpus: 1, memory_mib: 160, superpages: true}\nrepetitions", 1)
+	text := strings.Replace(minimal, "repetitions",
+		"  - {kernel: cloud-6.12, vcpus: 1, memory_mib: 160, superpages: true}\nrepetitions", 1)
 	s, err := Parse("x.yaml", []byte(text), vocabulary)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []Guest{{Kernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 160}, {Kernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 160, Superpages: true}}
+	want := []Guest{{Kernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 160},
+		{Kernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 160, Superpages: true}}
 	if !reflect.DeepEqual(s.Guests, want) {
 		t.Errorf("guests %+v, want %+v", s.Guests, want)
 	}
@@ -222,7 +231,8 @@ func TestBounded(t *testing.T) {
 	if !reflect.DeepEqual(s.BoundedMS, []int64{500, 30000}) {
 		t.Errorf("lengths %v", s.BoundedMS)
 	}
-	if s, err = Parse("x.yaml", []byte(faults+"bounded_ms: [500, 0]\n"), vocabulary); err != nil || !reflect.DeepEqual(s.BoundedMS, []int64{0, 500}) {
+	if s, err = Parse("x.yaml", []byte(faults+"bounded_ms: [500, 0]\n"), vocabulary); err != nil ||
+		!reflect.DeepEqual(s.BoundedMS, []int64{0, 500}) {
 		t.Errorf("with endless ones: %v, %v", s, err)
 	}
 }
@@ -245,60 +255,112 @@ func TestParseErrors(t *testing.T) {
 		{"not YAML", "name: x\n  bad: [\n", []string{"x.yaml:2: not valid YAML: "}},
 		{"scalar", "hello\n", []string{`x.yaml:1: the suite is the text "hello": write it as key: value lines`}},
 		{"two documents", minimal + "---\nname: y\n", []string{"x.yaml:9: a second document begins here"}},
-		{"unknown key", minimal + "repetition: 2\n", []string{`x.yaml:9: the suite has no key "repetition" (did you mean "repetitions"?): valid keys are baselines, bounded_ms, description, drivers,`}},
+		{"unknown key", minimal + "repetition: 2\n",
+			[]string{`x.yaml:9: the suite has no key "repetition" (did you mean "repetitions"?): valid keys are baselines, ` +
+				`bounded_ms, description, drivers,`}},
 		{"far key", minimal + "colour: red\n", []string{`x.yaml:9: the suite has no key "colour": valid keys are`}},
-		{"bounded control", minimal + "bounded_ms: [500]\n", []string{`x.yaml:9: bounded_ms cannot undo scenario "control-idle", which has no fault: put it in a suite of its own`}},
-		{"bounded baselines", edit("control-idle", "spinlock-deadlock") + "baselines: true\nbounded_ms: [500]\n", []string{"x.yaml:10: bounded_ms and baselines exclude each other"}},
-		{"bounded before scenarios", "bounded_ms: [500]\n" + minimal, []string{`x.yaml:1: bounded_ms cannot undo scenario "control-idle"`}},
-		{"bounded number", edit("control-idle", "spinlock-deadlock") + "bounded_ms: 500\n", []string{"x.yaml:9: bounded_ms is the number 500: write a list"}},
-		{"bounded by nothing", edit("control-idle", "spinlock-deadlock") + "bounded_ms: [0]\n", []string{"x.yaml:9: bounded_ms is 0 alone, which bounds nothing"}},
-		{"bounded by nothing twice", edit("control-idle", "spinlock-deadlock") + "bounded_ms: [0, 500, 0]\n", []string{"x.yaml:9: bounded_ms is 0, out of range: use 100 to 600000"}},
-		{"bounded lengths", edit("control-idle", "spinlock-deadlock") + "bounded_ms:\n  - 500\n  - 99\n  - 1.5\n  - 500\n", []string{
-			"x.yaml:11: bounded_ms is 99, out of range: use 100 to 600000", "x.yaml:12: bounded_ms is the number 1.5: write a whole number", "x.yaml:13: bounded_ms 500 stands in line 10 already"}},
+		{"bounded control", minimal + "bounded_ms: [500]\n",
+			[]string{`x.yaml:9: bounded_ms cannot undo scenario "control-idle", which has no fault: put it in a suite of ` +
+				`its own`}},
+		{"bounded baselines", edit("control-idle", "spinlock-deadlock") + "baselines: true\nbounded_ms: [500]\n",
+			[]string{"x.yaml:10: bounded_ms and baselines exclude each other"}},
+		{"bounded before scenarios", "bounded_ms: [500]\n" + minimal,
+			[]string{`x.yaml:1: bounded_ms cannot undo scenario "control-idle"`}},
+		{"bounded number", edit("control-idle", "spinlock-deadlock") + "bounded_ms: 500\n",
+			[]string{"x.yaml:9: bounded_ms is the number 500: write a list"}},
+		{"bounded by nothing", edit("control-idle", "spinlock-deadlock") + "bounded_ms: [0]\n",
+			[]string{"x.yaml:9: bounded_ms is 0 alone, which bounds nothing"}},
+		{"bounded by nothing twice", edit("control-idle", "spinlock-deadlock") + "bounded_ms: [0, 500, 0]\n",
+			[]string{"x.yaml:9: bounded_ms is 0, out of range: use 100 to 600000"}},
+		{"bounded lengths", edit("control-idle", "spinlock-deadlock") + "bounded_ms:\n  - 500\n  - 99\n  - 1.5\n  - 500\n",
+			[]string{
+				"x.yaml:11: bounded_ms is 99, out of range: use 100 to 600000",
+				"x.yaml:12: bounded_ms is the number 1.5: write a whole number",
+				"x.yaml:13: bounded_ms 500 stands in line 10 already"}},
 		{"key twice", minimal + "name: y\n", []string{`x.yaml:9: key "name" stands in line 1 already: remove one of them`}},
 		{"key missing", edit("repetitions: 1\n", ""), []string{"x.yaml:1: the suite has no repetitions: add the key"}},
-		{"scenario", edit("control-idle", "control-idel"), []string{`x.yaml:2: scenario "control-idel" is unknown (did you mean "control-idle"?): valid are all-controls, all-faults, control-busy, control-idle, no-way-back, spinlock-deadlock, trap-needed, two-needed, workload-cpu, workload-null`}},
+		{"scenario", edit("control-idle", "control-idel"),
+			[]string{`x.yaml:2: scenario "control-idel" is unknown (did you mean "control-idle"?): valid are all-controls, ` +
+				`all-faults, control-busy, control-idle, no-way-back, spinlock-deadlock, trap-needed, two-needed, ` +
+				`workload-cpu, workload-null`}},
 		{"scenario prefix", edit("control-idle", "spinlock"), []string{`did you mean "spinlock-deadlock"?`}},
-		{"mechanism", edit("[none]", "[exec_altp2m]"), []string{`x.yaml:3: mechanism "exec_altp2m" is unknown (did you mean "exec-altp2m"?)`}},
-		{"driver", minimal + "drivers: [libvirt]\n", []string{`x.yaml:9: driver "libvirt" is unknown (did you mean "libvmi"?): valid are libvmi, xenctrl`}},
-		{"kernel", edit("cloud-6.12", "cloud-6.1"), []string{`x.yaml:5: kernel "cloud-6.1" is unknown (did you mean "cloud-6.12"?)`}},
-		{"scenario twice", edit("[control-idle]", "\n  - control-idle\n  - control-idle"), []string{`x.yaml:4: scenario "control-idle" stands in line 3 already`}},
+		{"mechanism", edit("[none]", "[exec_altp2m]"),
+			[]string{`x.yaml:3: mechanism "exec_altp2m" is unknown (did you mean "exec-altp2m"?)`}},
+		{"driver", minimal + "drivers: [libvirt]\n",
+			[]string{`x.yaml:9: driver "libvirt" is unknown (did you mean "libvmi"?): valid are libvmi, xenctrl`}},
+		{"kernel", edit("cloud-6.12", "cloud-6.1"),
+			[]string{`x.yaml:5: kernel "cloud-6.1" is unknown (did you mean "cloud-6.12"?)`}},
+		{"scenario twice", edit("[control-idle]", "\n  - control-idle\n  - control-idle"),
+			[]string{`x.yaml:4: scenario "control-idle" stands in line 3 already`}},
 		{"empty list", edit("[none]", "[]"), []string{"x.yaml:3: mechanisms is an empty list: name at least one"}},
 		{"no list", edit("[none]", "none"), []string{`x.yaml:3: mechanisms is the text "none": write a list`}},
 		{"null list", edit("[none]", ""), []string{`x.yaml:3: mechanisms is empty: write a list`}},
 		{"number as name", edit("[none]", "[7]"), []string{`x.yaml:3: mechanism is the number 7: write a word`}},
 		{"name", edit("name: x", "name: Not Good"), []string{`x.yaml:1: name "Not Good": use lower-case letters`}},
-		{"text as number", edit("repetitions: 1", `repetitions: "2"`), []string{`x.yaml:8: repetitions is the text "2": write a whole number from 1 to 1000 without a unit`}},
-		{"boot", edit("vcpus: 1", "vcpus: 1\n    boot: distr"), []string{`x.yaml:7: boot "distr" is unknown (did you mean "distro"?): valid are distro, plain`}},
-		{"boot as truth", edit("vcpus: 1", "vcpus: 1\n    boot: true"), []string{`x.yaml:7: boot is the truth value true: write a word`}},
-		{"plain is the same guest", strings.Replace(minimal, "repetitions", "  - {kernel: cloud-6.12, vcpus: 1, memory_mib: 160, boot: plain}\nrepetitions", 1), []string{`x.yaml:8: the same guest stands in line 5`}},
-		{"unit", edit("memory_mib: 160", `memory_mib: 160MiB`), []string{`x.yaml:7: memory_mib is the text "160MiB": write a whole number`}},
+		{"text as number", edit("repetitions: 1", `repetitions: "2"`),
+			[]string{`x.yaml:8: repetitions is the text "2": write a whole number from 1 to 1000 without a unit`}},
+		{"boot", edit("vcpus: 1", "vcpus: 1\n    boot: distr"),
+			[]string{`x.yaml:7: boot "distr" is unknown (did you mean "distro"?): valid are distro, plain`}},
+		{"boot as truth", edit("vcpus: 1", "vcpus: 1\n    boot: true"),
+			[]string{`x.yaml:7: boot is the truth value true: write a word`}},
+		{"plain is the same guest", strings.Replace(minimal, "repetitions",
+			"  - {kernel: cloud-6.12, vcpus: 1, memory_mib: 160, boot: plain}\nrepetitions", 1),
+			[]string{`x.yaml:8: the same guest stands in line 5`}},
+		{"unit", edit("memory_mib: 160", `memory_mib: 160MiB`),
+			[]string{`x.yaml:7: memory_mib is the text "160MiB": write a whole number`}},
 		{"fraction", edit("repetitions: 1", `repetitions: 1.5`), []string{`x.yaml:8: repetitions is the number 1.5`}},
-		{"hex", edit("repetitions: 1", `repetitions: 0x10`), []string{`x.yaml:8: repetitions is the number 0x10: write a whole number`}},
+		{"hex", edit("repetitions: 1", `repetitions: 0x10`),
+			[]string{`x.yaml:8: repetitions is the number 0x10: write a whole number`}},
 		{"truth", edit("repetitions: 1", `repetitions: true`), []string{`x.yaml:8: repetitions is the truth value true`}},
-		{"too few", edit("repetitions: 1", `repetitions: 0`), []string{`x.yaml:8: repetitions is 0, out of range: use 1 to 1000`}},
+		{"too few", edit("repetitions: 1", `repetitions: 0`),
+			[]string{`x.yaml:8: repetitions is 0, out of range: use 1 to 1000`}},
 		{"huge", edit("repetitions: 1", `repetitions: 99999999999999999999`), []string{`x.yaml:8: repetitions is `}},
 		{"vcpus", edit("vcpus: 1", "vcpus: 9"), []string{`x.yaml:6: vcpus is 9, out of range: use 1 to 8`}},
-		{"guest key", edit("vcpus: 1", "vcpu: 1"), []string{`x.yaml:5: a guest has no vcpus: add the key`, `x.yaml:6: a guest has no key "vcpu" (did you mean "vcpus"?)`}},
-		{"few vcpus", edit("[control-idle]", "[two-needed]"), []string{`x.yaml:1: scenario "two-needed" needs a guest with 2 vCPUs and one of the guests has 1`}},
-		{"no trap", edit("[control-idle]", "[trap-needed]"), []string{`x.yaml:1: scenario "trap-needed" cannot be tried with mechanism "none", only with exec-step, exec-altp2m: put the two in suites of their own`}},
-		{"neighbours", edit("vcpus: 1", "vcpus: 1\n    neighbours: 4"), []string{`x.yaml:7: neighbours is 4, out of range: use 0 to 3`}},
-		{"programs", edit("vcpus: 1", "vcpus: 1\n    programs: stressng"), []string{`x.yaml:7: programs "stressng" is unknown (did you mean "stress-ng"?): valid are stress-ng`}},
-		{"programs as a list", edit("vcpus: 1", "vcpus: 1\n    programs: [stress-ng]"), []string{`x.yaml:7: programs is a list: write a word`}},
-		{"little memory", edit("vcpus: 1", "vcpus: 1\n    programs: stress-ng"), []string{`x.yaml:5: memory_mib is 160, too little for a guest with stress-ng: use at least 256`}},
-		{"workload without its program", edit("[control-idle]", "[workload-cpu]"), []string{`x.yaml:1: scenario "workload-cpu" needs a guest with programs: stress-ng and one of the guests has none`}},
-		{"fraction of a second", edit("[control-idle]", "[workload-null]") + "timing: {baseline_ms: 2200}\n", []string{`x.yaml:1: scenario "workload-null" runs for whole seconds and baseline_ms is 2200: use a multiple of 1000`}},
-		{"superpages", edit("vcpus: 1", "vcpus: 1\n    superpages: 2"), []string{`x.yaml:7: superpages is the number 2: write true or false`}},
-		{"guest twice", strings.Replace(minimal, "repetitions", "  - {kernel: cloud-6.12, vcpus: 1, memory_mib: 160}\nrepetitions", 1), []string{`x.yaml:8: the same guest stands in line 5`}},
-		{"timing key", minimal + "timing: {deadline: 5000}\n", []string{`x.yaml:9: timing has no key "deadline" (did you mean "deadline_ms"?)`}},
-		{"timing value", minimal + "timing:\n  sample_ms: 10ms\n", []string{`x.yaml:10: sample_ms is the text "10ms": write a whole number from 1 to 1000 without a unit`}},
-		{"windows", minimal + "timing: {baseline_ms: 900, observe_ms: 800}\n", []string{`x.yaml:9: observe_ms 800 is shorter than baseline_ms 900`}},
-		{"sampling", minimal + "timing: {baseline_ms: 450, sample_ms: 500}\n", []string{`x.yaml:9: sample_ms 500 is longer than baseline_ms 450`}},
-		{"threshold key", minimal + "thresholds: {spinn_ms: 1}\n", []string{`x.yaml:9: thresholds has no key "spinn_ms" (did you mean "spin_ms"?): valid keys are forkstorm_threads, soft_ms, spin_ms`}},
-		{"threshold value", minimal + "thresholds: {spin_ms: 0}\n", []string{`x.yaml:9: spin_ms is 0, out of range: use 1 to 600000`}},
-		{"threshold range", minimal + "thresholds: {spin_ms: 600001, forkstorm_threads: 9}\n", []string{`x.yaml:9: spin_ms is 600001, out of range: use 1 to 600000`, `x.yaml:9: forkstorm_threads is 9, out of range: use 10 to 1000`}},
-		{"alias", strings.Replace(minimal, "mechanisms: [none]", "mechanisms: &a [none]\ndrivers: *a", 1), []string{`x.yaml:4: drivers is an alias (*a), which suites do not have`}},
-		{"several", edit("[none]", "[non]") + "colour: red\n", []string{`x.yaml:3: mechanism "non" is unknown (did you mean "none"?)`, `x.yaml:9: the suite has no key "colour"`}},
+		{"guest key", edit("vcpus: 1", "vcpu: 1"), []string{`x.yaml:5: a guest has no vcpus: add the key`,
+			`x.yaml:6: a guest has no key "vcpu" (did you mean "vcpus"?)`}},
+		{"few vcpus", edit("[control-idle]", "[two-needed]"),
+			[]string{`x.yaml:1: scenario "two-needed" needs a guest with 2 vCPUs and one of the guests has 1`}},
+		{"no trap", edit("[control-idle]", "[trap-needed]"),
+			[]string{`x.yaml:1: scenario "trap-needed" cannot be tried with mechanism "none", only with exec-step, ` +
+				`exec-altp2m: put the two in suites of their own`}},
+		{"neighbours", edit("vcpus: 1", "vcpus: 1\n    neighbours: 4"),
+			[]string{`x.yaml:7: neighbours is 4, out of range: use 0 to 3`}},
+		{"programs", edit("vcpus: 1", "vcpus: 1\n    programs: stressng"),
+			[]string{`x.yaml:7: programs "stressng" is unknown (did you mean "stress-ng"?): valid are stress-ng`}},
+		{"programs as a list", edit("vcpus: 1", "vcpus: 1\n    programs: [stress-ng]"),
+			[]string{`x.yaml:7: programs is a list: write a word`}},
+		{"little memory", edit("vcpus: 1", "vcpus: 1\n    programs: stress-ng"),
+			[]string{`x.yaml:5: memory_mib is 160, too little for a guest with stress-ng: use at least 256`}},
+		{"workload without its program", edit("[control-idle]", "[workload-cpu]"),
+			[]string{`x.yaml:1: scenario "workload-cpu" needs a guest with programs: stress-ng and one of the guests has none`}},
+		{"fraction of a second", edit("[control-idle]", "[workload-null]") + "timing: {baseline_ms: 2200}\n",
+			[]string{`x.yaml:1: scenario "workload-null" runs for whole seconds and baseline_ms is 2200: use a multiple of ` +
+				`1000`}},
+		{"superpages", edit("vcpus: 1", "vcpus: 1\n    superpages: 2"),
+			[]string{`x.yaml:7: superpages is the number 2: write true or false`}},
+		{"guest twice", strings.Replace(minimal, "repetitions",
+			"  - {kernel: cloud-6.12, vcpus: 1, memory_mib: 160}\nrepetitions", 1),
+			[]string{`x.yaml:8: the same guest stands in line 5`}},
+		{"timing key", minimal + "timing: {deadline: 5000}\n",
+			[]string{`x.yaml:9: timing has no key "deadline" (did you mean "deadline_ms"?)`}},
+		{"timing value", minimal + "timing:\n  sample_ms: 10ms\n",
+			[]string{`x.yaml:10: sample_ms is the text "10ms": write a whole number from 1 to 1000 without a unit`}},
+		{"windows", minimal + "timing: {baseline_ms: 900, observe_ms: 800}\n",
+			[]string{`x.yaml:9: observe_ms 800 is shorter than baseline_ms 900`}},
+		{"sampling", minimal + "timing: {baseline_ms: 450, sample_ms: 500}\n",
+			[]string{`x.yaml:9: sample_ms 500 is longer than baseline_ms 450`}},
+		{"threshold key", minimal + "thresholds: {spinn_ms: 1}\n",
+			[]string{`x.yaml:9: thresholds has no key "spinn_ms" (did you mean "spin_ms"?): valid keys are ` +
+				`forkstorm_threads, soft_ms, spin_ms`}},
+		{"threshold value", minimal + "thresholds: {spin_ms: 0}\n",
+			[]string{`x.yaml:9: spin_ms is 0, out of range: use 1 to 600000`}},
+		{"threshold range", minimal + "thresholds: {spin_ms: 600001, forkstorm_threads: 9}\n",
+			[]string{`x.yaml:9: spin_ms is 600001, out of range: use 1 to 600000`,
+				`x.yaml:9: forkstorm_threads is 9, out of range: use 10 to 1000`}},
+		{"alias", strings.Replace(minimal, "mechanisms: [none]", "mechanisms: &a [none]\ndrivers: *a", 1),
+			[]string{`x.yaml:4: drivers is an alias (*a), which suites do not have`}},
+		{"several", edit("[none]", "[non]") + "colour: red\n",
+			[]string{`x.yaml:3: mechanism "non" is unknown (did you mean "none"?)`, `x.yaml:9: the suite has no key "colour"`}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			s, err := Parse("x.yaml", []byte(tc.text), vocabulary)
@@ -331,7 +393,8 @@ func TestLoadFile(t *testing.T) {
 		t.Errorf("suite %+v, error %v", s, err)
 	}
 	_, err := Load("quik", vocabulary)
-	if err == nil || !strings.Contains(err.Error(), `suite "quik" is not built in (did you mean "quick"?): give one of `+strings.Join(Builtin(), ", ")) {
+	if err == nil || !strings.Contains(err.Error(),
+		`suite "quik" is not built in (did you mean "quick"?): give one of `+strings.Join(Builtin(), ", ")) {
 		t.Errorf("unknown name: %v", err)
 	}
 }
@@ -371,7 +434,8 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		if s.Name == "" || len(s.Scenarios) == 0 || len(s.Mechanisms) == 0 || len(s.Drivers) == 0 || len(s.Guests) == 0 || s.Repetitions < 1 || s.Repetitions > 1000 {
+		if s.Name == "" || len(s.Scenarios) == 0 || len(s.Mechanisms) == 0 || len(s.Drivers) == 0 || len(s.Guests) == 0 ||
+			s.Repetitions < 1 || s.Repetitions > 1000 {
 			t.Fatalf("accepted %+v", s)
 		}
 	})

@@ -78,7 +78,8 @@ func (p *parser) names(n *yaml.Node, what string, valid []string) []string {
 			return
 		}
 		if line, dup := first[name]; dup {
-			p.errorf(item, "%s %q stands in line %d already: remove one of them, repetitions say how often a cell is run", what, name, line)
+			p.errorf(item, "%s %q stands in line %d already: remove one of them, repetitions say how often a cell is run",
+				what, name, line)
 			return
 		}
 		first[name] = item.Line
@@ -92,7 +93,8 @@ func (p *parser) names(n *yaml.Node, what string, valid []string) []string {
 func (p *parser) lengths(n *yaml.Node) []int64 {
 	r := rangeOf(Whole, "bounded_ms")
 	if n.Kind == yaml.SequenceNode {
-		if i := slices.IndexFunc(n.Content, func(item *yaml.Node) bool { return item.Tag == "!!int" && item.Value == "0" }); i >= 0 {
+		zero := func(item *yaml.Node) bool { return item.Tag == "!!int" && item.Value == "0" }
+		if i := slices.IndexFunc(n.Content, zero); i >= 0 {
 			rest := *n
 			rest.Content = slices.Delete(slices.Clone(n.Content), i, i+1)
 			if len(rest.Content) == 0 {
@@ -115,7 +117,8 @@ func (p *parser) numbers(n *yaml.Node, what string, r span) (all []int64) {
 			return
 		}
 		if line, dup := first[v]; dup {
-			p.errorf(item, "%s %d stands in line %d already: remove one of them, repetitions say how often a cell is run", what, v, line)
+			p.errorf(item, "%s %d stands in line %d already: remove one of them, repetitions say how often a cell is run",
+				what, v, line)
 			return
 		}
 		first[v] = item.Line
