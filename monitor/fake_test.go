@@ -20,8 +20,9 @@ type fakeGuest struct {
 	mu       sync.Mutex
 	script   []uint64 // RIPs to execute, then it halts
 	pc       int
-	runs     int // how often the script was begun anew
-	stride   int // instructions it executes at most before it looks at the time; 0 for any number
+	runs     int  // how often the script was begun anew
+	endless  bool // it begins the script anew at its end
+	stride   int  // instructions it executes at most before it looks at the time; 0 for any number
 	paused   int
 	busy     bool // runs until the moment of a pause, not only while it is waited for
 	ring     bool
@@ -55,6 +56,7 @@ type fakeGuest struct {
 	freeze   bool   // runs and gets nowhere while it is in a view other than the host's
 	spins    bool   // the switch function's first instruction jumps to itself
 	cpuNS    uint64
+	nowNS    int64 // the clock: an instruction takes 1 us, and waiting takes its time
 }
 
 type frameIn struct {
@@ -115,8 +117,10 @@ func (g *fakeGuest) event(ev driver.Event) {
 func (g *fakeGuest) advance() {
 	for n := 0; g.paused == 0 && g.pending == nil && g.pc < len(g.script) && (g.stride == 0 || n < g.stride); n++ {
 		g.cpuNS += 1000
+		g.nowNS += 1000
 		if g.freeze && g.view != driver.HostView {
 			g.cpuNS += 1e6
+			g.nowNS += 1e6
 			return
 		}
 		if !g.execute(g.script[g.pc]) {
@@ -174,6 +178,10 @@ func (g *fakeGuest) execute(rip uint64) bool {
 	if !g.spins || rip != trapVA {
 		g.pc++
 	}
+	if g.endless && g.pc == len(g.script) {
+		g.pc = 0
+		g.runs++
+	}
 	if g.fast {
 		g.fast = false
 		g.view = g.fastView
@@ -211,10 +219,14 @@ func (g *fakeGuest) State(vcpus []driver.VCPUState) (driver.DomainState, error) 
 	return dom, nil
 }
 
-func (g *fakeGuest) Registers(_ int, r *driver.Registers) error {
+// Registers are other ones after each instruction. The vCPUs that hang loop.
+func (g *fakeGuest) Registers(i int, r *driver.Registers) error {
 	defer g.lock()()
-	r.RIP = offPage + uint64(g.pc)
-	return nil
+	*r = driver.Registers{RIP: offPage + uint64(g.pc)}
+	if r.General[0] = uint64(g.runs); i > 0 {
+		r.General[0] = uint64(g.nowNS)
+	}
+	return g.op("registers")
 }
 
 // Pause stops the guest. If it ran until now, it may have an event open.
@@ -304,11 +316,17 @@ func (g *fakeGuest) Wait(d time.Duration) error {
 	if !have {
 		select {
 		case <-g.wake:
-		case <-time.After(min(d, time.Millisecond)):
+		case <-time.After(20 * time.Microsecond): // of the test's time, which has nothing to do with the guest's
+			g.mu.Lock()
+			g.nowNS += int64(d)
+			g.mu.Unlock()
 		}
 	}
 	return nil
 }
+
+// now is the guest's clock. It stands still unless the session waits for events.
+func (g *fakeGuest) now() int64 { defer g.lock()(); return g.nowNS }
 
 func (g *fakeGuest) Wake() {
 	select {

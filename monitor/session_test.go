@@ -25,25 +25,56 @@ func switchSite() trap.Site {
 		Counters: []trap.Place{{GFN: counterGFN, Offset: counterOff}}}
 }
 
-func attachTo(g *fakeGuest, mechanism string, passes int) (*Session, error) {
+// attachTo attaches a session to the guest. Each of change may change its Config.
+func attachTo(g *fakeGuest, mechanism string, passes int, change ...func(*Config)) (*Session, error) {
 	m, err := trap.Find(mechanism)
 	if err != nil {
 		return nil, err
 	}
-	start := time.Now()
 	site := switchSite()
 	for i := range g.hung {
 		site.Counters = append(site.Counters, trap.Place{GFN: counterGFN, Offset: 0x800 + 8*uint64(i)})
 	}
-	return Attach(Config{Driver: g, Mechanism: m, Site: site, Kernel: g,
-		Symbols: noNames{}, Thresholds: detect.DefaultThresholds(), Sample: 5 * time.Millisecond, Passes: passes,
-		Now: func() int64 { return int64(time.Since(start)) }})
+	c := Config{Driver: g, Mechanism: m, Site: site, Kernel: g, Symbols: noNames{},
+		Thresholds: detect.DefaultThresholds(), Sample: 5 * time.Millisecond, Passes: passes, Now: g.now}
+	if m.Polls { // it waits by itself, in the test's time
+		start := time.Now()
+		c.Now = func() int64 { return int64(time.Since(start)) }
+	}
+	for _, f := range change {
+		f(&c)
+	}
+	return Attach(c)
+}
+
+// sampled has a session count its observations, and returns a function that waits for
+// that many.
+func sampled(t *testing.T) (func(*Config), func(n int)) {
+	samples := make(chan struct{}, 1)
+	record := func(c *Config) {
+		c.Record = func(*detect.Observation) {
+			select {
+			case samples <- struct{}{}:
+			default:
+			}
+		}
+	}
+	return record, func(n int) {
+		t.Helper()
+		for range n {
+			select {
+			case <-samples:
+			case <-time.After(10 * time.Second):
+				t.Fatal("the session makes no observations")
+			}
+		}
+	}
 }
 
 // finish waits until the guest has executed its script.
 func (g *fakeGuest) finish(t *testing.T) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(100 * time.Microsecond) {
 		g.mu.Lock()
 		done, pc := g.pc == len(g.script) && g.pending == nil, g.pc
 		g.mu.Unlock()
@@ -128,16 +159,10 @@ func TestSession(t *testing.T) {
 func TestDeadGuestIsInspected(t *testing.T) {
 	for _, panicked := range []bool{false, true} {
 		g := newFakeGuest(userVA)
-		m, err := trap.Find("poll")
-		if err != nil {
-			t.Fatal(err)
-		}
-		start := time.Now()
 		alive, dead := make(chan bool, 1), make(chan bool, 1)
-		s, err := Attach(Config{Driver: g, Mechanism: m, Site: switchSite(),
-			Kernel: g, Symbols: noNames{}, Thresholds: detect.DefaultThresholds(), Sample: 5 * time.Millisecond, Inspect: time.Hour,
-			Now: func() int64 { return int64(time.Since(start)) },
-			Record: func(o *detect.Observation) {
+		s, err := attachTo(g, "poll", 0, func(c *Config) {
+			c.Inspect = time.Hour
+			c.Record = func(o *detect.Observation) {
 				c := alive
 				if o.Domain.Shutdown != "" {
 					c = dead
@@ -146,7 +171,8 @@ func TestDeadGuestIsInspected(t *testing.T) {
 				case c <- true:
 				default:
 				}
-			}})
+			}
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -211,19 +237,16 @@ func TestGuestIsDestroyed(t *testing.T) {
 // the passes of a sampling period allow, and still seen to switch in each; also
 // when another of its vCPUs hangs, which a trap in common must not wait for.
 func TestPasses(t *testing.T) {
-	var script []uint64
-	for range 500_000 {
-		script = append(script, pass...)
-	}
 	for _, mech := range watching() {
 		for _, tt := range []struct{ passes, hung int }{{1, 0}, {3, 0}, {1, 1}, {3, 2}} {
-			g := newFakeGuest(script...)
-			g.stride, g.hung = 1000, tt.hung
-			s, err := attachTo(g, mech, tt.passes)
+			g := newFakeGuest(pass...)
+			g.endless, g.stride, g.hung = true, 1000, tt.hung
+			record, wait := sampled(t)
+			s, err := attachTo(g, mech, tt.passes, record)
 			if err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(100 * time.Millisecond)
+			wait(20)
 			c, err := s.Detach()
 			if err != nil {
 				t.Fatal(err)
@@ -252,14 +275,11 @@ func TestPasses(t *testing.T) {
 // TestDetachAnywhere: detached at any instant of an endless loop over all traps,
 // a guest is always let go whole.
 func TestDetachAnywhere(t *testing.T) {
-	var script []uint64
-	for range 20000 {
-		script = append(append(script, pass...), readVA, patchVA, ownInt3VA)
-	}
+	script := slices.Concat(pass, []uint64{readVA, patchVA, ownInt3VA})
 	for _, mech := range watching() {
 		for i := range 30 {
 			g := newFakeGuest(script...)
-			g.serves = i%4 < 2
+			g.endless, g.stride, g.serves = true, 1000, i%4 < 2
 			s, err := attachTo(g, mech, 2*(i%2)-1)
 			if err != nil {
 				t.Fatal(err)
@@ -397,18 +417,11 @@ func TestLivelockOfHungGuest(t *testing.T) {
 		}
 		g := newFakeGuest(script...)
 		g.freeze, g.stride = true, 1
-		m, err := trap.Find("exec-altp2m")
-		if err != nil {
-			t.Fatal(err)
-		}
-		start := time.Now()
 		var s atomic.Pointer[Session]
 		tried := make(chan struct{})
 		once := sync.OnceFunc(func() { close(tried) })
-		attached, err := Attach(Config{Driver: g, Mechanism: m, Site: switchSite(),
-			Kernel: g, Symbols: noNames{}, Thresholds: detect.DefaultThresholds(), Sample: 5 * time.Millisecond, Passes: -1,
-			Now: func() int64 { return int64(time.Since(start)) },
-			Record: func(*detect.Observation) {
+		attached, err := attachTo(g, "exec-altp2m", -1, func(c *Config) {
+			c.Record = func(*detect.Observation) {
 				x := s.Load()
 				if x == nil {
 					return
@@ -424,7 +437,8 @@ func TestLivelockOfHungGuest(t *testing.T) {
 						g.mu.Unlock()
 					}
 				}
-			}})
+			}
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -541,29 +555,14 @@ func TestOwnLoopAtTrap(t *testing.T) {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
-			m, err := trap.Find(name)
-			if err != nil {
-				t.Fatal(err)
-			}
 			g := newFakeGuest(pass...)
 			g.spins, g.stride = true, 10
-			start := time.Now()
-			samples := make(chan struct{}, 1000)
-			s, err := Attach(Config{Driver: g, Mechanism: m, Site: switchSite(),
-				Kernel: g, Symbols: noNames{}, Thresholds: detect.DefaultThresholds(), Sample: 5 * time.Millisecond, Passes: -1,
-				Now: func() int64 { return int64(time.Since(start)) },
-				Record: func(*detect.Observation) {
-					select {
-					case samples <- struct{}{}:
-					default:
-					}
-				}})
+			record, wait := sampled(t)
+			s, err := attachTo(g, name, -1, record)
 			if err != nil {
 				t.Fatal(err)
 			}
-			for range 10 * (stillSamples + awaySamples) {
-				<-samples
-			}
+			wait(10 * (stillSamples + awaySamples))
 			g.mu.Lock()
 			g.spins = false
 			g.mu.Unlock()
@@ -594,7 +593,7 @@ func TestForeignRestriction(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(100 * time.Microsecond) {
 		g.mu.Lock()
 		done := g.pc == len(g.script)
 		g.mu.Unlock()
