@@ -36,6 +36,7 @@ const (
 // TestStandingStill follows one vCPU from sample to sample, in the fake's place and
 // without its goroutine: what it does in the host view is part of the script.
 func TestStandingStill(t *testing.T) {
+	t.Parallel()
 	rep := func(n int, what int) []int { return slices.Repeat([]int{what}, n) }
 	// The first sample only shows where it is.
 	stuck := rep(1+stillSamples, stays)
@@ -96,6 +97,7 @@ func TestStandingStill(t *testing.T) {
 // TestRepeatedStops: events at which nothing has moved are no sign of life, and
 // are the monitor's doing only if the vCPU moves on once the trap is lifted.
 func TestRepeatedStops(t *testing.T) {
+	t.Parallel()
 	rep := func(n int, what int) []int { return slices.Repeat([]int{what}, n) }
 	stuck := rep(1+stillSamples, echoes)
 	gone := rep(awaySamples, handler)
@@ -169,6 +171,7 @@ func TestRepeatedStops(t *testing.T) {
 // TestLivelockVCPUs: as long as one vCPU is tried the others stay in the host
 // view too, and the verdict is about the one that was held up.
 func TestLivelockVCPUs(t *testing.T) {
+	t.Parallel()
 	var did changes
 	l := newLivelock(2, true)
 	var cpu uint64

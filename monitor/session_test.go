@@ -112,6 +112,7 @@ var pass = []uint64{writeVA, otherVA, cr3VA, trapVA, trapVA + 4, trapVA + 8, off
 // TestSession: two passes of the switch function give two signals, at the price
 // of just the events that the mechanism stands for, and nothing is left.
 func TestSession(t *testing.T) {
+	t.Parallel()
 	for mech, want := range map[string]Counters{
 		"poll":             {},
 		"cr3":              {CR3: 2},
@@ -157,6 +158,7 @@ func TestSession(t *testing.T) {
 // TestDeadGuestIsInspected: when a guest ends itself its kernel is inspected once
 // more, whenever the next inspection was due.
 func TestDeadGuestIsInspected(t *testing.T) {
+	t.Parallel()
 	for _, panicked := range []bool{false, true} {
 		g := newFakeGuest(userVA)
 		alive, dead := make(chan bool, 1), make(chan bool, 1)
@@ -204,6 +206,7 @@ func TestDeadGuestIsInspected(t *testing.T) {
 // TestGuestIsDestroyed: a session lets go of a guest that is being destroyed by
 // itself, whatever that refuses, and gives the verdict on how it ended.
 func TestGuestIsDestroyed(t *testing.T) {
+	t.Parallel()
 	for _, mech := range watching() {
 		for _, fail := range []string{"", "pause", "domain"} {
 			g := newFakeGuest(pass...)
@@ -237,6 +240,7 @@ func TestGuestIsDestroyed(t *testing.T) {
 // the passes of a sampling period allow, and still seen to switch in each; also
 // when another of its vCPUs hangs, which a trap in common must not wait for.
 func TestPasses(t *testing.T) {
+	t.Parallel()
 	for _, mech := range watching() {
 		for _, tt := range []struct{ passes, hung int }{{1, 0}, {3, 0}, {1, 1}, {3, 2}} {
 			g := newFakeGuest(pass...)
@@ -275,6 +279,7 @@ func TestPasses(t *testing.T) {
 // TestDetachAnywhere: detached at any instant of an endless loop over all traps,
 // a guest is always let go whole.
 func TestDetachAnywhere(t *testing.T) {
+	t.Parallel()
 	script := slices.Concat(pass, []uint64{readVA, patchVA, ownInt3VA})
 	for _, mech := range watching() {
 		for i := range 30 {
@@ -300,6 +305,7 @@ func TestDetachAnywhere(t *testing.T) {
 
 // TestAttachFails: whichever step of attaching fails, the guest is as before.
 func TestAttachFails(t *testing.T) {
+	t.Parallel()
 	for mech, ops := range map[string][]string{
 		"cr3":              {"listen", "cr3"},
 		"exec-step":        {"listen", "step", "access"},
@@ -325,6 +331,7 @@ func TestAttachFails(t *testing.T) {
 
 // TestNotArmed: a trap that does not hold is noticed.
 func TestNotArmed(t *testing.T) {
+	t.Parallel()
 	for _, mech := range []string{"poll", "write-altp2m"} {
 		m, err := trap.Find(mech)
 		if err != nil {
@@ -348,6 +355,7 @@ func TestNotArmed(t *testing.T) {
 // TestBreakpoints: the guest keeps its own INT3, and a kernel that patches itself
 // on the page of the breakpoint has the copy patched too.
 func TestBreakpoints(t *testing.T) {
+	t.Parallel()
 	for _, mech := range []string{"int3-step", "int3-altp2m"} {
 		g := newFakeGuest(append([]uint64{ownInt3VA, readVA, patchVA}, pass...)...)
 		s, err := attachTo(g, mech, -1)
@@ -378,6 +386,7 @@ func TestBreakpoints(t *testing.T) {
 // TestLivelock: a vCPU that the view holds up is noticed. The monitor removes its
 // trap, says so and continues by polling.
 func TestLivelock(t *testing.T) {
+	t.Parallel()
 	g := newFakeGuest(append([]uint64{userVA}, pass...)...)
 	g.freeze = true
 	s, err := attachTo(g, "exec-altp2m", -1)
@@ -410,6 +419,7 @@ func TestLivelock(t *testing.T) {
 // let go, though its registers stood still in a view and moved on in the host's; one
 // that the view really holds up is, if an alarm lasts or not.
 func TestLivelockOfHungGuest(t *testing.T) {
+	t.Parallel()
 	for _, lasts := range []bool{false, true} {
 		var script []uint64
 		for range 2000 {
@@ -498,6 +508,7 @@ func lifting() []string {
 // pass is noticed by the watchdog, which lets go and says so, and the guest goes
 // on; the answers count as no sign of life.
 func TestMishandle(t *testing.T) {
+	t.Parallel()
 	if got := len(lifting()); got != 7 {
 		t.Errorf("%d mechanisms have a trap that an answer must lift, want 7: %v", got, lifting())
 	}
@@ -550,6 +561,7 @@ func TestMishandle(t *testing.T) {
 // the same event over and over, and that is not the monitor's doing. When the loop
 // ends the trap is still there.
 func TestOwnLoopAtTrap(t *testing.T) {
+	t.Parallel()
 	for _, name := range lifting() {
 		if name == "write-altp2m" { // traps no execution
 			continue
@@ -587,6 +599,7 @@ func TestOwnLoopAtTrap(t *testing.T) {
 // TestForeignRestriction: a permission that a dead monitor left on another page
 // is given back, and the guest goes on.
 func TestForeignRestriction(t *testing.T) {
+	t.Parallel()
 	g := newFakeGuest(foreignVA, foreignVA+4, 0x400000)
 	g.access[frameIn{driver.HostView, foreignGFN}] = driver.AccessRW
 	s, err := attachTo(g, "exec-step", -1)
@@ -619,6 +632,7 @@ func TestForeignRestriction(t *testing.T) {
 // TestAttachTellsAll: when attaching fails and letting go fails as well, both are
 // told.
 func TestAttachTellsAll(t *testing.T) {
+	t.Parallel()
 	g := newFakeGuest()
 	g.fail, g.failNext = "access", "close"
 	_, err := attachTo(g, "exec-step", -1)
@@ -630,6 +644,7 @@ func TestAttachTellsAll(t *testing.T) {
 // TestLoopFails: a driver that fails in the middle ends the session, lets go of
 // the guest, and Detach tells why.
 func TestLoopFails(t *testing.T) {
+	t.Parallel()
 	g := newFakeGuest(trapVA)
 	g.fail = "vcpu"
 	s, err := attachTo(g, "exec-step", -1)
@@ -646,6 +661,7 @@ func TestLoopFails(t *testing.T) {
 }
 
 func TestAttachNone(t *testing.T) {
+	t.Parallel()
 	if _, err := attachTo(newFakeGuest(), "none", 0); err == nil {
 		t.Error("none was attached")
 	}

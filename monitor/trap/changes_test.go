@@ -7,6 +7,7 @@ import (
 )
 
 func TestChanges(t *testing.T) {
+	t.Parallel()
 	c := Changes{
 		Version: ChangesVersion, Mechanism: "int3-altp2m", PID: 321, Start: 5,
 		Restricted: []uint64{0x1234, 7}, Paused: true,
@@ -40,7 +41,29 @@ func TestChanges(t *testing.T) {
 	}
 }
 
+// TestChangesBounds: the last values that are accepted, and the first that are not.
+func TestChangesBounds(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]bool{"azAZ": false, "az09-": true, "`": false, "{": false, "/": false, ":": false, "": true} {
+		if _, err := (Changes{Mechanism: name}).Text(); (err == nil) != want {
+			t.Errorf("mechanism %q: %v", name, err)
+		}
+	}
+	for pid, want := range map[int]bool{-1: false, 0: true, 1 << 22: true, 1<<22 + 1: false} {
+		if _, err := (Changes{PID: pid}).Text(); (err == nil) != want {
+			t.Errorf("process %d: %v", pid, err)
+		}
+	}
+	text := `{"version":1}`
+	for length, want := range map[int]bool{MaxChangesText: true, MaxChangesText + 1: false} {
+		if _, err := ParseChanges(text + strings.Repeat(" ", length-len(text))); (err == nil) != want {
+			t.Errorf("%d bytes: %v", length, err)
+		}
+	}
+}
+
 func TestParseChangesRejects(t *testing.T) {
+	t.Parallel()
 	for name, text := range map[string]string{
 		"empty":           "",
 		"no JSON":         "exec-step 5",
