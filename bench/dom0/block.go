@@ -10,10 +10,11 @@ import (
 	xc "hangbench/cgo/xenctrl"
 )
 
-// ConnectDisk is what a block script of Xen's does for a disk that is a block
-// device: it tells the backend which one, and xl that this is done
-// (xen/include/public/io/blkif.h, tools/hotplug/Linux/block). XENBUS_PATH is the
-// backend's node in xenstore.
+// ConnectDisk connects a guest's disk that is a block device, as Xen's own block script
+// does: it tells the backend which device, and xl that this is done
+// (xen/include/public/io/blkif.h, tools/hotplug/Linux/block). action is the script's
+// argument; any but "add" does nothing. node is the backend's node in xenstore, which xl
+// passes in XENBUS_PATH.
 func ConnectDisk(action, node string) (err error) {
 	if action != "add" {
 		return nil

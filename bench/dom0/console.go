@@ -10,18 +10,19 @@ import (
 	"hangbench/results"
 )
 
-// Consoles is where xenconsoled logs the consoles of guests, if it is told to
-// (--log=guest).
+// Consoles is the folder in which xenconsoled logs the consoles of guests, if it is
+// started with --log=guest.
 const Consoles = "/var/log/xen/console"
 
-// console reads what a guest's console has said from now on.
+// console reads the log of a guest's console from the time when it was opened.
 type console struct {
 	f    *os.File
-	from int64 // where now was
+	from int64 // length of the log when it was opened
 	buf  []byte
 }
 
-// openConsole opens the console of the guest of that name.
+// openConsole opens the log of the console of the guest of that name, in the folder
+// dir. The error is os.ErrNotExist if consoles are not logged.
 func openConsole(dir, name string) (*console, error) {
 	f, err := os.Open(filepath.Join(dir, "guest-"+name+".log"))
 	if errors.Is(err, os.ErrNotExist) {
@@ -38,8 +39,8 @@ func openConsole(dir, name string) (*console, error) {
 	return &console{f, from, make([]byte, 16<<10)}, nil
 }
 
-// read returns what has arrived since the last call, or a part of it. The bytes
-// are good until the next call.
+// read returns bytes that have arrived since the last call, at most 16 KiB. They are
+// valid until the next call.
 func (c *console) read() ([]byte, error) {
 	n, err := c.f.Read(c.buf)
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -48,8 +49,8 @@ func (c *console) read() ([]byte, error) {
 	return c.buf[:n], nil
 }
 
-// end returns the end of what has been said since the console was opened, whether
-// or not it has been read already: some kilobytes.
+// end returns the last kilobytes that have arrived since the console was opened,
+// whether they have been read or not.
 func (c *console) end() ([]byte, error) {
 	st, err := c.f.Stat()
 	if err != nil {
@@ -65,5 +66,5 @@ func (c *console) end() ([]byte, error) {
 	return b[:n], nil
 }
 
-// close closes it.
+// close closes the log.
 func (c *console) close() error { return c.f.Close() }

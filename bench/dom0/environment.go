@@ -19,8 +19,9 @@ import (
 	"hangbench/results"
 )
 
-// Run runs one trial on the guest. The observations of its monitor are added to
-// taken, unless that is nil.
+// Run runs one trial on the guest. The observations of its monitor are added to taken,
+// unless that is nil. An error means that the host failed; a sick guest makes the trial
+// invalid.
 func (g *Guest) Run(ctx context.Context, p plan.Trial, taken *Recording) (results.Trial, error) {
 	for _, x := range append([]*Guest{g}, g.neighbours...) {
 		if err := x.Use(p.Driver); err != nil {

@@ -11,17 +11,18 @@ import (
 	"hangbench/monitor/trap"
 )
 
-// group is the monitor of a guest together with those of its neighbours. What it
-// says of the guest is the first one's word; of the others only false alarms are
-// kept.
+// group is the monitor of a guest together with those of its neighbours. Verdicts and
+// counts are those of the guest. Of the neighbours, which are healthy, only alarms are
+// kept: they are false.
 type group struct {
 	*recovery.Session
 	beside []*recovery.Session
 }
 
-// attachGroup attaches monitors to the guest and to its neighbours, all with the
-// one mechanism.
-func (g *Guest) attachGroup(m trap.Mechanism, t detect.Thresholds, sample time.Duration, record func(*detect.Observation)) (*group, error) {
+// attachGroup attaches monitors to the guest and to its neighbours, all with one
+// mechanism. record, if it is not nil, gets the observations of the guest.
+func (g *Guest) attachGroup(m trap.Mechanism, t detect.Thresholds, sample time.Duration,
+	record func(*detect.Observation)) (*group, error) {
 	all := &group{}
 	raiseGOMAXPROCS(1 + len(g.neighbours))
 	for i, n := range g.neighbours {
@@ -39,8 +40,8 @@ func (g *Guest) attachGroup(m trap.Mechanism, t detect.Thresholds, sample time.D
 	return all, nil
 }
 
-// Detach lets go of all guests, whatever fails, and returns what was counted of
-// the first.
+// Detach detaches from all guests, also after an error, and returns the counters of
+// the guest.
 func (a *group) Detach() (monitor.Counters, error) {
 	c, err := a.Session.Detach()
 	return c, errors.Join(err, a.detachBeside())
@@ -60,7 +61,7 @@ func (a *group) detachBeside() error {
 	return err
 }
 
-// NeighbourAlarms are the alarms about neighbours.
+// NeighbourAlarms returns the alarms about neighbours.
 func (a *group) NeighbourAlarms() []monitor.Alarm {
 	var alarms []monitor.Alarm
 	for _, s := range a.beside {

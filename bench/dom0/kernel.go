@@ -12,7 +12,7 @@ import (
 	"hangbench/scenarios/suites"
 )
 
-// layout makes a guest kernel's profile a linux.Layout.
+// layout is a guest kernel's profile as a linux.Layout.
 type layout struct{ p *kernel.Profile }
 
 func (l layout) Banner() string { return l.p.Banner }
@@ -53,13 +53,13 @@ func (l layout) Constant(name string) (int64, bool) {
 	return v, err == nil
 }
 
-// moveKernel writes a copy of the kernel in dir, moved by some slide, and returns
-// its path. Xen enters a PVH guest's kernel by its PVH entry, whether it is given
-// as ELF file or unpacks a vmlinuz itself: the kernel's own loader, which holds
-// KASLR, never runs. So the move is done here.
+// moveKernel writes a copy of the kernel in dir that is moved by some slide, and
+// returns its path. Xen starts a PVH guest's kernel at its PVH entry, whether the
+// kernel is an ELF file or a vmlinuz. The kernel's own loader, which does KASLR, never
+// runs, so this function moves the kernel.
 //
-// The slide follows from what guest it is: a guest in a snapshot, and one made
-// anew, are the same then.
+// The slide depends on the guest's specification alone. A guest in a snapshot and one
+// that is made anew are therefore the same.
 func (h *Host) moveKernel(dir string, spec suites.Guest) (string, error) {
 	image, err := os.ReadFile(filepath.Join(dir, place.Kernel))
 	if err != nil {

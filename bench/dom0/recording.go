@@ -7,30 +7,30 @@ import (
 	"hangbench/monitor/detect"
 )
 
-// Recording is what the monitor of one trial observed.
+// Recording holds the observations of the monitor of one trial.
 type Recording struct {
-	// T0NS is when the fault landed, on the clock of the observations; 0 if none did.
+	// T0NS is when the fault landed, on the clock of the observations; 0 without a fault.
 	T0NS int64 `json:"t0_ns,omitempty"`
-	// LiftedNS is when it had been taken back; 0 if it was not.
+	// LiftedNS is when the fault had been removed; 0 if it was not.
 	LiftedNS int64 `json:"lifted_ns,omitempty"`
-	// Observations are detect.Observation as JSON, in their order, maxRecording
-	// bytes of them at most.
+	// Observations are values of detect.Observation as JSON, in order, at most
+	// maxRecording bytes of them.
 	Observations []json.RawMessage `json:"observations"`
-	// Dropped is how many observations did not fit any more, or had no form in JSON.
+	// Dropped counts observations that did not fit, or could not be written as JSON.
 	Dropped int `json:"dropped,omitempty"`
-	// Console is what the guest's console said meanwhile, of a trial with baselines;
-	// maxConsole bytes of it at most.
+	// Console is the output of the guest's console during a trial that listens to the
+	// guest's watchdogs, at most maxConsole bytes of it.
 	Console []byte `json:"console,omitempty"`
 
 	bytes int // length of Observations
 }
 
 // maxRecording bounds a recording, in bytes: half of a message on the lab's port
-// (wire.MaxMessage). A look at many waiting tasks takes some ten thousand.
+// (wire.MaxMessage). An observation with many waiting tasks takes some ten thousand.
 const maxRecording = 2 << 20
 
-// add appends an observation. It keeps nothing of it. What comes after the first
-// that does not fit is dropped too, so that the stream has no hole.
+// add appends a copy of an observation. After the first observation that does not fit
+// all others are dropped too, so that the stream has no gap.
 func (r *Recording) add(o *detect.Observation) {
 	if r.Dropped == 0 {
 		b, err := json.Marshal(o)
@@ -43,7 +43,7 @@ func (r *Recording) add(o *detect.Observation) {
 	r.Dropped++
 }
 
-// maxConsole bounds what is kept of a console, in bytes.
+// maxConsole bounds the console output that is kept, in bytes.
 const maxConsole = 256 << 10
 
 func (r *Recording) listen(b []byte) {

@@ -7,8 +7,7 @@ import (
 	"hangbench/monitor/detect"
 )
 
-// Sight is what the monitor reads of a guest's kernel, and what reading it
-// costs.
+// Sight is what a monitor reads of a guest's kernel, and how long reading takes.
 type Sight struct {
 	Slide    uint64            `json:"slide"`    // of KASLR, in bytes
 	Isolated bool              `json:"isolated"` // page-table isolation is on
@@ -17,12 +16,12 @@ type Sight struct {
 	Callers  []string          `json:"callers"` // on the stack of vCPU 0, wherever it was stopped
 
 	// Times on dom0's clock. In the lab 10 ns are an instruction.
-	QueueNS     int64 `json:"queue_ns"`      // one run queue, the mean of many
-	LookNS      int64 `json:"look_ns"`       // one look at everything, the mean of some
-	FirstLookNS int64 `json:"first_look_ns"` // with no page of the guest mapped yet
+	QueueNS     int64 `json:"queue_ns"`      // one run queue, mean of many
+	LookNS      int64 `json:"look_ns"`       // one inspection of the task list, mean of some
+	FirstLookNS int64 `json:"first_look_ns"` // the first inspection, with no page of the guest mapped
 }
 
-// Sight looks at the guest. No monitor may be attached.
+// Sight reads the guest's kernel. No monitor may be attached.
 func (g *Guest) Sight() (Sight, error) {
 	const queues, looks = 1000, 10
 	s := Sight{Slide: g.kernel.Slide(), Queues: make([]detect.RunQueue, g.driver.VCPUs())}

@@ -11,9 +11,8 @@ import (
 	"hangbench/scenarios/suites"
 )
 
-// Superpages reports whether a Xen booted with that command line gives guests
-// large pages, which it does unless it is told not to. As in Xen the last word
-// counts.
+// Superpages reports whether a Xen booted with that command line gives guests large
+// pages. It does by default. As in Xen the last option counts.
 func Superpages(commandLine string) bool {
 	on := true
 	for word := range strings.FieldsSeq(commandLine) {
@@ -28,12 +27,13 @@ func Superpages(commandLine string) bool {
 	return on
 }
 
-// CheckGuest says why such a guest cannot be had here. A guest that asks for no
-// superpages may run where Xen has them: that is the doctor's to warn of.
+// CheckGuest returns the reason why such a guest cannot run here, or nil. A guest
+// without superpages may run on a Xen that gives them; doctor warns of that.
 func (h *Host) CheckGuest(spec suites.Guest) error {
 	if spec.Programs != "" {
 		if _, err := os.Stat(filepath.Join(h.Guests, place.Ramdisk(spec.Programs))); err != nil {
-			return fmt.Errorf("the guest is to have %s, and the folder of guest kernels has no initramfs with it (%w): take one that \"hangbench lab build --programs %s\" makes", spec.Programs, err, spec.Programs)
+			return fmt.Errorf("the guest is to have %s, and the folder of guest kernels has no initramfs with it (%w): "+
+				"take one that \"hangbench lab build --programs %s\" makes", spec.Programs, err, spec.Programs)
 		}
 	}
 	if !spec.Superpages {
@@ -44,7 +44,8 @@ func (h *Host) CheckGuest(spec suites.Guest) error {
 		return fmt.Errorf("see whether guests have superpages: %w", err)
 	}
 	if !Superpages(v.CommandLine) {
-		return fmt.Errorf("the guest is to have superpages and Xen was booted without: take hap_2mb=0 and hap_1gb=0 off its command line (%s)", v.CommandLine)
+		return fmt.Errorf("the guest is to have superpages and Xen was booted without: remove hap_2mb=0 and hap_1gb=0 from "+
+			"its command line (%s)", v.CommandLine)
 	}
 	return nil
 }

@@ -12,14 +12,14 @@ import (
 	"hangbench/monitor/detect"
 )
 
-// tracer counts a guest's EPT violations from Xen's trace buffers, which it
-// empties in a goroutine of its own until it is stopped.
+// tracer counts a guest's EPT violations in Xen's trace. It empties the trace buffers
+// in a goroutine of its own until it is stopped.
 type tracer struct {
 	t      *xc.Trace
 	domid  xc.DomID
-	traps  []uint64  // guest frames the monitor restricts
-	access xc.Access // what it leaves of them
-	views  bool
+	traps  []uint64  // guest frames that the monitor restricts
+	access xc.Access // access to them that the guest keeps
+	views  bool      // the monitor has an altp2m view
 	owners xc.Owners
 	stop   chan struct{}
 	wg     sync.WaitGroup
@@ -30,12 +30,12 @@ type tracer struct {
 	ended  bool
 }
 
-// drainPeriod is short enough for buffers of 64 pages (256 KiB) at several
-// times the highest rate of violations seen in the lab.
+// drainPeriod is the time between two drains. With buffers of 64 pages (256 KiB) it
+// suffices for several times the highest rate of violations seen in the lab.
 const drainPeriod = 250 * time.Millisecond
 
-// startTrace starts to count the violations of a guest whose monitor leaves it so
-// much access to some frames, in a view of its own if views is set.
+// startTrace starts to count the violations of a guest. Its monitor restricts the
+// frames traps to access, in a view of its own if views is set.
 func startTrace(xen *xc.Xen, domid int, traps []uint64, access xc.Access, views bool) (*tracer, error) {
 	doms, err := xen.Domains()
 	if err != nil {
@@ -44,8 +44,8 @@ func startTrace(xen *xc.Xen, domid int, traps []uint64, access xc.Access, views 
 	events := xc.TraceHandlers
 	for _, d := range doms {
 		if d.HVM && int(d.ID) != domid {
-			// Whose violations they are can only be told by who runs. Not asked for
-			// without need: a trace costs the guest time too.
+			// Only scheduling tells whose violations they are. It is not traced without
+			// need, because tracing costs the guest time.
 			events |= xc.TraceRunstate
 		}
 	}
@@ -71,7 +71,8 @@ func startTrace(xen *xc.Xen, domid int, traps []uint64, access xc.Access, views 
 	return tr, nil
 }
 
-// drain empties the buffers, unless that has failed before or the trace has ended.
+// drain empties the buffers and returns the first error of doing so. It does nothing
+// once the trace has ended.
 func (tr *tracer) drain() error {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
@@ -81,8 +82,8 @@ func (tr *tracer) drain() error {
 	return tr.err
 }
 
-// soFar is what was counted until now, for a recording; nil once the trace has
-// failed or ended.
+// soFar returns the counts until now, for a recording. It returns nil once the trace
+// has failed or ended.
 func (tr *tracer) soFar() *detect.EPT {
 	if tr.drain() != nil {
 		return nil
@@ -96,8 +97,8 @@ func (tr *tracer) soFar() *detect.EPT {
 	return &detect.EPT{Permission: n.Trapped, Lazy: n.Lazy, Other: n.MMIO + n.Superpage + n.Residual}
 }
 
-// record counts one trace record. Violations of other guests are not ours; as
-// long as it is unknown who runs on a physical CPU, a violation is taken to be.
+// record counts one trace record. Violations of other guests do not count. As long as
+// it is unknown which guest runs on a physical CPU, a violation there counts.
 func (tr *tracer) record(r *xc.Record) {
 	tr.owners.Observe(r)
 	n, ok := r.NPF()
@@ -125,7 +126,7 @@ func (tr *tracer) record(r *xc.Record) {
 	}
 }
 
-// Stop ends the trace and returns what was counted.
+// Stop ends the trace and returns the counts.
 func (tr *tracer) Stop() (trial.Violations, error) {
 	close(tr.stop)
 	tr.wg.Wait()

@@ -2,15 +2,11 @@ package labhost
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -28,13 +24,14 @@ import (
 // trial has a machine of its own.
 type Host struct {
 	Lab *lab.Lab
-	// Shim is the library of bochs.BuildShim.
+	// Shim is the path of the emulator's preload library (bochs.BuildShim).
 	Shim string
-	// Log gets the steps of making snapshots, and a warning of what went wrong and was
-	// repaired.
+	// Log gets the steps of making snapshots, and a warning for each snapshot that is
+	// damaged and made anew.
 	Log *slog.Logger
-	// Variant builds another lab of the same source, when the first guest is asked for
-	// that cannot be had in Lab. Without it there are no such guests.
+	// Variant builds another lab of the same source, for guests that Lab cannot have.
+	// It is called when the first such guest is needed. If it is nil such guests are an
+	// error.
 	Variant func(context.Context, lab.Variant) (*lab.Lab, error)
 
 	variants variants
@@ -43,15 +40,15 @@ type Host struct {
 	times Times
 }
 
-// Times are wall times of the lab's own work, in seconds; zero for what was not
-// done because it lay in the cache.
+// Times are wall times of the lab's own work, in seconds. A time is 0 if the cache had
+// the result.
 type Times struct {
-	ColdBootSec  float64 // power-on to agent ready
-	GuestBootSec float64 // restored dom0 to guest up
-	Restores     []float64
+	ColdBootSec  float64   // from power-on to agent ready
+	GuestBootSec float64   // from restored dom0 to guest up
+	Restores     []float64 // from starting the emulator to the agent's first message
 }
 
-// New returns the host of a lab, with the emulator's preload library built.
+// New returns the host of a lab, and builds the emulator's preload library.
 func New(ctx context.Context, l *lab.Lab, log *slog.Logger) (*Host, error) {
 	shim, err := bochs.BuildShim(ctx, l.CC, filepath.Dir(l.CC))
 	if err != nil {
@@ -60,242 +57,23 @@ func New(ctx context.Context, l *lab.Lab, log *slog.Logger) (*Host, error) {
 	return &Host{Lab: l, Shim: shim, Log: log}, nil
 }
 
-// variants are the hosts of other labs, once somebody needs them.
-type variants struct {
-	mu sync.Mutex
-	of map[lab.Variant]*Host
-}
-
-// variantOf is the lab that such guests need.
-func variantOf(g suites.Guest) lab.Variant {
-	return lab.Variant{Superpages: g.Superpages, Programs: g.Programs}
-}
-
-// Manifests returns what the labs are made of in which such guests run, by the names
-// of their variants: "" is Lab's own. Those that were not needed before are built.
-func (h *Host) Manifests(ctx context.Context, guests []suites.Guest) (map[string]lab.Manifest, error) {
-	all := map[string]lab.Manifest{}
-	for _, g := range guests {
-		on, err := h.of(ctx, g)
-		if err != nil {
-			return nil, err
-		}
-		all[variantOf(g).String()] = on.Lab.Manifest
-	}
-	return all, nil
-}
-
-// of returns the host on which such guests run: h, or that of another lab, which is
-// built if nobody has asked for it before.
-func (h *Host) of(ctx context.Context, g suites.Guest) (*Host, error) {
-	v := variantOf(g)
-	if v == (lab.Variant{}) {
-		return h, nil
-	}
-	if h.Variant == nil {
-		return nil, fmt.Errorf("this lab has no guests with %s", v)
-	}
-	h.variants.mu.Lock()
-	defer h.variants.mu.Unlock()
-	other := h.variants.of[v]
-	if other == nil {
-		l, err := h.Variant(ctx, v)
-		if err != nil {
-			return nil, fmt.Errorf("build the lab for guests with %s: %w", v, err)
-		}
-		other = &Host{Lab: l, Shim: h.Shim, Log: h.Log}
-		if h.variants.of == nil {
-			h.variants.of = map[lab.Variant]*Host{}
-		}
-		h.variants.of[v] = other
-	}
-	return other, nil
-}
-
-// Close lets go of the other labs. The one the host was made of is its maker's to
-// close.
-func (h *Host) Close() error {
-	h.variants.mu.Lock()
-	defer h.variants.mu.Unlock()
-	var err error
-	for _, other := range h.variants.of {
-		err = errors.Join(err, other.Lab.Close())
-	}
-	return err
-}
-
 // Times returns what was measured so far.
 func (h *Host) Times() Times {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	t := h.times
-	t.Restores = append([]float64(nil), t.Restores...)
+	t.Restores = slices.Clone(t.Restores)
 	return t
 }
 
-func (h *Host) snapshotDir(name string) string {
-	return filepath.Join(h.Lab.Dir, "snapshots", name)
-}
-
-// guestName names a kind of guest in file names.
-func guestName(g suites.Guest) string {
-	b, err := json.Marshal(g)
-	if err != nil {
-		panic(err) // strings and numbers only
-	}
-	sum := sha256.Sum256(b)
-	return fmt.Sprintf("%s-%dcpu-%s", g.Kernel, g.VCPUs, hex.EncodeToString(sum[:4]))
-}
-
-// Base returns the snapshot of dom0 with its agent ready, booting it first if
-// the cache has none.
-func (h *Host) Base(ctx context.Context) (*bochs.Snapshot, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.base(ctx)
-}
-
-func (h *Host) base(ctx context.Context) (*bochs.Snapshot, error) {
-	return h.snapshot(ctx, "dom0", nil, nil, "boot the lab", &h.times.ColdBootSec)
-}
-
-// Guest returns the snapshot of dom0 with a guest up.
-func (h *Host) Guest(ctx context.Context, g suites.Guest) (*bochs.Snapshot, error) {
-	h, err := h.of(ctx, g)
-	if err != nil {
-		return nil, err
-	}
-	return h.guest(ctx, g)
-}
-
-// guest is Guest on the host that of has chosen.
-func (h *Host) guest(ctx context.Context, g suites.Guest) (*bochs.Snapshot, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	name := "guest-" + guestName(g)
-	if s, err := bochs.OpenSnapshot(h.snapshotDir(name), h.Lab.Manifest.Machine, h.Lab.Manifest.Key()); err == nil {
-		return s, nil
-	}
-	base, err := h.base(ctx)
-	if err != nil {
-		return nil, err
-	}
-	s, err := h.snapshot(ctx, name, base, &agent.Job{Guest: &g}, "boot the guest", &h.times.GuestBootSec)
-	if snapErr := (*bochs.SnapshotError)(nil); errors.As(err, &snapErr) {
-		// The base itself is no good: once more from power-on.
-		h.Log.Warn("booting the lab anew", "error", snapErr)
-		if err := h.drop("dom0"); err != nil {
-			return nil, err
-		}
-		if base, err = h.base(ctx); err != nil {
-			return nil, err
-		}
-		s, err = h.snapshot(ctx, name, base, &agent.Job{Guest: &g}, "boot the guest", &h.times.GuestBootSec)
-	}
-	return s, err
-}
-
-// drop forgets snapshots.
-func (h *Host) drop(names ...string) error {
-	for _, name := range names {
-		if err := os.RemoveAll(h.snapshotDir(name)); err != nil {
-			return fmt.Errorf("remove a damaged snapshot: %w", err)
-		}
-	}
-	return nil
-}
-
-// snapshot opens a snapshot, or makes it: from power-on, or from another one
-// with a job. The caller holds mu.
-func (h *Host) snapshot(ctx context.Context, name string, from *bochs.Snapshot, job *agent.Job, what string, sec *float64) (*bochs.Snapshot, error) {
-	dir, key := h.snapshotDir(name), h.Lab.Manifest.Key()
-	s, err := bochs.OpenSnapshot(dir, h.Lab.Manifest.Machine, key)
-	if err == nil {
-		return s, nil
-	}
-	if !errors.Is(err, os.ErrNotExist) {
-		h.Log.Warn("making a snapshot anew", "error", err)
-		if err := h.drop(name); err != nil {
-			return nil, err
-		}
-	}
-	h.Log.Info(what)
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-		return nil, fmt.Errorf("make a snapshot: %w", err)
-	}
-	l, run, err := h.launch(job)
-	if err != nil {
-		return nil, err
-	}
-	l.Snapshot = from
-	// What the agent says is watched while the emulator runs: a failure in dom0
-	// is better said now than after a deadline.
-	parent := ctx
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	most := patience
-	if job != nil && job.Guest != nil {
-		most *= time.Duration(1 + job.Guest.Neighbours) // they boot one after the other
-	}
-	ctx, stop := context.WithTimeoutCause(ctx, most, fmt.Errorf("%s: nothing came of it within %v", what, most))
-	defer stop()
-	r, w := io.Pipe()
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
-		in := wire.NewReader(r)
-		for {
-			m, err := in.Next()
-			if gap := (*wire.GapError)(nil); errors.As(err, &gap) {
-				continue
-			}
-			if err != nil {
-				io.Copy(io.Discard, r)
-				return
-			}
-			var p agent.Progress
-			var f agent.Failure
-			switch {
-			case m.Kind == wire.KindProgress && m.Decode(&p) == nil:
-				h.Log.Info(what + ": " + p.Stage)
-			case m.Kind == wire.KindError && m.Decode(&f) == nil:
-				cancel(&AgentError{f})
-			}
-		}
-	}()
-	start := time.Now()
-	s, err = bochs.Save(ctx, l, bochs.SaveRequest{Dir: dir, After: agent.Mark, Key: key, Output: w})
-	w.Close()
-	<-watched
-	run.end(err != nil && parent.Err() == nil)
-	if errors.Is(err, os.ErrExist) {
-		// Another process made it between the look above and Save's own.
-		if won, openErr := bochs.OpenSnapshot(dir, h.Lab.Manifest.Machine, key); openErr == nil {
-			return won, nil
-		}
-	}
-	if err != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			var ae *AgentError
-			if errors.As(cause, &ae) {
-				return nil, fmt.Errorf("%s: %w\n%s", what, cause, ae.Console)
-			}
-		}
-		return nil, fmt.Errorf("%s: %w", what, err)
-	}
-	*sec = time.Since(start).Seconds()
-	return s, nil
-}
-
-// Run runs one trial in a machine of its own. A snapshot that turns out to be
-// damaged is made anew, from power-on, with a warning.
+// Run runs one trial in a machine of its own. If a snapshot is damaged it is made anew,
+// from power-on, with a warning.
 func (h *Host) Run(ctx context.Context, t plan.Trial, log *slog.Logger) (results.Trial, error) {
 	return h.run(ctx, t, log, nil)
 }
 
-// Record runs one trial like Run and returns with its record what its monitor
-// observed. Writing that down takes time in dom0: the record need not be the one
-// that Run returns.
+// Record runs one trial like Run. It also returns the observations of the trial's
+// monitor. Recording them takes time in dom0, so the record may differ from Run's.
 func (h *Host) Record(ctx context.Context, t plan.Trial, log *slog.Logger) (results.Trial, dom0.Recording, error) {
 	var taken dom0.Recording
 	rec, err := h.run(ctx, t, log, &taken)
@@ -307,28 +85,25 @@ func (h *Host) run(ctx context.Context, t plan.Trial, log *slog.Logger, taken *d
 	if err != nil {
 		return results.Trial{}, err
 	}
-	rec, err := h.runOnce(ctx, t, log, taken)
-	if h.mend(ctx, err, "guest-"+guestName(t.Machine), "dom0") {
-		rec, err = h.runOnce(ctx, t, log, taken)
-	}
-	return rec, err
+	return retry(ctx, h, func() (results.Trial, error) { return h.runOnce(ctx, t, log, taken) }, guestName(t.Machine), baseName)
 }
 
-// mend reports whether err is about a snapshot and trying again makes sense: the
-// named snapshots are gone then.
-func (h *Host) mend(ctx context.Context, err error, names ...string) bool {
-	var snapErr *bochs.SnapshotError
-	if !errors.As(err, &snapErr) || ctx.Err() != nil {
-		return false
+// retry calls f, and once more if a snapshot is damaged. The named snapshots are removed
+// before, so that f makes them anew.
+func retry[T any](ctx context.Context, h *Host, f func() (T, error), names ...string) (T, error) {
+	v, err := f()
+	damaged := (*bochs.SnapshotError)(nil)
+	if !errors.As(err, &damaged) || ctx.Err() != nil {
+		return v, err
 	}
-	h.Log.Warn("booting the lab anew", "error", snapErr)
+	h.Log.Warn("booting the lab anew", "error", damaged)
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	if err := h.drop(names...); err != nil {
-		h.Log.Warn(err.Error())
-		return false
+	derr := h.drop(names...)
+	h.mu.Unlock()
+	if derr != nil {
+		return v, errors.Join(err, derr)
 	}
-	return true
+	return f()
 }
 
 func (h *Host) runOnce(ctx context.Context, t plan.Trial, log *slog.Logger, taken *dom0.Recording) (results.Trial, error) {
@@ -355,7 +130,7 @@ func (h *Host) runOnce(ctx context.Context, t plan.Trial, log *slog.Logger, take
 		log.Info(p.Stage)
 	})
 	if err != nil {
-		m.keep = m.keep && ctx.Err() == nil // an interruption leaves nothing to look into
+		m.keep = m.keep && ctx.Err() == nil // the logs of an interrupted machine are of no use
 		return rec, err
 	}
 	if rec.Trial != t.Index || rec.Seed != t.Seed {
@@ -387,55 +162,27 @@ func (h *Host) Look(ctx context.Context, g suites.Guest) (dom0.Sight, error) {
 	return s, m.expect(wire.KindRecord, &s, nil)
 }
 
-// Up starts a machine with dom0 only, for Exec.
+// Up starts a machine with dom0 and no guest, for Exec.
 func (h *Host) Up(ctx context.Context) (*Machine, error) {
-	m, err := h.upOnce(ctx)
-	if h.mend(ctx, err, "dom0") {
-		m, err = h.upOnce(ctx)
-	}
-	return m, err
+	return retry(ctx, h, func() (*Machine, error) { return h.startFrom(ctx, h.Base) }, baseName)
 }
 
-func (h *Host) upOnce(ctx context.Context) (*Machine, error) {
-	snap, err := h.Base(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return h.start(ctx, snap, nil)
-}
-
-// UpGuest starts a machine with dom0 and a guest that is up, for Exec.
+// UpGuest starts a machine with dom0 and a guest that is up, for Exec and for
+// measurements.
 func (h *Host) UpGuest(ctx context.Context, g suites.Guest) (*Machine, error) {
 	h, err := h.of(ctx, g)
 	if err != nil {
 		return nil, err
 	}
-	up := func() (*Machine, error) {
-		snap, err := h.guest(ctx, g)
-		if err != nil {
-			return nil, err
-		}
-		return h.start(ctx, snap, nil)
-	}
-	m, err := up()
-	if h.mend(ctx, err, "guest-"+guestName(g), "dom0") {
-		m, err = up()
-	}
-	return m, err
+	snap := func(ctx context.Context) (*bochs.Snapshot, error) { return h.guest(ctx, g) }
+	return retry(ctx, h, func() (*Machine, error) { return h.startFrom(ctx, snap) }, guestName(g), baseName)
 }
 
-// ColdBoot boots the lab from power-on and returns how long that took until the
-// agent was ready and the machine saved. The snapshot is thrown away.
-func (h *Host) ColdBoot(ctx context.Context) (time.Duration, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	var sec float64
-	name := fmt.Sprintf("bench-%d", os.Getpid())
-	if err := h.drop(name); err != nil {
-		return 0, err
+// startFrom starts a machine from a snapshot, without a job.
+func (h *Host) startFrom(ctx context.Context, snap func(context.Context) (*bochs.Snapshot, error)) (*Machine, error) {
+	s, err := snap(ctx)
+	if err != nil {
+		return nil, err
 	}
-	if _, err := h.snapshot(ctx, name, nil, nil, "boot the lab", &sec); err != nil {
-		return 0, err
-	}
-	return time.Duration(sec * float64(time.Second)), h.drop(name)
+	return h.start(ctx, s, nil)
 }

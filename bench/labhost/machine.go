@@ -19,13 +19,13 @@ import (
 	"hangbench/guests/lab/wire"
 )
 
-// patience is how long a running lab may be silent, in wall time, before it is
-// given up. A trial says what it does every few virtual seconds.
-const patience = 5 * time.Minute
-
-// firstPatience is how long a restored lab may take to its first word. It comes
-// within a few virtual milliseconds of a good snapshot.
-const firstPatience = time.Minute
+// Limits of a lab's silence, in wall time. A trial reports a stage every few virtual
+// seconds. A lab that was restored from a good snapshot sends its first message within
+// some virtual milliseconds.
+const (
+	patience      = 5 * time.Minute
+	firstPatience = time.Minute
+)
 
 // Machine is a running lab.
 type Machine struct {
@@ -33,16 +33,17 @@ type Machine struct {
 	in   *wire.Reader
 	run  folder
 	snap *bochs.Snapshot
-	keep bool // evidence: the folder stays
-	said bool // the agent has said something
+	keep bool // keep the folder: something failed
+	said bool // the agent has sent a message
 }
 
-// folder is what a run leaves on disk while it lasts.
+// folder is the folder of a running machine.
 type folder struct {
-	dir     string // removed at the end, unless it is evidence
-	release func()
+	dir     string
+	release func() // lets the cache remove it
 }
 
+// end releases the folder, and removes it unless keep is set.
 func (f folder) end(keep bool) error {
 	defer f.release()
 	if keep {
@@ -56,11 +57,11 @@ type AgentError struct{ agent.Failure }
 
 func (e *AgentError) Error() string { return "dom0: " + e.Failure.Error }
 
-// frame renders a message as the agent reads it.
+// frame encodes a job for the agent.
 func frame(job agent.Job) ([]byte, error) {
 	var b bytes.Buffer
 	w := wire.NewWriter(&b)
-	// A port being opened may lose the first bytes.
+	// A port that is just being opened may lose the first bytes.
 	if err := w.Sync(64); err != nil {
 		return nil, err
 	}
@@ -85,14 +86,17 @@ func (h *Host) start(ctx context.Context, snap *bochs.Snapshot, job *agent.Job) 
 	return &Machine{p: p, in: wire.NewReader(p.Conn()), run: run, snap: snap}, nil
 }
 
-// launch describes a machine of this lab in a folder of its own.
+// launch describes a machine of this lab, with a folder of its own.
 func (h *Host) launch(job *agent.Job) (bochs.Launch, folder, error) {
 	dir, release, err := h.Lab.Cache.RunDir(time.Now().UTC().Format("20060102-150405"))
 	if err != nil {
 		return bochs.Launch{}, folder{}, fmt.Errorf("start the lab: %w", err)
 	}
 	run := folder{dir, release}
-	l := bochs.Launch{Prefix: h.Lab.Prefix, Shim: h.Shim, Disc: h.Lab.Disc(), Machine: h.Lab.Manifest.Machine, Dir: filepath.Join(dir, "machine")}
+	l := bochs.Launch{
+		Prefix: h.Lab.Prefix, Shim: h.Shim, Disc: h.Lab.Disc(), Machine: h.Lab.Manifest.Machine,
+		Dir: filepath.Join(dir, "machine"),
+	}
 	if job != nil {
 		if l.Job, err = frame(*job); err != nil {
 			run.end(false)
@@ -102,7 +106,7 @@ func (h *Host) launch(job *agent.Job) (bochs.Launch, folder, error) {
 	return l, run, nil
 }
 
-// next reads messages until one is not progress, which it reports.
+// next returns the next message that is not progress. Progress is passed on.
 func (m *Machine) next(progress func(agent.Progress)) (wire.Message, error) {
 	for {
 		wait := patience
