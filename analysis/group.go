@@ -239,13 +239,7 @@ func addName(names []string, name string) []string {
 
 // HostLabel says what a host's numbers are, for every table and figure.
 func (s *Set) HostLabel() string {
-	switch s.Host {
-	case "lab":
-		return "host: lab (emulated; virtual time)"
-	case "xen":
-		return "host: xen (this machine's hardware)"
-	}
-	return "host: " + s.Host
+	return "host: " + results.HostTitle(s.Host)
 }
 
 // Caption says where the numbers of the set come from, in one line.

@@ -115,8 +115,8 @@ func Runs(old, next []*results.Run, o Options) (*Report, error) {
 		r.Warnings = append(r.Warnings, fmt.Sprintf("the %s differ: %s and %s", m.what, m.old, m.new))
 	}
 	r.Caption = fmt.Sprintf("old: %s; new: %s; host: %s", strings.Join(a.ids, ", "), strings.Join(b.ids, ", "), strings.Join(slices.Compact([]string{a.kind, b.kind}), " and "))
-	if a.kind == "lab" || b.kind == "lab" {
-		r.Caption += " (emulated; virtual time)"
+	if a.kind == results.Lab || b.kind == results.Lab {
+		r.Caption += results.HostNote(results.Lab)
 	}
 	r.Paired = a.host == b.host && pairable(old, next)
 
@@ -140,7 +140,7 @@ func Runs(old, next []*results.Run, o Options) (*Report, error) {
 		}
 		delete(inNew, name(c.key))
 		for _, m := range metrics() {
-			row, ok, err := compareCell(c, n, m, r.Paired, a.kind == "lab" && b.kind == "lab", o)
+			row, ok, err := compareCell(c, n, m, r.Paired, a.kind == results.Lab && b.kind == results.Lab, o)
 			if err != nil {
 				return nil, fmt.Errorf("%s, %s, %s: %w", c.key.Title(), c.label, m.name, err)
 			}

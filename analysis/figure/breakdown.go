@@ -11,6 +11,8 @@ import (
 	"gonum.org/v1/plot/text"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
+
+	"hangbench/results"
 )
 
 // Breakdown is the time of one event by who spends it, for each mechanism and loop.
@@ -53,7 +55,7 @@ func partStyle(name string) (label, meaning string, c color.Color) {
 }
 
 func (b *Breakdown) unit() string {
-	if b.Host == "lab" {
+	if b.Host == results.Lab {
 		return "instructions"
 	}
 	return "cycles"
@@ -85,7 +87,7 @@ func (b *BreakdownBar) sum() float64 {
 func (b *Breakdown) Figure() *Figure {
 	f := &Figure{
 		Name: "breakdown", Title: "One event, from the guest's exit to its entry, by who spends the time (mean)",
-		head:   fmt.Sprintf("host: %s%s; Xen %s; guest: %s", b.Host, hostNote(b.Host), b.Xen, b.Kernel),
+		head:   fmt.Sprintf("host: %s%s; Xen %s; guest: %s", b.Host, results.HostNote(b.Host), b.Xen, b.Kernel),
 		says:   b.caption(),
 		values: [][]string{{"host", "kernel", "mechanism", "loop", "events", "part", "value", "unit"}},
 		height: b.layout().height(3),
@@ -98,14 +100,6 @@ func (b *Breakdown) Figure() *Figure {
 	}
 	f.paint = func(c draw.Canvas) { b.draw(c, f.Title) }
 	return f
-}
-
-// hostNote says what the clock of a host measures.
-func hostNote(host string) string {
-	if host == "lab" {
-		return " (emulated; virtual time)"
-	}
-	return ""
 }
 
 func (b *Breakdown) caption() string {

@@ -14,6 +14,8 @@ import (
 	"gonum.org/v1/plot/text"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
+
+	"hangbench/results"
 )
 
 // Timeline is one trial as its monitor saw it, sample by sample.
@@ -130,7 +132,7 @@ func (t *Timeline) Figure() (*Figure, error) {
 	n := len(t.Samples[0].VCPUs)
 	f := &Figure{
 		Name: "timeline", Title: "One trial as its monitor saw it",
-		head:   fmt.Sprintf("host: %s%s; %s; %s; guest: %s", t.Host, hostNote(t.Host), t.Scenario, t.Mechanism, t.Guest),
+		head:   fmt.Sprintf("host: %s%s; %s; %s; guest: %s", t.Host, results.HostNote(t.Host), t.Scenario, t.Mechanism, t.Guest),
 		says:   t.caption(traced(intervals)),
 		values: timelineValues([]string{t.Host, t.Scenario, t.Mechanism}, intervals),
 		height: 2.55*vg.Inch + vg.Length(n)*laneHeight,

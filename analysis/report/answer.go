@@ -9,6 +9,7 @@ import (
 	"hangbench/analysis"
 	"hangbench/analysis/stats"
 	"hangbench/analysis/table"
+	"hangbench/results"
 )
 
 // fact is one part of the answer: a number to read first and what it means.
@@ -224,7 +225,7 @@ func half(s *stats.Survival) string {
 }
 
 func clock(set *analysis.Set) string {
-	if set.Host == "lab" {
+	if set.Host == results.Lab {
 		return "Virtual time of an emulated machine: to compare with other lab times, not with hardware."
 	}
 	return "Time of this machine."

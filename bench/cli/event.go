@@ -18,6 +18,7 @@ import (
 	"hangbench/bench/price/event"
 	"hangbench/bench/price/tables"
 	"hangbench/guests/lab/place"
+	"hangbench/results"
 )
 
 // eventFlags are the flags of "bench event".
@@ -56,7 +57,7 @@ func (e *eventFlags) run(ctx context.Context, a *app) error {
 	}
 	var r *event.Report
 	var err error
-	if e.host == "xen" {
+	if e.host == results.Xen {
 		err = e.onThisHost(ctx, func(g *dom0.Guest) (err error) {
 			r, err = job.Run(ctx, g, a.log)
 			return err

@@ -14,6 +14,7 @@ import (
 	"hangbench/bench/labhost"
 	"hangbench/bench/xenhost"
 	"hangbench/guests/lab/place"
+	"hangbench/results"
 	"hangbench/scenarios/suites"
 )
 
@@ -31,7 +32,7 @@ type guestBench struct {
 // add adds the flags; known are the mechanisms that can be measured.
 func (g *guestBench) add(c *cobra.Command, known []string) {
 	f := c.Flags()
-	f.StringVar(&g.host, "host", "lab",
+	f.StringVar(&g.host, "host", results.Lab,
 		"`KIND` is lab (emulated; a guest is made) or xen (this machine is dom0; name the guest with --domain)")
 	f.StringVar(&g.domain, "domain", "", "`name` of a guest made by hangbench, for --host xen")
 	f.StringVar(&g.guests, "guests", place.Guests, "`folder` of guest kernels, for --host xen")
@@ -50,7 +51,7 @@ func (g *guestBench) add(c *cobra.Command, known []string) {
 }
 
 // hostKinds are the kinds of host.
-var hostKinds = []string{"lab", "xen"}
+var hostKinds = results.HostKinds()
 
 // checkDomain checks the flags --host and --domain of a command that works on one
 // guest.
@@ -58,9 +59,9 @@ func checkDomain(host, domain string) error {
 	switch {
 	case !slices.Contains(hostKinds, host):
 		return exit.Usagef("--host %s: there are %s", host, strings.Join(hostKinds, " and "))
-	case host == "xen" && domain == "":
+	case host == results.Xen && domain == "":
 		return exit.Usagef("--host xen needs --domain: the name of a guest that hangbench made and that is up")
-	case host == "lab" && domain != "":
+	case host == results.Lab && domain != "":
 		return exit.Usagef("--domain is for --host xen: in the lab a guest is made")
 	}
 	return nil
@@ -85,7 +86,7 @@ func (g *guestBench) check(known []string) error {
 		return err
 	}
 	switch {
-	case g.host == "xen" && g.superpages:
+	case g.host == results.Xen && g.superpages:
 		return exit.Usagef("--superpages is for the lab: this host's guest has them or does not")
 	case g.memory < 128 || g.memory > 512:
 		return exit.Usagef("--memory %d: want 128 to 512", g.memory)

@@ -30,7 +30,7 @@ type hostFlags struct {
 
 func (h *hostFlags) add(c *cobra.Command) {
 	f := c.Flags()
-	f.StringVar(&h.kind, "host", "lab", "where trials run: `KIND` is lab (emulated) or xen (this machine is dom0)")
+	f.StringVar(&h.kind, "host", results.Lab, "where trials run: `KIND` is lab (emulated) or xen (this machine is dom0)")
 	f.IntVar(&h.jobs, "jobs", 0, "trials at a time (default: one for each CPU in the lab, 1 on xen)")
 	f.StringVar(&h.guests, "guests", "", "`folder` of guest kernels, for --host xen")
 	h.lab.add(c)
@@ -59,13 +59,13 @@ func (h *hostFlags) check() error {
 		return exit.Usagef("--host %s: there are %s", h.kind, strings.Join(hostKinds, " and "))
 	case h.jobs < 0 || h.jobs > 64:
 		return exit.Usagef("--jobs %d: want 1 to 64", h.jobs)
-	case h.kind == "xen" && h.jobs > 1:
+	case h.kind == results.Xen && h.jobs > 1:
 		return exit.Usagef("--jobs %d: a real Xen host runs one trial at a time, because its trace buffers are shared",
 			h.jobs)
 	}
 	if h.jobs == 0 {
 		h.jobs = 1
-		if h.kind == "lab" {
+		if h.kind == results.Lab {
 			h.jobs = runtime.NumCPU()
 		}
 	}
@@ -74,7 +74,7 @@ func (h *hostFlags) check() error {
 
 // open opens the host on which the suite's trials can run.
 func (h *hostFlags) open(ctx context.Context, a *app, s *suites.Suite) (*opened, error) {
-	if h.kind == "xen" {
+	if h.kind == results.Xen {
 		return h.openXen(s)
 	}
 	h.lab.libvmi = needsLibVMI(s.Drivers...)
@@ -93,7 +93,7 @@ func (h *hostFlags) open(ctx context.Context, a *app, s *suites.Suite) (*opened,
 	m := l.Manifest
 	return &opened{
 		Host: host,
-		info: results.HostInfo{Kind: "lab", Description: fmt.Sprintf(
+		info: results.HostInfo{Kind: results.Lab, Description: fmt.Sprintf(
 			"emulated: Bochs %s, %d CPU of %d MIPS (virtual time), %d MiB, Xen %s, dom0 Linux %s",
 			m.Version("bochs"), m.Machine.CPUs, m.Machine.IPS/1_000_000, m.Machine.MemoryMiB, versions["xen"], m.Dom0)},
 		versions: versions,

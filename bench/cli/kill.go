@@ -21,6 +21,7 @@ import (
 	"hangbench/bench/labhost"
 	"hangbench/bench/oldflag"
 	"hangbench/monitor/trap"
+	"hangbench/results"
 )
 
 // killFlags are the flags of "bench kill".
@@ -41,11 +42,11 @@ func (a *app) benchKill() *cobra.Command {
 			"goes on: for each mechanism, in the lab, on a busy guest. Exit status 1 if one was not recovered.", 0, 0)
 	var k killFlags
 	f := c.Flags()
-	f.StringVar(&k.host, "host", "lab",
+	f.StringVar(&k.host, "host", results.Lab,
 		"`KIND` is lab (emulated; a guest is made) or xen (this machine is dom0; name the guest with --domain)")
 	f.StringVar(&k.domain, "domain", "", "`name` of a guest made by hangbench, for --host xen")
 	oldflag.Add(f, "inside", "--host xen --domain", func(v string) error {
-		k.host, k.domain = "xen", v
+		k.host, k.domain = results.Xen, v
 		return nil
 	})
 	f.StringSliceVar(&k.mechanisms, "mechanism", mechanisms(), "`names` of the mechanisms to kill monitors of")
@@ -104,7 +105,7 @@ func (k *killFlags) run(ctx context.Context, a *app) error {
 		return err
 	}
 	kill := k.inLab
-	if k.host == "xen" {
+	if k.host == results.Xen {
 		kill = k.onThisHost
 	}
 	kills, err := kill(ctx, a)

@@ -14,6 +14,7 @@ import (
 	"hangbench/bench/price"
 	"hangbench/bench/price/misses"
 	"hangbench/bench/price/tables"
+	"hangbench/results"
 )
 
 // missesFlags are the flags of "bench misses".
@@ -48,7 +49,7 @@ func (m *missesFlags) run(ctx context.Context, a *app) error {
 	guest.VCPUs = m.vcpus
 	var r *misses.Report
 	var err error
-	if m.host == "xen" {
+	if m.host == results.Xen {
 		err = m.onThisHost(ctx, func(g *dom0.Guest) (err error) {
 			r, err = job.Run(ctx, g, a.log)
 			return err

@@ -189,7 +189,7 @@ func timeline(h *detect.Header, stream []detect.Observation) (*figure.Timeline, 
 	t := &figure.Timeline{Host: h.Host, Scenario: h.Scenario, Mechanism: h.Mechanism, Fault: h.FromNS > 0}
 	t.Guest = fmt.Sprintf("%d vCPU, %d MiB, %s", h.VCPUs, h.MemoryMiB, h.Guest)
 	if h.Host == "" { // a stream whose recorder does not say where it comes from
-		t.Host, t.Guest = "xen", h.Comment
+		t.Host, t.Guest = results.Xen, h.Comment
 	}
 	from := h.FromNS
 	if from == 0 {

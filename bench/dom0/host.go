@@ -14,6 +14,7 @@ import (
 	"hangbench/guests/kernel"
 	"hangbench/guests/lab/place"
 	"hangbench/guests/xl"
+	"hangbench/results"
 )
 
 // Toolstack makes, finds and ends domains; xl.Toolstack is one.
@@ -97,9 +98,9 @@ func New(c Config, p Parts) *Host {
 // its kernel.
 func kindOf(commandLine string) string {
 	if strings.Contains(commandLine, place.LabMark) {
-		return "lab"
+		return results.Lab
 	}
-	return "xen"
+	return results.Xen
 }
 
 // Close closes it. Guests stay as they are.

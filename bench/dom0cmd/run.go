@@ -35,7 +35,7 @@ type Run struct {
 
 // AddFlags defines the command's flags.
 func (r *Run) AddFlags(f *pflag.FlagSet) {
-	f.StringVar(&r.host, "host", "xen", "where trials run: `KIND` can only be xen, this machine")
+	f.StringVar(&r.host, "host", results.Xen, "where trials run: `KIND` can only be xen, this machine")
 	f.StringVar(&r.guests, "guests", "", "`folder` of guest kernels")
 	f.Uint64Var(&r.seed, "seed", 1, "`seed` of the plan")
 	f.StringVar(&r.out, "out", filepath.Join("results", "runs"), "`folder` for the run's own folder")
@@ -45,7 +45,7 @@ func (r *Run) AddFlags(f *pflag.FlagSet) {
 // Run runs the suite. It returns exit.ErrFailed if a trial is invalid or a false
 // alarm.
 func (r *Run) Run(ctx context.Context, suite string, stdout, stderr io.Writer) (err error) {
-	if r.host != "xen" {
+	if r.host != results.Xen {
 		return exit.Usagef("--host %s: this program runs in a dom0 and has only xen", r.host)
 	}
 	kernels, programs, err := dom0.Installed(r.guests)

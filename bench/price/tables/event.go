@@ -5,6 +5,7 @@ import (
 
 	"hangbench/analysis/table"
 	"hangbench/bench/price/event"
+	"hangbench/results"
 )
 
 // none stands in a cell that has no value.
@@ -12,7 +13,7 @@ const none = "–"
 
 // unit names a cycle of the time-stamp counter. In the lab it is an instruction.
 func unit(r *event.Report) string {
-	if r.Host == "lab" {
+	if r.Host == results.Lab {
 		return "instr"
 	}
 	return "cycles"
@@ -61,7 +62,7 @@ func price(r *event.Report) *table.Table {
 			"guest: its heart beats after everything was detached.",
 		},
 	}
-	if r.Host == "lab" {
+	if r.Host == results.Lab {
 		t.Notes = append(t.Notes, "lab: virtual time; one instruction is one cycle of the time-stamp counter, "+
 			whole(r.PerSecond/1e6)+" million a second.")
 	}

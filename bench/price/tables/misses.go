@@ -5,6 +5,7 @@ import (
 
 	"hangbench/analysis/table"
 	"hangbench/bench/price/misses"
+	"hangbench/results"
 )
 
 // Misses renders the report's rows.
@@ -22,7 +23,7 @@ func Misses(r *misses.Report) *table.Table {
 			"progress: the guest's work with the monitor over its work without.",
 		},
 	}
-	if r.Host == "lab" {
+	if r.Host == results.Lab {
 		t.Notes = append(t.Notes, "lab: virtual time, one physical CPU: vCPUs take turns and never run at once.")
 	}
 	for _, w := range r.Rows {
