@@ -9,8 +9,8 @@ import (
 	"hangbench/results"
 )
 
-// TestBounded: a fault that is undone after a time, with every way in which the
-// guest and the monitor can take it.
+// TestBounded: a fault that is removed after a time, with everything that guest and
+// monitor can do meanwhile.
 func TestBounded(t *testing.T) {
 	t.Parallel()
 	const whole = "trace, attach exec-step spin=500ms sample=100ms, hold, lift, detach, stop trace"
@@ -85,7 +85,7 @@ func TestBounded(t *testing.T) {
 	}
 }
 
-// TestUnbounded: what cannot be undone is not tried.
+// TestUnbounded: a fault that cannot be removed cannot be bounded.
 func TestUnbounded(t *testing.T) {
 	t.Parallel()
 	for _, id := range []string{idle, "panic"} {
@@ -97,7 +97,7 @@ func TestUnbounded(t *testing.T) {
 	}
 }
 
-// TestSlowDisturbance: what only slows a control down must have slowed it down.
+// TestSlowDisturbance: a disturbance that slows a control down must have done so.
 func TestSlowDisturbance(t *testing.T) {
 	t.Parallel()
 	for _, id := range []string{"control-slow-disk", "control-limited-bomb"} {

@@ -27,8 +27,8 @@ const (
 	never      = time.Duration(1<<62 - 1)
 )
 
-// world is a guest with its hypervisor and its monitor, on a clock that moves
-// only while the trial sleeps. Times below are its clock's.
+// world is a guest with its hypervisor and its monitor. Its clock moves only while the
+// trial sleeps. All times below are of that clock.
 type world struct {
 	t     *testing.T
 	now   int64
@@ -41,21 +41,21 @@ type world struct {
 
 	// How the guest is to behave.
 	deaf       bool          // does not start workloads
-	lazy       bool          // starts them and does no work
-	immune     bool          // does not hang of the lock
+	lazy       bool          // starts workloads and does no work
+	immune     bool          // does not hang although the lock is held
 	still      bool          // its heartbeat stands still
-	linger     time.Duration // goes on for so long after the fault
-	fatal      bool          // does not come back from the fault
-	dieOnLeave bool          // does not survive the monitor's leaving
-	slow       float64       // factor of the beats' period while watched
-	slowWork   float64       // the same of its work
+	linger     time.Duration // how long it goes on after the fault
+	fatal      bool          // does not recover from the fault
+	dieOnLeave bool          // hangs when the monitor is detached
+	slow       float64       // factor of the period of heartbeats while watched
+	slowWork   float64       // factor of the period of work while watched
 
 	cpus      int
 	spared    []int   // vCPUs that the fault does not stop
-	idleHands bool    // the fault stops work and no heartbeat
-	pace      float64 // factor of the work's period while a storm rages
+	idleHands bool    // the fault stops work and not the heartbeat
+	pace      float64 // factor of the period of work during a storm
 	numb      bool    // does not take errands up
-	heldUp    bool    // by its monitor
+	heldUp    bool    // its monitor holds it up
 	backs     bool    // the monitor backs out when it gives its verdict
 
 	// Measured workloads: what becomes of them, and the one under way.
@@ -167,7 +167,7 @@ func (w *world) Trace(trap.Mechanism) (trial.Tracer, error) {
 
 func (w *world) Now() int64 { return w.now }
 
-// Who wants to know.
+// The log.
 
 func (w *world) Progress(stage string) { w.stages = append(w.stages, stage) }
 func (w *world) Injected(t0 int64)     { w.toldT0 = append(w.toldT0, t0) }
@@ -249,7 +249,7 @@ func (w *world) Sleep(ctx context.Context, d time.Duration) error {
 	return ctx.Err()
 }
 
-// watch lets the monitor do what it has to do by now.
+// watch makes the monitor do what is due by now.
 func (w *world) watch() {
 	due := func(since int64, after time.Duration) bool {
 		return since != 0 && after != never && w.now >= since+int64(after)

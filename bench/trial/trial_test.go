@@ -37,8 +37,8 @@ func job(scenario, mechanism string) plan.Trial {
 	}
 }
 
-// outcome is what a trial is expected to come to; a nil pointer means that the
-// record must have none.
+// outcome is the expected outcome of a trial. A nil pointer means that the record must
+// not have the value.
 type outcome struct {
 	outcome   results.Outcome
 	reason    string // part of it
@@ -182,7 +182,7 @@ func TestRun(t *testing.T) {
 			if len(w.toldT0) != len(w.injectedAt) || len(w.toldT0) == 1 && w.toldT0[0] != w.injectedAt[0] {
 				t.Errorf("told that the fault landed at %v, it was %v", w.toldT0, w.injectedAt)
 			}
-			// A fault that is lifted because the trial broke off is not told of.
+			// The log is not told of a fault that is removed because the trial broke off.
 			if len(w.toldLifted) > 1 || len(w.toldLifted) == 1 && w.toldLifted[0] != w.liftedAt {
 				t.Errorf("told that the fault was lifted at %v, it was %v", w.toldLifted, w.liftedAt)
 			}
@@ -193,8 +193,8 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// TestTimes: the instants of a trial on the guest's clock. The fault's moves
-// with the seed, over two heartbeats.
+// TestTimes: the instants of a trial. The instant of the fault moves with the seed, over
+// two heartbeats.
 func TestTimes(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
@@ -218,8 +218,8 @@ func TestTimes(t *testing.T) {
 		if got := time.Duration(w.faulted - w.attached); got != tc.after {
 			t.Errorf("seed %d: the fault came %v after the monitor, want %v", tc.seed, got, tc.after)
 		}
-		// The fault stays until the silence is beyond doubt, though the verdict
-		// came before.
+		// The fault stays until the silence is beyond doubt, although the verdict came
+		// before.
 		if got := time.Duration(w.liftedAt - w.faulted); got < 6*beat.Period || got > 6*beat.Period+2*sign.Poll {
 			t.Errorf("seed %d: the fault was lifted after %v", tc.seed, got)
 		}
@@ -236,8 +236,8 @@ func TestTimes(t *testing.T) {
 	}
 }
 
-// TestFalseAlarmGoesOn: a false alarm of a control does not end the trial: when it
-// is taken back, and whether another follows, is part of what is measured.
+// TestFalseAlarmGoesOn: a false alarm of a control does not end the trial. When it ends,
+// and whether another follows, is measured too.
 func TestFalseAlarmGoesOn(t *testing.T) {
 	t.Parallel()
 	for _, calm := range []time.Duration{never, 400 * time.Millisecond} {
@@ -286,8 +286,8 @@ func TestEarlyAlarmEndsTrial(t *testing.T) {
 	}
 }
 
-// TestNeighbours: a monitor that calls a healthy neighbour hung has given a false
-// alarm, whatever it said of the guest; and what dom0 spent is on the record.
+// TestNeighbours: a monitor that reports a healthy neighbour as hung has given a false
+// alarm, whatever it reported of the guest. The record has the CPU time that dom0 used.
 func TestNeighbours(t *testing.T) {
 	t.Parallel()
 	for _, alarms := range [][]monitor.Alarm{nil, {{Class: detect.ClassSoft, StartNS: 9e9}}} {
@@ -314,8 +314,8 @@ func TestNeighbours(t *testing.T) {
 	}
 }
 
-// TestAllClear: after the fault is lifted the monitor is waited for to say so, for
-// as long as the guest was.
+// TestAllClear: after the fault is removed, the trial waits for the monitor's all-clear,
+// for as long as the guest had to recover.
 func TestAllClear(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
@@ -372,8 +372,8 @@ func TestMissWaits(t *testing.T) {
 	}
 }
 
-// TestSlowIsNotHung: a guest that a monitor slows down eightfold beats every
-// 1.6 s; silence is measured by that pace.
+// TestSlowIsNotHung: a guest that a monitor slows down eightfold beats every 1.6 s.
+// Silence is measured by that pace.
 func TestSlowIsNotHung(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -387,7 +387,8 @@ func TestSlowIsNotHung(t *testing.T) {
 	}
 }
 
-// TestEPT: violations on the trapped frame are split by what was delivered.
+// TestEPT: violations on the trapped frame are divided into those that were delivered and
+// the others.
 func TestEPT(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
@@ -432,7 +433,7 @@ func TestThreshold(t *testing.T) {
 	if want := "attach exec-step spin=50ms sample=20ms"; !slices.Contains(w.calls, want) {
 		t.Errorf("calls %q, want %q among them", w.calls, want)
 	}
-	// A threshold that this program does not know is no reason to go on without it.
+	// A threshold that this program does not know ends the run.
 	p.Thresholds = results.NewSettings(map[string]int64{"spinn_ms": 50})
 	if _, err := newWorld(t).run(t.Context(), p); err == nil || !strings.Contains(err.Error(), "spinn_ms") {
 		t.Errorf("unknown threshold: error %v", err)
@@ -453,8 +454,8 @@ func TestStages(t *testing.T) {
 	}
 }
 
-// TestCancel: an interrupted trial has no record, and leaves the guest alone
-// at whatever point it was.
+// TestCancel: an interrupted trial has no record, and leaves nothing behind, at whatever
+// point it was interrupted.
 func TestCancel(t *testing.T) {
 	t.Parallel()
 	for _, stage := range []string{"workload", "baseline", "observe", "inject", "lift", "detach"} {
@@ -464,10 +465,10 @@ func TestCancel(t *testing.T) {
 			defer cancel()
 			w := newWorld(t)
 			w.alarmAfterFault = time.Second
-			// A monitor that fails on the way out does not make it the trial's outcome.
+			// The failure of a monitor on the way out does not become the trial's outcome.
 			w.detachErr = errors.New("view is busy")
 			if stage == "detach" {
-				w.detachErr = nil // it would be the outcome, there
+				w.detachErr = nil // here it would be the outcome
 			}
 			sleeps := 0
 			w.onSleep = func() {
@@ -508,8 +509,8 @@ func TestCancel(t *testing.T) {
 	}
 }
 
-// TestHostFails: a host that fails is an error and not an outcome, whatever the
-// trial had come to; nothing is left behind that can be taken back.
+// TestHostFails: a failure of the host is an error and not an outcome. Everything that
+// can be removed is removed.
 func TestHostFails(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("broken")
@@ -545,8 +546,8 @@ func TestHostFails(t *testing.T) {
 	}
 }
 
-// TestNeverFree: a guest that does not let go of the place where a fault is makes
-// the trial invalid, and is no failure of the host.
+// TestNeverFree: if the place of the fault in the guest never becomes free, the trial is
+// invalid, and the host has not failed.
 func TestNeverFree(t *testing.T) {
 	t.Parallel()
 	for _, immune := range []bool{false, true} {

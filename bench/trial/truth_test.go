@@ -106,7 +106,7 @@ func TestTruth(t *testing.T) {
 				t.Errorf("silent vCPUs %v, want %v", rec.Guest.SilentVCPUs, tc.silent)
 			}
 			if recovered := rec.Recovered != nil && *rec.Recovered; recovered != tc.recovered {
-				// A trial whose truth was refuted lifts the fault and looks no further.
+				// A trial whose truth was refuted removes the fault and ends.
 				if rec.Outcome != results.Invalid {
 					t.Errorf("recovered: %v, want %v", recovered, tc.recovered)
 				}
@@ -145,7 +145,7 @@ func TestPartialNeedsTwo(t *testing.T) {
 	}
 }
 
-// TestDisturb: what is done to a control is taken back, and must have taken.
+// TestDisturb: the disturbance of a control is removed, and must have had an effect.
 func TestDisturb(t *testing.T) {
 	t.Parallel()
 	const pause, stopped, jump = "control-pause", "control-stopped-task", "control-time-jump"

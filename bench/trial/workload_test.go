@@ -23,8 +23,8 @@ func workload(mechanism string) plan.Trial {
 	return p
 }
 
-// TestPaired: the workload is run in windows with the monitor off, on, on and off,
-// each with the trace, and what the monitor counted adds up.
+// TestPaired: the workload runs in windows with the monitor off, on, on and off, each with
+// the trace, and what the monitor counted in its windows is added up.
 func TestPaired(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -74,7 +74,7 @@ func TestPaired(t *testing.T) {
 	}
 }
 
-// TestPairedOutcomes: what goes wrong is in the record, whoever is to blame.
+// TestPairedOutcomes: everything that goes wrong is in the record.
 func TestPairedOutcomes(t *testing.T) {
 	t.Parallel()
 	change := func(f func(*beat.Sample)) func(*world) {
@@ -148,7 +148,7 @@ func TestPairedOutcomes(t *testing.T) {
 	}
 }
 
-// TestPairedHost: an error of the host is no outcome.
+// TestPairedHost: an error of the host is not an outcome.
 func TestPairedHost(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("no trace buffers")

@@ -9,12 +9,11 @@ import (
 type Section string
 
 const (
-	Whole       Section = "suite"
-	OfGuest     Section = "guest"    // an item of guests
-	OfTiming    Section = "timing"   // milliseconds of dom0's clock
-	OfSweep     Section = "sweep"    // an item of sweep
-	OfObserver  Section = "observer" // an item of observers
-	ofThreshold Section = "thresholds"
+	Whole      Section = "suite"
+	OfGuest    Section = "guest"    // an item of guests
+	OfTiming   Section = "timing"   // milliseconds of dom0's clock
+	OfSweep    Section = "sweep"    // an item of sweep
+	OfObserver Section = "observer" // an item of observers
 )
 
 // title is what messages call the section.

@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// DidYouMean returns `, did you mean "x"?`-style text for the nearest of the
-// valid names, or nothing when none is near: at most a third of the letters
-// changed, or one the beginning of the other.
+// DidYouMean returns ` (did you mean "x"?)` for the nearest of the valid names, and an
+// empty text if none is near. A name is near if at most a third of the letters differ, or
+// if one of the two names begins with the other.
 func DidYouMean(got string, valid []string) string {
 	best, bestDist := "", len(got)/3+1
 	for _, v := range valid {

@@ -7,7 +7,7 @@ import (
 	"hangbench/results"
 )
 
-// Suite is a parsed suite, defaults filled in.
+// Suite is a parsed suite with its defaults filled in.
 type Suite struct {
 	Name        string
 	Description string
@@ -17,26 +17,25 @@ type Suite struct {
 	Guests      []Guest
 	Repetitions int
 	Timing      Timing
-	// BoundedMS lists how long faults last, in milliseconds: each of them is tried
-	// once with each length, of which 0 means until the verdict on it, or the
-	// deadline. So does an empty list.
+	// BoundedMS lists how long faults last, in milliseconds. Each fault is tried once with
+	// each length. 0 means until the verdict or the deadline, and so does an empty list.
 	BoundedMS []int64
-	// Thresholds overrides detector thresholds by name, in the unit that the name
-	// says: milliseconds for _ms, a share for _percent, else a number.
-	// A name that is absent keeps the detector's own default.
+	// Thresholds overrides detector thresholds by name, in the unit that the name says:
+	// milliseconds for _ms, percent for _percent, otherwise a number. The others keep the
+	// detector's own default.
 	Thresholds map[string]int64
-	// Sweeps vary thresholds, one at a time: see Settings.
+	// Sweeps vary thresholds, one at a time. See Settings.
 	Sweeps []Sweep
-	// Baselines is how the watchdogs of Linux and Xen are set, whose reports are
-	// recorded beside the monitor's verdict. Unless it is empty a fault stays until
-	// they have had their time, whatever the monitor says.
+	// Baselines is how the watchdogs of Linux and Xen are set. Their reports are recorded
+	// beside the monitor's verdict, and a fault stays until they have had their time,
+	// whatever the monitor reports. Empty means that nobody listens to them.
 	Baselines string
 	// Observers are programs in dom0 that watch the guest. One whose name is among
 	// Mechanisms watches in place of the monitor, in those trials only. The others watch
 	// in every trial, beside the monitor, and their reports are recorded.
 	Observers []Observer
 
-	// Text is the file the suite was read from, for the run's manifest.
+	// Text is the text of the suite's file, for the run's manifest.
 	Text []byte
 }
 
@@ -44,9 +43,9 @@ type Suite struct {
 type Sweep struct {
 	Threshold string
 	Values    []int64 // two or more, all different
-	// Scenarios are those that are tried with every value; never empty.
+	// Scenarios are tried with every value. There is at least one.
 	Scenarios []string
-	// Thresholds are set beside it, as those of a rule that would come first.
+	// Thresholds are set beside it, for instance that of a rule that would report first.
 	Thresholds map[string]int64
 }
 
@@ -58,9 +57,9 @@ type Observer struct {
 	Command []string `json:"command"`
 }
 
-// Settings returns the settings of thresholds with which the suite tries the
-// scenario: Thresholds, or if there are sweeps, Thresholds and one value of one
-// of the sweeps that have the scenario, with what that one sets beside it.
+// Settings returns the settings of thresholds with which the suite tries the scenario.
+// Without sweeps that is Thresholds. With sweeps there is one setting for each value of
+// each sweep that has the scenario: Thresholds, what the sweep sets beside, and the value.
 func (s *Suite) Settings(scenario string) []map[string]int64 {
 	if len(s.Sweeps) == 0 {
 		return []map[string]int64{s.Thresholds}
@@ -88,33 +87,33 @@ type Guest = results.Machine
 
 // How a guest's kernel is booted.
 const (
-	// Plain: where it was linked (nokaslr) and with mitigations=off. Plans and
-	// results show it as no word.
+	// Plain: at the address where it was linked (nokaslr), with mitigations=off. Plans and
+	// results leave the word out.
 	Plain = "plain"
-	// Distro: as a distribution boots it, moved in memory (KASLR) and with the
-	// kernel's own choice of mitigations, page-table isolation among them.
+	// Distro: as a distribution boots it, moved in memory (KASLR) and with the kernel's own
+	// choice of mitigations, including page-table isolation.
 	Distro = "distro"
 )
 
-// Timing is the time plan of a trial, in milliseconds of dom0's monotonic
-// clock. In the lab that clock is virtual.
+// Timing is the time plan of a trial, in milliseconds of dom0's monotonic clock. In the
+// lab that clock is virtual. Keys has the range and the default of each field.
 type Timing struct {
-	// BaselineMS is the length of the window before the monitor attaches,
-	// and of its pair after: the guest's progress rate in the one over the
-	// other is the price of the monitor. 400 (two heartbeats) to 60000, default 2000.
+	// BaselineMS is the length of the window before the monitor attaches, and of its pair
+	// after. The ratio of the guest's progress in the two is the price of the monitor. The
+	// least value is two heartbeats.
 	BaselineMS int64 `json:"baseline_ms"`
-	// ObserveMS is how long the monitor watches before the fault lands; for
-	// a control, which has no fault, how long it watches in all. Not shorter
-	// than BaselineMS. 400 to 600000, default 2500.
+	// ObserveMS is how long the monitor watches before the fault lands. In a control it is
+	// how long the monitor watches in all. It is not shorter than BaselineMS.
 	ObserveMS int64 `json:"observe_ms"`
-	// DeadlineMS is the time after the fault at which a trial without a
-	// verdict is a miss, censored at this value. 1500 (silence is six heartbeats) to 600000, default 8000.
+	// DeadlineMS is the time after the fault at which a trial without a verdict is a miss,
+	// censored at this value. The least value is more than the six heartbeats that must be
+	// missing before a guest counts as silent.
 	DeadlineMS int64 `json:"deadline_ms"`
-	// RecoveryMS is how long the guest may take to beat again after the
-	// fault is lifted or the monitor detached. 100 to 600000, default 5000.
+	// RecoveryMS is how long the guest may take to go on after the fault is removed, and
+	// after the monitor is detached.
 	RecoveryMS int64 `json:"recovery_ms"`
-	// SampleMS is the period at which the detector looks. Not longer than
-	// BaselineMS. 1 to 1000, default 100.
+	// SampleMS is the period at which the detector samples the guest. It is not longer than
+	// BaselineMS.
 	SampleMS int64 `json:"sample_ms"`
 }
 

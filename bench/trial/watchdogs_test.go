@@ -14,8 +14,7 @@ import (
 	"hangbench/results"
 )
 
-// kernelLog is the console of the fake guest, whose log began before the trial's
-// clock.
+// kernelLog is the console of the fake guest. Its log began before the trial's clock.
 type kernelLog struct {
 	w    *world
 	text []byte
@@ -23,8 +22,8 @@ type kernelLog struct {
 	armed watchdog.Armed
 	mute  bool
 	err   error
-	// reports are written so long after the fault, or after arming in a guest that
-	// gets none.
+	// reports are written that long after the fault; if quiet, after the watchdogs were
+	// armed.
 	quiet   bool
 	reports map[time.Duration]string
 	armedAt int64
@@ -41,7 +40,7 @@ func (k *kernelLog) say(at int64, text string) {
 	k.text = fmt.Appendf(k.text, "[%5d.%06d] %s\n", since/1e9, since%1e9/1e3, text)
 }
 
-// pass lets the guest speak. It is called after each sleep of the trial.
+// pass writes what is due. It is called after each sleep of the trial.
 func (k *kernelLog) pass() {
 	if len(k.w.asked) > 0 && k.armedAt == 0 {
 		k.armedAt = k.w.now
@@ -118,8 +117,8 @@ func detector(t *testing.T, rec results.Trial, d watchdog.Detector) results.Find
 	return rec.Findings[i]
 }
 
-// TestBaselineReports: a report is brought to the trial's clock by the time in
-// the log, however late it is read.
+// TestBaselineReports: the time of a report follows from the time in the kernel's log,
+// however late the console is read.
 func TestBaselineReports(t *testing.T) {
 	t.Parallel()
 	rec, w, err := runBaselines(t, deadlock, "exec-step", watchdog.Default, func(w *world, k *kernelLog) {
@@ -131,8 +130,8 @@ func TestBaselineReports(t *testing.T) {
 		t.Fatalf("outcome %s %q (%v)", rec.Outcome, rec.Reason, err)
 	}
 	soft := detector(t, rec, watchdog.SoftLockup)
-	// The log has microseconds, and the line by which the clocks were tied together
-	// was read within armPoll.
+	// The log has microseconds, and the line that ties the two clocks together was read
+	// within armPoll.
 	if soft.AtNS == nil || *soft.AtNS < 21_300e6-1e3 || *soft.AtNS > 21_300e6+int64(armPoll) {
 		t.Errorf("soft lockup: %+v, want a report at 21.3 s", soft)
 	}
@@ -146,7 +145,7 @@ func TestBaselineReports(t *testing.T) {
 	if hard := detector(t, rec, watchdog.HardLockup); hard.Armed || hard.AtNS != nil {
 		t.Errorf("hard lockup: %+v, want it absent", hard)
 	}
-	// It stayed for the one that did not report, and no longer.
+	// The fault stayed for the detector that did not report, and no longer.
 	window, _ := watchdog.Window(watchdog.SoftLockup, 10*time.Second, true)
 	if stay := time.Duration(w.liftedAt - w.faulted); stay < window.To || stay > window.To+2*trial.SlowPoll {
 		t.Errorf("the fault was lifted after %v, want %v", stay, window.To)
@@ -179,8 +178,8 @@ func TestBaselinesEnd(t *testing.T) {
 	}
 }
 
-// TestBaselinesOfSleepers: who puts tasks to sleep waits for the hung-task
-// detector.
+// TestBaselinesOfSleepers: a fault that puts tasks to sleep stays until the detector of
+// hung tasks has had its time.
 func TestBaselinesOfSleepers(t *testing.T) {
 	t.Parallel()
 	for _, at := range []time.Duration{0, 200 * time.Second} {
@@ -219,8 +218,8 @@ func TestBaselineFalseAlarms(t *testing.T) {
 	}
 }
 
-// TestXenEndsGuest: a guest that Xen has ended does not recover, and is asked for
-// nothing.
+// TestXenEndsGuest: a guest that Xen has ended does not recover, and nothing is asked of
+// it.
 func TestXenEndsGuest(t *testing.T) {
 	t.Parallel()
 	for _, mechanism := range []string{"none", "exec-step"} {
