@@ -121,7 +121,7 @@ func legacyArms() Arms {
 		"cr3":              {},
 		"int3-step":        {View: HostView},
 		"int3-altp2m":      {View: Altp2mView, TwinOf: "int3-step"},
-		"write-altp2m":     {View: Altp2mView},
+		"write-altp2m":     page(Altp2mView, ""),
 		"exec-step":        page(HostView, ""),
 		"exec-emulate":     page(HostView, ""),
 		"exec-altp2m":      page(Altp2mView, "exec-step"),

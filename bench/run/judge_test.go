@@ -2,11 +2,13 @@ package run
 
 import (
 	"bytes"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"hangbench/bench/plan"
+	"hangbench/monitor/trap"
 	"hangbench/results"
 	"hangbench/scenarios/suites"
 )
@@ -40,10 +42,42 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// TestArms: the manifest has the traits of each mechanism of the plan. They are those
+// with which the analysis reads runs from before manifests had them.
+func TestArms(t *testing.T) {
+	t.Parallel()
+	old, err := results.ReadRun(filepath.Join("..", "..", "results", "reference", "paper"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var trials []plan.Trial
+	for _, m := range trap.Mechanisms() {
+		for range 2 {
+			trials = append(trials, plan.Trial{Cell: results.Cell{Arm: results.Arm{Mechanism: m.Name}}})
+		}
+	}
+	got := arms(trials)
+	if len(got) != len(trap.Mechanisms()) || len(old.Manifest.Arms) < 10 {
+		t.Errorf("%d arms, and %d of old", len(got), len(old.Manifest.Arms))
+	}
+	for name, want := range old.Manifest.Arms {
+		if info, ok := got[name]; !ok || info != want {
+			t.Errorf("%s: %+v, %v; old runs are read with %+v", name, info, ok, want)
+		}
+	}
+	external := arms([]plan.Trial{{Cell: results.Cell{Arm: results.Arm{Mechanism: "probe"}}}})
+	if info, ok := external["probe"]; !ok || info != (results.ArmInfo{}) || len(external) != 1 {
+		t.Errorf("a program that watches: %+v", external)
+	}
+}
+
 // TestCreate: what a run begins with stands in its manifest.
 func TestCreate(t *testing.T) {
 	t.Parallel()
 	trials := []plan.Trial{{Index: 0, Seed: 7}, {Index: 1, Seed: 8}}
+	for i := range trials {
+		trials[i].Mechanism = "exec-altp2m"
+	}
 	hash, err := plan.Hash(trials)
 	if err != nil {
 		t.Fatal(err)
@@ -61,7 +95,7 @@ func TestCreate(t *testing.T) {
 	if m.Suite.Name != "made-up" || m.Suite.Text != "name: made-up\n" || m.Seed != 5 || m.Planned != 2 ||
 		m.PlanHash != hash || m.Host.Kind != "lab" || m.Versions.Packages["xen"] != "4.20" ||
 		m.Versions.Hangbench == "" || len(m.Warnings) != 1 ||
-		!m.Started.Equal(time.Unix(1, 0)) {
+		!m.Started.Equal(time.Unix(1, 0)) || m.Arms["exec-altp2m"].TwinOf != "exec-step" {
 		t.Errorf("%+v", m)
 	}
 }

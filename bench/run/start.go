@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"hangbench/bench/plan"
+	"hangbench/monitor/trap"
 	"hangbench/results"
 	"hangbench/scenarios/suites"
 )
@@ -32,8 +33,26 @@ func Create(dir string, s Start) (*results.Store, error) {
 	return results.Create(dir, results.Manifest{
 		RunID: results.RunID(s.Suite.Name, s.Seed, s.Time), Suite: info,
 		Seed: s.Seed, Planned: len(s.Plan), PlanHash: hash, Host: s.Host, Started: s.Time, Warnings: s.Warnings,
+		Arms:     arms(s.Plan),
 		Versions: results.Versions{Hangbench: Revision(), Go: runtime.Version(), Packages: s.Versions},
 	})
+}
+
+// arms returns the traits of the mechanisms of a plan, for the analysis. A program that
+// watches in place of the monitor has none.
+func arms(trials []plan.Trial) results.Arms {
+	all := make(results.Arms)
+	for i := range trials {
+		name := trials[i].Mechanism
+		if _, seen := all[name]; seen {
+			continue
+		}
+		all[name] = results.ArmInfo{}
+		if m, err := trap.Find(name); err == nil {
+			all[name] = results.ArmInfo{PageTrap: m.PageTrap, View: string(m.View), TwinOf: m.TwinOf}
+		}
+	}
+	return all
 }
 
 // Revision returns the commit that this program was built from, with the suffix

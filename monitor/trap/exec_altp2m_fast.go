@@ -14,6 +14,7 @@ func execAltp2mFastStepping() Mechanism {
 		PageTrap:  true,
 		Traced:    driver.AccessRW,
 		Frames:    (*Site).page,
+		TwinOf:    "exec-step",
 		Yardstick: true,
 		New:       func(h Host) Trap { return &execAltp2mFast{newViews(h), findEntries(h)} },
 	}
