@@ -23,17 +23,6 @@ func (s *Set) Observers() []string {
 	return names
 }
 
-// FindingMS is the time from the fault to the observer's first report, in milliseconds.
-func FindingMS(observer string) Measure {
-	return func(t *results.Trial) (float64, bool) {
-		f := t.Finding(observer)
-		if f == nil || f.AtNS == nil {
-			return 0, false
-		}
-		return float64(*f.AtNS) / 1e6, true
-	}
-}
-
 // Watchdog is one detector of Linux or Xen over the trials of a set.
 type Watchdog struct {
 	Detector, Setting string
@@ -77,7 +66,7 @@ func (w *Watchdog) add(fault bool, f *results.Finding) {
 		}
 		w.Controls = append(w.Controls, watch)
 	case f.AtNS != nil:
-		w.Lives = append(w.Lives, stats.Lifetime{Time: float64(*f.AtNS) / 1e6})
+		w.Lives = append(w.Lives, stats.Lifetime{Time: MS(*f.AtNS)})
 		w.Early += f.FalseAlarms
 	default:
 		w.Lives = append(w.Lives, stats.Lifetime{Time: watched / 1e6, Censored: true})

@@ -129,17 +129,17 @@ func TestMeasures(t *testing.T) {
 		want float64
 		ok   bool
 	}{
-		{"detect", DetectMS, trial(func(*results.Trial) {}), 1.5, true},
-		{"detect, missed", DetectMS, trial(func(t *results.Trial) { t.Outcome = results.Missed }), 0, false},
-		{"detect, false alarm", DetectMS, trial(func(t *results.Trial) { t.Outcome = results.FalseAlarm }), 0, false},
-		{"per event", PerEvent, trial(func(*results.Trial) {}), 1.5, true},
-		{"per event, none", PerEvent, trial(func(t *results.Trial) { t.Events.Delivered = 0 }), 0, false},
-		{"progress", Progress, trial(func(*results.Trial) {}), 0.5, true},
-		{"progress, stopped by the monitor", Progress, trial(func(t *results.Trial) { t.Guest.ProgressRatio = new(0.0) }), 0, true},
-		{"progress, no monitor", Progress, trial(func(t *results.Trial) { t.Mechanism, t.Guest.ProgressRatio = "none", nil }), 0, false},
-		{"progress, no baseline", Progress, trial(func(t *results.Trial) { t.Guest = results.Guest{} }), 0, false},
-		{"events", Delivered, trial(func(*results.Trial) {}), 20, true},
-		{"events, no monitor", Delivered, trial(func(t *results.Trial) { t.Mechanism = "none" }), 0, false},
+		{"detect", DetectTime.Of, trial(func(*results.Trial) {}), 1.5, true},
+		{"detect, missed", DetectTime.Of, trial(func(t *results.Trial) { t.Outcome = results.Missed }), 0, false},
+		{"detect, false alarm", DetectTime.Of, trial(func(t *results.Trial) { t.Outcome = results.FalseAlarm }), 0, false},
+		{"per event", PerEvent.Of, trial(func(*results.Trial) {}), 1.5, true},
+		{"per event, none", PerEvent.Of, trial(func(t *results.Trial) { t.Events.Delivered = 0 }), 0, false},
+		{"progress", Progress.Of, trial(func(*results.Trial) {}), 0.5, true},
+		{"progress, stopped by the monitor", Progress.Of, trial(func(t *results.Trial) { t.Guest.ProgressRatio = new(0.0) }), 0, true},
+		{"progress, no monitor", Progress.Of, trial(func(t *results.Trial) { t.Mechanism, t.Guest.ProgressRatio = "none", nil }), 0, false},
+		{"progress, no baseline", Progress.Of, trial(func(t *results.Trial) { t.Guest = results.Guest{} }), 0, false},
+		{"events", Delivered.Of, trial(func(*results.Trial) {}), 20, true},
+		{"events, no monitor", Delivered.Of, trial(func(t *results.Trial) { t.Mechanism = "none" }), 0, false},
 	} {
 		if got, ok := tc.m(tc.t); ok != tc.ok || ok && got != tc.want {
 			t.Errorf("%s: %g, %v; want %g, %v", tc.name, got, ok, tc.want, tc.ok)

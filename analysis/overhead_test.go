@@ -20,7 +20,7 @@ func TestOverheadPlanted(t *testing.T) {
 		t.Fatalf("%d cells", len(set.Cells))
 	}
 	for _, c := range set.Cells {
-		got, ok := stats.Median(c.Values(Overhead))
+		got, ok := stats.Median(c.Values(Overhead.Of))
 		want := madeup.PlantedOverhead(c.Scenario, c.Mechanism)
 		limit := 0.5
 		if c.Scenario == "workload-cpu" { // 28 operations in a window, and whole ones
@@ -58,15 +58,15 @@ func TestOverhead(t *testing.T) {
 		{"no windows", w(), 0, false},
 		{"no workload", &results.Trial{}, 0, false},
 	} {
-		got, ok := Overhead(tc.t)
+		got, ok := Overhead.Of(tc.t)
 		if ok != tc.ok || ok && math.Abs(got-tc.want) > 1e-9 {
 			t.Errorf("%s: %g, %v, want %g, %v", tc.name, got, ok, tc.want, tc.ok)
 		}
-		if _, ok := RateOff(tc.t); ok != tc.ok {
+		if _, ok := RateOff.Of(tc.t); ok != tc.ok {
 			t.Errorf("%s: a rate %v", tc.name, ok)
 		}
 	}
-	if rate, _ := RateOn(w(off, on(50))); rate != 25 {
+	if rate, _ := RateOn.Of(w(off, on(50))); rate != 25 {
 		t.Errorf("rate %g, want 25", rate)
 	}
 }

@@ -16,9 +16,9 @@ func (c *Cell) Lifetimes() []stats.Lifetime {
 		t := &c.Trials[i]
 		switch {
 		case t.Outcome == results.Detected && t.DetectNS != nil:
-			lives = append(lives, stats.Lifetime{Time: float64(*t.DetectNS) / 1e6})
+			lives = append(lives, stats.Lifetime{Time: MS(*t.DetectNS)})
 		case t.Outcome == results.Missed && t.DeadlineNS > 0:
-			lives = append(lives, stats.Lifetime{Time: float64(t.DeadlineNS) / 1e6, Censored: true})
+			lives = append(lives, stats.Lifetime{Time: MS(t.DeadlineNS), Censored: true})
 		}
 	}
 	return lives
@@ -93,11 +93,11 @@ type Accuracy struct {
 // watched is the trial of a control as a time on watch, in seconds, and how many of
 // its mistakes lasted until its end.
 func watched(t *results.Trial) (w stats.Watch, unended int) {
-	w.Length = float64(t.WindowNS) / 1e9
+	w.Length = Seconds(t.WindowNS)
 	for _, alarm := range t.Alarms {
-		m := stats.Mistake{Start: min(float64(alarm.StartNS)/1e9, w.Length), End: w.Length}
+		m := stats.Mistake{Start: min(Seconds(alarm.StartNS), w.Length), End: w.Length}
 		if alarm.EndNS != nil {
-			m.End = min(float64(*alarm.EndNS)/1e9, w.Length)
+			m.End = min(Seconds(*alarm.EndNS), w.Length)
 		} else {
 			unended++
 		}

@@ -112,18 +112,18 @@ func TestPlanted(t *testing.T) {
 		}
 		// The median of the detected alone would be too short where there are
 		// misses: that is what the censoring is for.
-		if detected, _ := stats.Median(c.Values(DetectMS)); is.medianMS >= 1800 && detected > 0.85*is.medianMS {
+		if detected, _ := stats.Median(c.Values(DetectTime.Of)); is.medianMS >= 1800 && detected > 0.85*is.medianMS {
 			t.Errorf("%s: the detected alone have a median of %g ms, planted %g: this test shows nothing", at, detected, is.medianMS)
 		}
 		seen := 1 - math.Exp2(-3000/is.medianMS)
 		if iv, err := stats.ClopperPearson(c.Counts.Detected, c.Counts.Valid, 0.95); err != nil || iv.Lo > seen || seen > iv.Hi {
 			t.Errorf("%s: detected %d of %d, %+v, planted %g", at, c.Counts.Detected, c.Counts.Valid, iv, seen)
 		}
-		ratio, err := stats.PairedRatio(c.Pairs(unwatched(set, c), Progress), 0.95)
+		ratio, err := stats.PairedRatio(c.Pairs(unwatched(set, c), Progress.Of), 0.95)
 		if err != nil || ratio.N != 60 || ratio.CI.Lo > is.progress || ratio.CI.Hi < is.progress || ratio.CI.Hi-ratio.CI.Lo > 0.02 {
 			t.Errorf("%s: progress %+v, %v; planted %g", at, ratio, err, is.progress)
 		}
-		for _, x := range c.Values(PerEvent) {
+		for _, x := range c.Values(PerEvent.Of) {
 			if x != float64(1+is.lazyPerEvent) {
 				t.Errorf("%s: %g violations an event, planted %d", at, x, 1+is.lazyPerEvent)
 			}
@@ -206,7 +206,7 @@ func TestCellCounts(t *testing.T) {
 	if c.Right() != 1 || c.Expected() != "spin" {
 		t.Errorf("right %d, expected %q", c.Right(), c.Expected())
 	}
-	if new(Cell).Pairs(nil, Progress) != nil {
+	if new(Cell).Pairs(nil, Progress.Of) != nil {
 		t.Error("pairs with nothing")
 	}
 }

@@ -96,7 +96,7 @@ func realTime(set *analysis.Set) (*Claim, error) {
 	var waiting []string
 	valid(set, func(c *analysis.Cell) bool { return c.Fault && c.BoundedMS == 0 && monitored(c) }, func(t *results.Trial) {
 		n++
-		ms, ok := analysis.DetectMS(t)
+		ms, ok := analysis.DetectTime.Of(t)
 		if !ok {
 			return
 		}
@@ -160,7 +160,7 @@ func altp2mMinimises(set *analysis.Set) (*Claim, error) {
 		want := c.Cell
 		want.Mechanism = "exec-step"
 		if twin := set.Cell(want); twin != nil {
-			pairs = append(pairs, c.Pairs(twin, analysis.EPTTotal)...)
+			pairs = append(pairs, c.Pairs(twin, analysis.EPTTotal.Of)...)
 		}
 	}
 	s, err := stats.PairedRatio(pairs, table.Level)

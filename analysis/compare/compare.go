@@ -55,7 +55,7 @@ type Row struct {
 	Fails    bool
 	Warnings []string
 
-	metric metric
+	metric analysis.Metric
 }
 
 // Report is the comparison.
@@ -142,7 +142,7 @@ func Runs(old, next []*results.Run, o Options) (*Report, error) {
 		for _, m := range metrics() {
 			row, ok, err := compareCell(c, n, m, r.Paired, a.kind == results.Lab && b.kind == results.Lab, o)
 			if err != nil {
-				return nil, fmt.Errorf("%s, %s, %s: %w", c.key.Title(), c.label, m.name, err)
+				return nil, fmt.Errorf("%s, %s, %s: %w", c.key.Title(), c.label, m.Name, err)
 			}
 			if ok {
 				r.Rows = append(r.Rows, row)
@@ -250,9 +250,9 @@ func pairable(old, next []*results.Run) bool {
 }
 
 // compareCell compares one metric, and returns false where neither side has it.
-func compareCell(old, next *cell, m metric, paired, lab bool, o Options) (Row, bool, error) {
+func compareCell(old, next *cell, m analysis.Metric, paired, lab bool, o Options) (Row, bool, error) {
 	row := Row{
-		Scenario: old.key.Title(), Arm: old.label, Metric: m.name, Unit: m.unit,
+		Scenario: old.key.Title(), Arm: old.label, Metric: m.Name, Unit: string(m.Unit),
 		P: math.NaN(), Change: math.NaN(), Verdict: Unclear, metric: m,
 	}
 	a, b := values(old, m), values(next, m)
@@ -268,29 +268,29 @@ func compareCell(old, next *cell, m metric, paired, lab bool, o Options) (Row, b
 		return row, true, nil
 	}
 	row.Old, row.New = centre(m, flatA), centre(m, flatB)
-	if !m.rate && allZero(flatA) && allZero(flatB) {
+	if m.Assume != analysis.Rate && allZero(flatA) && allZero(flatB) {
 		return row, false, nil // a class of violations that does not occur
 	}
 	var err error
 	switch pairs := pairsOf(old, next, m); {
-	case m.rate && paired && lab && len(pairs) > 0:
+	case m.Assume == analysis.Rate && paired && lab && len(pairs) > 0:
 		row.exactRate(pairs)
-	case m.rate:
+	case m.Assume == analysis.Rate:
 		err = row.rates(flatA, flatB)
 	case paired && len(pairs) > 0:
-		err = row.pairs(pairs, lab && m.exact)
+		err = row.pairs(pairs, lab && m.Assume == analysis.Exact)
 	default:
 		err = row.samples(a, b, o)
 	}
 	return row, true, err
 }
 
-func values(c *cell, m metric) [][]float64 {
+func values(c *cell, m analysis.Metric) [][]float64 {
 	var boots [][]float64
 	for _, trials := range c.boots {
 		var xs []float64
 		for i := range trials {
-			if x, ok := m.value(&trials[i]); ok {
+			if x, ok := m.Value(&trials[i]); ok {
 				xs = append(xs, x)
 			}
 		}
@@ -300,7 +300,7 @@ func values(c *cell, m metric) [][]float64 {
 }
 
 // pairsOf pairs trials of equal index and seed that both have a value.
-func pairsOf(old, next *cell, m metric) []stats.Pair {
+func pairsOf(old, next *cell, m analysis.Metric) []stats.Pair {
 	type id struct {
 		trial int
 		seed  uint64
@@ -308,7 +308,7 @@ func pairsOf(old, next *cell, m metric) []stats.Pair {
 	base := make(map[id]float64)
 	for _, trials := range old.boots {
 		for i := range trials {
-			if x, ok := m.value(&trials[i]); ok {
+			if x, ok := m.Value(&trials[i]); ok {
 				base[id{trials[i].Trial, trials[i].Seed}] = x
 			}
 		}
@@ -316,7 +316,7 @@ func pairsOf(old, next *cell, m metric) []stats.Pair {
 	var pairs []stats.Pair
 	for _, trials := range next.boots {
 		for i := range trials {
-			x, ok := m.value(&trials[i])
+			x, ok := m.Value(&trials[i])
 			if was, both := base[id{trials[i].Trial, trials[i].Seed}]; ok && both {
 				pairs = append(pairs, stats.Pair{Base: was, Next: x})
 			}
@@ -325,11 +325,11 @@ func pairsOf(old, next *cell, m metric) []stats.Pair {
 	return pairs
 }
 
-func centre(m metric, xs []float64) float64 {
+func centre(m analysis.Metric, xs []float64) float64 {
 	if len(xs) == 0 {
 		return math.NaN()
 	}
-	if m.rate {
+	if m.Assume == analysis.Rate {
 		return sum(xs) / float64(len(xs))
 	}
 	return stats.MedianOf(slices.Clone(xs))
@@ -494,7 +494,7 @@ func (r *Row) verdict(tolerance float64) Verdict {
 	// What is gained or lost of a ratio is symmetric by its logarithm: twice as
 	// much is as far as half.
 	up, down := tolerance, -tolerance
-	if !r.metric.rate {
+	if r.metric.Assume != analysis.Rate {
 		down = 1/(1+tolerance) - 1
 	}
 	nearer, farther := 0.0, 0.0
@@ -513,7 +513,7 @@ func (r *Row) verdict(tolerance float64) Verdict {
 }
 
 func (r *Row) direction(sign int) Verdict {
-	if (sign > 0) == r.metric.higher {
+	if (sign > 0) == (r.metric.Better == analysis.Higher) {
 		return Better
 	}
 	return Worse

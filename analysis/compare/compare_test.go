@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"hangbench/analysis"
 	"hangbench/analysis/internal/madeup"
 	"hangbench/analysis/stats"
 	"hangbench/analysis/table"
@@ -356,10 +357,11 @@ func TestBoots(t *testing.T) {
 
 func TestVerdict(t *testing.T) {
 	nan := math.NaN()
-	lower, higher, rate := metric{}, metric{higher: true}, metric{higher: true, rate: true}
+	lower, higher := analysis.Metric{Better: analysis.Lower}, analysis.Metric{Better: analysis.Higher}
+	rate := analysis.Metric{Better: analysis.Higher, Assume: analysis.Rate}
 	for _, tc := range []struct {
 		name           string
-		m              metric
+		m              analysis.Metric
 		change, lo, hi float64
 		p              float64
 		want           Verdict

@@ -7,78 +7,18 @@ import (
 	"strings"
 
 	"hangbench/analysis"
-	"hangbench/results"
 )
 
-// metric is one thing that can get better or worse.
-type metric struct {
-	name   string
-	unit   string
-	higher bool // more is better
-	// rate is whether the metric counts trials: of those for which it is defined,
-	// value is 1 or 0.
-	rate bool
-	// exact says that two trials of equal seed in the lab differ in it only if the
-	// program does something else. Counts of a whole trial are not: when the
-	// monitor's timing shifts a little, other switches of the guest are trapped.
-	exact bool
-	value analysis.Measure
+// metrics returns the metrics that are compared, in the order of the table.
+func metrics() []analysis.Metric {
+	return slices.DeleteFunc(analysis.Metrics(), func(m analysis.Metric) bool { return !m.Compared })
 }
 
-// metrics returns all metrics in the order of the table.
-func metrics() []metric {
-	yes := func(is bool) float64 {
-		if is {
-			return 1
-		}
-		return 0
-	}
-	ms := []metric{
-		{"valid", "trials", true, true, true, func(t *results.Trial) (float64, bool) {
-			return yes(t.Outcome != results.Invalid), true
-		}},
-		{"detected", "trials", true, true, true, valid(func(t *results.Trial) (float64, bool) {
-			fault := t.Outcome == results.Detected || t.Outcome == results.Missed || t.Outcome == results.FalseAlarm && t.Expected != ""
-			return yes(t.Outcome == results.Detected), fault && t.Mechanism != "none"
-		})},
-		{"right_class", "trials", true, true, true, valid(func(t *results.Trial) (float64, bool) {
-			return yes(t.Class == t.Expected), t.Outcome == results.Detected && t.Expected != ""
-		})},
-		{"false_alarm", "trials", false, true, true, valid(func(t *results.Trial) (float64, bool) {
-			return yes(t.Outcome == results.FalseAlarm), t.Mechanism != "none"
-		})},
-		{"recovered", "trials", true, true, true, valid(func(t *results.Trial) (float64, bool) {
-			return yes(t.Recovered != nil && *t.Recovered), t.Recovered != nil
-		})},
-		{"detect_ms", "ms", false, false, false, valid(analysis.DetectMS)},
-		{"all_clear_ms", "ms", false, false, false, valid(analysis.AllClearMS)},
-		{"progress", "ratio", true, false, false, valid(analysis.Progress)},
-		{"overhead", "with/without", false, false, false, valid(analysis.Slowdown)},
-		{"ept_total", "violations/trial", false, false, false, valid(analysis.EPTTotal)},
-	}
-	for _, c := range analysis.EPTClasses() {
-		ms = append(ms, metric{"ept_" + c.Name, "violations/trial", false, false, false, valid(c.Measure())})
-	}
-	return append(ms,
-		metric{"ept_per_event", "violations/event", false, false, true, valid(analysis.PerEvent)},
-		metric{"steps_per_event", "steps/event", false, false, true, valid(analysis.StepsPerEvent)},
-	)
-}
-
-func valid(m analysis.Measure) analysis.Measure {
-	return func(t *results.Trial) (float64, bool) {
-		if t.Outcome == results.Invalid {
-			return 0, false
-		}
-		return m(t)
-	}
-}
-
-// Names returns the names of all metrics.
+// Names returns the names of all metrics that are compared.
 func Names() []string {
 	var names []string
 	for _, m := range metrics() {
-		names = append(names, m.name)
+		names = append(names, m.Name)
 	}
 	return names
 }
@@ -115,9 +55,11 @@ func ParseGate(list, tolerance string) (Gate, error) {
 	g.Only = make(map[string]float64)
 	for item := range strings.SplitSeq(list, ",") {
 		name, percent, own := strings.Cut(item, ":")
-		if !slices.Contains(Names(), name) {
+		m, err := analysis.FindMetric(name)
+		if err != nil || !m.Compared {
 			return Gate{}, fmt.Errorf("there is no metric %q: give any, none, or some of %s", name, strings.Join(Names(), ", "))
 		}
+		name = m.Name
 		if _, twice := g.Only[name]; twice {
 			return Gate{}, fmt.Errorf("metric %s is named twice", name)
 		}

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"hangbench/analysis"
 	"hangbench/analysis/table"
 )
 
@@ -61,7 +62,7 @@ func (r *Row) metricCell() table.Cell {
 
 func (r *Row) value(x float64) table.Cell {
 	return table.Number(x, !math.IsNaN(x), func(x float64) string {
-		if r.metric.rate {
+		if r.metric.Assume == analysis.Rate {
 			return fmt.Sprintf("%.1f%%", 100*x)
 		}
 		return strconv.FormatFloat(x, 'g', 5, 64)
@@ -77,16 +78,16 @@ func (r *Row) change() table.Cell {
 		switch {
 		case math.IsInf(x, 0):
 			return "∞"
-		case r.metric.rate:
+		case r.metric.Assume == analysis.Rate:
 			return fmt.Sprintf("%+.1f pp", 100*x)
 		}
 		return fmt.Sprintf("%+.1f%%", 100*x)
 	}
 	c.Text = text(r.Change)
-	c.CSV[0] = number(r.Change)
+	c.CSV[0] = analysis.Number(r.Change)
 	if r.CI != nil {
 		c.Text += fmt.Sprintf(" [%s, %s]", strings.TrimSuffix(text(r.CI.Lo), " pp"), strings.TrimSuffix(text(r.CI.Hi), " pp"))
-		c.CSV[1], c.CSV[2] = number(r.CI.Lo), number(r.CI.Hi)
+		c.CSV[1], c.CSV[2] = analysis.Number(r.CI.Lo), analysis.Number(r.CI.Hi)
 	}
 	return c
 }
@@ -99,8 +100,6 @@ func (r *Row) p() table.Cell {
 		return fmt.Sprintf("%.3f", p)
 	})
 }
-
-func number(x float64) string { return strconv.FormatFloat(x, 'g', -1, 64) }
 
 // Answer is the comparison in one sentence.
 func (r *Report) Answer() string {

@@ -3,6 +3,7 @@ package export
 import (
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 
@@ -15,51 +16,32 @@ import (
 // unit is one value of a trial in the benchmark format.
 type unit struct {
 	name   string
-	better string // higher, lower, or empty: neither
+	better analysis.Better
 	value  analysis.Measure
+}
+
+// unitOf is the metric in the benchmark format, whose unit of time is the second.
+func unitOf(m analysis.Metric) unit {
+	if m.Unit != analysis.Milliseconds {
+		return unit{m.Export, m.Better, m.Value}
+	}
+	return unit{m.Export, m.Better, func(t *results.Trial) (float64, bool) {
+		x, ok := m.Value(t)
+		return math.Round(x*1e6) / 1e9, ok // whole nanoseconds
+	}}
 }
 
 // units returns the values of a result line in their order.
 func units() []unit {
-	one := func(is bool) float64 {
-		if is {
-			return 1
+	var us []unit
+	for _, m := range analysis.Metrics() {
+		if m.Export != "" {
+			us = append(us, unitOf(m))
 		}
-		return 0
-	}
-	us := []unit{
-		{"detect-sec", "lower", func(t *results.Trial) (float64, bool) {
-			if _, ok := analysis.DetectMS(t); !ok {
-				return 0, false
-			}
-			return float64(*t.DetectNS) / 1e9, true
-		}},
-		// A miss has no time: without this it would vanish from the statistics.
-		{"detected/trial", "higher", func(t *results.Trial) (float64, bool) {
-			return one(t.Outcome == results.Detected), t.Mechanism != "none" && (t.Outcome == results.Detected || t.Outcome == results.Missed)
-		}},
-		{"false-alarms/trial", "lower", func(t *results.Trial) (float64, bool) {
-			return one(t.Outcome == results.FalseAlarm), t.Mechanism != "none"
-		}},
-		{"all-clear-sec", "lower", func(t *results.Trial) (float64, bool) {
-			x, ok := analysis.AllClearMS(t)
-			return x / 1e3, ok
-		}},
-		{"progress", "higher", analysis.Progress},
-		{"dom0-CPU", "lower", analysis.Dom0Share},
-		{"sec/op-without", "lower", inverse(analysis.RateOff)},
-		{"sec/op-with", "lower", inverse(analysis.RateOn)},
-		{"overhead-with/without", "lower", analysis.Slowdown},
-		{"EPT-violations/trial", "lower", analysis.EPTTotal},
-	}
-	for _, c := range analysis.EPTClasses() {
-		us = append(us, unit{"EPT-" + c.Name + "/trial", "lower", c.Measure()})
 	}
 	return append(us,
-		unit{"EPT-violations/event", "lower", analysis.PerEvent},
-		unit{"steps/event", "lower", analysis.StepsPerEvent},
-		unit{"events/trial", "", analysis.Delivered},
-	)
+		unit{"sec/op-without", analysis.Lower, inverse(analysis.RateOff.Of)},
+		unit{"sec/op-with", analysis.Lower, inverse(analysis.RateOn.Of)})
 }
 
 // watchdogs are the values of the guest's own watchdogs, of trials that listened
@@ -75,12 +57,11 @@ func watchdogs(trials []results.Trial) []unit {
 	}
 	var us []unit
 	for _, name := range names {
+		time := unitOf(analysis.FindingTime(name))
+		time.name = word(time.name)
 		us = append(us,
-			unit{word(name) + "-sec", "lower", func(t *results.Trial) (float64, bool) {
-				ms, ok := analysis.FindingMS(name)(t)
-				return ms / 1e3, ok
-			}},
-			unit{word(name) + "-reported/trial", "", func(t *results.Trial) (float64, bool) {
+			time,
+			unit{word(name) + "-reported/trial", analysis.Neither, func(t *results.Trial) (float64, bool) {
 				f := t.Finding(name)
 				if f == nil || !f.Armed || t.DeadlineNS == 0 {
 					return 0, false
@@ -114,10 +95,10 @@ func Write(w io.Writer, run *results.Run) error {
 	out := benchfmt.NewWriter(w)
 	us := append(units(), watchdogs(run.Trials)...)
 	for _, u := range us {
-		if u.better == "" {
+		if u.better == analysis.Neither {
 			continue
 		}
-		m := &benchfmt.UnitMetadata{UnitMetadataKey: benchfmt.UnitMetadataKey{Unit: u.name, Key: "better"}, OrigUnit: u.name, Value: u.better}
+		m := &benchfmt.UnitMetadata{UnitMetadataKey: benchfmt.UnitMetadataKey{Unit: u.name, Key: "better"}, OrigUnit: u.name, Value: u.better.String()}
 		if err := out.Write(m); err != nil {
 			return fmt.Errorf("export: %w", err)
 		}

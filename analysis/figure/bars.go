@@ -40,9 +40,9 @@ func newBar(c *analysis.Cell) bar {
 // cell's valid trials. Classes without a violation have no part.
 func partsOf(c *analysis.Cell, length float64) []part {
 	var parts []part
-	sum := sumOf(c, analysis.EPTTotal)
+	sum := sumOf(c, analysis.EPTTotal.Of)
 	for _, class := range analysis.EPTClasses() {
-		if of := sumOf(c, class.Measure()); of > 0 {
+		if of := sumOf(c, class.Metric().Of); of > 0 {
 			parts = append(parts, part{class.Name, length * of / sum})
 		}
 	}

@@ -59,7 +59,7 @@ func coverage(set *analysis.Set) (*Figure, error) {
 			row = append(row, strconv.Itoa(n))
 		}
 		if iv, err := stats.ClopperPearson(q.detected, q.valid, level); err == nil {
-			row = append(row, number(iv.Lo), number(iv.Hi))
+			row = append(row, analysis.Number(iv.Lo), analysis.Number(iv.Hi))
 		} else { // no valid trial
 			row = append(row, "", "")
 		}

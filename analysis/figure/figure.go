@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strconv"
 
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
@@ -124,6 +123,3 @@ func (f *Figure) Write(dir string) ([]string, error) {
 	}
 	return paths, nil
 }
-
-// number formats a value for CSV so that reading it gives the same value.
-func number(x float64) string { return strconv.FormatFloat(x, 'g', -1, 64) }

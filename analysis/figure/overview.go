@@ -91,7 +91,7 @@ func overviewValues(host string, bars []bar, rows []row) [][]string {
 	all := [][]string{{"host", "panel", "scenario", "arm", "mark", "trial", "value", "unit"}}
 	for _, b := range bars {
 		add := func(mark, trial string, x float64) {
-			all = append(all, []string{host, "violations", b.cell.Title(), b.cell.Label, mark, trial, number(x), "violations"})
+			all = append(all, []string{host, "violations", b.cell.Title(), b.cell.Label, mark, trial, analysis.Number(x), "violations"})
 		}
 		add("median", "", b.length)
 		for _, p := range b.parts {
@@ -103,7 +103,7 @@ func overviewValues(host string, bars []bar, rows []row) [][]string {
 	}
 	for _, r := range rows {
 		add := func(mark, trial string, x float64) {
-			all = append(all, []string{host, "detection", r.cell.Title(), r.cell.Label, mark, trial, number(x), "ms"})
+			all = append(all, []string{host, "detection", r.cell.Title(), r.cell.Label, mark, trial, analysis.Number(x), "ms"})
 		}
 		if len(r.seen) > 0 {
 			add("median", "", r.median)

@@ -319,7 +319,7 @@ func readRows(t *testing.T, set *analysis.Set, r *recorder) {
 func TestReadSpread(t *testing.T) {
 	t.Parallel()
 	for name, measure := range map[string]analysis.Measure{
-		"violations": analysis.PerSecond(analysis.EPTTotal), "overhead": analysis.Overhead,
+		"violations": analysis.PerSecond(analysis.EPTTotal.Of), "overhead": analysis.Overhead.Of,
 	} {
 		for _, shape := range []string{"few", "many", "classes", "controls", "work", "work-few", "work-stopped"} {
 			s := theShape(t, shape)
@@ -338,7 +338,7 @@ func readSpread(t *testing.T, set *analysis.Set, r *recorder, measure analysis.M
 	var cells []*analysis.Cell
 	for _, c := range set.Cells {
 		if len(c.Values(measure)) == 0 || !overhead && c.Mechanism == "none" &&
-			!slices.ContainsFunc(c.Values(analysis.EPTTotal), func(x float64) bool { return x > 0 }) {
+			!slices.ContainsFunc(c.Values(analysis.EPTTotal.Of), func(x float64) bool { return x > 0 }) {
 			continue
 		}
 		titles, cells = append(titles, c.Title()), append(cells, c)

@@ -25,9 +25,9 @@ func newRow(c *analysis.Cell) row {
 	for _, t := range c.Valid() {
 		switch t.Outcome {
 		case results.Detected:
-			r.seen = append(r.seen, point{t.Trial, float64(*t.DetectNS) / 1e6})
+			r.seen = append(r.seen, point{t.Trial, analysis.MS(*t.DetectNS)})
 		case results.Missed:
-			r.missed = append(r.missed, point{t.Trial, float64(t.DeadlineNS) / 1e6})
+			r.missed = append(r.missed, point{t.Trial, analysis.MS(t.DeadlineNS)})
 		}
 	}
 	r.median, _ = stats.Median(values(r.seen))

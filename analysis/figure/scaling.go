@@ -68,11 +68,11 @@ type scalePanel struct {
 
 func scalePanels() []*scalePanel {
 	return []*scalePanel{
-		{title: "Detection time (median)", unit: "ms", measure: analysis.DetectMS, fault: true},
+		{title: "Detection time (median)", unit: "ms", measure: analysis.DetectTime.Of, fault: true},
 		{title: "CPU time of dom0, the trial's own included (median)", unit: "% of a CPU",
-			measure: percent(analysis.Dom0Share), none: true},
-		{title: "Progress with / before (median)", unit: "ratio", measure: analysis.Progress},
-		{title: "EPT violations a second (median)", unit: "violations/s", measure: analysis.PerSecond(analysis.EPTTotal)},
+			measure: percent(analysis.Dom0Share.Of), none: true},
+		{title: "Progress with / before (median)", unit: "ratio", measure: analysis.Progress.Of},
+		{title: "EPT violations a second (median)", unit: "violations/s", measure: analysis.PerSecond(analysis.EPTTotal.Of)},
 	}
 }
 
@@ -189,10 +189,10 @@ func (x *scaleAxis) values(host string, panels []*scalePanel) [][]string {
 	for _, p := range panels {
 		for _, l := range p.lines {
 			for i, s := range l.s {
-				row := []string{host, p.title, p.unit, l.arm, strconv.Itoa(l.at[i]), strconv.Itoa(s.N), number(s.Median), "", "",
-					number(s.Min), number(s.Max)}
+				row := []string{host, p.title, p.unit, l.arm, strconv.Itoa(l.at[i]), strconv.Itoa(s.N), analysis.Number(s.Median), "", "",
+					analysis.Number(s.Min), analysis.Number(s.Max)}
 				if s.CI != nil {
-					row[7], row[8] = number(s.CI.Lo), number(s.CI.Hi)
+					row[7], row[8] = analysis.Number(s.CI.Lo), analysis.Number(s.CI.Hi)
 				}
 				all = append(all, row)
 			}

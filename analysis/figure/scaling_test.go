@@ -125,12 +125,12 @@ func readUpright(t *testing.T, what string, r *recorder, axis scale, c color.NRG
 // the scenarios that were tried with both numbers.
 func scaleValues(s *shape, title, mechanism string, number int, vcpus bool) []float64 {
 	measure := map[string]analysis.Measure{
-		"Detection time (median)": analysis.DetectMS,
+		"Detection time (median)": analysis.DetectTime.Of,
 		"CPU time of dom0, the trial's own included (median)": func(t *results.Trial) (float64, bool) {
 			return 100 * float64(t.Guest.Dom0DuringNS) / float64(t.Guest.PairedNS), true
 		},
-		"Progress with / before (median)":  analysis.Progress,
-		"EPT violations a second (median)": analysis.PerSecond(analysis.EPTTotal),
+		"Progress with / before (median)":  analysis.Progress.Of,
+		"EPT violations a second (median)": analysis.PerSecond(analysis.EPTTotal.Of),
 	}[title]
 	var xs []float64
 	for i := range s.trials {

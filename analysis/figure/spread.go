@@ -95,10 +95,10 @@ func violations(set *analysis.Set) (*Figure, error) {
 	var rows []*spreadRow
 	var parts []part
 	for _, c := range set.Cells {
-		if c.Mechanism == "none" && sumOf(c, analysis.EPTTotal) == 0 {
+		if c.Mechanism == "none" && sumOf(c, analysis.EPTTotal.Of) == 0 {
 			continue // no monitor and no violation
 		}
-		r := summarise(c, analysis.PerSecond(analysis.EPTTotal))
+		r := summarise(c, analysis.PerSecond(analysis.EPTTotal.Of))
 		if r == nil {
 			continue
 		}
@@ -135,7 +135,7 @@ func violations(set *analysis.Set) (*Figure, error) {
 func overhead(set *analysis.Set) (*Figure, error) {
 	var rows []*spreadRow
 	for _, c := range set.Cells {
-		if r := summarise(c, analysis.Overhead); r != nil {
+		if r := summarise(c, analysis.Overhead.Of); r != nil {
 			rows = append(rows, r)
 		}
 	}
@@ -176,7 +176,7 @@ func (s *spread) values(host string) [][]string {
 	all := [][]string{{"host", "scenario", "arm", "mark", "trial", "value", "unit"}}
 	for _, r := range s.rows {
 		add := func(mark, trial string, x float64) {
-			all = append(all, []string{host, r.cell.Title(), r.cell.Label, mark, trial, number(x), s.unit})
+			all = append(all, []string{host, r.cell.Title(), r.cell.Label, mark, trial, analysis.Number(x), s.unit})
 		}
 		add("median", "", r.s.Median)
 		if r.s.CI != nil {

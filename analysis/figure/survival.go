@@ -154,16 +154,16 @@ func (h *hangs) values(host string) [][]string {
 	all := [][]string{{"host", "arm", "time_ms", "at_risk", "detected", "censored_before", "undetected", "ci_lo", "ci_hi"}}
 	for _, c := range h.curves {
 		for _, st := range c.s.Steps {
-			row := []string{host, c.label, number(st.Time), strconv.Itoa(st.AtRisk), strconv.Itoa(st.Events),
-				strconv.Itoa(st.Censored), number(st.Share), "", ""}
+			row := []string{host, c.label, analysis.Number(st.Time), strconv.Itoa(st.AtRisk), strconv.Itoa(st.Events),
+				strconv.Itoa(st.Censored), analysis.Number(st.Share), "", ""}
 			if st.CI != nil {
-				row[7], row[8] = number(st.CI.Lo), number(st.CI.Hi)
+				row[7], row[8] = analysis.Number(st.CI.Lo), analysis.Number(st.CI.Hi)
 			}
 			all = append(all, row)
 		}
 		for _, l := range c.lives {
 			if l.Censored {
-				all = append(all, []string{host, c.label, number(l.Time), "", "0", "1", number(c.s.At(l.Time)), "", ""})
+				all = append(all, []string{host, c.label, analysis.Number(l.Time), "", "0", "1", analysis.Number(c.s.At(l.Time)), "", ""})
 			}
 		}
 	}

@@ -73,13 +73,13 @@ func sweep(set *analysis.Set) (*Figure, error) {
 				return nil, fmt.Errorf("%s: %w", name, err)
 			}
 			row := []string{set.Host, name, strconv.FormatInt(pt.Value, 10), pt.Arm, strconv.Itoa(s.N), strconv.Itoa(s.Events),
-				"", "", "", strconv.Itoa(pt.N), strconv.Itoa(pt.Alarms), number(m.alarms.Lo), number(m.alarms.Hi)}
+				"", "", "", strconv.Itoa(pt.N), strconv.Itoa(pt.Alarms), analysis.Number(m.alarms.Lo), analysis.Number(m.alarms.Hi)}
 			if q, ok := s.Quantile(0.5); ok {
 				q.Time, q.Lo, q.Hi = q.Time/1e3, q.Lo/1e3, q.Hi/1e3
 				m.td = &q
-				row[6], row[7] = number(q.Time), number(q.Lo)
+				row[6], row[7] = analysis.Number(q.Time), analysis.Number(q.Lo)
 				if !math.IsInf(q.Hi, 1) {
-					row[8] = number(q.Hi)
+					row[8] = analysis.Number(q.Hi)
 				}
 			}
 			values = append(values, row)

@@ -15,6 +15,7 @@ import (
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 
+	"hangbench/analysis"
 	"hangbench/results"
 )
 
@@ -93,7 +94,7 @@ func (t *Timeline) intervals() ([]interval, error) {
 		}
 		// A counter that went back counts as one that stood still.
 		grown := func(was, is uint64) float64 { return max(0, float64(int64(is-was))) }
-		v := interval{from: float64(a.NS) / 1e9, to: float64(b.NS) / 1e9}
+		v := interval{from: analysis.Seconds(a.NS), to: analysis.Seconds(b.NS)}
 		for j := range n {
 			was, is := &a.VCPUs[j], &b.VCPUs[j]
 			v.run = append(v.run, min(1, grown(was.RunNS, is.RunNS)/1e9/seconds))
@@ -162,18 +163,18 @@ func timelineValues(trial []string, intervals []interval) [][]string {
 	for _, v := range intervals {
 		switches := ""
 		if v.switches >= 0 {
-			switches = number(v.switches)
+			switches = analysis.Number(v.switches)
 		}
-		row := append(slices.Clone(trial), number(v.from), number(v.to), switches, number(v.signals))
+		row := append(slices.Clone(trial), analysis.Number(v.from), analysis.Number(v.to), switches, analysis.Number(v.signals))
 		for i := range violationClasses() {
 			rate := ""
 			if v.violations != nil {
-				rate = number(v.violations[i])
+				rate = analysis.Number(v.violations[i])
 			}
 			row = append(row, rate)
 		}
 		for _, share := range v.run {
-			row = append(row, number(share))
+			row = append(row, analysis.Number(share))
 		}
 		all = append(all, row)
 	}
@@ -196,12 +197,12 @@ func (t *Timeline) caption(traced bool) string {
 		b.WriteString("There was no fault; 0 is the first sample.")
 	case t.Verdict != "":
 		fmt.Fprintf(&b, "0 is the instant of the fault; the verdict, %s, came %.3f s later.", t.Verdict,
-			float64(t.VerdictNS)/1e9)
+			analysis.Seconds(t.VerdictNS))
 	default:
 		b.WriteString("0 is the instant of the fault; there was no verdict.")
 	}
 	if t.Fault && t.Lifted {
-		fmt.Fprintf(&b, " The fault was undone after %.3f s.", float64(t.LiftedNS)/1e9)
+		fmt.Fprintf(&b, " The fault was undone after %.3f s.", analysis.Seconds(t.LiftedNS))
 	}
 	if !t.Fault && t.Verdict != "" {
 		fmt.Fprintf(&b, " The verdict, %s, is a false alarm.", t.Verdict)
@@ -213,7 +214,7 @@ func (t *Timeline) caption(traced bool) string {
 func (t *Timeline) draw(c draw.Canvas, intervals []interval) {
 	first, last := intervals[0].from, intervals[len(intervals)-1].to
 	if t.Verdict != "" {
-		last = max(last, float64(t.VerdictNS)/1e9)
+		last = max(last, analysis.Seconds(t.VerdictNS))
 	}
 	end := last + (last-first)*0.01
 	// panel is a panel of the time line with its mark of the fault.
@@ -402,7 +403,7 @@ func (r runs) Plot(c draw.Canvas, p *plot.Plot) {
 		free, last := c.Min.X, ""
 		for _, s := range r.t.Samples {
 			task := s.VCPUs[j].Task
-			at := x(float64(s.NS) / 1e9)
+			at := x(analysis.Seconds(s.NS))
 			if task != last && task != "" && at >= free && at+sty.Width(task) < c.Max.X {
 				c.FillText(sty, vg.Point{X: at, Y: y(base) - 1}, task)
 				free = at + sty.Width(task) + 4
@@ -428,7 +429,7 @@ func (h hang) Plot(c draw.Canvas, p *plot.Plot) {
 	x, _ := p.Transforms(&c)
 	to := h.last
 	if h.t.Lifted {
-		to = min(to, float64(h.t.LiftedNS)/1e9)
+		to = min(to, analysis.Seconds(h.t.LiftedNS))
 	}
 	rectangle(&c, hangShade, x(0), c.Min.Y, x(to), c.Max.Y)
 }
@@ -454,10 +455,10 @@ func (t *Timeline) marks() []timeMark {
 	}
 	if t.Verdict != "" {
 		style := draw.LineStyle{Color: blue, Width: 1.3, Dashes: []vg.Length{4, 2}}
-		all = append(all, timeMark{float64(t.VerdictNS) / 1e9, "verdict: " + t.Verdict, style, false})
+		all = append(all, timeMark{analysis.Seconds(t.VerdictNS), "verdict: " + t.Verdict, style, false})
 	}
 	if t.Fault && t.Lifted {
-		all = append(all, timeMark{float64(t.LiftedNS) / 1e9, "undone", draw.LineStyle{Color: green, Width: 1.3}, true})
+		all = append(all, timeMark{analysis.Seconds(t.LiftedNS), "undone", draw.LineStyle{Color: green, Width: 1.3}, true})
 	}
 	slices.SortStableFunc(all, func(a, b timeMark) int { return cmp.Compare(a.seconds, b.seconds) })
 	return all

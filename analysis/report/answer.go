@@ -276,13 +276,13 @@ func price(set *analysis.Set) (*fact, error) {
 	f := &fact{Question: "At what price?"}
 	worst, at := 2.0, ""
 	traced := false // in one window and not in the other, as in trials without a workload
-	for _, label := range arms(set, func(c *analysis.Cell) bool { return len(c.Values(analysis.Progress)) > 0 }) {
+	for _, label := range arms(set, func(c *analysis.Cell) bool { return len(c.Values(analysis.Progress.Of)) > 0 }) {
 		var medians []float64
 		for _, c := range set.Cells {
 			if c.Label != label {
 				continue
 			}
-			m, ok := stats.Median(c.Values(analysis.Progress))
+			m, ok := stats.Median(c.Values(analysis.Progress.Of))
 			if !ok {
 				continue
 			}
@@ -322,7 +322,7 @@ func altp2m(set *analysis.Set) (*fact, error) {
 		for _, m := range []struct {
 			what    string
 			measure analysis.Measure
-		}{{"EPT violations of a trial", analysis.EPTTotal}, {"violations of an event", analysis.PerEvent}, {"progress", analysis.Progress}} {
+		}{{"EPT violations of a trial", analysis.EPTTotal.Of}, {"violations of an event", analysis.PerEvent.Of}, {"progress", analysis.Progress.Of}} {
 			var pairs []stats.Pair
 			for _, c := range set.Cells {
 				if c.Mechanism != pair[1] {

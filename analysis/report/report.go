@@ -238,17 +238,17 @@ func newLife(t *results.Trial) *life {
 	at := func(ns int64) string {
 		return strconv.FormatFloat(min(100, max(0.5, 100*float64(ns)/float64(t.DeadlineNS))), 'f', 1, 64)
 	}
-	l := &life{Says: fmt.Sprintf("no verdict by the deadline of %.1f s", float64(t.DeadlineNS)/1e9)}
+	l := &life{Says: fmt.Sprintf("no verdict by the deadline of %.1f s", analysis.Seconds(t.DeadlineNS))}
 	if t.DetectNS != nil {
 		l.Verdict = at(*t.DetectNS)
-		l.Says = fmt.Sprintf("verdict after %.3f s of at most %.1f s", float64(*t.DetectNS)/1e9, float64(t.DeadlineNS)/1e9)
+		l.Says = fmt.Sprintf("verdict after %.3f s of at most %.1f s", analysis.Seconds(*t.DetectNS), analysis.Seconds(t.DeadlineNS))
 	}
 	if t.HangNS != nil {
 		l.Hang = at(*t.HangNS)
-		l.Says += fmt.Sprintf("; last sign of life after %.3f s", float64(*t.HangNS)/1e9)
+		l.Says += fmt.Sprintf("; last sign of life after %.3f s", analysis.Seconds(*t.HangNS))
 	}
 	if t.AllClearNS != nil {
-		l.Says += fmt.Sprintf("; said to be over %.3f s after it was lifted", float64(*t.AllClearNS)/1e9)
+		l.Says += fmt.Sprintf("; said to be over %.3f s after it was lifted", analysis.Seconds(*t.AllClearNS))
 	}
 	return l
 }
@@ -289,7 +289,7 @@ func newTrialRow(set *analysis.Set, t *results.Trial) trialRow {
 	if t.Outcome == results.Missed && t.Mechanism == "none" {
 		r.Outcome, r.Style = "missed (no monitor)", ""
 	}
-	if n, ok := analysis.Delivered(t); ok {
+	if n, ok := analysis.Delivered.Of(t); ok {
 		r.Events = strconv.FormatFloat(n, 'f', 0, 64)
 	}
 	if t.Class != "" {
@@ -298,10 +298,10 @@ func newTrialRow(set *analysis.Set, t *results.Trial) trialRow {
 			r.Class += ", " + t.Scope
 		}
 	}
-	if ms, ok := analysis.DetectMS(t); ok {
+	if ms, ok := analysis.DetectTime.Of(t); ok {
 		r.Detect = strconv.FormatFloat(ms, 'f', 3, 64)
 	}
-	if x, ok := analysis.Progress(t); ok {
+	if x, ok := analysis.Progress.Of(t); ok {
 		r.Progress = strconv.FormatFloat(x, 'f', 3, 64)
 	}
 	if t.Recovered != nil {
@@ -320,11 +320,11 @@ func overheard(t *results.Trial) []string {
 		text := "the guest's own " + f.Observer + " detector: "
 		switch {
 		case f.AtNS != nil:
-			text += fmt.Sprintf("reported %.3f s after the fault", float64(*f.AtNS)/1e9)
+			text += fmt.Sprintf("reported %.3f s after the fault", analysis.Seconds(*f.AtNS))
 		case !f.Armed:
 			text += "not there, or off"
 		default:
-			text += fmt.Sprintf("no report in %.1f s", float64(f.WatchedNS)/1e9)
+			text += fmt.Sprintf("no report in %.1f s", analysis.Seconds(f.WatchedNS))
 		}
 		if f.FalseAlarms > 0 {
 			text += fmt.Sprintf("; %d without a fault", f.FalseAlarms)

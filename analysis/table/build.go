@@ -6,6 +6,7 @@ import (
 	"io"
 	"strconv"
 
+	"hangbench/analysis"
 	"hangbench/analysis/stats"
 )
 
@@ -80,7 +81,7 @@ func Number(x float64, ok bool, text func(float64) string) Cell {
 	if !ok {
 		return Cell{none, []string{""}}
 	}
-	return Cell{text(x), []string{number(x)}}
+	return Cell{text(x), []string{analysis.Number(x)}}
 }
 
 // Spread is a cell of a median; nil is a dash.
@@ -105,9 +106,9 @@ func spreadCell(s *stats.Summary, shown string) Cell {
 	if s == nil {
 		return Cell{none, []string{"0", "", "", "", "", "", ""}}
 	}
-	c := Cell{shown, []string{strconv.Itoa(s.N), number(s.Median), number(s.Min), number(s.Max), "", "", ""}}
+	c := Cell{shown, []string{strconv.Itoa(s.N), analysis.Number(s.Median), analysis.Number(s.Min), analysis.Number(s.Max), "", "", ""}}
 	if s.CI != nil {
-		copy(c.CSV[4:], []string{number(s.CI.Lo), number(s.CI.Hi), number(s.CI.Confidence)})
+		copy(c.CSV[4:], []string{analysis.Number(s.CI.Lo), analysis.Number(s.CI.Hi), analysis.Number(s.CI.Confidence)})
 	}
 	return c
 }
@@ -120,7 +121,7 @@ func Rate(k, n int, interval func(k, n int, level float64) (stats.Interval, erro
 	}
 	return Cell{
 		fmt.Sprintf("%d/%d [%.0f%%, %.0f%%]", k, n, 100*iv.Lo, 100*iv.Hi),
-		[]string{strconv.Itoa(k), strconv.Itoa(n), number(iv.Lo), number(iv.Hi)},
+		[]string{strconv.Itoa(k), strconv.Itoa(n), analysis.Number(iv.Lo), analysis.Number(iv.Hi)},
 	}
 }
 

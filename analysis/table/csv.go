@@ -24,36 +24,20 @@ func writeCSV(w io.Writer, set *analysis.Set) error {
 	head = append(head, "bounded_ms", "thresholds",
 		"n", "invalid", "detected", "missed", "false_alarms", "undone", "clean", "recovered", "recovery_tried",
 		"rate_of", "rate", "rate_ci_lo", "rate_ci_hi", "class")
-	type column struct {
-		name string
-		m    analysis.Measure
+	var columns []analysis.Metric
+	for _, m := range analysis.Metrics() {
+		if m.Column != "" {
+			columns = append(columns, m)
+		}
 	}
-	columns := []column{
-		{"detect_ms", analysis.DetectMS},
-		{"progress_ratio", analysis.Progress},
-		{"window_ms", analysis.WindowMS},
-		{"dom0_share", analysis.Dom0Share},
-		{"all_clear_ms", analysis.AllClearMS},
-		{"ept_total", analysis.EPTTotal},
-	}
-	for _, class := range analysis.EPTClasses() {
-		columns = append(columns, column{"ept_" + class.Name, class.Measure()})
-	}
-	columns = append(columns,
-		column{"ept_trace_lost", analysis.TraceLost},
-		column{"events_delivered", analysis.Delivered},
-		column{"events_steps", analysis.Steps},
-		column{"events_ring_full", analysis.RingFull},
-		column{"ept_per_event", analysis.PerEvent},
-	)
 	// Of the guest's own watchdogs there are columns if any trial listened to them.
 	watchdogs := set.Observers()
 	for _, name := range watchdogs {
-		columns = append(columns, column{"baseline_" + name + "_ms", analysis.FindingMS(name)})
+		columns = append(columns, analysis.FindingTime(name))
 	}
 	for _, c := range columns {
 		for _, part := range []string{"_n", "_median", "_min", "_max", "_ci_lo", "_ci_hi", "_ci_confidence"} {
-			head = append(head, c.name+part)
+			head = append(head, c.Column+part)
 		}
 	}
 	for _, name := range watchdogs {
@@ -79,22 +63,22 @@ func writeCSV(w io.Writer, set *analysis.Set) error {
 			row = append(row, strconv.Itoa(v))
 		}
 		if iv, err := stats.Wilson(k, n.Valid, Level); err == nil && c.Watched() {
-			row = append(row, rateOf, number(float64(k)/float64(n.Valid)), number(iv.Lo), number(iv.Hi))
+			row = append(row, rateOf, analysis.Number(float64(k)/float64(n.Valid)), analysis.Number(iv.Lo), analysis.Number(iv.Hi))
 		} else {
 			row = append(row, "", "", "", "")
 		}
 		row = append(row, c.Classes())
 		for _, col := range columns {
-			s := stats.Summarize(c.Values(col.m), Level)
+			s := stats.Summarize(c.Values(col.Of), Level)
 			if s == nil {
 				row = append(row, "0", "", "", "", "", "", "")
 				continue
 			}
-			row = append(row, strconv.Itoa(s.N), number(s.Median), number(s.Min), number(s.Max))
+			row = append(row, strconv.Itoa(s.N), analysis.Number(s.Median), analysis.Number(s.Min), analysis.Number(s.Max))
 			if s.CI == nil {
 				row = append(row, "", "", "")
 			} else {
-				row = append(row, number(s.CI.Lo), number(s.CI.Hi), number(s.CI.Confidence))
+				row = append(row, analysis.Number(s.CI.Lo), analysis.Number(s.CI.Hi), analysis.Number(s.CI.Confidence))
 			}
 		}
 		for _, name := range watchdogs {
@@ -122,6 +106,3 @@ func writeCSV(w io.Writer, set *analysis.Set) error {
 	}
 	return nil
 }
-
-// number is the shortest text that reads back as x.
-func number(x float64) string { return strconv.FormatFloat(x, 'g', -1, 64) }

@@ -43,10 +43,10 @@ func DetectionMatrix(set *analysis.Set) *Table {
 
 // verdicts says in a few words what became of a cell.
 func verdicts(c *analysis.Cell) Cell {
-	n, td := c.Counts, c.Values(analysis.DetectMS)
+	n, td := c.Counts, c.Values(analysis.DetectTime.Of)
 	median := ""
 	if x, ok := stats.Median(td); ok {
-		median = number(x)
+		median = analysis.Number(x)
 	}
 	values := []string{strconv.Itoa(n.Valid), strconv.Itoa(n.Detected + n.FalseAlarms), median}
 	var text string
@@ -82,7 +82,7 @@ func verdicts(c *analysis.Cell) Cell {
 // OverheadMatrix is Overhead with a row for each workload and a column for each
 // mechanism. It has no rows for a set without workloads.
 func OverheadMatrix(set *analysis.Set) *Table {
-	m := set.Matrix(func(c *analysis.Cell) bool { return len(c.Values(analysis.Overhead)) > 0 })
+	m := set.Matrix(func(c *analysis.Cell) bool { return len(c.Values(analysis.Overhead.Of)) > 0 })
 	columns := []Column{TextColumn("workload", "scenario"), TextColumn("operation", "operation"), NumberColumn("without (1/s)", "ops_per_s_without_median")}
 	for _, arm := range m.Arms {
 		columns = append(columns, SpreadColumn(arm, arm+"_overhead_percent"))
@@ -99,8 +99,8 @@ func OverheadMatrix(set *analysis.Set) *Table {
 				continue
 			}
 			op, _ = c.Work()
-			off = append(off, c.Values(analysis.RateOff)...)
-			cells = append(cells, spreadAs(stats.Summarize(c.Values(analysis.Overhead), Level), signed))
+			off = append(off, c.Values(analysis.RateOff.Of)...)
+			cells = append(cells, spreadAs(stats.Summarize(c.Values(analysis.Overhead.Of), Level), signed))
 		}
 		rate, ok := stats.Median(off)
 		t.Add(append([]Cell{Text(row.Title), Text(op), Number(rate, ok, rounded)}, cells...)...)

@@ -108,8 +108,8 @@ func Detection(set *analysis.Set) *Table {
 	}
 	var ranged, interval, faults, miss bool
 	for _, c := range set.Cells {
-		td := stats.Summarize(c.Values(analysis.DetectMS), Level)
-		progress := stats.Summarize(c.Values(analysis.Progress), Level)
+		td := stats.Summarize(c.Values(analysis.DetectTime.Of), Level)
+		progress := stats.Summarize(c.Values(analysis.Progress.Of), Level)
 		for _, s := range []*stats.Summary{td, progress} {
 			interval = interval || s != nil && s.CI != nil
 			ranged = ranged || s != nil && s.CI == nil && s.N > 1
@@ -149,7 +149,7 @@ func BackOuts(set *analysis.Set) *Table {
 		Notes:   []string{"let go after: from the first sign that the monitor itself held the guest up; median, or median [smallest..largest]."},
 	}
 	for _, c := range set.Cells {
-		s := stats.Summarize(c.Values(analysis.BackOutMS), Level)
+		s := stats.Summarize(c.Values(analysis.BackOut.Of), Level)
 		if s == nil {
 			continue
 		}
@@ -169,19 +169,19 @@ func Violations(set *analysis.Set) *Table {
 		text func(float64) string
 	}
 	columns := []column{
-		{"window (ms)", analysis.WindowMS, fixed},
-		{"total", analysis.EPTTotal, whole},
+		{"window (ms)", analysis.Window.Of, fixed},
+		{"total", analysis.EPTTotal.Of, whole},
 	}
 	var meanings []string
 	for _, class := range analysis.EPTClasses() {
-		columns = append(columns, column{class.Short, class.Measure(), whole})
+		columns = append(columns, column{class.Short, class.Metric().Of, whole})
 		meanings = append(meanings, class.Name+": "+class.Meaning)
 	}
 	columns = append(columns,
-		column{"lost", analysis.TraceLost, whole},
-		column{"events", analysis.Delivered, whole},
-		column{"steps", analysis.Steps, whole},
-		column{"per event", analysis.PerEvent, fixed},
+		column{"lost", analysis.TraceLost.Of, whole},
+		column{"events", analysis.Delivered.Of, whole},
+		column{"steps", analysis.Steps.Of, whole},
+		column{"per event", analysis.PerEvent.Of, fixed},
 	)
 	t := &Table{
 		Title:   "EPT violations per trial (median), attach to detach",

@@ -87,6 +87,6 @@ func perHour(q *stats.QoS) Cell {
 	const hour = 3600
 	return Cell{
 		fmt.Sprintf("%.3g [%.3g, %.3g]", hour*q.Rate, hour*q.RateCI.Lo, hour*q.RateCI.Hi),
-		[]string{number(hour * q.Rate), number(hour * q.RateCI.Lo), number(hour * q.RateCI.Hi)},
+		[]string{analysis.Number(hour * q.Rate), analysis.Number(hour * q.RateCI.Lo), analysis.Number(hour * q.RateCI.Hi)},
 	}
 }

@@ -113,7 +113,7 @@ func Latency(set *analysis.Set) (*Table, error) {
 		}
 		for _, tr := range c.Trials {
 			if tr.DeadlineNS > 0 {
-				deadline = float64(tr.DeadlineNS) / 1e6
+				deadline = analysis.MS(tr.DeadlineNS)
 			}
 		}
 		num := func(x float64) Cell { return Number(x, !math.IsNaN(x), tenths) }
@@ -137,12 +137,12 @@ func Latency(set *analysis.Set) (*Table, error) {
 func quantile(s *stats.Survival, p float64) Cell {
 	q, ok := s.Quantile(p)
 	if !ok {
-		return Cell{none, []string{"", number(q.Lo), ""}}
+		return Cell{none, []string{"", analysis.Number(q.Lo), ""}}
 	}
-	c := Cell{fmt.Sprintf("%s [%s, %s]", tenths(q.Time), tenths(q.Lo), "∞"), []string{number(q.Time), number(q.Lo), ""}}
+	c := Cell{fmt.Sprintf("%s [%s, %s]", tenths(q.Time), tenths(q.Lo), "∞"), []string{analysis.Number(q.Time), analysis.Number(q.Lo), ""}}
 	if !math.IsInf(q.Hi, 1) {
 		c.Text = fmt.Sprintf("%s [%s, %s]", tenths(q.Time), tenths(q.Lo), tenths(q.Hi))
-		c.CSV[2] = number(q.Hi)
+		c.CSV[2] = analysis.Number(q.Hi)
 	}
 	return c
 }
@@ -157,13 +157,13 @@ func Classes(set *analysis.Set) *Table {
 	)
 	for _, c := range set.Cells {
 		var all float64
-		for _, x := range c.Values(analysis.EPTTotal) {
+		for _, x := range c.Values(analysis.EPTTotal.Of) {
 			all += x
 		}
 		for _, class := range append(analysis.EPTClasses(), analysis.EPTClass{Name: "total", Count: nil}) {
-			m := analysis.EPTTotal
+			m := analysis.EPTTotal.Of
 			if class.Count != nil {
-				m = class.Measure()
+				m = class.Metric().Of
 			}
 			xs := c.Values(m)
 			var of float64
@@ -198,7 +198,7 @@ func Overhead(set *analysis.Set) *Table {
 		TextColumn("operation", "operation"), TextColumn("by", "program"),
 	)
 	for _, c := range set.Cells {
-		s := stats.Summarize(c.Values(analysis.Overhead), Level)
+		s := stats.Summarize(c.Values(analysis.Overhead.Of), Level)
 		if s == nil {
 			continue
 		}
@@ -207,7 +207,7 @@ func Overhead(set *analysis.Set) *Table {
 			return Number(x, ok, rounded)
 		}
 		op, by := c.Work()
-		t.Add(Text(c.Title()), Text(c.Label), Int(s.N), spreadAs(s, signed), median(analysis.RateOff), median(analysis.RateOn), Text(op), Text(by))
+		t.Add(Text(c.Title()), Text(c.Label), Int(s.N), spreadAs(s, signed), median(analysis.RateOff.Of), median(analysis.RateOn.Of), Text(op), Text(by))
 	}
 	t.Notes = append(t.Notes,
 		"overhead: (on - off) / off of the time that an operation takes, from windows within one trial; the row of none is the error of measuring.",
@@ -245,7 +245,7 @@ func Events(set *analysis.Set) *Table {
 		SpreadColumn("switches seen", "signals_share"), NumberColumn("ring full", "ring_full"), NumberColumn("trace lost", "trace_lost"),
 	)
 	for _, c := range set.Cells {
-		events := stats.Summarize(c.Values(analysis.Delivered), Level)
+		events := stats.Summarize(c.Values(analysis.Delivered.Of), Level)
 		if events == nil {
 			continue
 		}
@@ -257,10 +257,10 @@ func Events(set *analysis.Set) *Table {
 			return Number(sum, true, whole)
 		}
 		t.Add(Text(c.Title()), Text(c.Label), Int(events.N), Spread(events),
-			Spread(stats.Summarize(c.Values(analysis.PerSecond(analysis.Delivered)), Level)),
-			Spread(stats.Summarize(c.Values(analysis.PerEvent), Level)),
-			Spread(stats.Summarize(c.Values(analysis.StepsPerEvent), Level)),
-			Spread(stats.Summarize(c.Values(analysis.Seen), Level)), total(analysis.RingFull), total(analysis.TraceLost))
+			Spread(stats.Summarize(c.Values(analysis.PerSecond(analysis.Delivered.Of)), Level)),
+			Spread(stats.Summarize(c.Values(analysis.PerEvent.Of), Level)),
+			Spread(stats.Summarize(c.Values(analysis.StepsPerEvent.Of), Level)),
+			Spread(stats.Summarize(c.Values(analysis.Seen.Of), Level)), total(analysis.RingFull.Of), total(analysis.TraceLost.Of))
 	}
 	t.Notes = append(t.Notes,
 		"switches seen: task switches the mechanism saw over those the guest counted itself; passes are limited on purpose.",

@@ -46,7 +46,7 @@ func Baselines(set *analysis.Set) *Table {
 		}
 		var ours []float64
 		for _, tr := range trials {
-			if ms, ok := analysis.DetectMS(&tr); ok {
+			if ms, ok := analysis.DetectTime.Of(&tr); ok {
 				ours = append(ours, ms/1e3)
 			}
 		}
@@ -126,7 +126,7 @@ func baseline(trials []results.Trial, name string, fault bool) (text string, ala
 		armed++
 		alarms += f.FalseAlarms
 		if f.AtNS != nil {
-			times = append(times, float64(*f.AtNS)/1e9)
+			times = append(times, analysis.Seconds(*f.AtNS))
 			outside = outside || f.ToNS > 0 && (*f.AtNS < f.FromNS || *f.AtNS > f.ToNS)
 			continue
 		}
@@ -146,7 +146,7 @@ func baseline(trials []results.Trial, name string, fault bool) (text string, ala
 	case !fault:
 		text = none
 	default:
-		text = fmt.Sprintf("> %.1f", float64(watched)/1e9)
+		text = fmt.Sprintf("> %.1f", analysis.Seconds(watched))
 		if brief {
 			text = "(" + text + ")"
 		}
