@@ -101,7 +101,7 @@ func TestMeasure(t *testing.T) {
 	}
 }
 
-// TestNames: a name comes back from its word, and what is no name is refused.
+// TestNames: unpack returns the name that pack took, and pack refuses other texts.
 func TestNames(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"a", "idle", "syscalls"} {

@@ -50,7 +50,8 @@ func (d *Disc) config() ([]byte, error) {
 	}
 	line := strings.Join(strings.Fields("xen "+d.XenArgs+" --- vmlinux "+d.KernelArgs+" --- initrd"), " ")
 	if len(line) > maxCmdline {
-		return nil, fmt.Errorf("the command lines have %d characters together, the boot loader takes %d", len(line), maxCmdline)
+		return nil, fmt.Errorf("the command lines have %d characters together, the boot loader takes %d", len(line),
+			maxCmdline)
 	}
 	return fmt.Appendf(nil,
 		"DEFAULT lab\nPROMPT 0\nTIMEOUT 1\nLABEL lab\n  KERNEL mboot.c32\n  APPEND %s\n", line), nil

@@ -16,7 +16,7 @@ import (
 	"github.com/diskfs/go-diskfs/filesystem/iso9660"
 )
 
-// pattern is n bytes that do not repeat soon.
+// pattern returns n bytes with a long period.
 func pattern(n int, seed byte) []byte {
 	b := make([]byte, n)
 	x := uint32(seed) + 1
@@ -27,8 +27,8 @@ func pattern(n int, seed byte) []byte {
 	return b
 }
 
-// testDisc makes the files of a disc. The boot file's length is no multiple of
-// four, the kernel's one of a sector.
+// testDisc makes the files of a disc. The boot file's length is no multiple of four; the
+// kernel's is a multiple of a sector.
 func testDisc(t testing.TB) (*Disc, map[string][]byte) {
 	t.Helper()
 	var gz bytes.Buffer
@@ -42,17 +42,20 @@ func testDisc(t testing.TB) (*Disc, map[string][]byte) {
 	}
 	// A compressed initrd must stay compressed.
 	content := map[string][]byte{
-		"isolinux.bin": pattern(4099, 2), "ldlinux.c32": pattern(3000, 3), "libcom32.c32": pattern(2048, 4), "mboot.c32": pattern(1, 5),
-		"xen": xen, "vmlinux": append([]byte("\x7fELF"), pattern(4*sector-4, 6)...), "initrd": gz.Bytes(),
+		"isolinux.bin": pattern(4099, 2), "ldlinux.c32": pattern(3000, 3), "libcom32.c32": pattern(2048, 4),
+		"mboot.c32": pattern(1, 5),
+		"xen":       xen, "vmlinux": append([]byte("\x7fELF"), pattern(4*sector-4, 6)...), "initrd": gz.Bytes(),
 	}
 	dir := writeFiles(t, map[string][]byte{
 		isolinuxDir + "/isolinux.bin": content["isolinux.bin"], modulesDir + "/ldlinux.c32": content["ldlinux.c32"],
 		modulesDir + "/libcom32.c32": content["libcom32.c32"], modulesDir + "/mboot.c32": content["mboot.c32"],
 		"xen.gz": gz.Bytes(), "vmlinux": content["vmlinux"], "initrd": content["initrd"],
 	})
-	content["isolinux.cfg"] = []byte("DEFAULT lab\nPROMPT 0\nTIMEOUT 1\nLABEL lab\n  KERNEL mboot.c32\n  APPEND xen console=com1 altp2m=1 --- vmlinux console=hvc0 --- initrd\n")
+	content["isolinux.cfg"] = []byte("DEFAULT lab\nPROMPT 0\nTIMEOUT 1\nLABEL lab\n  KERNEL mboot.c32\n  APPEND xen " +
+		"console=com1 altp2m=1 --- vmlinux console=hvc0 --- initrd\n")
 	return &Disc{
-		Prefix: dir, Xen: filepath.Join(dir, "xen.gz"), XenArgs: "console=com1  altp2m=1 ", Kernel: filepath.Join(dir, "vmlinux"),
+		Prefix: dir, Xen: filepath.Join(dir, "xen.gz"), XenArgs: "console=com1  altp2m=1 ",
+		Kernel:     filepath.Join(dir, "vmlinux"),
 		KernelArgs: "console=hvc0", Initrd: filepath.Join(dir, "initrd"),
 	}, content
 }
@@ -116,15 +119,17 @@ func TestDisc(t *testing.T) {
 		}
 	}
 
-	// The way of the BIOS, by El Torito's offsets: boot record, catalog, boot
+	// Follow the path of the BIOS, with El Torito's offsets: boot record, catalog, boot
 	// file, boot information table.
 	le := binary.LittleEndian
 	record := raw[17*sector:]
-	if record[0] != 0 || string(record[1:6]) != "CD001" || !strings.HasPrefix(string(record[7:]), "EL TORITO SPECIFICATION") {
+	if record[0] != 0 || string(record[1:6]) != "CD001" ||
+		!strings.HasPrefix(string(record[7:]), "EL TORITO SPECIFICATION") {
 		t.Fatalf("boot record %q", record[:40])
 	}
 	catalog := raw[le.Uint32(record[0x47:])*sector:]
-	if catalog[0] != 1 || catalog[1] != 0 || catalog[0x20] != 0x88 || catalog[0x21] != 0 || le.Uint16(catalog[0x26:]) != 4 {
+	if catalog[0] != 1 || catalog[1] != 0 || catalog[0x20] != 0x88 || catalog[0x21] != 0 ||
+		le.Uint16(catalog[0x26:]) != 4 {
 		t.Errorf("catalog % x", catalog[:64])
 	}
 	at := le.Uint32(catalog[0x28:])
@@ -158,7 +163,7 @@ func TestDiscSameBytes(t *testing.T) {
 		if images[i], err = os.ReadFile(path); err != nil {
 			t.Fatal(err)
 		}
-		// The second time, other stamps on equal files.
+		// The second time, equal files have other time stamps.
 		for name := range content {
 			for _, p := range []string{filepath.Join(d.Prefix, name), filepath.Join(d.Prefix, isolinuxDir, name)} {
 				if _, err := os.Stat(p); err == nil {
@@ -168,7 +173,7 @@ func TestDiscSameBytes(t *testing.T) {
 				}
 			}
 		}
-		// Dates in an image count whole seconds and hundredths.
+		// Dates in an image have seconds and hundredths.
 		time.Sleep(20 * time.Millisecond)
 	}
 	if !bytes.Equal(images[0], images[1]) {
@@ -209,7 +214,7 @@ func TestDiscRefuses(t *testing.T) {
 	}
 }
 
-// TestVerifySees damages an image in every place that matters.
+// TestVerifySees damages each part of an image that verifyISO checks.
 func TestVerifySees(t *testing.T) {
 	t.Parallel()
 	d, content := testDisc(t)
@@ -223,7 +228,8 @@ func TestVerifySees(t *testing.T) {
 	}
 	want := make(map[string]fileHash)
 	for name, data := range content {
-		if want[strings.ToUpper(name)], err = hashAt(bytes.NewReader(data), 0, int64(len(data)), name == bootFile); err != nil {
+		if want[strings.ToUpper(name)], err = hashAt(bytes.NewReader(data), 0, int64(len(data)),
+			name == bootFile); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -235,8 +241,9 @@ func TestVerifySees(t *testing.T) {
 		t.Fatal(err)
 	}
 	places := map[string]int64{
-		"descriptor mark": 16*sector + 1, "catalog key": img.catalog + 30, "catalog flag": img.catalog + 32, "catalog sector": img.catalog + 40,
-		"platform": img.catalog + 1,
+		"descriptor mark": 16*sector + 1, "catalog key": img.catalog + 30, "catalog flag": img.catalog + 32,
+		"catalog sector": img.catalog + 40,
+		"platform":       img.catalog + 1,
 	}
 	for _, f := range img.files {
 		places[f.name+" first byte"] = f.offset

@@ -16,9 +16,8 @@ import (
 	"hangbench/guests/lab/debian"
 )
 
-// makeELF makes a small x86-64 ELF file: with a dynamic section that names the
-// needed libraries when there are any, an interpreter and a .modinfo section
-// when they are not empty.
+// makeELF makes a small x86-64 ELF file. It has an interpreter, a dynamic section with
+// the needed libraries, and a .modinfo section, each if it is not empty.
 func makeELF(t testing.TB, interp string, needed []string, modinfo string) []byte {
 	t.Helper()
 	type section struct {
@@ -38,7 +37,8 @@ func makeELF(t testing.TB, interp string, needed []string, modinfo string) []byt
 			strs = append(append(strs, n...), 0)
 		}
 		dyn.Write(make([]byte, 16)) // DT_NULL
-		sections = append(sections, section{".dynstr", elf.SHT_STRTAB, 0, strs}, section{".dynamic", elf.SHT_DYNAMIC, 1, dyn.Bytes()})
+		sections = append(sections, section{".dynstr", elf.SHT_STRTAB, 0, strs},
+			section{".dynamic", elf.SHT_DYNAMIC, 1, dyn.Bytes()})
 	}
 	if modinfo != "" {
 		sections = append(sections, section{".modinfo", elf.SHT_PROGBITS, 0, []byte(modinfo)})
@@ -59,7 +59,8 @@ func makeELF(t testing.TB, interp string, needed []string, modinfo string) []byt
 	body = append(append(body, interp...), 0)
 	var headers bytes.Buffer
 	for i, s := range sections {
-		h := elf.Section64{Name: nameOff[i], Type: uint32(s.typ), Link: s.link, Off: uint64(len(body)), Size: uint64(len(s.data)), Addralign: 1}
+		h := elf.Section64{Name: nameOff[i], Type: uint32(s.typ), Link: s.link, Off: uint64(len(body)),
+			Size: uint64(len(s.data)), Addralign: 1}
 		if i == 0 {
 			h = elf.Section64{}
 		}
@@ -87,7 +88,7 @@ func makeELF(t testing.TB, interp string, needed []string, modinfo string) []byt
 	return append(body, headers.Bytes()...)
 }
 
-// writeFiles fills a new folder.
+// writeFiles writes files to a new folder and returns it.
 func writeFiles(t testing.TB, files map[string][]byte) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -228,7 +229,8 @@ func TestModules(t *testing.T) {
 		t.Error("the decompressed module differs")
 	}
 	for name, want := range map[string]string{
-		"a": "depends on itself", "needy": "needed by needy", "nosuch": "asked for", "bare": "no .modinfo", "text": "text.ko", "damaged": "damaged.ko.xz",
+		"a": "depends on itself", "needy": "needed by needy", "nosuch": "asked for", "bare": "no .modinfo", "text": "text.ko",
+		"damaged": "damaged.ko.xz",
 	} {
 		if _, err := m.InOrder(name); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: error %v, want one with %q", name, err, want)
@@ -268,7 +270,8 @@ func TestRealPrefix(t *testing.T) {
 	t.Parallel()
 	prefix := os.Getenv("HANGBENCH_PREFIX")
 	if prefix == "" {
-		require.Missing(t, require.Prefix, "HANGBENCH_PREFIX does not name an unpacked package prefix: real programs and modules are not tried")
+		require.Missing(t, require.Prefix, "HANGBENCH_PREFIX does not name an unpacked package prefix: real programs and "+
+			"modules are not tried")
 	}
 	libs := Libraries{Prefix: prefix, Dirs: debian.Xen.LibraryDirs()}
 	var tree Tree

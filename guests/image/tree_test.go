@@ -18,7 +18,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
-// listing reads an archive back, one line an entry.
+// listing returns the content of an archive, one line for each entry.
 func listing(t *testing.T, archive []byte) string {
 	t.Helper()
 	var b strings.Builder
@@ -36,7 +36,8 @@ func listing(t *testing.T, archive []byte) string {
 		if len(data) > 40 {
 			data = fmt.Appendf(nil, "(%d bytes)", len(data))
 		}
-		fmt.Fprintf(&b, "%d %06o uid=%d gid=%d nlink=%d mtime=%d dev=%d,%d %s %q\n", r.Ino, r.Mode, r.UID, r.GID, r.NLink, r.MTime, r.Rmajor, r.Rminor, r.Name, data)
+		fmt.Fprintf(&b, "%d %06o uid=%d gid=%d nlink=%d mtime=%d dev=%d,%d %s %q\n", r.Ino, r.Mode, r.UID, r.GID, r.NLink,
+			r.MTime, r.Rmajor, r.Rminor, r.Name, data)
 	}
 	return b.String()
 }
@@ -144,11 +145,12 @@ func TestTreeRefuses(t *testing.T) {
 	}
 }
 
-// TestWriteZstd: the compressed archive is the archive, and always the same bytes.
+// TestWriteZstd: the compressed archive has the same content, and the same bytes each time.
 func TestWriteZstd(t *testing.T) {
 	t.Parallel()
 	var tree Tree
-	if err := errors.Join(tree.File("init", 0o755, bytes.Repeat([]byte("work "), 1<<16)), tree.Dir("tmp", 0o755)); err != nil {
+	if err := errors.Join(tree.File("init", 0o755, bytes.Repeat([]byte("work "), 1<<16)),
+		tree.Dir("tmp", 0o755)); err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()

@@ -64,7 +64,8 @@ func measureOnce(args []string) error {
 func work(o beat.Order) (beat.Sample, error) {
 	w := stress.Workload(o.Work)
 	if !w.Known() || o.Seconds < 1 || o.Seconds > stress.Most {
-		return beat.Sample{}, fmt.Errorf("%v for %d seconds: want a known workload and 1 to %d seconds", w, o.Seconds, stress.Most)
+		return beat.Sample{}, fmt.Errorf("%v for %d seconds: want a known workload and 1 to %d seconds", w, o.Seconds,
+			stress.Most)
 	}
 	if w.Stressor() == "" {
 		return naps(time.Duration(o.Seconds) * time.Second)

@@ -13,14 +13,14 @@ import (
 
 const hogPart = "hog"
 
-// thrash starts the hog, as root: only root may lock so much memory.
+// thrash starts the hog, as root: other users may lock only little memory.
 func (s *supervisor) thrash() error { return s.unleash(hogPart, 0, nil) }
 
 const (
 	// hogStep is the memory that the hog locks at a time.
 	hogStep = 1 << 20
-	// swappedBytes is three quarters of a pager's memory. The hog stops when so much
-	// has been swapped out for each vCPU.
+	// swappedBytes is three quarters of a pager's memory. The hog stops when that has
+	// been swapped out for each vCPU.
 	swappedBytes = pagerBytes / 4 * 3
 )
 

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// memory is what a loader makes of a file: every PT_LOAD segment at full size,
-// and the notes.
+// memory returns what a loader makes of a file: every PT_LOAD segment at full size, and
+// the notes.
 func memory(t testing.TB, b []byte) (loads [][]byte, notes [][]byte, headers []elf.ProgHeader, entry uint64) {
 	t.Helper()
 	f, err := elf.NewFile(bytes.NewReader(b))
@@ -18,7 +18,7 @@ func memory(t testing.TB, b []byte) (loads [][]byte, notes [][]byte, headers []e
 	}
 	for _, p := range f.Progs {
 		if p.Type != elf.PT_LOAD && p.Type != elf.PT_NOTE {
-			continue // not loaded, and not checked by anybody
+			continue // not loaded, so not compared
 		}
 		data, err := io.ReadAll(p.Open())
 		if err != nil || uint64(len(data)) != p.Filesz {
@@ -91,12 +91,14 @@ func TestCompact(t *testing.T) {
 		t.Errorf("compact file has %d of %d bytes", len(small), len(image))
 	}
 
-	// A note at the very end of its segment, with a zero at its own end, and one outside of all segments.
+	// One note ends at the end of its segment, with a zero. Another is outside of all
+	// segments.
 	note := fakeNote()
 	data := append(bytes.Repeat([]byte{1}, 300), note...)
 	checkCompact(t, fakeELF(t, []elf.Prog64{
 		{Type: uint32(elf.PT_LOAD), Vaddr: fakeBase + 0x123, Paddr: 0x123, Memsz: 0x5000},
-		{Type: uint32(elf.PT_NOTE), Vaddr: fakeBase + 0x123 + 300, Off: 300, Filesz: uint64(len(note)), Memsz: uint64(len(note))},
+		{Type: uint32(elf.PT_NOTE), Vaddr: fakeBase + 0x123 + 300, Off: 300, Filesz: uint64(len(note)),
+			Memsz: uint64(len(note))},
 		{Type: uint32(elf.PT_GNU_STACK), Flags: 6},
 		{Type: uint32(elf.PT_NOTE), Vaddr: fakeBase + 0x9000, Memsz: uint64(len(note))},
 	}, [][]byte{data, nil, {}, note}))
@@ -115,7 +117,8 @@ func TestCompactErrors(t *testing.T) {
 	tooBig := bytes.Clone(image)
 	clear(tooBig[64+40 : 64+48]) // p_memsz
 	for name, b := range map[string][]byte{
-		"empty": nil, "cut off": image[:len(image)/4], "other machine": arm, "overlap": overlap, "larger than its memory": tooBig,
+		"empty": nil, "cut off": image[:len(image)/4], "other machine": arm, "overlap": overlap,
+		"larger than its memory": tooBig,
 	} {
 		if _, err := Compact(b); err == nil {
 			t.Errorf("%s: no error", name)

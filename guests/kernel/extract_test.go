@@ -17,8 +17,8 @@ import (
 
 var update = flag.Bool("update", false, "rewrite testdata with the xz and bzip2 programs")
 
-// payloads packs b in every format that is supported. Go has no writers for xz
-// and bzip2, so those come from testdata.
+// payloads compresses b in every supported format. Go has no writers for xz and bzip2,
+// so these payloads come from testdata.
 func payloads(t testing.TB, b []byte) map[string][]byte {
 	t.Helper()
 	var gz bytes.Buffer
@@ -80,7 +80,7 @@ func packed(t testing.TB, name string, b []byte, command ...string) []byte {
 	return out
 }
 
-// packedKernel is what testdata holds: it must not change with the fakes.
+// packedKernel returns the content of the payloads in testdata. It must not change.
 func packedKernel(t testing.TB) []byte {
 	t.Helper()
 	b := append([]byte("\x7fELF"), bytes.Repeat([]byte{0xe8, 0x10, 0x20, 0, 0, 0x90, 0x90}, 500)...)
@@ -104,7 +104,7 @@ func TestExtractELF(t *testing.T) {
 				t.Errorf("got %d bytes, want %d, or they differ", len(got), len(want))
 			}
 
-			// One bit of the packed data, in the middle.
+			// Change one bit in the middle of the compressed data.
 			bad := bytes.Clone(image)
 			bad[4*512+0x2c+len(p)/2] ^= 0x10
 			if got, err := ExtractELF(bad); err == nil && bytes.Equal(got, want) {

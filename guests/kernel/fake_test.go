@@ -19,7 +19,7 @@ const (
 	fakeBase    = 0xffffffff81000000
 )
 
-// kallsymsLayout is one way kernels write their tables.
+// kallsymsLayout is one form of the tables in kernels.
 type kallsymsLayout struct {
 	name     string
 	after    bool // addresses behind the token index, as since 6.4
@@ -42,8 +42,8 @@ var kallsymsLayouts = []kallsymsLayout{
 
 func (l kallsymsLayout) zeroBasedPerCPU() bool { return l.encoding == "percpu" }
 
-// fakeSymbols makes a sorted symbol list with what real ones have: per-CPU
-// variables, aliases, names used twice and a very long name.
+// fakeSymbols makes a sorted symbol list. Like real ones, it has per-CPU variables,
+// aliases, names used twice and a very long name.
 func fakeSymbols(l kallsymsLayout) []Symbol {
 	perCPU := uint64(0)
 	if !l.zeroBasedPerCPU() {
@@ -61,13 +61,14 @@ func fakeSymbols(l kallsymsLayout) []Symbol {
 		{Name: "_end", Addr: fakeBase + 0xa00000, Type: 'B'},
 	}
 	for i := range 1500 {
-		syms = append(syms, Symbol{Name: fmt.Sprintf("__x64_sys_%d.lock", i), Addr: fakeBase + 0x100 + 16*uint64(i), Type: 'T'})
+		syms = append(syms, Symbol{Name: fmt.Sprintf("__x64_sys_%d.lock", i), Addr: fakeBase + 0x100 + 16*uint64(i),
+			Type: 'T'})
 	}
 	slices.SortStableFunc(syms, func(a, b Symbol) int { return cmp.Compare(a.Addr, b.Addr) })
 	return syms
 }
 
-// fakeKallsyms writes the tables as they would lie at address at.
+// fakeKallsyms returns the tables for address at.
 func fakeKallsyms(l kallsymsLayout, syms []Symbol, at uint64) []byte {
 	words := map[byte]string{200: "__x64_sys_", 201: ".lock", 202: "static_", 203: "Xy"}
 	var table []byte
@@ -147,7 +148,7 @@ func fakeKallsyms(l kallsymsLayout, syms []Symbol, at uint64) []byte {
 	return out
 }
 
-// fakeTypes is a small BTF with the shapes that lookups must handle.
+// fakeTypes returns a small BTF with all kinds of fields that lookups support.
 func fakeTypes(t testing.TB) []byte {
 	t.Helper()
 	u32 := &btf.Int{Name: "unsigned int", Size: 4}
@@ -175,11 +176,14 @@ func fakeTypes(t testing.TB) []byte {
 	state := &btf.Enum{Name: "fake_state", Size: 4, Signed: true, Values: []btf.EnumValue{
 		{Name: "FAKE_BAD", Value: 0xffffffffffffffff}, {Name: "FAKE_RUN", Value: 7},
 	}}
-	clash1 := &btf.Struct{Name: "clash", Size: 8, Members: []btf.Member{{Name: "same", Type: u32}, {Name: "moved", Type: u32, Offset: 32}}}
-	clash2 := &btf.Struct{Name: "clash", Size: 16, Members: []btf.Member{{Name: "same", Type: u32}, {Name: "moved", Type: u32, Offset: 64}, {Name: "only", Type: u64, Offset: 64}}}
+	clash1 := &btf.Struct{Name: "clash", Size: 8, Members: []btf.Member{{Name: "same", Type: u32},
+		{Name: "moved", Type: u32, Offset: 32}}}
+	clash2 := &btf.Struct{Name: "clash", Size: 16, Members: []btf.Member{{Name: "same", Type: u32},
+		{Name: "moved", Type: u32, Offset: 64}, {Name: "only", Type: u64, Offset: 64}}}
 	enum2 := &btf.Enum{Size: 4, Values: []btf.EnumValue{{Name: "FAKE_CLASH", Value: 1}}}
 	enum3 := &btf.Enum{Size: 4, Values: []btf.EnumValue{{Name: "FAKE_CLASH", Value: 2}}}
-	b, err := btf.NewBuilder([]btf.Type{task, &btf.Typedef{Name: "fakelock_t", Type: spinlock}, state, clash1, clash2, enum2, enum3}, nil)
+	b, err := btf.NewBuilder([]btf.Type{task, &btf.Typedef{Name: "fakelock_t", Type: spinlock}, state, clash1, clash2,
+		enum2, enum3}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,8 +194,7 @@ func fakeTypes(t testing.TB) []byte {
 	return blob
 }
 
-// fakeNote is a PT_NOTE as Xen wants one; its last byte is zero, as that of
-// Linux's is.
+// fakeNote returns a PT_NOTE for Xen. Its last byte is zero, like that of Linux's.
 func fakeNote() []byte {
 	b := binary.LittleEndian.AppendUint32(nil, 4)
 	b = binary.LittleEndian.AppendUint32(b, 8)
@@ -200,8 +203,8 @@ func fakeNote() []byte {
 	return binary.LittleEndian.AppendUint64(b, 0x1000b20)
 }
 
-// fakeKernel is an ELF image with all that Read looks for. Nothing points at
-// the BTF but symbols.
+// fakeKernel returns an ELF image with everything that Read needs. Only symbols point
+// to the BTF.
 func fakeKernel(t testing.TB, l kallsymsLayout) ([]byte, []Symbol) {
 	t.Helper()
 	syms := fakeSymbols(l)
@@ -222,7 +225,7 @@ func fakeKernel(t testing.TB, l kallsymsLayout) ([]byte, []Symbol) {
 		Symbol{Name: "__start_BTF", Addr: fakeBase + uint64(start), Type: 'R'},
 		Symbol{Name: "__stop_BTF", Addr: fakeBase + uint64(stop), Type: 'R'})
 	slices.SortStableFunc(syms, func(a, b Symbol) int { return cmp.Compare(a.Addr, b.Addr) })
-	data = append(data, make([]byte, l.align%8)...) // no more aligned than the layout is
+	data = append(data, make([]byte, l.align%8)...) // with the layout's alignment, and no larger one
 	data = append(data, fakeKallsyms(l, syms, fakeBase+uint64(len(data)))...)
 	data = append(data, make([]byte, 5000)...)
 	perCPU := append(bytes.Repeat([]byte{7}, 100), make([]byte, 100)...)
@@ -231,15 +234,17 @@ func fakeKernel(t testing.TB, l kallsymsLayout) ([]byte, []Symbol) {
 		{Type: uint32(elf.PT_LOAD), Flags: 5, Vaddr: fakeBase, Paddr: 0x1000000, Memsz: uint64(len(data)), Align: 2 << 20},
 		{Type: uint32(elf.PT_LOAD), Flags: 6, Vaddr: 0, Paddr: 0x3000000, Memsz: 0x3000, Align: 2 << 20},
 		{Type: uint32(elf.PT_LOAD), Flags: 6, Vaddr: fakeBase + 0x900000, Paddr: 0x1900000, Memsz: 0x1000, Align: 2 << 20},
-		{Type: uint32(elf.PT_NOTE), Vaddr: fakeBase + uint64(note), Paddr: 0x1000000 + uint64(note), Off: uint64(note), Filesz: uint64(len(fakeNote())), Memsz: uint64(len(fakeNote())), Align: 4},
+		{Type: uint32(elf.PT_NOTE), Vaddr: fakeBase + uint64(note), Paddr: 0x1000000 + uint64(note), Off: uint64(note),
+			Filesz: uint64(len(fakeNote())), Memsz: uint64(len(fakeNote())), Align: 4},
 	}, [][]byte{data, perCPU, nil, nil}), syms
 }
 
-// fakeELF lays segments out on 64 KiB as linkers do on p_align. A program
-// header without data of its own lies in the first segment, at Off.
+// fakeELF makes an ELF file with segments at multiples of 64 KiB, like a linker with
+// p_align. A program header without data points into the first segment, at Off.
 func fakeELF(t testing.TB, progs []elf.Prog64, data [][]byte) []byte {
 	t.Helper()
-	h := elf.Header64{Type: uint16(elf.ET_EXEC), Machine: uint16(elf.EM_X86_64), Version: 1, Entry: 0x1000043, Phoff: 64, Ehsize: 64, Phentsize: 56, Phnum: uint16(len(progs))}
+	h := elf.Header64{Type: uint16(elf.ET_EXEC), Machine: uint16(elf.EM_X86_64), Version: 1, Entry: 0x1000043, Phoff: 64,
+		Ehsize: 64, Phentsize: 56, Phnum: uint16(len(progs))}
 	copy(h.Ident[:], "\x7fELF\x02\x01\x01")
 	var body []byte
 	const page = 64 << 10
@@ -265,8 +270,8 @@ func fakeELF(t testing.TB, progs []elf.Prog64, data [][]byte) []byte {
 	return b.Bytes()
 }
 
-// fakeBzImage wraps a payload as the kernel's build does; size is appended
-// when the format does not have it.
+// fakeBzImage returns a bzImage with the payload. The size is appended for formats
+// that do not contain it.
 func fakeBzImage(payload []byte, size int, appendSize bool) []byte {
 	const sects = 3
 	b := make([]byte, (sects+1)*512)

@@ -89,8 +89,8 @@ func useSymbols(t *testing.T, s *Symbols) {
 	}
 }
 
-// FuzzTypes: a field that is found lies on bytes as Field says; in a profile it is the
-// same; and what is not found is zero.
+// FuzzTypes: the numbers of a field agree with each other, a profile has the same field,
+// and a result with an error is zero.
 func FuzzTypes(f *testing.F) {
 	f.Add(fakeTypes(f), "task_struct", "locks[3].pending")
 	f.Add(fakeTypes(f), "task_struct", "flag_b")

@@ -115,7 +115,8 @@ func TestReadKallsymsErrors(t *testing.T) {
 		{"no tables", edit(func(b []byte) { clear(b[at:]) }), "CONFIG_KALLSYMS"},
 		{"wrong count", edit(func(b []byte) { b[at]++ }), "CONFIG_KALLSYMS"},
 		{"damaged name length", edit(func(b []byte) { b[at+8]++ }), "CONFIG_KALLSYMS"},
-		{"damaged token table", edit(func(b []byte) { b[bytes.Index(b, []byte("__x64_sys_\x00"))+10] = 'x' }), "CONFIG_KALLSYMS"},
+		{"damaged token table", edit(func(b []byte) { b[bytes.Index(b, []byte("__x64_sys_\x00"))+10] = 'x' }),
+			"CONFIG_KALLSYMS"},
 		{"addresses cut off", edit(func(b []byte) {
 			i := bytes.Index(b, []byte("?ff\x00")) // the last token; the index follows it
 			clear(b[alignUp(i+4, 8)+tokenIndexSize+200:])

@@ -10,7 +10,8 @@ import (
 	"testing"
 )
 
-var profileFields = []string{"task_struct.comm", "task_struct.lock.pending", "task_struct.flag_b", "task_struct", "enum FAKE_BAD", "task_struct.state?", "nosuch?", "enum NOSUCH?"}
+var profileFields = []string{"task_struct.comm", "task_struct.lock.pending", "task_struct.flag_b", "task_struct",
+	"enum FAKE_BAD", "task_struct.state?", "nosuch?", "enum NOSUCH?"}
 
 func fakeProfile(t testing.TB) ([]byte, *Profile, *Kernel, []Symbol) {
 	t.Helper()
@@ -44,7 +45,7 @@ func TestProfile(t *testing.T) {
 	if p.Release != fakeRelease || p.Banner != fakeBanner {
 		t.Errorf("release %q, banner %q", p.Release, p.Banner)
 	}
-	// A monitor takes either.
+	// Profile and types give the same results.
 	for _, src := range []interface {
 		Field(structName, path string) (Field, error)
 		SizeOf(name string) (uint32, error)
@@ -53,7 +54,8 @@ func TestProfile(t *testing.T) {
 		if f, err := src.Field("task_struct", "lock.pending"); err != nil || f != (Field{Offset: 5, Size: 1}) {
 			t.Errorf("%T: task_struct.lock.pending: %+v, %v", src, f, err)
 		}
-		if f, err := src.Field("task_struct", "flag_b"); err != nil || f != (Field{Offset: 32, Size: 2, BitOffset: 3, BitSize: 7}) {
+		if f, err := src.Field("task_struct", "flag_b"); err != nil ||
+			f != (Field{Offset: 32, Size: 2, BitOffset: 3, BitSize: 7}) {
 			t.Errorf("%T: task_struct.flag_b: %+v, %v", src, f, err)
 		}
 		if n, err := src.SizeOf("task_struct"); err != nil || n != 96 {
@@ -82,7 +84,7 @@ func TestProfile(t *testing.T) {
 	}
 }
 
-// seal makes a profile's checksum right.
+// seal sets the right checksum of a profile.
 func seal(b []byte) []byte {
 	binary.LittleEndian.PutUint32(b[12:], crc32.Checksum(b[16:], crc32.MakeTable(crc32.Castagnoli)))
 	return b

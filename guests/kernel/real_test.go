@@ -15,7 +15,7 @@ import (
 	"hangbench/cgo/require"
 )
 
-// realKernels returns the paths of distribution kernels: those listed in
+// realKernels returns the paths of distribution kernels: those in the variable
 // HANGBENCH_TEST_KERNELS, or those of labs in the cache directory.
 func realKernels() []string {
 	if list := os.Getenv("HANGBENCH_TEST_KERNELS"); list != "" {
@@ -30,7 +30,7 @@ func realKernels() []string {
 		cache = filepath.Join(dir, "hangbench")
 	}
 	var paths []string
-	// A directory that is missing or cannot be read holds no kernels.
+	// A directory that cannot be read has no kernels.
 	_ = filepath.WalkDir(cache, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !d.IsDir() || d.Name() != "prefix" {
 			return nil
@@ -42,13 +42,14 @@ func realKernels() []string {
 	return paths
 }
 
-// TestRealKernels checks what was read against what the same image says in
-// other places, which the code under test does not look at.
+// TestRealKernels compares the results with other parts of the same image, which the
+// code under test does not read.
 func TestRealKernels(t *testing.T) {
 	t.Parallel()
 	paths := realKernels()
 	if len(paths) == 0 {
-		require.Missing(t, require.Kernels, "no distribution kernel to test with: list paths in HANGBENCH_TEST_KERNELS, or set up a lab, which leaves some in the cache directory")
+		require.Missing(t, require.Kernels, "no distribution kernel to test with: list paths in HANGBENCH_TEST_KERNELS, "+
+			"or set up a lab, which leaves some in the cache directory")
 	}
 	for _, path := range paths {
 		t.Run(filepath.Base(path), func(t *testing.T) {
@@ -113,8 +114,8 @@ func testRealSymbols(t *testing.T, k *Kernel) {
 	}
 }
 
-// section returns an original image's section, which Read does not use; nothing
-// when there is none.
+// section returns a section of the original image, or nothing without one. Read does
+// not use sections.
 func section(t *testing.T, k *Kernel, name string) (data []byte, addr uint64) {
 	t.Helper()
 	f, err := elf.NewFile(bytes.NewReader(k.ELF))
@@ -131,9 +132,9 @@ func section(t *testing.T, k *Kernel, name string) (data []byte, addr uint64) {
 	return data, s.Addr
 }
 
-// testKsymtab compares with the table of exported symbols, an array of
-// struct kernel_symbol: three 32-bit distances, each from its own place, to
-// the value, the name and the namespace.
+// testKsymtab compares symbols with the table of exported symbols, an array of struct
+// kernel_symbol: three 32-bit distances, each from its own position, to the value, the
+// name and the namespace.
 func testKsymtab(t *testing.T, k *Kernel) {
 	img, err := parseImage(k.ELF)
 	if err != nil {
@@ -153,7 +154,7 @@ func testKsymtab(t *testing.T, k *Kernel) {
 					text, _, _ = bytes.Cut(seg.data[nameAt-seg.addr:], []byte{0})
 				}
 			}
-			// A per-CPU variable is too far away for 32 bits; the rest of its value agrees.
+			// The distance to a per-CPU variable has more than 32 bits; the lower ones agree.
 			if !slices.ContainsFunc(named(k.Symbols, string(text)), func(s Symbol) bool {
 				return s.Addr == value || s.PerCPU && uint32(s.Addr) == uint32(value)
 			}) {
@@ -168,8 +169,8 @@ func testKsymtab(t *testing.T, k *Kernel) {
 	t.Logf("%d exported symbols agree", checked)
 }
 
-// testXenNotes compares with the entry points that the kernel tells Xen, read
-// from the compact image.
+// testXenNotes compares symbols with the entry points in the notes for Xen, read from
+// the compact image.
 func testXenNotes(t *testing.T, k *Kernel) {
 	small, err := Compact(k.ELF)
 	if err != nil {
@@ -210,8 +211,8 @@ func testXenNotes(t *testing.T, k *Kernel) {
 	t.Logf("%d entry points agree", found)
 }
 
-// testInitialData looks at variables whose initial contents are known: they are
-// right only if symbol and offset are.
+// testInitialData reads variables whose initial contents are known. They are right only
+// if symbol and offset are.
 func testInitialData(t *testing.T, k *Kernel) {
 	img, err := parseImage(k.ELF)
 	if err != nil {
@@ -236,9 +237,10 @@ func testInitialData(t *testing.T, k *Kernel) {
 	if _, b := read("init_uts_ns", "uts_namespace", "name.release"); !bytes.HasPrefix(b, []byte(k.Release+"\x00")) {
 		t.Errorf("init_uts_ns.name.release is %q, want %q", b, k.Release)
 	}
-	// The image holds an early banner, too, which lacks the build's number.
+	// The image has an early banner too, which lacks the build's number.
 	_, version := read("init_uts_ns", "uts_namespace", "name.version")
-	if version, _, _ = bytes.Cut(version, []byte{0}); len(version) == 0 || !strings.HasSuffix(k.Banner, " "+string(version)) {
+	if version, _, _ = bytes.Cut(version, []byte{0}); len(version) == 0 ||
+		!strings.HasSuffix(k.Banner, " "+string(version)) {
 		t.Errorf("banner %q does not end in init_uts_ns.name.version, %q", k.Banner, version)
 	}
 	for _, path := range []string{"tasks.next", "tasks.prev", "children.next", "pending.list.next"} {
@@ -275,8 +277,10 @@ func testInitialData(t *testing.T, k *Kernel) {
 
 func testRealProfile(t *testing.T, k *Kernel) {
 	p, err := k.Profile([]string{
-		"task_struct.comm", "task_struct.pid", "task_struct.tasks", "task_struct.__state?", "task_struct.state?", "task_struct",
-		"rq.curr", "rq.nr_switches", "rq.cfs.nr_running?", "rq.cfs.nr_queued?", "rq.clock", "qspinlock.locked", "enum NR_FREE_PAGES",
+		"task_struct.comm", "task_struct.pid", "task_struct.tasks", "task_struct.__state?", "task_struct.state?",
+		"task_struct",
+		"rq.curr", "rq.nr_switches", "rq.cfs.nr_running?", "rq.cfs.nr_queued?", "rq.clock", "qspinlock.locked",
+		"enum NR_FREE_PAGES",
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -302,8 +306,8 @@ func testRealProfile(t *testing.T, k *Kernel) {
 	}
 }
 
-// benchmarkKernel is a distribution's kernel, or the fake one when there is
-// none; the benchmark reports how many symbols it has.
+// benchmarkKernel returns a distribution's kernel, or the fake one. The benchmark reports
+// the number of its symbols.
 func benchmarkKernel(b *testing.B) *Kernel {
 	b.Helper()
 	if paths := realKernels(); len(paths) > 0 {

@@ -30,11 +30,13 @@ func movable(t testing.TB, noteKind uint32) (image, relocs []byte) {
 	const headers = 64 + 4*56
 	progs := []elf.Prog64{
 		{Type: uint32(elf.PT_LOAD), Off: headers, Vaddr: base, Paddr: 0x1000000, Filesz: 0x100, Memsz: 0x100},
-		{Type: uint32(elf.PT_LOAD), Off: headers + 0x100, Vaddr: base + 0x200000, Paddr: 0x1200000, Filesz: 0x100, Memsz: 0x100},
+		{Type: uint32(elf.PT_LOAD), Off: headers + 0x100, Vaddr: base + 0x200000, Paddr: 0x1200000, Filesz: 0x100,
+			Memsz: 0x100},
 		{Type: uint32(elf.PT_LOAD), Off: headers + 0x200, Vaddr: 0, Paddr: 0x1400000, Filesz: 0x100, Memsz: 0x8000},
 		{Type: uint32(elf.PT_NOTE), Off: headers + 0x80, Vaddr: base + 0x80, Paddr: 0x1000080, Filesz: 24, Memsz: 24},
 	}
-	h := elf.Header64{Type: uint16(elf.ET_EXEC), Machine: uint16(elf.EM_X86_64), Version: 1, Entry: 0x1000000, Phoff: 64, Ehsize: 64, Phentsize: 56, Phnum: uint16(len(progs))}
+	h := elf.Header64{Type: uint16(elf.ET_EXEC), Machine: uint16(elf.EM_X86_64), Version: 1, Entry: 0x1000000, Phoff: 64,
+		Ehsize: 64, Phentsize: 56, Phnum: uint16(len(progs))}
 	copy(h.Ident[:], "\x7fELF\x02\x01\x01")
 	var b bytes.Buffer
 	if err := errors.Join(binary.Write(&b, le, &h), binary.Write(&b, le, progs)); err != nil {

@@ -62,7 +62,8 @@ func TestTypes(t *testing.T) {
 			t.Errorf("Field(%s, %s): error %v, want one with %q, missing %v", tt.structName, tt.path, err, tt.want, tt.missing)
 		}
 	}
-	for name, want := range map[string]uint32{"task_struct": 96, "fakelock_t": 4, "char": 1, "fake_state": 4, "clash": 0, "nosuch": 0} {
+	for name, want := range map[string]uint32{"task_struct": 96, "fakelock_t": 4, "char": 1, "fake_state": 4, "clash": 0,
+		"nosuch": 0} {
 		if got, err := types.SizeOf(name); got != want || (err != nil) != (want == 0) {
 			t.Errorf("SizeOf(%s) = %d, %v; want %d", name, got, err, want)
 		}

@@ -32,7 +32,9 @@ const (
 
 // compileAll compiles the lab's programs into the folder work. It returns the
 // SHA-256 of each, and the version of the Go toolchain.
-func (o *Options) compileAll(ctx context.Context, cc, work string, vmi *staged) (sums map[string]string, goVersion string, err error) {
+func (o *Options) compileAll(ctx context.Context, cc, work string, vmi *staged) (
+	sums map[string]string, goVersion string, err error,
+) {
 	o.Log.Info("compile the lab's programs")
 	host, goVersion, err := o.hostGo(ctx)
 	if err != nil {

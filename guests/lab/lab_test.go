@@ -20,6 +20,7 @@ import (
 )
 
 func TestFindCache(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	in := func(elem ...string) string { return filepath.Join(append([]string{root}, elem...)...) }
 	all := map[string]string{CacheEnv: in("env"), "XDG_CACHE_HOME": in("xdg"), "HOME": in("home")}
@@ -70,17 +71,19 @@ func TestFindCacheRelative(t *testing.T) {
 }
 
 func TestFindCacheErrors(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for name, dir := range map[string]string{"no home": "", "a file is in the way": file, "a file is on the way": filepath.Join(file, "below")} {
+	for name, dir := range map[string]string{"no home": "", "a file is in the way": file,
+		"a file is on the way": filepath.Join(file, "below")} {
 		c, err := FindCache(dir, func(string) string { return "" })
 		if err == nil {
 			t.Errorf("%s: cache is %s", name, c)
 			continue
 		}
-		// The message says what to do.
+		// The message tells the user what to do.
 		if !strings.Contains(err.Error(), CacheEnv) {
 			t.Errorf("%s: %v does not name %s", name, err, CacheEnv)
 		}
@@ -94,12 +97,16 @@ func testManifest() Manifest {
 	return Manifest{
 		Schema: schema,
 		Packages: []debian.Package{
-			{Name: "bochs", Version: "3.0+dfsg-1", Arch: "amd64", Suite: "trixie", Path: "pool/b.deb", File: "b.deb", SHA256: "aa", SizeBytes: 1, InstalledKiB: 2},
-			{Name: "xen-hypervisor-4.20-amd64", Version: "4.20.4", Arch: "amd64", Suite: "trixie", Path: "pool/x.deb", File: "x.deb", SHA256: "bb", SizeBytes: 3, InstalledKiB: 4},
+			{Name: "bochs", Version: "3.0+dfsg-1", Arch: "amd64", Suite: "trixie", Path: "pool/b.deb", File: "b.deb",
+				SHA256: "aa", SizeBytes: 1, InstalledKiB: 2},
+			{Name: "xen-hypervisor-4.20-amd64", Version: "4.20.4", Arch: "amd64", Suite: "trixie", Path: "pool/x.deb",
+				File: "x.deb", SHA256: "bb", SizeBytes: 3, InstalledKiB: 4},
 		},
-		Kernels:       []debian.Package{{Name: "linux", Version: "6.1", Arch: "amd64", Suite: "bookworm", Path: "pool/l.deb", File: "l.deb", SHA256: "cc", SizeBytes: 5, InstalledKiB: 6}},
-		GuestPackages: []debian.Package{{Name: "stress-ng", Version: "0.18", Arch: "amd64", Suite: "trixie", Path: "pool/s.deb", File: "s.deb", SHA256: "dd", SizeBytes: 7, InstalledKiB: 8}},
-		Programs:      map[string]string{"agent": "cc", "init": "dd"}, Go: "go1.26",
+		Kernels: []debian.Package{{Name: "linux", Version: "6.1", Arch: "amd64", Suite: "bookworm", Path: "pool/l.deb",
+			File: "l.deb", SHA256: "cc", SizeBytes: 5, InstalledKiB: 6}},
+		GuestPackages: []debian.Package{{Name: "stress-ng", Version: "0.18", Arch: "amd64", Suite: "trixie",
+			Path: "pool/s.deb", File: "s.deb", SHA256: "dd", SizeBytes: 7, InstalledKiB: 8}},
+		Programs: map[string]string{"agent": "cc", "init": "dd"}, Go: "go1.26",
 		Modules: []string{"xenfs", "xen-blkfront"}, ProfileFields: hashStrings([]string{"task_struct.comm"}),
 		XenArgs: xenArgs, Dom0Args: dom0Args, Machine: bochs.DefaultMachine(),
 		Guests: map[string]string{"cloud-6.12": "6.12.48-cloud-amd64"}, Dom0: "6.12.48-amd64",
@@ -148,9 +155,9 @@ func touch(t *testing.T, path string, v reflect.Value, fn func(path string)) {
 	}
 }
 
-// provenance matches the paths of the fields that say where something came from
-// and do not change the image.
-var provenance = regexp.MustCompile(`^Manifest\.(Go|(Packages|Kernels|GuestPackages)\[\d+\]\.(Suite|Path|File|SizeBytes|InstalledKiB))$`)
+// provenance matches the fields that record an origin and do not change the image.
+var provenance = regexp.MustCompile(`^Manifest\.(Go|(Packages|Kernels|GuestPackages)\[\d+\]\.` +
+	`(Suite|Path|File|SizeBytes|InstalledKiB))$`)
 
 // TestKey: a change of anything that the image is made from changes the lab's name,
 // and a change of where it came from does not.
@@ -187,6 +194,7 @@ func TestKey(t *testing.T) {
 }
 
 func TestVersion(t *testing.T) {
+	t.Parallel()
 	m := testManifest()
 	if got := m.Version("bochs"); got != "3.0+dfsg-1" {
 		t.Errorf("version of bochs is %q", got)
@@ -200,20 +208,23 @@ func TestVersion(t *testing.T) {
 }
 
 func TestFindKernels(t *testing.T) {
+	t.Parallel()
 	const generic, cloud = "vmlinuz-6.12.48+deb13-amd64", "vmlinuz-6.12.48+deb13-cloud-amd64"
 	for _, tc := range []struct {
 		name  string
 		files []string
 		want  *kernelSet
 	}{
-		{"both, among others", []string{generic, cloud, "config-6.12.48+deb13-amd64", "System.map-6.12.48+deb13-amd64", "xen-4.20-amd64.gz", "vmlinuz", "vmlinuz-6.12.48+deb13-arm64", "vmlinuz-6.12.48+deb13-amd64.old"},
+		{"both, among others", []string{generic, cloud, "config-6.12.48+deb13-amd64", "System.map-6.12.48+deb13-amd64",
+			"xen-4.20-amd64.gz", "vmlinuz", "vmlinuz-6.12.48+deb13-arm64", "vmlinuz-6.12.48+deb13-amd64.old"},
 			&kernelSet{
 				dom0: "6.12.48+deb13-amd64", guests: map[string]string{"cloud-6.12": "6.12.48+deb13-cloud-amd64"},
 				sources: map[string]string{"dom0": generic, "cloud-6.12": cloud},
 			}},
 		{"two guests", []string{generic, cloud, "vmlinuz-7.0.1-cloud-amd64"},
 			&kernelSet{
-				dom0: "6.12.48+deb13-amd64", guests: map[string]string{"cloud-6.12": "6.12.48+deb13-cloud-amd64", "cloud-7.0": "7.0.1-cloud-amd64"},
+				dom0:    "6.12.48+deb13-amd64",
+				guests:  map[string]string{"cloud-6.12": "6.12.48+deb13-cloud-amd64", "cloud-7.0": "7.0.1-cloud-amd64"},
 				sources: map[string]string{"dom0": generic, "cloud-6.12": cloud, "cloud-7.0": "vmlinuz-7.0.1-cloud-amd64"},
 			}},
 		{"none for guests", []string{generic}, nil},
@@ -258,8 +269,10 @@ func TestFindKernels(t *testing.T) {
 
 // TestFindKernelsOfTwo: a guest kernel may come from another release's packages.
 func TestFindKernelsOfTwo(t *testing.T) {
+	t.Parallel()
 	own, older := t.TempDir(), t.TempDir()
-	for _, f := range []string{own + "/boot/vmlinuz-6.12.48-amd64", own + "/boot/vmlinuz-6.12.48-cloud-amd64", older + "/boot/vmlinuz-6.1.0-56-cloud-amd64"} {
+	for _, f := range []string{own + "/boot/vmlinuz-6.12.48-amd64", own + "/boot/vmlinuz-6.12.48-cloud-amd64",
+		older + "/boot/vmlinuz-6.1.0-56-cloud-amd64"} {
 		if err := os.MkdirAll(filepath.Dir(f), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -281,9 +294,10 @@ func TestFindKernelsOfTwo(t *testing.T) {
 	}
 }
 
-// TestComplete: a lab counts as built only with its disc and the manifest of
-// these very inputs.
+// TestComplete: a lab counts as built only with its disc and the manifest of the same
+// inputs.
 func TestComplete(t *testing.T) {
+	t.Parallel()
 	m := testManifest()
 	l := &Lab{Manifest: m, Dir: t.TempDir()}
 	put := func(name, text string) {
@@ -319,14 +333,16 @@ func TestComplete(t *testing.T) {
 	want(false, "manifest without disc")
 }
 
-// TestSuperpages: the lab with superpages is another lab, and differs in nothing
-// but Xen's command line.
+// TestSuperpages: the lab with superpages is another lab. Only Xen's command line
+// differs.
 func TestSuperpages(t *testing.T) {
+	t.Parallel()
 	small, large := (&Options{}).xenLine(), (&Options{Variant: Variant{Superpages: true}}).xenLine()
 	if !strings.Contains(small, " hap_1gb=0 hap_2mb=0") || strings.Contains(large, "hap_") {
 		t.Errorf("Xen's command lines are %q and %q", small, large)
 	}
-	if strings.ReplaceAll(small, noSuperpages, "") != strings.Replace(large, ",exec-sp", "", 1) || !strings.Contains(large, ",exec-sp ") {
+	if strings.ReplaceAll(small, noSuperpages, "") != strings.Replace(large, ",exec-sp", "", 1) ||
+		!strings.Contains(large, ",exec-sp ") {
 		t.Errorf("%q and %q differ in more than superpages", small, large)
 	}
 	a, b := testManifest(), testManifest()
@@ -336,8 +352,9 @@ func TestSuperpages(t *testing.T) {
 	}
 }
 
-// TestPrune: labs of the same source stay, others go unless somebody uses them.
+// TestPrune: labs of the same source stay. Others are removed, unless they are in use.
 func TestPrune(t *testing.T) {
+	t.Parallel()
 	c := Cache(t.TempDir())
 	add := func(m Manifest, whole bool) string {
 		dir := filepath.Join(c.labs(), m.Key())
@@ -380,10 +397,12 @@ func TestPrune(t *testing.T) {
 	}
 }
 
-// TestGuestTree: the initramfs with programs is the ordinary one and what they need,
-// compressed; the ordinary one is as it was without them.
+// TestGuestTree: the ordinary initramfs has no program besides init, and an initramfs
+// whose programs are missing is an error.
 func TestGuestTree(t *testing.T) {
-	if _, err := Build(t.Context(), Options{Variant: Variant{Programs: "stress"}}); err == nil || !strings.Contains(err.Error(), `no guest programs "stress"; there are stress-ng`) {
+	t.Parallel()
+	if _, err := Build(t.Context(), Options{Variant: Variant{Programs: "stress"}}); err == nil ||
+		!strings.Contains(err.Error(), `no guest programs "stress"; there are stress-ng`) {
 		t.Errorf("unknown programs: %v", err)
 	}
 	work := t.TempDir()
@@ -399,7 +418,8 @@ func TestGuestTree(t *testing.T) {
 	if err != nil || strings.Contains(string(b), "stress-ng") || !strings.Contains(string(b), "PID 1") {
 		t.Errorf("%d bytes of the ordinary initramfs (%v)", len(b), err)
 	}
-	if err := guestTree(none, work, "stress-ng", work, filepath.Join(work, "with")); err == nil || !strings.Contains(err.Error(), "stress-ng") {
+	if err := guestTree(none, work, "stress-ng", work, filepath.Join(work, "with")); err == nil ||
+		!strings.Contains(err.Error(), "stress-ng") {
 		t.Errorf("an initramfs without its program: %v", err)
 	}
 }
@@ -440,8 +460,8 @@ func TestHostGo(t *testing.T) {
 	}
 }
 
-// FuzzManifest: a manifest that is read keeps its key when it is written and read
-// again, and one that is not is refused with an error.
+// FuzzManifest: a manifest that is accepted has this program's schema, and keeps its key
+// when it is written and read again.
 func FuzzManifest(f *testing.F) {
 	whole, err := json.Marshal(built{testManifest(), 1 << 20, strings.Repeat("ab", 32)})
 	if err != nil {

@@ -18,7 +18,7 @@ func needPkgConfig(t *testing.T) {
 	}
 }
 
-// onlyIn has pkg-config look into dir alone.
+// onlyIn restricts pkg-config to the folder dir.
 func onlyIn(t *testing.T, dir string) {
 	t.Setenv("PKG_CONFIG_PATH", "")
 	t.Setenv("PKG_CONFIG_LIBDIR", dir)
@@ -39,7 +39,7 @@ func TestLibVMIWithoutPkgConfig(t *testing.T) {
 	}
 }
 
-// TestHalfLibVMI: what is not whole is said to be so before anything is built.
+// TestHalfLibVMI: an incomplete LibVMI is an error before anything is built.
 func TestHalfLibVMI(t *testing.T) {
 	needPkgConfig(t)
 	dir := t.TempDir()
@@ -48,7 +48,8 @@ func TestHalfLibVMI(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "libvmi.pc"), []byte(pc), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := FindLibVMI(t.Context()); err == nil || !strings.Contains(err.Error(), "libvmi.so") || !strings.Contains(err.Error(), "0.15.0") {
+	if _, err := FindLibVMI(t.Context()); err == nil || !strings.Contains(err.Error(), "libvmi.so") ||
+		!strings.Contains(err.Error(), "0.15.0") {
 		t.Errorf("without its library: %v", err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "libvmi.so"), nil, 0o644); err != nil {
@@ -59,9 +60,10 @@ func TestHalfLibVMI(t *testing.T) {
 	}
 }
 
-// TestStageLibVMI: the compiler is shown LibVMI and what it needs beyond the
-// prefix, each by the name it is linked by.
+// TestStageLibVMI: the folder has LibVMI and those of its libraries that the prefix lacks,
+// under the names for the linker and the loader.
 func TestStageLibVMI(t *testing.T) {
+	t.Parallel()
 	v, err := FindLibVMI(t.Context())
 	if err != nil {
 		require.Missing(t, require.LibVMI, "%v", err)

@@ -22,7 +22,7 @@ const ManifestFile = "lab.json"
 // image, so that labs in a cache are made again.
 const schema = 4
 
-// Manifest says what a lab was made from.
+// Manifest records the inputs of a lab.
 type Manifest struct {
 	Schema   int              `json:"schema"`
 	Packages []debian.Package `json:"packages"`

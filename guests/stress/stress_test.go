@@ -80,7 +80,8 @@ func TestParseRefuses(t *testing.T) {
 		{"empty", "", "no system-info: stress-ng-version"},
 		{"cut off", text[:strings.Index(text, "metrics:")], "no metrics: - stressor"},
 		{"cut off in the metrics", text[:strings.Index(text, "      wall-clock-time")], "no metrics: wall-clock-time"},
-		{"no version", edit("stress-ng-version: '0.19.02'", "stress-ng-version: 'today'"), `stress-ng-version: "today" is no version`},
+		{"no version", edit("stress-ng-version: '0.19.02'", "stress-ng-version: 'today'"),
+			`stress-ng-version: "today" is no version`},
 		{"odd version", edit("0.19.02", "0.019.2"), "is no version"},
 		{"large version", edit("0.19.02", "0.190.02"), "is no version"},
 		{"name", edit("stressor: switch", "stressor: ../x"), `"../x" is no name`},
@@ -126,13 +127,15 @@ func TestParseSections(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(recorded(f)))
-	f.Add([]byte("metrics:\n    - stressor: x\n      bogo-ops: 1\n      wall-clock-time: 0.1\nsystem-info:\n  stress-ng-version: '9.99.99'\n"))
+	f.Add([]byte("metrics:\n    - stressor: x\n      bogo-ops: 1\n      wall-clock-time: 0.1\nsystem-info:\n  " +
+		"stress-ng-version: '9.99.99'\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r, err := Parse(b)
 		if err != nil {
 			return
 		}
-		if r.Real <= 0 || r.Real > MostReal || r.Ops > MostOps || r.Version == 0 || r.Version > MostVersion || !isName(r.Stressor) {
+		if r.Real <= 0 || r.Real > MostReal || r.Ops > MostOps || r.Version == 0 || r.Version > MostVersion ||
+			!isName(r.Stressor) {
 			t.Errorf("%+v is out of range", r)
 		}
 		if v, err := parseVersion(r.Version.String()); err != nil || v != r.Version {

@@ -17,16 +17,22 @@ func TestForms(t *testing.T) {
 		line string
 		want Finding
 	}{
-		{"watchdog: BUG: soft lockup - CPU#1 stuck for 22s! [swapper/1:0]", Finding{Detector: SoftLockup, VCPU: 1, Task: "swapper/1:0"}},
-		{"watchdog: BUG: soft lockup - CPU#0 stuck for 26s! [a [b]:7]", Finding{Detector: SoftLockup, VCPU: 0, Task: "a [b]:7"}},
+		{"watchdog: BUG: soft lockup - CPU#1 stuck for 22s! [swapper/1:0]", Finding{Detector: SoftLockup, VCPU: 1,
+			Task: "swapper/1:0"}},
+		{"watchdog: BUG: soft lockup - CPU#0 stuck for 26s! [a [b]:7]", Finding{Detector: SoftLockup, VCPU: 0,
+			Task: "a [b]:7"}},
 		{"watchdog: CPU1: Watchdog detected hard LOCKUP on cpu 3", Finding{Detector: HardLockup, VCPU: 3}},
 		{"NMI watchdog: Watchdog detected hard LOCKUP on cpu 0", Finding{Detector: HardLockup, VCPU: 0}},
 		{"rcu: INFO: rcu_sched self-detected stall on CPU", Finding{Detector: RCUStall, VCPU: -1}},
 		{"rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:", Finding{Detector: RCUStall, VCPU: -1}},
-		{"rcu: INFO: rcu_sched detected expedited stalls on CPUs/tasks: { 1-... } 5 jiffies s: 9 root: 0x2/.", Finding{Detector: RCUStall, VCPU: -1}},
-		{"INFO: task jbd2/sda1-8:77 blocked for more than 120 seconds.", Finding{Detector: HungTask, VCPU: -1, Task: "jbd2/sda1-8:77"}},
-		{"INFO: task init:1 <writer> blocked for more than 1 seconds.", Finding{Detector: HungTask, VCPU: -1, Task: "init:1"}},
-		{"INFO: task init:1 blocked in I/O wait for more than 120 seconds.", Finding{Detector: HungTask, VCPU: -1, Task: "init:1"}},
+		{"rcu: INFO: rcu_sched detected expedited stalls on CPUs/tasks: { 1-... } 5 jiffies s: 9 root: 0x2/.",
+			Finding{Detector: RCUStall, VCPU: -1}},
+		{"INFO: task jbd2/sda1-8:77 blocked for more than 120 seconds.", Finding{Detector: HungTask, VCPU: -1,
+			Task: "jbd2/sda1-8:77"}},
+		{"INFO: task init:1 <writer> blocked for more than 1 seconds.", Finding{Detector: HungTask, VCPU: -1,
+			Task: "init:1"}},
+		{"INFO: task init:1 blocked in I/O wait for more than 120 seconds.",
+			Finding{Detector: HungTask, VCPU: -1, Task: "init:1"}},
 		{"BUG: workqueue lockup - pool cpus=2 node=0 flags=0x0 nice=0 stuck for 33s!", Finding{Detector: Workqueue, VCPU: 2}},
 		{"BUG: workqueue lockup - pool 8: cpus=0-1 stuck for 33s!", Finding{Detector: Workqueue, VCPU: -1}},
 		{"Kernel panic - not syncing: Fatal exception in interrupt", Finding{Detector: Panic, VCPU: -1}},
@@ -83,7 +89,8 @@ func TestStallNamesVCPU(t *testing.T) {
 	}
 	// A number that is none.
 	p = Parser{}
-	p.Feed([]byte("[   21.000000] rcu: INFO: rcu_sched self-detected stall on CPU\n[   21.000001] rcu: \t99999999999999999999-...0: x\n"), 0)
+	p.Feed([]byte("[   21.000000] rcu: INFO: rcu_sched self-detected stall on CPU\n[   21.000001] rcu: "+
+		"\t99999999999999999999-...0: x\n"), 0)
 	if f := p.Findings(); len(f) != 1 || f[0].VCPU != -1 {
 		t.Errorf("findings %+v, want one of an unknown vCPU", f)
 	}
@@ -234,7 +241,8 @@ func FuzzParser(f *testing.F) {
 			t.Fatalf("%d bytes and %d findings are kept", len(whole.line), len(whole.findings))
 		}
 		for _, f := range whole.Findings() {
-			if !Known(f.Detector) || f.VCPU < -1 || f.VCPU > maxVCPU || f.Printk < 0 || !utf8.ValidString(f.Text) || strings.ContainsAny(f.Text+f.Task, "\n\x1b\x00") {
+			if !Known(f.Detector) || f.VCPU < -1 || f.VCPU > maxVCPU || f.Printk < 0 || !utf8.ValidString(f.Text) ||
+				strings.ContainsAny(f.Text+f.Task, "\n\x1b\x00") {
 				t.Fatalf("finding %+v", f)
 			}
 		}

@@ -78,7 +78,8 @@ func TestToolstack(t *testing.T) {
 	}
 	// This program records its calls in place of xl.
 	log := filepath.Join(dir, "calls")
-	script := "#!/bin/sh\necho \"$1 $2\" | sed 's,'" + dir + "'/,,' >> " + log + "\n[ \"$1\" = domid ] && echo 7\n[ \"$1\" != create ] || [ ! -e " + dir + "/fail ]\n"
+	script := "#!/bin/sh\necho \"$1 $2\" | sed 's,'" + dir + "'/,,' >> " + log +
+		"\n[ \"$1\" = domid ] && echo 7\n[ \"$1\" != create ] || [ ! -e " + dir + "/fail ]\n"
 	if err := os.WriteFile(ts.Path, []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +111,8 @@ func TestParseDomid(t *testing.T) {
 			t.Errorf("%q is domain %d, %v, want %d", out, got, err, want)
 		}
 	}
-	for _, out := range []string{"", "\n", "0\n", "-1\n", "32752\n", "+7\n", "07\n", " 7\n", "7\n\n", "7 8\n", "hb-0 is an invalid domain identifier\n"} {
+	for _, out := range []string{"", "\n", "0\n", "-1\n", "32752\n", "+7\n", "07\n", " 7\n", "7\n\n", "7 8\n",
+		"hb-0 is an invalid domain identifier\n"} {
 		if got, err := parseDomid(out); err == nil {
 			t.Errorf("%q passes for domain %d", out, got)
 		}
@@ -119,7 +121,8 @@ func TestParseDomid(t *testing.T) {
 
 // FuzzParseDomid: only the id of a guest in decimal, alone on a line, is accepted.
 func FuzzParseDomid(f *testing.F) {
-	for _, out := range []string{"7\n", "0\n", "32752\n", "7\r\n", "hb-0 is an invalid domain identifier (rc=-6)\n", "٣\n"} {
+	for _, out := range []string{"7\n", "0\n", "32752\n", "7\r\n", "hb-0 is an invalid domain identifier (rc=-6)\n",
+		"٣\n"} {
 		f.Add(out)
 	}
 	f.Fuzz(func(t *testing.T, out string) {
@@ -136,8 +139,8 @@ func FuzzParseDomid(f *testing.F) {
 	})
 }
 
-// FuzzRender: whatever the texts of a guest are, each ends up in its own line of the
-// configuration, unchanged.
+// FuzzRender: each text of a guest is in a line of its own of the configuration,
+// unchanged.
 func FuzzRender(f *testing.F) {
 	f.Add("hb-0", "/guest/vmlinux", "/guest/initrd", "console=hvc0 quiet", "/dev/dm-0")
 	f.Add("a\" ", "\\", "'", "a=\"b\"", "/dev/a,script=b")

@@ -35,7 +35,8 @@ const orphanEnv = "HANGBENCH_TEST_ORPHAN"
 func TestMain(m *testing.M) {
 	if s := os.Getenv(orphanEnv); s != "" {
 		arg := strings.Split(s, "\n")
-		p, err := Start(context.Background(), Launch{Prefix: arg[0], Shim: arg[1], Disc: arg[2], Dir: arg[3], Machine: DefaultMachine()})
+		p, err := Start(context.Background(), Launch{Prefix: arg[0], Shim: arg[1], Disc: arg[2], Dir: arg[3],
+			Machine: DefaultMachine()})
 		if err != nil {
 			fmt.Println(err)
 			os.Exit(1)
@@ -58,7 +59,8 @@ func fakePrefix(t *testing.T) Launch {
 		out, err := exec.Command(cc, "-print-file-name="+name).Output()
 		path := strings.TrimSpace(string(out))
 		if err != nil || !filepath.IsAbs(path) {
-			require.Missing(t, require.CC, "the C compiler does not find %s: the stand-in runs under Linux on x86-64 with glibc only", name)
+			require.Missing(t, require.CC, "the C compiler does not find %s: the stand-in runs under Linux on x86-64 with "+
+				"glibc only", name)
 		}
 		return path
 	}
@@ -70,7 +72,8 @@ func fakePrefix(t *testing.T) Launch {
 			t.Fatal(err)
 		}
 	}
-	for name, target := range map[string]string{"usr/lib64/ld-linux-x86-64.so.2": loader, "usr/lib/x86_64-linux-gnu": libs} {
+	for name, target := range map[string]string{"usr/lib64/ld-linux-x86-64.so.2": loader,
+		"usr/lib/x86_64-linux-gnu": libs} {
 		if err := os.Symlink(target, filepath.Join(prefix, name)); err != nil {
 			t.Fatal(err)
 		}
@@ -78,7 +81,8 @@ func fakePrefix(t *testing.T) Launch {
 	for _, name := range []string{"usr/share/bochs/BIOS-bochs-latest", "usr/share/bochs/VGABIOS-lgpl-latest", "disc"} {
 		writeFile(t, filepath.Join(prefix, name), "x")
 	}
-	out, err := exec.Command(cc, "-Wall", "-Wextra", "-O1", "-rdynamic", "-o", filepath.Join(prefix, "usr/bin/bochs-bin"), "testdata/fake.c", "-lpthread").CombinedOutput()
+	out, err := exec.Command(cc, "-Wall", "-Wextra", "-O1", "-rdynamic", "-o", filepath.Join(prefix, "usr/bin/bochs-bin"),
+		"testdata/fake.c", "-lpthread").CombinedOutput()
 	if err != nil {
 		t.Fatalf("compile testdata/fake.c: %v\n%s", err, out)
 	}
@@ -241,7 +245,8 @@ func TestSaveAndRestore(t *testing.T) {
 	if left, err := filepath.Glob(filepath.Join(filepath.Dir(s.Dir), ".snapshot-*")); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
-	if _, err := Save(t.Context(), l, SaveRequest{Dir: s.Dir, After: "@ready "}); err == nil || !strings.Contains(err.Error(), "there already") {
+	if _, err := Save(t.Context(), l, SaveRequest{Dir: s.Dir, After: "@ready "}); err == nil ||
+		!strings.Contains(err.Error(), "there already") {
 		t.Errorf("saving in place of a snapshot: %v", err)
 	}
 
@@ -360,7 +365,8 @@ func TestFailures(t *testing.T) {
 		want      []string // parts of the message
 		status    int
 	}{
-		{"panic", "panic\n", []string{"run the job: the emulator ended with status 1", "panic: 3rd exception with no resolution"}, 1},
+		{"panic", "panic\n", []string{"run the job: the emulator ended with status 1",
+			"panic: 3rd exception with no resolution"}, 1},
 		{"exit", "exit 7\n", []string{"the emulator ended with status 7", "console's last line: dom0: exit 7"}, 7},
 		{"end", "exit 0\n", []string{"the emulator ended although nobody asked it to"}, 0},
 	} {
@@ -548,8 +554,10 @@ func TestSnapshotErrors(t *testing.T) {
 		want   string
 	}{
 		{"missing", func(t *testing.T, s *Snapshot, _ *Machine, _ *string) { s.Dir += "x" }, "no such file"},
-		{"other disc", func(t *testing.T, _ *Snapshot, _ *Machine, key *string) { *key = "disc 2" }, `taken from "disc 1", not from "disc 2"`},
-		{"other machine", func(t *testing.T, _ *Snapshot, m *Machine, _ *string) { m.MemoryMiB *= 2 }, "another configuration"},
+		{"other disc", func(t *testing.T, _ *Snapshot, _ *Machine, key *string) { *key = "disc 2" },
+			`taken from "disc 1", not from "disc 2"`},
+		{"other machine", func(t *testing.T, _ *Snapshot, m *Machine, _ *string) { m.MemoryMiB *= 2 },
+			"another configuration"},
 		{"no manifest", func(t *testing.T, s *Snapshot, _ *Machine, _ *string) {
 			replace(t, filepath.Join(s.Dir, manifestFile), "{")
 		}, "read snapshot.json"},
@@ -557,14 +565,16 @@ func TestSnapshotErrors(t *testing.T) {
 			replace(t, filepath.Join(s.Dir, manifestFile), `{"version":0}`)
 		}, "version 0"},
 		{"names outside", func(t *testing.T, s *Snapshot, m *Machine, _ *string) {
-			replace(t, filepath.Join(s.Dir, manifestFile), fmt.Sprintf(`{"version":%d,"key":"disc 1","config":%q,"files":{"../x":1}}`, formatVersion, m.Config()))
+			replace(t, filepath.Join(s.Dir, manifestFile),
+				fmt.Sprintf(`{"version":%d,"key":"disc 1","config":%q,"files":{"../x":1}}`, formatVersion, m.Config()))
 		}, "is not the name"},
 		{"file missing", func(t *testing.T, s *Snapshot, _ *Machine, _ *string) {
 			if err := os.Remove(s.file("cpu0")); err != nil {
 				t.Fatal(err)
 			}
 		}, "cpu0"},
-		{"file cut off", func(t *testing.T, s *Snapshot, _ *Machine, _ *string) { replace(t, s.file(ramFile), "x") }, "memory.ram has 1 bytes, not the 1048576"},
+		{"file cut off", func(t *testing.T, s *Snapshot, _ *Machine, _ *string) { replace(t, s.file(ramFile), "x") },
+			"memory.ram has 1 bytes, not the 1048576"},
 		{"garbage", func(t *testing.T, s *Snapshot, _ *Machine, _ *string) {
 			replace(t, s.file(systemFile), strings.Repeat("x", int(s.Files[systemFile])))
 		}, "pc_system has changed since it was saved"},

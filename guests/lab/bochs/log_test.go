@@ -16,10 +16,13 @@ func TestParseLogLine(t *testing.T) {
 		want LogEntry
 		ok   bool
 	}{
-		{"03341700000i[PCI   ] setting SMRAM control register to 0x0a", LogEntry{3341700000, LevelInfo, "PCI", "setting SMRAM control register to 0x0a"}, true},
-		{"14793091533e[CPU0  ] WRMSR: Unknown register 0x132", LogEntry{14793091533, LevelError, "CPU0", "WRMSR: Unknown register 0x132"}, true},
+		{"03341700000i[PCI   ] setting SMRAM control register to 0x0a", LogEntry{3341700000, LevelInfo, "PCI",
+			"setting SMRAM control register to 0x0a"}, true},
+		{"14793091533e[CPU0  ] WRMSR: Unknown register 0x132", LogEntry{14793091533, LevelError, "CPU0",
+			"WRMSR: Unknown register 0x132"}, true},
 		{"123456789012345e[CPU0  ] late", LogEntry{123456789012345, LevelError, "CPU0", "late"}, true},
-		{"00000000000p[      ] >>PANIC<< bochsrc:11: directive 'com1' not understood", LogEntry{0, LevelPanic, "", "bochsrc:11: directive 'com1' not understood"}, true},
+		{"00000000000p[      ] >>PANIC<< bochsrc:11: directive 'com1' not understood",
+			LogEntry{0, LevelPanic, "", "bochsrc:11: directive 'com1' not understood"}, true},
 		{"00000000000d[KBD   ] ", LogEntry{0, LevelDebug, "KBD", ""}, true},
 		{"00000000000i[SIM   ] ends in a return\r", LogEntry{0, LevelInfo, "SIM", "ends in a return"}, true},
 		{"========================================================================", LogEntry{}, false},
@@ -100,7 +103,8 @@ func TestTail(t *testing.T) {
 	if got := tail(path, 3); got != nil {
 		t.Errorf("a file that is not there: %q", got)
 	}
-	writeFile(t, path, strings.Repeat("boot\r\n", 10_000)+"\x1b[2J\x1b[1;31mred\x1b[0m\ttext\x00\x00\r\n\r\n\r\nhalf a line \xff\x1b[12")
+	writeFile(t, path, strings.Repeat("boot\r\n", 10_000)+"\x1b[2J\x1b[1;31mred\x1b[0m\ttext\x00\x00\r\n\r\n\r\nhalf a "+
+		"line \xff\x1b[12")
 	if got, want := tail(path, 3), []string{"boot", "red text", "half a line ?"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}

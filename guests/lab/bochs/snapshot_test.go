@@ -16,7 +16,8 @@ func TestReadTicks(t *testing.T) {
 		want uint64
 		ok   bool
 	}{
-		{"pc_system = {\n  a20_mask = 0xffffffffffffffff\n  ticksTotal = 3341400000\n  lastTimeUsec = 0\n}\n", 3341400000, true},
+		{"pc_system = {\n  a20_mask = 0xffffffffffffffff\n  ticksTotal = 3341400000\n  lastTimeUsec = 0\n}\n", 3341400000,
+			true},
 		{"pc_system = {\n  ticksTotal = -1\n}\n", 0, false},
 		{"pc_system = {\n}\n", 0, false},
 		{strings.Repeat("x", 1<<20), 0, false},
@@ -27,8 +28,7 @@ func TestReadTicks(t *testing.T) {
 	}
 }
 
-// FuzzReadTicks: a counter that is found stands on a line of its own, and is the
-// first one.
+// FuzzReadTicks: the result is the number on the first line with a counter.
 func FuzzReadTicks(f *testing.F) {
 	f.Add("pc_system = {\n  ticksTotal = 3341400000\n}\n")
 	f.Add("ticksTotal = 18446744073709551615\nticksTotal = 2")
@@ -90,7 +90,8 @@ func FuzzSnapshot(f *testing.F) {
 			t.Fatal(err)
 		}
 		again, err := parseSnapshot(b)
-		if err != nil || again.Version != s.Version || again.Key != s.Key || again.Config != s.Config || again.Ticks != s.Ticks ||
+		if err != nil || again.Version != s.Version || again.Key != s.Key || again.Config != s.Config ||
+			again.Ticks != s.Ticks ||
 			!maps.Equal(again.Files, s.Files) || !maps.Equal(again.Sums, s.Sums) {
 			t.Fatalf("%s reads back as %+v, %v", b, again, err)
 		}

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -21,6 +22,7 @@ type apt struct {
 	debs   string
 	mirror string
 	suites []suite
+	env    []string // environment of apt's programs
 	// held is the locked file of the package folder. apt inherits it: if this process
 	// is killed and apt goes on, the lock stays until apt ends.
 	held *os.File
@@ -132,7 +134,7 @@ func (a *apt) run(ctx context.Context, tool string, args ...string) ([]byte, err
 	// After an interrupt, apt keeps a partial download, and the next call continues it.
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) }
 	cmd.WaitDelay = 5 * time.Second
-	cmd.Env = append(os.Environ(), "APT_CONFIG="+a.confPath(), "LC_ALL=C", "LANGUAGE=C")
+	cmd.Env = append(slices.Clip(a.env), "APT_CONFIG="+a.confPath(), "LC_ALL=C", "LANGUAGE=C")
 	cmd.ExtraFiles = []*os.File{a.held}
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -222,13 +224,13 @@ var proxyLine = regexp.MustCompile(`(?m)^Acquire::https?::` +
 
 // hostProxy returns the settings of proxies in the host's apt configuration. apt
 // reads http_proxy and similar variables of the environment by itself.
-func hostProxy(ctx context.Context) (string, error) {
+func hostProxy(ctx context.Context, env []string) (string, error) {
 	path, err := aptTool("apt-config")
 	if err != nil {
 		return "", err
 	}
 	cmd := exec.CommandContext(ctx, path, "dump")
-	cmd.Env = append(os.Environ(), "LC_ALL=C")
+	cmd.Env = append(slices.Clip(env), "LC_ALL=C")
 	out, err := cmd.Output()
 	if err != nil {
 		var exit *exec.ExitError

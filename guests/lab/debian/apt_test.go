@@ -17,10 +17,11 @@ import (
 	"hangbench/cgo/require"
 )
 
-// TestArchiveKeys computes the fingerprints of the embedded keys: SHA-1 over
-// 0x99, the packet's length and the packet, for each public-key packet (tag 6)
-// of version 4 (RFC 4880, 12.2).
+// TestArchiveKeys computes the fingerprints of the embedded keys: the SHA-1 of 0x99, the
+// packet's length and the packet, for each public-key packet (tag 6) of version 4
+// (RFC 4880, 12.2).
 func TestArchiveKeys(t *testing.T) {
+	t.Parallel()
 	var ring []byte
 	for _, r := range []Release{Trixie, Bookworm} {
 		k, err := r.archiveKeys()
@@ -72,6 +73,7 @@ func TestArchiveKeys(t *testing.T) {
 }
 
 func TestProxyLines(t *testing.T) {
+	t.Parallel()
 	dump := `APT "";
 Acquire::http "";
 Acquire::http::Proxy "http://proxy.example:3128";
@@ -97,6 +99,7 @@ Acquire::https::CaInfo "/etc/ca.pem";
 }
 
 func TestExplain(t *testing.T) {
+	t.Parallel()
 	a := &apt{mirror: "http://m", debs: "/cache/debs"}
 	exit := errors.New("exit status 100")
 	for _, c := range []struct {
@@ -104,11 +107,16 @@ func TestExplain(t *testing.T) {
 		want   any // pointer to the error type's variable
 		detail string
 	}{
-		{"Err:1 http://m trixie InRelease\n  Could not connect to m:80 (1.2.3.4). - connect (111: Connection refused)\nE: Failed to fetch http://m/x  Could not connect\n", new(*MirrorError), "Could not connect to m:80"},
+		{"Err:1 http://m trixie InRelease\n  Could not connect to m:80 (1.2.3.4). - connect (111: Connection refused)\nE: " +
+			"Failed to fetch http://m/x  Could not connect\n", new(*MirrorError), "Could not connect to m:80"},
 		{"E: Failed to fetch http://m/x  404  Not Found [IP: 1.2.3.4 80]\n", new(*MirrorError), "404"},
-		{"W: GPG error: http://m trixie InRelease: The following signatures couldn't be verified because the public key is not available: NO_PUBKEY 123\nE: The repository 'http://m trixie InRelease' is not signed.\n", new(*SignatureError), "NO_PUBKEY"},
-		{"W: OpenPGP signature verification failed: http://m: Sub-process /usr/bin/sqv returned an error code (1), error message is: Missing key 123\nE: The repository is not signed.", new(*SignatureError), "Missing key"},
-		{"E: Release file for http://m/InRelease is not valid yet (invalid for another 3h). Updates for this repository will not be applied.\n", new(*SignatureError), "not valid yet"},
+		{"W: GPG error: http://m trixie InRelease: The following signatures couldn't be " +
+			"verified because the public key is not available: NO_PUBKEY 123\n" +
+			"E: The repository 'http://m trixie InRelease' is not signed.\n", new(*SignatureError), "NO_PUBKEY"},
+		{"W: OpenPGP signature verification failed: http://m: Sub-process /usr/bin/sqv returned an error code (1), error " +
+			"message is: Missing key 123\nE: The repository is not signed.", new(*SignatureError), "Missing key"},
+		{"E: Release file for http://m/InRelease is not valid yet (invalid for another 3h). Updates for this repository " +
+			"will not be applied.\n", new(*SignatureError), "not valid yet"},
 		{"E: Write error - write (28: No space left on device)\n", new(*NoSpaceError), "/cache/debs"},
 		{"E: You don't have enough free space in /cache/debs/.\n", new(*NoSpaceError), "/cache/debs"},
 		{"Reading...\nE: Unable to locate package nosuch\n", nil, "Unable to locate package nosuch"},
@@ -124,8 +132,9 @@ func TestExplain(t *testing.T) {
 	}
 }
 
-// TestConfigKeepsHostOut asks apt itself what it makes of the configuration.
+// TestConfigKeepsHostOut: apt itself reads the configuration, and nothing of the host's.
 func TestConfigKeepsHostOut(t *testing.T) {
+	t.Parallel()
 	path, err := exec.LookPath("apt-config")
 	if err != nil {
 		require.Missing(t, require.Apt, "apt-config is not on this machine")
@@ -143,14 +152,16 @@ func TestConfigKeepsHostOut(t *testing.T) {
 	}
 	for _, want := range []string{
 		`Dir "` + a.dir + `"`, `Dir::Etc "` + a.dir + `/etc"`, `Dir::Cache::archives "` + a.debs + `"`,
-		`APT::Sandbox::User ""`, `Acquire::GzipIndexes "0"`, `Acquire::http::Proxy "http://p:1"`, `APT::Architectures:: "amd64"`,
+		`APT::Sandbox::User ""`, `Acquire::GzipIndexes "0"`, `Acquire::http::Proxy "http://p:1"`,
+		`APT::Architectures:: "amd64"`,
 	} {
 		if !strings.Contains(string(out), want+";\n") {
 			t.Errorf("the configuration lacks %s", want)
 		}
 	}
 	for line := range strings.Lines(string(out)) {
-		if strings.Contains(line, "Invoke::") || strings.Contains(line, "Pre-Install-Pkgs::") || strings.Contains(line, "AllowInsecureRepositories \"1\"") {
+		if strings.Contains(line, "Invoke::") || strings.Contains(line, "Pre-Install-Pkgs::") ||
+			strings.Contains(line, "AllowInsecureRepositories \"1\"") {
 			t.Errorf("the host's %s is in force", line)
 		}
 	}
@@ -166,6 +177,7 @@ func TestMissingTool(t *testing.T) {
 }
 
 func TestFetchRefuses(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		spec Spec
 		want string
@@ -187,13 +199,14 @@ func TestNeedSpace(t *testing.T) {
 		t.Error(err)
 	}
 	var full *NoSpaceError
-	if err := needSpace(dir, 1<<62); !errors.As(err, &full) || full.NeedBytes != 1<<62 || full.FreeBytes <= 0 || !strings.Contains(err.Error(), dir) {
+	if err := needSpace(dir, 1<<62); !errors.As(err, &full) || full.NeedBytes != 1<<62 || full.FreeBytes <= 0 ||
+		!strings.Contains(err.Error(), dir) {
 		t.Errorf("4 EiB give %v", err)
 	}
 }
 
-// TestOrphanKeepsLock stands in for a process that was killed while its apt
-// went on: its own file is closed, that of apt's child is not.
+// TestOrphanKeepsLock: after a process was killed while its apt goes on, the lock is
+// held. The test closes its own file, and a child of apt has the file open.
 func TestOrphanKeepsLock(t *testing.T) {
 	bin := t.TempDir()
 	fifo := filepath.Join(bin, "fifo")
@@ -210,7 +223,7 @@ func TestOrphanKeepsLock(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &apt{dir: bin, held: held}
+	a := &apt{dir: bin, held: held, env: os.Environ()}
 	if _, err := a.run(t.Context(), "apt-get", "update"); err != nil {
 		t.Fatal(err)
 	}

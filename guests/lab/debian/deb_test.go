@@ -99,8 +99,10 @@ func makeDeb(t testing.TB, ext string, files ...file) []byte {
 }
 
 func TestDebData(t *testing.T) {
+	t.Parallel()
 	for _, ext := range []string{"", ".gz", ".xz"} {
-		deb := makeDeb(t, ext, file{name: "./usr/", mode: 0o755, typ: tar.TypeDir}, file{name: "./usr/x", mode: 0o644, data: "hello"})
+		deb := makeDeb(t, ext, file{name: "./usr/", mode: 0o755, typ: tar.TypeDir},
+			file{name: "./usr/x", mode: 0o644, data: "hello"})
 		tr, err := debData(bytes.NewReader(deb))
 		if err != nil {
 			t.Fatalf("%q: %v", ext, err)
@@ -127,6 +129,7 @@ func TestDebData(t *testing.T) {
 }
 
 func TestDebDataRefuses(t *testing.T) {
+	t.Parallel()
 	good := makeDeb(t, "")
 	for _, c := range []struct {
 		what string
@@ -141,8 +144,10 @@ func TestDebDataRefuses(t *testing.T) {
 		{"zstd", makeAr(member{"debian-binary", []byte("2.0\n")}, member{"data.tar.zst", []byte("x")}), "not supported"},
 		{"cut short", good[:100], "unexpected EOF"},
 		{"bad header", []byte(arMagic + strings.Repeat("x", 60)), "no end mark"},
-		{"negative size", []byte(arMagic + fmt.Sprintf("%-16s%-12d%-6d%-6d%-8s%-10d`\n", "debian-binary", 0, 0, 0, "0", -4)), "has the size"},
-		{"bad xz", makeAr(member{"debian-binary", []byte("2.0\n")}, member{"data.tar.xz", []byte("not xz at all")}), "open data.tar.xz"},
+		{"negative size", []byte(arMagic + fmt.Sprintf("%-16s%-12d%-6d%-6d%-8s%-10d`\n", "debian-binary", 0, 0, 0, "0", -4)),
+			"has the size"},
+		{"bad xz", makeAr(member{"debian-binary", []byte("2.0\n")}, member{"data.tar.xz", []byte("not xz at all")}),
+			"open data.tar.xz"},
 	} {
 		if _, err := debData(bytes.NewReader(c.deb)); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error %v, want one with %q", c.what, err, c.want)
@@ -191,7 +196,8 @@ func FuzzDeb(f *testing.F) {
 			if err != nil {
 				return
 			}
-			if name, err := inPrefix(h.Name); err == nil && (strings.HasPrefix(name, "/") || strings.HasPrefix(name, "../") || name == "..") {
+			if name, err := inPrefix(h.Name); err == nil && (strings.HasPrefix(name, "/") || strings.HasPrefix(name, "../") ||
+				name == "..") {
 				t.Fatalf("entry %q became %q", h.Name, name)
 			}
 			if _, err := io.Copy(io.Discard, io.LimitReader(tr, 1<<20)); err != nil {

@@ -27,9 +27,9 @@ type Exclusion struct {
 	Why string
 }
 
-// progress is how far a step has come.
+// progress is the state of a step.
 type progress struct {
-	step                    string // what is done
+	step                    string // its name
 	packages, packagesTotal int
 	bytes, bytesTotal       int64
 }
@@ -37,7 +37,8 @@ type progress struct {
 // log logs the progress. A nil logger logs nothing.
 func (p *progress) log(to *slog.Logger) {
 	if to != nil {
-		to.Info(p.step, "done_packages", p.packages, "total_packages", p.packagesTotal, "done_bytes", p.bytes, "total_bytes", p.bytesTotal)
+		to.Info(p.step, "done_packages", p.packages, "total_packages", p.packagesTotal, "done_bytes", p.bytes,
+			"total_bytes", p.bytesTotal)
 	}
 }
 
@@ -61,8 +62,8 @@ type Spec struct {
 	// total_bytes. It may be nil.
 	Log *slog.Logger
 
-	// keyring replaces the Debian archive keys in tests.
-	keyring []byte
+	keyring []byte   // in tests, in place of the Debian archive keys
+	env     []string // in tests, in place of this process's environment
 }
 
 func (s *Spec) excludedNames() []string {
@@ -187,7 +188,11 @@ func (s *Spec) fetch(ctx context.Context, held *os.File) (*Lock, error) {
 	if err := needSpace(s.Dir, indexSpaceBytes); err != nil {
 		return nil, err
 	}
-	proxy, err := hostProxy(ctx)
+	env := s.env
+	if env == nil {
+		env = os.Environ()
+	}
+	proxy, err := hostProxy(ctx, env)
 	if err != nil {
 		return nil, err
 	}
@@ -197,7 +202,7 @@ func (s *Spec) fetch(ctx context.Context, held *os.File) (*Lock, error) {
 			return nil, fmt.Errorf("read the archive keys: %w", err)
 		}
 	}
-	a := &apt{dir: s.aptDir(), debs: DebDir(s.Dir), mirror: s.Mirror, suites: s.Release.suites(), held: held}
+	a := &apt{dir: s.aptDir(), debs: DebDir(s.Dir), mirror: s.Mirror, suites: s.Release.suites(), env: env, held: held}
 	if err := a.configure(ring, proxy); err != nil {
 		return nil, err
 	}
@@ -250,7 +255,11 @@ func (s *Spec) resolve(ctx context.Context, a *apt) (*Lock, error) {
 			return nil, err
 		}
 		var shown []stanza
-		if err := readStanzas(bytes.NewReader(out), func(st stanza) error { shown = append(shown, st); return nil }); err != nil {
+		if err := readStanzas(bytes.NewReader(out), func(st stanza) error {
+			shown = append(shown,
+				st)
+			return nil
+		}); err != nil {
 			return nil, fmt.Errorf("read apt-cache's answer: %w", err)
 		}
 		if err := a.exclude(shown); err != nil {

@@ -32,13 +32,12 @@ type testMirror struct {
 	mu    sync.Mutex
 	files map[string][]byte // by URL path
 	asked []string          // URL paths, in order
-	// cut, when set, names a file whose first answer breaks off in the middle.
+	// cut, if not empty, is the path of a file whose first answer ends in the middle.
 	cut    string
 	ranges int // requests for a part of a file
 }
 
-// newMirror starts an empty mirror. Tests that need one are skipped where apt
-// or gpg is missing.
+// newMirror starts an empty mirror. It skips the test if apt or gpg is missing.
 func newMirror(t *testing.T) *testMirror {
 	t.Helper()
 	for _, tool := range []string{"apt-get", "apt-cache", "apt-config", "gpg"} {
@@ -46,10 +45,6 @@ func newMirror(t *testing.T) *testMirror {
 			require.Missing(t, require.Apt, "%s is not on this machine: fetching from a mirror is not tried", tool)
 		}
 	}
-	for _, v := range []string{"http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"} {
-		t.Setenv(v, "")
-	}
-	t.Setenv("no_proxy", "127.0.0.1")
 	m := &testMirror{files: make(map[string][]byte)}
 	m.keyring, m.sign = newKey(t)
 	m.Server = httptest.NewServer(http.HandlerFunc(m.serve))
@@ -57,8 +52,8 @@ func newMirror(t *testing.T) *testMirror {
 	return m
 }
 
-// newKey makes a signing key, and returns its public half and a function that
-// signs a text in the clear.
+// newKey makes a signing key. It returns the public key, and a function that signs a
+// text in the clear.
 func newKey(t *testing.T) ([]byte, func(*testing.T, string) []byte) {
 	t.Helper()
 	// gpg's agent listens on a socket in its folder; socket paths are short.
@@ -68,7 +63,8 @@ func newKey(t *testing.T) ([]byte, func(*testing.T, string) []byte) {
 	}
 	gpg := func(t *testing.T, stdin string, args ...string) []byte {
 		t.Helper()
-		cmd := exec.Command("gpg", append([]string{"--homedir", home, "--batch", "--quiet", "--pinentry-mode", "loopback", "--passphrase", ""}, args...)...)
+		cmd := exec.Command("gpg", append([]string{"--homedir", home, "--batch", "--quiet", "--pinentry-mode", "loopback",
+			"--passphrase", ""}, args...)...)
 		cmd.Stdin = strings.NewReader(stdin)
 		var stderr bytes.Buffer
 		cmd.Stderr = &stderr
@@ -79,7 +75,7 @@ func newKey(t *testing.T) ([]byte, func(*testing.T, string) []byte) {
 		return out
 	}
 	t.Cleanup(func() {
-		// The agent ends by itself once its folder is gone.
+		// The agent ends when its folder is removed.
 		_ = exec.Command("gpgconf", "--homedir", home, "--kill", "gpg-agent").Run()
 		os.RemoveAll(home)
 	})
@@ -114,7 +110,7 @@ func (m *testMirror) serve(w http.ResponseWriter, r *http.Request) {
 	http.ServeContent(w, r, "", time.Date(2020, 9, 13, 12, 26, 40, 0, time.UTC), bytes.NewReader(data))
 }
 
-// requests returns the paths asked for since the last call.
+// requests returns the paths of the requests since the last call.
 func (m *testMirror) requests() []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -138,11 +134,14 @@ func (m *testMirror) publish(t *testing.T, suite, archive string, debs ...testDe
 	for _, d := range debs {
 		path := fmt.Sprintf("pool/main/%s_%s_amd64.deb", d.name, d.version)
 		files["/"+archive+"/"+path] = d.data
-		fmt.Fprintf(&index, "Package: %s\nVersion: %s\nArchitecture: amd64\nMaintainer: nobody\n%sFilename: %s\nSize: %d\nSHA256: %x\nInstalled-Size: 1\nDescription: test\n\n",
+		fmt.Fprintf(&index, "Package: %s\nVersion: %s\nArchitecture: amd64\nMaintainer: nobody\n%sFilename: %s\nSize: "+
+			"%d\nSHA256: %x\nInstalled-Size: 1\nDescription: test\n\n",
 			d.name, d.version, d.fields, path, len(d.data), sha256.Sum256(d.data))
 	}
-	release := fmt.Sprintf("Origin: Test\nSuite: %s\nCodename: %s\nDate: %s\nArchitectures: amd64\nComponents: main\nSHA256:\n %x %d main/binary-amd64/Packages\n",
-		suite, suite, time.Now().UTC().Add(-time.Hour).Format(time.RFC1123), sha256.Sum256([]byte(index.String())), index.Len())
+	release := fmt.Sprintf("Origin: Test\nSuite: %s\nCodename: %s\nDate: %s\nArchitectures: amd64\nComponents: "+
+		"main\nSHA256:\n %x %d main/binary-amd64/Packages\n",
+		suite, suite, time.Now().UTC().Add(-time.Hour).Format(time.RFC1123),
+		sha256.Sum256([]byte(index.String())), index.Len())
 	dist := "/" + archive + "/dists/" + suite + "/"
 	files[dist+"InRelease"] = m.sign(t, release)
 	files[dist+"main/binary-amd64/Packages"] = []byte(index.String())
@@ -159,7 +158,18 @@ func (m *testMirror) publish(t *testing.T, suite, archive string, debs ...testDe
 }
 
 func (m *testMirror) spec(dir string) Spec {
-	return Spec{Dir: dir, Mirror: m.URL, Wanted: []string{"tool"}, Excluded: []Exclusion{{"heavy", "test"}}, keyring: m.keyring}
+	return Spec{Dir: dir, Mirror: m.URL, Wanted: []string{"tool"}, Excluded: []Exclusion{{"heavy", "test"}},
+		keyring: m.keyring, env: withoutProxy()}
+}
+
+// withoutProxy returns this process's environment without a proxy for the mirror, which
+// is on this machine.
+func withoutProxy() []string {
+	env := slices.DeleteFunc(os.Environ(), func(v string) bool {
+		name, _, _ := strings.Cut(strings.ToLower(v), "=")
+		return strings.HasSuffix(name, "_proxy")
+	})
+	return append(env, "no_proxy=127.0.0.1")
 }
 
 // standard publishes: tool (needs lib and heavy, recommends extra), a newer lib
@@ -167,9 +177,11 @@ func (m *testMirror) spec(dir string) Spec {
 func (m *testMirror) standard(t *testing.T) {
 	t.Helper()
 	m.publish(t, "trixie", "debian",
-		testDeb{"tool", "1:1.0+x", "Depends: lib (>= 1), heavy (>= 3)\nRecommends: extra\n", makeDeb(t, ".xz", file{name: "./usr/bin/tool", mode: 0o755, data: "tool"})},
+		testDeb{"tool", "1:1.0+x", "Depends: lib (>= 1), heavy (>= 3)\nRecommends: extra\n",
+			makeDeb(t, ".xz", file{name: "./usr/bin/tool", mode: 0o755, data: "tool"})},
 		testDeb{"lib", "1", "", makeDeb(t, ".xz", file{name: "./usr/lib/lib", mode: 0o644, data: "old"})},
-		testDeb{"heavy", "3.1", "Depends: heavier\n", makeDeb(t, ".xz", file{name: "./usr/lib/heavy", mode: 0o644, data: "x"})},
+		testDeb{"heavy", "3.1", "Depends: heavier\n", makeDeb(t, ".xz", file{name: "./usr/lib/heavy", mode: 0o644,
+			data: "x"})},
 		testDeb{"heavier", "1", "", makeDeb(t, ".xz")},
 		testDeb{"extra", "1", "", makeDeb(t, ".xz")},
 	)
@@ -178,6 +190,7 @@ func (m *testMirror) standard(t *testing.T) {
 }
 
 func TestFetch(t *testing.T) {
+	t.Parallel()
 	m := newMirror(t)
 	m.standard(t)
 	dir := filepath.Join(t.TempDir(), "packages")
@@ -200,7 +213,8 @@ func TestFetch(t *testing.T) {
 		if !slices.Contains(steps, r.Msg) {
 			steps = append(steps, r.Msg)
 		}
-		if long := strings.HasSuffix(r.Msg, " packages"); long && r.TotalBytes != lock.SizeBytes() || !long && r.TotalBytes != 0 {
+		if long := strings.HasSuffix(r.Msg, " packages"); long && r.TotalBytes != lock.SizeBytes() || !long &&
+			r.TotalBytes != 0 {
 			t.Errorf("step %q has %d bytes, the packages %d", r.Msg, r.TotalBytes, lock.SizeBytes())
 		}
 	}
@@ -215,7 +229,8 @@ func TestFetch(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Fatalf("the lock has\n%q\nwant\n%q", got, want)
 	}
-	if want := []string{"read the package index", "resolve dependencies", "download packages", "check packages"}; !slices.Equal(steps, want) {
+	if want := []string{"read the package index", "resolve dependencies", "download packages",
+		"check packages"}; !slices.Equal(steps, want) {
 		t.Errorf("steps %q, want %q", steps, want)
 	}
 	entries, err := os.ReadDir(dir)
@@ -238,7 +253,7 @@ func TestFetch(t *testing.T) {
 	}
 	m.requests()
 
-	// Filled: no network.
+	// A filled folder: no network.
 	again, err := Fetch(t.Context(), m.spec(dir))
 	if err != nil || again.Digest() != lock.Digest() {
 		t.Errorf("second call: %v", err)
@@ -247,7 +262,8 @@ func TestFetch(t *testing.T) {
 		t.Errorf("the filled cache asked the mirror for %q", asked)
 	}
 
-	// Damaged: named, deleted, fetched by the next call, and only that one.
+	// A damaged file: the error names it, it is deleted, and the next call fetches it
+	// alone.
 	path := filepath.Join(DebDir(dir), lock.Packages[1].File)
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -273,7 +289,7 @@ func TestFetch(t *testing.T) {
 		t.Errorf("fetched %q, want %q", debs, want)
 	}
 
-	// Another spec resolves anew and tidies up.
+	// Another spec: the packages are resolved again, and old files removed.
 	other := m.spec(dir)
 	other.Wanted = []string{"extra"}
 	if lock, err = Fetch(t.Context(), other); err != nil || len(lock.Packages) != 1 || lock.Packages[0].Name != "extra" {
@@ -285,9 +301,11 @@ func TestFetch(t *testing.T) {
 }
 
 func TestFetchResumes(t *testing.T) {
+	t.Parallel()
 	m := newMirror(t)
 	big := strings.Repeat("0123456789abcdef", 1<<16)
-	m.publish(t, "trixie", "debian", testDeb{"tool", "1", "", makeDeb(t, "", file{name: "./big", mode: 0o644, data: big})}, testDeb{"heavy", "1", "", makeDeb(t, "")})
+	m.publish(t, "trixie", "debian", testDeb{"tool", "1", "", makeDeb(t, "", file{name: "./big", mode: 0o644, data: big})},
+		testDeb{"heavy", "1", "", makeDeb(t, "")})
 	m.publish(t, "trixie-security", "debian-security")
 	m.cut = "/debian/pool/main/tool_1_amd64.deb"
 	if _, err := Fetch(t.Context(), m.spec(t.TempDir())); err != nil {
@@ -301,10 +319,12 @@ func TestFetchResumes(t *testing.T) {
 }
 
 func TestFetchErrors(t *testing.T) {
+	t.Parallel()
 	m := newMirror(t)
 	m.standard(t)
 
 	t.Run("unreachable", func(t *testing.T) {
+		t.Parallel()
 		spec := m.spec(t.TempDir())
 		spec.Mirror = "http://127.0.0.1:1"
 		_, err := Fetch(t.Context(), spec)
@@ -364,8 +384,9 @@ func TestFetchErrors(t *testing.T) {
 	})
 }
 
-// TestFetchWaits lets two calls work on one folder at the same time.
+// TestFetchWaits: two calls with one folder at the same time fetch each file once.
 func TestFetchWaits(t *testing.T) {
+	t.Parallel()
 	m := newMirror(t)
 	m.standard(t)
 	dir := t.TempDir()

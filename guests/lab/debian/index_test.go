@@ -27,6 +27,7 @@ Version: 0.8
 `
 
 func TestReadStanzas(t *testing.T) {
+	t.Parallel()
 	var got []stanza
 	long := "Depends: " + strings.Repeat("x, ", 50_000) + "\n"
 	err := readStanzas(strings.NewReader(long+someIndex), func(s stanza) error { got = append(got, s); return nil })
@@ -34,7 +35,9 @@ func TestReadStanzas(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []stanza{
-		{"Package": "bochs", "Version": "3.0+dfsg-1", "Architecture": "amd64", "Filename": "pool/main/b/bochs/bochs_3.0+dfsg-1_amd64.deb", "Size": "1921016", "Installed-Size": "7000", "SHA256": "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"},
+		{"Package": "bochs", "Version": "3.0+dfsg-1", "Architecture": "amd64",
+			"Filename": "pool/main/b/bochs/bochs_3.0+dfsg-1_amd64.deb", "Size": "1921016", "Installed-Size": "7000",
+			"SHA256": "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"},
 		{"Package": "vgabios", "Provides": "bios (= 1), other", "Version": "0.8"},
 	}
 	if !reflect.DeepEqual(got, want) {
@@ -49,22 +52,27 @@ func TestReadStanzas(t *testing.T) {
 	if err := readStanzas(strings.NewReader(someIndex), func(stanza) error { return stop }); err != stop {
 		t.Errorf("the caller's error became %v", err)
 	}
-	if err := readStanzas(strings.NewReader("Package: x\nno colon\n"), func(stanza) error { return nil }); err == nil || !strings.Contains(err.Error(), "line 2") {
+	if err := readStanzas(strings.NewReader("Package: x\nno colon\n"), func(stanza) error { return nil }); err == nil ||
+		!strings.Contains(err.Error(), "line 2") {
 		t.Errorf("a line without a field gives %v", err)
 	}
-	if err := readStanzas(strings.NewReader("Version: "+strings.Repeat("1", 1<<17)+"\n"), func(stanza) error { return nil }); err == nil {
+	if err := readStanzas(strings.NewReader("Version: "+strings.Repeat("1", 1<<17)+"\n"),
+		func(stanza) error { return nil }); err == nil {
 		t.Error("an endless version is taken")
 	}
 }
 
 func TestStanzaPkgRefuses(t *testing.T) {
+	t.Parallel()
 	good := func() stanza {
-		return stanza{"Package": "x", "Version": "1", "Architecture": "all", "Filename": "pool/x.deb", "Size": "1", "SHA256": strings.Repeat("0a", 32)}
+		return stanza{"Package": "x", "Version": "1", "Architecture": "all", "Filename": "pool/x.deb", "Size": "1",
+			"SHA256": strings.Repeat("0a", 32)}
 	}
 	if _, err := good().pkg("trixie"); err != nil {
 		t.Fatal(err)
 	}
-	for field, value := range map[string]string{"Package": "", "Version": "", "Architecture": "", "Filename": "", "Size": "-1", "SHA256": "0a", "Installed-Size": "x"} {
+	for field, value := range map[string]string{"Package": "", "Version": "", "Architecture": "", "Filename": "",
+		"Size": "-1", "SHA256": "0a", "Installed-Size": "x"} {
 		s := good()
 		s[field] = value
 		if _, err := s.pkg("trixie"); err == nil {
@@ -74,12 +82,15 @@ func TestStanzaPkgRefuses(t *testing.T) {
 }
 
 func TestParsePlan(t *testing.T) {
-	got, err := parsePlan([]byte("Reading package lists...\n'http://m/debian/pool/a%2bb_1%3a2_all.deb' a+b_1%3a2_all.deb 12 SHA256:00\n'http://m/x.deb' x.deb 3\nDone\n"))
+	t.Parallel()
+	got, err := parsePlan([]byte("Reading package lists...\n'http://m/debian/pool/a%2bb_1%3a2_all.deb' " +
+		"a+b_1%3a2_all.deb 12 SHA256:00\n'http://m/x.deb' x.deb 3\nDone\n"))
 	want := []planned{{"http://m/debian/pool/a%2bb_1%3a2_all.deb", "a+b_1%3a2_all.deb"}, {"http://m/x.deb", "x.deb"}}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %q, %v", got, err)
 	}
-	for _, bad := range []string{"'http://m/x.deb\n", "'http://m/x.deb' x.deb\n", "'http://m/x.deb' ../x.deb 3\n", "'http://m/x.deb' x.rpm 3\n"} {
+	for _, bad := range []string{"'http://m/x.deb\n", "'http://m/x.deb' x.deb\n", "'http://m/x.deb' ../x.deb 3\n",
+		"'http://m/x.deb' x.rpm 3\n"} {
 		if got, err := parsePlan([]byte(bad)); err == nil {
 			t.Errorf("%q gives %q", bad, got)
 		}
@@ -96,7 +107,7 @@ func FuzzStanzas(f *testing.F) {
 	f.Add([]byte(someIndex))
 	f.Add([]byte("\n\n:\n x\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		// Bad input is an error or not; what is yielded must be sound.
+		// Bad input may be an error. Each stanza must be sound.
 		_ = readStanzas(bytes.NewReader(data), func(s stanza) error {
 			if len(s) == 0 {
 				t.Fatal("an empty paragraph was reported")
@@ -128,8 +139,11 @@ func FuzzPlan(f *testing.F) {
 }
 
 func TestParseLockRefuses(t *testing.T) {
-	good := `{"schema":1,"packages":[{"name":"a","version":"1","file":"a_1_amd64.deb","sha256":"` + strings.Repeat("0", 64) + `","size_bytes":1}]}`
-	if l, err := parseLock([]byte(good)); err != nil || len(l.Packages) != 1 || l.SizeBytes() != 1 || l.Packages[0].Version != "1" {
+	t.Parallel()
+	good := `{"schema":1,"packages":[{"name":"a","version":"1","file":"a_1_amd64.deb","sha256":"` +
+		strings.Repeat("0", 64) + `","size_bytes":1}]}`
+	if l, err := parseLock([]byte(good)); err != nil || len(l.Packages) != 1 || l.SizeBytes() != 1 ||
+		l.Packages[0].Version != "1" {
 		t.Fatalf("%+v, %v", l, err)
 	}
 	for old, new := range map[string]string{
@@ -150,7 +164,8 @@ func TestParseLockRefuses(t *testing.T) {
 }
 
 func FuzzLock(f *testing.F) {
-	f.Add([]byte(`{"schema":1,"packages":[{"name":"a","version":"1","file":"a_1_amd64.deb","sha256":"` + strings.Repeat("0", 64) + `","size_bytes":1}]}`))
+	f.Add([]byte(`{"schema":1,"packages":[{"name":"a","version":"1","file":"a_1_amd64.deb","sha256":"` +
+		strings.Repeat("0", 64) + `","size_bytes":1}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		l, err := parseLock(data)
 		if err != nil {

@@ -16,6 +16,7 @@ import (
 )
 
 func TestSpecs(t *testing.T) {
+	t.Parallel()
 	for _, set := range []struct {
 		name     string
 		wanted   []string
@@ -41,18 +42,21 @@ func TestSpecs(t *testing.T) {
 	}
 }
 
-// TestLabPrefixIsComplete looks at every ELF file in the folders from which
-// the lab runs or loads something: whatever it needs must be in the prefix, in
-// spite of the packages and files that are left out.
+// TestLabPrefixIsComplete: the prefix has all libraries of every ELF file in the folders
+// from which the lab runs or loads something, without the packages and files that are
+// left out.
 func TestLabPrefixIsComplete(t *testing.T) {
+	t.Parallel()
 	prefix := os.Getenv("HANGBENCH_PREFIX")
 	if prefix == "" {
-		require.Missing(t, require.Prefix, "HANGBENCH_PREFIX does not name an unpacked package prefix: its completeness is not checked")
+		require.Missing(t, require.Prefix, "HANGBENCH_PREFIX does not name an unpacked package prefix: its completeness "+
+			"is not checked")
 	}
 	libs := image.Libraries{Prefix: prefix, Dirs: debian.Xen.LibraryDirs()}
 	n := 0
 	for _, dir := range []string{
-		"usr/bin", "usr/sbin", debian.Xen.Dir() + "/bin", "usr/lib/x86_64-linux-gnu/bochs/plugins", "usr/libexec/gcc/x86_64-linux-gnu/14",
+		"usr/bin", "usr/sbin", debian.Xen.Dir() + "/bin", "usr/lib/x86_64-linux-gnu/bochs/plugins",
+		"usr/libexec/gcc/x86_64-linux-gnu/14",
 	} {
 		err := filepath.WalkDir(filepath.Join(prefix, dir), func(path string, d fs.DirEntry, err error) error {
 			if err != nil || !d.Type().IsRegular() || !isELF(t, path) {
@@ -68,20 +72,23 @@ func TestLabPrefixIsComplete(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	// The emulator has 50 plugins, Xen some 40 programs, binutils 20.
+	// The emulator has 50 plugins, Xen about 40 programs, binutils 20.
 	if n < 100 {
 		t.Errorf("only %d ELF files were found", n)
 	}
 	for _, want := range []string{
-		"usr/bin/bochs-bin", "usr/share/bochs/BIOS-bochs-latest", "usr/share/bochs/VGABIOS-lgpl-latest", "usr/share/vgabios/vgabios.bin",
+		"usr/bin/bochs-bin", "usr/share/bochs/BIOS-bochs-latest", "usr/share/bochs/VGABIOS-lgpl-latest",
+		"usr/share/vgabios/vgabios.bin",
 		"usr/lib/ISOLINUX/isolinux.bin", "usr/lib/syslinux/modules/bios/mboot.c32", debian.Xen.Image(),
-		"usr/include/xenctrl.h", "usr/lib/x86_64-linux-gnu/libxenctrl.so", "usr/lib/x86_64-linux-gnu/libgcc_s.so.1", "lib64/ld-linux-x86-64.so.2",
+		"usr/include/xenctrl.h", "usr/lib/x86_64-linux-gnu/libxenctrl.so", "usr/lib/x86_64-linux-gnu/libgcc_s.so.1",
+		"lib64/ld-linux-x86-64.so.2",
 	} {
 		if fi, err := os.Stat(filepath.Join(prefix, want)); err != nil || fi.Size() == 0 {
 			t.Errorf("%s is missing or empty (%v)", want, err)
 		}
 	}
-	if kernels, err := filepath.Glob(filepath.Join(prefix, "boot/vmlinuz-*")); err != nil || len(kernels) != 2 || !strings.Contains(strings.Join(kernels, " "), "cloud") {
+	if kernels, err := filepath.Glob(filepath.Join(prefix, "boot/vmlinuz-*")); err != nil || len(kernels) != 2 ||
+		!strings.Contains(strings.Join(kernels, " "), "cloud") {
 		t.Errorf("kernels %q, %v", kernels, err)
 	}
 }

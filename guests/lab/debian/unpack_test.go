@@ -21,7 +21,8 @@ func debSet(t *testing.T, debs ...[]byte) (string, *Lock) {
 	lock := &Lock{Schema: lockSchema}
 	for i, d := range debs {
 		name := string(rune('a' + i))
-		p := Package{Name: name, Version: "1", Arch: "amd64", File: name + "_1_amd64.deb", SHA256: strings.Repeat("0", 64), SizeBytes: int64(len(d))}
+		p := Package{Name: name, Version: "1", Arch: "amd64", File: name + "_1_amd64.deb", SHA256: strings.Repeat("0", 64),
+			SizeBytes: int64(len(d))}
 		if err := os.WriteFile(filepath.Join(dir, p.File), d, 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -31,6 +32,7 @@ func debSet(t *testing.T, debs ...[]byte) (string, *Lock) {
 }
 
 func TestUnpack(t *testing.T) {
+	t.Parallel()
 	dir, lock := debSet(t,
 		makeDeb(t, ".xz",
 			file{name: "./", mode: 0o755, typ: tar.TypeDir},
@@ -46,7 +48,7 @@ func TestUnpack(t *testing.T) {
 		makeDeb(t, ".gz", file{name: "./etc/b.conf", mode: 0o644, data: "b"}),
 	)
 	prefix := filepath.Join(t.TempDir(), "cache", "prefix")
-	// What a killed run leaves behind.
+	// Folders that a killed run has left.
 	if err := os.MkdirAll(prefix+".new/usr/half", 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +57,8 @@ func TestUnpack(t *testing.T) {
 	if err := Unpack(t.Context(), lock, dir, prefix, filter, slog.New(slog.NewTextHandler(&log, nil))); err != nil {
 		t.Fatal(err)
 	}
-	last := fmt.Sprintf("msg=\"unpack packages\" done_packages=2 total_packages=2 done_bytes=%d total_bytes=%d\n", lock.SizeBytes(), lock.SizeBytes())
+	last := fmt.Sprintf("msg=\"unpack packages\" done_packages=2 total_packages=2 done_bytes=%d total_bytes=%d\n",
+		lock.SizeBytes(), lock.SizeBytes())
 	if !strings.HasSuffix(log.String(), last) || strings.Count(log.String(), "\n") != 2 {
 		t.Errorf("the log is\n%s\nwant two lines, the last with %s", log.String(), last)
 	}
@@ -81,7 +84,7 @@ func TestUnpack(t *testing.T) {
 		t.Errorf("the absolute link became %q, %v", target, err)
 	}
 
-	// Again: nothing is done, even without the package files.
+	// The second call changes nothing, also without the package files.
 	mark := filepath.Join(prefix, "mark")
 	if err := os.WriteFile(mark, nil, 0o644); err != nil {
 		t.Fatal(err)
@@ -92,7 +95,7 @@ func TestUnpack(t *testing.T) {
 	if _, err := os.Stat(mark); err != nil {
 		t.Error("an equal prefix was made anew")
 	}
-	// With another filter, it is made anew.
+	// With another filter, the prefix is made again.
 	if err := Unpack(t.Context(), lock, dir, prefix, nil, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -105,6 +108,7 @@ func TestUnpack(t *testing.T) {
 }
 
 func TestUnpackRefuses(t *testing.T) {
+	t.Parallel()
 	outside := t.TempDir()
 	for _, c := range []struct {
 		what  string
@@ -133,9 +137,9 @@ func TestUnpackRefuses(t *testing.T) {
 	}
 }
 
-// Links that lie inside when read one by one but lead out together are not
-// followed.
+// Links that each stay inside the prefix, but lead out of it together, are not followed.
 func TestUnpackFollowsNoLinkOut(t *testing.T) {
+	t.Parallel()
 	dir, lock := debSet(t, makeDeb(t, "",
 		file{name: "./p/q", link: "..", typ: tar.TypeSymlink},
 		file{name: "./r", link: "p/q/..", typ: tar.TypeSymlink},
@@ -151,6 +155,7 @@ func TestUnpackFollowsNoLinkOut(t *testing.T) {
 }
 
 func TestUnpackCanceled(t *testing.T) {
+	t.Parallel()
 	dir, lock := debSet(t, makeDeb(t, "", file{name: "./x", data: "x"}))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -164,6 +169,7 @@ func TestUnpackCanceled(t *testing.T) {
 }
 
 func TestUnpackMissingFile(t *testing.T) {
+	t.Parallel()
 	_, lock := debSet(t, makeDeb(t, ""))
 	err := Unpack(t.Context(), lock, t.TempDir(), filepath.Join(t.TempDir(), "p"), nil, nil)
 	if !errors.Is(err, fs.ErrNotExist) {
@@ -172,6 +178,7 @@ func TestUnpackMissingFile(t *testing.T) {
 }
 
 func TestFilterKeeps(t *testing.T) {
+	t.Parallel()
 	f := LabFilter()
 	if err := f.valid(); err != nil {
 		t.Fatal(err)
@@ -204,6 +211,7 @@ func TestFilterKeeps(t *testing.T) {
 }
 
 func TestLinkTarget(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ name, target, want string }{
 		{"usr/lib/a", "b", "b"},
 		{"usr/lib/a", "../share/b", "../share/b"},

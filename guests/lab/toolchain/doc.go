@@ -1,4 +1,4 @@
-// Package toolchain runs the C compiler of a package prefix where it lies.
+// Package toolchain runs the C compiler of a package prefix, without installing it.
 //
 // The prefix's compiler is linked with Debian 13's C library, which the host may not
 // have. [CC] writes shell scripts that start the driver, the compiler, the assembler

@@ -74,7 +74,8 @@ func CC(prefix, dir string) (string, error) {
 		return "", fmt.Errorf("set up the C compiler: %w", err)
 	}
 	for _, h := range helpers {
-		script := fmt.Sprintf("#!/bin/sh\nexec %s --library-path %s %s \"$@\"\n", ld, libDir, filepath.Join(prefix, h.program))
+		program := filepath.Join(prefix, h.program)
+		script := fmt.Sprintf("#!/bin/sh\nexec %s --library-path %s %s \"$@\"\n", ld, libDir, program)
 		if err := writeScript(filepath.Join(tools, h.name), script); err != nil {
 			return "", fmt.Errorf("set up the C compiler: %w", err)
 		}

@@ -18,12 +18,13 @@ func labPrefix(t *testing.T) string {
 	t.Helper()
 	p := os.Getenv("HANGBENCH_PREFIX")
 	if p == "" {
-		require.Missing(t, require.Prefix, "HANGBENCH_PREFIX does not name an unpacked package prefix: the real compiler is not tried")
+		require.Missing(t, require.Prefix, "HANGBENCH_PREFIX does not name an unpacked package prefix: the real compiler "+
+			"is not tried")
 	}
 	return p
 }
 
-// fakePrefix makes the files whose presence CC checks.
+// fakePrefix makes the files that CC needs.
 func fakePrefix(t *testing.T) string {
 	t.Helper()
 	prefix := filepath.Join(t.TempDir(), "prefix")
@@ -36,8 +37,9 @@ func fakePrefix(t *testing.T) string {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		// The stand-in for the loader prints how it was called.
-		if err := os.WriteFile(path, []byte("#!/bin/sh\nprintf '%s\\n' \"LIBRARY_PATH=$LIBRARY_PATH\" \"$@\"\n"), 0o755); err != nil {
+		// This program prints its arguments in place of the loader.
+		if err := os.WriteFile(path, []byte("#!/bin/sh\nprintf '%s\\n' \"LIBRARY_PATH=$LIBRARY_PATH\" \"$@\"\n"),
+			0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -71,7 +73,8 @@ func TestCCScripts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want := "--library-path\n" + filepath.Join(prefix, libs) + "\n" + filepath.Join(prefix, h.program) + "\nx y\n"; !strings.HasSuffix(string(out), want) {
+		if want := "--library-path\n" + filepath.Join(prefix, libs) + "\n" + filepath.Join(prefix, h.program) +
+			"\nx y\n"; !strings.HasSuffix(string(out), want) {
 			t.Errorf("%s ran %q, want ...%q", h.name, out, want)
 		}
 	}
@@ -100,7 +103,8 @@ func TestCCRefuses(t *testing.T) {
 	if err := os.Remove(filepath.Join(prefix, gccExec, "cc1")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := CC(prefix, t.TempDir()); err == nil || !strings.Contains(err.Error(), "cc1") || !strings.Contains(err.Error(), "gcc-14") {
+	if _, err := CC(prefix, t.TempDir()); err == nil || !strings.Contains(err.Error(), "cc1") ||
+		!strings.Contains(err.Error(), "gcc-14") {
 		t.Errorf("a prefix without cc1 gives %v", err)
 	}
 }
@@ -133,17 +137,17 @@ import "fmt"
 func main() { fmt.Println("opened", int(C.all())) }
 `
 
-// TestBuildsSameBytes builds a C library and a cgo program against libxenctrl
-// twice, with prefix, scripts and sources in different places, and runs the
-// program.
+// TestBuildsSameBytes builds a C library and a cgo program with libxenctrl twice, with
+// prefix, scripts and sources in different folders, and runs the program.
 func TestBuildsSameBytes(t *testing.T) {
+	t.Parallel()
 	real := labPrefix(t)
 	if testing.Short() {
 		t.Skip("compiles the Go runtime twice")
 	}
 	build := func() (lib, prog []byte, path, prefix string) {
 		top := t.TempDir()
-		// Another path to the same prefix.
+		// Another path of the same prefix.
 		prefix = filepath.Join(top, "prefix")
 		if err := os.Symlink(real, prefix); err != nil {
 			t.Fatal(err)
@@ -156,7 +160,8 @@ func TestBuildsSameBytes(t *testing.T) {
 		if err := os.MkdirAll(src, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		for name, text := range map[string]string{"lib.c": cLibrary, "main.go": goProgram, "go.mod": "module probe\n\ngo 1.26\n"} {
+		for name, text := range map[string]string{"lib.c": cLibrary, "main.go": goProgram,
+			"go.mod": "module probe\n\ngo 1.26\n"} {
 			if err := os.WriteFile(filepath.Join(src, name), []byte(text), 0o644); err != nil {
 				t.Fatal(err)
 			}
@@ -201,7 +206,8 @@ func TestBuildsSameBytes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"libxenctrl.so.4.20", "libxenevtchn.so.1", "libxenforeignmemory.so.1", "libxenstore.so.4", "libc.so.6"} {
+	for _, want := range []string{"libxenctrl.so.4.20", "libxenevtchn.so.1", "libxenforeignmemory.so.1",
+		"libxenstore.so.4", "libc.so.6"} {
 		if !slices.Contains(needed, want) {
 			t.Errorf("the program needs %q, without %s", needed, want)
 		}
@@ -212,7 +218,7 @@ func TestBuildsSameBytes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Without Xen nothing can be opened; on a Xen host something may be.
+	// Without Xen nothing can be opened. On a Xen host something may be.
 	if !strings.HasPrefix(string(out), "opened ") {
 		t.Errorf("the program said %q", out)
 	}

@@ -103,7 +103,8 @@ func TestRoundTrip(t *testing.T) {
 		random[i] = byte(r.Uint32())
 	}
 	bodies := [][]byte{
-		{}, []byte("{}"), []byte("@hb1 1 ready t 1/1 0 a88a74dd "), {0}, []byte("\r\n"), []byte("ends in a return\r"), {0xff, 0xfe},
+		{}, []byte("{}"), []byte("@hb1 1 ready t 1/1 0 a88a74dd "), {0}, []byte("\r\n"), []byte("ends in a return\r"),
+		{0xff, 0xfe},
 		bytes.Repeat([]byte("a"), readableSize), bytes.Repeat([]byte("a"), readableSize+1),
 		bytes.Repeat([]byte(`{"trial":17,"spin":true},`), 4000),
 		random, random[:pieceSize/4*3], random[:pieceSize/4*3+1],
@@ -183,19 +184,24 @@ func TestReader(t *testing.T) {
 		{"no newline at the end", 0, ready + strings.TrimSpace(one), "ready; EOF", strings.TrimSpace(one)},
 		{"blank lines", 1, "\n\n" + ready + "\r\n\n" + one, "ready; error one; EOF", ""},
 		{"carriage returns", 1, swap(ready, "\n", "\r\n") + swap(one, "\n", "\r\n"), "ready; error one; EOF", ""},
-		{"kernel message between", 1, ready + "[   12.345678] xen: hello\n" + one, "ready; error one; EOF", "[   12.345678] xen: hello"},
+		{"kernel message between", 1, ready + "[   12.345678] xen: hello\n" + one, "ready; error one; EOF",
+			"[   12.345678] xen: hello"},
 		{"NULs before", 1, "\x00\x00\x00" + ready + one, "ready; error one; EOF", "\x00\x00\x00"},
 		{"half a frame before", 1, ready[:9] + ready + one, "ready; error one; EOF", ready[:9]},
 		{"kernel message inside", 1, ready + one[:20] + "[ 1.0] oops\n" + one[20:] + two,
 			"ready; gap 2 3; error two; EOF", one[:20] + "[ 1.0] oops|" + strings.TrimSuffix(one[20:], "\n")},
-		{"one bit of the payload", 1, ready + swap(one, "one", "one"[:2]+"d") + two, "ready; gap 2 3; error two; EOF", strings.TrimSuffix(swap(one, "one", "ond"), "\n")},
-		{"one digit of the number", 1, ready + swap(one, " 2 error", " 7 error") + two, "ready; gap 2 3; error two; EOF", strings.TrimSuffix(swap(one, " 2 error", " 7 error"), "\n")},
-		{"other kind", 1, ready + swap(one, " error", " job") + two, "ready; gap 2 3; error two; EOF", strings.TrimSuffix(swap(one, " error", " job"), "\n")},
+		{"one bit of the payload", 1, ready + swap(one, "one", "one"[:2]+"d") + two, "ready; gap 2 3; error two; EOF",
+			strings.TrimSuffix(swap(one, "one", "ond"), "\n")},
+		{"one digit of the number", 1, ready + swap(one, " 2 error", " 7 error") + two, "ready; gap 2 3; error two; EOF",
+			strings.TrimSuffix(swap(one, " 2 error", " 7 error"), "\n")},
+		{"other kind", 1, ready + swap(one, " error", " job") + two, "ready; gap 2 3; error two; EOF",
+			strings.TrimSuffix(swap(one, " error", " job"), "\n")},
 		{"one frame lost", 1, ready + two, "ready; gap 2 3; error two; EOF", ""},
 		{"first frame lost", 1, one + two, "gap 1 2; error one; error two; EOF", ""},
 		{"first frame unknown", 0, one + two, "error one; error two; EOF", ""},
 		{"twice", 1, ready + one + one + two, "ready; error one; gap 3 2; error one; error two; EOF", ""},
-		{"started again", 1, ready + one + two + ready + one, "ready; error one; error two; gap 4 1; ready; error one; EOF", ""},
+		{"started again", 1, ready + one + two + ready + one, "ready; error one; error two; gap 4 1; ready; error one; EOF",
+			""},
 		{"long message", 4, first + rest + done, fmt.Sprintf("record %d bytes; done; EOF", len(long)), ""},
 		{"long message cut off", 4, first + second, "unexpected EOF", ""},
 		{"long message without its beginning", 0, rest + done, "done; EOF", ""},
@@ -206,11 +212,15 @@ func TestReader(t *testing.T) {
 			"ready; protocol 2; done; EOF", ""},
 		{"message within a message", 1, reframe(1, KindError, 't', 1, 2, "x") + reframe(2, KindDone, 't', 1, 1, ""),
 			"protocol 2; done; EOF", ""},
-		{"piece of another message", 1, reframe(1, KindError, 't', 1, 3, "x") + reframe(2, KindJob, 't', 2, 3, "y") + reframe(3, KindJob, 't', 3, 3, "z") + reframe(4, KindDone, 't', 1, 1, ""),
+		{"piece of another message", 1, reframe(1, KindError, 't', 1, 3, "x") + reframe(2, KindJob, 't', 2, 3, "y") +
+			reframe(3, KindJob, 't', 3, 3, "z") + reframe(4, KindDone, 't', 1, 1, ""),
 			"protocol 2; done; EOF", ""},
-		{"bad base64", 1, reframe(1, KindError, 'z', 1, 1, "%%%") + reframe(2, KindDone, 't', 1, 1, ""), "protocol 1; done; EOF", ""},
-		{"bad deflate", 1, reframe(1, KindError, 'z', 1, 1, "//////8") + reframe(2, KindDone, 't', 1, 1, ""), "protocol 1; done; EOF", ""},
-		{"sign in a number", 1, reframe(1, KindError, 't', +1, 1, "x") + "@hb1 +2 error t 1/1 0 00000000 \n", "error x; EOF", "@hb1 +2 error t 1/1 0 00000000 "},
+		{"bad base64", 1, reframe(1, KindError, 'z', 1, 1, "%%%") + reframe(2, KindDone, 't', 1, 1, ""),
+			"protocol 1; done; EOF", ""},
+		{"bad deflate", 1, reframe(1, KindError, 'z', 1, 1, "//////8") + reframe(2, KindDone, 't', 1, 1, ""),
+			"protocol 1; done; EOF", ""},
+		{"sign in a number", 1, reframe(1, KindError, 't', +1, 1, "x") + "@hb1 +2 error t 1/1 0 00000000 \n", "error x; EOF",
+			"@hb1 +2 error t 1/1 0 00000000 "},
 		{"long noise", 1, ready + strings.Repeat("x", MaxLine+1) + one + one + two, "ready; error one; error two; EOF",
 			strings.Repeat("x", MaxLine+1) + strings.TrimSuffix(one, "\n")},
 	} {
@@ -285,7 +295,8 @@ func TestDeadline(t *testing.T) {
 	t.Parallel()
 	f := script(t, func(w *Writer) error { return w.Write(KindError, []byte("hello")) })
 	line := f[0]
-	r := NewReader(io.MultiReader(strings.NewReader(line[:11]), iotest.TimeoutReader(iotest.OneByteReader(strings.NewReader(line[11:])))))
+	r := NewReader(io.MultiReader(strings.NewReader(line[:11]),
+		iotest.TimeoutReader(iotest.OneByteReader(strings.NewReader(line[11:])))))
 	r.next = 1
 	if _, err := r.Next(); !errors.Is(err, iotest.ErrTimeout) {
 		t.Fatalf("error %v, want a timeout", err)
@@ -406,7 +417,8 @@ func FuzzReader(f *testing.F) {
 		return b.Bytes()
 	}
 	good := seed(func(w *Writer) error {
-		return errors.Join(w.Write(KindReady, nil), w.Write(KindRecord, bytes.Repeat([]byte("0123456789abcdef\n"), 20)), w.Write(KindDone, nil))
+		return errors.Join(w.Write(KindReady, nil), w.Write(KindRecord, bytes.Repeat([]byte("0123456789abcdef\n"), 20)),
+			w.Write(KindDone, nil))
 	})
 	f.Add(good)
 	f.Add(good[:len(good)-3])
