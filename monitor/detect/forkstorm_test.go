@@ -7,6 +7,64 @@ import (
 func TestForkstorm(t *testing.T) {
 	t.Parallel()
 	runScenes(t, []scene{
+		{name: "bomb",
+			each: after(func(g *guest, i int) { g.bomb(20*(i-49), 20) }), want: want(64, ClassForkstorm, Full, nil,
+				"the number of threads has grown by 300 to 360 within 1500 ms, by 300 forks, and still does",
+				`300 of 360 threads are named "bomb"`,
+				"runnable threads: 300 on 1 vCPUs")},
+		{name: "bomb, explosive",
+			each: after(func(g *guest, i int) { g.bomb(1<<min(i-49, 24), 20) }), want: want(64, ClassForkstorm, Full, nil,
+				"the number of threads has grown by 32768 to 32828 within 1500 ms, by 300 forks, and still does",
+				`32768 of 32828 threads are named "bomb"`,
+				"runnable threads: 32768 on 1 vCPUs")},
+		{name: "bomb, queues unreadable", each: after(func(g *guest, i int) {
+			g.bomb(30*(i-49), 30)
+			g.o.VCPUs[0].Queue = nil
+		}), want: want(76, ClassForkstorm, Partial, nil,
+			"the number of threads has grown by 810 to 870 within 2700 ms, by 810 forks, and still does",
+			`810 of 870 threads are named "bomb"`)},
+		{name: "one queue of two is long", vcpus: 2, each: after(func(g *guest, i int) {
+			g.bomb(20*(i-49), 20)
+			g.queues[0].Running, g.queues[1].Running = 0, uint32(20*(i-49))
+		}), want: want(64, ClassForkstorm, Partial, nil,
+			"the number of threads has grown by 300 to 360 within 1500 ms, by 300 forks, and still does",
+			`300 of 360 threads are named "bomb"`,
+			"runnable threads: 300 on 2 vCPUs")},
+		{name: "at a limit within half a second, forks go on",
+			each: after(func(g *guest, i int) { g.bomb(min(300, 60*(i-49)), 30) }),
+			want: want(68, ClassForkstorm, Full, nil,
+				"forks go on for 1500 ms, 1570 since boot",
+				`300 of 360 threads are named "bomb"`,
+				"runnable threads: 300 on 1 vCPUs")},
+		{name: "at a limit, every fork fails",
+			each: after(func(g *guest, i int) { g.bomb(min(300, 60*(i-49)), 0) }), n: 200,
+			want: want(113, ClassForkstorm, Full, nil,
+				"the number of threads has grown until 300 ms ago, and the run queues have been long for 6000 ms",
+				`300 of 360 threads are named "bomb"`,
+				"runnable threads: 300 on 1 vCPUs")},
+		{name: "slow, but whoever comes is runnable",
+			each: after(func(g *guest, i int) { g.bomb(4*(i-49), 4) }), want: want(74, ClassForkstorm, Full, nil,
+				"the number of threads has grown by 100 to 160 within 2500 ms, by 100 forks, and still does",
+				`100 of 160 threads are named "bomb"`,
+				"runnable threads: 100 on 1 vCPUs")},
+		{name: "slow, and one in eight sleeps", each: after(func(g *guest, i int) {
+			g.bomb(min(199, 4*(i-49)), 4)
+			g.queues[0].Running -= g.queues[0].Running / 8
+		}), n: 600},
+		{name: "below half the number", each: after(func(g *guest, i int) { g.bomb(min(99, 10*(i-49)), 30) }), n: 600},
+		{name: "threshold",
+			each: after(func(g *guest, i int) { g.bomb(min(99, 5*(i-49)), 30) }), n: 600,
+			set: func(t *Thresholds) { t.ForkstormThreads = 100 },
+			want: want(64, ClassForkstorm, Full, nil,
+				"the number of threads has grown by 75 to 135 within 1500 ms, by 450 forks, and still does",
+				`75 of 135 threads are named "bomb"`,
+				"runnable threads: 75 on 1 vCPUs")},
+		{name: "short queues", each: after(func(g *guest, i int) {
+			g.bomb(min(700, 20*(i-49)), 20)
+			g.queues[0].Running = 5
+		}), n: 600},
+		{name: "many threads from the start, long queues, no fork",
+			each: func(g *guest, i int) { g.bomb(300, 0) }, n: 600},
 		{name: "grows slowly: by 36 threads in the window, by 190 in all samples",
 			n: 600, each: after(func(g *guest, i int) {
 				if g.bomb(3*((i-45)/5), 0); i%5 != 0 {
@@ -122,64 +180,6 @@ func TestForkstorm(t *testing.T) {
 					g.bomb(30*13-(i-62), 0)
 				}
 			})},
-		{name: "bomb",
-			each: after(func(g *guest, i int) { g.bomb(20*(i-49), 20) }), want: want(64, ClassForkstorm, Full, nil,
-				"the number of threads has grown by 300 to 360 within 1500 ms, by 300 forks, and still does",
-				`300 of 360 threads are named "bomb"`,
-				"runnable threads: 300 on 1 vCPUs")},
-		{name: "bomb, explosive",
-			each: after(func(g *guest, i int) { g.bomb(1<<min(i-49, 24), 20) }), want: want(64, ClassForkstorm, Full, nil,
-				"the number of threads has grown by 32768 to 32828 within 1500 ms, by 300 forks, and still does",
-				`32768 of 32828 threads are named "bomb"`,
-				"runnable threads: 32768 on 1 vCPUs")},
-		{name: "bomb, queues unreadable", each: after(func(g *guest, i int) {
-			g.bomb(30*(i-49), 30)
-			g.o.VCPUs[0].Queue = nil
-		}), want: want(76, ClassForkstorm, Partial, nil,
-			"the number of threads has grown by 810 to 870 within 2700 ms, by 810 forks, and still does",
-			`810 of 870 threads are named "bomb"`)},
-		{name: "one queue of two is long", vcpus: 2, each: after(func(g *guest, i int) {
-			g.bomb(20*(i-49), 20)
-			g.queues[0].Running, g.queues[1].Running = 0, uint32(20*(i-49))
-		}), want: want(64, ClassForkstorm, Partial, nil,
-			"the number of threads has grown by 300 to 360 within 1500 ms, by 300 forks, and still does",
-			`300 of 360 threads are named "bomb"`,
-			"runnable threads: 300 on 2 vCPUs")},
-		{name: "at a limit within half a second, forks go on",
-			each: after(func(g *guest, i int) { g.bomb(min(300, 60*(i-49)), 30) }),
-			want: want(68, ClassForkstorm, Full, nil,
-				"forks go on for 1500 ms, 1570 since boot",
-				`300 of 360 threads are named "bomb"`,
-				"runnable threads: 300 on 1 vCPUs")},
-		{name: "at a limit, every fork fails",
-			each: after(func(g *guest, i int) { g.bomb(min(300, 60*(i-49)), 0) }), n: 200,
-			want: want(113, ClassForkstorm, Full, nil,
-				"the number of threads has grown until 300 ms ago, and the run queues have been long for 6000 ms",
-				`300 of 360 threads are named "bomb"`,
-				"runnable threads: 300 on 1 vCPUs")},
-		{name: "slow, but whoever comes is runnable",
-			each: after(func(g *guest, i int) { g.bomb(4*(i-49), 4) }), want: want(74, ClassForkstorm, Full, nil,
-				"the number of threads has grown by 100 to 160 within 2500 ms, by 100 forks, and still does",
-				`100 of 160 threads are named "bomb"`,
-				"runnable threads: 100 on 1 vCPUs")},
-		{name: "slow, and one in eight sleeps", each: after(func(g *guest, i int) {
-			g.bomb(min(199, 4*(i-49)), 4)
-			g.queues[0].Running -= g.queues[0].Running / 8
-		}), n: 600},
-		{name: "below half the number", each: after(func(g *guest, i int) { g.bomb(min(99, 10*(i-49)), 30) }), n: 600},
-		{name: "threshold",
-			each: after(func(g *guest, i int) { g.bomb(min(99, 5*(i-49)), 30) }), n: 600,
-			set: func(t *Thresholds) { t.ForkstormThreads = 100 },
-			want: want(64, ClassForkstorm, Full, nil,
-				"the number of threads has grown by 75 to 135 within 1500 ms, by 450 forks, and still does",
-				`75 of 135 threads are named "bomb"`,
-				"runnable threads: 75 on 1 vCPUs")},
-		{name: "short queues", each: after(func(g *guest, i int) {
-			g.bomb(min(700, 20*(i-49)), 20)
-			g.queues[0].Running = 5
-		}), n: 600},
-		{name: "many threads from the start, long queues, no fork",
-			each: func(g *guest, i int) { g.bomb(300, 0) }, n: 600},
 	})
 }
 

@@ -9,6 +9,46 @@ import (
 func TestHard(t *testing.T) {
 	t.Parallel()
 	runScenes(t, []scene{
+		{name: "loop with interrupts off", each: after(func(g *guest, i int) {
+			g.run(0, "delay_tsc", false).Callers = []string{"broken_driver"}
+		}), want: want(54, ClassHard, Full, []int{0},
+			"vCPU 0: no task switch for 500 ms while it ran 500 ms in the kernel, interrupts off at all of 5 samples",
+			"vCPU 0: seen in delay_tsc",
+			"vCPU 0: not one interrupt handled since (5006 since boot)",
+			"vCPU 0: runs victim (77), 1 runnable, asked to schedule: false",
+			"vCPU 0: called from broken_driver")},
+		{name: "in a module", vcpus: 2, each: after(func(g *guest, i int) {
+			g.run(0, "", false).RIP = 0xffffffffc0123456
+		}), want: want(54, ClassHard, Partial, []int{0},
+			"vCPU 0: no task switch for 500 ms while it ran 500 ms in the kernel, interrupts off at all of 5 samples",
+			"vCPU 0: seen in a module or unknown code",
+			"vCPU 0: not one interrupt handled since (5006 since boot)",
+			"vCPU 0: runs victim (77), 1 runnable, asked to schedule: false")},
+		{name: "nothing counted", each: after(func(g *guest, i int) {
+			g.run(0, "delay_tsc", false).Queue = nil
+		}), want: want(54, ClassHard, Full, []int{0},
+			"vCPU 0: no task switch for 500 ms while it ran 500 ms in the kernel, interrupts off at all of 5 samples",
+			"vCPU 0: seen in delay_tsc")},
+		{name: "in many functions, but no interrupt is counted", each: after(func(g *guest, i int) {
+			g.run(0, fmt.Sprint("f", i), false)
+		}), want: want(54, ClassHard, Full, []int{0},
+			"vCPU 0: no task switch for 500 ms while it ran 500 ms in the kernel, interrupts off at all of 5 samples",
+			"vCPU 0: seen in f50, f51, f52, f53, f54",
+			"vCPU 0: not one interrupt handled since (5006 since boot)",
+			"vCPU 0: runs victim (77), 1 runnable, asked to schedule: false")},
+		{name: "in many functions, nothing counted", each: after(func(g *guest, i int) {
+			g.run(0, fmt.Sprint("f", i%9), false).Queue = nil
+		}), set: func(t *Thresholds) { t.Hard = time.Second }},
+		{name: "interrupts on at one of five samples", each: after(func(g *guest, i int) {
+			g.run(0, "delay_tsc", i%5 == 0)
+		})},
+		{name: "gets a tenth of the time", each: after(func(g *guest, i int) {
+			g.run(0, "delay_tsc", false).CPUTimeNS -= uint64(9 * g.period / 10)
+		}), want: want(74, ClassHard, Full, []int{0},
+			"vCPU 0: no task switch for 2500 ms while it ran 250 ms in the kernel, interrupts off at all of 25 samples",
+			"vCPU 0: seen in delay_tsc",
+			"vCPU 0: not one interrupt handled since (5006 since boot)",
+			"vCPU 0: runs victim (77), 1 runnable, asked to schedule: false")},
 		{name: "no count of interrupts, the other vCPU moves the clock", vcpus: 2, each: func(g *guest, i int) {
 			g.queues[0].Interrupts, g.queues[1].Interrupts = 0, 0
 			if i >= 50 {
@@ -107,45 +147,5 @@ func TestHard(t *testing.T) {
 				g.o.VCPUs[1].Online, g.queues[1].Running, g.queues[1].PID = false, 0, 0
 			}
 		})},
-		{name: "loop with interrupts off", each: after(func(g *guest, i int) {
-			g.run(0, "delay_tsc", false).Callers = []string{"broken_driver"}
-		}), want: want(54, ClassHard, Full, []int{0},
-			"vCPU 0: no task switch for 500 ms while it ran 500 ms in the kernel, interrupts off at all of 5 samples",
-			"vCPU 0: seen in delay_tsc",
-			"vCPU 0: not one interrupt handled since (5006 since boot)",
-			"vCPU 0: runs victim (77), 1 runnable, asked to schedule: false",
-			"vCPU 0: called from broken_driver")},
-		{name: "in a module", vcpus: 2, each: after(func(g *guest, i int) {
-			g.run(0, "", false).RIP = 0xffffffffc0123456
-		}), want: want(54, ClassHard, Partial, []int{0},
-			"vCPU 0: no task switch for 500 ms while it ran 500 ms in the kernel, interrupts off at all of 5 samples",
-			"vCPU 0: seen in a module or unknown code",
-			"vCPU 0: not one interrupt handled since (5006 since boot)",
-			"vCPU 0: runs victim (77), 1 runnable, asked to schedule: false")},
-		{name: "nothing counted", each: after(func(g *guest, i int) {
-			g.run(0, "delay_tsc", false).Queue = nil
-		}), want: want(54, ClassHard, Full, []int{0},
-			"vCPU 0: no task switch for 500 ms while it ran 500 ms in the kernel, interrupts off at all of 5 samples",
-			"vCPU 0: seen in delay_tsc")},
-		{name: "in many functions, but no interrupt is counted", each: after(func(g *guest, i int) {
-			g.run(0, fmt.Sprint("f", i), false)
-		}), want: want(54, ClassHard, Full, []int{0},
-			"vCPU 0: no task switch for 500 ms while it ran 500 ms in the kernel, interrupts off at all of 5 samples",
-			"vCPU 0: seen in f50, f51, f52, f53, f54",
-			"vCPU 0: not one interrupt handled since (5006 since boot)",
-			"vCPU 0: runs victim (77), 1 runnable, asked to schedule: false")},
-		{name: "in many functions, nothing counted", each: after(func(g *guest, i int) {
-			g.run(0, fmt.Sprint("f", i%9), false).Queue = nil
-		}), set: func(t *Thresholds) { t.Hard = time.Second }},
-		{name: "interrupts on at one of five samples", each: after(func(g *guest, i int) {
-			g.run(0, "delay_tsc", i%5 == 0)
-		})},
-		{name: "gets a tenth of the time", each: after(func(g *guest, i int) {
-			g.run(0, "delay_tsc", false).CPUTimeNS -= uint64(9 * g.period / 10)
-		}), want: want(74, ClassHard, Full, []int{0},
-			"vCPU 0: no task switch for 2500 ms while it ran 250 ms in the kernel, interrupts off at all of 25 samples",
-			"vCPU 0: seen in delay_tsc",
-			"vCPU 0: not one interrupt handled since (5006 since boot)",
-			"vCPU 0: runs victim (77), 1 runnable, asked to schedule: false")},
 	})
 }

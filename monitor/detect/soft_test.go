@@ -9,6 +9,64 @@ import (
 func TestSoft(t *testing.T) {
 	t.Parallel()
 	runScenes(t, []scene{
+		{name: "asked to schedule",
+			each: after(func(g *guest, i int) { g.run(0, "broken_loop", true).Queue.NeedResched = true }),
+			want: want(69, ClassSoft, Full, []int{0},
+				"vCPU 0: no task switch for 2000 ms while it ran 2000 ms in the kernel, at all of 20 "+
+					"samples, interrupts on at 20 of these",
+				"vCPU 0: seen in broken_loop",
+				"vCPU 0: runs victim (77), 1 runnable, asked to schedule: true")},
+		{name: "another task waits", vcpus: 2, each: after(func(g *guest, i int) {
+			g.run(0, fmt.Sprint("f", i), true).Queue.Running = 2
+		}), want: want(69, ClassSoft, Partial, []int{0},
+			"vCPU 0: no task switch for 2000 ms while it ran 2000 ms in the kernel, at all of 20 samples, "+
+				"interrupts on at 20 of these",
+			"vCPU 0: seen in f50, f51, f52, f53, f54, f55, f56, f57 and others",
+			"vCPU 0: runs victim (77), 2 runnable, asked to schedule: false")},
+		{name: "interrupts counted, never seen on", each: after(func(g *guest, i int) {
+			g.run(0, "broken_loop", false).Queue.Running = 2
+			g.queues[0].Interrupts++
+		}), want: want(69, ClassSoft, Full, []int{0},
+			"vCPU 0: no task switch for 2000 ms while it ran 2000 ms in the kernel, at all of 20 samples, "+
+				"interrupts on at 20 of these",
+			"vCPU 0: seen in broken_loop",
+			"vCPU 0: runs victim (77), 2 runnable, asked to schedule: false")},
+		{name: "interrupts never seen: that would be hard", each: after(func(g *guest, i int) {
+			g.run(0, "broken_loop", false).Queue.Running = 2
+		}), want: want(54, ClassHard, Full, []int{0},
+			"vCPU 0: no task switch for 500 ms while it ran 500 ms in the kernel, interrupts off at all of 5 samples",
+			"vCPU 0: seen in broken_loop",
+			"vCPU 0: not one interrupt handled since (5006 since boot)",
+			"vCPU 0: runs victim (77), 2 runnable, asked to schedule: false")},
+		{name: "just short of it", each: after(func(g *guest, i int) {
+			g.run(0, "broken_loop", true).Queue.NeedResched = i < 69
+		})},
+		{name: "a switch every 1.9 s", each: after(func(g *guest, i int) {
+			g.run(0, "broken_loop", true).Queue.NeedResched = true
+			if i%19 == 0 {
+				g.queues[0].Switches++
+			}
+		}), n: 600},
+		{name: "silence, no queue", each: after(func(g *guest, i int) {
+			g.still[0] = true
+			g.run(0, "broken_loop", true).Queue = nil
+		}), n: 200,
+			want: want(149, ClassSoft, Full, []int{0},
+				"vCPU 0: no task switch for 10000 ms while it ran 10000 ms in the kernel, at all of 100 "+
+					"samples, interrupts on at 100 of these",
+				"vCPU 0: seen in broken_loop",
+				"vCPU 0: its run queue was unreadable at 100 samples: judged by silence alone")},
+		{name: "silence, the queue read now and then", each: after(func(g *guest, i int) {
+			g.still[0] = true
+			if g.run(0, "broken_loop", true).Queue.NeedResched = true; i%2 == 0 {
+				g.o.VCPUs[0].Queue = nil
+			}
+		}), n: 200, want: want(149, ClassSoft, Full, []int{0},
+			"vCPU 0: no task switch for 10000 ms while it ran 10000 ms in the kernel, at all of 100 samples, "+
+				"interrupts on at 100 of these",
+			"vCPU 0: seen in broken_loop",
+			"vCPU 0: its run queue was unreadable at 50 samples: judged by silence alone",
+			"vCPU 0: runs victim (77), 1 runnable, asked to schedule: true")},
 		{name: "runs a tenth of the time: one second of running takes 100 samples",
 			n: 200, each: after(func(g *guest, i int) {
 				g.still[0] = true
@@ -120,63 +178,5 @@ func TestSoft(t *testing.T) {
 				g.o.VCPUs[1].Online, g.queues[1].Running, g.queues[1].PID = false, 0, 0
 			}
 		})},
-		{name: "asked to schedule",
-			each: after(func(g *guest, i int) { g.run(0, "broken_loop", true).Queue.NeedResched = true }),
-			want: want(69, ClassSoft, Full, []int{0},
-				"vCPU 0: no task switch for 2000 ms while it ran 2000 ms in the kernel, at all of 20 "+
-					"samples, interrupts on at 20 of these",
-				"vCPU 0: seen in broken_loop",
-				"vCPU 0: runs victim (77), 1 runnable, asked to schedule: true")},
-		{name: "another task waits", vcpus: 2, each: after(func(g *guest, i int) {
-			g.run(0, fmt.Sprint("f", i), true).Queue.Running = 2
-		}), want: want(69, ClassSoft, Partial, []int{0},
-			"vCPU 0: no task switch for 2000 ms while it ran 2000 ms in the kernel, at all of 20 samples, "+
-				"interrupts on at 20 of these",
-			"vCPU 0: seen in f50, f51, f52, f53, f54, f55, f56, f57 and others",
-			"vCPU 0: runs victim (77), 2 runnable, asked to schedule: false")},
-		{name: "interrupts counted, never seen on", each: after(func(g *guest, i int) {
-			g.run(0, "broken_loop", false).Queue.Running = 2
-			g.queues[0].Interrupts++
-		}), want: want(69, ClassSoft, Full, []int{0},
-			"vCPU 0: no task switch for 2000 ms while it ran 2000 ms in the kernel, at all of 20 samples, "+
-				"interrupts on at 20 of these",
-			"vCPU 0: seen in broken_loop",
-			"vCPU 0: runs victim (77), 2 runnable, asked to schedule: false")},
-		{name: "interrupts never seen: that would be hard", each: after(func(g *guest, i int) {
-			g.run(0, "broken_loop", false).Queue.Running = 2
-		}), want: want(54, ClassHard, Full, []int{0},
-			"vCPU 0: no task switch for 500 ms while it ran 500 ms in the kernel, interrupts off at all of 5 samples",
-			"vCPU 0: seen in broken_loop",
-			"vCPU 0: not one interrupt handled since (5006 since boot)",
-			"vCPU 0: runs victim (77), 2 runnable, asked to schedule: false")},
-		{name: "just short of it", each: after(func(g *guest, i int) {
-			g.run(0, "broken_loop", true).Queue.NeedResched = i < 69
-		})},
-		{name: "a switch every 1.9 s", each: after(func(g *guest, i int) {
-			g.run(0, "broken_loop", true).Queue.NeedResched = true
-			if i%19 == 0 {
-				g.queues[0].Switches++
-			}
-		}), n: 600},
-		{name: "silence, no queue", each: after(func(g *guest, i int) {
-			g.still[0] = true
-			g.run(0, "broken_loop", true).Queue = nil
-		}), n: 200,
-			want: want(149, ClassSoft, Full, []int{0},
-				"vCPU 0: no task switch for 10000 ms while it ran 10000 ms in the kernel, at all of 100 "+
-					"samples, interrupts on at 100 of these",
-				"vCPU 0: seen in broken_loop",
-				"vCPU 0: its run queue was unreadable at 100 samples: judged by silence alone")},
-		{name: "silence, the queue read now and then", each: after(func(g *guest, i int) {
-			g.still[0] = true
-			if g.run(0, "broken_loop", true).Queue.NeedResched = true; i%2 == 0 {
-				g.o.VCPUs[0].Queue = nil
-			}
-		}), n: 200, want: want(149, ClassSoft, Full, []int{0},
-			"vCPU 0: no task switch for 10000 ms while it ran 10000 ms in the kernel, at all of 100 samples, "+
-				"interrupts on at 100 of these",
-			"vCPU 0: seen in broken_loop",
-			"vCPU 0: its run queue was unreadable at 50 samples: judged by silence alone",
-			"vCPU 0: runs victim (77), 1 runnable, asked to schedule: true")},
 	})
 }

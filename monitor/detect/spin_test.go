@@ -13,6 +13,98 @@ const slow = "queued_read_lock_slowpath"
 func TestSpin(t *testing.T) {
 	t.Parallel()
 	runScenes(t, []scene{
+		{name: "one of two",
+			vcpus: 2, each: after(func(g *guest, i int) { g.run(1, slow, true).Lock = "rdi = tasklist_lock" }),
+			want: want(54, ClassSpin, Partial, []int{1},
+				"vCPU 1: no task switch for 500 ms while it ran 100% of the time",
+				"vCPU 1: RIP in queued_read_lock_slowpath+0x20..0x20 at 5 of 5 samples, interrupts on at 5 of these",
+				"vCPU 1: rdi = tasklist_lock")},
+		{name: "with the lock's holder in a loop of its own, interrupts off",
+			vcpus: 2, each: after(func(g *guest, i int) {
+				g.run(0, "holder", false)
+				g.run(1, slow, true)
+			}), want: want(54, ClassSpin, Full, []int{1},
+				"vCPU 1: no task switch for 500 ms while it ran 100% of the time",
+				"vCPU 1: RIP in queued_read_lock_slowpath+0x20..0x20 at 5 of 5 samples, interrupts on at 5 of these")},
+		{name: "polls for a paravirtualised lock", each: after(func(g *guest, i int) {
+			v := g.run(0, "xen_hypercall_hvm", false)
+			v.Blocked, v.Running = true, false
+			v.CPUTimeNS -= uint64(g.period)
+			v.Callers = []string{"xen_poll_irq_timeout", "xen_qlock_wait"}
+		}), want: want(54, ClassHard, Full, []int{0},
+			"vCPU 0: no task switch for 500 ms while it ran 100% of the time",
+			"vCPU 0: in a function that __pv_queued_spin_lock_slowpath calls at 5 of 5 samples, interrupts "+
+				"on at 0 of these",
+			"vCPU 0: polled for the lock in the hypervisor at 5 samples")},
+		{name: "spins and polls in turn, as interrupts wake it", vcpus: 2, each: after(func(g *guest, i int) {
+			switch v := g.run(0, pvSlowPath, true); i % 3 {
+			case 0:
+				v.Symbol, v.Callers = "xen_hypercall_intel", []string{"xen_poll_irq", "xen_qlock_wait", pvSlowPath}
+			case 1:
+				v.Symbol, v.Callers = "xen_qlock_wait", []string{pvSlowPath}
+			}
+		}), want: want(54, ClassSpin, Partial, []int{0},
+			"vCPU 0: no task switch for 500 ms while it ran 100% of the time",
+			"vCPU 0: RIP in __pv_queued_spin_lock_slowpath+0x20..0x20 or in a function that it calls at 5 of "+
+				"5 samples, interrupts on at 5 of these")},
+		{name: "one lock, interrupts off at one of its waiters", vcpus: 2, each: after(func(g *guest, i int) {
+			g.run(0, slow, false).Lock = "rdi = tasklist_lock"
+			g.run(1, slow, true).Lock = "rbx = tasklist_lock"
+		}), want: want(54, ClassSpin, Full, []int{0, 1},
+			"vCPU 0: no task switch for 500 ms while it ran 100% of the time",
+			"vCPU 0: RIP in queued_read_lock_slowpath+0x20..0x20 at 5 of 5 samples, interrupts on at 0 of these",
+			"vCPU 0: rdi = tasklist_lock",
+			"vCPU 1: no task switch for 500 ms while it ran 100% of the time",
+			"vCPU 1: RIP in queued_read_lock_slowpath+0x20..0x20 at 5 of 5 samples, interrupts on at 5 of these",
+			"vCPU 1: rbx = tasklist_lock")},
+		{name: "a lock waited for with interrupts off, and another one", vcpus: 2, each: after(func(g *guest, i int) {
+			g.run(0, slow, true).Lock = "rdi = tasklist_lock"
+			g.run(1, slow, false).Lock = "r13 = pidmap_lock"
+		}), want: want(54, ClassHard, Full, []int{0, 1},
+			"vCPU 0: no task switch for 500 ms while it ran 100% of the time",
+			"vCPU 0: RIP in queued_read_lock_slowpath+0x20..0x20 at 5 of 5 samples, interrupts on at 5 of these",
+			"vCPU 0: rdi = tasklist_lock",
+			"vCPU 1: no task switch for 500 ms while it ran 100% of the time",
+			"vCPU 1: RIP in queued_read_lock_slowpath+0x20..0x20 at 5 of 5 samples, interrupts on at 0 of these",
+			"vCPU 1: r13 = pidmap_lock")},
+		{name: "the same, without names: locks of two kinds", vcpus: 2, each: after(func(g *guest, i int) {
+			g.run(0, slow, true)
+			g.run(1, pvSlowPath, false)
+		}), want: want(54, ClassHard, Full, []int{0, 1},
+			"vCPU 0: no task switch for 500 ms while it ran 100% of the time",
+			"vCPU 0: RIP in queued_read_lock_slowpath+0x20..0x20 at 5 of 5 samples, interrupts on at 5 of these",
+			"vCPU 1: no task switch for 500 ms while it ran 100% of the time",
+			"vCPU 1: RIP in __pv_queued_spin_lock_slowpath+0x20..0x20 at 5 of 5 samples, interrupts on at 0 of these")},
+		{name: "the same, of one kind", vcpus: 2, each: after(func(g *guest, i int) {
+			g.run(0, pvSlowPath, true)
+			g.run(1, pvSlowPath, false)
+		}), want: want(54, ClassSpin, Full, []int{0, 1},
+			"vCPU 0: no task switch for 500 ms while it ran 100% of the time",
+			"vCPU 0: RIP in __pv_queued_spin_lock_slowpath+0x20..0x20 at 5 of 5 samples, interrupts on at 5 of these",
+			"vCPU 1: no task switch for 500 ms while it ran 100% of the time",
+			"vCPU 1: RIP in __pv_queued_spin_lock_slowpath+0x20..0x20 at 5 of 5 samples, interrupts on at 0 of these")},
+		{name: "a hypercall for another reason", each: after(func(g *guest, i int) {
+			g.run(0, "xen_hypercall_hvm", true).Callers = []string{"a", "b", "c", "d", "xen_qlock_wait"}
+		})},
+		{name: "starts in an interrupt", each: after(func(g *guest, i int) {
+			if g.run(0, slow, true); i%2 == 0 {
+				g.o.VCPUs[0].Symbol = rcuTick
+			}
+		}), want: want(55, ClassSpin, Full, []int{0},
+			"vCPU 0: no task switch for 500 ms while it ran 100% of the time",
+			"vCPU 0: RIP in queued_read_lock_slowpath+0x20..0x20 at 3 of 5 samples, interrupts on at 3 of these")},
+		{name: "threshold",
+			each: after(func(g *guest, i int) { g.run(0, slow, true) }), set: func(t *Thresholds) { t.Spin = 2 * time.Second },
+			want: want(69, ClassSpin, Full, []int{0},
+				"vCPU 0: no task switch for 2000 ms while it ran 100% of the time",
+				"vCPU 0: RIP in queued_read_lock_slowpath+0x20..0x20 at 20 of 20 samples, interrupts on at "+
+					"20 of these")},
+		{name: "a pause in between counts for nothing", each: after(func(g *guest, i int) {
+			g.run(0, slow, true)
+			g.o.Domain.Paused = i >= 53 && i < 57
+		}), want: want(61, ClassSpin, Full, []int{0},
+			"vCPU 0: no task switch for 500 ms while it ran 100% of the time",
+			"vCPU 0: RIP in queued_read_lock_slowpath+0x20..0x20 at 5 of 5 samples, interrupts on at 5 of these")},
 		{name: "interrupts off", each: after(func(g *guest, i int) {
 			g.run(0, "native_queued_spin_lock_slowpath.part.0", false).Offset = uint64(0x40 - i)
 		}), want: want(54, ClassHard, Full, []int{0},
@@ -111,98 +203,6 @@ func TestSpin(t *testing.T) {
 				g.compute(0)
 			}
 		})},
-		{name: "one of two",
-			vcpus: 2, each: after(func(g *guest, i int) { g.run(1, slow, true).Lock = "rdi = tasklist_lock" }),
-			want: want(54, ClassSpin, Partial, []int{1},
-				"vCPU 1: no task switch for 500 ms while it ran 100% of the time",
-				"vCPU 1: RIP in queued_read_lock_slowpath+0x20..0x20 at 5 of 5 samples, interrupts on at 5 of these",
-				"vCPU 1: rdi = tasklist_lock")},
-		{name: "with the lock's holder in a loop of its own, interrupts off",
-			vcpus: 2, each: after(func(g *guest, i int) {
-				g.run(0, "holder", false)
-				g.run(1, slow, true)
-			}), want: want(54, ClassSpin, Full, []int{1},
-				"vCPU 1: no task switch for 500 ms while it ran 100% of the time",
-				"vCPU 1: RIP in queued_read_lock_slowpath+0x20..0x20 at 5 of 5 samples, interrupts on at 5 of these")},
-		{name: "polls for a paravirtualised lock", each: after(func(g *guest, i int) {
-			v := g.run(0, "xen_hypercall_hvm", false)
-			v.Blocked, v.Running = true, false
-			v.CPUTimeNS -= uint64(g.period)
-			v.Callers = []string{"xen_poll_irq_timeout", "xen_qlock_wait"}
-		}), want: want(54, ClassHard, Full, []int{0},
-			"vCPU 0: no task switch for 500 ms while it ran 100% of the time",
-			"vCPU 0: in a function that __pv_queued_spin_lock_slowpath calls at 5 of 5 samples, interrupts "+
-				"on at 0 of these",
-			"vCPU 0: polled for the lock in the hypervisor at 5 samples")},
-		{name: "spins and polls in turn, as interrupts wake it", vcpus: 2, each: after(func(g *guest, i int) {
-			switch v := g.run(0, pvSlowPath, true); i % 3 {
-			case 0:
-				v.Symbol, v.Callers = "xen_hypercall_intel", []string{"xen_poll_irq", "xen_qlock_wait", pvSlowPath}
-			case 1:
-				v.Symbol, v.Callers = "xen_qlock_wait", []string{pvSlowPath}
-			}
-		}), want: want(54, ClassSpin, Partial, []int{0},
-			"vCPU 0: no task switch for 500 ms while it ran 100% of the time",
-			"vCPU 0: RIP in __pv_queued_spin_lock_slowpath+0x20..0x20 or in a function that it calls at 5 of "+
-				"5 samples, interrupts on at 5 of these")},
-		{name: "one lock, interrupts off at one of its waiters", vcpus: 2, each: after(func(g *guest, i int) {
-			g.run(0, slow, false).Lock = "rdi = tasklist_lock"
-			g.run(1, slow, true).Lock = "rbx = tasklist_lock"
-		}), want: want(54, ClassSpin, Full, []int{0, 1},
-			"vCPU 0: no task switch for 500 ms while it ran 100% of the time",
-			"vCPU 0: RIP in queued_read_lock_slowpath+0x20..0x20 at 5 of 5 samples, interrupts on at 0 of these",
-			"vCPU 0: rdi = tasklist_lock",
-			"vCPU 1: no task switch for 500 ms while it ran 100% of the time",
-			"vCPU 1: RIP in queued_read_lock_slowpath+0x20..0x20 at 5 of 5 samples, interrupts on at 5 of these",
-			"vCPU 1: rbx = tasklist_lock")},
-		{name: "a lock waited for with interrupts off, and another one", vcpus: 2, each: after(func(g *guest, i int) {
-			g.run(0, slow, true).Lock = "rdi = tasklist_lock"
-			g.run(1, slow, false).Lock = "r13 = pidmap_lock"
-		}), want: want(54, ClassHard, Full, []int{0, 1},
-			"vCPU 0: no task switch for 500 ms while it ran 100% of the time",
-			"vCPU 0: RIP in queued_read_lock_slowpath+0x20..0x20 at 5 of 5 samples, interrupts on at 5 of these",
-			"vCPU 0: rdi = tasklist_lock",
-			"vCPU 1: no task switch for 500 ms while it ran 100% of the time",
-			"vCPU 1: RIP in queued_read_lock_slowpath+0x20..0x20 at 5 of 5 samples, interrupts on at 0 of these",
-			"vCPU 1: r13 = pidmap_lock")},
-		{name: "the same, without names: locks of two kinds", vcpus: 2, each: after(func(g *guest, i int) {
-			g.run(0, slow, true)
-			g.run(1, pvSlowPath, false)
-		}), want: want(54, ClassHard, Full, []int{0, 1},
-			"vCPU 0: no task switch for 500 ms while it ran 100% of the time",
-			"vCPU 0: RIP in queued_read_lock_slowpath+0x20..0x20 at 5 of 5 samples, interrupts on at 5 of these",
-			"vCPU 1: no task switch for 500 ms while it ran 100% of the time",
-			"vCPU 1: RIP in __pv_queued_spin_lock_slowpath+0x20..0x20 at 5 of 5 samples, interrupts on at 0 of these")},
-		{name: "the same, of one kind", vcpus: 2, each: after(func(g *guest, i int) {
-			g.run(0, pvSlowPath, true)
-			g.run(1, pvSlowPath, false)
-		}), want: want(54, ClassSpin, Full, []int{0, 1},
-			"vCPU 0: no task switch for 500 ms while it ran 100% of the time",
-			"vCPU 0: RIP in __pv_queued_spin_lock_slowpath+0x20..0x20 at 5 of 5 samples, interrupts on at 5 of these",
-			"vCPU 1: no task switch for 500 ms while it ran 100% of the time",
-			"vCPU 1: RIP in __pv_queued_spin_lock_slowpath+0x20..0x20 at 5 of 5 samples, interrupts on at 0 of these")},
-		{name: "a hypercall for another reason", each: after(func(g *guest, i int) {
-			g.run(0, "xen_hypercall_hvm", true).Callers = []string{"a", "b", "c", "d", "xen_qlock_wait"}
-		})},
-		{name: "starts in an interrupt", each: after(func(g *guest, i int) {
-			if g.run(0, slow, true); i%2 == 0 {
-				g.o.VCPUs[0].Symbol = rcuTick
-			}
-		}), want: want(55, ClassSpin, Full, []int{0},
-			"vCPU 0: no task switch for 500 ms while it ran 100% of the time",
-			"vCPU 0: RIP in queued_read_lock_slowpath+0x20..0x20 at 3 of 5 samples, interrupts on at 3 of these")},
-		{name: "threshold",
-			each: after(func(g *guest, i int) { g.run(0, slow, true) }), set: func(t *Thresholds) { t.Spin = 2 * time.Second },
-			want: want(69, ClassSpin, Full, []int{0},
-				"vCPU 0: no task switch for 2000 ms while it ran 100% of the time",
-				"vCPU 0: RIP in queued_read_lock_slowpath+0x20..0x20 at 20 of 20 samples, interrupts on at "+
-					"20 of these")},
-		{name: "a pause in between counts for nothing", each: after(func(g *guest, i int) {
-			g.run(0, slow, true)
-			g.o.Domain.Paused = i >= 53 && i < 57
-		}), want: want(61, ClassSpin, Full, []int{0},
-			"vCPU 0: no task switch for 500 ms while it ran 100% of the time",
-			"vCPU 0: RIP in queued_read_lock_slowpath+0x20..0x20 at 5 of 5 samples, interrupts on at 5 of these")},
 	})
 }
 
