@@ -21,7 +21,7 @@ type guestClock struct {
 	curStep   int64 // largest time between two observations in each half
 	prevStep  int64
 	known     bool // cur is valid
-	prevKnown bool // prev is valid
+	prevKnown bool // prev is valid; then cur is valid too
 }
 
 const halfMinute = int64(30 * time.Second)
@@ -69,7 +69,7 @@ func (c *guestClock) step(t, dt int64) {
 // The estimate subtracts that too.
 func (c *guestClock) atLeast(t int64) (int64, bool) {
 	switch {
-	case c.known && c.prevKnown:
+	case c.prevKnown:
 		return t + max(c.cur, c.prev) - max(c.curStep, c.prevStep), true
 	case c.known:
 		return t + c.cur - c.curStep, true

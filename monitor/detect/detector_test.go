@@ -85,13 +85,21 @@ func TestRecovered(t *testing.T) {
 			}
 		}, []event{{54, ClassSpin, Full, false}, {160, ClassSpin, "", true}}},
 		{"spreads to the other vCPU", 2, func(g *guest, i int) {
-			if i >= 50 {
+			if i >= 50 && i < 150 {
 				g.run(0, slow, true)
 			}
-			if i >= 80 {
+			if i >= 80 && i < 150 {
 				g.run(1, slow, true)
 			}
-		}, []event{{54, ClassSpin, Partial, false}, {85, ClassSpin, Full, false}}},
+		}, []event{{54, ClassSpin, Partial, false}, {85, ClassSpin, Full, false}, {160, ClassSpin, "", true}}},
+		{"a gap shows no recovery from a panic", 1, func(g *guest, i int) {
+			if g.kernel.Panicking = -1; i >= 50 && i < 60 {
+				g.kernel.Panicking = 0
+			}
+			if i == 60 {
+				g.skip(10_000)
+			}
+		}, []event{{50, ClassPanic, Full, false}, {71, ClassPanic, "", true}}},
 		{"spin on one vCPU ends, and both stop: the stop is reported after the recovery", 2, func(g *guest, i int) {
 			if i >= 50 && i < 60 {
 				g.run(0, slow, true)
@@ -339,7 +347,16 @@ func TestLevels(t *testing.T) {
 				stop(g, 1)
 			}
 		}), "whhh"},
+		{"stopped, polls for a lock", ClassStopped, 1, 49, after(func(g *guest, i int) {
+			stop(g, 0)
+			v := &g.o.VCPUs[0]
+			v.Sampled, v.Symbol, v.Callers = true, "xen_hypercall_hvm", []string{"xen_qlock_wait"}
+		}), "ccwwwwwwwwww"},
 		{"forkstorm", ClassForkstorm, 1, 0, func(g *guest, i int) { g.bomb(10*i, 0) }, "bbcccccccccwwwwwhhhhh"},
+		{"forkstorm, no vCPU is online", ClassForkstorm, 1, 49, after(func(g *guest, i int) {
+			g.bomb(0, 0)
+			g.kernel.LargestCount, g.o.VCPUs[0].Online = 200, false
+		}), "cccc"},
 		{"forkstorm, a large group", ClassForkstorm, 1, 49, after(func(g *guest, i int) {
 			g.bomb(0, 0)
 			g.kernel.LargestCount, g.queues[0].Running = 200, 20
@@ -367,6 +384,11 @@ func TestLevels(t *testing.T) {
 		{"io, from the start", ClassIO, 1, 0, func(g *guest, i int) { g.wait(Waiting{PID: 3, IOWait: true}) }, "bbccccccwww"},
 		{"io, a lock", ClassIO, 1, 50, after(func(g *guest, i int) { g.wait(Waiting{PID: 3, Lock: "a"}) }), "cccccccwww"},
 		{"io, neither", ClassIO, 1, 50, after(func(g *guest, i int) { g.wait(Waiting{PID: 3}) }), "cccccccccc"},
+		{"io, every 125 ms", ClassIO, 1, 50, func(g *guest, i int) {
+			if g.period = 125 * ms; i >= 50 {
+				g.wait(Waiting{PID: 3, IOWait: true})
+			}
+		}, "cccccww"},
 		{"io, vfork", ClassIO, 1, 50, after(func(g *guest, i int) {
 			g.wait(Waiting{PID: 3, IOWait: true, Stack: []string{"wait_for_vfork_done"}})
 		}), "cccccccccc"},
@@ -449,6 +471,11 @@ func TestDoubts(t *testing.T) {
 	}{
 		{"idle", func(g *guest, v *VCPU, q *RunQueue) {}, false},
 		{"past its timer", func(g *guest, v *VCPU, q *RunQueue) { q.TimerNS = g.guestNS() - 5000*ms }, true},
+		// The detector knows the guest's clock to 102 ms: a sample and what it lags behind.
+		{"as late as the clock is uncertain", func(g *guest, v *VCPU, q *RunQueue) {
+			q.TimerNS = g.guestNS() - 102*ms
+		}, false},
+		{"later by 1 ns", func(g *guest, v *VCPU, q *RunQueue) { q.TimerNS = g.guestNS() - 102*ms - 1 }, true},
 		{"with work", func(g *guest, v *VCPU, q *RunQueue) { q.Running = 1 }, true},
 		{"in a task", func(g *guest, v *VCPU, q *RunQueue) { q.PID = 77 }, true},
 		{"without a timer", func(g *guest, v *VCPU, q *RunQueue) { q.TimerNS = 0 }, true},
@@ -557,6 +584,13 @@ func TestUndecided(t *testing.T) {
 			g.run(0, "loop", true).Queue.NeedResched = true
 		}, want: []string{
 			"vCPU 0: in the last sampling period it was in loop",
+		}},
+		{name: "no switch, at five samples", n: 55, each: func(g *guest, i int) {
+			g.run(0, "loop", true).Queue.NeedResched = true
+		}, want: []string{
+			"vCPU 0: in the last sampling period it was in loop",
+			"soft: vCPU 0: in the kernel without a task switch at 5 samples, for 500 ms of running, " +
+				"interrupts on at 5, a task waited at 5",
 		}},
 		{name: "halted past its timer", n: 83, each: func(g *guest, i int) { g.still[0] = true }, want: []string{
 			"vCPU 0: in the last sampling period it was halted",

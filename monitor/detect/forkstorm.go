@@ -73,7 +73,7 @@ type forkstormRule struct {
 	forks      uint64 // forks of that growth
 	running    uint64 // runnable threads
 	shortest   uint64 // shortest run queue
-	queues     bool   // running and shortest are known
+	queues     bool   // running and shortest are known; else they are 0
 	multiplies bool   // the number grows, and still does
 	comm       string // name of the largest group
 	group      uint64 // its size
@@ -151,7 +151,7 @@ func (r *forkstormRule) growth(long bool) bool {
 	r.grown, r.overNS, r.forks = now.threads-low.threads, now.t-low.t, now.forks-low.forks
 	want := uint64(r.t.ForkstormThreads)
 	ofOne := long && r.group >= r.grown/2
-	crowd := ofOne && r.running >= r.grown && 2*r.grown >= want
+	crowd := r.running >= r.grown && 2*r.grown >= want
 	if !crowd && r.grown < want || r.overNS < int64(r.t.Forkstorm) {
 		return false
 	}
@@ -173,7 +173,7 @@ func (r *forkstormRule) burst(low forkCount) bool {
 
 func (r *forkstormRule) verdict(s *step) Verdict {
 	v := Verdict{Class: ClassForkstorm, Scope: Partial}
-	if r.queues && r.shortest >= uint64(r.t.ForkstormRunning) {
+	if r.shortest >= uint64(r.t.ForkstormRunning) {
 		v.Scope = Full
 	}
 	if r.multiplies {

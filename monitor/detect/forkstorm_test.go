@@ -85,12 +85,12 @@ func TestForkstorm(t *testing.T) {
 					g.bomb(0, 0)
 				}
 			})},
-		{name: "a storm: 300 threads at once, then 8 every 100 ms", each: after(func(g *guest, i int) {
-			g.bomb(300+8*(i-50), 0)
-		}), want: want(84, ClassForkstorm, Full, nil,
-			"the number of threads has grown by 572 to 632 within 3500 ms, by 0 forks, and still does",
-			`572 of 632 threads are named "bomb"`,
-			"runnable threads: 572 on 1 vCPUs")},
+		{name: "a storm: 300 threads at once, then 10 every 100 ms", each: after(func(g *guest, i int) {
+			g.bomb(300+10*(i-50), 0)
+		}), want: want(76, ClassForkstorm, Full, nil,
+			"the number of threads has grown by 560 to 620 within 2700 ms, by 0 forks, and still does",
+			`560 of 620 threads are named "bomb"`,
+			"runnable threads: 560 on 1 vCPUs")},
 		{name: "of many names, queues short, 800 threads", each: after(func(g *guest, i int) {
 			g.bomb(53*(i-49)+5, 13)
 			g.kernel.LargestCount, g.queues[0].Running = 3, 2
@@ -124,6 +124,37 @@ func TestForkstorm(t *testing.T) {
 			g.bomb(min(700, 20*(i-49)), 0)
 			g.queues[0].Running = 19
 		})},
+		{name: "two vCPUs, queues just long", vcpus: 2, each: after(func(g *guest, i int) {
+			g.bomb(20*(i-49), 0)
+			g.queues[0].Running, g.queues[1].Running = 19, 21
+		}), want: want(64, ClassForkstorm, Partial, nil,
+			"the number of threads has grown by 300 to 360 within 1500 ms, by 0 forks, and still does",
+			`300 of 360 threads are named "bomb"`,
+			"runnable threads: 40 on 2 vCPUs")},
+		{name: "two vCPUs, queues just short", vcpus: 2, n: 200, each: after(func(g *guest, i int) {
+			g.bomb(min(700, 20*(i-49)), 0)
+			g.queues[0].Running, g.queues[1].Running = 19, 20
+		})},
+		{name: "a storm after ten seconds", n: 130, each: func(g *guest, i int) {
+			if i >= 100 {
+				g.bomb(20*(i-99), 20)
+			}
+		}, want: want(114, ClassForkstorm, Full, nil,
+			"the number of threads has grown by 300 to 360 within 1500 ms, by 300 forks, and still does",
+			`300 of 360 threads are named "bomb"`,
+			"runnable threads: 300 on 1 vCPUs")},
+		{name: "most have ended, and it grows slowly", each: after(func(g *guest, i int) {
+			if g.bomb(min(600, 120*(i-49)), 0); i >= 58 {
+				g.bomb(300+i-58, 0)
+			}
+		})},
+		{name: "slow, one in eight sleeps, up to the threshold", n: 110, each: after(func(g *guest, i int) {
+			g.bomb(min(200, 4*(i-49)), 4)
+			g.queues[0].Running -= g.queues[0].Running / 8
+		}), want: want(99, ClassForkstorm, Full, nil,
+			"the number of threads has grown by 200 to 260 within 5000 ms, by 200 forks, and still does",
+			`200 of 260 threads are named "bomb"`,
+			"runnable threads: 175 on 1 vCPUs")},
 		{name: "a vCPU is offline", vcpus: 2, each: after(func(g *guest, i int) {
 			g.bomb(20*(i-49), 0)
 			g.o.VCPUs[1].Online, g.queues[0].Running, g.queues[1].Running = false, 20, 0
@@ -138,6 +169,15 @@ func TestForkstorm(t *testing.T) {
 				"runnable threads: 200 on 1 vCPUs")},
 		{name: "at a limit, nine forks a second",
 			n: 600, each: func(g *guest, i int) { g.bomb(200, uint64(min(i%10, 1))) }},
+		{name: "at a limit, nine forks a second, counted once a second", n: 600, each: func(g *guest, i int) {
+			if g.bomb(200, uint64(min(i%10, 1))); i%10 != 5 {
+				g.o.Kernel = nil
+			}
+		}},
+		{name: "at a limit, no fork, observed every 50 ms", n: 600, each: func(g *guest, i int) {
+			g.period = 50 * ms
+			g.bomb(200, 0)
+		}},
 		{name: "at a limit, forks are counted once a second", each: func(g *guest, i int) {
 			if g.bomb(250, 1); i%10 != 5 {
 				g.o.Kernel = nil
@@ -147,19 +187,25 @@ func TestForkstorm(t *testing.T) {
 			`250 of 310 threads are named "bomb"`,
 			"runnable threads: 250 on 1 vCPUs")},
 		{name: "below the limit, ten forks a second", n: 600, each: func(g *guest, i int) { g.bomb(199, 1) }},
-		{name: "grown more than a minute ago", n: 900, each: after(func(g *guest, i int) {
-			if g.bomb(min(300, 60*(i-49)), 0); i < 720 {
+		{name: "grown a minute ago", n: 900, each: after(func(g *guest, i int) {
+			if g.bomb(min(300, 60*(i-49)), 0); i < 650 {
 				g.queues[0].Running = 2
 			}
 		})},
 		{name: "grown less than a minute ago", n: 900, each: after(func(g *guest, i int) {
-			if g.bomb(min(300, 60*(i-49)), 0); i < 600 {
+			if g.bomb(min(300, 60*(i-49)), 0); i < 649 {
 				g.queues[0].Running = 2
 			}
-		}), want: want(660, ClassForkstorm, Full, nil,
-			"the number of threads has grown until 55000 ms ago, and the run queues have been long for 6000 ms",
+		}), want: want(709, ClassForkstorm, Full, nil,
+			"the number of threads has grown until 59900 ms ago, and the run queues have been long for 6000 ms",
 			`300 of 360 threads are named "bomb"`,
 			"runnable threads: 300 on 1 vCPUs")},
+		{name: "grown to the threshold, every fork fails", n: 200, each: after(func(g *guest, i int) {
+			g.bomb(min(200, 60*(i-49)), 0)
+		}), want: want(113, ClassForkstorm, Full, nil,
+			"the number of threads has grown until 400 ms ago, and the run queues have been long for 6000 ms",
+			`200 of 260 threads are named "bomb"`,
+			"runnable threads: 200 on 1 vCPUs")},
 		{name: "grown to the threshold less one, every fork fails", n: 300, each: after(func(g *guest, i int) {
 			g.bomb(min(199, 60*(i-49)), 0)
 			g.kernel.LargestCount += 10

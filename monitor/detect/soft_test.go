@@ -154,6 +154,15 @@ func TestSoft(t *testing.T) {
 				"interrupts on at 1 of these",
 			"vCPU 0: seen in broken_loop",
 			"vCPU 0: runs victim (77), 2 runnable, asked to schedule: false")},
+		{name: "interrupts never on, and the limit for that is longer", n: 150, each: after(func(g *guest, i int) {
+			g.still[0] = true
+			g.run(0, "broken_loop", false).Queue.Running = 2
+		}), set: func(t *Thresholds) { t.Hard = 5 * time.Second }, want: want(99, ClassHard, Full, []int{0},
+			"vCPU 0: no task switch for 5000 ms while it ran 5000 ms in the kernel, interrupts off at all of "+
+				"50 samples",
+			"vCPU 0: seen in broken_loop",
+			"vCPU 0: not one interrupt handled since (5006 since boot)",
+			"vCPU 0: runs victim (77), 2 runnable, asked to schedule: false")},
 		{name: "both vCPUs, one after the other", vcpus: 2, each: after(func(g *guest, i int) {
 			if i == 68 {
 				g.skip(200)

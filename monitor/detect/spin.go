@@ -101,7 +101,7 @@ func (r *spinRule) extend(k *spinStreak, s *step, now, was *VCPU) bool {
 		return false
 	}
 	if lock != "" {
-		if k.inLock == 0 || k.symbol != lock {
+		if k.symbol != lock {
 			*k = spinStreak{sinceNS: s.t - s.dt, symbol: lock, first: math.MaxUint64}
 		}
 		k.inLock++

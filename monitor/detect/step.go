@@ -38,9 +38,12 @@ func (s *step) scope() Scope {
 	return Partial
 }
 
-// queues adds up the run queues of the online vCPUs. ok is false if one of them
-// could not be read, or if no vCPU is online.
+// queues adds up the run queues of the online vCPUs. It returns 0, 0, false if one of
+// them could not be read, or if no vCPU is online.
 func (s *step) queues() (running uint64, shortest uint64, ok bool) {
+	if s.online == 0 {
+		return 0, 0, false
+	}
 	shortest = ^uint64(0)
 	for i := range s.vcpus {
 		if !s.vcpus[i].Online {
@@ -53,7 +56,7 @@ func (s *step) queues() (running uint64, shortest uint64, ok bool) {
 		running += uint64(q.Running)
 		shortest = min(shortest, uint64(q.Running))
 	}
-	return running, shortest, s.online > 0
+	return running, shortest, true
 }
 
 // span is a time over which something was true at every observation.

@@ -47,7 +47,7 @@ func TestQueues(t *testing.T) {
 		{"two", []VCPU{vcpu(true, 7), vcpu(true, 3)}, 2, 10, 3, true},
 		{"one offline", []VCPU{vcpu(false, 1), vcpu(true, 3)}, 1, 3, 3, true},
 		{"one unread", []VCPU{vcpu(true, 1), unread}, 2, 0, 0, false},
-		{"none online", []VCPU{vcpu(false, 1)}, 0, 0, ^uint64(0), false},
+		{"none online", []VCPU{vcpu(false, 1)}, 0, 0, 0, false},
 	} {
 		s := step{vcpus: tc.vcpus, online: tc.online}
 		if running, shortest, ok := s.queues(); running != tc.running || shortest != tc.shortest || ok != tc.ok {

@@ -116,8 +116,8 @@ func (r *stoppedRule) extend(c *stoppedVCPU, s *step, i int) bool {
 	if q.TimerNS != c.timerNS {
 		c.overdue, c.timerNS = span{}, q.TimerNS
 	}
-	guest, known := r.clock.atLeast(s.t)
-	c.overdue.extend(s.t, still && halted && timer && known && guest > q.TimerNS)
+	guest, known := r.clock.atLeast(s.t) // 0 if it is not known: no timer is overdue
+	c.overdue.extend(s.t, still && halted && timer && guest > q.TimerNS)
 	c.waiting.extend(s.t, still && halted && (q.Running > 0 || q.PID != 0))
 	timerless := halted && now.Online && !timer
 	s.doubted[i] = c.overdue.samples > 0 || c.waiting.samples > 0 || timerless

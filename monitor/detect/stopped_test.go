@@ -116,6 +116,12 @@ func TestStopped(t *testing.T) {
 			g.stay(0)
 			g.o.VCPUs[0].Blocked, g.o.VCPUs[0].Running = false, true
 		})},
+		{name: "runnable, run for 1 us every 4.5 s", n: 300, each: after(func(g *guest, i int) {
+			g.stay(0)
+			if g.o.VCPUs[0].Blocked = false; i%45 == 0 {
+				g.o.VCPUs[0].CPUTimeNS += 1000
+			}
+		})},
 		{name: "runnable, not run, but it switches", n: 300, each: after(func(g *guest, i int) {
 			g.stay(0)
 			g.o.VCPUs[0].Blocked = false

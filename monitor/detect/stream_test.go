@@ -245,6 +245,10 @@ func TestReadStreamErrors(t *testing.T) {
 			t.Errorf("%s: error %v, want %q", tc.name, err, tc.want)
 		}
 	}
+	most := header + `{"time_ns":5,"vcpus":[` + strings.Repeat("{},", maxVCPUs-1) + "{}]}\n"
+	if _, stream, err := ReadStream(strings.NewReader(most)); err != nil || len(stream[0].VCPUs) != maxVCPUs {
+		t.Errorf("as many vCPUs as can be: %v", err)
+	}
 	_, stream, err := ReadStream(strings.NewReader(header + one))
 	if err != nil || len(stream) != 1 || stream[0].TimeNS != 5 || !stream[0].VCPUs[0].Online {
 		t.Errorf("%+v, error %v", stream, err)

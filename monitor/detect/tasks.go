@@ -103,7 +103,7 @@ type wait struct {
 	kind        Class // io, blocked, or "" for neither
 	timed       bool  // the kernel wakes it now and then to check whether its I/O is over
 	wakes       uint64
-	benign      bool   // it may last for ever
+	benign      bool   // it may last for ever; its kind is ""
 	function    string // that tells the kind, or the innermost
 	lock, owner string
 	ownerRuns   bool  // at the last inspection
@@ -181,7 +181,7 @@ func (r *taskRule) judge(t int64) level {
 				r.class = ClassIO
 			}
 			l = hung
-		case l == calm && !w.benign && w.kind != "" && t-w.sinceNS >= int64(min(r.t.Blocked, r.t.IO))/4:
+		case l == calm && w.kind != "" && t-w.sinceNS >= int64(min(r.t.Blocked, r.t.IO))/4:
 			l = watching
 		}
 	}

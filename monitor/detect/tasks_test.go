@@ -29,6 +29,15 @@ func TestTasks(t *testing.T) {
 			g.wait(w)
 		})
 	}
+	early := func(w Waiting) func(g *guest, i int) {
+		return func(g *guest, i int) {
+			if i == 0 {
+				g.skip(-1_000_000)
+			} else if i >= 50 {
+				g.wait(w)
+			}
+		}
+	}
 	runScenes(t, []scene{
 		{name: "mutex", each: stuck(mutex), want: want(75, ClassBlocked, Partial, nil,
 			"thread ip (300) has not run for 2500 ms: in uninterruptible sleep in __mutex_lock.constprop.0, "+
@@ -218,7 +227,7 @@ func TestTasks(t *testing.T) {
 				"uninterruptible sleep in io_schedule_timeout",
 			"threads in uninterruptible sleep: 1")},
 		{name: "woken, and then elsewhere", n: 500, each: woken(func(g *guest, w *Waiting, i int) {
-			if i%5 == 0 {
+			if i%10 == 5 {
 				w.Stack = []string{"folio_wait_bit_common"}
 			}
 		})},
@@ -405,6 +414,29 @@ func TestTasks(t *testing.T) {
 					"__mutex_lock.constprop.0, waits for lock rtnl_mutex held by kworker/0:1 (17); judged by its "+
 					"length alone",
 				"threads in uninterruptible sleep: 4")},
+		{name: "the disk and a lock, both old", set: func(t *Thresholds) { t.Waiting = 3 * time.Second },
+			each: after(func(g *guest, i int) {
+				g.wait(disk)
+				g.wait(mutex)
+				g.wait(Waiting{PID: 401, Comm: "cp", Switches: uint64(i), Stack: []string{"io_schedule"}})
+			}), want: want(80, ClassIO, Partial, nil,
+				"thread dd (400) has not run for 3000 ms: in uninterruptible sleep in io_schedule; judged by "+
+					"its length alone",
+				"behind it: thread ip (300) has not run for 3000 ms: in uninterruptible sleep in "+
+					"__mutex_lock.constprop.0, waits for lock rtnl_mutex held by kworker/0:1 (17); judged by its "+
+					"length alone",
+				"threads in uninterruptible sleep: 3")},
+		{name: "mutex, on a clock that begins below 0", each: early(mutex), want: want(75, ClassBlocked, Partial, nil,
+			"thread ip (300) has not run for 2500 ms: in uninterruptible sleep in __mutex_lock.constprop.0, "+
+				"waits for lock rtnl_mutex held by kworker/0:1 (17)",
+			"threads in uninterruptible sleep: 1")},
+		{name: "no name, on a clock that begins below 0",
+			each: early(nameless), want: want(75, ClassBlocked, Partial, nil,
+				"thread mv (301) has not run for 2500 ms: in uninterruptible sleep in rwsem_down_read_slowpath",
+				"threads in uninterruptible sleep: 1")},
+		{name: "disk, on a clock that begins below 0", each: early(disk), want: want(75, ClassIO, Partial, nil,
+			"thread dd (400) has not run for 2500 ms: in uninterruptible sleep in io_schedule",
+			"threads in uninterruptible sleep: 1")},
 		{name: "a hundred at once", each: after(func(g *guest, i int) {
 			for j := range 100 {
 				w := mutex
