@@ -280,3 +280,61 @@ func TestWatchdogsUnknown(t *testing.T) {
 		t.Errorf("unknown setting: outcome %s", rec.Outcome)
 	}
 }
+
+// TestWatchdogRecords: whole records of trials with watchdogs.
+func TestWatchdogRecords(t *testing.T) {
+	t.Parallel()
+	records := openGolden(t, "watchdogs")
+	sleepers := func(w *world, k *kernelLog) { w.idleHands = true }
+	xen := func(w *world, k *kernelLog) {
+		k.armed[watchdog.Xen], k.endsAt = watchdog.XenTimeout, 17*time.Second
+		w.alarmAfterFault = time.Second
+	}
+	for _, tc := range []struct {
+		name, scenario, mechanism string
+		setting                   watchdog.Setting
+		set                       func(*world, *kernelLog)
+	}{
+		{"reports", deadlock, "exec-step", watchdog.Default, func(w *world, k *kernelLog) {
+			w.alarmAfterFault = 600 * time.Millisecond
+			k.reports[21_300*time.Millisecond] = softReport
+			k.reports[23*time.Second] = strings.Replace(softReport, "22s", "26s", 1)
+		}},
+		{"two report and nobody else is awaited", deadlock, "none", watchdog.Minimum, func(w *world, k *kernelLog) {
+			k.reports[3*time.Second], k.reports[4*time.Second] = softReport, rcuReport
+		}},
+		{"a report after the fault was removed", deadlock, "none", watchdog.Minimum, func(w *world, k *kernelLog) {
+			k.reports[3*time.Second], k.reports[4*time.Second] = softReport, rcuReport
+			k.reports[4300*time.Millisecond] = hungReport
+		}},
+		{"tasks that sleep", "mutex-deadlock", "none", watchdog.Default, sleepers},
+		{"an absent one reports", deadlock, "none", watchdog.Default, func(w *world, k *kernelLog) {
+			delete(k.armed, watchdog.RCUStall)
+			k.reports[3*time.Second] = rcuReport
+		}},
+		{"a report before they were armed", idle, "none", watchdog.Default, func(w *world, k *kernelLog) {
+			k.say(k.w.now-1e9, softReport)
+		}},
+		{"false alarm before the fault", deadlock, "exec-step", watchdog.Default, func(w *world, k *kernelLog) {
+			k.quiet, k.reports[time.Second] = true, rcuReport
+		}},
+		{"Xen ends the guest", deadlock, "exec-step", watchdog.XenDefault, xen},
+		{"Xen's is not armed", deadlock, "none", watchdog.XenDefault, func(w *world, k *kernelLog) { k.endsAt = 17 * time.Second }},
+		{"the guest panics", "panic", "none", watchdog.XenDefault, func(w *world, k *kernelLog) {
+			k.armed[watchdog.Xen] = watchdog.XenTimeout
+			k.reports[500*time.Millisecond] = "Kernel panic - not syncing: Fatal exception"
+		}},
+		{"the guest panics in silence", "panic", "none", watchdog.XenDefault, func(w *world, k *kernelLog) {
+			k.armed[watchdog.Xen] = watchdog.XenTimeout
+		}},
+		{"a control", idle, "exec-step", watchdog.Default, nil},
+		{"the guest does not say", deadlock, "none", watchdog.Default, func(w *world, k *kernelLog) { k.mute = true }},
+		{"nobody arms them", deadlock, "none", watchdog.Default, func(w *world, k *kernelLog) { w.numb = true }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			rec, w, err := runBaselines(t, tc.scenario, tc.mechanism, tc.setting, tc.set)
+			records.check(t, tc.name, rec, err, w)
+		})
+	}
+}

@@ -281,6 +281,7 @@ func TestHeld(t *testing.T) {
 	if s.String() != "held" || s.Effects() != (Effects{}) {
 		t.Errorf("%s %+v", s, s.Effects())
 	}
+	g.shown(tr, w, 1000*millis, true, 310*millis) // and the first of two equal times
 	resumesByWork(g, s.Resumed(tr))
 
 	// A quick guest: at least six readings of the counters.
@@ -360,6 +361,8 @@ func TestStood(t *testing.T) {
 			why: "the heartbeat of vCPU 0 never paused for more than 499 ms of the fault's 1000"},
 		{name: "the longest counts", sign: Silent{Every}, pauses: [][2]int64{{100, 300}, {400, 1000}, {1100, 1300}},
 			since: 400, paused: []int{0}},
+		{name: "the first of two equal ones", sign: Silent{Every}, pauses: [][2]int64{{100, 600}, {700, 1200}}, since: 100,
+			paused: []int{0}},
 		{name: "stuck", sign: Stuck{}, pauses: [][2]int64{{100, 600}}, since: 100, paused: []int{0}},
 		{name: "hardly stuck", sign: Stuck{}, pauses: [][2]int64{{100, 599}},
 			why: "the guest's work never paused for more than 499 ms of the fault's 1000"},
