@@ -53,15 +53,17 @@ func (r *cycleRing) Next(ev *driver.Event) (bool, error) {
 
 func (r *cycleRing) Respond(*driver.Response) error { return nil }
 
-// cycles are events as the mechanisms see them.
+// cycles returns the events of one pass, by mechanism.
 func cycles() map[string][]driver.Event {
 	access := func(rip uint64) driver.Event {
 		return driver.Event{Kind: driver.EventAccess, GFN: trapGFN, RIP: rip, Execute: true}
 	}
-	steps := []driver.Event{access(trapVA), {Kind: driver.EventStep, RIP: trapVA + 4}, {Kind: driver.EventStep, RIP: offPage}}
+	steps := []driver.Event{access(trapVA), {Kind: driver.EventStep, RIP: trapVA + 4},
+		{Kind: driver.EventStep, RIP: offPage}}
 	accesses := []driver.Event{access(trapVA), access(trapVA + 4)}
-	return map[string][]driver.Event{"exec-step": steps, "exec-altp2m": steps, "exec-emulate": accesses, "exec-altp2m-fast": accesses,
-		"cr3": {{Kind: driver.EventCR3, RIP: cr3VA}}}
+	return map[string][]driver.Event{"exec-step": steps, "exec-altp2m": steps, "exec-emulate": accesses,
+		"exec-altp2m-fast": accesses,
+		"cr3":              {{Kind: driver.EventCR3, RIP: cr3VA}}}
 }
 
 // answerMany attaches a session, has it answer events and returns how many
@@ -72,10 +74,12 @@ func answerMany(tb testing.TB, mechanism string, events int) uint64 {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	r := &cycleRing{fakeGuest: newFakeGuest(), cycle: cycles()[mechanism], first: 1000, last: 1000 + events, over: make(chan struct{})}
+	r := &cycleRing{fakeGuest: newFakeGuest(), cycle: cycles()[mechanism], first: 1000, last: 1000 + events,
+		over: make(chan struct{})}
 	start := time.Now()
 	s, err := Attach(Config{Driver: r, Mechanism: m, Site: switchSite(), Kernel: r.fakeGuest,
-		Symbols: noNames{}, Thresholds: detect.DefaultThresholds(), Sample: time.Hour, Passes: -1, Now: func() int64 { return int64(time.Since(start)) }})
+		Symbols: noNames{}, Thresholds: detect.DefaultThresholds(), Sample: time.Hour, Passes: -1,
+		Now: func() int64 { return int64(time.Since(start)) }})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -93,8 +97,8 @@ func answerMany(tb testing.TB, mechanism string, events int) uint64 {
 	return r.after.Mallocs - r.before.Mallocs
 }
 
-// TestNoAllocations: in the steady state an event costs no allocation. A few in
-// all are the runtime's own.
+// TestNoAllocations: after the first events, an event costs no allocation. The runtime
+// makes a few of its own.
 func TestNoAllocations(t *testing.T) {
 	const events = 100_000
 	for mechanism := range cycles() {

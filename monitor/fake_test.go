@@ -11,9 +11,9 @@ import (
 	"hangbench/monitor/driver"
 )
 
-// fakeGuest is a guest of one vCPU, beside which others may hang, with a
-// hypervisor that is strict about what a monitor may leave behind. It executes a
-// script of instruction addresses.
+// fakeGuest is a guest and its hypervisor. Its first vCPU executes a script of
+// instruction addresses; further vCPUs hang. The clean method reports what a monitor
+// left behind.
 type fakeGuest struct {
 	serves bool // its ring calls back
 
@@ -88,7 +88,8 @@ const (
 )
 
 func newFakeGuest(script ...uint64) *fakeGuest {
-	g := &fakeGuest{script: script, views: map[driver.View]bool{}, access: map[frameIn]driver.Access{}, remap: map[frameIn]uint64{},
+	g := &fakeGuest{script: script, views: map[driver.View]bool{}, access: map[frameIn]driver.Access{},
+		remap:  map[frameIn]uint64{},
 		frames: map[uint64]*[4096]byte{}, added: map[uint64]bool{}, wake: make(chan struct{}, 1)}
 	for _, gfn := range []uint64{trapGFN, counterGFN, foreignGFN} {
 		g.frames[gfn] = &[4096]byte{}
@@ -107,7 +108,7 @@ func (g *fakeGuest) op(name string) error {
 
 func (g *fakeGuest) may(gfn uint64) driver.Access { return g.access[frameIn{g.view, gfn}] }
 
-// event has the vCPU wait for an answer.
+// event stops the vCPU until it is answered.
 func (g *fakeGuest) event(ev driver.Event) {
 	ev.View, ev.RSP = g.view, uint64(g.runs<<16+g.pc) // a stack of its own for each place in the script
 	g.pending, g.taken = &ev, false
@@ -129,7 +130,7 @@ func (g *fakeGuest) advance() {
 	}
 }
 
-// execute executes one instruction, unless that makes an event first.
+// execute executes one instruction. It returns false if that makes an event.
 func (g *fakeGuest) execute(rip uint64) bool {
 	emulate := g.emulate
 	g.emulate = false
@@ -202,7 +203,7 @@ func (g *fakeGuest) lock() func() { g.mu.Lock(); return g.mu.Unlock }
 func (g *fakeGuest) Name() string { return "fake" }
 func (g *fakeGuest) VCPUs() int   { return 1 + g.hung }
 
-// State fails with the guest's state, as a driver does that reads it first.
+// State returns the guest's state with an error too, as a driver does.
 func (g *fakeGuest) State(vcpus []driver.VCPUState) (driver.DomainState, error) {
 	defer g.lock()()
 	dom := driver.DomainState{Shutdown: g.shutdown, Dying: g.dying}
@@ -219,7 +220,7 @@ func (g *fakeGuest) State(vcpus []driver.VCPUState) (driver.DomainState, error) 
 	return dom, nil
 }
 
-// Registers are other ones after each instruction. The vCPUs that hang loop.
+// Registers changes with each instruction. The vCPUs that hang run a loop.
 func (g *fakeGuest) Registers(i int, r *driver.Registers) error {
 	defer g.lock()()
 	*r = driver.Registers{RIP: offPage + uint64(g.pc)}
@@ -229,7 +230,7 @@ func (g *fakeGuest) Registers(i int, r *driver.Registers) error {
 	return g.op("registers")
 }
 
-// Pause stops the guest. If it ran until now, it may have an event open.
+// Pause stops the guest. A busy guest may have an open event then.
 func (g *fakeGuest) Pause() error {
 	defer g.lock()()
 	if g.busy {
@@ -265,7 +266,7 @@ func (g *fakeGuest) WritePhysical(gpa uint64, b []byte) error {
 	return err
 }
 
-// served is a guest's ring that calls back.
+// served is the guest's ring as one that calls back.
 type served struct {
 	driver.Ring
 	pull driver.Puller

@@ -103,6 +103,24 @@ func Attach(cfg Config) (*Session, error) {
 	if !cfg.Mechanism.Watches() {
 		return nil, fmt.Errorf("mechanism %q attaches nothing", cfg.Mechanism.Name)
 	}
+	s := newSession(cfg)
+	ready := make(chan error)
+	go s.run(ready)
+	var err error
+	select {
+	case err = <-ready:
+		if err == nil {
+			return s, nil
+		}
+		<-s.done
+	case <-s.done: // it panicked before it could say anything
+	}
+	// Detaching may have failed too, and then the guest is not as it was.
+	return nil, fmt.Errorf("attach %s: %w", cfg.Mechanism.Name, errors.Join(err, s.err))
+}
+
+// newSession returns a session that is not attached yet.
+func newSession(cfg Config) *Session {
 	if cfg.Inspect == 0 {
 		cfg.Inspect = DefaultInspect
 	}
@@ -121,19 +139,7 @@ func Attach(cfg Config) (*Session, error) {
 	}
 	s.answers = s.answer
 	s.trap = cfg.Mechanism.New(host{s})
-	ready := make(chan error)
-	go s.run(ready)
-	var err error
-	select {
-	case err = <-ready:
-		if err == nil {
-			return s, nil
-		}
-		<-s.done
-	case <-s.done: // it panicked before it could say anything
-	}
-	// Detaching may have failed too, and then the guest is not as it was.
-	return nil, fmt.Errorf("attach %s: %w", cfg.Mechanism.Name, errors.Join(err, s.err))
+	return s
 }
 
 // Verdict delivers the first verdict of the session.

@@ -47,8 +47,8 @@ func attachTo(g *fakeGuest, mechanism string, passes int, change ...func(*Config
 	return Attach(c)
 }
 
-// sampled has a session count its observations, and returns a function that waits for
-// that many.
+// sampled returns a change of a Config that counts observations, and a function that
+// waits for that many.
 func sampled(t *testing.T) (func(*Config), func(n int)) {
 	samples := make(chan struct{}, 1)
 	record := func(c *Config) {
@@ -87,14 +87,14 @@ func (g *fakeGuest) finish(t *testing.T) {
 	}
 }
 
-// again has the guest execute its script anew.
+// again makes the guest execute its script once more.
 func (g *fakeGuest) again() {
 	defer g.lock()()
 	g.pc = 0
 	g.runs++
 }
 
-// watching are all mechanisms that attach something.
+// watching returns all mechanisms that attach a monitor.
 func watching() []string {
 	var names []string
 	for _, m := range trap.Mechanisms() {
@@ -105,12 +105,12 @@ func watching() []string {
 	return names
 }
 
-// pass is a pass of the switch function as the fake guest executes it, with all
-// that some mechanism takes for a signal.
+// pass is one pass over the switch function, with all instructions that some mechanism
+// takes for a signal.
 var pass = []uint64{writeVA, otherVA, cr3VA, trapVA, trapVA + 4, trapVA + 8, offPage}
 
-// TestSession: two passes of the switch function give two signals, at the price
-// of just the events that the mechanism stands for, and nothing is left.
+// TestSession: two passes over the switch function give two signals. They cost exactly
+// the events of the mechanism, and nothing is left behind.
 func TestSession(t *testing.T) {
 	t.Parallel()
 	for mech, want := range map[string]Counters{
@@ -155,8 +155,7 @@ func TestSession(t *testing.T) {
 	}
 }
 
-// TestDeadGuestIsInspected: when a guest ends itself its kernel is inspected once
-// more, whenever the next inspection was due.
+// TestDeadGuestIsInspected: when a guest shuts down, its kernel is inspected at once.
 func TestDeadGuestIsInspected(t *testing.T) {
 	t.Parallel()
 	for _, panicked := range []bool{false, true} {
@@ -203,8 +202,8 @@ func TestDeadGuestIsInspected(t *testing.T) {
 	}
 }
 
-// TestGuestIsDestroyed: a session lets go of a guest that is being destroyed by
-// itself, whatever that refuses, and gives the verdict on how it ended.
+// TestGuestIsDestroyed: a session ends by itself when its guest is being destroyed,
+// although calls fail then, and reports how the guest ended.
 func TestGuestIsDestroyed(t *testing.T) {
 	t.Parallel()
 	for _, mech := range watching() {
@@ -236,9 +235,9 @@ func TestGuestIsDestroyed(t *testing.T) {
 	}
 }
 
-// TestPasses: a guest that switches all the time is stopped no more often than
-// the passes of a sampling period allow, and still seen to switch in each; also
-// when another of its vCPUs hangs, which a trap in common must not wait for.
+// TestPasses: a guest that switches all the time is stopped at most as often as the
+// passes of a sampling period allow, and still signals in each period. That also holds
+// when another vCPU hangs: a shared trap must not wait for it.
 func TestPasses(t *testing.T) {
 	t.Parallel()
 	for _, mech := range watching() {
@@ -270,14 +269,16 @@ func TestPasses(t *testing.T) {
 				most += uint64(4 * tt.passes)
 			}
 			if stops > 3*most || signals > most || signals < c.Samples/2 {
-				t.Errorf("%s, %d passes, %d vCPUs hung: %d stops and %d signals, want %d signals at most: %+v", mech, tt.passes, tt.hung, stops, signals, most, c)
+				t.Errorf("%s, %d passes, %d vCPUs hung: %d stops and %d signals, want %d signals at most: %+v",
+					mech, tt.passes,
+					tt.hung, stops, signals, most, c)
 			}
 		}
 	}
 }
 
-// TestDetachAnywhere: detached at any instant of an endless loop over all traps,
-// a guest is always let go whole.
+// TestDetachAnywhere: a session that detaches at any instant of an endless loop over all
+// traps leaves nothing behind.
 func TestDetachAnywhere(t *testing.T) {
 	t.Parallel()
 	script := slices.Concat(pass, []uint64{readVA, patchVA, ownInt3VA})
@@ -303,7 +304,7 @@ func TestDetachAnywhere(t *testing.T) {
 	}
 }
 
-// TestAttachFails: whichever step of attaching fails, the guest is as before.
+// TestAttachFails: whichever step of attaching fails, nothing is left behind.
 func TestAttachFails(t *testing.T) {
 	t.Parallel()
 	for mech, ops := range map[string][]string{
@@ -313,8 +314,9 @@ func TestAttachFails(t *testing.T) {
 		"exec-altp2m":      {"listen", "views", "create", "step", "access", "switch"},
 		"exec-altp2m-fast": {"listen", "views", "create", "step", "access", "switch"},
 		"int3-step":        {"listen", "step", "int3", "write"},
-		"int3-altp2m":      {"listen", "spare", "add", "write", "int3", "views", "create", "step", "remap", "access", "switch"},
-		"write-altp2m":     {"listen", "views", "create", "step", "access", "switch"},
+		"int3-altp2m": {"listen", "spare", "add", "write", "int3", "views", "create", "step", "remap", "access",
+			"switch"},
+		"write-altp2m": {"listen", "views", "create", "step", "access", "switch"},
 	} {
 		for _, op := range ops {
 			g := newFakeGuest()
@@ -329,7 +331,7 @@ func TestAttachFails(t *testing.T) {
 	}
 }
 
-// TestNotArmed: a trap that does not hold is noticed.
+// TestNotArmed: a trap that cannot be set is an error.
 func TestNotArmed(t *testing.T) {
 	t.Parallel()
 	for _, mech := range []string{"poll", "write-altp2m"} {
@@ -338,7 +340,8 @@ func TestNotArmed(t *testing.T) {
 			t.Fatal(err)
 		}
 		g := newFakeGuest()
-		if _, err := Attach(Config{Driver: g, Mechanism: m, Symbols: noNames{}, Sample: time.Second, Now: func() int64 { return 0 }}); err == nil {
+		if _, err := Attach(Config{Driver: g, Mechanism: m, Symbols: noNames{}, Sample: time.Second,
+			Now: func() int64 { return 0 }}); err == nil {
 			t.Errorf("%s attached to a guest whose kernel cannot be read", mech)
 		}
 		if err := g.clean(); err != nil {
@@ -352,8 +355,8 @@ func TestNotArmed(t *testing.T) {
 	}
 }
 
-// TestBreakpoints: the guest keeps its own INT3, and a kernel that patches itself
-// on the page of the breakpoint has the copy patched too.
+// TestBreakpoints: the guest gets its own INT3. When the kernel patches the page of the
+// breakpoint, the copy is patched too.
 func TestBreakpoints(t *testing.T) {
 	t.Parallel()
 	for _, mech := range []string{"int3-step", "int3-altp2m"} {
@@ -415,9 +418,9 @@ func TestLivelock(t *testing.T) {
 	}
 }
 
-// TestLivelockOfHungGuest: a guest that hangs of its own and then goes on is not
-// let go, though its registers stood still in a view and moved on in the host's; one
-// that the view really holds up is, if an alarm lasts or not.
+// TestLivelockOfHungGuest: the trap stays when a guest that hung by itself continues,
+// although its registers stood still in the view and moved in the host's. It is removed
+// from a guest that the view really holds up, also during an alarm.
 func TestLivelockOfHungGuest(t *testing.T) {
 	t.Parallel()
 	for _, lasts := range []bool{false, true} {
@@ -488,12 +491,13 @@ func TestLivelockOfHungGuest(t *testing.T) {
 
 func checkLivelock(t *testing.T, v detect.Verdict) {
 	t.Helper()
-	if v.Class != detect.ClassMonitor || v.Scope != detect.Full || len(v.Evidence) != 2 || !strings.Contains(v.Evidence[1], "let go") {
+	if v.Class != detect.ClassMonitor || v.Scope != detect.Full || len(v.Evidence) != 2 ||
+		!strings.Contains(v.Evidence[1], "let go") {
 		t.Errorf("verdict %+v", v)
 	}
 }
 
-// lifting are all mechanisms whose answers must lift the trap.
+// lifting returns all mechanisms whose answers must open the trap.
 func lifting() []string {
 	var names []string
 	for _, m := range trap.Mechanisms() {
@@ -504,9 +508,9 @@ func lifting() []string {
 	return names
 }
 
-// TestMishandle: a monitor that answers everybody at its trap and lets nobody
-// pass is noticed by the watchdog, which lets go and says so, and the guest goes
-// on; the answers count as no sign of life.
+// TestMishandle: a monitor that answers without opening its trap is found out. It
+// removes its trap and reports that, and the guest continues. The repeated stops count
+// as no signals.
 func TestMishandle(t *testing.T) {
 	t.Parallel()
 	if got := len(lifting()); got != 7 {
@@ -557,9 +561,8 @@ func TestMishandle(t *testing.T) {
 	}
 }
 
-// TestOwnLoopAtTrap: a guest that loops in one instruction at the very trap makes
-// the same event over and over, and that is not the monitor's doing. When the loop
-// ends the trap is still there.
+// TestOwnLoopAtTrap: a guest's own loop of one instruction at the trap repeats the same
+// event. That is not a livelock of the monitor. When the loop ends the trap is still set.
 func TestOwnLoopAtTrap(t *testing.T) {
 	t.Parallel()
 	for _, name := range lifting() {
@@ -596,8 +599,8 @@ func TestOwnLoopAtTrap(t *testing.T) {
 	}
 }
 
-// TestForeignRestriction: a permission that a dead monitor left on another page
-// is given back, and the guest goes on.
+// TestForeignRestriction: a restriction that a dead monitor left on another page is
+// removed, and the guest continues.
 func TestForeignRestriction(t *testing.T) {
 	t.Parallel()
 	g := newFakeGuest(foreignVA, foreignVA+4, 0x400000)
@@ -614,7 +617,7 @@ func TestForeignRestriction(t *testing.T) {
 			break
 		}
 		if time.Now().After(deadline) {
-			t.Fatal("the guest meets the same violation for ever")
+			t.Fatal("the guest meets the same violation forever")
 		}
 	}
 	c, err := s.Detach()
@@ -629,8 +632,7 @@ func TestForeignRestriction(t *testing.T) {
 	}
 }
 
-// TestAttachTellsAll: when attaching fails and letting go fails as well, both are
-// told.
+// TestAttachTellsAll: when attaching fails and detaching fails too, the error has both.
 func TestAttachTellsAll(t *testing.T) {
 	t.Parallel()
 	g := newFakeGuest()
@@ -641,8 +643,8 @@ func TestAttachTellsAll(t *testing.T) {
 	}
 }
 
-// TestLoopFails: a driver that fails in the middle ends the session, lets go of
-// the guest, and Detach tells why.
+// TestLoopFails: a driver that fails during the session ends it. Nothing is left behind,
+// and Detach returns the error.
 func TestLoopFails(t *testing.T) {
 	t.Parallel()
 	g := newFakeGuest(trapVA)

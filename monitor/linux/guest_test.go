@@ -9,7 +9,7 @@ import (
 	"hangbench/monitor/driver"
 )
 
-// Where the synthetic guest has its things. Addresses of symbols are as linked.
+// The layout of the synthetic guest. Addresses of symbols are as linked.
 const (
 	text        = 0xffffffff81000000
 	textPhys    = 16 << 20
@@ -27,38 +27,98 @@ const (
 )
 
 var fakeSymbols = map[string]uint64{
-	"_stext": text, "_etext": text + 0x100000,
-	"entry_SYSCALL_64": text + 0x1000, "asm_exc_page_fault": text + 0x2000,
-	"linux_banner": text + 0x200000, "init_top_pgt": text + 0x201000, "__per_cpu_offset": text + 0x202000,
-	"init_task": text + 0x203000, "nr_threads": text + 0x205000, "total_forks": text + 0x205008, "panic_cpu": text + 0x205010, "system_state": text + 0x205018,
-	"tk_core": text + 0x206000, "_totalram_pages": text + 0x207000, "vm_zone_stat": text + 0x207100, "vm_node_stat": text + 0x207200,
-	"big_lock": text + 0x208000, "boot_cpu_data": text + 0x209000, "page_offset_base": text + 0x209800, "max_pfn": text + 0x209808,
-	"runqueues": 0x1000, "hrtimer_bases": 0x1800, "pcpu_hot": 0x1900, "irq_stat": 0x1a00, "vm_event_states": 0x2000,
+	"_stext":             text,
+	"_etext":             text + 0x100000,
+	"entry_SYSCALL_64":   text + 0x1000,
+	"asm_exc_page_fault": text + 0x2000,
+	"linux_banner":       text + 0x200000,
+	"init_top_pgt":       text + 0x201000,
+	"__per_cpu_offset":   text + 0x202000,
+	"init_task":          text + 0x203000,
+	"nr_threads":         text + 0x205000,
+	"total_forks":        text + 0x205008,
+	"panic_cpu":          text + 0x205010,
+	"system_state":       text + 0x205018,
+	"tk_core":            text + 0x206000,
+	"_totalram_pages":    text + 0x207000,
+	"vm_zone_stat":       text + 0x207100,
+	"vm_node_stat":       text + 0x207200,
+	"big_lock":           text + 0x208000,
+	"boot_cpu_data":      text + 0x209000,
+	"page_offset_base":   text + 0x209800,
+	"max_pfn":            text + 0x209808,
+	"runqueues":          0x1000,
+	"hrtimer_bases":      0x1800,
+	"pcpu_hot":           0x1900,
+	"irq_stat":           0x1a00,
+	"vm_event_states":    0x2000,
 }
 
 // fakeFunctions are 0x1000 long each.
 var fakeFunctions = map[uint64]string{
-	text + 0x1000: "entry_SYSCALL_64", text + 0x3000: "__schedule", text + 0x4000: "__mutex_lock", text + 0x5000: "do_work",
-	text + 0x6000: "kthread", text + 0x7000: "rwsem_down_write_slowpath",
+	text + 0x1000: "entry_SYSCALL_64",
+	text + 0x3000: "__schedule",
+	text + 0x4000: "__mutex_lock",
+	text + 0x5000: "do_work",
+	text + 0x6000: "kthread",
+	text + 0x7000: "rwsem_down_write_slowpath",
 }
 
 var fakeFields = map[string]Field{
-	"task_struct.thread_info.flags": {Offset: 0, Size: 8}, "task_struct.__state": {Offset: 24, Size: 4}, "task_struct.stack": {Offset: 32, Size: 8},
-	"task_struct.in_iowait": {Offset: 40, Size: 1, BitOffset: 3, BitSize: 1}, "task_struct.tasks": {Offset: 0x100, Size: 16},
-	"task_struct.pid": {Offset: 0x120, Size: 4}, "task_struct.signal": {Offset: 0x128, Size: 8}, "task_struct.thread_node": {Offset: 0x130, Size: 16},
-	"task_struct.comm": {Offset: 0x150, Size: 16}, "task_struct.nvcsw": {Offset: 0x160, Size: 8}, "task_struct.nivcsw": {Offset: 0x168, Size: 8},
-	"task_struct.thread.sp": {Offset: 0x1000, Size: 8}, "signal_struct.thread_head": {Offset: 16, Size: 16},
-	"rq.nr_switches": {Offset: 0x10, Size: 8}, "rq.nr_running": {Offset: 4, Size: 4}, "rq.nr_uninterruptible": {Offset: 0x2c, Size: 4}, "rq.clock": {Offset: 0x20, Size: 8}, "rq.curr": {Offset: 0x18, Size: 8},
-	"pcpu_hot.preempt_count": {Offset: 8, Size: 4}, "hrtimer_cpu_base.expires_next": {Offset: 0x28, Size: 8}, "hrtimer_cpu_base.hres_active": {Offset: 0x10, Size: 1, BitOffset: 2, BitSize: 1},
-	"irq_cpustat_t.apic_timer_irqs": {Offset: 8, Size: 4}, "irq_cpustat_t.irq_call_count": {Offset: 0x30, Size: 4}, "irq_cpustat_t.irq_hv_callback_count": {Offset: 0x44, Size: 4},
-	"mutex.owner": {Offset: 0, Size: 8}, "mutex.wait_list": {Offset: 16, Size: 16}, "mutex_waiter.list": {Offset: 0, Size: 16}, "mutex_waiter.task": {Offset: 16, Size: 8},
-	"rw_semaphore.owner": {Offset: 8, Size: 8}, "rw_semaphore.wait_list": {Offset: 24, Size: 16}, "rwsem_waiter.list": {Offset: 0, Size: 16}, "rwsem_waiter.task": {Offset: 16, Size: 8},
-	"timekeeper.tkr_mono.base": {Offset: 0x18, Size: 8}, "timekeeper.tkr_mono.xtime_nsec": {Offset: 0x20, Size: 8}, "timekeeper.tkr_mono.shift": {Offset: 0x28, Size: 4},
-	"cpuinfo_x86.x86_capability": {Offset: 0x20, Size: 96}, "seqcount_raw_spinlock_t": {Size: 4},
+	"task_struct.thread_info.flags":       {Offset: 0, Size: 8},
+	"task_struct.__state":                 {Offset: 24, Size: 4},
+	"task_struct.stack":                   {Offset: 32, Size: 8},
+	"task_struct.in_iowait":               {Offset: 40, Size: 1, BitOffset: 3, BitSize: 1},
+	"task_struct.tasks":                   {Offset: 0x100, Size: 16},
+	"task_struct.pid":                     {Offset: 0x120, Size: 4},
+	"task_struct.signal":                  {Offset: 0x128, Size: 8},
+	"task_struct.thread_node":             {Offset: 0x130, Size: 16},
+	"task_struct.comm":                    {Offset: 0x150, Size: 16},
+	"task_struct.nvcsw":                   {Offset: 0x160, Size: 8},
+	"task_struct.nivcsw":                  {Offset: 0x168, Size: 8},
+	"task_struct.thread.sp":               {Offset: 0x1000, Size: 8},
+	"signal_struct.thread_head":           {Offset: 16, Size: 16},
+	"rq.nr_switches":                      {Offset: 0x10, Size: 8},
+	"rq.nr_running":                       {Offset: 4, Size: 4},
+	"rq.nr_uninterruptible":               {Offset: 0x2c, Size: 4},
+	"rq.clock":                            {Offset: 0x20, Size: 8},
+	"rq.curr":                             {Offset: 0x18, Size: 8},
+	"pcpu_hot.preempt_count":              {Offset: 8, Size: 4},
+	"hrtimer_cpu_base.expires_next":       {Offset: 0x28, Size: 8},
+	"hrtimer_cpu_base.hres_active":        {Offset: 0x10, Size: 1, BitOffset: 2, BitSize: 1},
+	"irq_cpustat_t.apic_timer_irqs":       {Offset: 8, Size: 4},
+	"irq_cpustat_t.irq_call_count":        {Offset: 0x30, Size: 4},
+	"irq_cpustat_t.irq_hv_callback_count": {Offset: 0x44, Size: 4},
+	"mutex.owner":                         {Offset: 0, Size: 8},
+	"mutex.wait_list":                     {Offset: 16, Size: 16},
+	"mutex_waiter.list":                   {Offset: 0, Size: 16},
+	"mutex_waiter.task":                   {Offset: 16, Size: 8},
+	"rw_semaphore.owner":                  {Offset: 8, Size: 8},
+	"rw_semaphore.wait_list":              {Offset: 24, Size: 16},
+	"rwsem_waiter.list":                   {Offset: 0, Size: 16},
+	"rwsem_waiter.task":                   {Offset: 16, Size: 8},
+	"timekeeper.tkr_mono.base":            {Offset: 0x18, Size: 8},
+	"timekeeper.tkr_mono.xtime_nsec":      {Offset: 0x20, Size: 8},
+	"timekeeper.tkr_mono.shift":           {Offset: 0x28, Size: 4},
+	"cpuinfo_x86.x86_capability":          {Offset: 0x20, Size: 96},
+	"seqcount_raw_spinlock_t":             {Size: 4},
 }
 
-var fakeConstants = map[string]int64{"NR_FREE_PAGES": 0, "PGSCAN_KSWAPD": 1, "PGSCAN_DIRECT": 2, "PGSTEAL_KSWAPD": 3, "PGMAJFAULT": 4,
-	"ALLOCSTALL_NORMAL": 5, "OOM_KILL": 6, "PGPGIN": 7, "PGPGOUT": 8, "SYSTEM_SCHEDULING": 1, "SYSTEM_RUNNING": 3, "WORKINGSET_REFAULT_ANON": 1, "WORKINGSET_REFAULT_FILE": 2}
+var fakeConstants = map[string]int64{
+	"NR_FREE_PAGES":           0,
+	"PGSCAN_KSWAPD":           1,
+	"PGSCAN_DIRECT":           2,
+	"PGSTEAL_KSWAPD":          3,
+	"PGMAJFAULT":              4,
+	"ALLOCSTALL_NORMAL":       5,
+	"OOM_KILL":                6,
+	"PGPGIN":                  7,
+	"PGPGOUT":                 8,
+	"SYSTEM_SCHEDULING":       1,
+	"SYSTEM_RUNNING":          3,
+	"WORKINGSET_REFAULT_ANON": 1,
+	"WORKINGSET_REFAULT_FILE": 2,
+}
 
 // fakeLayout is a Layout in which some names may be missing.
 type fakeLayout struct {
@@ -162,7 +222,7 @@ func (g *fakeGuest) entry(gpa, v uint64) { g.write(gpa, binary.LittleEndian.Appe
 
 func percpu(cpu int) uint64 { return direct + percpuPhys + uint64(cpu)*percpuSize }
 
-// taskAt is the address of thread i; 0 is init_task.
+// taskAt returns the address of thread i; 0 is init_task.
 func (g *fakeGuest) taskAt(i int) uint64 {
 	if i == 0 {
 		return fakeSymbols["init_task"] + g.slide
@@ -170,7 +230,7 @@ func (g *fakeGuest) taskAt(i int) uint64 {
 	return direct + taskPhys + uint64(i)*taskSize
 }
 
-// put is where to write what the guest has at a task's address.
+// put returns the address, as linked, of a task's field.
 func (g *fakeGuest) put(i int, field string) uint64 {
 	a := g.taskAt(i)
 	if i == 0 {
@@ -186,7 +246,8 @@ func newFakeGuest(slide uint64) *fakeGuest {
 	g.write(phys(fakeSymbols["system_state"]), []byte{3, 0, 0, 0})
 	// Page tables: the kernel's image in 2 MiB pages, all memory likewise, and the
 	// interrupt table, which user space's half has too.
-	const pdpt, pd, directPDPT, directPD, idtPDPT, idtPD, idtPT, idt = 0x20000, 0x21000, 0x22000, 0x23000, 0x24000, 0x25000, 0x26000, 0x27000
+	const pdpt, pd, directPDPT, directPD = 0x20000, 0x21000, 0x22000, 0x23000
+	const idtPDPT, idtPD, idtPT, idt = 0x24000, 0x25000, 0x26000, 0x27000
 	top := phys(fakeSymbols["init_top_pgt"])
 	for _, root := range []uint64{top, processRoot} {
 		g.entry(root+8*511, pdpt|present)
@@ -302,14 +363,15 @@ func (g *fakeGuest) threads(tasks ...int) {
 	}
 }
 
-// waits has a thread wait for the mutex big_lock, which another one holds.
+// waits makes a thread wait for the mutex big_lock, which another one holds.
 func (g *fakeGuest) waits(waiter, owner int) {
 	lock := fakeSymbols["big_lock"]
 	sp := g.stackAt(waiter) + stackSize - 0x200
 	node := sp + 8*8
 	g.u32(g.put(waiter, "__state"), taskUninterruptible)
 	g.u32(g.put(owner, "__state"), taskUninterruptible|taskNoLoad)
-	for i, v := range []uint64{0, 0, 0, text + 0x3105 + g.slide, text + 0x3108 + g.slide /* behind no call */, lock + g.slide, text + 0x4105 + g.slide, 0,
+	for i, v := range []uint64{0, 0, 0, text + 0x3105 + g.slide, text + 0x3108 + g.slide, // the second is behind no call
+		lock + g.slide, text + 0x4105 + g.slide, 0,
 		lock + g.slide + 16, lock + g.slide + 16, g.taskAt(waiter), 0, text + 0x5105 + g.slide, text + 0x6105 + g.slide} {
 		g.u64(sp+8*uint64(i), v)
 	}
@@ -318,7 +380,7 @@ func (g *fakeGuest) waits(waiter, owner int) {
 	g.u64(lock+24, node)
 }
 
-// registers are those of a vCPU in the kernel; user is one in user space with
+// registers returns the registers of a vCPU in the kernel, or in user space with
 // page-table isolation.
 func (g *fakeGuest) registers(user bool) driver.Registers {
 	r := driver.Registers{CR3: processRoot | 0x801, LSTAR: fakeSymbols["entry_SYSCALL_64"] + g.slide, IDTBase: idtArea}

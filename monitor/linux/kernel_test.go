@@ -94,15 +94,21 @@ func TestOpenWitnesses(t *testing.T) {
 		{"too far", func(g *fakeGuest, r *driver.Registers) { r.LSTAR -= 1 << 30; r.IDTBase = 0 }, "", "no distance"},
 		{"both lie", func(g *fakeGuest, r *driver.Registers) { r.LSTAR += 2 << 20; r.IDTBase = 0 }, "", "do not fit"},
 		{"no gate", func(g *fakeGuest, r *driver.Registers) { g.write(idt+5, []byte{0}); r.LSTAR = 0 }, "", "is no gate"},
-		{"another kernel", func(g *fakeGuest, r *driver.Registers) { g.write(phys(fakeSymbols["linux_banner"]+14), []byte{'7'}) }, "", "do not fit"},
+		{"another kernel", func(g *fakeGuest, r *driver.Registers) {
+			g.write(phys(fakeSymbols["linux_banner"]+14), []byte{'7'})
+		}, "", "do not fit"},
 		{"no page tables", func(g *fakeGuest, r *driver.Registers) { r.CR3 = 0 }, "", "no page tables yet"},
 		{"garbage as root", func(g *fakeGuest, r *driver.Registers) { r.CR3 = stackPhys }, "", "not mapped"},
 		{"root outside memory", func(g *fakeGuest, r *driver.Registers) { r.CR3 = 1 << 45 }, "", "cannot be mapped"},
-		{"kernel root garbled", func(g *fakeGuest, r *driver.Registers) { g.entry(phys(fakeSymbols["init_top_pgt"])+8*511, 0) }, "", ""},
+		{"kernel root garbled", func(g *fakeGuest, r *driver.Registers) {
+			g.entry(phys(fakeSymbols["init_top_pgt"])+8*511, 0)
+		}, "", ""},
 		{"no banner symbol", func(g *fakeGuest, r *driver.Registers) {}, "linux_banner", "linux_banner"},
 		{"no run queues", func(g *fakeGuest, r *driver.Registers) {}, "runqueues", "runqueues"},
 		{"no field", func(g *fakeGuest, r *driver.Registers) {}, "task_struct.pid", "task_struct.pid"},
-		{"run queue in user space", func(g *fakeGuest, r *driver.Registers) { g.u64(fakeSymbols["__per_cpu_offset"], 0x1000) }, "", "run queue of CPU 0"},
+		{"run queue in user space", func(g *fakeGuest, r *driver.Registers) {
+			g.u64(fakeSymbols["__per_cpu_offset"], 0x1000)
+		}, "", "run queue of CPU 0"},
 	} {
 		g := newFakeGuest(slid)
 		r := g.registers(false)
@@ -128,8 +134,10 @@ func TestOpenWitnesses(t *testing.T) {
 }
 
 func TestNeedReschedBit(t *testing.T) {
-	for banner, want := range map[string]int{"Linux version 6.12.118+deb13-cloud-amd64 (": 3, "Linux version 5.10.0-1 (": 3, "Linux version 6.17.9 (": 3,
-		"Linux version 6.18.0-rc1 (": 4, "Linux version 6.18-rc1 (": 4, "Linux version 7.0.0 (": 4, "": 3, "Linux version x.y z": 3} {
+	for banner, want := range map[string]int{"Linux version 6.12.118+deb13-cloud-amd64 (": 3,
+		"Linux version 5.10.0-1 (": 3, "Linux version 6.17.9 (": 3,
+		"Linux version 6.18.0-rc1 (": 4, "Linux version 6.18-rc1 (": 4, "Linux version 7.0.0 (": 4,
+		"": 3, "Linux version x.y z": 3} {
 		if got := tifNeedResched(banner); got != want {
 			t.Errorf("%q: bit %d, want %d", banner, got, want)
 		}
@@ -141,7 +149,8 @@ func TestRunQueue(t *testing.T) {
 	k := mustOpen(t, g)
 	rq, hot := percpu(1)+fakeSymbols["runqueues"], percpu(1)+fakeSymbols["pcpu_hot"]+8
 	timer := percpu(1) + fakeSymbols["hrtimer_bases"] + 0x28
-	want := detect.RunQueue{Switches: 1001, Running: 1, ClockNS: 7e9, Comm: "swapper/0", Preempt: 1, TimerNS: 8e9, Interrupts: 235}
+	want := detect.RunQueue{Switches: 1001, Running: 1, ClockNS: 7e9, Comm: "swapper/0", Preempt: 1, TimerNS: 8e9,
+		Interrupts: 235}
 	check := func(what string) {
 		t.Helper()
 		q := detect.RunQueue{Comm: "left over", NeedResched: true, TimerNS: 1, Interrupts: 1}
@@ -200,7 +209,8 @@ func TestRunQueue(t *testing.T) {
 	// A kernel of another age lacks some of it, which is no error.
 	g.u32(timer-0x28+0x10, 1<<2)
 	k = mustOpen(t, g, "hrtimer_bases", "pcpu_hot", "pcpu_hot.preempt_count", "task_struct.thread_info.flags", "irq_stat")
-	if q := (detect.RunQueue{}); !k.RunQueue(1, &q) || q.TimerNS != 0 || q.Preempt != 0 || q.NeedResched || q.Interrupts != 0 {
+	if q := (detect.RunQueue{}); !k.RunQueue(1, &q) ||
+		q.TimerNS != 0 || q.Preempt != 0 || q.NeedResched || q.Interrupts != 0 {
 		t.Errorf("without optional fields: %+v", q)
 	}
 	k = mustOpen(t, g, "hrtimer_cpu_base.hres_active", "irq_cpustat_t.apic_timer_irqs")
@@ -217,8 +227,8 @@ func TestRunQueueAllocates(t *testing.T) {
 	}
 }
 
-// TestOpenEarlyBoot: a kernel whose CPUs have no areas of their own yet is known
-// and refused; one that does not say how far it is is taken.
+// TestOpenEarlyBoot: a kernel in early boot is refused. A kernel without the variable
+// that tells its phase is accepted.
 func TestOpenEarlyBoot(t *testing.T) {
 	g := newFakeGuest(slid)
 	g.u32(fakeSymbols["system_state"], 0)
@@ -241,9 +251,12 @@ func TestInspect(t *testing.T) {
 	g.u32(g.put(6, "__state"), taskUninterruptible|taskNoLoad) // idle, not waiting
 	g.write(phys(g.put(3, "in_iowait")), []byte{1 << 3})
 	want := detect.Kernel{
-		MonotonicNS: 6e9 + 5, Phase: detect.PhaseRunning, Panicking: -1, Threads: 7, Forks: 77, Walked: 7, LargestComm: "work", LargestCount: 3, WaitingTotal: 1,
-		Waiting: []detect.Waiting{{PID: 3, Comm: "waiter", Switches: 42, IOWait: true, Stack: []string{"__mutex_lock", "do_work", "kthread"}, Lock: "big_lock", Owner: "holder (4)"}},
-		Memory:  detect.Memory{TotalPages: 16384, FreePages: 9000, Scanned: 60, Stolen: 60, Refaults: 7, MajorFault: 80, Stalls: 100, OOMKills: 120}, IOSectors: 300,
+		MonotonicNS: 6e9 + 5, Phase: detect.PhaseRunning, Panicking: -1, Threads: 7, Forks: 77,
+		Walked: 7, LargestComm: "work", LargestCount: 3, WaitingTotal: 1,
+		Waiting: []detect.Waiting{{PID: 3, Comm: "waiter", Switches: 42, IOWait: true,
+			Stack: []string{"__mutex_lock", "do_work", "kthread"}, Lock: "big_lock", Owner: "holder (4)"}},
+		Memory: detect.Memory{TotalPages: 16384, FreePages: 9000, Scanned: 60, Stolen: 60, Refaults: 7, MajorFault: 80,
+			Stalls: 100, OOMKills: 120}, IOSectors: 300,
 	}
 	k := mustOpen(t, g)
 	got := detect.Kernel{Unreadable: []string{"left over"}, Panicking: 3}
@@ -273,7 +286,8 @@ func TestInspectOwner(t *testing.T) {
 		lock, owner string
 	}{
 		{"nobody", func(g *fakeGuest) { g.u64(lock, 1) }, "big_lock", ""},
-		{"a task that is none", func(g *fakeGuest) { g.u64(lock, direct+0x5000) }, "big_lock", "no thread that exists (0xffff888000005000)"},
+		{"a task that is none", func(g *fakeGuest) { g.u64(lock, direct+0x5000) }, "big_lock",
+			"no thread that exists (0xffff888000005000)"},
 		{"queue torn, owner met", func(g *fakeGuest) { g.u64(sp(g)+8*8, 0) }, "big_lock", "holder (4)"},
 		{"queue torn, owner not met", func(g *fakeGuest) { g.u64(sp(g)+8*8, 0); g.u64(lock, 0) }, "", ""},
 		{"another waiter in front", func(g *fakeGuest) {
@@ -319,8 +333,8 @@ func TestInspectOwner(t *testing.T) {
 	}
 }
 
-// TestInspectHostile: what cannot be is called unreadable, the rest is still there,
-// and the work stays bounded.
+// TestInspectHostile: impossible data is reported as unreadable, the rest is read, and
+// the work stays bounded.
 func TestInspectHostile(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -329,13 +343,15 @@ func TestInspectHostile(t *testing.T) {
 		walked int
 	}{
 		{"task list loops past its head", func(g *fakeGuest) { g.chain(1, 2) }, "does not come back", 2},
-		{"a task points at itself", func(g *fakeGuest) { g.u64(g.put(2, "tasks"), g.taskAt(2)+0x100) }, "does not come back", 2},
+		{"a task points at itself", func(g *fakeGuest) { g.u64(g.put(2, "tasks"), g.taskAt(2)+0x100) },
+			"does not come back", 2},
 		{"threads loop", func(g *fakeGuest) { g.u64(g.put(7, "thread_node"), g.taskAt(6)+0x130) }, "does not come back", 7},
 		{"next in user space", func(g *fakeGuest) { g.u64(g.put(2, "tasks"), 0x1000) }, "0x1000 stands where", 2},
 		{"next not mapped", func(g *fakeGuest) { g.u64(g.put(2, "tasks"), direct+1<<38) }, "not mapped", 2},
 		{"poisoned", func(g *fakeGuest) { g.u64(g.put(2, "tasks"), 0xdead000000000100) }, "stands where", 2},
 		{"page of a task gone", func(g *fakeGuest) { g.gone[phys(g.taskAt(4))>>12] = true }, "cannot be mapped", 3},
-		{"page of init_task gone", func(g *fakeGuest) { g.gone[phys(fakeSymbols["init_task"])>>12] = true }, "cannot be mapped", 0},
+		{"page of init_task gone", func(g *fakeGuest) { g.gone[phys(fakeSymbols["init_task"])>>12] = true },
+			"cannot be mapped", 0},
 		{"no signals", func(g *fakeGuest) { g.u64(g.put(5, "signal"), 0) }, "signals should be", 5},
 		{"impossible PID", func(g *fakeGuest) { g.u32(g.put(6, "pid"), 1<<30) }, "PID", 5},
 		{"huge count", func(g *fakeGuest) { g.u32(fakeSymbols["nr_threads"], 1<<31) }, "nr_threads says 2147483648", 7},
@@ -370,7 +386,7 @@ func TestInspectHostile(t *testing.T) {
 	}
 }
 
-// TestInspectEndless: a task list that goes on through all memory ends at the limit.
+// TestInspectEndless: the walk of an endless task list ends at the bound.
 func TestInspectEndless(t *testing.T) {
 	g := newFakeGuest(0)
 	k := mustOpen(t, g)
@@ -386,7 +402,8 @@ func TestInspectEndless(t *testing.T) {
 	}
 }
 
-// TestInspectAgain: what a look keeps for the next one never outlives its truth.
+// TestInspectAgain: what an inspection keeps for the next one is dropped when it is no
+// longer true.
 func TestInspectAgain(t *testing.T) {
 	g := newFakeGuest(slid)
 	k := mustOpen(t, g)
@@ -398,11 +415,13 @@ func TestInspectAgain(t *testing.T) {
 	}
 	check := func(what string, want detect.Waiting) {
 		t.Helper()
-		if got := look(); len(got.Waiting) != 1 || !reflect.DeepEqual(got.Waiting[0], want) || len(got.Unreadable) > 0 || got.Walked != 7 {
+		if got := look(); len(got.Waiting) != 1 || !reflect.DeepEqual(got.Waiting[0], want) ||
+			len(got.Unreadable) > 0 || got.Walked != 7 {
 			t.Errorf("%s: %+v, want %+v", what, got, want)
 		}
 	}
-	want := detect.Waiting{PID: 3, Comm: "waiter", Switches: 42, Stack: []string{"__mutex_lock", "do_work", "kthread"}, Lock: "big_lock", Owner: "holder (4)"}
+	want := detect.Waiting{PID: 3, Comm: "waiter", Switches: 42, Stack: []string{"__mutex_lock", "do_work", "kthread"},
+		Lock: "big_lock", Owner: "holder (4)"}
 	check("first", want)
 	reads := g.reads
 	look()
@@ -421,7 +440,8 @@ func TestInspectAgain(t *testing.T) {
 	g.u64(lock, 0)
 	check("it has not run", detect.Waiting{PID: 3, Comm: "waiter", Switches: 42, Stack: want.Stack, Lock: "big_lock"})
 	g.u64(g.put(3, "nvcsw"), 41)
-	want = detect.Waiting{PID: 3, Comm: "waiter", Switches: 43, Stack: []string{"rwsem_down_write_slowpath", "do_work", "kthread"}}
+	want = detect.Waiting{PID: 3, Comm: "waiter", Switches: 43,
+		Stack: []string{"rwsem_down_write_slowpath", "do_work", "kthread"}}
 	check("it has run", want)
 	// The same structure is another thread's.
 	g.u64(sp+6*8, text+0x4105+g.slide)
@@ -447,7 +467,7 @@ func TestInspectAgain(t *testing.T) {
 }
 
 // TestInspectReuse: the task list is walked again when something says that it has
-// changed, when nothing can say so, and after maxReuse looks.
+// changed, when nothing can tell, and after maxReuse inspections.
 func TestInspectReuse(t *testing.T) {
 	uninterruptible := func(g *fakeGuest, cpu int, n uint32) {
 		g.u32(percpu(cpu)+fakeSymbols["runqueues"]+uint64(fakeFields["rq.nr_uninterruptible"].Offset), n)
@@ -459,7 +479,8 @@ func TestInspectReuse(t *testing.T) {
 		walks   bool
 	}{
 		{"nothing", func(g *fakeGuest) {}, "", false},
-		{"asleep on one CPU, woken on the other", func(g *fakeGuest) { uninterruptible(g, 0, 1); uninterruptible(g, 1, math.MaxUint32) }, "", false},
+		{"asleep on one CPU, woken on the other",
+			func(g *fakeGuest) { uninterruptible(g, 0, 1); uninterruptible(g, 1, math.MaxUint32) }, "", false},
 		{"one in state D", func(g *fakeGuest) { uninterruptible(g, 1, 1) }, "", true},
 		{"a fork", func(g *fakeGuest) { g.u64(fakeSymbols["total_forks"], 78) }, "", true},
 		{"another number of threads", func(g *fakeGuest) { g.u32(fakeSymbols["nr_threads"], 8) }, "", true},
@@ -512,7 +533,7 @@ func TestInspectReuse(t *testing.T) {
 	}
 }
 
-// TestInspectForgets: what is kept of threads and names stays bounded.
+// TestInspectForgets: the number of threads and names that are kept is bounded.
 func TestInspectForgets(t *testing.T) {
 	g := newFakeGuest(slid)
 	k := mustOpen(t, g)
@@ -541,8 +562,8 @@ func TestInspectForgets(t *testing.T) {
 	}
 }
 
-// TestDirectMap: it is used only if the kernel's page tables agree, and without
-// it the same is read.
+// TestDirectMap: the direct map is used only if the kernel's page tables agree. Without it
+// Inspect reads the same.
 func TestDirectMap(t *testing.T) {
 	var want detect.Kernel
 	g := newFakeGuest(slid)
@@ -581,8 +602,8 @@ func TestDirectMap(t *testing.T) {
 	}
 }
 
-// endlessGuest has in its upper half 8 bytes that are the address of the next 16
-// ones, whatever is read.
+// endlessGuest has a list in its upper half that visits all of it: each 8 bytes read are
+// the address 16 bytes further.
 type endlessGuest struct{ *fakeGuest }
 
 func (g *endlessGuest) ReadPhysical(gpa uint64, b []byte) error {
@@ -594,11 +615,13 @@ func (g *endlessGuest) ReadPhysical(gpa uint64, b []byte) error {
 	return nil
 }
 
-// TestInspectMissing: of a kernel without something the rest is read.
+// TestInspectMissing: of a kernel that lacks something, the rest is read.
 func TestInspectMissing(t *testing.T) {
 	g := newFakeGuest(slid)
-	for _, without := range []string{"nr_threads", "total_forks", "panic_cpu", "system_state", "SYSTEM_RUNNING", "tk_core", "_totalram_pages", "vm_zone_stat", "vm_node_stat", "vm_event_states",
-		"init_task", "task_struct.__state", "NR_FREE_PAGES", "OOM_KILL", "timekeeper.tkr_mono.base", "seqcount_raw_spinlock_t"} {
+	for _, without := range []string{"nr_threads", "total_forks", "panic_cpu", "system_state", "SYSTEM_RUNNING",
+		"tk_core", "_totalram_pages", "vm_zone_stat", "vm_node_stat", "vm_event_states",
+		"init_task", "task_struct.__state", "NR_FREE_PAGES", "OOM_KILL",
+		"timekeeper.tkr_mono.base", "seqcount_raw_spinlock_t"} {
 		k := mustOpen(t, g, without)
 		var got detect.Kernel
 		k.Inspect(&got)
@@ -609,7 +632,8 @@ func TestInspectMissing(t *testing.T) {
 			t.Errorf("without %s: %+v", without, got)
 		}
 	}
-	for _, without := range []string{"mutex_waiter.task", "mutex.owner", "task_struct.in_iowait", "rw_semaphore.wait_list"} {
+	for _, without := range []string{"mutex_waiter.task", "mutex.owner", "task_struct.in_iowait",
+		"rw_semaphore.wait_list"} {
 		var got detect.Kernel
 		mustOpen(t, g, without).Inspect(&got)
 		if len(got.Unreadable) != 0 || len(got.Waiting) != 1 {
@@ -718,7 +742,8 @@ func FuzzKernel(f *testing.F) {
 			g.reads = 0
 			var out detect.Kernel
 			k.Inspect(&out)
-			if out.Walked > maxThreads || len(out.Waiting) > detect.MaxWaiting || len(out.Unreadable) > maxUnreadable || out.LargestCount > out.Walked {
+			if out.Walked > maxThreads || len(out.Waiting) > detect.MaxWaiting ||
+				len(out.Unreadable) > maxUnreadable || out.LargestCount > out.Walked {
 				t.Fatalf("out of bounds: %+v", out)
 			}
 			if limit := 64 * maxThreads; g.reads > limit {
@@ -745,7 +770,7 @@ func FuzzKernel(f *testing.F) {
 	})
 }
 
-// flatGuest is a guest's memory as one piece, which costs little to read.
+// flatGuest is a guest's memory in one slice, which is fast to read.
 type flatGuest []byte
 
 func (f flatGuest) ReadPhysical(gpa uint64, b []byte) error {
@@ -756,7 +781,7 @@ func (f flatGuest) ReadPhysical(gpa uint64, b []byte) error {
 	return nil
 }
 
-// newCrowd is a guest with as many threads as a small one has, one a process.
+// newCrowd returns the kernel of a guest with that many processes of one thread.
 func newCrowd(t interface {
 	Helper()
 	Fatal(...any)
@@ -785,7 +810,7 @@ func newCrowd(t interface {
 	return k
 }
 
-// TestInspectAllocates: a look that meets nothing new allocates nothing.
+// TestInspectAllocates: an inspection that finds nothing new allocates nothing.
 func TestInspectAllocates(t *testing.T) {
 	k := newCrowd(t, 62)
 	var out detect.Kernel

@@ -44,7 +44,8 @@ func TestChanges(t *testing.T) {
 // TestChangesBounds: the last values that are accepted, and the first that are not.
 func TestChangesBounds(t *testing.T) {
 	t.Parallel()
-	for name, want := range map[string]bool{"azAZ": false, "az09-": true, "`": false, "{": false, "/": false, ":": false, "": true} {
+	for name, want := range map[string]bool{"azAZ": false, "az09-": true,
+		"`": false, "{": false, "/": false, ":": false, "": true} {
 		if _, err := (Changes{Mechanism: name}).Text(); (err == nil) != want {
 			t.Errorf("mechanism %q: %v", name, err)
 		}
@@ -80,10 +81,11 @@ func TestParseChangesRejects(t *testing.T) {
 		"no bytes":        `{"version":1,"patched":[{"gpa":1}]}`,
 		"lengths":         `{"version":1,"patched":[{"gpa":1,"original":"VVU=","patched":"zA=="}]}`,
 		"two frames":      `{"version":1,"patched":[{"gpa":4095,"original":"VVU=","patched":"zMw="}]}`,
-		"long patch":      `{"version":1,"patched":[{"gpa":1,"original":"MDEyMzQ1Njc4OWFiY2RlZjA=","patched":"MDEyMzQ1Njc4OWFiY2RlZjA="}]}`,
-		"added":           `{"version":1,"added":[1099511627776]}`,
-		"too many":        `{"version":1,"added":[1` + strings.Repeat(",1", MaxChanges) + `]}`,
-		"too long":        `{"version":1}` + strings.Repeat(" ", MaxChangesText),
+		"long patch": `{"version":1,"patched":[{"gpa":1,"original":"MDEyMzQ1Njc4OWFiY2RlZjA=",` +
+			`"patched":"MDEyMzQ1Njc4OWFiY2RlZjA="}]}`,
+		"added":    `{"version":1,"added":[1099511627776]}`,
+		"too many": `{"version":1,"added":[1` + strings.Repeat(",1", MaxChanges) + `]}`,
+		"too long": `{"version":1}` + strings.Repeat(" ", MaxChangesText),
 	} {
 		if c, err := ParseChanges(text); err == nil {
 			t.Errorf("%s: accepted as %+v", name, c)

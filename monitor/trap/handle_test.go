@@ -484,10 +484,13 @@ func TestCheck(t *testing.T) {
 		change          func(h *testHost)
 		says            string // part of the error; empty for none
 	}{
-		{"open page", "exec-step", func(h *testHost) { h.access[7] = driver.AccessRWX }, "access of frame 0x7 in view 0 is 0, not 1"},
-		{"open page in the view", "exec-altp2m", func(h *testHost) { h.access[7] = driver.AccessRWX }, "in view 1 is 0, not 1"},
+		{"open page", "exec-step", func(h *testHost) { h.access[7] = driver.AccessRWX },
+			"access of frame 0x7 in view 0 is 0, not 1"},
+		{"open page in the view", "exec-altp2m", func(h *testHost) { h.access[7] = driver.AccessRWX },
+			"in view 1 is 0, not 1"},
 		{"a vCPU elsewhere", "exec-altp2m-fast", func(h *testHost) { h.in[1] = 0 }, "vCPU 1 is in view 0, not 1"},
-		{"an offline vCPU elsewhere", "exec-altp2m", func(h *testHost) { h.in[1] = 0; h.offline = map[int]bool{1: true} }, ""},
+		{"an offline vCPU elsewhere", "exec-altp2m", func(h *testHost) { h.in[1] = 0; h.offline = map[int]bool{1: true} },
+			""},
 		{"a vCPU elsewhere, another offline", "exec-altp2m",
 			func(h *testHost) { h.in[1] = 0; h.offline = map[int]bool{0: true} }, "vCPU 1 is in view 0, not 1"},
 		{"views that cannot be read", "exec-altp2m", func(h *testHost) { h.fail = "current view" }, "current view fails"},
