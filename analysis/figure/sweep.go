@@ -49,8 +49,8 @@ func sweep(set *analysis.Set) (*Figure, error) {
 	b.WriteString("Each panel is a threshold of the detector, each point one of its values (written beside it): the " +
 		"time by which half of the faults were detected, misses censored (whisker: 95% interval by Greenwood's formula, " +
 		"open above if the trials do not bound it), over the share of trials that must have no alarm, without a fault or " +
-		"with one that is undone after a time, and had one (whisker: exact 95% interval of Clopper and Pearson). A cross: not " +
-		"half of the faults were detected. Left and low is good.\n")
+		"with one that is undone after a time, and had one (whisker: exact 95% interval of Clopper and Pearson). A cross: " +
+		"not half of the faults were detected. Left and low is good.\n")
 	for _, name := range set.Swept() {
 		points, err := set.Sweep(name, level)
 		if err != nil {
