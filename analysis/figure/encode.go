@@ -52,10 +52,11 @@ func (f *Figure) WriteSVG(w io.Writer) error {
 	if _, err := c.WriteTo(&buf); err != nil {
 		return fmt.Errorf("figure %s: write svg: %w", f.Name, err)
 	}
-	parts := bytes.Split(buf.Bytes(), []byte("<text "))
-	if len(parts) != len(c.lengths)+1 {
-		return fmt.Errorf("figure %s: write svg: %d texts drawn, %d written", f.Name, len(c.lengths), len(parts)-1)
+	const element = "<text "
+	if n := bytes.Count(buf.Bytes(), []byte(element)); n != len(c.lengths) {
+		return fmt.Errorf("figure %s: write svg: %d texts drawn, %d written", f.Name, len(c.lengths), n)
 	}
+	parts := bytes.Split(buf.Bytes(), []byte(element))
 	var svg bytes.Buffer
 	svg.Write(parts[0])
 	for i, part := range parts[1:] {

@@ -193,7 +193,7 @@ func sameStack(t *testing.T, what string, r *recorder, s scale, colors []color.N
 
 func TestReadOverview(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"few", "many", "wrong", "near", "drivers", "classes", "blind", "controls", "vcpus",
+	for _, name := range []string{"few", "many", "wrong", "near", "twice", "drivers", "classes", "blind", "controls", "vcpus",
 		"work", "unwatched", "hollow", "faults"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

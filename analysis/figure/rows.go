@@ -87,7 +87,7 @@ func drawRows(c draw.Canvas, rows []row) {
 	p.X.Min, p.X.Max = 0, headRoom(max(most, deadline))
 	marks := ticks{n: 4, limit: p.X.Max}
 	p.X.Tick.Marker = marks
-	if misses > 0 && most > 0 && deadline > 2*most {
+	if most > 0 && deadline > 2*most {
 		a.broken = true
 		a.breakAt, a.strip = most*1.12, most*1.25
 		p.X.Max = most * 1.38

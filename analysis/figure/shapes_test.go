@@ -83,6 +83,14 @@ func madeUpRuns() map[string][]results.Trial {
 				t.Driver = "libvmi"
 			}
 		}),
+		"twice": changed(madeup.Trials(3), func(t *results.Trial) { // the deadline is twice the last detection
+			if t.DetectNS != nil {
+				t.DetectNS = new(int64(100_000_000 + t.Block*25_000_000))
+			}
+			if t.DeadlineNS > 0 {
+				t.DeadlineNS = 300_000_000
+			}
+		}),
 		"blind": changed(madeup.Trials(2), func(t *results.Trial) { // nothing detected
 			if t.Outcome == results.Detected {
 				t.Outcome, t.DetectNS = results.Missed, nil
