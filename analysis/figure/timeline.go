@@ -88,7 +88,7 @@ func (t *Timeline) intervals() ([]interval, error) {
 		if len(b.VCPUs) != n || n == 0 {
 			return nil, fmt.Errorf("figure: sample %d has %d vCPUs, the first %d", i, len(b.VCPUs), n)
 		}
-		seconds := float64(b.NS-a.NS) / 1e9
+		seconds := analysis.Seconds(b.NS - a.NS)
 		if !(seconds > 0) {
 			return nil, fmt.Errorf("figure: sample %d is not after the one before", i)
 		}
