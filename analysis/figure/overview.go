@@ -91,7 +91,8 @@ func overviewValues(host string, bars []bar, rows []row) [][]string {
 	all := [][]string{{"host", "panel", "scenario", "arm", "mark", "trial", "value", "unit"}}
 	for _, b := range bars {
 		add := func(mark, trial string, x float64) {
-			all = append(all, []string{host, "violations", b.cell.Title(), b.cell.Label, mark, trial, analysis.Number(x), "violations"})
+			all = append(all, []string{host, "violations", b.cell.Title(), b.cell.Label, mark, trial, analysis.Number(x),
+				"violations"})
 		}
 		add("median", "", b.length)
 		for _, p := range b.parts {

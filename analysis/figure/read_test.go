@@ -193,8 +193,8 @@ func sameStack(t *testing.T, what string, r *recorder, s scale, colors []color.N
 
 func TestReadOverview(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"few", "many", "wrong", "near", "twice", "drivers", "classes", "blind", "controls", "vcpus",
-		"work", "unwatched", "hollow", "faults"} {
+	for _, name := range []string{"few", "many", "wrong", "near", "twice", "drivers", "classes", "blind", "controls",
+		"vcpus", "work", "unwatched", "hollow", "faults"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := theShape(t, name)

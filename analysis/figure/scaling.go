@@ -189,7 +189,8 @@ func (x *scaleAxis) values(host string, panels []*scalePanel) [][]string {
 	for _, p := range panels {
 		for _, l := range p.lines {
 			for i, s := range l.s {
-				row := []string{host, p.title, p.unit, l.arm, strconv.Itoa(l.at[i]), strconv.Itoa(s.N), analysis.Number(s.Median), "", "",
+				row := []string{host, p.title, p.unit, l.arm, strconv.Itoa(l.at[i]), strconv.Itoa(s.N),
+					analysis.Number(s.Median), "", "",
 					analysis.Number(s.Min), analysis.Number(s.Max)}
 				if s.CI != nil {
 					row[7], row[8] = analysis.Number(s.CI.Lo), analysis.Number(s.CI.Hi)

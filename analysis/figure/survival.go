@@ -163,7 +163,8 @@ func (h *hangs) values(host string) [][]string {
 		}
 		for _, l := range c.lives {
 			if l.Censored {
-				all = append(all, []string{host, c.label, analysis.Number(l.Time), "", "0", "1", analysis.Number(c.s.At(l.Time)), "", ""})
+				all = append(all, []string{host, c.label, analysis.Number(l.Time), "", "0", "1",
+					analysis.Number(c.s.At(l.Time)), "", ""})
 			}
 		}
 	}

@@ -133,7 +133,8 @@ func (t *Timeline) Figure() (*Figure, error) {
 	n := len(t.Samples[0].VCPUs)
 	f := &Figure{
 		Name: "timeline", Title: "One trial as its monitor saw it",
-		head:   fmt.Sprintf("host: %s%s; %s; %s; guest: %s", t.Host, results.HostNote(t.Host), t.Scenario, t.Mechanism, t.Guest),
+		head: fmt.Sprintf("host: %s%s; %s; %s; guest: %s", t.Host, results.HostNote(t.Host), t.Scenario, t.Mechanism,
+			t.Guest),
 		says:   t.caption(traced(intervals)),
 		values: timelineValues([]string{t.Host, t.Scenario, t.Mechanism}, intervals),
 		height: 2.55*vg.Inch + vg.Length(n)*laneHeight,
@@ -165,7 +166,8 @@ func timelineValues(trial []string, intervals []interval) [][]string {
 		if v.switches >= 0 {
 			switches = analysis.Number(v.switches)
 		}
-		row := append(slices.Clone(trial), analysis.Number(v.from), analysis.Number(v.to), switches, analysis.Number(v.signals))
+		row := append(slices.Clone(trial), analysis.Number(v.from), analysis.Number(v.to), switches,
+			analysis.Number(v.signals))
 		for i := range violationClasses() {
 			rate := ""
 			if v.violations != nil {
