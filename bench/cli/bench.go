@@ -5,13 +5,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"sort"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"hangbench/analysis/stats"
 	"hangbench/bench/exit"
 	"hangbench/bench/labhost"
 	"hangbench/guests/lab"
@@ -38,11 +39,9 @@ func figures(t labhost.Times) map[string]float64 {
 	if t.GuestBootSec > 0 {
 		m["guest_boot_sec"] = round(t.GuestBootSec)
 	}
-	if n := len(t.Restores); n > 0 {
-		s := append([]float64(nil), t.Restores...)
-		sort.Float64s(s)
-		m["restore_median_sec"] = round(s[n/2])
-		m["restore_max_sec"] = round(s[n-1])
+	if median, ok := stats.Median(t.Restores); ok {
+		m["restore_median_sec"] = round(median)
+		m["restore_max_sec"] = round(slices.Max(t.Restores))
 	}
 	return m
 }
@@ -106,11 +105,11 @@ func (b *labBench) run(ctx context.Context, a *app) error {
 		times = append(times, sec)
 		peak = max(peak, kib)
 	}
-	sort.Float64s(times)
+	median, _ := stats.Median(times) // there is at least one
 	rows = append(rows,
-		benchRow{"restore_median_sec", round(times[len(times)/2]), 10,
+		benchRow{"restore_median_sec", round(median), 10,
 			fmt.Sprintf("restore to dom0 having answered \"xl list\", n=%d", b.restores)},
-		benchRow{"restore_max_sec", round(times[len(times)-1]), 10, "the slowest of them"})
+		benchRow{"restore_max_sec", round(slices.Max(times)), 10, "the slowest of them"})
 	a.step("guest")
 	if _, err := h.Guest(ctx, defaultGuest()); err != nil {
 		return err

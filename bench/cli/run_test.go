@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"hangbench/bench/exit"
+	"hangbench/bench/labhost"
 	"hangbench/bench/plan"
 	"hangbench/bench/progress"
 	"hangbench/bench/run"
@@ -281,5 +283,19 @@ func TestSetDrivers(t *testing.T) {
 		if hash, err := plan.Hash(plan.Expand(again, 3)); err != nil || hash != m.Manifest.PlanHash {
 			t.Errorf("%v: the resumed plan is another one (%v)", tc.drivers, err)
 		}
+	}
+}
+
+// TestFigures: the manifest gets the times that were measured, rounded to
+// milliseconds, and no others.
+func TestFigures(t *testing.T) {
+	t.Parallel()
+	if got := figures(labhost.Times{}); len(got) != 0 {
+		t.Errorf("nothing was measured: %v", got)
+	}
+	got := figures(labhost.Times{ColdBootSec: 31.23456, GuestBootSec: 12.0004, Restores: []float64{0.9, 0.3, 0.5004, 0.4}})
+	want := map[string]float64{"cold_boot_sec": 31.235, "guest_boot_sec": 12, "restore_median_sec": 0.45, "restore_max_sec": 0.9}
+	if !maps.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }

@@ -114,7 +114,7 @@ func (h *Host) runOnce(ctx context.Context, t plan.Trial, log *slog.Logger, take
 	}
 	log.Info("restore")
 	start := time.Now()
-	m, err := h.start(ctx, snap, &agent.Job{Trial: &t, Record: taken != nil})
+	m, err := h.start(ctx, snap, &agent.Job{Trial: &t, Record: taken != nil}, log)
 	if err != nil {
 		return rec, err
 	}
@@ -154,7 +154,7 @@ func (h *Host) Look(ctx context.Context, g suites.Guest) (dom0.Sight, error) {
 	if err != nil {
 		return s, err
 	}
-	m, err := h.start(ctx, snap, &agent.Job{Look: true})
+	m, err := h.start(ctx, snap, &agent.Job{Look: true}, h.Log)
 	if err != nil {
 		return s, err
 	}
@@ -184,5 +184,5 @@ func (h *Host) startFrom(ctx context.Context, snap func(context.Context) (*bochs
 	if err != nil {
 		return nil, err
 	}
-	return h.start(ctx, s, nil)
+	return h.start(ctx, s, nil, h.Log)
 }

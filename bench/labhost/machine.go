@@ -71,8 +71,9 @@ func frame(job agent.Job) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// start starts a machine from a snapshot, with its first job in place.
-func (h *Host) start(ctx context.Context, snap *bochs.Snapshot, job *agent.Job) (*Machine, error) {
+// start starts a machine from a snapshot, with its first job in place. log gets the
+// emulator's process and the folder of its logs.
+func (h *Host) start(ctx context.Context, snap *bochs.Snapshot, job *agent.Job, log *slog.Logger) (*Machine, error) {
 	l, run, err := h.launch(job)
 	if err != nil {
 		return nil, err
@@ -83,7 +84,9 @@ func (h *Host) start(ctx context.Context, snap *bochs.Snapshot, job *agent.Job) 
 		run.end(ctx.Err() == nil)
 		return nil, err
 	}
-	return &Machine{p: p, in: wire.NewReader(p.Conn()), run: run, snap: snap}, nil
+	m := &Machine{p: p, in: wire.NewReader(p.Conn()), run: run, snap: snap}
+	log.Debug("emulator started", "pid", m.PID(), "logs", m.Dir())
+	return m, nil
 }
 
 // launch describes a machine of this lab, with a folder of its own.

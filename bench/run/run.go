@@ -94,9 +94,11 @@ func (r *runner) one(ctx context.Context, t plan.Trial) error {
 		start := time.Now()
 		rec, err := r.Host.Run(ctx, t, log)
 		if err == nil {
-			if err := r.Store.Append(rec, time.Since(start)); err != nil {
+			took := time.Since(start)
+			if err := r.Store.Append(rec, took); err != nil {
 				return fmt.Errorf("store trial %d: %w", t.Index, err)
 			}
+			log.Debug("stored", "outcome", rec.Outcome, "wall", took)
 			r.ended(log, rec.Outcome)
 			return nil
 		}

@@ -25,8 +25,8 @@ func (f hostFunc) Run(ctx context.Context, t plan.Trial, log *slog.Logger) (resu
 	return f(ctx, t)
 }
 
-// records is a slog.Handler that writes down the level, the message without the
-// time in it, and the attributes but for the names of scenario and mechanism.
+// records is a slog.Handler that writes down records but for details: the level, the
+// message without the time in it, and the attributes without scenario and mechanism.
 type records struct{ text strings.Builder }
 
 func (r *records) Enabled(context.Context, slog.Level) bool { return true }
@@ -40,6 +40,9 @@ func (r *records) Handle(_ context.Context, rec slog.Record) error { return r.wr
 
 func (r *records) write(rec slog.Record, more []slog.Attr) error {
 	message, _, _ := strings.Cut(rec.Message, " after ")
+	if rec.Level < slog.LevelInfo {
+		return nil
+	}
 	fmt.Fprintf(&r.text, "%v %s", rec.Level, message)
 	rec.AddAttrs(more...)
 	rec.Attrs(func(a slog.Attr) bool {
