@@ -66,6 +66,24 @@ func TestRequests(t *testing.T) {
 	}
 }
 
+// TestReplacedRequest: a request that replaces another one leaves its name alone: PID 1
+// may be reading it.
+func TestReplacedRequest(t *testing.T) {
+	t.Parallel()
+	p, err := New(make([]byte, Size))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := p.Ask(Bomb)
+	second := p.Ask(Kill)
+	if got := unpack(*p.request(first)); got != string(Bomb) {
+		t.Errorf("the first request became %q", got)
+	}
+	if r, token, ok := p.Asked(); !ok || r != Kill || token != second {
+		t.Errorf("asked for %q under %d, %v, want the second request", r, token, ok)
+	}
+}
+
 func TestMeasure(t *testing.T) {
 	t.Parallel()
 	p, err := New(make([]byte, Size))

@@ -36,7 +36,7 @@ func (s *supervisor) armXen() error {
 	}
 	if n, _ := r.Read(make([]byte, 1)); n == 0 {
 		cmd.Wait()
-		return fmt.Errorf("Xen's watchdog was not armed")
+		return fmt.Errorf("the process did not arm Xen's watchdog")
 	}
 	s.patted = true
 	return nil

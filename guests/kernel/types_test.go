@@ -5,6 +5,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/cilium/ebpf/btf"
 )
 
 func TestTypes(t *testing.T) {
@@ -88,5 +90,37 @@ func TestTypes(t *testing.T) {
 	}
 	if _, err := types.EnumValue("NOSUCH"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("EnumValue(NOSUCH): %v, want %v", err, ErrNotFound)
+	}
+}
+
+// TestOddTypes: offsets that Field cannot give are errors.
+func TestOddTypes(t *testing.T) {
+	t.Parallel()
+	u32 := &btf.Int{Name: "unsigned int", Size: 4}
+	big := &btf.Struct{Name: "big", Size: 1 << 31}
+	odd := &btf.Struct{Name: "odd", Size: 16, Members: []btf.Member{
+		{Name: "inside", Type: u32, Offset: 4},
+		{Name: "tail", Type: &btf.Array{Index: u32, Type: big}, Offset: 64},
+	}}
+	b, err := btf.NewBuilder([]btf.Type{odd}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := b.Marshal(nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	types, err := parseTypes(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		"inside":           "is no bit field",
+		"tail[1]":          "too far",
+		"tail[1073741824]": "too far", // 2^64 bits
+	} {
+		if f, err := types.Field("odd", path); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %+v, %v, want an error with %q", path, f, err, want)
+		}
 	}
 }

@@ -111,7 +111,7 @@ func (o *Options) hostGo(ctx context.Context) (env []string, version string, err
 			env = append(env, name+"="+values[name])
 		}
 	}
-	env = append(env, "GOENV=off", "GOFLAGS=", "GOWORK=off", "GOOS=linux", "GOARCH=amd64", "GOAMD64=v1")
+	env = append(env, "GOENV=off", "GOWORK=off", "GOOS=linux", "GOARCH=amd64", "GOAMD64=v1")
 	return env[:len(env):len(env)], values["GOVERSION"], nil
 }
 

@@ -12,25 +12,25 @@ import (
 // maxThreshold is the largest threshold that is accepted.
 const maxThreshold = 24 * time.Hour
 
-// String returns the line that PID 1 writes into the kernel's log, from Mark on: each
+// String returns the line that PID 1 writes into the kernel's log, from mark on: each
 // armed detector with its threshold in seconds.
 func (a Armed) String() string {
 	var b strings.Builder
-	b.WriteString(Mark)
+	b.WriteString(mark)
 	for _, d := range slices.Sorted(maps.Keys(a)) {
 		fmt.Fprintf(&b, " %s=%d", d, a[d]/time.Second)
 	}
 	return b.String()
 }
 
-// parseArmed parses the text that String has written behind Mark.
+// parseArmed parses the text that String has written behind mark.
 func parseArmed(s string) (Armed, bool) {
 	a := Armed{}
 	for _, f := range strings.Fields(s) {
 		name, value, ok := strings.Cut(f, "=")
 		sec, err := strconv.ParseInt(value, 10, 64)
 		d := Detector(name)
-		if !ok || err != nil || sec < 0 || sec > int64(maxThreshold/time.Second) || !Known(d) {
+		if !ok || err != nil || sec < 0 || sec > int64(maxThreshold/time.Second) || !known(d) {
 			return nil, false
 		}
 		a[d] = time.Duration(sec) * time.Second

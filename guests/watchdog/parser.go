@@ -20,8 +20,8 @@ const (
 	afterStall = 8
 )
 
-// Mark is the beginning of the line in which PID 1 logs how the watchdogs are armed.
-const Mark = "hangbench-watchdogs:"
+// mark is the beginning of the line in which PID 1 logs how the watchdogs are armed.
+const mark = "hangbench-watchdogs:"
 
 // Parser reads a guest's console. The zero value is ready to use.
 type Parser struct {
@@ -104,7 +104,7 @@ func (p *Parser) parse(line string, arrival int64) {
 	usec, _ := strconv.ParseInt(m[2], 10, 64) // six digits
 	printk := time.Duration(sec)*time.Second + time.Duration(usec)*time.Microsecond
 	p.clock.add(printk, arrival)
-	if rest, ok := strings.CutPrefix(text, Mark); ok {
+	if rest, ok := strings.CutPrefix(text, mark); ok {
 		if a, ok := parseArmed(rest); ok {
 			p.armed = a
 		}

@@ -24,7 +24,7 @@ func All() []Detector {
 }
 
 // Known reports whether d is one of All.
-func Known(d Detector) bool { return slices.Contains(All(), d) }
+func known(d Detector) bool { return slices.Contains(All(), d) }
 
 // Setting selects how the watchdogs are armed for a trial.
 type Setting string

@@ -65,10 +65,10 @@ func TestNoReports(t *testing.T) {
 		"[9999999999.500000] Kernel panic - not syncing: x",
 		"[   21.5000] Kernel panic - not syncing: x",
 		"[   21.500000] rcu: \t0-....: (5249 ticks this GP)",
-		"[   21.500000] " + Mark + " soft-lockup=10 nonsense=3",
-		"[   21.500000] " + Mark + " soft-lockup=-1",
-		"[   21.500000] " + Mark + " soft-lockup=999999999",
-		"[   21.500000] " + Mark + " soft-lockup",
+		"[   21.500000] " + mark + " soft-lockup=10 nonsense=3",
+		"[   21.500000] " + mark + " soft-lockup=-1",
+		"[   21.500000] " + mark + " soft-lockup=999999999",
+		"[   21.500000] " + mark + " soft-lockup",
 	} {
 		var p Parser
 		p.Feed([]byte(line+"\n"), 0)
@@ -225,7 +225,7 @@ func TestSoftLockupWindow(t *testing.T) {
 func FuzzParser(f *testing.F) {
 	f.Add([]byte("[   21.500000] watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [init:1]\n"), 3)
 	f.Add([]byte("[   21.000000] rcu: INFO: rcu_sched self-detected stall on CPU\n[   21.0] rcu: \t0-....: (5249\n"), 9)
-	f.Add([]byte("[    1.000000] "+Mark+" soft-lockup=10 xen=30\n"), 1)
+	f.Add([]byte("[    1.000000] "+mark+" soft-lockup=10 xen=30\n"), 1)
 	f.Add([]byte("[ 9.000000] INFO: task \x1b[2J\xff:1 blocked for more than 120 seconds.\n\n\r\n["), 1000)
 	f.Fuzz(func(t *testing.T, b []byte, size int) {
 		var whole, pieces Parser
@@ -241,13 +241,13 @@ func FuzzParser(f *testing.F) {
 			t.Fatalf("%d bytes and %d findings are kept", len(whole.line), len(whole.findings))
 		}
 		for _, f := range whole.Findings() {
-			if !Known(f.Detector) || f.VCPU < -1 || f.VCPU > maxVCPU || f.Printk < 0 || !utf8.ValidString(f.Text) ||
+			if !known(f.Detector) || f.VCPU < -1 || f.VCPU > maxVCPU || f.Printk < 0 || !utf8.ValidString(f.Text) ||
 				strings.ContainsAny(f.Text+f.Task, "\n\x1b\x00") {
 				t.Fatalf("finding %+v", f)
 			}
 		}
 		for d, threshold := range whole.Armed() {
-			if !Known(d) || threshold < 0 || threshold > maxThreshold {
+			if !known(d) || threshold < 0 || threshold > maxThreshold {
 				t.Fatalf("armed %s with %v", d, threshold)
 			}
 		}

@@ -60,8 +60,8 @@ type Failure struct {
 	Dir string
 	// Panics are the last panics of the emulator itself.
 	Panics []string
-	// Console, Log and Output are the last lines of [ConsoleLog], [EmulatorLog]
-	// and [OutputLog].
+	// Console, Log and Output are the last lines of the machine's console, of the
+	// emulator's log, and of the emulator's standard output and error.
 	Console, Log, Output []string
 }
 
@@ -69,12 +69,12 @@ type Failure struct {
 func failure(dir, op string, err error) *Failure {
 	const few, some = 3, 20
 	f := &Failure{Op: op, Err: err, Dir: dir}
-	for _, name := range []string{OutputLog, EmulatorLog} { // before it opens its log, it writes panics to its output
+	for _, name := range []string{outputLog, emulatorLog} { // before it opens its log, it writes panics to its output
 		f.Panics = append(f.Panics, panics(filepath.Join(dir, name), few)...)
 	}
 	f.Console = tail(filepath.Join(dir, ConsoleLog), some)
-	f.Log = tail(filepath.Join(dir, EmulatorLog), some)
-	f.Output = tail(filepath.Join(dir, OutputLog), some)
+	f.Log = tail(filepath.Join(dir, emulatorLog), some)
+	f.Output = tail(filepath.Join(dir, outputLog), some)
 	return f
 }
 

@@ -12,23 +12,23 @@ import (
 	"unicode/utf8"
 )
 
-// Level is the severity of an entry in the emulator's log.
-type Level byte
+// level is the severity of an entry in the emulator's log.
+type level byte
 
 // The levels of Bochs.
 const (
-	LevelDebug Level = 'd'
-	LevelInfo  Level = 'i'
-	LevelError Level = 'e'
-	LevelPanic Level = 'p'
+	levelDebug level = 'd'
+	levelInfo  level = 'i'
+	levelError level = 'e'
+	levelPanic level = 'p'
 )
 
-// LogEntry is one line of the emulator's log.
-type LogEntry struct {
+// logEntry is one line of the emulator's log.
+type logEntry struct {
 	// Tick is the time of the entry, in instructions since power-on (virtual time
 	// times [Machine.IPS]).
 	Tick   uint64
-	Level  Level
+	level  level
 	Module string // such as CPU0 or SER; empty for the emulator as a whole
 	Text   string
 }
@@ -36,12 +36,12 @@ type LogEntry struct {
 // panicMark is the text that Bochs writes before the text of a panic.
 const panicMark = ">>PANIC<< "
 
-// ParseLogLine parses a line such as
+// parseLogLine parses a line such as
 //
 //	00123456789e[CPU0  ] WRMSR: Unknown register 0x132
 //
 // ok is false for any other line, such as those of Bochs' banner.
-func ParseLogLine(line string) (e LogEntry, ok bool) {
+func parseLogLine(line string) (e logEntry, ok bool) {
 	digits := 0
 	for digits < len(line) && line[digits] >= '0' && line[digits] <= '9' {
 		digits++
@@ -49,32 +49,32 @@ func ParseLogLine(line string) (e LogEntry, ok bool) {
 	head, text, found := strings.Cut(line[digits:], "] ")
 	// At least 11 digits, the level, and the module between brackets.
 	if !found || digits < 11 || len(head) < 2 || head[1] != '[' {
-		return LogEntry{}, false
+		return logEntry{}, false
 	}
 	tick, err := strconv.ParseUint(line[:digits], 10, 64)
 	if err != nil {
-		return LogEntry{}, false
+		return logEntry{}, false
 	}
-	e = LogEntry{
-		Tick: tick, Level: Level(head[0]), Module: strings.TrimSpace(head[2:]), Text: strings.TrimSuffix(text, "\r"),
+	e = logEntry{
+		Tick: tick, level: level(head[0]), Module: strings.TrimSpace(head[2:]), Text: strings.TrimSuffix(text, "\r"),
 	}
-	switch e.Level {
-	case LevelDebug, LevelInfo, LevelError:
-	case LevelPanic:
+	switch e.level {
+	case levelDebug, levelInfo, levelError:
+	case levelPanic:
 		e.Text = strings.TrimPrefix(e.Text, panicMark)
 	default:
-		return LogEntry{}, false
+		return logEntry{}, false
 	}
 	return e, true
 }
 
-// maxLogLine is the longest line in bytes that ScanLog takes. Bochs' buffer for a
+// maxLogLine is the longest line in bytes that scanLog takes. Bochs' buffer for a
 // message has 1024 bytes.
 const maxLogLine = 4096
 
-// ScanLog calls f for each entry of a log. It stops at f's first error and returns
+// scanLog calls f for each entry of a log. It stops at f's first error and returns
 // it. It ignores lines that are not entries and lines of more than 4096 bytes.
-func ScanLog(r io.Reader, f func(LogEntry) error) error {
+func scanLog(r io.Reader, f func(logEntry) error) error {
 	b := bufio.NewReaderSize(r, maxLogLine)
 	skip := false
 	for {
@@ -87,7 +87,7 @@ func ScanLog(r io.Reader, f func(LogEntry) error) error {
 			return fmt.Errorf("read the emulator's log: %w", err)
 		}
 		// A line without a newline is being written, or was cut off.
-		if e, ok := ParseLogLine(strings.TrimSuffix(string(line), "\n")); ok && !skip && err == nil {
+		if e, ok := parseLogLine(strings.TrimSuffix(string(line), "\n")); ok && !skip && err == nil {
 			if err := f(e); err != nil {
 				return err
 			}
@@ -109,8 +109,8 @@ func panics(path string, limit int) []string {
 	defer f.Close()
 	var found []string
 	// An error of reading is ignored: the panics only explain another failure.
-	_ = ScanLog(f, func(e LogEntry) error {
-		if e.Level == LevelPanic {
+	_ = scanLog(f, func(e logEntry) error {
+		if e.level == levelPanic {
 			found = append(found, e.Text)
 		}
 		if len(found) > limit {

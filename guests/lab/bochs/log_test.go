@@ -13,30 +13,30 @@ func TestParseLogLine(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		line string
-		want LogEntry
+		want logEntry
 		ok   bool
 	}{
-		{"03341700000i[PCI   ] setting SMRAM control register to 0x0a", LogEntry{3341700000, LevelInfo, "PCI",
+		{"03341700000i[PCI   ] setting SMRAM control register to 0x0a", logEntry{3341700000, levelInfo, "PCI",
 			"setting SMRAM control register to 0x0a"}, true},
-		{"14793091533e[CPU0  ] WRMSR: Unknown register 0x132", LogEntry{14793091533, LevelError, "CPU0",
+		{"14793091533e[CPU0  ] WRMSR: Unknown register 0x132", logEntry{14793091533, levelError, "CPU0",
 			"WRMSR: Unknown register 0x132"}, true},
-		{"123456789012345e[CPU0  ] late", LogEntry{123456789012345, LevelError, "CPU0", "late"}, true},
+		{"123456789012345e[CPU0  ] late", logEntry{123456789012345, levelError, "CPU0", "late"}, true},
 		{"00000000000p[      ] >>PANIC<< bochsrc:11: directive 'com1' not understood",
-			LogEntry{0, LevelPanic, "", "bochsrc:11: directive 'com1' not understood"}, true},
-		{"00000000000d[KBD   ] ", LogEntry{0, LevelDebug, "KBD", ""}, true},
-		{"00000000000i[SIM   ] ends in a return\r", LogEntry{0, LevelInfo, "SIM", "ends in a return"}, true},
-		{"========================================================================", LogEntry{}, false},
-		{"                        Bochs x86 Emulator 3.0", LogEntry{}, false},
-		{"", LogEntry{}, false},
-		{"00000000000", LogEntry{}, false},
-		{"00000000000i", LogEntry{}, false},
-		{"00000000000i[PCI", LogEntry{}, false},
-		{"00000000000x[PCI   ] other level", LogEntry{}, false},
-		{"00000000000i{PCI   ] other bracket", LogEntry{}, false},
-		{"99999999999999999999i[PCI   ] out of range", LogEntry{}, false},
-		{"0001i[PCI   ] short", LogEntry{}, false},
+			logEntry{0, levelPanic, "", "bochsrc:11: directive 'com1' not understood"}, true},
+		{"00000000000d[KBD   ] ", logEntry{0, levelDebug, "KBD", ""}, true},
+		{"00000000000i[SIM   ] ends in a return\r", logEntry{0, levelInfo, "SIM", "ends in a return"}, true},
+		{"========================================================================", logEntry{}, false},
+		{"                        Bochs x86 Emulator 3.0", logEntry{}, false},
+		{"", logEntry{}, false},
+		{"00000000000", logEntry{}, false},
+		{"00000000000i", logEntry{}, false},
+		{"00000000000i[PCI", logEntry{}, false},
+		{"00000000000x[PCI   ] other level", logEntry{}, false},
+		{"00000000000i{PCI   ] other bracket", logEntry{}, false},
+		{"99999999999999999999i[PCI   ] out of range", logEntry{}, false},
+		{"0001i[PCI   ] short", logEntry{}, false},
 	} {
-		if got, ok := ParseLogLine(tc.line); got != tc.want || ok != tc.ok {
+		if got, ok := parseLogLine(tc.line); got != tc.want || ok != tc.ok {
 			t.Errorf("%q: %+v, %v, want %+v, %v", tc.line, got, ok, tc.want, tc.ok)
 		}
 	}
@@ -68,7 +68,7 @@ func TestScanLog(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var got []string
-			err := ScanLog(iotest.HalfReader(strings.NewReader(tc.log)), func(e LogEntry) error {
+			err := scanLog(iotest.HalfReader(strings.NewReader(tc.log)), func(e logEntry) error {
 				got = append(got, e.Text)
 				if e.Text == tc.stopAt {
 					return stop
@@ -80,7 +80,7 @@ func TestScanLog(t *testing.T) {
 			}
 		})
 	}
-	if err := ScanLog(iotest.ErrReader(stop), func(LogEntry) error { return nil }); !errors.Is(err, stop) {
+	if err := scanLog(iotest.ErrReader(stop), func(logEntry) error { return nil }); !errors.Is(err, stop) {
 		t.Errorf("error %v", err)
 	}
 }
@@ -122,7 +122,7 @@ func FuzzLog(f *testing.F) {
 	f.Add([]byte("\x1b[\x1b[1mx\xf0\x9f\n  ticksTotal = 7\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		entries := 0
-		err := ScanLog(strings.NewReader(string(data)), func(e LogEntry) error {
+		err := scanLog(strings.NewReader(string(data)), func(e logEntry) error {
 			entries++
 			if strings.Contains(e.Text, "\n") {
 				t.Fatalf("%q is more than a line", e.Text)

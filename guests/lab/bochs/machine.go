@@ -57,10 +57,10 @@ const (
 
 	// ConsoleLog is the machine's output on com1: Xen's and dom0's console.
 	ConsoleLog = "serial.log"
-	// EmulatorLog is the emulator's log, in the format that [ScanLog] reads.
-	EmulatorLog = "bochs.log"
-	// OutputLog is the emulator's standard output and standard error.
-	OutputLog = "output.log"
+	// emulatorLog is the emulator's log, in the format that scanLog reads.
+	emulatorLog = "bochs.log"
+	// outputLog is the emulator's standard output and standard error.
+	outputLog = "output.log"
 )
 
 // Config returns the machine's configuration file.
@@ -99,8 +99,8 @@ func (m Machine) Config() string {
 	// The shim replaces this address by the inherited socket.
 	line("com2: enabled=1, mode=socket-client, dev=127.0.0.1:2")
 
-	line("log: %s", EmulatorLog)
-	line("logprefix: %%t%%e%%d") // the format that ParseLogLine reads
+	line("log: %s", emulatorLog)
+	line("logprefix: %%t%%e%%d") // the format that parseLogLine reads
 	line("debug: action=ignore")
 	line("info: action=report")
 	line("error: action=report")

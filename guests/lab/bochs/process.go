@@ -152,7 +152,7 @@ func (l Launch) start(ctx context.Context) (*Process, error) {
 		return nil, fmt.Errorf("make the status line: %w", err)
 	}
 	defer statusWriter.Close()
-	output, err := os.Create(filepath.Join(l.Dir, OutputLog))
+	output, err := os.Create(filepath.Join(l.Dir, outputLog))
 	if err != nil {
 		conn.Close()
 		statusReader.Close()

@@ -75,8 +75,8 @@ func (l *Lock) answers(s *Spec) bool {
 	return l.Schema == lockSchema && slices.Equal(l.Wanted, s.Wanted) && slices.Equal(l.Excluded, s.excludedNames())
 }
 
-// LockPath returns the path of the lock of the package folder dir.
-func LockPath(dir string) string { return filepath.Join(dir, "packages.json") }
+// lockPath returns the path of the lock of the package folder dir.
+func lockPath(dir string) string { return filepath.Join(dir, "packages.json") }
 
 // DebDir returns the folder of the package files of the package folder dir.
 func DebDir(dir string) string { return filepath.Join(dir, "debs") }
