@@ -27,25 +27,25 @@ func (t Target) String() string {
 	return fmt.Sprintf("domain %d", t.id)
 }
 
-// Config says what is wanted of a guest.
+// Config says how a guest is opened.
 type Config struct {
-	// Events opens the guest's event ring, which only one can have.
-	// (VMI_INIT_EVENTS)
+	// Events opens the guest's event ring. A guest has one ring, and one process can
+	// open it. (VMI_INIT_EVENTS)
 	Events bool
-	// Linux describes the guest's kernel; nil if nothing is read but physical
-	// addresses and by page tables.
+	// Linux describes the guest's kernel. Without it only physical addresses can be
+	// read.
 	Linux *Linux
 }
 
-// Linux is what LibVMI has to know of a Linux kernel.
+// Linux describes a Linux kernel to LibVMI.
 type Linux struct {
-	// Offsets in struct task_struct of tasks, mm, pid and comm, and in struct
-	// mm_struct of pgd, in bytes.
+	// Offsets in bytes: of tasks, mm, pid and comm in struct task_struct, and of pgd
+	// in struct mm_struct.
 	Tasks, MM, PID, Name, PGD uint64
-	// Slide is how far the kernel was moved (KASLR). LibVMI looks for it by itself
-	// if it is 0 and the symbols are not where they should be.
+	// Slide is the distance in bytes by which KASLR moved the kernel. If it is 0 and
+	// the symbols are not at their addresses, LibVMI searches for it.
 	Slide uint64
-	// Symbols are the kernel's, at the addresses before it was moved.
+	// Symbols are symbols of the kernel, at their addresses without KASLR.
 	Symbols []KernelSymbol
 }
 
@@ -55,11 +55,11 @@ type KernelSymbol struct {
 	Addr uint64
 }
 
-// word is what LibVMI's parser takes as a guest's name, which it puts in front
-// of the configuration (config/lexicon.l).
+// word matches the names of guests that LibVMI's parser accepts. LibVMI writes the
+// name in front of the configuration (config/lexicon.l).
 var word = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._-]+$`)
 
-// text is the configuration in LibVMI's language, with the symbols in the file
+// text returns the configuration in LibVMI's language. The symbols are in the file
 // sysmap.
 func (l *Linux) text(sysmap string) string {
 	var b strings.Builder
@@ -68,7 +68,8 @@ func (l *Linux) text(sysmap string) string {
 		name string
 		v    uint64
 	}{
-		{"linux_tasks", l.Tasks}, {"linux_mm", l.MM}, {"linux_pid", l.PID}, {"linux_name", l.Name}, {"linux_pgd", l.PGD}, {"linux_kaslr", l.Slide},
+		{"linux_tasks", l.Tasks}, {"linux_mm", l.MM}, {"linux_pid", l.PID},
+		{"linux_name", l.Name}, {"linux_pgd", l.PGD}, {"linux_kaslr", l.Slide},
 	} {
 		if x.v != 0 || x.name != "linux_kaslr" {
 			fmt.Fprintf(&b, " %s = %#x;", x.name, x.v)
@@ -78,12 +79,12 @@ func (l *Linux) text(sysmap string) string {
 	return b.String()
 }
 
-// writeSymbols writes the symbols as System.map has them.
+// writeSymbols writes the symbols in the form of System.map.
 func (l *Linux) writeSymbols(w io.Writer) error {
 	b := bufio.NewWriter(w)
 	for _, s := range l.Symbols {
 		if s.Name == "" || strings.ContainsAny(s.Name, " \t\r\n\x00") {
-			return fmt.Errorf("%q is no name of a kernel symbol", s.Name)
+			return fmt.Errorf("%q is not a name of a kernel symbol", s.Name)
 		}
 		fmt.Fprintf(b, "%016x T %s\n", s.Addr, s.Name)
 	}

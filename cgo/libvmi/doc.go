@@ -1,9 +1,9 @@
-// Package libvmi binds what a monitor needs of LibVMI, the introspection library
-// (https://libvmi.com): reading a guest's memory and registers, events, and
-// second-level address translation views, which are altp2m views on Xen.
+// Package libvmi binds the part of LibVMI (https://libvmi.com) that a monitor needs:
+// a guest's memory and registers, events, and second-level address translation
+// views, which are altp2m views on Xen.
 //
-// A [VMI] is one guest that is open. It belongs to one goroutine at a time:
-// LibVMI has no locks.
+// A [VMI] is one guest that is open. LibVMI has no locks, so a VMI belongs to one
+// goroutine at a time.
 //
 //	v, err := libvmi.Open(libvmi.ByName("guest"), libvmi.Config{Events: true})
 //	...
@@ -16,19 +16,25 @@
 //		err = v.Listen(100 * time.Millisecond)
 //	}
 //
-// Whose memory is whose: an event's C structure and the handle behind it are made
-// by [VMI.Register] and freed once LibVMI has let go of them, which is during
-// [VMI.Listen] if they are cleared in a handler and in [VMI.Close] at the latest.
-// An [Event] is the binding's and is valid until its handler returns. Slices that
-// are read into and written from are the caller's; no C pointer to them outlives
-// the call. All configuration is passed in memory: there is no need of
-// /etc/libvmi.conf.
+// # Memory
 //
-// A handler runs within Listen, on its goroutine. It may call anything but Listen
-// and Close. If it panics, the events that are still open are answered without
-// it, the guest is released as Close does it, and Listen returns a [PanicError].
+// [VMI.Register] makes the C structure of an event and its handle. They are freed
+// once LibVMI does not use them any more: after [VMI.Listen] if a handler cleared
+// the event, and in [VMI.Close] at the latest. An [Event] belongs to the binding and
+// is valid until its handler returns. Slices belong to the caller; no C pointer to
+// them outlives the call. All configuration is passed in memory: LibVMI does not need
+// its file /etc/libvmi.conf.
 //
-// The package is built on LibVMI with the tag libvmi, with cgo and with a LibVMI
-// that pkg-config finds, 0.14 or newer. In any other build it compiles, and Open
-// says [ErrNotBuilt]. What differs from cgo/xenctrl is in cgo/README.md.
+// # Handlers
+//
+// Listen calls the handlers, on its own goroutine. A handler may call every method
+// but Listen, Settle and Close. If a handler panics, Listen answers the other events
+// without their handlers, releases the guest as Close does, and returns a
+// [PanicError].
+//
+// # Building
+//
+// The package uses LibVMI if it is built with the tag libvmi, with cgo, and with a
+// LibVMI 0.14 or newer that pkg-config finds. Any other build compiles too, and Open
+// returns [ErrNotBuilt]. cgo/README.md lists the differences to cgo/xenctrl.
 package libvmi

@@ -6,7 +6,7 @@ import (
 	"unsafe"
 )
 
-// fakeEvent is an event as LibVMI has it.
+// fakeEvent is an event of LibVMI.
 type fakeEvent struct {
 	spec Spec
 	h    handle
@@ -14,9 +14,9 @@ type fakeEvent struct {
 	handled bool
 }
 
-// fakeLib behaves as LibVMI does where the binding has to care: it hands out what
-// is in the ring within listen, leaves a vCPU waiting whose event has no handler,
-// and takes events back later if that is asked for by a handler.
+// fakeLib is LibVMI in memory. It delivers the events of the ring within listen. It
+// leaves a vCPU waiting if its event has no handler. If a handler clears an event, it
+// clears the event at the end of listen.
 type fakeLib struct {
 	log    []string
 	live   map[unsafe.Pointer]*fakeEvent
@@ -30,16 +30,17 @@ type fakeLib struct {
 	traps      map[string]Trap
 	views      map[View]bool
 	slatOn     bool
-	vcpu       View // the view all vCPUs are in
+	vcpu       View // the view of all vCPUs
 	destroyed  bool
 	fail       string // name of a method that fails
 	config     string
-	pages      map[uint64][]byte // as they are mapped
-	guest      map[uint64][]byte // as they are
+	pages      map[uint64][]byte // the mapped frames
+	guest      map[uint64][]byte // the guest's present frames
 }
 
 func newFake() *fakeLib {
-	return &fakeLib{live: map[unsafe.Pointer]*fakeEvent{}, traps: map[string]Trap{}, views: map[View]bool{}, pages: map[uint64][]byte{}, guest: map[uint64][]byte{}}
+	return &fakeLib{live: map[unsafe.Pointer]*fakeEvent{}, traps: map[string]Trap{}, views: map[View]bool{},
+		pages: map[uint64][]byte{}, guest: map[uint64][]byte{}}
 }
 
 func (f *fakeLib) did(what string, args ...any) error {
@@ -64,20 +65,13 @@ func (f *fakeLib) resume() error {
 	f.paused--
 	return f.did("resume")
 }
-func (f *fakeLib) status() (Status, error)                 { return Status{}, nil }
 func (f *fakeLib) registers(vcpu int, r *Registers) error  { r.RIP = uint64(vcpu); return nil }
-func (f *fakeLib) lookup(table, va uint64) (uint64, error) { return table + va, nil }
 func (f *fakeLib) symbol(string) (uint64, error)           { return 0, nil }
-func (f *fakeLib) table(int32) (uint64, error)             { return 0, nil }
 func (f *fakeLib) flushPages()                             { clear(f.pages) }
-func (f *fakeLib) flushTranslations()                      {}
 func (f *fakeLib) nextGFN() (uint64, error)                { return 7, nil }
 func (f *fakeLib) allocGFN(uint64) error                   { return nil }
 func (f *fakeLib) freeGFN(gfn uint64) error                { delete(f.guest, gfn); return nil }
 func (f *fakeLib) read(a *Address, b []byte) (int, error)  { return f.readPhysical(a.addr, b) }
-func (f *fakeLib) write(a *Address, b []byte) (int, error) { return f.writePhysical(a.addr, b) }
-func (f *fakeLib) pending() (int, error)                   { return len(f.ring), nil }
-func (f *fakeLib) slat() (bool, error)                     { return f.slatOn, nil }
 func (f *fakeLib) setSLAT(on bool) error                   { f.slatOn = on; return f.did("slat %v", on) }
 func (f *fakeLib) changeGFN(v View, from, to uint64) error { return nil }
 

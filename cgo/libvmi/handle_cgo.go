@@ -4,7 +4,7 @@ package libvmi
 
 import "runtime/cgo"
 
-// handle is what C is given in place of a pointer of Go's.
+// handle stands for a Go pointer in C.
 type handle = cgo.Handle
 
 func newHandle(r *Registration) handle { return cgo.NewHandle(r) }

@@ -4,8 +4,8 @@ package libvmi
 
 import "sync"
 
-// handle stands for cgo.Handle in a build without cgo, for tests: a program
-// cannot have runtime/cgo then.
+// handle replaces cgo.Handle in a build without cgo, which has no runtime/cgo. Only
+// tests use it.
 type handle uintptr
 
 var handles struct {
@@ -25,7 +25,7 @@ func newHandle(r *Registration) handle {
 	return handles.last
 }
 
-// Value panics after Delete, as cgo.Handle's does.
+// Value panics after Delete, as that of cgo.Handle does.
 func (h handle) Value() any {
 	handles.Lock()
 	defer handles.Unlock()
@@ -36,7 +36,7 @@ func (h handle) Value() any {
 	return r
 }
 
-// Delete forgets the handle.
+// Delete invalidates the handle.
 func (h handle) Delete() {
 	handles.Lock()
 	defer handles.Unlock()

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestOpenWithoutXen: the real LibVMI says that there is no guest to open, and
-// nothing is left of the attempt.
+// TestOpenWithoutXen: without Xen, Open of the real LibVMI returns an error, and
+// frees all events.
 func TestOpenWithoutXen(t *testing.T) {
 	if _, err := os.Stat("/proc/xen/capabilities"); err == nil {
 		t.Skip("this is a Xen control domain")

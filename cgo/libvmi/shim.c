@@ -8,7 +8,7 @@
 struct hbvmi_registered {
 	vmi_event_t ev;
 	uintptr_t handle;
-	uint16_t view; /* of a memory event: the one it was registered in */
+	uint16_t view; /* memory event: the view that it was registered in */
 };
 
 static int live;
@@ -44,17 +44,6 @@ status_t hbvmi_alloc_gfn(vmi_instance_t vmi, uint64_t gfn) { return vmi_alloc_gf
 
 status_t hbvmi_free_gfn(vmi_instance_t vmi, uint64_t gfn) { return vmi_free_gfn(vmi, gfn); }
 
-/* Bits: 0 known, then dying, shutdown, paused, blocked, running, debugged. */
-unsigned hbvmi_status(vmi_instance_t vmi)
-{
-	domain_status_t s;
-
-	memset(&s, 0, sizeof(s));
-	if (vmi_get_domain_status(vmi, &s) != VMI_SUCCESS)
-		return 0;
-	return 1 | s.dying << 1 | s.shutdown << 2 | s.paused << 3 | s.blocked << 4 | s.running << 5 | s.debugged << 6;
-}
-
 #else
 
 status_t hbvmi_next_gfn(vmi_instance_t vmi, uint64_t *gfn) { return VMI_FAILURE; }
@@ -62,8 +51,6 @@ status_t hbvmi_next_gfn(vmi_instance_t vmi, uint64_t *gfn) { return VMI_FAILURE;
 status_t hbvmi_alloc_gfn(vmi_instance_t vmi, uint64_t gfn) { return VMI_FAILURE; }
 
 status_t hbvmi_free_gfn(vmi_instance_t vmi, uint64_t gfn) { return VMI_FAILURE; }
-
-unsigned hbvmi_status(vmi_instance_t vmi) { return 0; }
 
 #endif
 
@@ -76,50 +63,35 @@ status_t hbvmi_regs_of(vmi_instance_t vmi, unsigned long vcpu, hbvmi_regs *o)
 	if (vmi_get_vcpuregs(vmi, &r, vcpu) != VMI_SUCCESS)
 		return VMI_FAILURE;
 	*o = (hbvmi_regs){
-		.rax = x->rax, .rbx = x->rbx, .rcx = x->rcx, .rdx = x->rdx, .rsi = x->rsi, .rdi = x->rdi, .rbp = x->rbp, .rsp = x->rsp,
-		.r8 = x->r8, .r9 = x->r9, .r10 = x->r10, .r11 = x->r11, .r12 = x->r12, .r13 = x->r13, .r14 = x->r14, .r15 = x->r15,
+		.rax = x->rax, .rbx = x->rbx, .rcx = x->rcx, .rdx = x->rdx,
+		.rsi = x->rsi, .rdi = x->rdi, .rbp = x->rbp, .rsp = x->rsp,
+		.r8 = x->r8, .r9 = x->r9, .r10 = x->r10, .r11 = x->r11,
+		.r12 = x->r12, .r13 = x->r13, .r14 = x->r14, .r15 = x->r15,
 		.rip = x->rip, .rflags = x->rflags, .cr0 = x->cr0, .cr2 = x->cr2, .cr3 = x->cr3, .cr4 = x->cr4,
 		.efer = x->msr_efer, .star = x->msr_star, .lstar = x->msr_lstar,
-		.fs_base = x->fs_base, .gs_base = x->gs_base, .shadow_gs = x->shadow_gs, .idtr_base = x->idtr_base, .ss_arbytes = x->ss_arbytes,
+		.fs_base = x->fs_base, .gs_base = x->gs_base, .shadow_gs = x->shadow_gs,
+		.idtr_base = x->idtr_base, .ss_arbytes = x->ss_arbytes,
 	};
 	return VMI_SUCCESS;
 }
 
-static void context(access_context_t *c, uint32_t how, uint64_t addr, uint64_t table, int32_t pid, const char *symbol)
+status_t hbvmi_read(vmi_instance_t vmi, uint32_t how, uint64_t addr, int32_t pid, const char *symbol,
+		    size_t n, void *b, size_t *done)
 {
-	memset(c, 0, sizeof(*c));
+	access_context_t c;
+
+	memset(&c, 0, sizeof(c));
 #ifdef ACCESS_CONTEXT_VERSION
-	c->version = ACCESS_CONTEXT_VERSION;
+	c.version = ACCESS_CONTEXT_VERSION;
 #endif
-	c->translate_mechanism = how;
-	switch (how) {
-	case VMI_TM_KERNEL_SYMBOL:
-		c->ksym = symbol;
-		break;
-	case VMI_TM_PROCESS_PID:
-		c->addr = addr;
-		c->pid = pid;
-		break;
-	default:
-		c->addr = addr;
-		c->dtb = table;
+	c.translate_mechanism = how;
+	if (how == VMI_TM_KERNEL_SYMBOL) {
+		c.ksym = symbol;
+	} else {
+		c.addr = addr;
+		c.pid = pid;
 	}
-}
-
-status_t hbvmi_read(vmi_instance_t vmi, uint32_t how, uint64_t addr, uint64_t table, int32_t pid, const char *symbol, size_t n, void *b, size_t *done)
-{
-	access_context_t c;
-
-	context(&c, how, addr, table, pid, symbol);
 	return vmi_read(vmi, &c, n, b, done);
-}
-
-status_t hbvmi_write(vmi_instance_t vmi, uint32_t how, uint64_t addr, uint64_t table, int32_t pid, const char *symbol, size_t n, void *b, size_t *done)
-{
-	access_context_t c;
-
-	context(&c, how, addr, table, pid, symbol);
-	return vmi_write(vmi, &c, n, b, done);
 }
 
 static event_response_t called(vmi_instance_t vmi, vmi_event_t *ev)
@@ -142,7 +114,7 @@ static event_response_t called(vmi_instance_t vmi, vmi_event_t *ev)
 		x.offset = ev->mem_event.offset;
 		x.gla = ev->mem_event.gla;
 		x.access = ev->mem_event.out_access;
-		/* LibVMI leaves these as they were if there is no address. */
+		/* Without an address LibVMI leaves gla_valid and gptw as they were. */
 		x.gla_valid = ev->mem_event.gla && ev->mem_event.gla_valid;
 		x.gptw = x.gla_valid && ev->mem_event.gptw;
 		break;
@@ -164,8 +136,8 @@ static event_response_t called(vmi_instance_t vmi, vmi_event_t *ev)
 		break;
 	}
 	hbvmiGoEvent(e->handle, &x, &reply);
-	/* LibVMI takes a memory event back in the view that stands here, over which
-	   it has written the vCPU's. */
+	/* LibVMI has set slat_id to the vCPU's view. It clears a memory event in the
+	   view that slat_id names, so restore the one of the registration. */
 	ev->slat_id = reply.flags & VMI_EVENT_RESPONSE_SLAT_ID ? reply.view : e->view;
 	ev->next_slat_id = reply.next_view;
 	if (ev->type == VMI_EVENT_INTERRUPT)
@@ -231,8 +203,8 @@ status_t hbvmi_stop_step(vmi_instance_t vmi, hbvmi_registered *e, uint32_t vcpu)
 	uint32_t all = ev->ss_event.vcpus;
 	status_t rc = vmi_stop_single_step_vcpu(vmi, ev, vcpu), again;
 
-	/* It has forgotten the handler, which an open event still needs. Register it
-	   for this vCPU alone: for the others it is there. */
+	/* vmi_stop_single_step_vcpu has removed the handler, which a step in the ring
+	   still needs. Register it again, for this vCPU only: the others have it. */
 	ev->ss_event.vcpus = 1u << vcpu;
 	ev->ss_event.enable = 0;
 	again = vmi_register_event(vmi, ev);

@@ -1,4 +1,4 @@
-/* What cgo cannot do with LibVMI: unions, callbacks, and names behind macros. */
+/* The parts of LibVMI that cgo cannot use: unions, callbacks, and names behind macros. */
 #ifndef HANGBENCH_LIBVMI_SHIM_H
 #define HANGBENCH_LIBVMI_SHIM_H
 
@@ -8,14 +8,14 @@
 #include <libvmi/slat.h>
 
 #if !defined(VMI_EVENTS_VERSION)
-#error "libvmi/events.h says no version of the events interface (VMI_EVENTS_VERSION): hangbench needs LibVMI 0.14 or newer"
+#error "libvmi/events.h has no VMI_EVENTS_VERSION: hangbench needs LibVMI 0.14 or newer"
 #elif VMI_EVENTS_VERSION < 7
-#error "this LibVMI has an events interface older than version 7: hangbench needs LibVMI 0.14 or newer"
+#error "the events interface of this LibVMI is older than version 7: hangbench needs LibVMI 0.14 or newer"
 #elif VMI_EVENTS_VERSION > 9
-#error "this LibVMI has an events interface newer than version 9 (LibVMI 0.15), the last one that hangbench knows"
+#error "the events interface of this LibVMI is newer than version 9 (LibVMI 0.15), the last one that hangbench knows"
 #endif
 
-/* An event, flat. */
+/* An event without unions. */
 typedef struct {
 	uint64_t gfn, offset, gla, value, previous;
 	uint64_t rip, rsp, rflags, cr3;
@@ -24,14 +24,14 @@ typedef struct {
 	uint8_t access, gla_valid, gptw;
 } hbvmi_event;
 
-/* The answer to it. */
+/* The answer to an event. */
 typedef struct {
 	uint32_t flags; /* event_response_t */
 	uint16_t view, next_view;
 	uint8_t reinject;
 } hbvmi_reply;
 
-/* What is wanted. */
+/* The events that are wanted. */
 typedef struct {
 	uint64_t gfn;
 	uint32_t reg, vcpus;
@@ -51,12 +51,11 @@ typedef struct hbvmi_registered hbvmi_registered;
 
 status_t hbvmi_open(const char *name, uint64_t id, int events, vmi_instance_t *vmi, vmi_init_error_t *error);
 status_t hbvmi_init_os(vmi_instance_t vmi, char *config, vmi_init_error_t *error);
-unsigned hbvmi_status(vmi_instance_t vmi);
 status_t hbvmi_regs_of(vmi_instance_t vmi, unsigned long vcpu, hbvmi_regs *out);
-status_t hbvmi_read(vmi_instance_t vmi, uint32_t how, uint64_t addr, uint64_t table, int32_t pid, const char *symbol, size_t n, void *b, size_t *done);
-status_t hbvmi_write(vmi_instance_t vmi, uint32_t how, uint64_t addr, uint64_t table, int32_t pid, const char *symbol, size_t n, void *b, size_t *done);
+status_t hbvmi_read(vmi_instance_t vmi, uint32_t how, uint64_t addr, int32_t pid, const char *symbol,
+		    size_t n, void *b, size_t *done);
 
-/* LibVMI 0.14 has none of these; they fail there. */
+/* LibVMI 0.14 does not have these functions: with it they fail. */
 status_t hbvmi_next_gfn(vmi_instance_t vmi, uint64_t *gfn);
 status_t hbvmi_alloc_gfn(vmi_instance_t vmi, uint64_t gfn);
 status_t hbvmi_free_gfn(vmi_instance_t vmi, uint64_t gfn);
@@ -65,10 +64,10 @@ status_t hbvmi_register(vmi_instance_t vmi, const hbvmi_spec *s, uintptr_t handl
 status_t hbvmi_clear(vmi_instance_t vmi, hbvmi_registered *e);
 status_t hbvmi_stop_step(vmi_instance_t vmi, hbvmi_registered *e, uint32_t vcpu);
 void hbvmi_free(hbvmi_registered *e);
-/* How many events there are that were not freed. */
+/* The number of events that are not freed. */
 int hbvmi_live(void);
 
-/* Go's, in export.go. */
+/* Go functions of export.go. */
 extern void hbvmiGoEvent(uintptr_t handle, hbvmi_event *ev, hbvmi_reply *reply);
 extern void hbvmiGoCleared(uintptr_t handle, int ok);
 

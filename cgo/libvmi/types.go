@@ -5,19 +5,20 @@ import (
 	"fmt"
 )
 
-// Errors that Open and the methods of VMI may return.
+// Errors of Open and of the methods of VMI.
 var (
-	ErrNotBuilt = errors.New("this program was not built with LibVMI (build tag libvmi, with cgo and a LibVMI that pkg-config finds)")
+	ErrNotBuilt = errors.New("this program was built without LibVMI " +
+		"(build it with the tag libvmi, with cgo, and with a LibVMI that pkg-config finds)")
 	ErrClosed   = errors.New("the guest is closed")
 	ErrNoEvents = errors.New("the guest was opened without events")
-	ErrNested   = errors.New("called by an event's handler, within Listen")
+	ErrNested   = errors.New("an event's handler called it, within Listen")
 )
 
-// Error is a failure of a function of LibVMI, which gives no reason but writes it
+// Error is a failure of a function of LibVMI. LibVMI returns no reason; it writes one
 // to standard error.
 type Error struct {
 	Func   string // the C function
-	Reason string // what vmi_init_error_t says, of functions that have one
+	Reason string // from its vmi_init_error_t, if it has one
 }
 
 func (e *Error) Error() string {
@@ -29,8 +30,8 @@ func (e *Error) Error() string {
 
 // PanicError is a panic of an event's handler. The guest was released.
 type PanicError struct {
-	Value any    // what was panicked with
-	Stack string // where
+	Value any    // the argument of panic
+	Stack string // the stack of the handler
 }
 
 func (e *PanicError) Error() string { return fmt.Sprintf("an event's handler panicked: %v", e.Value) }
@@ -38,15 +39,15 @@ func (e *PanicError) Error() string { return fmt.Sprintf("an event's handler pan
 // PageSize is the size of a guest's page frame in bytes.
 const PageSize = 4096
 
-// View is a second-level address translation view (slat_id), altp2m on Xen. View
-// 0 is the one that every guest has.
+// View is the number of a second-level address translation view (slat_id), which is
+// an altp2m view on Xen. Every guest has view 0.
 type View uint16
 
-// Trap says which accesses to a frame are reported (VMI_MEMACCESS_*), and of an
-// event which one it was.
+// Trap is a set of accesses to a frame (VMI_MEMACCESS_*): those that are reported, or
+// the one that an event reports.
 type Trap uint8
 
-// Accesses. TrapNone takes a trap back.
+// Accesses. TrapNone removes a trap.
 const (
 	TrapNone  Trap = 1 << 0
 	TrapRead  Trap = 1 << 1
@@ -58,25 +59,19 @@ const (
 // Reg names a register whose writes can be reported (reg_t).
 type Reg uint32
 
-// Registers, by LibVMI's numbers.
-const (
-	CR0  Reg = 18
-	CR3  Reg = 20
-	CR4  Reg = 21
-	XCR0 Reg = 22
-)
+// CR3 is the control register CR3, with LibVMI's number.
+const CR3 Reg = 20
 
-// Kind is why the guest was stopped (vmi_event_type_t).
+// Kind is the reason of an event (vmi_event_type_t).
 type Kind uint8
 
-// Kinds, by LibVMI's numbers.
+// Kinds, with LibVMI's numbers.
 const (
 	KindMemory          Kind = 1
 	KindRegister        Kind = 2
 	KindSingleStep      Kind = 3
-	KindBreakpoint      Kind = 4 // INT3
-	KindGuestRequest    Kind = 5
-	KindFailedEmulation Kind = 10 // an instruction that was to be emulated cannot be
+	KindBreakpoint      Kind = 4  // INT3
+	KindFailedEmulation Kind = 10 // Xen cannot emulate an instruction that it was asked to emulate
 )
 
 func (k Kind) String() string {
@@ -89,75 +84,71 @@ func (k Kind) String() string {
 		return "single-step"
 	case KindBreakpoint:
 		return "breakpoint"
-	case KindGuestRequest:
-		return "guest request"
 	case KindFailedEmulation:
 		return "failed emulation"
 	}
 	return fmt.Sprintf("event type %d", uint8(k))
 }
 
-// Spec says what events are wanted. The functions below make one.
+// Spec selects events. The functions below return one.
 type Spec struct {
 	Kind Kind
-	// KindRegister: writes of Reg that change it. Those that change no bits but
-	// the ones of Ignore are answered without the handler, each after its stop of
-	// the vCPU: LibVMI cannot have Xen leave them out.
+	// KindRegister: writes of Reg that change its value. A write that changes only
+	// bits of Ignore is answered without the handler. It stops the vCPU all the same:
+	// LibVMI cannot have Xen skip it.
 	Reg    Reg
 	Ignore uint64
-	// KindMemory: the accesses to the frame GFN in View, or, if Generic, of all
-	// frames that SetTrap names.
+	// KindMemory: the accesses Trap to the frame GFN in View or, if Generic, to every
+	// frame that SetTrap names.
 	Generic bool
 	Trap    Trap
 	GFN     uint64
 	View    View
-	// KindSingleStep: a bit for each vCPU whose steps are wanted, of the first 32,
-	// and whether they begin to step at once.
+	// KindSingleStep: bit i selects the steps of vCPU i. If Enable is set, these vCPUs
+	// begin to step at once.
 	VCPUs  uint32
 	Enable bool
 }
 
-// GenericMemoryEvent wants the accesses t to every frame that SetTrap names.
-// LibVMI has either this or events of single frames. (SETUP_MEM_EVENT, generic)
+// GenericMemoryEvent selects the accesses t to every frame that SetTrap names.
+// LibVMI has either this event or events of single frames. (SETUP_MEM_EVENT, generic)
 func GenericMemoryEvent(t Trap) Spec { return Spec{Kind: KindMemory, Generic: true, Trap: t} }
 
-// MemoryEvent wants the accesses t to a frame, in a view. (SETUP_MEM_EVENT)
+// MemoryEvent selects the accesses t to one frame in one view. (SETUP_MEM_EVENT)
 func MemoryEvent(gfn uint64, t Trap, v View) Spec {
 	return Spec{Kind: KindMemory, Trap: t, GFN: gfn, View: v}
 }
 
-// RegisterEvent wants the writes of a register that change it. (SETUP_REG_EVENT)
+// RegisterEvent selects the writes of a register that change it. (SETUP_REG_EVENT)
 func RegisterEvent(r Reg) Spec { return Spec{Kind: KindRegister, Reg: r} }
 
-// SingleStepEvent wants the steps of the vCPUs whose bits are set. They begin to
-// step by a Response, or at once with Enable. (SETUP_SINGLESTEP_EVENT)
+// SingleStepEvent selects the single steps of the vCPUs whose bits are set. A vCPU
+// begins to step by a Response, or at once if Spec.Enable is set.
+// (SETUP_SINGLESTEP_EVENT)
 func SingleStepEvent(vcpus uint32) Spec { return Spec{Kind: KindSingleStep, VCPUs: vcpus} }
 
-// BreakpointEvent wants INT3 instead of the guest having it.
+// BreakpointEvent selects INT3, which the guest does not get then.
 // (SETUP_INTERRUPT_EVENT)
 func BreakpointEvent() Spec { return Spec{Kind: KindBreakpoint} }
 
-// GuestRequestEvent wants what the guest tells by a VMCALL of HVMOP_guest_request_vm_event.
-func GuestRequestEvent() Spec { return Spec{Kind: KindGuestRequest} }
-
-// FailedEmulationEvent wants instructions that Xen cannot emulate. LibVMI 0.15
-// cannot clear it: it ends with Close.
+// FailedEmulationEvent selects instructions that Xen cannot emulate. LibVMI 0.15
+// cannot clear this event: it ends with Close.
 func FailedEmulationEvent() Spec { return Spec{Kind: KindFailedEmulation} }
 
-// Event is one stop of one vCPU. It is the binding's, and valid until the handler
-// returns.
+// Event is one stop of one vCPU. It is valid until the handler returns.
 type Event struct {
 	Kind Kind
 	VCPU int
-	View View // the view the vCPU was in
+	View View // the vCPU's view
 
 	GFN    uint64 // memory, single-step, breakpoint: page frame
-	Offset uint64 // likewise: in the frame
-	// GLA is the virtual address, of a memory event only if GLAValid; InPageWalk
-	// says that it was met by the walk of the guest's page tables for GLA.
+	Offset uint64 // in the frame, of the same kinds
+	// GLA is the virtual address. A memory event has one only if GLAValid is set. If
+	// InPageWalk is set, the access was part of the walk of the guest's page tables
+	// for GLA.
 	GLA                  uint64
 	GLAValid, InPageWalk bool
-	Access               Trap // memory: what was done
+	Access               Trap // memory: the access
 	Reg                  Reg  // register
 	Value, Previous      uint64
 	InsnLen              uint32 // breakpoint
@@ -166,40 +157,35 @@ type Event struct {
 }
 
 // Response is the answer to an event (event_response_t). The zero value lets the
-// vCPU go on as it was; a breakpoint it meets again.
+// vCPU continue unchanged, so that it meets a breakpoint again.
 type Response struct {
-	Emulate        bool // VMI_EVENT_RESPONSE_EMULATE: whatever the traps
-	EmulateNoWrite bool // VMI_EVENT_RESPONSE_EMULATE_NOWRITE
-	Deny           bool // VMI_EVENT_RESPONSE_DENY: the write of the register is undone
-	ToggleStep     bool // VMI_EVENT_RESPONSE_TOGGLE_SINGLESTEP
-	SetView        bool // VMI_EVENT_RESPONSE_SLAT_ID: go on in View
-	View           View
-	// FastStep executes one instruction (in View, with SetView) and goes on in
-	// NextView, without an event. VMI_EVENT_RESPONSE_NEXT_SLAT_ID
+	Emulate    bool // VMI_EVENT_RESPONSE_EMULATE: emulate the instruction, whatever the traps
+	ToggleStep bool // VMI_EVENT_RESPONSE_TOGGLE_SINGLESTEP
+	SetView    bool // VMI_EVENT_RESPONSE_SLAT_ID: put the vCPU in View
+	View       View
+	// FastStep executes one instruction, in View if SetView is set, and then puts the
+	// vCPU in NextView without an event. (VMI_EVENT_RESPONSE_NEXT_SLAT_ID)
 	FastStep bool
 	NextView View
 	Reinject bool // breakpoint: give it to the guest
 }
 
-// Flags of a response, by LibVMI's numbers.
+// Flags of a response, with LibVMI's numbers.
 const (
-	flagEmulate        = 1 << 1
-	flagEmulateNoWrite = 1 << 2
-	flagDeny           = 1 << 4
-	flagToggleStep     = 1 << 5
-	flagSetView        = 1 << 6
-	flagNextView       = 1 << 10
+	flagEmulate    = 1 << 1
+	flagToggleStep = 1 << 5
+	flagSetView    = 1 << 6
+	flagNextView   = 1 << 10
 )
 
-// flags is the response as LibVMI has it.
+// flags returns the response as an event_response_t.
 func (r *Response) flags() uint32 {
 	var f uint32
 	for _, x := range []struct {
 		on   bool
 		flag uint32
 	}{
-		{r.Emulate, flagEmulate}, {r.EmulateNoWrite, flagEmulateNoWrite}, {r.Deny, flagDeny},
-		{r.ToggleStep, flagToggleStep}, {r.SetView, flagSetView}, {r.FastStep, flagNextView},
+		{r.Emulate, flagEmulate}, {r.ToggleStep, flagToggleStep}, {r.SetView, flagSetView}, {r.FastStep, flagNextView},
 	} {
 		if x.on {
 			f |= x.flag
@@ -208,7 +194,7 @@ func (r *Response) flags() uint32 {
 	return f
 }
 
-// Registers are the registers of a vCPU (x86_registers_t), without its segments.
+// Registers are the registers of a vCPU (x86_registers_t), without the segments.
 type Registers struct {
 	RAX, RBX, RCX, RDX, RSI, RDI, RBP, RSP uint64
 	R8, R9, R10, R11, R12, R13, R14, R15   uint64
@@ -218,49 +204,37 @@ type Registers struct {
 	CPL                                    int // DPL of the stack segment
 }
 
-// Status is the state of the guest as a whole (domain_status_t).
-type Status struct {
-	Dying, Shutdown, Paused, Blocked, Running, Debugged bool
-}
-
-// How an address is translated (translation_mechanism_t).
+// mechanism is the way in which an address is translated
+// (translation_mechanism_t).
 type mechanism uint32
 
 const (
 	byNothing mechanism = 0 // VMI_TM_NONE
-	byTable   mechanism = 1 // VMI_TM_PROCESS_PT
 	byPID     mechanism = 2 // VMI_TM_PROCESS_PID
 	bySymbol  mechanism = 3 // VMI_TM_KERNEL_SYMBOL
 )
 
-// Address is a place in the guest's memory (access_context_t). The functions
-// below make one.
+// Address is a place in the guest's memory (access_context_t). The functions below
+// return one.
 type Address struct {
 	how    mechanism
 	addr   uint64
-	table  uint64
 	pid    int32
 	symbol string
 }
 
-// Physical is a guest-physical address.
+// Physical returns a guest-physical address.
 func Physical(pa uint64) Address { return Address{how: byNothing, addr: pa} }
 
-// Virtual is a virtual address in the address space with the page table at the
-// guest-physical address table.
-func Virtual(va, table uint64) Address { return Address{how: byTable, addr: va, table: table} }
-
-// InProcess is a virtual address of a process; 0 is the kernel. It needs Linux in
-// the Config.
+// InProcess returns a virtual address of a process, or of the kernel if pid is 0. It
+// needs Config.Linux.
 func InProcess(va uint64, pid int32) Address { return Address{how: byPID, addr: va, pid: pid} }
 
-// Symbol is where a symbol of the kernel stands. It needs Linux in the Config.
+// Symbol returns the address of a symbol of the kernel. It needs Config.Linux.
 func Symbol(name string) Address { return Address{how: bySymbol, symbol: name} }
 
 func (a Address) String() string {
 	switch a.how {
-	case byTable:
-		return fmt.Sprintf("%#x by the page table at %#x", a.addr, a.table)
 	case byPID:
 		return fmt.Sprintf("%#x of process %d", a.addr, a.pid)
 	case bySymbol:

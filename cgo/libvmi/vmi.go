@@ -10,43 +10,36 @@ import (
 	"unsafe"
 )
 
-// instance is a vmi_instance_t. bindings.go has the real one, tests have others.
+// instance is a vmi_instance_t. bindings.go implements it on LibVMI, tests in memory.
 type instance interface {
 	initOS(config string) error
 	destroy() error
 	vcpus() int
 	pause() error
 	resume() error
-	status() (Status, error)
 	registers(vcpu int, r *Registers) error
 
 	readPhysical(pa uint64, b []byte) (int, error)
 	writePhysical(pa uint64, b []byte) (int, error)
 	read(a *Address, b []byte) (int, error)
-	write(a *Address, b []byte) (int, error)
-	lookup(table, va uint64) (uint64, error)
 	symbol(name string) (uint64, error)
-	table(pid int32) (uint64, error)
 	flushPages()
-	flushTranslations()
 
 	nextGFN() (uint64, error)
 	allocGFN(gfn uint64) error
 	freeGFN(gfn uint64) error
 
-	// register makes the C event of s, whose callback calls dispatch with h. The
-	// caller frees it with free.
+	// register makes the C event of s. Its callback calls dispatch with h. The caller
+	// frees the event with free.
 	register(s *Spec, h handle) (unsafe.Pointer, error)
-	// clear takes an event back. cleared is called with its handle, at once or, from
+	// clear unregisters an event and calls cleared with its handle: at once or, within
 	// a handler, before listen returns.
 	clear(raw unsafe.Pointer) error
 	free(raw unsafe.Pointer)
 	stopStep(raw unsafe.Pointer, vcpu int) error
 	setTrap(gfn uint64, t Trap, v View) error
 	listen(ms uint32) error
-	pending() (int, error)
 
-	slat() (bool, error)
 	setSLAT(on bool) error
 	createView() (View, error)
 	destroyView(v View) error
@@ -59,27 +52,27 @@ type VMI struct {
 	lib    instance
 	events bool
 	closed bool
-	sysmap *os.File // what LibVMI reads symbols from; in memory
+	sysmap *os.File // LibVMI reads symbols from it; it is in memory
 
 	registered map[*Registration]struct{}
-	trapped    map[uint64]struct{} // frames that SetTrap restricts in view 0
+	trapped    map[uint64]struct{} // frames that SetTrap has restricted in view 0
 	views      map[View]struct{}
-	slat       bool // was turned on by us
+	slat       bool // EnableViews has turned views on
 
 	listening bool
 	closing   bool // events are answered without their handlers
 	panicked  *PanicError
-	event     Event // reused: an event allocates nothing
+	event     Event // reused, so that an event allocates nothing
 	response  Response
-	ignored   uint64
+	ignored   uint64 // writes of registers that Spec.Ignore left out
 }
 
 // Open opens a guest. The caller closes it. (vmi_init, vmi_init_paging and
-// vmi_init_os: vmi_init_complete does not let go of a guest whose kernel it does
-// not find.)
+// vmi_init_os. The function vmi_init_complete leaves the event ring open if it does
+// not find the kernel.)
 func Open(t Target, c Config) (*VMI, error) {
 	if t.name != "" && !word.MatchString(t.name) && c.Linux != nil {
-		return nil, fmt.Errorf("open %s: LibVMI's configuration does not take this name of a guest", t)
+		return nil, fmt.Errorf("open %s: LibVMI's parser does not accept this name", t)
 	}
 	lib, err := openInstance(t, c.Events)
 	if err != nil {
@@ -92,9 +85,10 @@ func Open(t Target, c Config) (*VMI, error) {
 	return v, nil
 }
 
-// newVMI takes over lib, which it closes on error.
+// newVMI takes over lib: on error it destroys it.
 func newVMI(lib instance, c Config) (*VMI, error) {
-	v := &VMI{lib: lib, events: c.Events, registered: map[*Registration]struct{}{}, trapped: map[uint64]struct{}{}, views: map[View]struct{}{}}
+	v := &VMI{lib: lib, events: c.Events,
+		registered: map[*Registration]struct{}{}, trapped: map[uint64]struct{}{}, views: map[View]struct{}{}}
 	if c.Linux == nil {
 		return v, nil
 	}
@@ -117,10 +111,10 @@ func (v *VMI) initLinux(l *Linux) error {
 	return v.lib.initOS(l.text(fmt.Sprintf("/proc/self/fd/%d", f.Fd())))
 }
 
-// Close lets go of the guest: no step, no trap, view 0, no view, no event, and
-// the vCPUs that wait for an answer go on. It goes on after errors. Pauses by
-// Pause are the caller's to take back. (vmi_clear_event, vmi_slat_switch,
-// vmi_slat_destroy, vmi_slat_control, vmi_destroy)
+// Close releases the guest. It ends steps, removes traps, puts all vCPUs in view 0,
+// destroys the other views, clears the events and answers those that are open. An
+// error of one of these does not stop the others. The caller undoes its own pauses.
+// (vmi_clear_event, vmi_slat_switch, vmi_slat_destroy, vmi_slat_control, vmi_destroy)
 func (v *VMI) Close() error {
 	if v.closed {
 		return nil
@@ -134,7 +128,7 @@ func (v *VMI) Close() error {
 		errs = append(errs, v.release())
 	}
 	errs = append(errs, v.lib.destroy())
-	// LibVMI knows of none of these any more.
+	// LibVMI does not use the events any more.
 	for r := range v.registered {
 		r.end()
 	}
@@ -144,9 +138,9 @@ func (v *VMI) Close() error {
 	return errors.Join(errs...)
 }
 
-// release takes back what was done to the guest. The order matters: what makes
-// events goes first, then the open events are answered, while there still are
-// handlers that LibVMI can find, and the handlers go last.
+// release undoes everything that was done to the guest. The order matters: first the
+// sources of events, then the open events, which LibVMI can answer only while they
+// have handlers, and last the handlers.
 func (v *VMI) release() error {
 	perr := v.lib.pause()
 	errs := []error{perr}
@@ -169,7 +163,7 @@ func (v *VMI) release() error {
 		errs = append(errs, v.lib.setSLAT(false))
 	}
 	for r := range v.registered {
-		if r.spec.Kind != KindFailedEmulation { // which vmi_destroy takes back
+		if r.spec.Kind != KindFailedEmulation { // vmi_destroy clears that one
 			errs = append(errs, v.lib.clear(r.raw))
 		}
 	}
@@ -189,7 +183,8 @@ func (v *VMI) stopSteps(r *Registration) error {
 	return errors.Join(errs...)
 }
 
-// use says whether the guest may be used, for events or not.
+// use returns an error if the guest is closed, or if it has no events and events is
+// set.
 func (v *VMI) use(events bool) error {
 	switch {
 	case v.closed:
@@ -200,7 +195,7 @@ func (v *VMI) use(events bool) error {
 	return nil
 }
 
-// VCPUs is the number of vCPUs, 0 if the guest is closed. (vmi_get_num_vcpus)
+// VCPUs returns the number of vCPUs, or 0 if the guest is closed. (vmi_get_num_vcpus)
 func (v *VMI) VCPUs() int {
 	if v.closed {
 		return 0
@@ -208,7 +203,7 @@ func (v *VMI) VCPUs() int {
 	return v.lib.vcpus()
 }
 
-// Pause stops the whole guest. Pauses count: each needs its Resume.
+// Pause stops the whole guest. Pauses are counted: each needs a Resume.
 // (vmi_pause_vm)
 func (v *VMI) Pause() error {
 	if err := v.use(false); err != nil {
@@ -217,20 +212,12 @@ func (v *VMI) Pause() error {
 	return v.lib.pause()
 }
 
-// Resume takes one Pause back. (vmi_resume_vm)
+// Resume undoes one Pause. (vmi_resume_vm)
 func (v *VMI) Resume() error {
 	if err := v.use(false); err != nil {
 		return err
 	}
 	return v.lib.resume()
-}
-
-// Status returns the state of the guest as a whole. (vmi_get_domain_status)
-func (v *VMI) Status() (Status, error) {
-	if err := v.use(false); err != nil {
-		return Status{}, err
-	}
-	return v.lib.status()
 }
 
 // Registers reads the registers of a vCPU into r. (vmi_get_vcpuregs)
@@ -244,7 +231,7 @@ func (v *VMI) Registers(vcpu int, r *Registers) error {
 	return v.lib.registers(vcpu, r)
 }
 
-// whole makes an error of what was not read or written.
+// whole returns an error unless all of want bytes were read or written.
 func whole(n, want int, err error, a Address) error {
 	if err == nil && n != want {
 		err = fmt.Errorf("%d bytes of %d", n, want)
@@ -255,8 +242,8 @@ func whole(n, want int, err error, a Address) error {
 	return nil
 }
 
-// ReadPhysical fills b from the guest-physical address pa. The pages it reads stay
-// mapped, some hundred of them; FlushPages lets go of them. (vmi_read_pa)
+// ReadPhysical fills b from the guest-physical address pa. LibVMI keeps up to some
+// hundred pages mapped; FlushPages unmaps them. (vmi_read_pa)
 func (v *VMI) ReadPhysical(pa uint64, b []byte) error {
 	if err := v.use(false); err != nil || len(b) == 0 {
 		return err
@@ -287,26 +274,8 @@ func (v *VMI) Read(a Address, b []byte) error {
 	return whole(n, len(b), err, a)
 }
 
-// Write copies b to an address. (vmi_write with an access_context_t)
-func (v *VMI) Write(a Address, b []byte) error {
-	if err := v.use(false); err != nil || len(b) == 0 {
-		return err
-	}
-	n, err := v.lib.write(&a, b)
-	return whole(n, len(b), err, a)
-}
-
-// Lookup translates a virtual address by a page table, which is given by its
-// guest-physical address. (vmi_pagetable_lookup)
-func (v *VMI) Lookup(table, va uint64) (uint64, error) {
-	if err := v.use(false); err != nil {
-		return 0, err
-	}
-	return v.lib.lookup(table, va)
-}
-
-// Symbol returns the virtual address of a symbol of the kernel. It needs Linux in
-// the Config. (vmi_translate_ksym2v)
+// Symbol returns the virtual address of a symbol of the kernel. It needs
+// Config.Linux. (vmi_translate_ksym2v)
 func (v *VMI) Symbol(name string) (uint64, error) {
 	if err := v.use(false); err != nil {
 		return 0, err
@@ -314,30 +283,12 @@ func (v *VMI) Symbol(name string) (uint64, error) {
 	return v.lib.symbol(name)
 }
 
-// Table returns the guest-physical address of a process's page table. It needs
-// Linux in the Config. (vmi_pid_to_dtb)
-func (v *VMI) Table(pid int32) (uint64, error) {
-	if err := v.use(false); err != nil {
-		return 0, err
-	}
-	return v.lib.table(pid)
-}
-
-// FlushPages unmaps the guest's pages. LibVMI keeps a page mapped until it needs
-// room, and Xen keeps a frame that is mapped even after the guest has given it
-// back: what is read then is not the guest's memory any more. (vmi_pagecache_flush)
+// FlushPages unmaps the guest's pages. LibVMI keeps a page mapped until its cache is
+// full. If the guest gives a frame back meanwhile, Xen keeps the mapped frame, and
+// reads show memory that the guest does not have any more. (vmi_pagecache_flush)
 func (v *VMI) FlushPages() {
 	if !v.closed {
 		v.lib.flushPages()
-	}
-}
-
-// FlushTranslations forgets translations of virtual addresses. LibVMI keeps them
-// for good, whatever the guest does to its page tables. (vmi_v2pcache_flush,
-// vmi_pidcache_flush)
-func (v *VMI) FlushTranslations() {
-	if !v.closed {
-		v.lib.flushTranslations()
 	}
 }
 
@@ -351,7 +302,7 @@ func (v *VMI) SpareFrame() (uint64, error) {
 }
 
 // AddFrame gives the guest memory at a frame number that SpareFrame returned. The
-// guest does not know of it. (vmi_alloc_gfn)
+// guest's kernel does not know it. (vmi_alloc_gfn)
 func (v *VMI) AddFrame(gfn uint64) error {
 	if err := v.use(false); err != nil {
 		return err
@@ -359,7 +310,7 @@ func (v *VMI) AddFrame(gfn uint64) error {
 	return v.lib.allocGFN(gfn)
 }
 
-// RemoveFrame takes a frame of memory from the guest, and unmaps all pages first.
+// RemoveFrame unmaps all pages and then takes a frame of memory from the guest.
 // (vmi_pagecache_flush, vmi_free_gfn)
 func (v *VMI) RemoveFrame(gfn uint64) error {
 	if err := v.use(false); err != nil {
@@ -372,17 +323,17 @@ func (v *VMI) RemoveFrame(gfn uint64) error {
 // Handler answers an event.
 type Handler func(*Event) Response
 
-// Registration is a kind of event that is wanted.
+// Registration is a handler of events.
 type Registration struct {
 	v       *VMI
 	spec    Spec
 	handler Handler
 	handle  handle
-	raw     unsafe.Pointer // vmi_event_t; nil once it is freed
+	raw     unsafe.Pointer // vmi_event_t, or nil once it is freed
 }
 
-// Register has a handler called for each event of a kind. LibVMI has one handler
-// for each kind, register, vCPU and frame. (vmi_register_event)
+// Register has h called for each event that s selects. LibVMI has at most one
+// handler for each kind, register, vCPU and frame. (vmi_register_event)
 func (v *VMI) Register(s Spec, h Handler) (*Registration, error) {
 	if err := v.use(true); err != nil {
 		return nil, err
@@ -399,9 +350,9 @@ func (v *VMI) Register(s Spec, h Handler) (*Registration, error) {
 	return r, nil
 }
 
-// Clear takes the registration back. In a handler it takes effect when Listen has
-// handled what is in the ring. Outside, events that are open already must have
-// been answered, with the guest paused: see Settle. (vmi_clear_event)
+// Clear ends the registration. Within a handler it takes effect once Listen has
+// handled the events in the ring. Elsewhere pause the guest and call Settle before,
+// so that no event is open. (vmi_clear_event)
 func (r *Registration) Clear() error {
 	if err := r.v.use(true); err != nil {
 		return err
@@ -412,20 +363,20 @@ func (r *Registration) Clear() error {
 	return r.v.lib.clear(r.raw)
 }
 
-// StopStep ends the steps of a vCPU, fast or not, and keeps the handler for steps
-// that are in the ring already. (vmi_stop_single_step_vcpu, which forgets the
-// handler, and vmi_register_event)
+// StopStep ends single-stepping of a vCPU, fast or not. It keeps the handler for
+// steps that are in the ring. (vmi_stop_single_step_vcpu removes the handler,
+// vmi_register_event registers it again.)
 func (r *Registration) StopStep(vcpu int) error {
 	if err := r.v.use(true); err != nil {
 		return err
 	}
 	if r.spec.Kind != KindSingleStep || vcpu < 0 || vcpu >= 32 || r.raw == nil {
-		return fmt.Errorf("stop steps of vCPU %d: this is no registration of its steps", vcpu)
+		return fmt.Errorf("stop steps of vCPU %d: the registration is not for its steps", vcpu)
 	}
 	return r.v.lib.stopStep(r.raw, vcpu)
 }
 
-// cleared is called when LibVMI has let go of an event, or has failed to.
+// cleared is called once LibVMI has cleared an event, or has failed to.
 func cleared(h handle, ok bool) {
 	if !ok {
 		return
@@ -445,7 +396,7 @@ func (r *Registration) end() {
 	r.v.lib.free(raw)
 }
 
-// dispatch is called for each event. fill fills in the event.
+// dispatch is called for each event. fill sets all fields of the event.
 func dispatch(h handle, fill func(*Event)) *Response {
 	r := h.Value().(*Registration)
 	v := r.v
@@ -455,7 +406,7 @@ func dispatch(h handle, fill func(*Event)) *Response {
 	return &v.response
 }
 
-// handle calls the handler, and sees that nothing that it does goes up into C.
+// handle calls the handler. It recovers a panic, which must not unwind into C.
 func (v *VMI) handle(r *Registration) {
 	if v.closing || v.panicked != nil {
 		return
@@ -473,17 +424,12 @@ func (v *VMI) handle(r *Registration) {
 	v.response = r.handler(&v.event)
 }
 
-// Ignored is how many writes of registers were answered without a handler, because
-// they changed no bits but those of Spec.Ignore.
-func (v *VMI) Ignored() uint64 { return v.ignored }
-
-// maxListen bounds one wait, in milliseconds.
+// maxListen is the longest wait in milliseconds.
 const maxListen = 1 << 30
 
-// Listen waits for events for up to d, which is rounded up to milliseconds, and
-// has their handlers called. With 0 it handles what is there. If a handler panics
-// the guest is released and closed, and the error is a *PanicError.
-// (vmi_events_listen)
+// Listen waits for events for up to d, rounded up to milliseconds, and calls their
+// handlers. If d is 0, it handles the events that are there. If a handler panics,
+// Listen closes the guest and returns a *PanicError. (vmi_events_listen)
 func (v *VMI) Listen(d time.Duration) error {
 	if err := v.use(true); err != nil {
 		return err
@@ -501,8 +447,8 @@ func (v *VMI) Listen(d time.Duration) error {
 	return err
 }
 
-// Settle answers the events that are open, without their handlers, so that a
-// registration can be cleared. The guest must be paused. (vmi_events_listen)
+// Settle answers the open events without their handlers, so that a registration can
+// be cleared. The guest must be paused. (vmi_events_listen)
 func (v *VMI) Settle() error {
 	if err := v.use(true); err != nil {
 		return err
@@ -515,24 +461,15 @@ func (v *VMI) Settle() error {
 	return v.lib.listen(0)
 }
 
-// Pending returns how many events are there to be handled.
-// (vmi_are_events_pending)
-func (v *VMI) Pending() (int, error) {
-	if err := v.use(true); err != nil {
-		return 0, err
-	}
-	return v.lib.pending()
-}
-
-// SetTrap sets which accesses to a frame are reported in a view, to the handler
-// of GenericMemoryEvent, which has to be there; TrapNone takes it back. In view 0
-// Close does so too. (vmi_set_mem_event)
+// SetTrap sets which accesses to a frame are reported in a view. A handler of
+// GenericMemoryEvent must be registered; it gets them. TrapNone removes the trap.
+// Close removes those of view 0. (vmi_set_mem_event)
 func (v *VMI) SetTrap(gfn uint64, t Trap, view View) error {
 	if err := v.use(true); err != nil {
 		return err
 	}
 	if view == 0 && t != TrapNone {
-		v.trapped[gfn] = struct{}{} // before: a failure may have had an effect
+		v.trapped[gfn] = struct{}{} // before the call: if it fails, it may have had an effect
 	}
 	if err := v.lib.setTrap(gfn, t, view); err != nil {
 		return fmt.Errorf("set the trap on frame %#x in view %d: %w", gfn, view, err)
@@ -543,16 +480,8 @@ func (v *VMI) SetTrap(gfn uint64, t Trap, view View) error {
 	return nil
 }
 
-// Views says whether views can be used. (vmi_slat_state)
-func (v *VMI) Views() (bool, error) {
-	if err := v.use(false); err != nil {
-		return false, err
-	}
-	return v.lib.slat()
-}
-
-// EnableViews turns views on or off; off puts all vCPUs in view 0 and destroys
-// the others. (vmi_slat_control)
+// EnableViews turns views on or off. Off puts all vCPUs in view 0 and destroys the
+// other views. (vmi_slat_control)
 func (v *VMI) EnableViews(on bool) error {
 	if err := v.use(false); err != nil {
 		return err
@@ -570,7 +499,7 @@ func (v *VMI) EnableViews(on bool) error {
 	return nil
 }
 
-// CreateView makes a view that starts as view 0 is, without its traps.
+// CreateView makes a view that shows the same memory as view 0, without its traps.
 // (vmi_slat_create)
 func (v *VMI) CreateView() (View, error) {
 	if err := v.use(false); err != nil {
@@ -603,7 +532,7 @@ func (v *VMI) SwitchView(view View) error {
 	return v.lib.switchView(view)
 }
 
-// ChangeGFN lets frame from show the memory of frame to in a view; NoFrame as to
+// ChangeGFN makes frame from show the memory of frame to in a view. NoFrame as to
 // undoes it. (vmi_slat_change_gfn)
 func (v *VMI) ChangeGFN(view View, from, to uint64) error {
 	if err := v.use(false); err != nil {
@@ -612,16 +541,16 @@ func (v *VMI) ChangeGFN(view View, from, to uint64) error {
 	return v.lib.changeGFN(view, from, to)
 }
 
-// NoFrame is no frame number.
+// NoFrame is not the number of any frame.
 const NoFrame = ^uint64(0)
 
-// memoryFile makes a file that is in memory and has no name in the file system.
+// memoryFile makes a file that is in memory and has no path.
 func memoryFile(name string) (*os.File, error) {
 	p, err := syscall.BytePtrFromString(name)
 	if err != nil {
 		return nil, err
 	}
-	const memfdCreate, cloexec = 319, 1 // of Linux on x86-64, and MFD_CLOEXEC
+	const memfdCreate, cloexec = 319, 1 // memfd_create(2) on x86-64, MFD_CLOEXEC
 	fd, _, errno := syscall.Syscall(memfdCreate, uintptr(unsafe.Pointer(p)), cloexec, 0)
 	if errno != 0 {
 		return nil, fmt.Errorf("memfd_create: %w", errno)

@@ -45,13 +45,14 @@ func gone(t *testing.T, f *fakeLib, handles ...handle) {
 	}
 }
 
-// TestEvents: each event gets to its handler and its answer back, and nothing is
-// left after Close.
+// TestEvents: each event reaches its handler, each answer reaches LibVMI, and nothing
+// is left after Close.
 func TestEvents(t *testing.T) {
 	v, f := open(t, Config{Events: true})
 	var got []Event
 	var handles []handle
-	for _, s := range []Spec{GenericMemoryEvent(TrapAll), RegisterEvent(CR3), SingleStepEvent(3), BreakpointEvent(), GuestRequestEvent(), FailedEmulationEvent()} {
+	for _, s := range []Spec{GenericMemoryEvent(TrapAll), RegisterEvent(CR3), SingleStepEvent(3),
+		BreakpointEvent(), FailedEmulationEvent()} {
 		r, err := v.Register(s, func(e *Event) Response {
 			got = append(got, *e)
 			return Response{ToggleStep: true, Reinject: e.Kind == KindBreakpoint}
@@ -75,7 +76,7 @@ func TestEvents(t *testing.T) {
 	gone(t, f, handles...)
 }
 
-// TestTeardown: the order in which a guest is let go.
+// TestTeardown: the order in which Close releases a guest.
 func TestTeardown(t *testing.T) {
 	v, f := open(t, Config{Events: true})
 	handled := 0
@@ -107,16 +108,18 @@ func TestTeardown(t *testing.T) {
 		t.Errorf("left paused %d, in view %d, views on %v, %v", f.paused, f.vcpu, f.slatOn, f.views)
 	}
 	gone(t, f)
-	for name, err := range map[string]error{"Pause": v.Pause(), "Listen": v.Listen(0), "SetTrap": v.SetTrap(1, TrapExec, 0), "ReadPhysical": v.ReadPhysical(0, make([]byte, 1))} {
+	for name, err := range map[string]error{"Pause": v.Pause(), "Listen": v.Listen(0),
+		"SetTrap": v.SetTrap(1, TrapExec, 0), "ReadPhysical": v.ReadPhysical(0, make([]byte, 1))} {
 		if !errors.Is(err, ErrClosed) {
 			t.Errorf("%s after Close: %v", name, err)
 		}
 	}
 }
 
-// TestTeardownGoesOn: one step that fails leaves out no other.
+// TestTeardownGoesOn: if one step of Close fails, the others run.
 func TestTeardownGoesOn(t *testing.T) {
-	for _, fail := range []string{"pause", "trap 1 of 9 in 0", "stop step 0", "switch 0", "destroy view 1", "slat false", "clear memory", "resume", "destroy"} {
+	for _, fail := range []string{"pause", "trap 1 of 9 in 0", "stop step 0", "switch 0", "destroy view 1",
+		"slat false", "clear memory", "resume", "destroy"} {
 		v, f := open(t, Config{Events: true})
 		for _, s := range []Spec{GenericMemoryEvent(TrapAll), SingleStepEvent(3)} {
 			_, err := v.Register(s, func(*Event) Response { return Response{} })
@@ -137,8 +140,8 @@ func TestTeardownGoesOn(t *testing.T) {
 	}
 }
 
-// TestPanic: a panic of a handler goes up into no C, ends Listen, and releases the
-// guest.
+// TestPanic: a panic of a handler does not unwind into C, ends Listen, and releases
+// the guest.
 func TestPanic(t *testing.T) {
 	v, f := open(t, Config{Events: true})
 	calls := 0
@@ -163,7 +166,8 @@ func TestPanic(t *testing.T) {
 	gone(t, f, h)
 }
 
-// TestClearInHandler: LibVMI frees the event later; until then it is ours.
+// TestClearInHandler: an event that a handler clears is freed after Listen, since
+// LibVMI uses it until then.
 func TestClearInHandler(t *testing.T) {
 	v, f := open(t, Config{Events: true})
 	var r *Registration
@@ -189,7 +193,7 @@ func TestClearInHandler(t *testing.T) {
 	must(t, v.Close())
 }
 
-// TestClearFails: an event that LibVMI keeps is freed by Close.
+// TestClearFails: Close frees an event that LibVMI failed to clear.
 func TestClearFails(t *testing.T) {
 	v, f := open(t, Config{Events: true})
 	r, err := v.Register(RegisterEvent(CR3), nil)
@@ -203,7 +207,7 @@ func TestClearFails(t *testing.T) {
 	gone(t, f)
 }
 
-// TestRegisterFails: no handle is left.
+// TestRegisterFails: a registration that fails leaves no handle.
 func TestRegisterFails(t *testing.T) {
 	v, f := open(t, Config{Events: true})
 	f.fail = "register breakpoint"
@@ -216,24 +220,27 @@ func TestRegisterFails(t *testing.T) {
 	must(t, v.Close())
 }
 
-// TestIgnore: a write of a register that changes ignored bits alone is answered
+// TestIgnore: a write of a register that changes only ignored bits is answered
 // without the handler.
 func TestIgnore(t *testing.T) {
 	v, f := open(t, Config{Events: true})
 	s := RegisterEvent(CR3)
 	s.Ignore = 1<<13 - 1
 	var got []uint64
-	_, err := v.Register(s, func(e *Event) Response { got = append(got, e.Value); return Response{Deny: true} })
+	_, err := v.Register(s, func(e *Event) Response { got = append(got, e.Value); return Response{Emulate: true} })
 	must(t, err)
-	f.ring = []Event{{Kind: KindRegister, Value: 0x5800, Previous: 0x4000}, {Kind: KindRegister, Value: 0x6000, Previous: 0x4000}}
+	f.ring = []Event{
+		{Kind: KindRegister, Value: 0x5800, Previous: 0x4000},
+		{Kind: KindRegister, Value: 0x6000, Previous: 0x4000},
+	}
 	must(t, v.Listen(0))
-	if !slices.Equal(got, []uint64{0x6000}) || v.Ignored() != 1 || len(f.answer) != 2 || f.answer[0] != (Response{}) {
-		t.Errorf("handled %#x, ignored %d, answers %+v", got, v.Ignored(), f.answer)
+	if !slices.Equal(got, []uint64{0x6000}) || v.ignored != 1 || len(f.answer) != 2 || f.answer[0] != (Response{}) {
+		t.Errorf("handled %#x, ignored %d, answers %+v", got, v.ignored, f.answer)
 	}
 	must(t, v.Close())
 }
 
-// TestNested: a handler can neither listen nor close.
+// TestNested: a handler cannot listen, settle or close.
 func TestNested(t *testing.T) {
 	v, f := open(t, Config{Events: true})
 	var errs []error
@@ -252,7 +259,7 @@ func TestNested(t *testing.T) {
 	must(t, v.Close())
 }
 
-// TestNoEvents: a guest that is open for reading has no ring.
+// TestNoEvents: a guest that is opened without events has no ring.
 func TestNoEvents(t *testing.T) {
 	v, f := open(t, Config{})
 	if _, err := v.Register(BreakpointEvent(), nil); err != ErrNoEvents {
@@ -267,7 +274,7 @@ func TestNoEvents(t *testing.T) {
 	}
 }
 
-// TestStale: LibVMI shows what it has mapped, until FlushPages.
+// TestStale: reads show the mapped frame until FlushPages.
 func TestStale(t *testing.T) {
 	v, f := open(t, Config{})
 	f.guest[3] = bytes.Repeat([]byte{1}, PageSize)
@@ -290,11 +297,13 @@ func TestStale(t *testing.T) {
 	must(t, v.Close())
 }
 
-// TestLinux: configuration and symbols are in memory.
+// TestLinux: configuration and symbols are passed in memory.
 func TestLinux(t *testing.T) {
-	l := &Linux{Tasks: 0x4f0, PID: 0x560, Slide: 0x200000, Symbols: []KernelSymbol{{"init_task", 0xffffffff81a00000}, {"_text", 0xffffffff81000000}}}
+	l := &Linux{Tasks: 0x4f0, PID: 0x560, Slide: 0x200000,
+		Symbols: []KernelSymbol{{"init_task", 0xffffffff81a00000}, {"_text", 0xffffffff81000000}}}
 	v, f := open(t, Config{Linux: l})
-	for _, want := range []string{`ostype = "Linux";`, `sysmap = "/proc/self/fd/`, "linux_tasks = 0x4f0;", "linux_pid = 0x560;", "linux_kaslr = 0x200000;"} {
+	for _, want := range []string{`ostype = "Linux";`, `sysmap = "/proc/self/fd/`, "linux_tasks = 0x4f0;",
+		"linux_pid = 0x560;", "linux_kaslr = 0x200000;"} {
 		if !strings.Contains(f.config, want) {
 			t.Errorf("configuration %q lacks %q", f.config, want)
 		}
@@ -316,7 +325,7 @@ func TestLinux(t *testing.T) {
 	}
 }
 
-// TestNotBuilt: without LibVMI the package says so.
+// TestNotBuilt: in a build without LibVMI Open fails with ErrNotBuilt.
 func TestNotBuilt(t *testing.T) {
 	if Built {
 		t.Skip("this build has LibVMI")

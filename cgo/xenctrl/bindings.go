@@ -17,12 +17,12 @@ import (
 	"unsafe"
 )
 
-// Built tells whether this build has the Xen libraries.
+// Built reports whether this build has the Xen libraries.
 const Built = true
 
 type xenHandle struct{ h *C.hb_xen }
 
-// fail turns a shim's result into an *Error, or nil.
+// fail returns the error of a function of shim.h, or nil.
 func fail(op string, r *C.hb_ret) *Error {
 	if r.err == 0 {
 		return nil
@@ -32,7 +32,7 @@ func fail(op string, r *C.hb_ret) *Error {
 	return e
 }
 
-// on is fail for a call about domain d. It returns an untyped nil for success.
+// on returns the error of a call about domain d, or an untyped nil.
 func on(op string, d DomID, r C.hb_ret) error {
 	if e := fail(op, &r); e != nil {
 		e.Domain = int(d)
@@ -81,7 +81,7 @@ func (x *xenHandle) Close() error {
 }
 
 func (x *xenHandle) Version() (Version, error) {
-	const n = 1024 // the longest of the three is the command line's
+	const n = 1024 // the command line is the longest of the three
 	buf := (*[3 * n]C.char)(C.calloc(3, n))
 	defer C.free(unsafe.Pointer(buf))
 	r := C.hb_version(x.h, &buf[0], &buf[n], &buf[2*n], n)
@@ -222,7 +222,8 @@ func (x *xenHandle) Populate(d DomID, gfn uint64) error {
 }
 
 func (x *xenHandle) Depopulate(d DomID, gfn uint64) error {
-	return onGFN("xc_domain_decrease_reservation_exact", d, None, gfn, C.hb_depopulate(x.h, C.uint32_t(d), C.uint64_t(gfn)))
+	return onGFN("xc_domain_decrease_reservation_exact", d, None, gfn,
+		C.hb_depopulate(x.h, C.uint32_t(d), C.uint64_t(gfn)))
 }
 
 func (x *xenHandle) SetAccess(d DomID, gfn uint64, n uint32, a Access) error {
@@ -349,7 +350,7 @@ func (s *xenStore) Close() {
 	s.s = nil
 }
 
-// cString is C.CString that refuses what C would cut short.
+// cString is C.CString. It fails if s has a NUL byte, where C would end it.
 func cString(s string) (*C.char, error) {
 	if strings.IndexByte(s, 0) >= 0 {
 		return nil, fmt.Errorf("xenstore path or token %q has a NUL byte", s)
@@ -377,7 +378,8 @@ func (s *xenStore) Write(path string, value []byte) error {
 		return err
 	}
 	defer C.free(unsafe.Pointer(p))
-	return onPath("xs_write", path, C.hb_store_write(s.s, p, unsafe.Pointer(unsafe.SliceData(value)), C.size_t(len(value))))
+	return onPath("xs_write", path, C.hb_store_write(s.s, p, unsafe.Pointer(unsafe.SliceData(value)),
+		C.size_t(len(value))))
 }
 
 func (s *xenStore) Directory(path string) ([]string, error) {

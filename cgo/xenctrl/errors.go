@@ -7,10 +7,11 @@ import (
 	"syscall"
 )
 
-// What errors of this package are asked for with [errors.Is].
+// Errors for [errors.Is].
 var (
-	ErrNotBuilt    = errors.New("this program was built without Xen support (build it with -tags xen and cgo)")
-	ErrNoXen       = errors.New("no Xen here: this machine is not a Xen control domain, or its privcmd, evtchn or xenstore device is missing")
+	ErrNotBuilt = errors.New("this program was built without Xen support (build it with -tags xen and cgo)")
+	ErrNoXen    = errors.New("no Xen here: this machine is not a Xen control domain, " +
+		"or its privcmd, evtchn or xenstore device is missing")
 	ErrUnsupported = errors.New("not supported by this Xen, this guest or this CPU")
 	ErrBusy        = errors.New("busy")
 	ErrNoDomain    = errors.New("no such domain, vCPU or page")
@@ -20,15 +21,13 @@ var (
 	ErrCorrupt     = errors.New("shared buffer is corrupt")
 )
 
-// None stands in an [Error] for a domain, vCPU or view that the operation did
-// not name.
+// None stands in an [Error] for a domain, vCPU or view if the call has none.
 const None = -1
 
-// NoGFN stands in an [Error] for a page frame the operation did not name.
+// NoGFN stands in an [Error] for a page frame if the call has none.
 const NoGFN = ^uint64(0)
 
-// Error is a failed call. Errors of calls into the Xen libraries always are
-// of this type.
+// Error is a failed call of a Xen library. All errors of such calls are of this type.
 type Error struct {
 	Op     string        // library function, for example "xc_monitor_enable"
 	Domain int           // domain id, or None
@@ -36,15 +35,15 @@ type Error struct {
 	View   int           // altp2m view, or None
 	GFN    uint64        // guest page frame, or NoGFN
 	Path   string        // xenstore path, or empty
-	Errno  syscall.Errno // what the library left in errno
-	Detail string        // last message of the library's own log, or empty
+	Errno  syscall.Errno // errno after the call
+	Detail string        // last message in the library's log, or empty
 }
 
 func newError(op string, errno syscall.Errno) *Error {
 	return &Error{Op: op, Domain: None, VCPU: None, View: None, GFN: NoGFN, Errno: errno}
 }
 
-// Error names the call, what it was about and why it failed.
+// Error returns the call, its arguments and the reason.
 func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString(e.Op)
@@ -73,18 +72,18 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// hint says what to do about errors whose errno alone misleads.
+// hint returns advice for errors whose errno alone misleads, or "".
 func (e *Error) hint() string {
 	switch {
 	case e.opens() && e.Is(ErrNoXen):
 		return ErrNoXen.Error()
 	case e.Op == "xc_monitor_enable" && e.Errno == syscall.EBUSY:
-		return "another monitor owns the guest's event ring, or one died holding it: stop it, then recover the guest"
+		return "another monitor has the guest's event ring, or had it when it died: stop it, then recover the guest"
 	}
 	return ""
 }
 
-// opens reports whether the operation opened a device of Xen.
+// opens reports whether the call opens a device of Xen.
 func (e *Error) opens() bool {
 	return strings.HasSuffix(e.Op, "_open")
 }
@@ -92,11 +91,11 @@ func (e *Error) opens() bool {
 // Unwrap returns the errno.
 func (e *Error) Unwrap() error { return e.Errno }
 
-// Is reports whether e falls under one of the package's Err values.
+// Is reports whether e is one of the package's Err values.
 func (e *Error) Is(target error) bool {
 	switch target {
 	case ErrNoXen:
-		// ENXIO and ENODEV: the node exists, the driver found no Xen.
+		// ENXIO and ENODEV: the device exists, and its driver found no Xen.
 		return e.opens() && (e.Errno == syscall.ENOENT || e.Errno == syscall.ENXIO ||
 			e.Errno == syscall.ENODEV || e.Errno == syscall.ECONNREFUSED)
 	case ErrUnsupported:

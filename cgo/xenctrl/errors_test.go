@@ -9,7 +9,8 @@ import (
 )
 
 func TestErrorIs(t *testing.T) {
-	sentinels := map[string]error{"NotBuilt": ErrNotBuilt, "NoXen": ErrNoXen, "Unsupported": ErrUnsupported, "Busy": ErrBusy,
+	sentinels := map[string]error{"NotBuilt": ErrNotBuilt, "NoXen": ErrNoXen, "Unsupported": ErrUnsupported,
+		"Busy":     ErrBusy,
 		"NoDomain": ErrNoDomain, "Perm": ErrPerm, "NotExist": ErrNotExist, "Closed": ErrClosed, "Corrupt": ErrCorrupt}
 	for _, c := range []struct {
 		op    string
@@ -52,7 +53,8 @@ func TestErrorText(t *testing.T) {
 		t.Errorf("%q, want %q", got, want)
 	}
 	e.Domain, e.VCPU, e.View, e.GFN, e.Detail = 3, 0, 2, 0x1000, "no such view"
-	if got, want := e.Error(), "xc_altp2m_set_mem_access domain 3 vcpu 0 view 2 gfn 0x1000: invalid argument (no such view)"; got != want {
+	const want = "xc_altp2m_set_mem_access domain 3 vcpu 0 view 2 gfn 0x1000: invalid argument (no such view)"
+	if got := e.Error(); got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 	for _, c := range []struct {

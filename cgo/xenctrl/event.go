@@ -1,18 +1,19 @@
 package xenctrl
 
 import (
+	"errors"
 	"fmt"
 
 	"hangbench/cgo/xenctrl/internal/vmevent"
 )
 
-// Reason says what an event is about (VM_EVENT_REASON_*).
+// Reason is the reason of an event (VM_EVENT_REASON_*).
 type Reason uint32
 
 // Reasons of events.
 const (
 	ReasonUnknown            Reason = 0
-	ReasonMemAccess          Reason = 1 // a page's permissions were violated
+	ReasonMemAccess          Reason = 1 // an access violated the permissions of a page
 	ReasonWriteCtrlReg       Reason = 4
 	ReasonMovToMSR           Reason = 5
 	ReasonSoftwareBreakpoint Reason = 6 // INT3
@@ -22,11 +23,11 @@ const (
 	ReasonCPUID              Reason = 10
 	ReasonInterrupt          Reason = 12
 	ReasonDescriptorAccess   Reason = 13
-	ReasonEmulUnimplemented  Reason = 14 // the emulator does not know the instruction
+	ReasonEmulUnimplemented  Reason = 14 // Xen cannot emulate the instruction
 	ReasonVMExit             Reason = 15
 	ReasonIO                 Reason = 16
 
-	// NumReasons bounds every Reason: an array of this length can count by reason.
+	// NumReasons is above every Reason: an array of this length can count by reason.
 	NumReasons = 17
 )
 
@@ -48,29 +49,31 @@ func (r Reason) String() string {
 // Flags of events and responses (VM_EVENT_FLAG_*).
 type Flags uint32
 
-// Flags. Those without a note are for responses; all of them take effect only
-// on a vCPU that waits for the response (FlagVCPUPaused).
+// Flags. Those without "event" are for responses. They take effect only on a vCPU that
+// waits for the response (FlagVCPUPaused).
 const (
-	FlagVCPUPaused       Flags = 1 << 0 // event: the vCPU waits for a response; response: let it go on
-	FlagForeign          Flags = 1 << 1 // event: caused by another domain
-	FlagEmulate          Flags = 1 << 2 // emulate the instruction, permissions stay (mem-access: GFN and Access must be the event's)
+	FlagVCPUPaused Flags = 1 << 0 // event: the vCPU waits for a response; response: let it continue
+	FlagForeign    Flags = 1 << 1 // event: another domain caused it
+	// FlagEmulate: emulate the instruction, whatever the permissions. For a mem-access
+	// event GFN and Access must be the event's.
+	FlagEmulate          Flags = 1 << 2
 	FlagEmulateNoWrite   Flags = 1 << 3 // with FlagEmulate: without its writes
-	FlagToggleSingleStep Flags = 1 << 4 // flip single-stepping
-	FlagDeny             Flags = 1 << 6 // undo the register write that was reported
-	FlagAlternateP2M     Flags = 1 << 7 // event: View is where it happened; response: go on in View
-	FlagSetRegisters     Flags = 1 << 8 // take the general registers, RIP and RFLAGS from Regs
-	FlagSetEmulInsn      Flags = 1 << 9 // with FlagEmulate on a software breakpoint: run Insn instead of memory
+	FlagToggleSingleStep Flags = 1 << 4 // turn single-stepping on if it is off, off if it is on
+	FlagDeny             Flags = 1 << 6 // do not write the register whose write was reported
+	FlagAlternateP2M     Flags = 1 << 7 // event: View is the vCPU's view; response: put the vCPU in View
+	FlagSetRegisters     Flags = 1 << 8 // set the general registers, RIP and RFLAGS to those of Regs
+	FlagSetEmulInsn      Flags = 1 << 9 // with FlagEmulate on a software breakpoint: emulate Insn
 	FlagNextInterrupt    Flags = 1 << 10
-	FlagFastSingleStep   Flags = 1 << 11 // execute one instruction, then switch to StepView without an event
+	FlagFastSingleStep   Flags = 1 << 11 // execute one instruction, then put the vCPU in StepView, without an event
 	FlagNestedP2M        Flags = 1 << 12 // event: a nested guest
 )
 
-// responseFlags are the flags a Response may carry.
+// responseFlags are the flags of responses.
 const responseFlags = FlagVCPUPaused | FlagEmulate | FlagEmulateNoWrite | FlagToggleSingleStep | FlagDeny |
 	FlagAlternateP2M | FlagSetRegisters | FlagSetEmulInsn | FlagNextInterrupt | FlagFastSingleStep
 
-// AccessFlags tell how a page was touched (MEM_ACCESS_*). Reads are also set
-// for writes: hardware does not reliably tell a read-modify-write apart.
+// AccessFlags describe an access to a page (MEM_ACCESS_*). A write also has TouchedR:
+// the hardware does not reliably tell a write from a read-modify-write.
 type AccessFlags uint32
 
 // Bits of AccessFlags.
@@ -79,8 +82,8 @@ const (
 	TouchedW     AccessFlags = 1 << 1
 	TouchedX     AccessFlags = 1 << 2
 	GLAValid     AccessFlags = 1 << 3 // Event.GLA is a virtual address
-	FaultWithGLA AccessFlags = 1 << 4 // by access through GLA
-	FaultInGPT   AccessFlags = 1 << 5 // by the walk of the guest's page tables for GLA
+	FaultWithGLA AccessFlags = 1 << 4 // the access was at GLA
+	FaultInGPT   AccessFlags = 1 << 5 // the access was part of the walk of the guest's page tables for GLA
 )
 
 // CtrlReg numbers a control register (VM_EVENT_X86_*).
@@ -94,12 +97,12 @@ const (
 	XCR0 CtrlReg = 3
 )
 
-// Event is one request of the ring, copied out of it.
+// Event is a copy of one request of the ring.
 type Event struct {
 	Reason Reason
 	Flags  Flags
 	VCPU   int
-	View   View // with FlagAlternateP2M: the view the vCPU was in
+	View   View // with FlagAlternateP2M: the vCPU's view
 
 	GFN    uint64      // mem-access, single-step, breakpoints: page frame
 	Offset uint64      // mem-access: within the page
@@ -115,11 +118,11 @@ type Event struct {
 	TrapType   uint8  // breakpoints: Xen's event type, 6 = INT3
 	PendingDbg uint64 // debug-exception
 
-	Regs Registers // at the event; the instruction has not been executed, except after a single step
+	Regs Registers // at the event: before the instruction, or after it if the event is a single step
 }
 
-// Response returns the plain answer to the event: the vCPU goes on if it
-// waits. The caller adds what else shall happen.
+// Response returns the plain answer to the event: if the vCPU waits, it continues. The
+// caller adds flags.
 func (e *Event) Response() Response {
 	return Response{
 		VCPU: e.VCPU, Reason: e.Reason, Flags: e.Flags & FlagVCPUPaused,
@@ -133,38 +136,41 @@ type Response struct {
 	Reason Reason // the event's
 	Flags  Flags
 
-	View     View // with FlagAlternateP2M: view to go on in
-	StepView View // with FlagFastSingleStep: view after the step
+	View     View // with FlagAlternateP2M
+	StepView View // with FlagFastSingleStep: the view after the step
 
-	GFN     uint64      // mem-access with FlagEmulate: the event's
-	Access  AccessFlags // likewise; Xen emulates only if this still violates the page's permissions
-	CtrlReg CtrlReg     // with FlagDeny: the event's
+	// GFN and Access are the event's: mem-access with FlagEmulate. Xen emulates only if
+	// Access still violates the page's permissions.
+	GFN     uint64
+	Access  AccessFlags
+	CtrlReg CtrlReg // with FlagDeny: the event's
 
 	Insn [16]byte   // with FlagSetEmulInsn
-	Regs *Registers // with FlagSetRegisters: only RAX to R15, RIP and RFLAGS are taken
+	Regs *Registers // with FlagSetRegisters: RAX to R15, RIP and RFLAGS are set
 }
 
-// check refuses responses that Xen would misread.
+// check returns an error for a response that Xen would misread.
 func (r *Response) check() error {
 	fast := r.Flags&FlagFastSingleStep != 0
 	switch {
 	case r.Flags&^responseFlags != 0:
-		return fmt.Errorf("response flags %#x: unknown to Xen or not for responses", uint32(r.Flags&^responseFlags))
+		return fmt.Errorf("response flags %#x: Xen does not know them, or they are for events",
+			uint32(r.Flags&^responseFlags))
 	case r.VCPU < 0:
 		return fmt.Errorf("response for vCPU %d: negative", r.VCPU)
 	case fast && r.Flags&FlagToggleSingleStep != 0:
-		return fmt.Errorf("response asks for a fast single-step and for toggling single-step: Xen would ignore the fast one")
+		return errors.New("response with FlagFastSingleStep and FlagToggleSingleStep: Xen would ignore the first")
 	case fast && r.Flags&(FlagEmulate|FlagDeny) != 0:
-		return fmt.Errorf("response asks for a fast single-step together with emulation or denial: they share a field of the ring")
+		return errors.New("response with FlagFastSingleStep and FlagEmulate or FlagDeny: they share a field of the ring")
 	case r.Flags&FlagSetRegisters != 0 && r.Regs == nil:
-		return fmt.Errorf("response sets registers but has none")
+		return errors.New("response with FlagSetRegisters and without Regs")
 	case r.Flags&FlagSetRegisters != 0 && r.Flags&FlagSetEmulInsn != 0:
-		return fmt.Errorf("response sets registers and an instruction: they share a field of the ring")
+		return errors.New("response with FlagSetRegisters and FlagSetEmulInsn: they share a field of the ring")
 	}
 	return nil
 }
 
-// decode spreads a private copy of a request over ev.
+// decode sets ev from a private copy of a request.
 func decode(raw *vmevent.Event, ev *Event) {
 	ev.Reason = Reason(raw.Reason)
 	ev.Flags = Flags(raw.Flags)
@@ -202,8 +208,8 @@ func decode(raw *vmevent.Event, ev *Event) {
 	r.IDTBase, r.IDTLimit, r.PendingEvent = 0, 0, 0
 }
 
-// encode writes r over the slot raw, all of it: a slot still holds the request
-// it came with.
+// encode writes r to the slot raw. It writes the whole slot, which still holds the
+// request.
 func (r *Response) encode(raw *vmevent.Event) {
 	*raw = vmevent.Event{
 		Version: vmevent.Version, Flags: uint32(r.Flags), Reason: uint32(r.Reason),
@@ -224,7 +230,7 @@ func (r *Response) encode(raw *vmevent.Event) {
 		d.R8, d.R9, d.R10, d.R11, d.R12, d.R13, d.R14, d.R15 = s.R8, s.R9, s.R10, s.R11, s.R12, s.R13, s.R14, s.R15
 		d.RIP, d.RFLAGS = s.RIP, s.RFLAGS
 	case r.Flags&FlagSetEmulInsn != 0:
-		// data.emul.insn starts where the registers start.
+		// data.emul.insn and the registers have the same offset.
 		raw.Regs.RAX, raw.Regs.RCX = le64(r.Insn[:8]), le64(r.Insn[8:])
 	}
 }

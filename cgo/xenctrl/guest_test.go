@@ -146,7 +146,8 @@ func (g *guest) walk(cr3, va uint64) (gfn uint64, err error) {
 func (g *guest) alive(t *testing.T) {
 	t.Helper()
 	start := g.word(beatCPU0).Load()
-	for deadline := time.Now().Add(20 * time.Second); g.word(beatCPU0).Load() < start+3; time.Sleep(10 * time.Millisecond) {
+	deadline := time.Now().Add(20 * time.Second)
+	for ; g.word(beatCPU0).Load() < start+3; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			v, _ := g.VCPU(0)
 			var r Registers
@@ -172,7 +173,8 @@ func TestGuestState(t *testing.T) {
 		t.Errorf("%+v %v", all, err)
 	}
 	info, err := g.Info()
-	if err != nil || !info.HVM || info.VCPUs < 1 || info.Pages == 0 || info.Paused || info.Shutdown || info.CPUTimeNS == 0 {
+	if err != nil || !info.HVM || info.VCPUs < 1 || info.Pages == 0 || info.Paused || info.Shutdown ||
+		info.CPUTimeNS == 0 {
 		t.Errorf("%+v %v", info, err)
 	}
 	max, err := g.MaxGFN()
@@ -614,7 +616,8 @@ func TestGuestRecover(t *testing.T) {
 			r, err := g.Recover(Leftover{Restricted: []uint64{g.gfn, 1 << 40}})
 			must(t, err)
 			t.Logf("%+v", r)
-			if want := (Recovery{MonitorWasOn: mode == "die", Altp2mWasOn: true, Restricted: 1, AccessReset: 1, Answered: true}); r != want {
+			if want := (Recovery{MonitorWasOn: mode == "die", Altp2mWasOn: true, Restricted: 1, AccessReset: 1,
+				Answered: true}); r != want {
 				t.Errorf("%+v, want %+v", r, want)
 			}
 			g.alive(t)

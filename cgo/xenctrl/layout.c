@@ -1,7 +1,7 @@
 //go:build xen && cgo
 
-/* What the headers of this build say of the layout that Go code relies on. A test
- * compares the two (layout_test.go). */
+/* The layout in the headers of this build of what Go code reads and writes. A test
+ * compares it with Go's (layout_test.go). */
 #define __XEN_TOOLS__ 1
 
 #include "shim.h"
@@ -13,8 +13,8 @@
 #include <xen/trace.h>
 #include <xen/vm_event.h>
 
-_Static_assert(VM_EVENT_INTERFACE_VERSION == 7, "event.go knows version 7 of the vm_event interface");
-_Static_assert(__CONST_RING_SIZE(vm_event, 4096) == 8, "ring.go counts on eight slots");
+_Static_assert(VM_EVENT_INTERFACE_VERSION == 7, "vmevent has version 7 of the vm_event interface");
+_Static_assert(__CONST_RING_SIZE(vm_event, 4096) == 8, "vmevent has eight slots");
 
 #define EV(f) { #f, offsetof(vm_event_request_t, f) }
 #define VALUE(f) { #f, f }

@@ -7,9 +7,9 @@ import "C"
 
 import "unsafe"
 
-// headerLayout returns sizes, offsets and constants of the headers this build
-// was made with, by their C names. Tests hold the Go side against it; cgo does
-// not work in test files.
+// headerLayout returns sizes, offsets and constants of the headers of this build, by
+// their C names. A test compares them with those of Go. It is not in a test file
+// because those cannot use cgo.
 func headerLayout() map[string]uintptr {
 	var n C.size_t
 	first := C.hb_layout(&n)

@@ -12,9 +12,9 @@ type Mapping struct {
 	errs []error // per page, nil if all are mapped
 }
 
-// Map maps page frames, in this order and one after the other. It fails if no
-// page can be mapped; otherwise [Mapping.Err] tells which of them could not.
-// The caller closes the mapping. (xenforeignmemory_map)
+// Map maps page frames one after the other, in the order of gfns. It fails if none of
+// them can be mapped. If some cannot, [Mapping.Err] returns why. The caller closes the
+// mapping. (xenforeignmemory_map)
 func (d Domain) Map(gfns []uint64, p Prot) (*Mapping, error) {
 	if len(gfns) == 0 {
 		return nil, fmt.Errorf("map memory of domain %d: no page frames given", d.id)
@@ -51,7 +51,7 @@ func mapPages(hv Hypervisor, d DomID, p Prot, gfns []uint64) (*Mapping, error) {
 	return m, nil
 }
 
-// joinClose keeps err the error and adds a failure to clean up after it.
+// joinClose returns err, with the text of an error of cleaning up after it.
 func joinClose(err, closeErr error) error {
 	if closeErr == nil {
 		return err
@@ -59,10 +59,10 @@ func joinClose(err, closeErr error) error {
 	return fmt.Errorf("%w (and cleaning up: %v)", err, closeErr)
 }
 
-// Pages returns how many pages were asked for.
+// Pages returns the number of pages, mapped or not.
 func (m *Mapping) Pages() int { return len(m.data) / PageSize }
 
-// Err returns why page i is not mapped, or nil.
+// Err returns why page i is not mapped, or nil if it is.
 func (m *Mapping) Err(i int) error {
 	if m.errs == nil {
 		return nil
@@ -70,7 +70,7 @@ func (m *Mapping) Err(i int) error {
 	return m.errs[i]
 }
 
-// Page returns page i, or nil if it is not mapped. The rules of Bytes hold.
+// Page returns page i, or nil if it is not mapped. See Bytes.
 func (m *Mapping) Page(i int) []byte {
 	if m.data == nil || m.Err(i) != nil {
 		return nil
@@ -78,9 +78,9 @@ func (m *Mapping) Page(i int) []byte {
 	return m.data[i*PageSize : (i+1)*PageSize : (i+1)*PageSize]
 }
 
-// Bytes returns all pages as one slice, or nil if one of them is not mapped:
-// touching such a page would kill the process. The slice is the guest's memory
-// and is valid until Close; using it after is a fault no Go program survives.
+// Bytes returns all pages as one slice, or nil if one of them is not mapped. The slice
+// is the guest's memory. It is valid until Close; an access after that ends the
+// process with a fault.
 func (m *Mapping) Bytes() []byte {
 	if m.errs != nil {
 		return nil

@@ -10,8 +10,8 @@ import (
 	"hangbench/cgo/xenctrl/internal/vmevent"
 )
 
-// Monitor is the event ring of one guest. Xen gives it to one owner at a time.
-// All methods but Interrupt belong to one goroutine.
+// Monitor is the event ring of one guest. A guest has one ring, for one monitor at a
+// time. All methods but Interrupt belong to one goroutine.
 type Monitor struct {
 	d    Domain
 	page []byte
@@ -24,8 +24,8 @@ type Monitor struct {
 	gone  bool
 }
 
-// EnableMonitor takes the guest's event ring. It is [ErrBusy] if another
-// monitor has it, or one died without giving it back ([Domain.Recover]).
+// EnableMonitor opens the guest's event ring. The error is [ErrBusy] if another monitor
+// has it, or had it when it died ([Domain.Recover]).
 // (xc_monitor_enable, xenevtchn_bind_interdomain)
 func (d Domain) EnableMonitor() (*Monitor, error) {
 	hv := d.x.hv
@@ -33,8 +33,8 @@ func (d Domain) EnableMonitor() (*Monitor, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Paused, because the ring's counters are reset below: an event of a page
-	// restricted before would get lost and its vCPU with it.
+	// The ring's counters are reset below. If the guest ran, an event of a page that is
+	// restricted already would be lost, and its vCPU would wait for ever.
 	if err := hv.Pause(d.id); err != nil {
 		return nil, err
 	}
@@ -68,22 +68,21 @@ func (d Domain) enableMonitor(vcpus int) (*Monitor, error) {
 // Stats returns the counters of the ring.
 func (m *Monitor) Stats() RingStats { return m.ring.stats }
 
-// Next takes the next event into ev and reports whether there was one. It
-// returns false for ever once the ring is found corrupt, see Err. Events are
-// taken in the order of their requests, and responses must be given in any
-// order before Wait is called for the last time.
+// Next fills ev with the next event and reports whether there was one. Events come in
+// the order of their requests. Once Next finds the ring corrupt it returns false for
+// ever; see Err. Each event needs a response, in any order.
 func (m *Monitor) Next(ev *Event) bool { return m.ring.next(ev) }
 
-// Err returns why Next gave up: the ring's content made no sense. Disable is
-// all that is left then.
+// Err returns the reason if Next found the ring corrupt. The caller can then only
+// disable the monitor.
 func (m *Monitor) Err() error { return m.ring.err }
 
-// Respond queues the answer to an event taken before; Notify or Wait sends it.
-// An error says that the response makes no sense and was not queued.
+// Respond queues the response to an event. Notify or Wait sends it. An error says that
+// the response is invalid and was not queued.
 func (m *Monitor) Respond(rsp *Response) error { return m.ring.respond(rsp) }
 
-// Notify sends what Respond queued. Xen acts on all of it before Notify
-// returns. Without queued responses it does nothing.
+// Notify sends the queued responses. Xen acts on all of them before Notify returns.
+// Without any it does nothing.
 func (m *Monitor) Notify() error {
 	if !m.ring.publish() {
 		return nil
@@ -91,17 +90,17 @@ func (m *Monitor) Notify() error {
 	return m.ch.Notify()
 }
 
-// Wait sends what Respond queued and then waits until there are events, the
-// time is over or Interrupt is called. It returns at once when events are
-// there already, and may return early with no bit set when the process gets a
-// signal. A negative timeout waits for ever, 0 does not wait.
+// Wait sends the queued responses. Then it waits until there are events, the time is
+// over or Interrupt is called. It does not wait if there are events already. If the
+// process gets a signal, it may return early with no bit set. A negative timeout waits
+// for ever, 0 does not wait.
 func (m *Monitor) Wait(timeout time.Duration) (Wake, error) {
 	notify := m.ring.publish()
 	if !notify && m.ring.pending() > 0 {
 		return m.interrupted(WakeEvents), nil
 	}
 	if m.intr.Load() {
-		timeout = 0 // the channel's wake-up stays set for this, or for the next Wait
+		timeout = 0 // the channel may have used up its wake-up, or keep it for the next Wait
 	}
 	w, slept, err := m.ch.Wait(m.ring.reqCons, notify, timeout)
 	if slept {
@@ -119,8 +118,8 @@ func (m *Monitor) interrupted(w Wake) Wake {
 	return w
 }
 
-// Interrupt makes the current or next Wait return with WakeInterrupt. Any
-// goroutine may call it, also after Disable.
+// Interrupt makes the current or next Wait return with WakeInterrupt. Any goroutine may
+// call it, also after Disable.
 func (m *Monitor) Interrupt() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -131,11 +130,11 @@ func (m *Monitor) Interrupt() error {
 	return m.ch.Interrupt()
 }
 
-// CtrlRegOptions says which writes of a control register are reported.
+// CtrlRegOptions selects the writes of a control register that are reported.
 type CtrlRegOptions struct {
 	Sync     bool   // the vCPU waits for the response
 	OnChange bool   // only writes that change the value
-	Ignore   uint64 // and that change it in other bits than these
+	Ignore   uint64 // only writes that change other bits than these
 }
 
 // WriteCtrlReg switches events on writes of a control register on or off.
@@ -144,19 +143,19 @@ func (m *Monitor) WriteCtrlReg(r CtrlReg, on bool, o CtrlRegOptions) error {
 	return m.d.x.hv.MonitorCtrlReg(m.d.id, r, on, o.Sync, o.Ignore, o.OnChange)
 }
 
-// SingleStep lets vCPUs that single-step report each instruction; responses
-// with FlagToggleSingleStep make them step. Without it a stepping vCPU steps
-// silently. It is [ErrUnsupported] on a CPU without monitor trap flag.
+// SingleStep switches events on single steps on or off. A response with
+// FlagToggleSingleStep makes a vCPU step. While the events are off, a vCPU that steps
+// reports nothing. The error is [ErrUnsupported] on a CPU without monitor trap flag.
 // (xc_monitor_singlestep)
 func (m *Monitor) SingleStep(on bool) error { return m.toggle(SourceSingleStep, on) }
 
-// SoftwareBreakpoint switches events on INT3 on or off. All INT3 of the guest
-// are reported, and none reaches the guest any more: answer those the monitor
-// did not set with [Domain.InjectBreakpoint]. (xc_monitor_software_breakpoint)
+// SoftwareBreakpoint switches events on INT3 on or off. While they are on, the guest
+// gets no INT3: answer those that are not the monitor's with
+// [Domain.InjectBreakpoint]. (xc_monitor_software_breakpoint)
 func (m *Monitor) SoftwareBreakpoint(on bool) error { return m.toggle(SourceBreakpoint, on) }
 
-// EmulUnimplemented switches events on instructions that FlagEmulate cannot
-// emulate. Without it such a guest instruction gets #UD.
+// EmulUnimplemented switches events on instructions that Xen cannot emulate on or off.
+// While they are off, FlagEmulate on such an instruction gives the guest #UD.
 // (xc_monitor_emul_unimplemented)
 func (m *Monitor) EmulUnimplemented(on bool) error {
 	return m.toggle(SourceEmulUnimplemented, on)
@@ -166,17 +165,16 @@ func (m *Monitor) toggle(s EventSource, on bool) error {
 	return m.d.x.hv.MonitorToggle(m.d.id, s, on)
 }
 
-// disableTries bounds how often Disable lets vCPUs finish that wait inside Xen
-// for a slot of the ring. Each try frees the whole ring.
+// disableTries is how often Disable frees the whole ring and lets vCPUs that wait
+// inside Xen for a slot take one.
 const disableTries = 50
 
-// Disable gives the ring back and leaves the guest running: all event sources
-// off, events without a response answered plainly, no vCPU stepping, and with
-// altp2m on all vCPUs in view 0. What the monitor changed in memory is the
-// caller's to undo first: breakpoints must be gone, and permissions should be
-// (they cannot be set afterwards; Xen lifts what it finds restricted without a
-// monitor, one violation each).
-// (xc_monitor_disable)
+// Disable closes the ring and lets the guest run: it switches off all sources of
+// events, answers every event without a response, ends all single steps and, if altp2m
+// is on, puts all vCPUs in view 0. The caller undoes its changes in memory before.
+// Breakpoints must be removed. Permissions should be reset: that cannot be done
+// without a monitor, and until then each restricted page costs the guest one violation,
+// at which Xen resets it. (xc_monitor_disable)
 func (m *Monitor) Disable() error {
 	m.mu.Lock()
 	if m.gone {
@@ -193,7 +191,7 @@ func (m *Monitor) Disable() error {
 func (m *Monitor) disable() (err error) {
 	hv, id := m.d.x.hv, m.d.id
 	if err := hv.Pause(id); err != nil {
-		// A domain that is gone took its ring along.
+		// If the domain is gone, so is its ring.
 		return err
 	}
 	defer func() { err = errors.Join(err, hv.Unpause(id)) }()
@@ -206,8 +204,8 @@ func (m *Monitor) disable() (err error) {
 		if err := m.answerAll(altp2m); err != nil {
 			return err
 		}
-		// The steps must end before the views do: a fast step in flight would
-		// put its vCPU back.
+		// End the steps before the switch: a fast step that is not yet done would put
+		// its vCPU back in another view.
 		if err := stopStepping(hv, id, m.vcpus); err != nil {
 			return err
 		}
@@ -220,7 +218,7 @@ func (m *Monitor) disable() (err error) {
 		if !errors.Is(err, ErrBusy) || try == disableTries {
 			return err
 		}
-		// vCPUs wait inside Xen for a slot; they must run to take it.
+		// vCPUs wait inside Xen for a slot. They must run to take one.
 		if err := hv.Unpause(id); err != nil {
 			return err
 		}
@@ -231,9 +229,8 @@ func (m *Monitor) disable() (err error) {
 	}
 }
 
-// answerAll answers every request of the ring, those already taken included.
-// The domain is paused, so no new ones come, except from vCPUs that waited for
-// a slot.
+// answerAll answers every request of the ring, also those that Next has returned. The
+// domain is paused, so new requests come only from vCPUs that waited for a slot.
 func (m *Monitor) answerAll(altp2m bool) error {
 	if err := m.Notify(); err != nil {
 		return err
@@ -251,7 +248,8 @@ func (m *Monitor) answerAll(altp2m bool) error {
 	corrupt := false
 	var ev Event
 	for {
-		// Take all before answering any: answers to all vCPUs may need the slots.
+		// Take all requests before the first answer: the answers to all vCPUs may
+		// overwrite their slots.
 		var waiting []Response
 		for m.ring.next(&ev) {
 			plain.VCPU, plain.Reason = ev.VCPU, ev.Reason

@@ -33,7 +33,8 @@ func mustEnable(t *testing.T, h *xentest.Host, g *xentest.Guest) *xenctrl.Monito
 		t.Fatal(err)
 	}
 	calls := h.Calls()[before:]
-	pause, enable, unpause := slices.Index(calls, "xc_domain_pause"), slices.Index(calls, "xc_monitor_enable"), slices.Index(calls, "xc_domain_unpause")
+	pause, enable, unpause := slices.Index(calls, "xc_domain_pause"), slices.Index(calls,
+		"xc_monitor_enable"), slices.Index(calls, "xc_domain_unpause")
 	if pause < 0 || enable < pause || unpause < enable || g.Paused() != 0 {
 		t.Fatalf("enabled by %v, %d pauses are left: want it paused for the time of the call", calls, g.Paused())
 	}
@@ -262,7 +263,8 @@ func TestMonitorDisable(t *testing.T) {
 			if !slices.Contains(calls, "xenevtchn_unbind") || h.Mappings() != 0 {
 				t.Errorf("after %v: channel open or %d pages mapped", calls, h.Mappings())
 			}
-			if i, j := slices.Index(calls, "xc_domain_debug_control"), slices.Index(calls, "xc_altp2m_switch_to_view"); c.altp2m && (i < 0 || j < i) {
+			if i, j := slices.Index(calls, "xc_domain_debug_control"), slices.Index(calls,
+				"xc_altp2m_switch_to_view"); c.altp2m && (i < 0 || j < i) {
 				t.Errorf("order %v: views must be left after the steps ended", calls)
 			}
 			if err := m.Disable(); !errors.Is(err, xenctrl.ErrClosed) {
@@ -283,7 +285,8 @@ type strictXen struct {
 	g *xentest.Guest
 }
 
-func (x *strictXen) MonitorCtrlReg(d xenctrl.DomID, r xenctrl.CtrlReg, on, sync bool, ignore uint64, onChange bool) error {
+func (x *strictXen) MonitorCtrlReg(d xenctrl.DomID, r xenctrl.CtrlReg, on, sync bool, ignore uint64,
+	onChange bool) error {
 	if on && x.g.Paused() == 0 {
 		x.t.Error("CR3 is reported to a ring that nobody reads")
 	}
@@ -302,7 +305,8 @@ func TestRecover(t *testing.T) {
 		die  func(t *testing.T, h *xentest.Host, g *xentest.Guest, dom xenctrl.Domain)
 		want xenctrl.Recovery
 	}{
-		{"guest in order", func(*testing.T, *xentest.Host, *xentest.Guest, xenctrl.Domain) {}, xenctrl.Recovery{Answered: true}},
+		{"guest in order", func(*testing.T, *xentest.Host, *xentest.Guest, xenctrl.Domain) {},
+			xenctrl.Recovery{Answered: true}},
 		{"monitor died with events unanswered", func(t *testing.T, h *xentest.Host, g *xentest.Guest, dom xenctrl.Domain) {
 			m := mustEnable(t, h, g)
 			event(g, 1)
@@ -312,7 +316,8 @@ func TestRecover(t *testing.T) {
 			event(g, 2)
 			must(t, m.WriteCtrlReg(xenctrl.CR3, true, xenctrl.CtrlRegOptions{Sync: true}))
 		}, xenctrl.Recovery{MonitorWasOn: true, Answered: true}},
-		{"monitor disabled with an event unanswered", func(t *testing.T, h *xentest.Host, g *xentest.Guest, dom xenctrl.Domain) {
+		{"monitor disabled with an event unanswered", func(t *testing.T, h *xentest.Host, g *xentest.Guest,
+			dom xenctrl.Domain) {
 			mustEnable(t, h, g)
 			event(g, 0)
 			must(t, h.Hypervisor().DisableMonitor(g.ID()))
@@ -331,15 +336,17 @@ func TestRecover(t *testing.T) {
 		{"paused by the toolstack", func(t *testing.T, _ *xentest.Host, _ *xentest.Guest, dom xenctrl.Domain) {
 			must(t, dom.Pause())
 		}, xenctrl.Recovery{Answered: true, StillPaused: true}},
-		{"at a breakpoint, with frames restricted and added", func(t *testing.T, h *xentest.Host, g *xentest.Guest, dom xenctrl.Domain) {
-			m := mustEnable(t, h, g)
-			must(t, m.SoftwareBreakpoint(true))
-			g.VCPU(3).Event(xenctrl.Event{Reason: xenctrl.ReasonSoftwareBreakpoint, InsnLen: 1})
-			restrict(t, dom)
-			must(t, dom.AddFrame(77))
-			g.Page(8)[0x123] = 0xcc
-		}, xenctrl.Recovery{MonitorWasOn: true, Answered: true, Restricted: 2, BytesRestored: 1, FramesRemoved: 1}},
-		{"something else stands where the patch was", func(_ *testing.T, _ *xentest.Host, g *xentest.Guest, _ xenctrl.Domain) {
+		{"at a breakpoint, with frames restricted and added",
+			func(t *testing.T, h *xentest.Host, g *xentest.Guest, dom xenctrl.Domain) {
+				m := mustEnable(t, h, g)
+				must(t, m.SoftwareBreakpoint(true))
+				g.VCPU(3).Event(xenctrl.Event{Reason: xenctrl.ReasonSoftwareBreakpoint, InsnLen: 1})
+				restrict(t, dom)
+				must(t, dom.AddFrame(77))
+				g.Page(8)[0x123] = 0xcc
+			}, xenctrl.Recovery{MonitorWasOn: true, Answered: true, Restricted: 2, BytesRestored: 1, FramesRemoved: 1}},
+		{"something else stands where the patch was", func(_ *testing.T, _ *xentest.Host, g *xentest.Guest,
+			_ xenctrl.Domain) {
 			g.Page(8)[0x123] = 0xe9
 		}, xenctrl.Recovery{Answered: true}},
 	} {
@@ -356,7 +363,8 @@ func TestRecover(t *testing.T) {
 				answers[v] = g.VCPU(v).Stats().Answers
 			}
 			left := xenctrl.Leftover{Restricted: []uint64{5, 9, 1 << 30}, Added: []uint64{77, 78},
-				Patched: []xenctrl.Patched{{GPA: 0x8123, Old: []byte{0x55}, By: []byte{0xcc}}, {GPA: 0x9000, Old: []byte{1}, By: []byte{2}}}}
+				Patched: []xenctrl.Patched{{GPA: 0x8123, Old: []byte{0x55}, By: []byte{0xcc}},
+					{GPA: 0x9000, Old: []byte{1}, By: []byte{2}}}}
 			got, err := dom.Recover(left)
 			must(t, err)
 			c.want.AccessReset = 2
@@ -399,7 +407,8 @@ func TestRecover(t *testing.T) {
 			}
 			// Once more finds nothing to do.
 			again, err := dom.Recover(left)
-			if want := (xenctrl.Recovery{AccessReset: 2, Answered: true, StillPaused: c.want.StillPaused}); err != nil || again != want {
+			if want := (xenctrl.Recovery{AccessReset: 2, Answered: true, StillPaused: c.want.StillPaused}); err != nil ||
+				again != want {
 				t.Errorf("recovered twice: %+v, %v", again, err)
 			}
 			clean()
@@ -447,7 +456,8 @@ func TestRecoverUnpauses(t *testing.T) {
 		for range pauses {
 			must(t, dom.Pause())
 		}
-		if got, err := dom.Recover(xenctrl.Leftover{Unpause: true}); err != nil || got != want || g.Paused() != pauses-want.Unpaused {
+		if got, err := dom.Recover(xenctrl.Leftover{Unpause: true}); err != nil || got != want ||
+			g.Paused() != pauses-want.Unpaused {
 			t.Errorf("%d pauses: %+v, %v, want %+v; %d are left", pauses, got, err, want, g.Paused())
 		}
 	}
@@ -470,7 +480,8 @@ func TestRecoverBadPatch(t *testing.T) {
 // TestProbe: what is left of a monitor is seen.
 func TestProbe(t *testing.T) {
 	t.Parallel()
-	left := xenctrl.Leftover{Restricted: []uint64{5, 6}, Patched: []xenctrl.Patched{{GPA: 0x8123, Old: []byte{0x55}, By: []byte{0xcc}}}}
+	left := xenctrl.Leftover{Restricted: []uint64{5, 6}, Patched: []xenctrl.Patched{{GPA: 0x8123, Old: []byte{0x55},
+		By: []byte{0xcc}}}}
 	for name, c := range map[string]struct {
 		setup func(t *testing.T, h *xentest.Host, g *xentest.Guest, dom xenctrl.Domain)
 		bad   func(h xenctrl.Health) bool

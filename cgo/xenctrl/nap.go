@@ -9,17 +9,15 @@ import (
 	"unsafe"
 )
 
-// maxNap is how long the kernel is asked to wait at once. It bounds how much
-// later than asked for a nap ends by wake, or the runtime stops this thread for a
-// collection.
+// maxNap is the longest wait of one system call. A nap ends at most this long after
+// wake, and the runtime waits at most this long for this thread before a collection.
 const maxNap = 100 * time.Millisecond
 
-// napper sleeps on a descriptor. The Go runtime's poller would be told of it, look
-// for other work, wait, and have its thread sysmon woken, which goes to sleep for
-// good whenever all goroutines wait: as much as the rest of an event. So this is
-// the bare system call, on one descriptor: another for wake would cost each event
-// some percent. An ordinary one, not a raw one: sysmon lets a thread alone that it
-// finds in a system call, but preempts one every 10 ms that it takes for busy.
+// napper sleeps on a descriptor with a bare system call. The Go runtime's poller would
+// look for other work, wait, and wake its thread sysmon, which costs as much as the
+// rest of an event. A second descriptor for wake would cost each event some percent. It
+// is an ordinary system call, not a raw one: sysmon preempts every 10 ms a thread that
+// it does not know to be in a system call.
 type napper struct {
 	fd    int // does not block
 	woken atomic.Bool
@@ -35,12 +33,12 @@ type pollfd struct {
 
 const pollIn = 1 // POLLIN of poll(2)
 
-// wake ends the nap within maxNap, or the next one. It alone may be called from
-// any goroutine.
+// wake ends the present nap within maxNap, or else the next one. Any goroutine may call
+// it, and no other method.
 func (n *napper) wake() { n.woken.Store(true) }
 
-// nap waits until there is something to read, which then is in b, until wake, or
-// for at most timeout if that is not negative.
+// nap waits until it can read b, until wake, or for at most timeout if that is not
+// negative. ready: b was read. woken: wake was called.
 func (n *napper) nap(timeout time.Duration, b *[4]byte) (ready, woken bool, err error) {
 	for {
 		d := maxNap
@@ -52,10 +50,11 @@ func (n *napper) nap(timeout time.Duration, b *[4]byte) (ready, woken bool, err 
 		}
 		n.poll = pollfd{fd: int32(n.fd), events: pollIn}
 		n.left = syscall.NsecToTimespec(int64(d))
-		_, _, errno := syscall.Syscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&n.poll)), 1, uintptr(unsafe.Pointer(&n.left)), 0, 0, 0)
+		_, _, errno := syscall.Syscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&n.poll)), 1,
+			uintptr(unsafe.Pointer(&n.left)), 0, 0, 0)
 		switch {
 		case errno == syscall.EINTR:
-			// The kernel has left what was left.
+			// ppoll(2) has stored the remaining time in left.
 			if timeout >= 0 {
 				timeout += time.Duration(n.left.Nano())
 			}
@@ -79,7 +78,7 @@ func (n *napper) nap(timeout time.Duration, b *[4]byte) (ready, woken bool, err 
 	}
 }
 
-// write writes to the descriptor, which does not make it wait.
+// write writes b to the descriptor, which must not block.
 func (n *napper) write(b *[4]byte) error {
 	for {
 		size, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, uintptr(n.fd), uintptr(unsafe.Pointer(b)), uintptr(len(b)))

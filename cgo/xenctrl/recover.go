@@ -12,82 +12,85 @@ import (
 
 func isInvalid(err error) bool { return errors.Is(err, syscall.EINVAL) }
 
-// Leftover is what is known of what a dead monitor changed in a guest. The zero
-// value is for a monitor that only used views, or of which nothing is known.
+// Leftover lists the changes in a guest that a dead monitor has made and that Xen does
+// not tell. The zero value is for a monitor that used only views, or of which nothing
+// is known.
 type Leftover struct {
-	// Restricted are frames whose permissions in the host view are set back to
-	// rwx. Frames without memory are skipped.
+	// Restricted are the frames whose permissions in the host view are reset to rwx.
+	// Frames without memory are skipped.
 	Restricted []uint64
 	Patched    []Patched
-	// Added are frames of memory that the guest was given and loses again.
+	// Added are the frames of memory that the monitor gave to the guest. They are
+	// removed.
 	Added []uint64
-	// Unpause says that the pauses found are the dead monitor's too. Up to
-	// maxPauses of them are taken back.
+	// Unpause: the guest's pauses are the monitor's. Up to maxPauses of them are
+	// undone.
 	Unpause bool
 }
 
-// Patched is guest memory that a monitor overwrote. It lies in one frame.
+// Patched is guest memory that a monitor has overwritten. It lies in one frame.
 type Patched struct {
 	GPA     uint64
-	Old, By []byte // of equal length
+	Old, By []byte // the original bytes and the monitor's, of equal length
 }
 
-// maxPauses bounds how many pauses one monitor can have on a guest. They nest
-// two deep: around detaching, and in [Monitor.Disable].
+// maxPauses is above the number of pauses that one monitor can have on a guest. It has
+// two at most: one while it detaches, and one in [Monitor.Disable].
 const maxPauses = 4
 
-// Recovery is what [Domain.Recover] found and did.
+// Recovery says what [Domain.Recover] found and did.
 type Recovery struct {
 	MonitorWasOn  bool // a dead monitor's ring was still enabled
 	Altp2mWasOn   bool
 	Restricted    int  // frames found restricted in the host view
-	AccessReset   int  // frames set to rwx, restricted before or not
-	BytesRestored int  // bytes of memory still patched, and put back
-	FramesRemoved int  // frames of memory taken away
-	Unpaused      int  // pauses taken back
-	Answered      bool // responses were put for every vCPU and Xen took them
-	StillPaused   bool // the toolstack holds the domain paused: Unpause it if that is not meant
+	AccessReset   int  // frames set to rwx, restricted or not
+	BytesRestored int  // bytes of memory that were patched, and were restored
+	FramesRemoved int  // frames of memory removed
+	Unpaused      int  // pauses undone
+	Answered      bool // Xen took a response for every vCPU
+	StillPaused   bool // the domain is still paused; Unpause it if it should run
 }
 
-// answerRounds is how many responses each vCPU gets. A vCPU waits for as many
-// as it has synchronous events outstanding: one, and rarely a second from the
-// same exit. Xen ignores those beyond.
+// answerRounds is the number of responses for each vCPU. A vCPU waits for one response
+// for each synchronous event: usually one, rarely two from the same exit. Xen ignores
+// further responses.
 const answerRounds = 4
 
-// Recover undoes what a monitor left in the guest that died or exited without
-// [Monitor.Disable]. Nothing else may be monitoring the guest. It is harmless
-// on a guest in order. left says what the monitor changed that Xen does not tell.
+// Recover undoes the changes in the guest of a monitor that died or exited without
+// [Monitor.Disable]. No other monitor may have the guest. A guest without such changes
+// is not harmed.
 //
-// What is left behind, read in Xen 4.20:
+// A dead monitor leaves this behind (from the source of Xen 4.20):
 //
-//   - The ring stays enabled (a new one is EBUSY) and is lost: xc_monitor_enable
-//     takes its page out of the guest, so nobody can map it again.
+//   - The ring stays enabled, so that a new one is EBUSY. Nobody can map it again:
+//     xc_monitor_enable takes its page out of the guest.
 //   - A vCPU with a synchronous event waits on vm_event_pause_count
 //     (vm_event_vcpu_pause in monitor_traps). Only a response with
 //     FlagVCPUPaused lowers it (vm_event_resume, vm_event_vcpu_unpause).
-//     xc_monitor_disable (vm_event_disable) wakes just those vCPUs that wait for
-//     a slot of the ring, under _VPF_mem_access; neither domain pause and
-//     unpause nor a later monitor's own events touch the count. But
-//     vm_event_resume never asks for a request: in a fresh ring, a response
-//     nobody asked for frees the vCPU it names, and is ignored if that vCPU
-//     does not wait.
-//   - single_step stays set: without a monitor hvm_monitor_debug returns at
-//     once and the vCPU goes on stepping, silently and slowly.
-//     XEN_DOMCTL_DEBUG_OP_SINGLE_STEP_OFF clears it, and fast single-step.
-//   - altp2m views stay; switching altp2m off frees all of them.
-//   - Patched memory stays. A vCPU that reported a breakpoint executes at the
-//     same address again once it is answered, so the original has to be there
-//     before. What stands there now is only replaced if it is the patch.
-//   - A write of CR3 exits to Xen until the guest's CR0 is set up again, which
-//     switching the event on and off does.
-//   - Page permissions stay. With no ring, p2m_mem_access_check lifts them one
-//     violation at a time, or crashes the domain if a listener was required.
-//     Setting them needs a ring (mem_access_memop).
+//     xc_monitor_disable (vm_event_disable) wakes only the vCPUs that wait for a
+//     slot of the ring (_VPF_mem_access). Pausing and unpausing the domain does
+//     not change the count, nor do the events of a later monitor. But
+//     vm_event_resume does not require a request: a response in a new ring
+//     frees the vCPU that it names, and is ignored if that vCPU does not wait.
+//   - single_step stays set. Without a monitor hvm_monitor_debug returns at
+//     once, so the vCPU steps on, slowly and without events.
+//     XEN_DOMCTL_DEBUG_OP_SINGLE_STEP_OFF clears it, and the fast single step.
+//   - altp2m views stay. Switching altp2m off frees all of them.
+//   - Patched memory stays. A vCPU that reported a breakpoint executes the same
+//     address again after the answer, so the original must be restored before.
+//     Memory is restored only if it still holds the patch.
+//   - A write of CR3 exits to Xen until the guest's CR0 is set up again.
+//     Switching the event on and off does that.
+//   - Page permissions stay. Without a ring p2m_mem_access_check resets them at
+//     each violation, or crashes the domain if a listener was required. Setting
+//     them needs a ring (mem_access_memop).
 //
-// So: pause, disable, memory back, steps off, altp2m off, enable a ring of its
-// own, permissions back, answer for every vCPU, disable, unpause. If more vCPUs wait for a
-// slot than the ring had, disabling is [ErrBusy] for good, and only destroying
-// the guest helps; that needs more than eight vCPUs or asynchronous events.
+// So Recover pauses the domain, disables the ring, restores memory, ends the
+// steps, switches altp2m off, enables a ring of its own, resets permissions,
+// answers for every vCPU, disables its ring, and unpauses the domain. If vCPUs
+// wait for a slot of the lost ring, disabling it is [ErrBusy] for ever, and the
+// guest can only be destroyed. That takes more than eight vCPUs, or
+// asynchronous events.
 func (d Domain) Recover(left Leftover) (r Recovery, err error) {
 	hv := d.x.hv
 	info, err := hv.Domain(d.id)
@@ -119,7 +122,7 @@ func (d Domain) Recover(left Leftover) (r Recovery, err error) {
 
 func (d Domain) recoverPaused(vcpus int, left Leftover, r *Recovery) error {
 	hv := d.x.hv
-	// EINVAL: there is no ring.
+	// EINVAL: no ring is enabled.
 	switch err := hv.DisableMonitor(d.id); {
 	case err == nil:
 		r.MonitorWasOn = true
@@ -151,7 +154,8 @@ func (d Domain) recoverPaused(vcpus int, left Leftover, r *Recovery) error {
 		return err
 	}
 	for _, gfn := range left.Added {
-		// It may be gone already, or never have come.
+		// The frame may be removed already, or the monitor may have died before it
+		// added it.
 		if hv.Depopulate(d.id, gfn) == nil {
 			r.FramesRemoved++
 		}
@@ -159,12 +163,13 @@ func (d Domain) recoverPaused(vcpus int, left Leftover, r *Recovery) error {
 	return d.withOwnRing(vcpus, left.Restricted, r)
 }
 
-// restore puts patched memory back, if it is still patched, and returns how many
-// bytes that were. A frame that is gone has nothing to restore.
+// restore restores memory if it still holds the patch, and returns the number of bytes.
+// If the frame is gone there is nothing to restore.
 func (d Domain) restore(p Patched) (int, error) {
 	off := p.GPA % PageSize
 	if len(p.By) != len(p.Old) || off+uint64(len(p.Old)) > PageSize {
-		return 0, fmt.Errorf("restore %d bytes of %d at %#x: they have to be as many, and in one frame", len(p.Old), len(p.By), p.GPA)
+		return 0, fmt.Errorf("restore %d bytes over %d at %#x: want equal lengths, in one frame", len(p.Old), len(p.By),
+			p.GPA)
 	}
 	m, err := d.Map([]uint64{p.GPA / PageSize}, ReadWrite)
 	if err != nil {
@@ -178,8 +183,8 @@ func (d Domain) restore(p Patched) (int, error) {
 	return copy(at, p.Old), nil
 }
 
-// withOwnRing does what needs a ring: setting permissions back, and freeing
-// vCPUs that wait for the answer to an event of a ring that is gone.
+// withOwnRing does the parts of Recover that need a ring: it resets permissions, and
+// answers for vCPUs that wait for a response to an event of the lost ring.
 func (d Domain) withOwnRing(vcpus int, restricted []uint64, r *Recovery) (err error) {
 	hv := d.x.hv
 	page, _, err := hv.EnableMonitor(d.id)
@@ -191,7 +196,7 @@ func (d Domain) withOwnRing(vcpus int, restricted []uint64, r *Recovery) (err er
 	if err != nil {
 		return err
 	}
-	// Setting up CR3 exits anew. No event can come of it: the domain is paused.
+	// This sets up the exits on CR3 anew. No event comes: the domain is paused.
 	for _, on := range []bool{true, false} {
 		if err := hv.MonitorCtrlReg(d.id, CR3, on, false, 0, true); err != nil && !errors.Is(err, ErrUnsupported) {
 			return err
@@ -209,8 +214,8 @@ func (d Domain) withOwnRing(vcpus int, restricted []uint64, r *Recovery) (err er
 		if !rg.publish() {
 			return nil
 		}
-		// XEN_VM_EVENT_RESUME does what a notification does and needs no
-		// event channel.
+		// XEN_VM_EVENT_RESUME has the effect of a notification, without an event
+		// channel.
 		if err := hv.ResumeMonitor(d.id); err != nil {
 			return err
 		}
@@ -236,29 +241,29 @@ func (d Domain) withOwnRing(vcpus int, restricted []uint64, r *Recovery) (err er
 	return nil
 }
 
-// Health is what [Domain.Probe] found.
+// Health says what [Domain.Probe] found.
 type Health struct {
-	RingFree   bool // a ring could be had, and was given back
-	Altp2m     bool // alternate views are on
-	Restricted []uint64
-	Stray      int  // events that came though nobody asked for any
-	Stepping   bool // of these, some were single-steps
-	Paused     bool // by the toolstack
-	Standing   int  // patches that still stand in memory
+	RingFree   bool     // Probe could open the ring, and closed it
+	Altp2m     bool     // alternate views are on
+	Restricted []uint64 // frames of Leftover.Restricted that are restricted
+	Stray      int      // events that came without a source switched on
+	Stepping   bool     // one of these was a single step
+	Paused     bool     // the domain is paused
+	Standing   int      // patches that are still in memory
 }
 
-// OK reports whether nothing of a monitor is left.
+// OK reports whether a monitor has left nothing behind. Paused does not count.
 func (h *Health) OK() bool {
 	return h.RingFree && !h.Altp2m && len(h.Restricted) == 0 && h.Stray == 0 && h.Standing == 0
 }
 
-// probeEvents bounds how many stray events Probe answers.
+// probeEvents is the number of stray events after which Probe ends.
 const probeEvents = 64
 
-// Probe looks whether anything of a monitor is left in the guest: it takes the
-// event ring for d, with single-step events on, and sees whether any event comes.
-// There is none in a guest in order. It is for after [Domain.Recover]; nothing
-// else may be monitoring the guest.
+// Probe checks whether a monitor has left something behind in the guest. It opens the
+// event ring, switches events on single steps on, and counts the events that come
+// within wait: a guest without a monitor has none. Call it after [Domain.Recover]. No
+// other monitor may have the guest.
 func (d Domain) Probe(left Leftover, wait time.Duration) (h Health, err error) {
 	hv := d.x.hv
 	info, err := hv.Domain(d.id)
@@ -274,7 +279,8 @@ func (d Domain) Probe(left Leftover, wait time.Duration) (h Health, err error) {
 		if err != nil {
 			continue
 		}
-		if off := p.GPA % PageSize; off+uint64(len(p.By)) <= PageSize && len(p.By) > 0 && bytes.Equal(m.Bytes()[off:off+uint64(len(p.By))], p.By) {
+		if off := p.GPA % PageSize; off+uint64(len(p.By)) <= PageSize && len(p.By) > 0 &&
+			bytes.Equal(m.Bytes()[off:off+uint64(len(p.By))], p.By) {
 			h.Standing++
 		}
 		if err := m.Close(); err != nil {

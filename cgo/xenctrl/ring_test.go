@@ -41,7 +41,8 @@ func TestNewRingResetsCounters(t *testing.T) {
 	if _, err := newRing(page, 0); err != nil {
 		t.Fatal(err)
 	}
-	for off, want := range map[int]uint32{vmevent.ReqProd: 0, vmevent.RspProd: 0, vmevent.ReqEvent: 1, vmevent.RspEvent: 1} {
+	for off, want := range map[int]uint32{vmevent.ReqProd: 0, vmevent.RspProd: 0, vmevent.ReqEvent: 1,
+		vmevent.RspEvent: 1} {
 		if got := uint32(le64(page[off:])); got != want {
 			t.Errorf("counter at %d is %d, want %d", off, got, want)
 		}
@@ -61,7 +62,8 @@ func TestRingWrap(t *testing.T) {
 		sent, answered := uint64(0), uint64(0)
 		for range 10 {
 			for range batch {
-				if !f.Put(vmevent.Event{Reason: uint32(ReasonMemAccess), VCPU: uint32(sent % 4), U: [4]uint64{sent, sent & 0xfff, ^sent, 4}}) {
+				if !f.Put(vmevent.Event{Reason: uint32(ReasonMemAccess), VCPU: uint32(sent % 4),
+					U: [4]uint64{sent, sent & 0xfff, ^sent, 4}}) {
 					t.Fatal("ring is full too early")
 				}
 				sent++
@@ -100,7 +102,8 @@ func TestRingWrap(t *testing.T) {
 					t.Fatalf("response %d of %d is missing", i, batch)
 				}
 				want := answered - uint64(batch) + uint64(i)
-				if raw.U[0] != want || raw.Flags != uint32(FlagEmulate) || raw.Version != 7 || raw.Reason != 1 || raw.VCPU != uint32(want%4) {
+				if raw.U[0] != want || raw.Flags != uint32(FlagEmulate) || raw.Version != 7 || raw.Reason != 1 ||
+					raw.VCPU != uint32(want%4) {
 					t.Fatalf("response %d came as %+v", want, raw)
 				}
 			}
@@ -113,7 +116,8 @@ func TestRingWrap(t *testing.T) {
 		if batch == vmevent.RingSize {
 			wantFull = 10 * vmevent.RingSize // at each event taken: responses are published after the batch
 		}
-		if st.Requests != sent || st.Responses != sent || st.Batches != 10 || st.MaxDepth != int32(batch) || st.Full != wantFull {
+		if st.Requests != sent || st.Responses != sent || st.Batches != 10 || st.MaxDepth != int32(batch) ||
+			st.Full != wantFull {
 			t.Errorf("batch %d: stats %+v after %d events, want %d looks at a full ring", batch, st, sent, wantFull)
 		}
 	}
@@ -126,8 +130,12 @@ func TestRingRefusesNonsense(t *testing.T) {
 		want string
 		is   error
 	}{
-		{"too many requests", func(r *ring, f *vmevent.Front) { vmevent.Counter(f.Page, vmevent.ReqProd).Store(9) }, "9 new requests", ErrCorrupt},
-		{"counter went back", func(r *ring, f *vmevent.Front) { vmevent.Counter(f.Page, vmevent.ReqProd).Store(^uint32(0)) }, "new requests", ErrCorrupt},
+		{"too many requests", func(r *ring, f *vmevent.Front) { vmevent.Counter(f.Page, vmevent.ReqProd).Store(9) },
+			"9 new requests", ErrCorrupt},
+		{"counter went back", func(r *ring, f *vmevent.Front) {
+			vmevent.Counter(f.Page,
+				vmevent.ReqProd).Store(^uint32(0))
+		}, "new requests", ErrCorrupt},
 		{"overwritten", func(r *ring, f *vmevent.Front) {
 			var ev Event
 			for range 8 {
@@ -137,7 +145,8 @@ func TestRingRefusesNonsense(t *testing.T) {
 			}
 			vmevent.Counter(f.Page, vmevent.ReqProd).Store(9)
 		}, "9 without a response", ErrCorrupt},
-		{"version", func(r *ring, f *vmevent.Front) { f.Put(vmevent.Event{}); vmevent.Slot(f.Page, 0).Version = 8 }, "version 8", ErrUnsupported},
+		{"version", func(r *ring, f *vmevent.Front) { f.Put(vmevent.Event{}); vmevent.Slot(f.Page, 0).Version = 8 },
+			"version 8", ErrUnsupported},
 		{"reason", func(r *ring, f *vmevent.Front) { f.Put(vmevent.Event{Reason: 17}) }, "reason 17", ErrCorrupt},
 		{"vcpu", func(r *ring, f *vmevent.Front) { f.Put(vmevent.Event{VCPU: 4}) }, "vCPU 4", ErrCorrupt},
 		{"vcpu sign", func(r *ring, f *vmevent.Front) { f.Put(vmevent.Event{VCPU: 1 << 31}) }, "vCPU 2147483648", ErrCorrupt},
@@ -229,7 +238,8 @@ func TestDecode(t *testing.T) {
 		"gdt": {ev.Regs.GDTBase, at(&raw, 296)}, "fs": {ev.Regs.FSBase, at(&raw, 336)},
 		"gs": {ev.Regs.GSBase, at(&raw, 344)}, "kernel gs": {ev.Regs.KernelGSBase, at(&raw, 376)},
 		"cs sel": {uint64(ev.Regs.CSSel), at(&raw, 386) & 0xffff}, "gs sel": {uint64(ev.Regs.GSSel), at(&raw, 396) & 0xffff},
-		"cs attr": {uint64(ev.Regs.CSAttr), at(&raw, 352) >> 20 & 0xfff}, "ss attr": {uint64(ev.Regs.SSAttr), at(&raw, 356) >> 20 & 0xfff},
+		"cs attr": {uint64(ev.Regs.CSAttr), at(&raw, 352) >> 20 & 0xfff}, "ss attr": {uint64(ev.Regs.SSAttr),
+			at(&raw, 356) >> 20 & 0xfff},
 		"no msr": {ev.MSR, 0}, "no insn": {uint64(ev.InsnLen), 0},
 	} {
 		if c[0] != c[1] {
@@ -256,7 +266,8 @@ func TestDecode(t *testing.T) {
 }
 
 func TestEncode(t *testing.T) {
-	regs := Registers{RAX: 1, RCX: 2, RDX: 3, RBX: 4, RSP: 5, RBP: 6, RSI: 7, RDI: 8, R8: 9, R9: 10, R10: 11, R11: 12, R12: 13, R13: 14, R14: 15, R15: 16, RFLAGS: 17, RIP: 18, CR3: 99}
+	regs := Registers{RAX: 1, RCX: 2, RDX: 3, RBX: 4, RSP: 5, RBP: 6, RSI: 7, RDI: 8, R8: 9, R9: 10, R10: 11, R11: 12,
+		R12: 13, R13: 14, R14: 15, R15: 16, RFLAGS: 17, RIP: 18, CR3: 99}
 	for _, c := range []struct {
 		name string
 		rsp  Response
@@ -266,15 +277,19 @@ func TestEncode(t *testing.T) {
 			vmevent.Event{Version: 7, Flags: 1, Reason: 7, VCPU: 2}},
 		{"emulate", Response{Reason: ReasonMemAccess, Flags: FlagVCPUPaused | FlagEmulate, GFN: 5, Access: TouchedX},
 			vmevent.Event{Version: 7, Flags: 5, Reason: 1, U: [4]uint64{5, 0, 0, 4}}},
-		{"altp2m step", Response{Reason: ReasonMemAccess, Flags: FlagVCPUPaused | FlagAlternateP2M | FlagToggleSingleStep, View: 0, GFN: 5},
+		{"altp2m step", Response{Reason: ReasonMemAccess, Flags: FlagVCPUPaused | FlagAlternateP2M | FlagToggleSingleStep,
+			View: 0, GFN: 5},
 			vmevent.Event{Version: 7, Flags: 1 | 1<<7 | 1<<4, Reason: 1, U: [4]uint64{5}}},
-		{"altp2m fast step", Response{Reason: ReasonMemAccess, Flags: FlagVCPUPaused | FlagAlternateP2M | FlagFastSingleStep, View: 3, StepView: 1, GFN: 5, Access: 7},
+		{"altp2m fast step", Response{Reason: ReasonMemAccess,
+			Flags: FlagVCPUPaused | FlagAlternateP2M | FlagFastSingleStep, View: 3, StepView: 1, GFN: 5, Access: 7},
 			vmevent.Event{Version: 7, Flags: 1 | 1<<7 | 1<<11, Reason: 1, Altp2m: 3, U: [4]uint64{1}}},
 		{"deny", Response{Reason: ReasonWriteCtrlReg, Flags: FlagVCPUPaused | FlagDeny, CtrlReg: CR3},
 			vmevent.Event{Version: 7, Flags: 1 | 1<<6, Reason: 4, U: [4]uint64{1}}},
 		{"registers", Response{Reason: ReasonSoftwareBreakpoint, Flags: FlagSetRegisters, Regs: &regs},
-			vmevent.Event{Version: 7, Flags: 1 << 8, Reason: 6, Regs: vmevent.Regs{RAX: 1, RCX: 2, RDX: 3, RBX: 4, RSP: 5, RBP: 6, RSI: 7, RDI: 8, R8: 9, R9: 10, R10: 11, R11: 12, R12: 13, R13: 14, R14: 15, R15: 16, RFLAGS: 17, RIP: 18}}},
-		{"insn", Response{Reason: ReasonSoftwareBreakpoint, Flags: FlagEmulate | FlagSetEmulInsn, Insn: [16]byte{0: 0x55, 15: 0x90}},
+			vmevent.Event{Version: 7, Flags: 1 << 8, Reason: 6, Regs: vmevent.Regs{RAX: 1, RCX: 2, RDX: 3, RBX: 4, RSP: 5,
+				RBP: 6, RSI: 7, RDI: 8, R8: 9, R9: 10, R10: 11, R11: 12, R12: 13, R13: 14, R14: 15, R15: 16, RFLAGS: 17, RIP: 18}}},
+		{"insn", Response{Reason: ReasonSoftwareBreakpoint, Flags: FlagEmulate | FlagSetEmulInsn,
+			Insn: [16]byte{0: 0x55, 15: 0x90}},
 			vmevent.Event{Version: 7, Flags: 1<<2 | 1<<9, Reason: 6, Regs: vmevent.Regs{RAX: 0x55, RCX: 0x90 << 56}}},
 	} {
 		raw := numbered() // the request's bytes must not shine through
@@ -295,7 +310,8 @@ func TestRingConcurrent(t *testing.T) {
 		defer close(fail)
 		var raw vmevent.Event
 		for sent, got := uint64(0), uint64(0); got < total; {
-			if sent < total && f.Put(vmevent.Event{Reason: uint32(ReasonSingleStep), U: [4]uint64{sent}, Regs: vmevent.Regs{RIP: sent}}) {
+			if sent < total && f.Put(vmevent.Event{Reason: uint32(ReasonSingleStep), U: [4]uint64{sent},
+				Regs: vmevent.Regs{RIP: sent}}) {
 				sent++
 			}
 			for f.Get(&raw) {

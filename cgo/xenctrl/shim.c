@@ -25,8 +25,8 @@ struct hb_xen {
 
 /* ---- errors ---- */
 
-/* What the library logged last on this thread; a shim function begins and ends
- * on one thread. */
+/* The last error that a library has logged on this thread. A function of shim.h
+ * begins and ends on one thread. */
 static __thread char last_msg[sizeof(((hb_ret *)0)->msg)];
 
 static void log_vmessage(struct xentoollog_logger *l, xentoollog_level level, int errnoval,

@@ -1,7 +1,7 @@
 //go:build xen && cgo
 
-/* What bindings.go calls. Every function captures errno and the library's last
- * log message before it returns, because Go may go on on another thread. */
+/* The C functions that Go calls. Every function copies errno and the library's last
+ * log message into its result, because Go may continue on another thread. */
 #ifndef HANGBENCH_XENCTRL_SHIM_H
 #define HANGBENCH_XENCTRL_SHIM_H
 
@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The result of a call that is not on the path of events: err is 0 or an errno. */
+/* The result of most calls: err is 0 or an errno. */
 typedef struct {
     int64_t value;
     int32_t err;
@@ -91,12 +91,12 @@ hb_ret hb_view_change_gfn(hb_xen *x, uint32_t dom, uint16_t view, uint64_t from,
 hb_ret hb_vcpu_view(hb_xen *x, uint32_t dom, uint32_t vcpu);
 
 hb_ret hb_trace_masks(hb_xen *x, uint32_t events, uint8_t *cpus);
-hb_ret hb_trace_enable(hb_xen *x, unsigned long pages, uint64_t *size); /* value: frame of t_info */
+hb_ret hb_trace_enable(hb_xen *x, unsigned long pages, uint64_t *size); /* value: the first frame of t_info */
 hb_ret hb_trace_disable(hb_xen *x);
 
 hb_ret hb_store_open(hb_store **out);
 void hb_store_close(hb_store *s);
-typedef struct { hb_ret r; void *data; } hb_store_ret; /* data is the caller's to free; value is its length */
+typedef struct { hb_ret r; void *data; } hb_store_ret; /* the caller frees data; value is its length */
 hb_store_ret hb_store_read(hb_store *s, const char *path);
 hb_ret hb_store_write(hb_store *s, const char *path, const void *value, size_t n);
 hb_store_ret hb_store_directory(hb_store *s, const char *path); /* char*[], one allocation */

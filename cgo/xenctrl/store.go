@@ -39,19 +39,21 @@ func (s *Store) Read(path string) (string, error) {
 	return string(b), err
 }
 
-// Write sets the value of a node and makes the nodes above it. (xs_write)
+// Write sets the value of a node, and makes the node and those above it if they do not
+// exist. (xs_write)
 func (s *Store) Write(path, value string) error { return s.c.Write(path, []byte(value)) }
 
-// Directory lists the names below a node. (xs_directory)
+// Directory returns the names of the nodes below a node, or [ErrNotExist].
+// (xs_directory)
 func (s *Store) Directory(path string) ([]string, error) { return s.c.Directory(path) }
 
-// Remove deletes a node and what is below it. (xs_rm)
+// Remove deletes a node and those below it. (xs_rm)
 func (s *Store) Remove(path string) error { return s.c.Remove(path) }
 
-// DomainPath returns the node of a domain: /local/domain/ID.
+// DomainPath returns the path of a domain's node: /local/domain/ID.
 func DomainPath(id DomID) string { return "/local/domain/" + strconv.Itoa(int(id)) }
 
-// DomainByName finds the domain a toolstack has given this name, or
+// DomainByName returns the domain to which a toolstack has given this name, or
 // [ErrNoDomain].
 func (s *Store) DomainByName(name string) (DomID, error) {
 	ids, err := s.Directory("/local/domain")
@@ -65,7 +67,7 @@ func (s *Store) DomainByName(name string) (DomID, error) {
 		}
 		got, err := s.Read(DomainPath(DomID(n)) + "/name")
 		if errors.Is(err, ErrNotExist) {
-			continue // gone meanwhile, or without a name yet
+			continue // it is gone, or has no name yet
 		}
 		if err != nil {
 			return 0, err

@@ -2,7 +2,7 @@
 
 package xenctrl
 
-// Built tells whether this build has the Xen libraries.
+// Built reports whether this build has the Xen libraries.
 const Built = false
 
 func openHypervisor() (Hypervisor, error) { return nil, ErrNotBuilt }

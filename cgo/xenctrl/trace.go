@@ -7,18 +7,17 @@ import (
 	"unsafe"
 )
 
-// Classes of trace records for [TraceConfig.Events]. Xen matches the main
-// classes (bits 16 up) and the subclasses (bits 12 to 15) of a mask apart, so a
-// union of two of these also lets through the first's main class with the
-// second's subclass.
+// Classes of trace records for [TraceConfig.Events]. Xen compares the main class (bits
+// 16 up) and the subclass (bits 12 to 15) with the mask separately. So the union of two
+// of these also selects the main class of one with the subclass of the other.
 const (
 	TraceEntryExit uint32 = 0x00081000 // VM entries and exits: two records for each exit
-	TraceHandlers  uint32 = 0x00082000 // what exits were about, EPT violations among them
+	TraceHandlers  uint32 = 0x00082000 // the causes of exits, among them EPT violations
 	TraceRunstate  uint32 = 0x00021000 // vCPUs getting and losing a physical CPU
 	TracePVEntry   uint32 = 0x00201000 // PV guests, dom0 among them, entering Xen: hypercalls, faults
 )
 
-// Records this package decodes (Xen's public trace.h).
+// Records that this package decodes (Xen's public trace.h).
 const (
 	traceLost       = 0x0001f001 // TRC_LOST_RECORDS
 	traceWrap       = 0x0001f002 // TRC_TRACE_WRAP_BUFFER
@@ -36,7 +35,7 @@ const maxExtra = 7
 
 // Record is one trace record.
 type Record struct {
-	CPU    int    // physical CPU whose buffer it comes from
+	CPU    int    // physical CPU
 	Event  uint32 // 28 bits, TRC_*
 	HasTSC bool
 	TSC    uint64 // the host's time-stamp counter, if HasTSC
@@ -44,8 +43,8 @@ type Record struct {
 	Extra  [maxExtra]uint32
 }
 
-// decodeRecord reads the record at the start of b and returns its length in
-// bytes. b may be shared with Xen; each word is read once.
+// decodeRecord decodes the record at the start of b and returns its length in bytes. b
+// may be shared with Xen: each word is read once.
 func decodeRecord(b []byte, rec *Record) (int, error) {
 	if len(b) < 4 {
 		return 0, fmt.Errorf("trace record of %d bytes: %w", len(b), ErrCorrupt)
@@ -79,8 +78,8 @@ func (r *Record) word64(i int) uint64 {
 	return uint64(r.Extra[i]) | uint64(r.Extra[i+1])<<32
 }
 
-// Lost decodes a record that says how many records did not fit the buffer
-// before it (TRC_LOST_RECORDS), and when the first of them was.
+// Lost decodes a record that counts records which did not fit in the buffer
+// (TRC_LOST_RECORDS). It has the number and the time of the first.
 func (r *Record) Lost() (n uint32, firstTSC uint64, ok bool) {
 	if r.Event != traceLost || r.N < 4 {
 		return 0, 0, false
@@ -88,8 +87,8 @@ func (r *Record) Lost() (n uint32, firstTSC uint64, ok bool) {
 	return r.Extra[0], r.word64(2), true
 }
 
-// VMExit decodes a VM exit: the basic exit reason of Intel's manual and where
-// the guest was.
+// VMExit decodes a VM exit: the basic exit reason of Intel's manual, and the guest's
+// instruction pointer.
 func (r *Record) VMExit() (reason ExitReason, rip uint64, ok bool) {
 	switch {
 	case r.Event == traceVMExit64 && r.N >= 3:
@@ -103,8 +102,8 @@ func (r *Record) VMExit() (reason ExitReason, rip uint64, ok bool) {
 // IsVMEntry reports whether the record is the entry after a VM exit.
 func (r *Record) IsVMEntry() bool { return r.Event == traceVMEntry }
 
-// ExitReason is a VMX basic exit reason (Intel SDM volume 3, appendix C); bit
-// 31 set says that the entry failed.
+// ExitReason is a VMX basic exit reason (Intel SDM volume 3, appendix C). Bit 31 says
+// that the entry failed.
 type ExitReason uint32
 
 // Exit reasons that matter to a monitor.
@@ -119,7 +118,7 @@ const (
 	ExitEPTMisconfig      ExitReason = 49
 )
 
-// Hypercall is the number of a hypercall of a PV guest (__HYPERVISOR_*).
+// Hypercall is the number of a PV guest's hypercall (__HYPERVISOR_*).
 type Hypercall uint32
 
 // Hypercalls that matter to the price of an event.
@@ -160,10 +159,10 @@ func (h Hypercall) String() string {
 	return fmt.Sprintf("hypercall %d", uint32(h))
 }
 
-// Hypercall decodes a hypercall by a PV guest. The record is made before Xen
-// does it, and there is none of its end. arg is the argument that Xen records:
-// the sub-command of sched_op and vcpu_op, how many operations of mmu_update,
-// mmuext_op and multicall; 0 for others.
+// Hypercall decodes a PV guest's hypercall. Xen makes the record before the hypercall,
+// and none after it. arg is the argument that Xen records: the sub-command of sched_op
+// and vcpu_op, the number of operations of mmu_update, mmuext_op and multicall, and 0
+// for others.
 func (r *Record) Hypercall() (h Hypercall, arg uint32, ok bool) {
 	if r.Event != traceHypercall || r.N < 1 {
 		return 0, 0, false
@@ -174,7 +173,7 @@ func (r *Record) Hypercall() (h Hypercall, arg uint32, ok bool) {
 	return Hypercall(r.Extra[0] & 0xfffff), arg, true
 }
 
-// Runstate is what a vCPU is doing in the scheduler's eyes (RUNSTATE_*).
+// Runstate is the scheduler's state of a vCPU (RUNSTATE_*).
 type Runstate uint8
 
 // Runstates.
@@ -194,9 +193,9 @@ func (r *Record) Runstate() (d DomID, vcpu int, from, to Runstate, ok bool) {
 		Runstate(r.Event >> 8 & 3), Runstate(r.Event >> 4 & 3), true
 }
 
-// Owners tells which vCPU ran on each physical CPU, since records of VM exits
-// do not say whose they are. Show it every record, in the order of
-// [Trace.Drain], with [TraceRunstate] among the traced classes.
+// Owners finds the vCPU of a record from the changes of runstate: records of VM exits do
+// not have one. Pass every record to Observe, in the order of [Trace.Drain]. The trace
+// must have [TraceRunstate].
 type Owners struct {
 	cpus []owner
 }
@@ -207,7 +206,7 @@ type owner struct {
 	vcpu  int
 }
 
-// Observe takes note of a record.
+// Observe updates the owners from a record.
 func (o *Owners) Observe(r *Record) {
 	for r.CPU >= len(o.cpus) {
 		o.cpus = append(o.cpus, owner{})
@@ -225,9 +224,8 @@ func (o *Owners) Observe(r *Record) {
 	}
 }
 
-// Owner returns the vCPU that ran on a physical CPU at the record observed
-// last. It is not known before the first change of runstate there, nor after
-// records were lost.
+// Owner returns the vCPU that ran on a physical CPU at the last observed record. ok is
+// false before the first change of runstate on that CPU, and after lost records.
 func (o *Owners) Owner(cpu int) (d DomID, vcpu int, ok bool) {
 	if cpu < 0 || cpu >= len(o.cpus) {
 		return 0, 0, false
@@ -243,8 +241,8 @@ const (
 	tbufData = 8
 )
 
-// traceRing is one physical CPU's trace buffer. Xen produces; both positions
-// count modulo twice the buffer's size, so that full and empty differ.
+// traceRing is one physical CPU's trace buffer. Xen produces the records. Both
+// positions count modulo twice the buffer's size, so that full and empty differ.
 type traceRing struct {
 	cpu int
 	buf []byte
@@ -256,11 +254,12 @@ func (t *traceRing) counter(off int) *atomic.Uint32 {
 
 func (t *traceRing) size() uint32 { return uint32(len(t.buf) - tbufData) }
 
-// window returns the consumer's position and how many bytes wait there.
+// window returns the consumer's position and the number of bytes from there on.
 func (t *traceRing) window() (cons, n uint32, err error) {
 	cons, prod, size := t.counter(tbufCons).Load(), t.counter(tbufProd).Load(), t.size()
 	if cons >= 2*size || prod >= 2*size || cons%4 != 0 || prod%4 != 0 {
-		return 0, 0, fmt.Errorf("trace buffer of CPU %d: positions %d and %d in %d bytes: %w", t.cpu, cons, prod, size, ErrCorrupt)
+		return 0, 0, fmt.Errorf("trace buffer of CPU %d: positions %d and %d in %d bytes: %w", t.cpu, cons, prod, size,
+			ErrCorrupt)
 	}
 	n = prod - cons
 	if prod < cons {
@@ -272,20 +271,20 @@ func (t *traceRing) window() (cons, n uint32, err error) {
 	return cons, n, nil
 }
 
-// discard drops what is in the buffer.
+// discard drops the records in the buffer.
 func (t *traceRing) discard() { t.counter(tbufCons).Store(t.counter(tbufProd).Load()) }
 
-// TraceStats counts what came out of the trace buffers.
+// TraceStats counts the contents of the trace buffers.
 type TraceStats struct {
 	Records uint64
 	Bytes   uint64
-	Lost    uint64  // records Xen could not store
-	Gaps    uint64  // times it lost some
-	Corrupt uint64  // times a buffer made no sense and was emptied
-	Peak    float64 // fullest buffer seen by Drain, 0 to 1
+	Lost    uint64  // records that Xen could not store
+	Gaps    uint64  // times that Xen lost records
+	Corrupt uint64  // times that a buffer was corrupt and was emptied
+	Peak    float64 // largest fill of a buffer at Drain, 0 to 1
 }
 
-// drain gives every record in the buffer to f and frees their space.
+// drain calls f for every record in the buffer and frees their space.
 func (t *traceRing) drain(rec *Record, st *TraceStats, f func(*Record)) error {
 	cons, left, err := t.window()
 	if err != nil {

@@ -111,7 +111,8 @@ func TestTraceRing(t *testing.T) {
 			}
 			if err := p.ring.drain(&rec, &st, func(r *Record) {
 				if r.CPU != 2 || r.Event != 0x82000+seen%0x100 || r.N != int(seen%8) || r.HasTSC != (seen%3 != 0) ||
-					r.HasTSC && r.TSC != uint64(seen)<<20 || r.N > 0 && r.Extra[r.N-1] != seen+uint32(r.N)-1 || r.N < 7 && r.Extra[6] != 0 {
+					r.HasTSC && r.TSC != uint64(seen)<<20 || r.N > 0 && r.Extra[r.N-1] != seen+uint32(r.N)-1 || r.N < 7 &&
+					r.Extra[6] != 0 {
 					t.Fatalf("record %d came as %+v", seen, *r)
 				}
 				seen++
@@ -188,7 +189,8 @@ func TestRecords(t *testing.T) {
 		}
 		return &r
 	}
-	if reason, rip, ok := decode(record(0x81102, 9, 48, 0x81001234, 0xffffffff)).VMExit(); !ok || reason != ExitEPTViolation || rip != 0xffffffff81001234 {
+	if reason, rip, ok := decode(record(0x81102, 9, 48, 0x81001234, 0xffffffff)).VMExit(); !ok ||
+		reason != ExitEPTViolation || rip != 0xffffffff81001234 {
 		t.Errorf("exit: %v %#x %v", reason, rip, ok)
 	}
 	if reason, rip, ok := decode(record(0x81002, 9, 12, 0x7c00)).VMExit(); !ok || reason != ExitHLT || rip != 0x7c00 {
@@ -197,14 +199,16 @@ func TestRecords(t *testing.T) {
 	if !decode(record(0x81001, 9)).IsVMEntry() || decode(record(0x81002, 9, 1, 2)).IsVMEntry() {
 		t.Error("entry")
 	}
-	if d, v, from, to, ok := decode(record(0x21001|2<<8|0<<4, 9, 5<<16|1)).Runstate(); !ok || d != 5 || v != 1 || from != RunstateBlocked || to != RunstateRunning {
+	if d, v, from, to, ok := decode(record(0x21001|2<<8|0<<4, 9, 5<<16|1)).Runstate(); !ok || d != 5 || v != 1 ||
+		from != RunstateBlocked || to != RunstateRunning {
 		t.Errorf("runstate: %d %d %d %d %v", d, v, from, to, ok)
 	}
 	if n, tsc, ok := decode(record(0x1f001, 9, 12, 0, 0x55, 1)).Lost(); !ok || n != 12 || tsc != 0x100000055 {
 		t.Errorf("lost: %d %#x %v", n, tsc, ok)
 	}
 	want := NPF{GPA: 0x100fee123, MFN: 0x2345, Qual: NPFFetch | NPFEffRead | NPFEffWrite, Type: P2MRAM}
-	if n, ok := decode(record(0x82021, 0, 0xfee123, 1, 0x2345, 0, 0x1c, 0)).NPF(); !ok || n != want || n.GFN() != 0x100fee {
+	if n, ok := decode(record(0x82021, 0, 0xfee123, 1, 0x2345, 0, 0x1c, 0)).NPF(); !ok || n != want ||
+		n.GFN() != 0x100fee {
 		t.Errorf("npf: %+v %v", n, ok)
 	}
 	// A record that is too short is no record of its kind.
@@ -263,7 +267,8 @@ func TestNPFClass(t *testing.T) {
 		want   NPFClass
 	}{
 		{"exec trap", NPF{Qual: NPFFetch | rw, MFN: 5}, AccessRW, false, NPFPermission},
-		{"exec trap, kernel address", NPF{Qual: NPFFetch | rw | NPFGLAValid | NPFGLAFault, MFN: 5}, AccessRW, true, NPFPermission},
+		{"exec trap, kernel address", NPF{Qual: NPFFetch | rw | NPFGLAValid | NPFGLAFault, MFN: 5}, AccessRW, true,
+			NPFPermission},
 		{"page table read-only", NPF{Qual: NPFWrite | NPFEffRead | NPFGLAValid, MFN: 5}, AccessR, false, NPFPageWalk},
 		{"no access at all", NPF{Qual: NPFRead, MFN: 5}, AccessN, true, NPFPermission},
 		{"page not yet in the view", NPF{Qual: NPFRead, MFN: 5}, AccessRWX, true, NPFLazyCopy},
@@ -272,8 +277,10 @@ func TestNPFClass(t *testing.T) {
 		{"hole", NPF{Qual: NPFRead, MFN: ^uint64(0), Type: P2MEmulated}, AccessRWX, true, NPFMMIO},
 		{"ioapic", NPF{Qual: NPFWrite, MFN: ^uint64(0), Type: P2MEmulated, GPA: 0xfec00010}, AccessRWX, false, NPFMMIO},
 		{"superpage", NPF{Qual: NPFFetch | rw, MFN: 5}, AccessRWX, false, NPFSuperpage},
-		{"log dirty", NPF{Qual: NPFWrite | NPFEffRead | NPFEffExec, MFN: 5, Type: P2MLogDirty}, AccessRWX, false, NPFLogDirty},
-		{"populate on demand", NPF{Qual: NPFWrite, MFN: ^uint64(0), Type: P2MPopulateOnDemand}, AccessRWX, false, NPFPopulate},
+		{"log dirty", NPF{Qual: NPFWrite | NPFEffRead | NPFEffExec, MFN: 5, Type: P2MLogDirty}, AccessRWX, false,
+			NPFLogDirty},
+		{"populate on demand", NPF{Qual: NPFWrite, MFN: ^uint64(0), Type: P2MPopulateOnDemand}, AccessRWX, false,
+			NPFPopulate},
 		{"spurious", NPF{Qual: NPFWrite | NPFEffRead | NPFEffWrite | NPFEffExec, MFN: 5}, AccessRWX, false, NPFOther},
 	} {
 		if got := c.npf.Class(c.access, c.altp2m); got != c.want {

@@ -6,20 +6,20 @@ import (
 	"fmt"
 )
 
-// TraceConfig says what Xen shall trace.
+// TraceConfig selects what Xen traces.
 type TraceConfig struct {
-	// Pages is the size of each physical CPU's buffer, 0 for 64 pages. Xen
-	// allocates the buffers once after its start: later values have no effect.
+	// Pages is the size of each physical CPU's buffer in pages; 0 means 64. Xen
+	// allocates the buffers at the first trace. Later values have no effect.
 	Pages uint
-	// Events is a union of TraceEntryExit, TraceHandlers and TraceRunstate.
+	// Events is a union of TraceEntryExit, TraceHandlers, TraceRunstate and
+	// TracePVEntry.
 	Events uint32
-	// CPUs are the physical CPUs to trace; all if empty.
+	// CPUs are the physical CPUs to trace. Empty means all.
 	CPUs []int
 }
 
-// Trace is Xen's trace buffers, of which there is one set for the whole host:
-// another reader, such as xentrace, would take records away. It belongs to one
-// goroutine.
+// Trace reads Xen's trace buffers. The host has one set of them: another reader, such
+// as xentrace, would take records away. A Trace belongs to one goroutine.
 type Trace struct {
 	hv    Hypervisor
 	maps  []*Mapping
@@ -28,11 +28,11 @@ type Trace struct {
 	stats TraceStats
 }
 
-// OpenTrace starts tracing, with buffers empty. (xc_tbuf_set_cpu_mask,
+// OpenTrace empties the buffers and starts tracing. (xc_tbuf_set_cpu_mask,
 // xc_tbuf_set_evt_mask, xc_tbuf_enable)
 func (x *Xen) OpenTrace(c TraceConfig) (*Trace, error) {
 	if c.Events == 0 {
-		return nil, fmt.Errorf("trace: no events asked for")
+		return nil, errors.New("trace: TraceConfig.Events is 0")
 	}
 	if c.Pages == 0 {
 		c.Pages = 64
@@ -50,7 +50,7 @@ func (x *Xen) OpenTrace(c TraceConfig) (*Trace, error) {
 	if err != nil {
 		return nil, fmt.Errorf("trace: %w", err)
 	}
-	// Masks first: enabling starts the trace.
+	// Set the masks first: enabling starts the trace.
 	if err := x.hv.SetTraceMasks(c.Events, mask); err != nil {
 		return nil, err
 	}
@@ -63,12 +63,12 @@ func (x *Xen) OpenTrace(c TraceConfig) (*Trace, error) {
 		return nil, joinClose(err, t.Close())
 	}
 	for i := range t.rings {
-		t.rings[i].discard() // what an earlier reader left
+		t.rings[i].discard() // records that an earlier reader has left
 	}
 	return t, nil
 }
 
-// maxTraceInfo bounds struct t_info, which is a few pages.
+// maxTraceInfo is the largest size of struct t_info in bytes. It is a few pages.
 const maxTraceInfo = 1 << 20
 
 func (t *Trace) mapBuffers(mfn, size uint64, cpus int) error {
@@ -103,7 +103,7 @@ func (t *Trace) mapBuffers(mfn, size uint64, cpus int) error {
 	return nil
 }
 
-// mapXen maps all of frames, which are Xen's own pages.
+// mapXen maps Xen's own pages.
 func (t *Trace) mapXen(p Prot, frames []uint64) ([]byte, error) {
 	m, err := mapPages(t.hv, domXen, p, frames)
 	if err != nil {
@@ -120,8 +120,8 @@ func (t *Trace) mapXen(p Prot, frames []uint64) ([]byte, error) {
 	return m.Bytes(), nil
 }
 
-// traceFrames reads struct t_info: the machine frames of each CPU's buffer, nil
-// for CPUs without one.
+// traceFrames returns the machine frames of each CPU's buffer, nil for a CPU without
+// one, from struct t_info:
 //
 //	uint16 tbuf_size (pages), uint16 mfn_offset[cpus] (in 32-bit words, 0: none), lists of uint32
 func traceFrames(info []byte, cpus int) ([][]uint64, error) {
@@ -153,10 +153,10 @@ func traceFrames(info []byte, cpus int) ([][]uint64, error) {
 	return lists, nil
 }
 
-// Drain gives every record now in the buffers to f, CPU by CPU, in the order
-// they were made on each. f must not keep the record, which is used again.
-// Drain often: records that find their buffer full are lost, and counted. An
-// error says that a buffer made no sense; the others were drained.
+// Drain calls f for every record in the buffers: CPU by CPU, and in the order of their
+// making on each. f must not keep the record, which is reused. Xen drops records if a
+// buffer is full and counts them, so drain often. An error says that a buffer was
+// corrupt; the others were drained.
 func (t *Trace) Drain(f func(*Record)) error {
 	var err error
 	for i := range t.rings {
@@ -170,7 +170,7 @@ func (t *Trace) Drain(f func(*Record)) error {
 // Stats returns the counters since the trace was opened.
 func (t *Trace) Stats() TraceStats { return t.stats }
 
-// Stop stops tracing; what is in the buffers can still be drained.
+// Stop stops tracing. The records in the buffers can still be drained.
 // (xc_tbuf_disable)
 func (t *Trace) Stop() error { return t.hv.DisableTrace() }
 

@@ -11,7 +11,7 @@ const domXen DomID = 0x7ff2
 // PageSize is the size of a guest page frame in bytes.
 const PageSize = 4096
 
-// Version is what xc_version tells about the hypervisor.
+// Version describes the hypervisor (xc_version).
 type Version struct {
 	Major, Minor int
 	Extra        string // for example ".4" or "-unstable"
@@ -48,17 +48,17 @@ func (r ShutdownReason) String() string {
 type DomainInfo struct {
 	ID             DomID
 	Running        bool // some vCPU was on a physical CPU
-	Blocked        bool // every online vCPU waits for an interrupt (HLT or its like)
-	Paused         bool // by the toolstack; not by an event that waits for its answer
+	Blocked        bool // every online vCPU waits for an interrupt
+	Paused         bool // by Pause or the toolstack, not by an event without an answer
 	Dying          bool
 	Shutdown       bool
 	ShutdownReason ShutdownReason // meaningful with Shutdown
 	HVM            bool           // HVM or PVH
 	VCPUs          int            // online
 	MaxVCPU        int            // highest vCPU number, or None
-	Pages          uint64         // of memory now
-	MaxPages       uint64
-	CPUTimeNS      uint64 // run time of all vCPUs
+	Pages          uint64         // page frames that it has
+	MaxPages       uint64         // page frames that it may have
+	CPUTimeNS      uint64         // run time of all vCPUs since its creation, in nanoseconds
 }
 
 // Crashed reports whether the domain shut down because it crashed.
@@ -78,7 +78,7 @@ const (
 	noMaxVCPU        = ^uint32(0)
 )
 
-// setFlags spreads XEN_DOMINF_* over the fields.
+// setFlags sets the fields that XEN_DOMINF_* stand for.
 func (i *DomainInfo) setFlags(flags uint32) {
 	i.Dying = flags&domDying != 0
 	i.HVM = flags&domHVM != 0
@@ -89,19 +89,17 @@ func (i *DomainInfo) setFlags(flags uint32) {
 	i.ShutdownReason = ShutdownReason(flags >> domShutdownShift)
 }
 
-// VCPUInfo is a vCPU's state at one instant. A vCPU that is neither Running
-// nor Blocked is runnable, or held by an event without an answer: Xen does not
-// tell these two apart.
+// VCPUInfo is a vCPU's state at one instant. A vCPU that is neither Running nor Blocked
+// is runnable, or waits for the answer to an event: Xen does not tell which.
 type VCPUInfo struct {
 	Online    bool
-	Blocked   bool // waits for an interrupt
-	Running   bool // on physical CPU PCPU right now
-	PCPU      int  // where it runs or last ran
-	CPUTimeNS uint64
+	Blocked   bool   // waits for an interrupt
+	Running   bool   // on physical CPU PCPU now
+	PCPU      int    // where it runs or ran last
+	CPUTimeNS uint64 // run time since its creation, in nanoseconds
 }
 
-// Registers is a vCPU's register file. Registers of an [Event] lack the
-// fields marked with a star, which are zero there.
+// Registers are a vCPU's registers. In an [Event] the fields with a star are zero.
 type Registers struct {
 	RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI uint64
 	R8, R9, R10, R11, R12, R13, R14, R15   uint64
@@ -121,11 +119,11 @@ type Registers struct {
 	CSSel, SSSel, DSSel, ESSel, FSSel    uint16
 	GSSel                                uint16
 	CSAttr, SSAttr                       uint16 // access rights, bits 0-7 and 8-11 as in a descriptor's
-	PendingEvent                         uint32 // * VM-entry interruption information that waits for delivery
+	PendingEvent                         uint32 // * VM-entry interruption information to be delivered
 }
 
-// CPL returns the privilege level, 0 (kernel) to 3 (user), which on Intel is
-// the descriptor privilege level of SS.
+// CPL returns the privilege level, 0 (kernel) to 3 (user). On Intel it is the
+// descriptor privilege level of SS.
 func (r *Registers) CPL() int { return int(r.SSAttr>>5) & 3 }
 
 // InterruptsEnabled reports whether RFLAGS.IF is set.
@@ -146,7 +144,7 @@ const (
 	AccessRWX                   // everything, the normal state
 	AccessRX2RW                 // read and execute until the first write, then read and write
 	AccessN2RWX                 // none until the first access, which is reported without a pause, then everything
-	AccessRPW                   // read, and written by page-table walks only
+	AccessRPW                   // read, and write by page-table walks
 	AccessDefault               // the domain's or view's default
 )
 
@@ -158,7 +156,7 @@ func (a Access) String() string {
 	return fmt.Sprintf("access %d", uint8(a))
 }
 
-// Prot is the protection of a mapping in this process.
+// Prot is the protection of a mapping.
 type Prot uint8
 
 // Protections of [Domain.Map].
@@ -167,17 +165,17 @@ const (
 	ReadWrite Prot = 3
 )
 
-// View is the number of an altp2m view. View 0 always exists while altp2m is
-// on; views that [Domain.CreateView] makes count from 1.
+// View is the number of an altp2m view. View 0 exists while altp2m is on. The numbers
+// of views of [Domain.CreateView] begin with 1.
 type View uint16
 
-// cpuMask is a bitmap of physical CPUs, least significant bit first, for a
-// host whose bitmaps are size bytes long. A CPU beyond it is an error.
+// cpuMask returns a bitmap of physical CPUs of size bytes, least significant bit
+// first. A CPU beyond it is an error.
 func cpuMask(cpus []int, size int) ([]byte, error) {
 	mask := make([]byte, size)
 	for _, c := range cpus {
 		if c < 0 || c/8 >= size {
-			return nil, fmt.Errorf("physical CPU %d: the host numbers them 0 to %d at most", c, size*8-1)
+			return nil, fmt.Errorf("physical CPU %d: their numbers are 0 to %d", c, size*8-1)
 		}
 		mask[c/8] |= 1 << (c % 8)
 	}

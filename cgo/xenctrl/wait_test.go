@@ -29,10 +29,11 @@ func newEvtchn(t *testing.T) *evtchn {
 	}
 	t.Cleanup(func() { syscall.Close(p[0]); syscall.Close(p[1]) })
 	e := &evtchn{peer: &napper{fd: p[1]}}
-	e.waiter = &waiter{domain: 1, napper: napper{fd: p[0]}, reqProd: &e.prod, notify: func(_ uint32, yield bool) (turn, error) {
-		e.yields = append(e.yields, yield)
-		return e.notified(yield)
-	}}
+	e.waiter = &waiter{domain: 1, napper: napper{fd: p[0]}, reqProd: &e.prod,
+		notify: func(_ uint32, yield bool) (turn, error) {
+			e.yields = append(e.yields, yield)
+			return e.notified(yield)
+		}}
 	binary.NativeEndian.PutUint32(e.port[:], 7)
 	e.notified = func(bool) (turn, error) { return turnNone, nil }
 	return e

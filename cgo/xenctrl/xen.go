@@ -19,8 +19,7 @@ func Open() (*Xen, error) {
 // New is Open on a given hypervisor, for tests (package xentest).
 func New(hv Hypervisor) *Xen { return &Xen{hv: hv} }
 
-// Close gives the handle back. Mappings, monitors and traces made from it must
-// be closed before.
+// Close closes the handle. Close mappings, monitors and traces made from it before.
 func (x *Xen) Close() error {
 	if x.hv == nil {
 		return ErrClosed
@@ -30,7 +29,7 @@ func (x *Xen) Close() error {
 	return hv.Close()
 }
 
-// Version tells what the hypervisor is. (xc_version)
+// Version returns the version of the hypervisor. (xc_version)
 func (x *Xen) Version() (Version, error) { return x.hv.Version() }
 
 // Domains lists all domains in the order of their ids. (xc_domain_getinfolist)
@@ -50,5 +49,5 @@ func (x *Xen) Domains() ([]DomainInfo, error) {
 	}
 }
 
-// Domain names the domain id; that it exists is not checked.
+// Domain names the domain id. It does not check that the domain exists.
 func (x *Xen) Domain(id DomID) Domain { return Domain{x: x, id: id} }

@@ -28,7 +28,8 @@ func TestOpen(t *testing.T) {
 func TestDomainInfoFlags(t *testing.T) {
 	var i DomainInfo
 	i.setFlags(1<<1 | 1<<2 | 1<<3 | 3<<16)
-	if !i.HVM || !i.Shutdown || !i.Paused || i.Running || i.Blocked || i.Dying || i.ShutdownReason != ShutdownCrash || !i.Crashed() {
+	if !i.HVM || !i.Shutdown || !i.Paused || i.Running || i.Blocked || i.Dying || i.ShutdownReason != ShutdownCrash ||
+		!i.Crashed() {
 		t.Errorf("%+v", i)
 	}
 	i.setFlags(1<<4 | 1<<5 | 255<<16)
@@ -78,7 +79,8 @@ func TestMapping(t *testing.T) {
 	f := &fakeMap{}
 	d := (&Xen{hv: f}).Domain(1)
 	m, err := d.Map([]uint64{1, 2}, ReadOnly)
-	if err != nil || m.Pages() != 2 || len(m.Bytes()) != 2*PageSize || len(m.Page(1)) != PageSize || cap(m.Page(0)) != PageSize {
+	if err != nil || m.Pages() != 2 || len(m.Bytes()) != 2*PageSize || len(m.Page(1)) != PageSize ||
+		cap(m.Page(0)) != PageSize {
 		t.Fatalf("%+v %v", m, err)
 	}
 	if err := m.Close(); err != nil || m.Bytes() != nil || m.Page(0) != nil {
@@ -92,13 +94,15 @@ func TestMapping(t *testing.T) {
 	if m, err = d.Map([]uint64{1, 2}, ReadWrite); err != nil {
 		t.Fatal(err)
 	}
-	if m.Bytes() != nil || m.Page(0) == nil || m.Page(1) != nil || m.Err(0) != nil || !errors.Is(m.Err(1), syscall.EINVAL) {
+	if m.Bytes() != nil || m.Page(0) == nil || m.Page(1) != nil || m.Err(0) != nil ||
+		!errors.Is(m.Err(1), syscall.EINVAL) {
 		t.Errorf("half mapped: %v %v", m.Err(0), m.Err(1))
 	}
 	f.codes = []int32{int32(syscall.ENOENT), int32(syscall.EINVAL)}
 	f.unmapped = 0
 	var e *Error
-	if _, err = d.Map([]uint64{7, 8}, ReadWrite); !errors.As(err, &e) || e.GFN != 7 || !errors.Is(err, ErrNotExist) || f.unmapped != 1 {
+	if _, err = d.Map([]uint64{7, 8}, ReadWrite); !errors.As(err, &e) || e.GFN != 7 || !errors.Is(err, ErrNotExist) ||
+		f.unmapped != 1 {
 		t.Errorf("nothing mapped: %v, unmapped %d times", err, f.unmapped)
 	}
 	if _, err := d.Map(nil, ReadOnly); err == nil {

@@ -75,7 +75,8 @@ func (h *Host) NewGuest(c GuestConfig) *Guest {
 	if c.Pages == 0 {
 		c.Pages = 1024
 	}
-	g := &Guest{h: h, id: h.nextID, hvm: !c.PV, altp2mOK: !c.PV && !c.NoAltp2m, p2m: map[uint64]uint64{}, original: map[uint64]bool{},
+	g := &Guest{h: h, id: h.nextID, hvm: !c.PV, altp2mOK: !c.PV && !c.NoAltp2m,
+		p2m: map[uint64]uint64{}, original: map[uint64]bool{},
 		maxPages: uint64(c.Pages), access: map[uint64]xenctrl.Access{}, views: map[xenctrl.View]*view{},
 		sources: map[xenctrl.EventSource]bool{}, ctrlRegs: map[xenctrl.CtrlReg]ctrlReg{}, wake: make(chan struct{}, 1)}
 	h.nextID++

@@ -133,5 +133,6 @@ func (h *Host) enter(op string) error {
 
 // failed is an error about no domain.
 func failed(op string, errno syscall.Errno) error {
-	return &xenctrl.Error{Op: op, Domain: xenctrl.None, VCPU: xenctrl.None, View: xenctrl.None, GFN: xenctrl.NoGFN, Errno: errno}
+	return &xenctrl.Error{Op: op, Domain: xenctrl.None, VCPU: xenctrl.None, View: xenctrl.None, GFN: xenctrl.NoGFN,
+		Errno: errno}
 }

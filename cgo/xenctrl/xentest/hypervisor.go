@@ -58,7 +58,8 @@ func (x *handle) do(t target, f func(*Guest) syscall.Errno) error {
 }
 
 // onVCPU is do for one vCPU. missing is the error if there is none.
-func (x *handle) onVCPU(op string, d xenctrl.DomID, vcpu int, missing syscall.Errno, f func(*VCPU) syscall.Errno) error {
+func (x *handle) onVCPU(op string, d xenctrl.DomID, vcpu int, missing syscall.Errno,
+	f func(*VCPU) syscall.Errno) error {
 	t := on(op, d)
 	t.vcpu = vcpu
 	return x.do(t, func(g *Guest) syscall.Errno {
@@ -76,7 +77,8 @@ func (x *handle) Version() (xenctrl.Version, error) {
 	if err := x.h.enter("xc_version"); err != nil {
 		return xenctrl.Version{}, err
 	}
-	v := xenctrl.Version{Major: 4, Minor: 20, Extra: ".4", Capabilities: "xen-3.0-x86_64 hvm-3.0-x86_32 hvm-3.0-x86_32p hvm-3.0-x86_64"}
+	v := xenctrl.Version{Major: 4, Minor: 20, Extra: ".4",
+		Capabilities: "xen-3.0-x86_64 hvm-3.0-x86_32 hvm-3.0-x86_32p hvm-3.0-x86_64"}
 	if x.h.altp2m {
 		v.CommandLine = "altp2m=1"
 	}
@@ -89,8 +91,9 @@ func (x *handle) CPUs() (n, maskBytes int, err error) {
 }
 
 func (g *Guest) info() xenctrl.DomainInfo {
-	info := xenctrl.DomainInfo{ID: g.id, HVM: g.hvm, Paused: g.paused > 0, Dying: g.dying, Shutdown: g.shutdown, ShutdownReason: g.reason,
-		MaxVCPU: len(g.vcpus) - 1, Pages: uint64(len(g.p2m)), MaxPages: g.maxPages, Blocked: true}
+	info := xenctrl.DomainInfo{ID: g.id, HVM: g.hvm, Paused: g.paused > 0, Dying: g.dying, Shutdown: g.shutdown,
+		ShutdownReason: g.reason,
+		MaxVCPU:        len(g.vcpus) - 1, Pages: uint64(len(g.p2m)), MaxPages: g.maxPages, Blocked: true}
 	for _, v := range g.vcpus {
 		if v.online {
 			info.VCPUs++
@@ -163,7 +166,8 @@ func (x *handle) SetAccessRequired(d xenctrl.DomID, required bool) error {
 
 func (x *handle) VCPU(d xenctrl.DomID, vcpu int) (i xenctrl.VCPUInfo, err error) {
 	err = x.onVCPU("xc_vcpu_getinfo", d, vcpu, syscall.EINVAL, func(v *VCPU) syscall.Errno {
-		i = xenctrl.VCPUInfo{Online: v.online, Blocked: v.blocked, Running: v.runs(), PCPU: v.pcpu, CPUTimeNS: v.stats.Executed * instructionNS}
+		i = xenctrl.VCPUInfo{Online: v.online, Blocked: v.blocked, Running: v.runs(), PCPU: v.pcpu,
+			CPUTimeNS: v.stats.Executed * instructionNS}
 		return 0
 	})
 	return i, err
@@ -259,7 +263,10 @@ func (x *handle) Unmap(b []byte) error {
 }
 
 func (x *handle) SetMaxMem(d xenctrl.DomID, kib uint64) error {
-	return x.do(on("xc_domain_setmaxmem", d), func(g *Guest) syscall.Errno { g.maxPages = kib / (pageSize / 1024); return 0 })
+	return x.do(on("xc_domain_setmaxmem", d), func(g *Guest) syscall.Errno {
+		g.maxPages = kib / (pageSize / 1024)
+		return 0
+	})
 }
 
 func (x *handle) Populate(d xenctrl.DomID, gfn uint64) error {
@@ -373,15 +380,16 @@ func (x *handle) ResumeMonitor(d xenctrl.DomID) error {
 	})
 }
 
-func (x *handle) MonitorCtrlReg(d xenctrl.DomID, r xenctrl.CtrlReg, on_, sync bool, ignore uint64, onChange bool) error {
+func (x *handle) MonitorCtrlReg(d xenctrl.DomID, r xenctrl.CtrlReg, enable, sync bool, ignore uint64,
+	onChange bool) error {
 	return x.do(on("xc_monitor_write_ctrlreg", d), func(g *Guest) syscall.Errno {
 		_, was := g.ctrlRegs[r]
 		switch {
 		case g.ring == nil:
 			return syscall.ENODEV
-		case was == on_:
+		case was == enable:
 			return syscall.EEXIST
-		case on_:
+		case enable:
 			g.ctrlRegs[r] = ctrlReg{sync, onChange, ignore}
 		default:
 			delete(g.ctrlRegs, r)
@@ -471,7 +479,8 @@ func (x *handle) CreateView(d xenctrl.DomID, def xenctrl.Access) (n xenctrl.View
 	return n, err
 }
 
-func (x *handle) onView(op string, d xenctrl.DomID, n xenctrl.View, gfn uint64, missing syscall.Errno, f func(*Guest, *view) syscall.Errno) error {
+func (x *handle) onView(op string, d xenctrl.DomID, n xenctrl.View, gfn uint64, missing syscall.Errno,
+	f func(*Guest, *view) syscall.Errno) error {
 	t := on(op, d)
 	t.view, t.gfn = int(n), gfn
 	return x.views(t, func(g *Guest) syscall.Errno {
@@ -496,12 +505,13 @@ func (x *handle) DestroyView(d xenctrl.DomID, n xenctrl.View) error {
 }
 
 func (x *handle) SwitchView(d xenctrl.DomID, n xenctrl.View) error {
-	return x.onView("xc_altp2m_switch_to_view", d, n, xenctrl.NoGFN, syscall.EINVAL, func(g *Guest, _ *view) syscall.Errno {
-		for _, v := range g.vcpus {
-			v.view = n
-		}
-		return 0
-	})
+	return x.onView("xc_altp2m_switch_to_view", d, n, xenctrl.NoGFN, syscall.EINVAL,
+		func(g *Guest, _ *view) syscall.Errno {
+			for _, v := range g.vcpus {
+				v.view = n
+			}
+			return 0
+		})
 }
 
 func (x *handle) SetViewAccess(d xenctrl.DomID, n xenctrl.View, gfn uint64, a xenctrl.Access) error {

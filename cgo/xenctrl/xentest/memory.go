@@ -88,7 +88,8 @@ func (m *memory) view(mfns []uint64, p xenctrl.Prot) ([]byte, error) {
 		if p == xenctrl.ReadWrite {
 			prot |= syscall.PROT_WRITE
 		}
-		_, _, errno := syscall.Syscall6(syscall.SYS_MMAP, at, pageSize, uintptr(prot), syscall.MAP_SHARED|syscall.MAP_FIXED, m.file.Fd(), uintptr(mfn*pageSize))
+		_, _, errno := syscall.Syscall6(syscall.SYS_MMAP, at, pageSize, uintptr(prot), syscall.MAP_SHARED|syscall.MAP_FIXED,
+			m.file.Fd(), uintptr(mfn*pageSize))
 		if errno != 0 {
 			syscall.Munmap(b)
 			return nil, errno

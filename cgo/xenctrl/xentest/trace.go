@@ -167,7 +167,8 @@ func put(buf, rec []byte) bool {
 
 // running records that a vCPU has its physical CPU.
 func (h *Host) running(v *VCPU) {
-	h.record(v.pcpu, recordRunstate|uint32(xenctrl.RunstateRunnable)<<8|uint32(xenctrl.RunstateRunning)<<4, true, uint32(v.g.id)<<16|uint32(v.id))
+	h.record(v.pcpu, recordRunstate|uint32(xenctrl.RunstateRunnable)<<8|uint32(xenctrl.RunstateRunning)<<4, true,
+		uint32(v.g.id)<<16|uint32(v.id))
 }
 
 // violation records an exit for an EPT violation, what it was about and the entry
@@ -178,6 +179,7 @@ func (h *Host) violation(v *VCPU, gpa, mfn uint64, qual xenctrl.NPFQual) {
 		h.running(v) // vCPUs take turns
 	}
 	h.record(v.pcpu, recordVMExit64, true, uint32(xenctrl.ExitEPTViolation), uint32(rip), uint32(rip>>32))
-	h.record(v.pcpu, recordNPF, false, uint32(gpa), uint32(gpa>>32), uint32(mfn), uint32(mfn>>32), uint32(qual), uint32(xenctrl.P2MRAM))
+	h.record(v.pcpu, recordNPF, false, uint32(gpa), uint32(gpa>>32), uint32(mfn), uint32(mfn>>32), uint32(qual),
+		uint32(xenctrl.P2MRAM))
 	h.record(v.pcpu, recordVMEntry, true)
 }

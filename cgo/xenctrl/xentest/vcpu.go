@@ -166,7 +166,8 @@ func (v *VCPU) post(e vmevent.Event, sync bool) {
 	e.Regs = vmevent.Regs{RAX: r.RAX, RCX: r.RCX, RDX: r.RDX, RBX: r.RBX, RSP: r.RSP, RBP: r.RBP, RSI: r.RSI, RDI: r.RDI,
 		R8: r.R8, R9: r.R9, R10: r.R10, R11: r.R11, R12: r.R12, R13: r.R13, R14: r.R14, R15: r.R15,
 		RFLAGS: r.RFLAGS, DR6: r.DR6, DR7: r.DR7, RIP: r.RIP, CR0: r.CR0, CR2: r.CR2, CR3: r.CR3, CR4: r.CR4,
-		SysenterCS: r.SysenterCS, SysenterESP: r.SysenterESP, SysenterEIP: r.SysenterEIP, EFER: r.EFER, STAR: r.STAR, LSTAR: r.LSTAR,
+		SysenterCS: r.SysenterCS, SysenterESP: r.SysenterESP, SysenterEIP: r.SysenterEIP,
+		EFER: r.EFER, STAR: r.STAR, LSTAR: r.LSTAR,
 		GDTRBase: r.GDTBase, GDTRLimit: r.GDTLimit, FSBase: r.FSBase, GSBase: r.GSBase, ShadowGS: r.KernelGSBase,
 		CS: uint32(r.CSAttr) << 20, SS: uint32(r.SSAttr) << 20,
 		CSSel: r.CSSel, SSSel: r.SSSel, DSSel: r.DSSel, ESSel: r.ESSel, FSSel: r.FSSel, GSSel: r.GSSel}
@@ -197,7 +198,8 @@ func (v *VCPU) registers() xenctrl.Registers {
 // runs reports whether the vCPU can execute.
 func (v *VCPU) runs() bool {
 	g := v.g
-	return v.online && !v.blocked && v.pauses == 0 && v.queued == nil && g.paused == 0 && !g.dying && !g.shutdown && v.pc < len(v.program)
+	return v.online && !v.blocked && v.pauses == 0 && v.queued == nil && g.paused == 0 && !g.dying && !g.shutdown &&
+		v.pc < len(v.program)
 }
 
 func (v *VCPU) advance() {
@@ -237,7 +239,8 @@ func (v *VCPU) execute() bool {
 		}
 		if page[in.GPA%pageSize] == 0xcc {
 			if g.ring != nil && g.sources[xenctrl.SourceBreakpoint] {
-				v.post(vmevent.Event{Reason: uint32(xenctrl.ReasonSoftwareBreakpoint), U: [4]uint64{in.GPA / pageSize, 0, 6<<32 | 1}}, true)
+				v.post(vmevent.Event{Reason: uint32(xenctrl.ReasonSoftwareBreakpoint),
+					U: [4]uint64{in.GPA / pageSize, 0, 6<<32 | 1}}, true)
 				return false
 			}
 			v.stats.Breakpoints++
@@ -269,7 +272,8 @@ func (v *VCPU) execute() bool {
 		c, on := g.ctrlRegs[xenctrl.CR3]
 		if changed := in.Value ^ v.regs.CR3; v.cr3 == nil && on && g.ring != nil && (!c.onChange || changed&^c.ignore != 0) {
 			// Xen writes the register once the event is answered.
-			e := vmevent.Event{Reason: uint32(xenctrl.ReasonWriteCtrlReg), U: [4]uint64{uint64(xenctrl.CR3), in.Value, v.regs.CR3}}
+			e := vmevent.Event{Reason: uint32(xenctrl.ReasonWriteCtrlReg),
+				U: [4]uint64{uint64(xenctrl.CR3), in.Value, v.regs.CR3}}
 			v.post(e, c.sync)
 			if v.cr3 = &in.Value; !v.runs() {
 				return false
@@ -390,7 +394,8 @@ func (v *VCPU) touch(gpa, gla uint64, how xenctrl.AccessFlags) (page []byte, ok 
 		if gla != 0 {
 			flags |= xenctrl.GLAValid
 		}
-		v.post(vmevent.Event{Reason: uint32(xenctrl.ReasonMemAccess), U: [4]uint64{gfn, gpa % pageSize, gla, uint64(flags)}}, true)
+		v.post(vmevent.Event{Reason: uint32(xenctrl.ReasonMemAccess),
+			U: [4]uint64{gfn, gpa % pageSize, gla, uint64(flags)}}, true)
 		return nil, false
 	}
 	// p2m_mem_access_check without a listener
