@@ -10,13 +10,13 @@ import (
 	"hangbench/monitor/linux"
 )
 
-// Fields are the structure fields that Check needs beyond those of monitor/linux.
+// Fields returns the structure fields that Check needs besides those of monitor/linux.
 func Fields() []string { return []string{"task_struct.mm?", "mm_struct.pgd?"} }
 
-// Check has LibVMI find its way in a guest's Linux by itself: the guest by its
-// name, and the kernel by a configuration in memory, of offsets and symbols that
-// layout knows. What it finds must be what ours does: address and slide by
-// ours.Symbol, translations by ours.Translate.
+// Check opens a guest by its name, with LibVMI's own reader of Linux. LibVMI gets the
+// offsets and symbols of layout, in a configuration in memory. Check returns an error
+// if LibVMI and ours differ in the address of a symbol, in the slide, or in a
+// translation.
 func Check(domain string, layout linux.Layout, ours *linux.Kernel) (err error) {
 	l := &vmi.Linux{Slide: ours.Slide()}
 	for _, f := range []struct {
@@ -56,13 +56,13 @@ func Check(domain string, layout linux.Layout, ours *linux.Kernel) (err error) {
 			return err
 		}
 		if va != want {
-			return fmt.Errorf("LibVMI has %s at %#x, where it is at %#x", name, va, want)
+			return fmt.Errorf("LibVMI finds %s at %#x, it is at %#x", name, va, want)
 		}
 		pa, err := ours.Translate(va)
 		if err != nil {
 			return err
 		}
-		// The same bytes by each way of naming them; a banner does not change.
+		// Each kind of address must read the same bytes. The banner does not change.
 		for _, a := range []vmi.Address{vmi.Physical(pa), vmi.InProcess(va, 0), vmi.Symbol(name)} {
 			if name != "linux_banner" {
 				break
@@ -72,7 +72,7 @@ func Check(domain string, layout linux.Layout, ours *linux.Kernel) (err error) {
 				return err
 			}
 			if !bytes.Equal(b, banner) {
-				return fmt.Errorf("LibVMI reads %q as the kernel's banner at %v, which is %q", b, a, banner)
+				return fmt.Errorf("LibVMI reads %q at %v, the kernel's banner is %q", b, a, banner)
 			}
 		}
 	}
@@ -80,20 +80,20 @@ func Check(domain string, layout linux.Layout, ours *linux.Kernel) (err error) {
 }
 
 const (
-	// checkedEvents is after how many events of a frame its handler clears it: some
-	// must come after one was answered.
+	// checkedEvents is the number of events after which the handler clears the event. It
+	// is more than one, so that some come after an answer.
 	checkedEvents = 20
-	// eventsDeadline bounds the wait for them, on this machine's clock: even an idle
+	// eventsDeadline is the longest wait for them, on this machine's clock. Even an idle
 	// guest switches tasks some times a second.
 	eventsDeadline = 10 * time.Second
-	// quiet is how long there must be no event after that.
+	// quiet is the time after that in which no event may come.
 	quiet = 200 * time.Millisecond
 )
 
-// CheckEvents has LibVMI report executions in one frame by an event registered
-// for that frame alone, where Listen has one for all: in the host view, and then
-// in a view of its own. The handler clears the event, and after that none may
-// come. The guest is left without views, traps and ring.
+// CheckEvents checks LibVMI's events of single frames. (Listen uses one event for all
+// frames.) It registers executions in the frame gfn, first in the host view and then in
+// another view. After some events the handler clears the registration, and no further
+// event may come. CheckEvents leaves the guest without views, traps and ring.
 func (d *Driver) CheckEvents(gfn uint64) (err error) {
 	v, err := d.open(true)
 	if err != nil {
@@ -102,7 +102,7 @@ func (d *Driver) CheckEvents(gfn uint64) (err error) {
 	r := &ring{d: d, v: v}
 	defer func() { err = errors.Join(err, r.Close()) }()
 	if err := checkFrame(v, gfn, 0); err != nil {
-		return fmt.Errorf("in the host view: %w", err)
+		return fmt.Errorf("events of a frame in the host view: %w", err)
 	}
 	if err := v.EnableViews(true); err != nil {
 		return err
@@ -110,22 +110,23 @@ func (d *Driver) CheckEvents(gfn uint64) (err error) {
 	view, err := v.CreateView()
 	if err == nil {
 		if err = checkFrame(v, gfn, view); err != nil {
-			err = fmt.Errorf("in a view of its own: %w", err)
+			err = fmt.Errorf("events of a frame in another view: %w", err)
 		}
 		err = errors.Join(err, v.SwitchView(0), v.DestroyView(view))
 	}
 	return errors.Join(err, v.EnableViews(false))
 }
 
-// checkFrame sees executions in a frame reported in a view, until the handler
-// clears the event.
+// checkFrame registers executions in a frame in a view, waits for events, clears the
+// registration in its handler, and checks that no further event comes.
 func checkFrame(v *vmi.VMI, gfn uint64, view vmi.View) error {
 	var reg *vmi.Registration
 	var wrong error
 	n := 0
 	reg, err := v.Register(vmi.MemoryEvent(gfn, vmi.TrapExec, view), func(e *vmi.Event) vmi.Response {
 		if n++; e.Kind != vmi.KindMemory || e.GFN != gfn || e.View != view || e.Access&vmi.TrapExec == 0 {
-			wrong = fmt.Errorf("a %v event of frame %#x, access %v, in view %d: the trap is on executing frame %#x in view %d", e.Kind, e.GFN, e.Access, e.View, gfn, view)
+			wrong = fmt.Errorf("a %v event of frame %#x, access %v, in view %d: the trap is on executing frame %#x in view %d",
+				e.Kind, e.GFN, e.Access, e.View, gfn, view)
 		}
 		if n == checkedEvents || wrong != nil {
 			wrong = errors.Join(wrong, reg.Clear())
@@ -157,7 +158,7 @@ func checkFrame(v *vmi.VMI, gfn uint64, view vmi.View) error {
 		}
 	}
 	if n != checkedEvents {
-		return fmt.Errorf("%d events after it was cleared", n-checkedEvents)
+		return fmt.Errorf("%d events after the registration was cleared", n-checkedEvents)
 	}
 	return nil
 }

@@ -13,7 +13,7 @@ import (
 	xcdriver "hangbench/monitor/driver/xenctrl"
 )
 
-// guest is what the driver uses of a *vmi.VMI.
+// guest has the methods of *vmi.VMI that the driver uses.
 type guest interface {
 	Close() error
 	Pause() error
@@ -30,7 +30,7 @@ type guest interface {
 // Driver is one guest through LibVMI. It implements driver.Driver.
 type Driver struct {
 	open  func(events bool) (*vmi.VMI, error)
-	limit func() error // sets the guest's limit of memory as it was
+	limit func() error // resets the guest's limit of memory to what it was
 	state *xcdriver.Driver
 	dom   xc.Domain
 	now   func() time.Time
@@ -42,8 +42,7 @@ type Driver struct {
 	regs    vmi.Registers // reused
 }
 
-// New opens a domain. xen stays the caller's, who keeps it open while the driver
-// is used.
+// New opens a domain. xen must stay open while the driver is used.
 func New(xen *xc.Xen, domid int) (*Driver, error) {
 	state, err := xcdriver.New(xen, domid)
 	if err != nil {
@@ -54,9 +53,8 @@ func New(xen *xc.Xen, domid int) (*Driver, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look at domain %d: %w", domid, err)
 	}
-	// vmi_init lifts the guest's limit of memory, and vmi_destroy sets one that has
-	// nothing to do with it. It is put right after each, so that a monitor that is
-	// killed leaves no guest without a limit.
+	// vmi_init removes the guest's limit of memory, and vmi_destroy sets another one.
+	// Reset it right after each, so that a killed monitor leaves the guest its limit.
 	limit := func() error { return dom.SetMaxPages(info.MaxPages) }
 	open := func(events bool) (*vmi.VMI, error) {
 		v, err := vmi.Open(vmi.ByID(uint64(domid)), vmi.Config{Events: events})
@@ -76,14 +74,14 @@ func New(xen *xc.Xen, domid int) (*Driver, error) {
 	return &Driver{open: open, limit: limit, state: state, dom: dom, now: time.Now, mem: mem, flushed: time.Now()}, nil
 }
 
-// Close lets go of the guest's memory. The ring must be closed before.
+// Close unmaps the guest's memory. The ring must be closed before.
 func (d *Driver) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return errors.Join(d.mem.Close(), d.limit(), d.state.Close())
 }
 
-// Forget unmaps the guest's memory, to be mapped anew as it is read.
+// Forget unmaps the guest's memory. The next reads map it again.
 func (d *Driver) Forget() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -97,7 +95,7 @@ func (d *Driver) Name() string { return "libvmi" }
 // VCPUs returns the number of vCPUs, online or not.
 func (d *Driver) VCPUs() int { return d.state.VCPUs() }
 
-// State asks libxenctrl: LibVMI does not tell why a guest ended, nor the scheduling
+// State asks libxenctrl: LibVMI has neither the reason of a shutdown nor the scheduling
 // state of a vCPU.
 func (d *Driver) State(vcpus []driver.VCPUState) (driver.DomainState, error) {
 	return d.state.State(vcpus)
@@ -113,7 +111,8 @@ func (d *Driver) Registers(i int, r *driver.Registers) error {
 	x := &d.regs
 	*r = driver.Registers{RIP: x.RIP, RSP: x.RSP, RFLAGS: x.RFLAGS, CR3: x.CR3, CR4: x.CR4,
 		LSTAR: x.LSTAR, IDTBase: x.IDTBase, GSBase: x.GSBase, UserMode: x.CPL == 3,
-		General: [15]uint64{x.RAX, x.RBX, x.RCX, x.RDX, x.RSI, x.RDI, x.RBP, x.R8, x.R9, x.R10, x.R11, x.R12, x.R13, x.R14, x.R15}}
+		General: [15]uint64{x.RAX, x.RBX, x.RCX, x.RDX, x.RSI, x.RDI, x.RBP, x.R8, x.R9, x.R10, x.R11, x.R12, x.R13, x.R14,
+			x.R15}}
 	return nil
 }
 
@@ -124,7 +123,7 @@ func (d *Driver) Pause() error {
 	return d.mem.Pause()
 }
 
-// Unpause takes one Pause back.
+// Unpause undoes one Pause.
 func (d *Driver) Unpause() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -132,16 +131,16 @@ func (d *Driver) Unpause() error {
 }
 
 const (
-	// maxAge is how long LibVMI may keep pages mapped, as long as anything is read.
-	// Xen keeps a frame that the guest gives back as long as it is mapped, and LibVMI
-	// never looks whether what it has mapped still is the guest's.
+	// maxAge is the longest time for which pages stay mapped, as long as there are reads.
+	// If the guest gives a frame back, Xen keeps the frame while it is mapped, and LibVMI
+	// never checks whether a mapped frame is still the guest's.
 	maxAge = 30 * time.Second
-	// ageReads is after how many reads the age is looked at.
+	// ageReads is the number of reads between two checks of the age.
 	ageReads = 256
 )
 
-// ReadPhysical copies guest memory at the guest-physical address gpa into b. It
-// may be called from any goroutine.
+// ReadPhysical copies guest memory at the guest-physical address gpa into b. Any
+// goroutine may call it.
 func (d *Driver) ReadPhysical(gpa uint64, b []byte) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -155,7 +154,7 @@ func (d *Driver) ReadPhysical(gpa uint64, b []byte) error {
 	if err == nil {
 		return nil
 	}
-	// LibVMI also keeps that a page could not be mapped.
+	// LibVMI also remembers that a page could not be mapped.
 	d.flush(d.now())
 	return d.mem.ReadPhysical(gpa, b)
 }
@@ -172,7 +171,7 @@ func (d *Driver) WritePhysical(gpa uint64, b []byte) error {
 	return d.mem.WritePhysical(gpa, b)
 }
 
-// maxWait bounds a wait: LibVMI's cannot be ended from outside.
+// maxWait is the longest wait at once: nothing can end a wait of LibVMI early.
 const maxWait = 50 * time.Millisecond
 
 // Listen opens the guest's event ring.
@@ -188,8 +187,8 @@ func (d *Driver) Listen() (driver.Ring, error) {
 	return r, nil
 }
 
-// busy returns xenctrl.ErrBusy if somebody has the guest's ring, which LibVMI does
-// not tell from other failures.
+// busy returns xenctrl.ErrBusy if another monitor has the guest's ring. LibVMI reports
+// that as any other failure.
 func (d *Driver) busy() error {
 	m, err := d.dom.EnableMonitor()
 	if err == nil {
@@ -201,10 +200,9 @@ func (d *Driver) busy() error {
 	return nil
 }
 
-// ring implements driver.Ring and driver.Server. What makes events is turned
-// off where the monitor says so, but the handlers stay until Close: LibVMI leaves
-// a vCPU waiting for good whose event it has no handler for, and the monitor
-// answers open events last.
+// ring implements driver.Ring and driver.Server. The monitor turns sources of events
+// off, but the handlers stay until Close: LibVMI leaves a vCPU waiting for ever if its
+// event has no handler, and the monitor answers open events last.
 type ring struct {
 	d *Driver
 	v *vmi.VMI
@@ -224,8 +222,8 @@ type ring struct {
 // Wake makes Serve return within maxWait.
 func (r *ring) Wake() { r.woken.Store(true) }
 
-// Serve waits for events for up to d, rounded up to milliseconds, and has handle
-// answer them.
+// Serve waits for events for up to d, rounded up to milliseconds, and calls handle for
+// each.
 func (r *ring) Serve(d time.Duration, handle func(*driver.Event, *driver.Response) error) (int, error) {
 	if r.woken.Swap(false) {
 		d = 0
@@ -234,7 +232,7 @@ func (r *ring) Serve(d time.Duration, handle func(*driver.Event, *driver.Respons
 	err := r.v.Listen(min(d, maxWait))
 	r.handle = nil
 	if r.panic != nil {
-		// Where the caller can deal with it: it did not go through C.
+		// Panic again here: the panic must not unwind through C.
 		panic(r.panic)
 	}
 	return r.events, errors.Join(r.err, err)
@@ -286,22 +284,23 @@ func toVMI(r *driver.Response) vmi.Response {
 	}
 }
 
-// Full is 0: LibVMI does not tell.
+// Full returns 0: LibVMI does not tell.
 func (r *ring) Full() uint64 { return 0 }
 
-// traps is indexed by driver.Access: what traps, where LibVMI is asked.
-var traps = [...]vmi.Trap{driver.AccessRWX: vmi.TrapNone, driver.AccessRW: vmi.TrapExec, driver.AccessRX: vmi.TrapWrite, driver.AccessX: vmi.TrapRead | vmi.TrapWrite}
+// traps has LibVMI's traps for each driver.Access.
+var traps = [...]vmi.Trap{driver.AccessRWX: vmi.TrapNone, driver.AccessRW: vmi.TrapExec,
+	driver.AccessRX: vmi.TrapWrite, driver.AccessX: vmi.TrapRead | vmi.TrapWrite}
 
 func (r *ring) SetAccess(v driver.View, gfn uint64, a driver.Access) error {
 	return r.v.SetTrap(gfn, traps[a], vmi.View(v))
 }
 
-// Access asks libxenctrl: LibVMI cannot tell.
+// Access asks libxenctrl: LibVMI does not tell.
 func (r *ring) Access(v driver.View, gfn uint64) (driver.Access, error) {
 	return xcdriver.ReadAccess(r.d.dom, v, gfn)
 }
 
-// enable makes a registration, unless it is there.
+// enable makes a registration, unless it exists.
 func (r *ring) enable(reg **vmi.Registration, on bool, s vmi.Spec) error {
 	if !on || *reg != nil {
 		return nil
@@ -315,7 +314,7 @@ func (r *ring) EnableStep(on bool) error {
 	return r.enable(&r.steps, on, vmi.SingleStepEvent(uint32(uint64(1)<<min(r.d.VCPUs(), 32)-1)))
 }
 
-// StopStep does nothing if there never were steps.
+// StopStep does nothing if EnableStep was never called.
 func (r *ring) StopStep(vcpu int) error {
 	if r.steps == nil {
 		return nil
@@ -368,13 +367,13 @@ func (r *ring) CreateView() (driver.View, error) {
 	return driver.View(v), err
 }
 
-// CurrentView asks libxenctrl: LibVMI cannot tell.
+// CurrentView asks libxenctrl: LibVMI does not tell.
 func (r *ring) CurrentView(vcpu int) (driver.View, error) {
 	v, err := r.d.dom.VCPUView(vcpu)
 	return driver.View(v), err
 }
 
-// Frames are the memory instance's: it reads and writes them.
+// The instance for memory adds and removes frames, because it reads and writes them.
 
 func (r *ring) SpareFrame() (uint64, error) {
 	r.d.mu.Lock()

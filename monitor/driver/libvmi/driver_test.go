@@ -10,10 +10,10 @@ import (
 	"hangbench/monitor/driver"
 )
 
-// cached behaves as LibVMI's memory does: what was mapped once, or could not be,
-// stays so until it is flushed, whatever the guest has there now.
+// cached reads memory as LibVMI does: a frame that was mapped, or could not be mapped,
+// stays so until FlushPages, whatever the guest has there meanwhile.
 type cached struct {
-	guest  map[uint64]byte // what each frame is full of
+	guest  map[uint64]byte // the byte that each frame is full of
 	mapped map[uint64]byte
 	failed map[uint64]bool
 	maps   int
@@ -63,8 +63,8 @@ func read(t *testing.T, d *Driver, gfn uint64) byte {
 	return b[0]
 }
 
-// TestFresh: a frame that the guest has given back and got anew is read as it is
-// now, at the latest when maxAge is over.
+// TestFresh: the new contents of a frame that the guest has exchanged are read after
+// maxAge at the latest.
 func TestFresh(t *testing.T) {
 	d, c, now := testDriver()
 	c.guest[1] = 1
@@ -88,7 +88,7 @@ func TestFresh(t *testing.T) {
 	}
 }
 
-// TestComesBack: a frame that was not there is read once it is.
+// TestComesBack: a frame that was missing is read once the guest has it.
 func TestComesBack(t *testing.T) {
 	d, c, _ := testDriver()
 	var b [8]byte
@@ -112,11 +112,12 @@ func TestEvent(t *testing.T) {
 				RIP: 5, RSP: 8, RFLAGS: 6, CR3: 7}},
 		{vmi.Event{Kind: vmi.KindMemory, Access: vmi.TrapExec}, driver.Event{Kind: driver.EventAccess, Execute: true}},
 		{vmi.Event{Kind: vmi.KindRegister, Reg: vmi.CR3, Value: 8, CR3: 7}, driver.Event{Kind: driver.EventCR3, CR3: 8}},
-		{vmi.Event{Kind: vmi.KindRegister, Reg: vmi.CR4, Value: 8, CR3: 7}, driver.Event{Kind: driver.EventOther, CR3: 7}},
+		{vmi.Event{Kind: vmi.KindRegister, Reg: vmi.CR3 + 1, Value: 8, CR3: 7},
+			driver.Event{Kind: driver.EventOther, CR3: 7}},
 		{vmi.Event{Kind: vmi.KindSingleStep}, driver.Event{Kind: driver.EventStep}},
 		{vmi.Event{Kind: vmi.KindBreakpoint}, driver.Event{Kind: driver.EventBreakpoint}},
 		{vmi.Event{Kind: vmi.KindFailedEmulation}, driver.Event{Kind: driver.EventUnemulated}},
-		{vmi.Event{Kind: vmi.KindGuestRequest}, driver.Event{}},
+		{vmi.Event{Kind: 5}, driver.Event{}}, // VMI_EVENT_GUEST_REQUEST
 	} {
 		var got driver.Event
 		if fromVMI(&x.in, &got); got != x.want {
@@ -126,15 +127,17 @@ func TestEvent(t *testing.T) {
 }
 
 func TestResponse(t *testing.T) {
-	in := driver.Response{ToggleStep: true, SwitchView: true, View: 1, FastStep: true, StepView: 2, Emulate: true, Reinject: true}
-	want := vmi.Response{ToggleStep: true, SetView: true, View: 1, FastStep: true, NextView: 2, Emulate: true, Reinject: true}
+	in := driver.Response{ToggleStep: true, SwitchView: true, View: 1, FastStep: true, StepView: 2, Emulate: true,
+		Reinject: true}
+	want := vmi.Response{ToggleStep: true, SetView: true, View: 1, FastStep: true, NextView: 2, Emulate: true,
+		Reinject: true}
 	if got := toVMI(&in); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 }
 
-// TestHandlerPanics: it is kept from C and answered neutrally, and so are the
-// events after it.
+// TestHandlerPanics: the panic does not reach C. The event gets the plain answer, and so
+// do the events after it.
 func TestHandlerPanics(t *testing.T) {
 	calls := 0
 	r := &ring{handle: func(*driver.Event, *driver.Response) error { calls++; panic("boo") }}

@@ -1,16 +1,16 @@
-// Package xenctrl is the monitor's driver on libxenctrl: it gives a
-// monitor.Session the guest through cgo/xenctrl, with nothing in between.
+// Package xenctrl is the monitor's driver on libxenctrl. Through cgo/xenctrl it gives a
+// monitor.Session one guest. It also reads and writes guest memory for monitor/linux
+// and scenarios/inject.
 //
-// It also reads and writes guest memory for monitor/linux and scenarios/inject.
-// In a build without Xen it compiles, and xenctrl.Open says so.
+// The package compiles in a build without Xen. There is no *xenctrl.Xen to give to New
+// there, except for tests (cgo/xenctrl/xentest).
 package xenctrl
 
 import (
 	"errors"
 	"fmt"
+	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	xc "hangbench/cgo/xenctrl"
 	"hangbench/monitor/driver"
@@ -24,8 +24,7 @@ type Driver struct {
 	mem   *memory
 }
 
-// New returns the driver of one domain. The caller keeps xen open while the
-// driver is used.
+// New returns the driver of one domain. xen must stay open while the driver is used.
 func New(xen *xc.Xen, domid int) (*Driver, error) {
 	dom := xen.Domain(xc.DomID(domid))
 	info, err := dom.Info()
@@ -33,23 +32,23 @@ func New(xen *xc.Xen, domid int) (*Driver, error) {
 		return nil, fmt.Errorf("look at domain %d: %w", domid, err)
 	}
 	if !info.HVM {
-		return nil, fmt.Errorf("domain %d is a PV guest: only HVM and PVH guests have an EPT to watch", domid)
+		return nil, fmt.Errorf("domain %d is a PV guest: only HVM and PVH guests have an EPT", domid)
 	}
 	mapFrames := func(gfns []uint64) (pages, error) {
 		m, err := dom.Map(gfns, xc.ReadOnly)
 		if err != nil {
-			return nil, err // no *Mapping in the interface
+			return nil, err // not a nil *Mapping in the interface
 		}
 		return m, nil
 	}
 	return &Driver{dom: dom, vcpus: info.MaxVCPU + 1, mem: newMemory(mapFrames, time.Now)}, nil
 }
 
-// Close unmaps the guest's memory. Xen cannot free a guest that is mapped. The
-// driver may be used again after.
+// Close unmaps the guest's memory. Xen cannot free the memory of a guest while it is
+// mapped. The driver can be used again after Close.
 func (d *Driver) Close() error { return d.mem.close() }
 
-// Forget unmaps the guest's memory, to be mapped anew as it is read.
+// Forget unmaps the guest's memory. The next reads map it again.
 func (d *Driver) Forget() error { return d.mem.close() }
 
 // Name returns "xenctrl".
@@ -66,8 +65,8 @@ func domainState(info *xc.DomainInfo) driver.DomainState {
 	return st
 }
 
-// State fills vcpus with the states of the first vCPUs and returns the guest's.
-// Of a guest with one vCPU Xen tells both at once.
+// State fills vcpus with the states of the first len(vcpus) vCPUs and returns the state
+// of the guest. For a guest with one vCPU it takes one call of Xen.
 func (d *Driver) State(vcpus []driver.VCPUState) (driver.DomainState, error) {
 	info, err := d.dom.Info()
 	if err != nil {
@@ -85,11 +84,12 @@ func (d *Driver) State(vcpus []driver.VCPUState) (driver.DomainState, error) {
 	return domainState(&info), nil
 }
 
-// onlyVCPU is the state of the vCPU of a guest that has one. Xen calls a guest
-// blocked if all vCPUs that are online are.
+// onlyVCPU returns the state of the vCPU of a guest with one vCPU. Xen calls a guest
+// blocked if all its online vCPUs are.
 func onlyVCPU(info *xc.DomainInfo) driver.VCPUState {
 	online := info.VCPUs == 1
-	return driver.VCPUState{Online: online, Blocked: online && info.Blocked, Running: info.Running, CPUTimeNS: info.CPUTimeNS}
+	return driver.VCPUState{Online: online, Blocked: online &&
+		info.Blocked, Running: info.Running, CPUTimeNS: info.CPUTimeNS}
 }
 
 // vcpu returns the scheduling state of a vCPU.
@@ -109,23 +109,24 @@ func (d *Driver) Registers(i int, r *driver.Registers) error {
 	x := &d.regs
 	*r = driver.Registers{RIP: x.RIP, RSP: x.RSP, RFLAGS: x.RFLAGS, CR3: x.CR3, CR4: x.CR4,
 		LSTAR: x.LSTAR, IDTBase: x.IDTBase, GSBase: x.GSBase, UserMode: x.CPL() == 3,
-		General: [15]uint64{x.RAX, x.RBX, x.RCX, x.RDX, x.RSI, x.RDI, x.RBP, x.R8, x.R9, x.R10, x.R11, x.R12, x.R13, x.R14, x.R15}}
+		General: [15]uint64{x.RAX, x.RBX, x.RCX, x.RDX, x.RSI, x.RDI, x.RBP, x.R8, x.R9, x.R10, x.R11, x.R12, x.R13, x.R14,
+			x.R15}}
 	return nil
 }
 
 // Pause stops the guest.
 func (d *Driver) Pause() error { return d.dom.Pause() }
 
-// Unpause takes one Pause back.
+// Unpause undoes one Pause.
 func (d *Driver) Unpause() error { return d.dom.Unpause() }
 
-// ReadPhysical copies guest memory at the guest-physical address gpa into b. It
-// is the guest's memory as it is now, and costs no system call if the page was
-// read in the last half minute or so. It may be called from any goroutine.
+// ReadPhysical copies guest memory at the guest-physical address gpa into b. If the page
+// was read in the last minute it makes no system call. Any goroutine may call it.
 func (d *Driver) ReadPhysical(gpa uint64, b []byte) error { return d.mem.read(gpa, b) }
 
-// WritePhysical copies b into guest memory at the guest-physical address gpa.
-// A write of one aligned byte is atomic for the guest.
+// WritePhysical copies b into guest memory at the guest-physical address gpa. A write of
+// one byte is atomic for the guest. If a page of it cannot be mapped, nothing is
+// written. The limit is 4 MiB.
 func (d *Driver) WritePhysical(gpa uint64, b []byte) error {
 	n := len(b)
 	if n == 0 {
@@ -133,7 +134,7 @@ func (d *Driver) WritePhysical(gpa uint64, b []byte) error {
 	}
 	first, last := gpa/xc.PageSize, (gpa+uint64(n)-1)/xc.PageSize
 	if last < first || last-first > 1<<10 {
-		return fmt.Errorf("%d bytes of guest memory at %#x: too much at once", n, gpa)
+		return fmt.Errorf("write %d bytes of guest memory at %#x: too much at once", n, gpa)
 	}
 	gfns := make([]uint64, 0, last-first+1)
 	for g := first; g <= last; g++ {
@@ -187,7 +188,8 @@ func (r *ring) Next(ev *driver.Event) (bool, error) {
 	if !r.m.Next(&r.ev) {
 		return false, r.m.Err()
 	}
-	*ev = driver.Event{VCPU: r.ev.VCPU, GFN: r.ev.GFN, Offset: r.ev.Offset, RIP: r.ev.Regs.RIP, RSP: r.ev.Regs.RSP, RFLAGS: r.ev.Regs.RFLAGS, CR3: r.ev.Regs.CR3}
+	*ev = driver.Event{VCPU: r.ev.VCPU, GFN: r.ev.GFN, Offset: r.ev.Offset, RIP: r.ev.Regs.RIP, RSP: r.ev.Regs.RSP,
+		RFLAGS: r.ev.Regs.RFLAGS, CR3: r.ev.Regs.CR3}
 	if r.ev.Flags&xc.FlagAlternateP2M != 0 {
 		ev.View = driver.View(r.ev.View)
 	}
@@ -237,11 +239,13 @@ func (r *ring) Flush() error { return r.m.Notify() }
 
 func (r *ring) Full() uint64 { return r.m.Stats().Full }
 
-// Access returns what Xen calls a permission.
+// Access returns Xen's value of a permission.
 func Access(a driver.Access) xc.Access { return toXen[a] }
 
 // toXen is indexed by driver.Access.
-var toXen = [...]xc.Access{driver.AccessRWX: xc.AccessRWX, driver.AccessRW: xc.AccessRW, driver.AccessRX: xc.AccessRX, driver.AccessX: xc.AccessX}
+var toXen = [...]xc.Access{
+	driver.AccessRWX: xc.AccessRWX, driver.AccessRW: xc.AccessRW, driver.AccessRX: xc.AccessRX, driver.AccessX: xc.AccessX,
+}
 
 func (r *ring) SetAccess(v driver.View, gfn uint64, a driver.Access) error {
 	if v == driver.HostView {
@@ -254,7 +258,8 @@ func (r *ring) Access(v driver.View, gfn uint64) (driver.Access, error) {
 	return ReadAccess(r.dom, v, gfn)
 }
 
-// ReadAccess returns what the guest may do with a frame in a view.
+// ReadAccess returns what the guest may do with a frame in a view. A permission that
+// driver.Access does not have is an error.
 func ReadAccess(dom xc.Domain, v driver.View, gfn uint64) (driver.Access, error) {
 	var a xc.Access
 	var err error
@@ -271,14 +276,14 @@ func ReadAccess(dom xc.Domain, v driver.View, gfn uint64) (driver.Access, error)
 			return driver.Access(ours), nil
 		}
 	}
-	return 0, fmt.Errorf("guest frame %#x has access %v, which is none of ours", gfn, a)
+	return 0, fmt.Errorf("guest frame %#x has the permission %v, which no monitor of this program sets", gfn, a)
 }
 
-// enabled returns err, or nil if it is only that an event source is off already. A
-// monitor that could not arm its whole trap turns off more than it has turned on, and
-// Xen refuses that (EEXIST, monitor_domctl).
+// enabled returns err, or nil if the source of events was to be turned off and is off
+// already (EEXIST of monitor_domctl). A monitor that could not arm its whole trap turns
+// off more sources than it has turned on.
 func enabled(on bool, err error) error {
-	if !on && errors.Is(err, unix.EEXIST) {
+	if !on && errors.Is(err, syscall.EEXIST) {
 		return nil
 	}
 	return err
@@ -290,8 +295,7 @@ func (r *ring) EnableUnemulated(on bool) error  { return enabled(on, r.m.EmulUni
 func (r *ring) EnableBreakpoints(on bool) error { return enabled(on, r.m.SoftwareBreakpoint(on)) }
 
 func (r *ring) EnableCR3(on bool, ignore uint64) error {
-	// Synchronous: a vCPU that does not wait can fill the ring, and an event
-	// without a vCPU behind it has no one to be answered to.
+	// Synchronous, because a vCPU that does not wait for answers can fill the ring.
 	return enabled(on, r.m.WriteCtrlReg(xc.CR3, on, xc.CtrlRegOptions{Sync: true, OnChange: true, Ignore: ignore}))
 }
 
@@ -309,14 +313,14 @@ func (r *ring) CurrentView(vcpu int) (driver.View, error) {
 	return driver.View(v), err
 }
 
-// AddFrame also forgets what was known of the frame: that it was not there.
+// AddFrame also drops the frame's chunk, in which the frame is not mapped.
 func (r *ring) AddFrame(gfn uint64) error {
 	return errors.Join(r.dom.AddFrame(gfn), r.mem.forget(gfn))
 }
 
 func (r *ring) SpareFrame() (uint64, error) { return r.dom.SpareFrame() }
 
-// RemoveFrame unmaps the frame here too, as Xen keeps what is mapped.
+// RemoveFrame also unmaps the frame: Xen keeps a frame while it is mapped.
 func (r *ring) RemoveFrame(gfn uint64) error {
 	return errors.Join(r.mem.forget(gfn), r.dom.RemoveFrame(gfn))
 }

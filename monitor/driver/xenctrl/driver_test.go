@@ -7,7 +7,7 @@ import (
 	"hangbench/monitor/driver"
 )
 
-// TestOnlyVCPU: what Xen says of a guest with one vCPU is what it says of the vCPU.
+// TestOnlyVCPU: the state of a guest with one vCPU is the state of the vCPU.
 func TestOnlyVCPU(t *testing.T) {
 	for _, c := range []struct {
 		info xc.DomainInfo

@@ -12,7 +12,7 @@ import (
 
 var errHole = errors.New("no memory at this frame")
 
-// fakeFrames maps frames of a guest that has some, and counts.
+// fakeFrames maps the frames of a guest and counts the mappings.
 type fakeFrames struct {
 	frames      map[uint64][]byte
 	maps, holds int
@@ -125,8 +125,7 @@ func TestMemoryHoles(t *testing.T) {
 	}
 }
 
-// TestMemoryAge: a page that goes away, and one that comes, are noticed once the
-// mappings are old.
+// TestMemoryAge: a removed page and an added page are noticed once their chunks are old.
 func TestMemoryAge(t *testing.T) {
 	f, m := newFakeFrames(chunkPages)
 	b := make([]byte, 8)
@@ -146,24 +145,24 @@ func TestMemoryAge(t *testing.T) {
 	f.frames[chunkPages] = make([]byte, xc.PageSize)
 	f.now = f.now.Add(maxMissing / 2)
 	if err := read(chunkPages); !errors.Is(err, errHole) {
-		t.Errorf("tried again before its time: %v", err)
+		t.Errorf("mapped again too early: %v", err)
 	}
 	f.now = f.now.Add(maxMissing / 2)
 	if err := read(chunkPages); err != nil {
-		t.Errorf("a page that came: %v", err)
+		t.Errorf("an added page: %v", err)
 	}
 	f.now = f.now.Add(maxAge/2 - maxMissing)
 	if err := read(1); err != nil {
-		t.Errorf("dropped before its time: %v", err)
+		t.Errorf("dropped too early: %v", err)
 	}
 	f.now = f.now.Add(maxAge/2 + maxMissing)
 	if err := read(1); !errors.Is(err, errHole) {
-		t.Errorf("a page that went: %v", err)
+		t.Errorf("a removed page: %v", err)
 	}
 }
 
-// TestMemoryGentle: what was mapped together is mapped anew a little at a time,
-// and nothing gets too old.
+// TestMemoryGentle: chunks that were mapped together are mapped again a few at a time,
+// and no chunk gets too old.
 func TestMemoryGentle(t *testing.T) {
 	const chunks = 64
 	f, m := newFakeFrames(chunks * chunkPages)
@@ -175,24 +174,24 @@ func TestMemoryGentle(t *testing.T) {
 			}
 		}
 	}
-	const step = maxAge / chunks // one chunk a step, if each lived as long as it may
+	const step = maxAge / chunks // one chunk a step, if each were dropped at maxAge
 	look()
 	for range 10 * chunks {
 		before := f.maps
 		f.now = f.now.Add(step)
 		look()
-		look() // the first one ends with dropping what the second maps
-		// It is 4/3 in the mean, as lives are shorter, and never perfectly even.
+		look() // the first drops chunks at its end, which the second maps
+		// The mean is 4/3, because chunks are dropped before maxAge.
 		if n := f.maps - before; n > chunks/8 {
 			t.Fatalf("%d of %d chunks mapped anew within %v", n, chunks, step)
 		}
 		for _, c := range m.chunks {
 			if !f.now.Before(c.until) || c.until.Sub(f.now) > maxAge {
-				t.Fatalf("at %v a chunk lives until %v", f.now, c.until)
+				t.Fatalf("at %v a chunk is mapped until %v", f.now, c.until)
 			}
 		}
 	}
-	// Lives end between half of maxAge and maxAge.
+	// Chunks are dropped between maxAge/2 and maxAge.
 	if n := f.maps; n < 10*chunks || n > 21*chunks {
 		t.Errorf("%d mappings of %d chunks in ten times %v", n, chunks, maxAge)
 	}
@@ -201,7 +200,7 @@ func TestMemoryGentle(t *testing.T) {
 	}
 }
 
-// TestMemoryForget: a frame that is added or removed is noticed at once.
+// TestMemoryForget: after forget an added or removed frame is noticed at once.
 func TestMemoryForget(t *testing.T) {
 	f, m := newFakeFrames(chunkPages)
 	b := make([]byte, 8)
@@ -224,12 +223,12 @@ func TestMemoryForget(t *testing.T) {
 		t.Errorf("a frame that was removed: %v", err)
 	}
 	if err := m.forget(1 << 40); err != nil {
-		t.Errorf("forgetting what is not known: %v", err)
+		t.Errorf("forgetting a frame that is not mapped: %v", err)
 	}
 }
 
-// TestMemoryBound: however much is read, little stays mapped, and one chunk
-// makes room for one.
+// TestMemoryBound: at most maxChunks chunks are mapped, and one is dropped for each
+// further one.
 func TestMemoryBound(t *testing.T) {
 	f, m := newFakeFrames(0)
 	for i := range uint64(3 * maxChunks) {

@@ -140,7 +140,8 @@ func TestSession(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if c.Samples == 0 || c.Signals < 20 || c.Strange != 0 || c.BackedOut != "" || !m.Polls && c.Events() == 0 || m.Polls && c.Events() != 0 {
+			if c.Samples == 0 || c.Signals < 20 || c.Strange != 0 || c.BackedOut != "" || !m.Polls && c.Events() == 0 ||
+				m.Polls && c.Events() != 0 {
 				t.Errorf("%+v", c)
 			}
 			if err := k.guest.Clean(); err != nil {
@@ -186,9 +187,11 @@ func TestSessionDies(t *testing.T) {
 	if err := k.guest.Clean(); err == nil {
 		t.Fatal("nothing is left behind: the test tests nothing")
 	}
-	left := xc.Leftover{Restricted: []uint64{switchGFN}, Patched: []xc.Patched{{GPA: elseGPA, Old: []byte{0}, By: []byte{0xcc}}}}
+	left := xc.Leftover{Restricted: []uint64{switchGFN}, Patched: []xc.Patched{{GPA: elseGPA, Old: []byte{0},
+		By: []byte{0xcc}}}}
 	r, err := k.host.Xen().Domain(k.guest.ID()).Recover(left)
-	if want := (xc.Recovery{MonitorWasOn: true, Altp2mWasOn: true, Restricted: 1, AccessReset: 1, BytesRestored: 1, Answered: true}); err != nil || r != want {
+	if want := (xc.Recovery{MonitorWasOn: true, Altp2mWasOn: true, Restricted: 1, AccessReset: 1, BytesRestored: 1,
+		Answered: true}); err != nil || r != want {
 		t.Errorf("%+v, %v, want %+v", r, err, want)
 	}
 	if err := k.guest.Clean(); err != nil {

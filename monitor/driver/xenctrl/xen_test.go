@@ -77,7 +77,8 @@ func TestState(t *testing.T) {
 		g.Run(5)
 		states := make([]driver.VCPUState, vcpus)
 		dom, err := d.State(states)
-		if want := (driver.VCPUState{Online: true, Running: true, CPUTimeNS: 5000}); err != nil || dom != (driver.DomainState{}) || states[0] != want {
+		if want := (driver.VCPUState{Online: true, Running: true, CPUTimeNS: 5000}); err != nil ||
+			dom != (driver.DomainState{}) || states[0] != want {
 			t.Errorf("%d vCPUs: %+v, first %+v, %v", vcpus, dom, states[0], err)
 		}
 		if vcpus > 1 {
@@ -117,10 +118,12 @@ func TestStateFails(t *testing.T) {
 	t.Parallel()
 	h, _, d := open(t, 2)
 	h.Fail("xc_vcpu_getinfo", syscall.EPERM, 1)
-	if _, err := d.State(make([]driver.VCPUState, 2)); !errors.Is(err, xc.ErrPerm) || !strings.Contains(err.Error(), "vCPU 0") {
+	if _, err := d.State(make([]driver.VCPUState, 2)); !errors.Is(err, xc.ErrPerm) ||
+		!strings.Contains(err.Error(), "vCPU 0") {
 		t.Error(err)
 	}
-	if _, err := d.State(make([]driver.VCPUState, 3)); !errors.Is(err, syscall.EINVAL) || !strings.Contains(err.Error(), "vCPU 2") {
+	if _, err := d.State(make([]driver.VCPUState, 3)); !errors.Is(err, syscall.EINVAL) ||
+		!strings.Contains(err.Error(), "vCPU 2") {
 		t.Errorf("a vCPU too many: %v", err)
 	}
 }
@@ -128,11 +131,13 @@ func TestStateFails(t *testing.T) {
 func TestRegisters(t *testing.T) {
 	t.Parallel()
 	_, g, d := open(t, 2)
-	x := xc.Registers{RAX: 1, RBX: 2, RCX: 3, RDX: 4, RSI: 5, RDI: 6, RBP: 7, R8: 8, R9: 9, R10: 10, R11: 11, R12: 12, R13: 13, R14: 14, R15: 15,
+	x := xc.Registers{RAX: 1, RBX: 2, RCX: 3, RDX: 4, RSI: 5, RDI: 6, RBP: 7, R8: 8, R9: 9, R10: 10, R11: 11, R12: 12,
+		R13: 13, R14: 14, R15: 15,
 		RIP: 16, RSP: 17, RFLAGS: 1 << 9, CR3: 18, CR4: 19, LSTAR: 20, IDTBase: 21, GSBase: 22, SSAttr: 3 << 5}
 	g.VCPU(1).SetRegisters(x)
-	want := driver.Registers{RIP: 16, RSP: 17, RFLAGS: 1 << 9, CR3: 18, CR4: 19, LSTAR: 20, IDTBase: 21, GSBase: 22, UserMode: true,
-		General: [15]uint64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}}
+	want := driver.Registers{RIP: 16, RSP: 17, RFLAGS: 1 << 9, CR3: 18, CR4: 19, LSTAR: 20, IDTBase: 21, GSBase: 22,
+		UserMode: true,
+		General:  [15]uint64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}}
 	var r driver.Registers
 	if err := d.Registers(1, &r); err != nil || r != want || !r.InterruptsOn() {
 		t.Errorf("%+v, %v, want %+v", r, err, want)
@@ -211,13 +216,17 @@ func TestEvents(t *testing.T) {
 		ev   xc.Event
 		want driver.Event
 	}{
-		{xc.Event{Reason: xc.ReasonMemAccess, GFN: 5, Offset: 6, Access: xc.TouchedX}, driver.Event{Kind: driver.EventAccess, GFN: 5, Offset: 6, Execute: true}},
-		{xc.Event{Reason: xc.ReasonMemAccess, GFN: 5, Access: xc.TouchedR | xc.TouchedW}, driver.Event{Kind: driver.EventAccess, GFN: 5, Write: true}},
+		{xc.Event{Reason: xc.ReasonMemAccess, GFN: 5, Offset: 6, Access: xc.TouchedX},
+			driver.Event{Kind: driver.EventAccess, GFN: 5, Offset: 6, Execute: true}},
+		{xc.Event{Reason: xc.ReasonMemAccess, GFN: 5, Access: xc.TouchedR | xc.TouchedW},
+			driver.Event{Kind: driver.EventAccess, GFN: 5, Write: true}},
 		{xc.Event{Reason: xc.ReasonMemAccess, GFN: 5, Access: xc.TouchedR}, driver.Event{Kind: driver.EventAccess, GFN: 5}},
 		{xc.Event{Reason: xc.ReasonSingleStep, GFN: 5}, driver.Event{Kind: driver.EventStep, GFN: 5}},
-		{xc.Event{Reason: xc.ReasonSoftwareBreakpoint, GFN: 5, InsnLen: 1}, driver.Event{Kind: driver.EventBreakpoint, GFN: 5}},
+		{xc.Event{Reason: xc.ReasonSoftwareBreakpoint, GFN: 5, InsnLen: 1},
+			driver.Event{Kind: driver.EventBreakpoint, GFN: 5}},
 		{xc.Event{Reason: xc.ReasonEmulUnimplemented}, driver.Event{Kind: driver.EventUnemulated}},
-		{xc.Event{Reason: xc.ReasonWriteCtrlReg, CtrlReg: xc.CR3, NewValue: 9, OldValue: 4}, driver.Event{Kind: driver.EventCR3, CR3: 9}},
+		{xc.Event{Reason: xc.ReasonWriteCtrlReg, CtrlReg: xc.CR3, NewValue: 9, OldValue: 4},
+			driver.Event{Kind: driver.EventCR3, CR3: 9}},
 		{xc.Event{Reason: xc.ReasonWriteCtrlReg, CtrlReg: xc.CR4, NewValue: 9}, driver.Event{Kind: driver.EventOther}},
 		{xc.Event{Reason: xc.ReasonCPUID, InsnLen: 2}, driver.Event{Kind: driver.EventOther}},
 	} {
@@ -252,7 +261,8 @@ func TestResponses(t *testing.T) {
 	must(t, err)
 	cpu := g.VCPU(0)
 	g.Page(1)[0] = 0xcc
-	cpu.SetProgram(true, xentest.Instruction{RIP: 0x1000, GPA: 0x1000}, xentest.Instruction{RIP: 0x2000, GPA: 0x2000, NoEmulation: true})
+	cpu.SetProgram(true, xentest.Instruction{RIP: 0x1000, GPA: 0x1000},
+		xentest.Instruction{RIP: 0x2000, GPA: 0x2000, NoEmulation: true})
 	next := func(want driver.EventKind) {
 		t.Helper()
 		must(t, p.Wait(time.Minute))
@@ -285,7 +295,8 @@ func TestResponses(t *testing.T) {
 	}
 	g.Run(1)
 	if cpu.Stepping() || cpu.View() != v1ID(v1) || cpu.Stats().Executed != before+1 {
-		t.Errorf("after the fast step: stepping %v, in view %d, %d instructions", cpu.Stepping(), cpu.View(), cpu.Stats().Executed-before)
+		t.Errorf("after the fast step: stepping %v, in view %d, %d instructions", cpu.Stepping(), cpu.View(),
+			cpu.Stats().Executed-before)
 	}
 	// At the second instruction, which cannot be emulated.
 	must(t, r.SetAccess(v1, 2, driver.AccessRW))
