@@ -18,6 +18,7 @@ type tracer struct {
 	frames int    // in all, from first on
 	arena  []byte // of these frames
 	lost   []uint32
+	owner  []*VCPU // of each physical CPU, by the last record of a runstate
 }
 
 // Offsets in struct t_buf, and kinds of records of Xen's public trace.h.
@@ -75,12 +76,7 @@ func (x *handle) EnableTrace(pages uint) (mfn, size uint64, err error) {
 			}
 		}
 	}
-	t.on = true
-	for _, g := range x.h.guests {
-		for _, v := range g.vcpus {
-			x.h.running(v)
-		}
-	}
+	t.on, t.owner = true, make([]*VCPU, x.h.pcpus)
 	return t.first, pageSize, nil
 }
 
@@ -165,8 +161,12 @@ func put(buf, rec []byte) bool {
 	return true
 }
 
-// running records that a vCPU has its physical CPU.
+// running records that a vCPU has its physical CPU, unless it had it before.
 func (h *Host) running(v *VCPU) {
+	if !h.trace.on || h.trace.owner[v.pcpu] == v {
+		return
+	}
+	h.trace.owner[v.pcpu] = v
 	h.record(v.pcpu, recordRunstate|uint32(xenctrl.RunstateRunnable)<<8|uint32(xenctrl.RunstateRunning)<<4, true,
 		uint32(v.g.id)<<16|uint32(v.id))
 }
@@ -175,9 +175,7 @@ func (h *Host) running(v *VCPU) {
 // after it.
 func (h *Host) violation(v *VCPU, gpa, mfn uint64, qual xenctrl.NPFQual) {
 	rip := v.registers().RIP
-	if h.trace.on && len(v.g.vcpus) > h.pcpus {
-		h.running(v) // vCPUs take turns
-	}
+	h.running(v)
 	h.record(v.pcpu, recordVMExit64, true, uint32(xenctrl.ExitEPTViolation), uint32(rip), uint32(rip>>32))
 	h.record(v.pcpu, recordNPF, false, uint32(gpa), uint32(gpa>>32), uint32(mfn), uint32(mfn>>32), uint32(qual),
 		uint32(xenctrl.P2MRAM))
