@@ -44,8 +44,8 @@ func TestYielder(t *testing.T) {
 			}
 		}
 	}
-	for results := range uint64(1 << 20) {
-		run(results, 10)
+	for results := range uint64(1 << 16) {
+		run(results, 8)
 	}
 	for _, results := range []uint64{0, ^uint64(0), 0xaaaaaaaaaaaaaaaa, 0x8a8a8a8aaaaaaaaa} {
 		run(results, 32)
