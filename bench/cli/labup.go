@@ -216,11 +216,28 @@ func (n *namedLab) keep(ctx context.Context, a *app, c lab.Cache) error {
 	if err != nil {
 		return fmt.Errorf("listen for requests: %w", err)
 	}
+	return serve(ctx, l, m, h.Lab.Manifest.Key())
+}
+
+// machine is the part of a labhost.Machine that a keeper needs.
+type machine interface {
+	Exec(argv []string) (agent.Output, error)
+	Done() <-chan struct{} // closed when the emulator has ended
+	PID() int
+	Dir() string
+}
+
+// serve answers requests until one says to stop. It closes the listener. The error is
+// ctx's if ctx ends first.
+func serve(ctx context.Context, l net.Listener, m machine, key string) error {
 	defer l.Close()
+	ended := make(chan struct{})
+	defer close(ended)
 	go func() {
 		select {
 		case <-ctx.Done():
 		case <-m.Done():
+		case <-ended:
 		}
 		l.Close()
 	}()
@@ -232,7 +249,7 @@ func (n *namedLab) keep(ctx context.Context, a *app, c lab.Cache) error {
 			}
 			return ctx.Err()
 		}
-		stop := serve(conn, m, h.Lab.Manifest.Key())
+		stop := serveOne(conn, m, key)
 		conn.Close()
 		if stop {
 			return nil
@@ -240,9 +257,13 @@ func (n *namedLab) keep(ctx context.Context, a *app, c lab.Cache) error {
 	}
 }
 
-// serve answers one request.
-func serve(conn net.Conn, m *labhost.Machine, key string) (stop bool) {
-	conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+// requestPatience is how long a client may take to send its request.
+const requestPatience = 10 * time.Second
+
+// serveOne answers one request, and reports whether it says to stop. Who sends none, or
+// one that cannot be read, gets no answer.
+func serveOne(conn net.Conn, m machine, key string) (stop bool) {
+	conn.SetReadDeadline(time.Now().Add(requestPatience))
 	var r request
 	if json.NewDecoder(io.LimitReader(conn, 1<<20)).Decode(&r) != nil {
 		return false

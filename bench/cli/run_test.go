@@ -294,7 +294,8 @@ func TestFigures(t *testing.T) {
 		t.Errorf("nothing was measured: %v", got)
 	}
 	got := figures(labhost.Times{ColdBootSec: 31.23456, GuestBootSec: 12.0004, Restores: []float64{0.9, 0.3, 0.5004, 0.4}})
-	want := map[string]float64{"cold_boot_sec": 31.235, "guest_boot_sec": 12, "restore_median_sec": 0.45, "restore_max_sec": 0.9}
+	want := map[string]float64{"cold_boot_sec": 31.235, "guest_boot_sec": 12, "restore_median_sec": 0.45,
+		"restore_max_sec": 0.9}
 	if !maps.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
