@@ -7,10 +7,12 @@ import (
 	"go/parser"
 	"go/token"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 	"unsafe"
 
 	"hangbench/guests/beat"
@@ -121,6 +123,93 @@ func TestRun(t *testing.T) {
 		if err := run(args); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: %v, want %q", args, err, want)
 		}
+	}
+}
+
+// supervisorOn returns the state of a PID 1 with a page in memory.
+func supervisorOn(t *testing.T) *supervisor {
+	t.Helper()
+	page, err := beat.New(make([]byte, beat.Size))
+	if err != nil {
+		t.Fatal(err)
+	}
+	page.Init()
+	return &supervisor{page: page, cpus: 1}
+}
+
+// TestLook: PID 1 answers a request before it does it, and what it does not know is not
+// taken for done.
+func TestLook(t *testing.T) {
+	t.Parallel()
+	s := supervisorOn(t)
+	if err := s.look(); err != nil {
+		t.Fatalf("dom0 wants nothing: %v", err)
+	}
+	s.page.Want(beat.Workload{Name: "nosuch"})
+	if err := s.look(); err != nil || !s.page.Runs(beat.Idle) {
+		t.Errorf("an unknown workload: %v, and %q runs", err, s.page.Active())
+	}
+	s.page.Want(beat.Idle)
+	if err := s.look(); err != nil || !s.page.Runs(beat.Idle) {
+		t.Errorf("no workload: %v, and %q runs", err, s.page.Active())
+	}
+	token := s.page.Ask(beat.Continue) // of no process
+	if err := s.look(); err != nil || !s.page.Answered(token) {
+		t.Errorf("a request: %v, answered %v", err, s.page.Answered(token))
+	}
+	token = s.page.Ask("nosuch")
+	if err := s.look(); err == nil || !s.page.Answered(token) || !strings.Contains(err.Error(), `"nosuch"`) {
+		t.Errorf("an unknown request: %v, answered %v", err, s.page.Answered(token))
+	}
+	token = s.page.Ask(beat.Kill) // of nothing
+	if err := s.look(); err != nil || !s.page.Answered(token) {
+		t.Errorf("nothing to kill: %v", err)
+	}
+}
+
+// TestProcesses: the processes of a workload stop and continue on request, and end when
+// dom0 wants another workload.
+func TestProcesses(t *testing.T) {
+	t.Parallel()
+	s := supervisorOn(t)
+	cmd := exec.Command("sleep", "1000")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	s.workers = append(s.workers, cmd)
+	state := func() string {
+		b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(cmd.Process.Pid), "stat"))
+		if err != nil {
+			return err.Error()
+		}
+		_, rest, _ := strings.Cut(string(b), ") ")
+		return rest[:1]
+	}
+	await := func(stopped bool) {
+		t.Helper()
+		for end := time.Now().Add(time.Minute); (state() == "T") != stopped; time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("the process is in state %s", state())
+			}
+		}
+	}
+	s.page.Ask(beat.Stop)
+	if err := s.look(); err != nil {
+		t.Fatal(err)
+	}
+	await(true)
+	s.page.Ask(beat.Continue)
+	if err := s.look(); err != nil {
+		t.Fatal(err)
+	}
+	await(false)
+	s.page.SetActive(beat.Busy.Name) // so that Idle is a change
+	s.page.Want(beat.Idle)
+	if err := s.look(); err != nil || !s.page.Runs(beat.Idle) {
+		t.Fatalf("%v, and %q runs", err, s.page.Active())
+	}
+	if cmd.ProcessState == nil || len(s.workers) != 0 {
+		t.Errorf("the process has not ended: %v", cmd.ProcessState)
 	}
 }
 
