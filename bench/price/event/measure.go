@@ -6,12 +6,20 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"hangbench/monitor/trap"
 )
 
 // Mechanisms returns the mechanisms whose events are measured: those that the
 // yardstick knows too.
 func Mechanisms() []string {
-	return []string{"exec-step", "exec-emulate", "exec-altp2m", "exec-altp2m-fast", "cr3"}
+	var names []string
+	for _, m := range trap.Mechanisms() {
+		if m.Yardstick {
+			names = append(names, m.Name)
+		}
+	}
+	return names
 }
 
 // Account is the state of all accounts at one instant.
