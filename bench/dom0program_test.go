@@ -21,7 +21,8 @@ const dom0Program = "./bench/cmd/hangbench-dom0"
 var notInDom0 = []string{
 	module + "analysis", module + "bench/cli", module + "bench/labhost", module + "bench/progress",
 	module + "bench/price/tables", module + "guests/image", module + "guests/init",
-	"github.com/spf13/cobra", "gonum.org/v1", "github.com/olekukonko", "golang.org/x/perf", "github.com/schollz/progressbar",
+	"github.com/spf13/cobra", "gonum.org/v1", "github.com/olekukonko", "golang.org/x/perf",
+	"github.com/schollz/progressbar",
 }
 
 // TestDom0Program: the dom0 program links nothing of the analysis, the command line,
@@ -30,7 +31,8 @@ func TestDom0Program(t *testing.T) {
 	t.Parallel()
 	b := builds[1]
 	deps := strings.Fields(string(golang(t, b, "list", "-deps", "-tags="+b.tags, dom0Program)))
-	for _, want := range []string{"bench/agent", "bench/dom0", "bench/price", "bench/xenhost", "guests/lab/wire", "cgo/xenctrl"} {
+	for _, want := range []string{"bench/agent", "bench/dom0", "bench/price", "bench/xenhost", "guests/lab/wire",
+		"cgo/xenctrl"} {
 		if !slices.Contains(deps, module+want) {
 			t.Errorf("the dom0 program does not link %s: it is another program, and this test tests nothing", want)
 		}
@@ -72,7 +74,7 @@ func TestDom0ProgramStable(t *testing.T) {
 				t.Fatal(err)
 			}
 			other := filepath.Join(dir, "other.go")
-			text := string(source) + "\n// Another is new.\nfunc Another() string { return \"another\" }\n\nvar another = Another()\n"
+			text := string(source) + "\nfunc Another() string { return \"another\" }\n\nvar another = Another()\n"
 			if err := os.WriteFile(other, []byte(text), 0o644); err != nil {
 				t.Fatal(err)
 			}

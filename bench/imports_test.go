@@ -43,7 +43,8 @@ func golang(t *testing.T, b build, args ...string) []byte {
 	}
 	cmd := exec.CommandContext(t.Context(), path, args...)
 	cmd.Dir = ".." // the root of the module
-	cmd.Env = append(os.Environ(), "GOOS=linux", "GOARCH=amd64", "GOFLAGS=-mod=readonly", "GOWORK=off", "CGO_ENABLED="+b.cgo)
+	cmd.Env = append(os.Environ(), "GOOS=linux", "GOARCH=amd64", "GOFLAGS=-mod=readonly", "GOWORK=off",
+		"CGO_ENABLED="+b.cgo)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -55,7 +56,8 @@ func golang(t *testing.T, b build, args ...string) []byte {
 
 func list(t *testing.T, b build) map[string]*pkg {
 	t.Helper()
-	out := golang(t, b, "list", "-deps", "-tags="+b.tags, "-json=ImportPath,Standard,Imports,TestImports,XTestImports,Deps", "./...")
+	out := golang(t, b, "list", "-deps", "-tags="+b.tags,
+		"-json=ImportPath,Standard,Imports,TestImports,XTestImports,Deps", "./...")
 	all := map[string]*pkg{}
 	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
 		var p pkg
@@ -89,9 +91,12 @@ var rules = []struct {
 	{"cgo/* depends on the standard library only", []string{"cgo"}, func(dep string, standard bool) bool {
 		return standard || dep == "C" || below(dep, "cgo")
 	}},
-	{"monitor does not depend on guests", []string{"monitor"}, func(dep string, _ bool) bool { return !below(dep, "guests") }},
-	{"guests does not depend on monitor", []string{"guests"}, func(dep string, _ bool) bool { return !below(dep, "monitor") }},
-	{"monitor, guests, scenarios and results do not depend on bench", []string{"monitor", "guests", "scenarios", "results"},
+	{"monitor does not depend on guests", []string{"monitor"},
+		func(dep string, _ bool) bool { return !below(dep, "guests") }},
+	{"guests does not depend on monitor", []string{"guests"},
+		func(dep string, _ bool) bool { return !below(dep, "monitor") }},
+	{"monitor, guests, scenarios and results do not depend on bench", []string{"monitor", "guests", "scenarios",
+		"results"},
 		func(dep string, _ bool) bool { return !below(dep, "bench") }},
 	{"analysis depends on results and libraries only", []string{"analysis"}, func(dep string, _ bool) bool {
 		return !ours(dep) || below(dep, "analysis", "results")
@@ -158,7 +163,8 @@ func TestRequireImporters(t *testing.T) {
 // TestXenctrlImporters: who may call Xen directly.
 func TestXenctrlImporters(t *testing.T) {
 	const xenctrl = module + "cgo/xenctrl"
-	want := []string{module + "bench/cli", module + "bench/dom0", module + "bench/dom0/dom0test", module + "bench/dom0/heartbeat",
+	want := []string{module + "bench/cli", module + "bench/dom0", module + "bench/dom0/dom0test", module +
+		"bench/dom0/heartbeat",
 		module + "bench/dom0/recovery", module + "bench/dom0cmd", module + "bench/exit", module + "bench/price",
 		module + "bench/xenhost",
 		module + "cgo/xenctrl/xentest", module + "monitor/driver/libvmi", module + "monitor/driver/xenctrl"}

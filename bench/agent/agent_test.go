@@ -235,7 +235,8 @@ func TestJobs(t *testing.T) {
 	if p.Stage != "measure" || r.Driver != "libvmi" {
 		t.Errorf("progress %+v, report %+v", p, r)
 	}
-	l.send(Job{Measure: &MeasureJob{Kill: &KillJob{KillJob: recovery.KillJob{Mechanism: "cr3", Signal: "TERM", Seeds: 1}}}})
+	l.send(Job{Measure: &MeasureJob{Kill: &KillJob{KillJob: recovery.KillJob{Mechanism: "cr3", Signal: "TERM",
+		Seeds: 1}}}})
 	var kills []recovery.Killed
 	l.expect(wire.KindRecord, &kills)
 	if len(kills) != 1 || kills[0].Mechanism != "cr3" || kills[0].Signal != "TERM" {
@@ -281,14 +282,16 @@ func TestRefused(t *testing.T) {
 	for _, job := range []Job{{Look: true}, {Trial: &plan.Trial{}}, {Measure: &MeasureJob{Event: &price.EventJob{}}}} {
 		l.refused(job, errNoGuest.Error())
 	}
-	for _, job := range []any{Job{}, Job{Look: true, Exec: []string{"true"}}, Job{Look: true, Record: true}, Job{Measure: &MeasureJob{}},
+	for _, job := range []any{Job{}, Job{Look: true, Exec: []string{"true"}}, Job{Look: true, Record: true},
+		Job{Measure: &MeasureJob{}},
 		Job{Measure: &MeasureJob{Event: &price.EventJob{}, Kill: &KillJob{}}}} {
 		l.refused(job, errJob.Error())
 	}
 	l.refused(map[string]int{"no_such_field": 1}, "no_such_field")
 	l.refused(7, "decode")
 	l.host.fail = errors.New("no memory left")
-	if f := l.refused(Job{Guest: &spec}, "no memory left"); !strings.Contains(f.Console, "--- guest-guest.log\nKernel panic\n") {
+	if f := l.refused(Job{Guest: &spec}, "no memory left"); !strings.Contains(f.Console,
+		"--- guest-guest.log\nKernel panic\n") {
 		t.Errorf("console %q", f.Console)
 	}
 	l.host.fail = nil
@@ -300,7 +303,8 @@ func TestRefused(t *testing.T) {
 	other.VCPUs = 2
 	l.refused(Job{Trial: &plan.Trial{Index: 5, Cell: on(other)}}, "trial 5 wants guest")
 	l.host.guest.fail = errors.New("the monitor died")
-	for _, job := range []Job{{Look: true}, {Trial: &plan.Trial{Cell: on(spec)}}, {Measure: &MeasureJob{Event: &price.EventJob{}}}} {
+	for _, job := range []Job{{Look: true}, {Trial: &plan.Trial{Cell: on(spec)}},
+		{Measure: &MeasureJob{Event: &price.EventJob{}}}} {
 		l.refused(job, "the monitor died")
 	}
 }
@@ -344,7 +348,8 @@ func TestSendFails(t *testing.T) {
 	t.Parallel()
 	var jobs bytes.Buffer
 	w := wire.NewWriter(&jobs)
-	for _, job := range []Job{{Guest: &spec}, {Exec: []string{"echo", "hello"}}, {Look: true}, {Trial: &plan.Trial{Cell: on(spec)}, Record: true},
+	for _, job := range []Job{{Guest: &spec}, {Exec: []string{"echo", "hello"}}, {Look: true},
+		{Trial: &plan.Trial{Cell: on(spec)}, Record: true},
 		{Measure: &MeasureJob{Event: &price.EventJob{}}}} {
 		if err := w.Send(wire.KindJob, job); err != nil {
 			t.Fatal(err)
@@ -404,9 +409,12 @@ func TestTail(t *testing.T) {
 // FuzzJob: whatever stands in a job, reading it returns an error or a job that is
 // written and read again as it is, and has one task.
 func FuzzJob(f *testing.F) {
-	for _, job := range []Job{{Guest: &spec}, {Look: true}, {Exec: []string{"xl", "list"}}, {Trial: &plan.Trial{Cell: on(spec)}, Record: true},
-		{Measure: &MeasureJob{Event: &price.EventJob{Driver: "xenctrl", Mechanisms: []string{"poll"}, Blocks: 1, Window: time.Second}}},
-		{Measure: &MeasureJob{Kill: &KillJob{KillJob: recovery.KillJob{Mechanism: "cr3", Signal: "KILL", Seeds: 3}, Driver: "xenctrl"}}}} {
+	for _, job := range []Job{{Guest: &spec}, {Look: true}, {Exec: []string{"xl", "list"}},
+		{Trial: &plan.Trial{Cell: on(spec)}, Record: true},
+		{Measure: &MeasureJob{Event: &price.EventJob{Driver: "xenctrl", Mechanisms: []string{"poll"}, Blocks: 1,
+			Window: time.Second}}},
+		{Measure: &MeasureJob{Kill: &KillJob{KillJob: recovery.KillJob{Mechanism: "cr3", Signal: "KILL", Seeds: 3},
+			Driver: "xenctrl"}}}} {
 		b, err := json.Marshal(job)
 		if err != nil {
 			f.Fatal(err)

@@ -64,7 +64,10 @@ func count(set ...bool) int {
 var errJob = errors.New("a job has exactly one task, and only a trial is recorded")
 
 func (j *Job) check() error {
-	if count(j.Guest != nil, j.Trial != nil, j.Measure != nil, j.Look, len(j.Exec) > 0) != 1 || j.Record && j.Trial == nil {
+	if count(j.Guest != nil, j.Trial != nil, j.Measure != nil, j.Look, len(j.Exec) > 0) != 1 {
+		return errJob
+	}
+	if j.Record && j.Trial == nil {
 		return errJob
 	}
 	if m := j.Measure; m != nil && count(m.Event != nil, m.Misses != nil, m.Kill != nil) != 1 {

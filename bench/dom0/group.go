@@ -34,7 +34,8 @@ func (g *Guest) attachGroup(m trap.Mechanism, t detect.Thresholds, sample time.D
 		all.beside = append(all.beside, s)
 	}
 	var err error
-	if all.Session, err = g.Attach(monitor.Config{Mechanism: m, Thresholds: t, Sample: sample, Record: record}); err != nil {
+	c := monitor.Config{Mechanism: m, Thresholds: t, Sample: sample, Record: record}
+	if all.Session, err = g.Attach(c); err != nil {
 		return nil, errors.Join(err, all.detachBeside())
 	}
 	return all, nil

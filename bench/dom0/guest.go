@@ -102,8 +102,8 @@ func (h *Host) FindGuest(ctx context.Context, name string) (*Guest, error) {
 
 // ErrNoProfile means that the guest runs none of the kernels whose profiles are
 // known.
-var ErrNoProfile = errors.New("none of the kernels at hand is the guest's; name it with --kernel, or a folder that has " +
-	"it with --guests")
+var ErrNoProfile = errors.New("none of the kernels at hand is the guest's; name it with --kernel, or " +
+	"a folder that has it with --guests")
 
 // A guest that has just been started cannot be read at first. For unknownTime even
 // its kernel is unknown, and for bootTime it does not schedule yet. A guest that has

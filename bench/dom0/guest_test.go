@@ -73,11 +73,13 @@ func TestNewGuest(t *testing.T) {
 	s := spec(2)
 	s.Neighbours = 2
 	g := newGuest(t, f, s)
-	if f.Guests() != 3 || g.Release != dom0test.Release || g.VCPUs() != 2 || g.Spec != s || g.Heartbeat.CPUs != 2 || g.Host() != f.Host {
+	if f.Guests() != 3 || g.Release != dom0test.Release || g.VCPUs() != 2 || g.Spec != s || g.Heartbeat.CPUs != 2 ||
+		g.Host() != f.Host {
 		t.Errorf("%d guests, %+v", f.Guests(), g)
 	}
-	if got := strings.Join(stages[:3], "; "); got != "create guest; boot guest; guest is up: kernel moved by 0x0, page-table isolation false" {
-		t.Errorf("stages %s", got)
+	want := []string{"create guest", "boot guest", "guest is up: kernel moved by 0x0, page-table isolation false"}
+	if !slices.Equal(stages[:3], want) {
+		t.Errorf("stages %q", stages)
 	}
 	va, err := g.Symbol(dom0.SwitchFunction)
 	if err != nil {
@@ -124,11 +126,13 @@ func TestNewGuest(t *testing.T) {
 		}
 	}
 	site, err := g.Site()
-	if err != nil || site.VA != va || site.GFN != gpa>>12 || len(site.Counters) != 2 || site.Counters[0] == site.Counters[1] {
+	if err != nil || site.VA != va || site.GFN != gpa>>12 || len(site.Counters) != 2 ||
+		site.Counters[0] == site.Counters[1] {
 		t.Errorf("site %+v, %v", site, err)
 	}
 	sight, err := g.Sight()
-	if err != nil || len(sight.Queues) != 2 || sight.Queues[0].Switches == 0 || sight.Kernel.Walked != 2 || sight.Isolated {
+	if err != nil || len(sight.Queues) != 2 || sight.Queues[0].Switches == 0 || sight.Kernel.Walked != 2 ||
+		sight.Isolated {
 		t.Errorf("sight %+v, %v", sight, err)
 	}
 }
@@ -220,7 +224,8 @@ func TestFindGuest(t *testing.T) {
 		t.Errorf("a guest without a heartbeat: %v", err)
 	}
 	node := xc.DomainPath(other.ID()) + "/data/hangbench"
-	for text, want := range map[string]string{"v1 gfn=0x30 cpus=1 release=6.1": "has the release 6.1", "hello": "guest announcement",
+	for text, want := range map[string]string{"v1 gfn=0x30 cpus=1 release=6.1": "has the release 6.1",
+		"hello": "guest announcement",
 		"v1 gfn=0x31 cpus=1 release=" + dom0test.Release: "not its heartbeat page"} {
 		if err := f.Store.Write(node, text); err != nil {
 			t.Fatal(err)
@@ -318,7 +323,8 @@ func TestAttach(t *testing.T) {
 			t.Parallel()
 			f := dom0test.New(t)
 			g := newGuest(t, f, spec(2))
-			s, err := g.Attach(monitor.Config{Mechanism: m, Thresholds: detect.DefaultThresholds(), Sample: 20 * time.Millisecond})
+			s, err := g.Attach(monitor.Config{Mechanism: m, Thresholds: detect.DefaultThresholds(),
+				Sample: 20 * time.Millisecond})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -367,7 +373,8 @@ func TestRun(t *testing.T) {
 				t.Fatal(err)
 			}
 			watched := mechanism != "none"
-			if rec.Outcome != results.Clean || rec.Host != "xen" || rec.GuestKernel != dom0test.Release || rec.Guest.BeatsAfter < 2 {
+			if rec.Outcome != results.Clean || rec.Host != "xen" || rec.GuestKernel != dom0test.Release ||
+				rec.Guest.BeatsAfter < 2 {
 				t.Errorf("%s (%s): %+v", rec.Outcome, rec.Reason, rec)
 			}
 			if watched != (len(taken.Observations) > 0) || taken.Dropped > 0 {

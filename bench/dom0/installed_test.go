@@ -24,7 +24,8 @@ func TestInstalled(t *testing.T) {
 		}
 	}
 	kernels, programs, err := Installed(dir)
-	if err != nil || !slices.Equal(kernels, []string{"cloud-6.1", "cloud-6.12"}) || !slices.Equal(programs, []string{"stress-ng"}) {
+	if err != nil || !slices.Equal(kernels, []string{"cloud-6.1", "cloud-6.12"}) ||
+		!slices.Equal(programs, []string{"stress-ng"}) {
 		t.Errorf("kernels %v, programs %v, %v", kernels, programs, err)
 	}
 	if _, _, err := Installed(filepath.Join(dir, "nothing")); !errors.Is(err, os.ErrNotExist) {

@@ -81,7 +81,8 @@ func (h *Host) moveKernel(dir string, spec suites.Guest) (string, error) {
 	const unit = 2 << 20
 	top := min(uint64(spec.MemoryMiB)<<20/4*3, 1<<30)
 	if top < end+unit {
-		return "", fmt.Errorf("%d MiB leave no room to move it, it ends at %#x: give the guest more memory", spec.MemoryMiB, end)
+		return "", fmt.Errorf("%d MiB are too few to move it, it ends at %#x: give the guest more memory",
+			spec.MemoryMiB, end)
 	}
 	sum := fnv.New64a()
 	fmt.Fprintf(sum, "%s %d %d", spec.Kernel, spec.VCPUs, spec.MemoryMiB)

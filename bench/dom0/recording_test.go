@@ -13,13 +13,16 @@ import (
 // was used again meanwhile, and over the wire.
 func TestRecording(t *testing.T) {
 	var r Recording
-	o := detect.Observation{VCPUs: []detect.VCPU{{Online: true, Callers: []string{"a", "b"}, Queue: &detect.RunQueue{PID: 7}}}}
+	o := detect.Observation{VCPUs: []detect.VCPU{{Online: true, Callers: []string{"a", "b"},
+		Queue: &detect.RunQueue{PID: 7}}}}
 	var want []detect.Observation
 	for i := range 3 {
 		o.TimeNS = int64(i + 1)
 		o.VCPUs[0].Signals = uint64(10 * i)
 		r.add(&o)
-		want = append(want, detect.Observation{TimeNS: o.TimeNS, VCPUs: []detect.VCPU{{Online: true, Signals: uint64(10 * i), Callers: []string{"a", "b"}, Queue: &detect.RunQueue{PID: 7}}}})
+		want = append(want, detect.Observation{TimeNS: o.TimeNS,
+			VCPUs: []detect.VCPU{{Online: true, Signals: uint64(10 * i), Callers: []string{"a", "b"},
+				Queue: &detect.RunQueue{PID: 7}}}})
 	}
 	r.T0NS = 2
 	b, err := json.Marshal(&r)

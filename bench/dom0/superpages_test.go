@@ -32,7 +32,8 @@ func TestSuperpages(t *testing.T) {
 func TestCheckGuestPrograms(t *testing.T) {
 	h := &Host{Config: Config{Guests: t.TempDir()}}
 	g := suites.Guest{Programs: "stress-ng"}
-	if err := h.CheckGuest(g); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "lab build --programs stress-ng") {
+	if err := h.CheckGuest(g); !errors.Is(err, os.ErrNotExist) ||
+		!strings.Contains(err.Error(), "lab build --programs stress-ng") {
 		t.Errorf("without the initramfs: %v", err)
 	}
 	if err := os.WriteFile(filepath.Join(h.Guests, place.Ramdisk(g.Programs)), nil, 0o600); err != nil {

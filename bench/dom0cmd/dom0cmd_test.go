@@ -15,10 +15,13 @@ func TestWatchLines(t *testing.T) {
 		line watchLine
 		want []string
 	}{
-		{watchLine{Event: "attached", Domain: 3, Mechanism: "poll", Kernel: "6.12.1"}, []string{"domain 3", "poll", "6.12.1"}},
-		{watchLine{Event: "verdict", MS: 12345, Class: "spin", Scope: "partial", VCPUs: []int{1}, Evidence: []string{"one", "two"}}, []string{"12.345 s", "HANG spin", "partial, vCPUs [1]", "one\n", "two"}},
+		{watchLine{Event: "attached", Domain: 3, Mechanism: "poll", Kernel: "6.12.1"}, []string{"domain 3", "poll",
+			"6.12.1"}},
+		{watchLine{Event: "verdict", MS: 12345, Class: "spin", Scope: "partial", VCPUs: []int{1}, Evidence: []string{"one",
+			"two"}}, []string{"12.345 s", "HANG spin", "partial, vCPUs [1]", "one\n", "two"}},
 		{watchLine{Event: "recovered", Class: "spin", HungMS: 1500}, []string{"spin hang is over", "1.500 s"}},
-		{watchLine{Event: "detached", Counters: &monitor.Counters{Samples: 17, Steps: 18, BackedOut: "livelock"}}, []string{"17 samples", "18 steps", "backed out: livelock"}},
+		{watchLine{Event: "detached", Counters: &monitor.Counters{Samples: 17, Steps: 18, BackedOut: "livelock"}},
+			[]string{"17 samples", "18 steps", "backed out: livelock"}},
 	} {
 		for _, want := range c.want {
 			if got := c.line.text(); !strings.Contains(got, want) {
@@ -29,14 +32,17 @@ func TestWatchLines(t *testing.T) {
 }
 
 func TestPrintRecovered(t *testing.T) {
-	good := recovery.Recovered{Domain: 3, Journal: recovery.JournalDead, Mechanism: "int3-step", PID: 77, RingOn: true, BytesPatched: 1,
-		RingFree: true, Altp2mOff: true, NotStepping: true, NoTrap: true, NotPaused: true}
-	bad := recovery.Recovered{Domain: 4, Journal: recovery.JournalNone, Altp2mOff: true, NotStepping: true, NoTrap: true, PausedByOthers: true}
+	good := recovery.Recovered{Domain: 3, Journal: recovery.JournalDead, Mechanism: "int3-step", PID: 77, RingOn: true,
+		BytesPatched: 1,
+		RingFree:     true, Altp2mOff: true, NotStepping: true, NoTrap: true, NotPaused: true}
+	bad := recovery.Recovered{Domain: 4, Journal: recovery.JournalNone, Altp2mOff: true, NotStepping: true, NoTrap: true,
+		PausedByOthers: true}
 	var b bytes.Buffer
 	if err := printRecovered(&b, []recovery.Recovered{good, bad}, false); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"domain 3: journal dead (int3-step, process 77)", "ring on", "1 bytes patched", "domain 4: journal none", "ring free NO", "paused, not by a monitor"} {
+	for _, want := range []string{"domain 3: journal dead (int3-step, process 77)", "ring on", "1 bytes patched",
+		"domain 4: journal none", "ring free NO", "paused, not by a monitor"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("lacks %q:\n%s", want, b.String())
 		}

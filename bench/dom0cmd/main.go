@@ -102,5 +102,6 @@ func usage(w io.Writer, all []command) {
 	for _, c := range all {
 		fmt.Fprintf(w, "  %-8s %s\n", c.name, c.args)
 	}
-	fmt.Fprintln(w, "\"hangbench COMMAND --help\" tells more. Measurements and all other commands are those of the full program.")
+	fmt.Fprintln(w, "\"hangbench COMMAND --help\" tells more. Measurements and all other commands are those of the full "+
+		"program.")
 }

@@ -43,7 +43,8 @@ func TestCommandLine(t *testing.T) {
 		}
 		var stdout, stderr bytes.Buffer
 		status := Main(t.Context(), c.args, &stdout, &stderr)
-		if status != c.status || !strings.Contains(stdout.String(), c.stdout) || !strings.Contains(stderr.String(), c.stderr) {
+		if status != c.status || !strings.Contains(stdout.String(), c.stdout) ||
+			!strings.Contains(stderr.String(), c.stderr) {
 			t.Errorf("%v: status %d, want %d, and %q and %q in\n%s\n%s",
 				c.args, status, c.status, c.stdout, c.stderr, stdout.String(), stderr.String())
 		}
@@ -55,7 +56,8 @@ func TestDoctor(t *testing.T) {
 	t.Parallel()
 	found := []Finding{{What: "dom0", OK: true, Needed: true}, {What: "altp2m", Remedy: "boot with altp2m=1"}}
 	var b bytes.Buffer
-	if err := doctor(&b, found); err != nil || !strings.Contains(b.String(), "usable") || !strings.Contains(b.String(), "boot with altp2m=1") {
+	if err := doctor(&b, found); err != nil || !strings.Contains(b.String(), "usable") ||
+		!strings.Contains(b.String(), "boot with altp2m=1") {
 		t.Errorf("%v:\n%s", err, b.String())
 	}
 	found[0].OK = false

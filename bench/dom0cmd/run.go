@@ -23,8 +23,8 @@ import (
 )
 
 // RunHelp is the description of the command run in the lab's dom0.
-const RunHelp = "Run a suite on this Xen host, by the name of a built-in one or by a file's path, and leave the records " +
-	"in a folder. \"hangbench report\" makes tables and figures of them."
+const RunHelp = "Run a suite on this Xen host, by the name of a built-in one or by a file's path, and leave the " +
+	"records in a folder. \"hangbench report\" makes tables and figures of them."
 
 // Run is the command run, on this host.
 type Run struct {

@@ -52,7 +52,9 @@ func start(t *testing.T) run.Start {
 // record is the record of a trial with that outcome.
 func record(p plan.Trial, outcome results.Outcome) results.Trial {
 	r := results.Trial{
-		Schema: results.Schema, Suite: p.Suite, Trial: p.Index, Block: p.Block, Host: "lab", Cell: results.Cell{Kind: results.Control, Scenario: p.Scenario, Arm: results.Arm{Mechanism: p.Mechanism, Driver: p.Driver}, Machine: results.Machine{GuestKernel: "k", VCPUs: 1, MemoryMiB: 160}},
+		Schema: results.Schema, Suite: p.Suite, Trial: p.Index, Block: p.Block, Host: "lab",
+		Cell: results.Cell{Kind: results.Control, Scenario: p.Scenario, Arm: results.Arm{Mechanism: p.Mechanism,
+			Driver: p.Driver}, Machine: results.Machine{GuestKernel: "k", VCPUs: 1, MemoryMiB: 160}},
 		Seed: p.Seed, Outcome: outcome,
 		DeadlineNS: p.Timing.DeadlineMS * 1e6,
 	}

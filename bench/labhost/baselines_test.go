@@ -38,9 +38,11 @@ var listened = []struct {
 }
 
 // listen runs a trial with baselines and no monitor.
-func listen(ctx context.Context, h *testLab, scenario string, vcpus int, s watchdog.Setting, log *slog.Logger) (results.Trial, []byte, error) {
+func listen(ctx context.Context, h *testLab, scenario string, vcpus int, s watchdog.Setting,
+	log *slog.Logger) (results.Trial, []byte, error) {
 	p := plan.Trial{
-		Suite: "consoles", Cell: results.Cell{Scenario: scenario, Arm: results.Arm{Mechanism: "none", Driver: "xenctrl"}, Machine: suites.Guest{Kernel: lab.GuestKernels()[0], VCPUs: vcpus, MemoryMiB: 160}, Watchdogs: string(s)}, Seed: 1,
+		Suite: "consoles", Cell: results.Cell{Scenario: scenario, Arm: results.Arm{Mechanism: "none", Driver: "xenctrl"},
+			Machine: suites.Guest{Kernel: lab.GuestKernels()[0], VCPUs: vcpus, MemoryMiB: 160}, Watchdogs: string(s)}, Seed: 1,
 		Timing: suites.Timing{BaselineMS: 1000, ObserveMS: 1000, DeadlineMS: 30_000, RecoveryMS: 15_000, SampleMS: 100},
 	}
 	rec, taken, err := h.record(ctx, p, log)

@@ -61,7 +61,8 @@ func TestXenHost(t *testing.T) {
 	ctx, h := openLab(t)
 	_, trials := suitePlan(t, "ci")
 	m := h.machine(t, func() (*labhost.Machine, error) { return h.Up(ctx) })
-	out := inDom0(t, m, exit.Done, "", "run", "ci", "--host", "xen", "--guests", place.Guests, "--out", "/tmp/runs", "--json")
+	out := inDom0(t, m, exit.Done, "", "run", "ci", "--host", "xen", "--guests", place.Guests, "--out", "/tmp/runs",
+		"--json")
 	n := 0
 	for d := json.NewDecoder(strings.NewReader(out.Stdout)); d.More(); n++ {
 		var tr results.Trial
@@ -99,7 +100,8 @@ func TestKill(t *testing.T) {
 	}
 	m := h.guest(t, ctx, guest(1))
 	for _, mechanism := range mechanisms {
-		for _, job := range []recovery.KillJob{{Signal: "KILL", Seeds: 4}, {Signal: "TERM", Seeds: 1}, {Signal: "INT", Seeds: 1}} {
+		for _, job := range []recovery.KillJob{{Signal: "KILL", Seeds: 4}, {Signal: "TERM", Seeds: 1},
+			{Signal: "INT", Seeds: 1}} {
 			if job.Signal == "INT" && !all() {
 				continue
 			}
@@ -153,7 +155,8 @@ func TestWatch(t *testing.T) {
 	inDom0(t, m, exit.Done, "attached to domain 1 with poll", "watch", "1", "--duration", "1s")
 	inDom0(t, m, exit.Usage, "no such domain", "watch", "nobody")
 	inDom0(t, m, exit.Usage, "none of the kernels", "watch", agent.GuestName, "--guests", "/tmp")
-	inDom0(t, m, exit.Done, "ring free ok, altp2m off ok, no step ok, no trap ok, not paused ok", "recover", agent.GuestName)
+	inDom0(t, m, exit.Done, "ring free ok, altp2m off ok, no step ok, no trap ok, not paused ok", "recover",
+		agent.GuestName)
 	inDom0(t, m, exit.Done, `"recovered": []`, "recover", "--all", "--json")
 }
 
@@ -166,12 +169,14 @@ func TestEvent(t *testing.T) {
 		mechanisms = []string{"exec-altp2m", price.PollMechanism}
 	}
 	m := h.guest(t, ctx, guest(1))
-	r, err := m.MeasureEvent(price.EventJob{Driver: "xenctrl", Mechanisms: mechanisms, Blocks: 1, Window: 200 * time.Millisecond}, discard)
+	r, err := m.MeasureEvent(price.EventJob{Driver: "xenctrl", Mechanisms: mechanisms, Blocks: 1,
+		Window: 200 * time.Millisecond}, discard)
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.Compute()
-	if len(r.Rows) != len(mechanisms)-1 || r.Host != "lab" || r.Driver != "xenctrl" || r.VCPUs != 1 || r.GuestKernel == "" {
+	if len(r.Rows) != len(mechanisms)-1 || r.Host != "lab" || r.Driver != "xenctrl" || r.VCPUs != 1 ||
+		r.GuestKernel == "" {
 		t.Fatalf("%+v", r)
 	}
 	for i, row := range r.Rows {
@@ -184,7 +189,8 @@ func TestEvent(t *testing.T) {
 			}
 		}
 	}
-	if len(r.Poll) != 2 || r.Poll[0].Samples == 0 || r.Reads == nil || r.Reads.Mapped == 0 || r.Reads.Unmapped <= r.Reads.Mapped {
+	if len(r.Poll) != 2 || r.Poll[0].Samples == 0 || r.Reads == nil || r.Reads.Mapped == 0 ||
+		r.Reads.Unmapped <= r.Reads.Mapped {
 		t.Errorf("polling %+v, reads %+v", r.Poll, r.Reads)
 	}
 }

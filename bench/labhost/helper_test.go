@@ -207,7 +207,8 @@ func suitePlan(t *testing.T, name string) (*suites.Suite, []plan.Trial) {
 }
 
 // runPlan runs trials, jobs at a time, and returns the run.
-func (h *testLab) runPlan(t *testing.T, ctx context.Context, s *suites.Suite, trials []plan.Trial, jobs int) *results.Run {
+func (h *testLab) runPlan(t *testing.T, ctx context.Context, s *suites.Suite, trials []plan.Trial,
+	jobs int) *results.Run {
 	t.Helper()
 	store, err := run.Create(t.TempDir(), run.Start{
 		Suite: s, Seed: 1, Plan: trials, Host: results.HostInfo{Kind: "lab"}, Time: time.Now(),

@@ -85,7 +85,8 @@ func (h *Host) run(ctx context.Context, t plan.Trial, log *slog.Logger, taken *d
 	if err != nil {
 		return results.Trial{}, err
 	}
-	return retry(ctx, h, func() (results.Trial, error) { return h.runOnce(ctx, t, log, taken) }, guestName(t.Machine), baseName)
+	return retry(ctx, h, func() (results.Trial, error) { return h.runOnce(ctx, t, log, taken) }, guestName(t.Machine),
+		baseName)
 }
 
 // retry calls f, and once more if a snapshot is damaged. The named snapshots are removed
@@ -106,7 +107,8 @@ func retry[T any](ctx context.Context, h *Host, f func() (T, error), names ...st
 	return f()
 }
 
-func (h *Host) runOnce(ctx context.Context, t plan.Trial, log *slog.Logger, taken *dom0.Recording) (results.Trial, error) {
+func (h *Host) runOnce(ctx context.Context, t plan.Trial, log *slog.Logger, taken *dom0.Recording) (results.Trial,
+	error) {
 	var rec results.Trial
 	snap, err := h.guest(ctx, t.Machine)
 	if err != nil {

@@ -26,7 +26,8 @@ func TestTrials(t *testing.T) {
 			if tr.Class != "spin" || tr.Scope != "full" {
 				t.Errorf("%s: %s %s hang, want a full spin", name, tr.Scope, tr.Class)
 			}
-			if e := strings.Join(tr.Evidence, "\n"); !strings.Contains(e, "queued_read_lock_slowpath") || !strings.Contains(e, "tasklist_lock") {
+			if e := strings.Join(tr.Evidence, "\n"); !strings.Contains(e, "queued_read_lock_slowpath") ||
+				!strings.Contains(e, "tasklist_lock") {
 				t.Errorf("%s: the evidence does not name the lock:\n%s", name, e)
 			}
 			if tr.Recovered == nil || !*tr.Recovered {
@@ -43,7 +44,8 @@ func TestTrials(t *testing.T) {
 			t.Errorf("%s: no events: the trap was not armed", name)
 		}
 		// Every violation on the trapped frame is an event, and nothing is lost.
-		if tr.EPT.Permission != tr.Events.Delivered || tr.EPT.Suppressed != 0 || tr.EPT.TraceLost != 0 || tr.EPT.Residual != 0 {
+		if tr.EPT.Permission != tr.Events.Delivered || tr.EPT.Suppressed != 0 || tr.EPT.TraceLost != 0 ||
+			tr.EPT.Residual != 0 {
 			t.Errorf("%s: %d events, EPT violations %+v", name, tr.Events.Delivered, tr.EPT)
 		}
 		if altp2m := tr.Mechanism == "exec-altp2m"; altp2m != (tr.EPT.Lazy > 0) {

@@ -39,7 +39,8 @@ func TestLibVMI(t *testing.T) {
 			p := deadlock
 			p.Mechanism, p.Driver = m.Name, driver
 			tr := h.trial(t, ctx, p)
-			if tr.Outcome != results.Detected || tr.Driver != driver || tr.Recovered == nil || !*tr.Recovered || tr.Guest.BeatsAfter < 2 || tr.EPT.TraceLost != 0 {
+			if tr.Outcome != results.Detected || tr.Driver != driver || tr.Recovered == nil || !*tr.Recovered ||
+				tr.Guest.BeatsAfter < 2 || tr.EPT.TraceLost != 0 {
 				t.Errorf("%s, %s: %+v", m.Name, driver, tr)
 			}
 			class[driver] = tr.Class + ", " + tr.Scope

@@ -24,15 +24,18 @@ func TestMonitorLivelock(t *testing.T) {
 	r := h.runPlan(t, ctx, s, trials, 2)
 	for _, tr := range r.Trials {
 		if tr.Outcome != results.Detected || tr.Class != string(detect.ClassMonitor) || tr.BackedOut == "" {
-			t.Errorf("%s, %d vCPUs: %s (%s), %s %s, backed out %q", tr.Mechanism, tr.VCPUs, tr.Outcome, tr.Reason, tr.Scope, tr.Class, tr.BackedOut)
+			t.Errorf("%s, %d vCPUs: %s (%s), %s %s, backed out %q", tr.Mechanism, tr.VCPUs, tr.Outcome, tr.Reason, tr.Scope,
+				tr.Class, tr.BackedOut)
 			continue
 		}
-		t.Logf("%s, %d vCPUs: let go %v after it set in, T_D %v", tr.Mechanism, tr.VCPUs, time.Duration(*tr.BackOutNS), time.Duration(*tr.DetectNS))
+		t.Logf("%s, %d vCPUs: let go %v after it set in, T_D %v", tr.Mechanism, tr.VCPUs, time.Duration(*tr.BackOutNS),
+			time.Duration(*tr.DetectNS))
 		if d := time.Duration(*tr.BackOutNS); d <= 0 || d > backOutLimit {
 			t.Errorf("%s, %d vCPUs: the guest was let go after %v, want within %v", tr.Mechanism, tr.VCPUs, d, backOutLimit)
 		}
 		if tr.Recovered == nil || !*tr.Recovered || tr.Guest.BeatsAfter < 2 {
-			t.Errorf("%s, %d vCPUs: the guest does not go on: recovered %v, %d heartbeats after detaching", tr.Mechanism, tr.VCPUs, tr.Recovered, tr.Guest.BeatsAfter)
+			t.Errorf("%s, %d vCPUs: the guest does not go on: recovered %v, %d heartbeats after detaching", tr.Mechanism,
+				tr.VCPUs, tr.Recovered, tr.Guest.BeatsAfter)
 		}
 	}
 }

@@ -44,7 +44,8 @@ func TestLook(t *testing.T) {
 		if diff := int(k.Threads) - k.Walked; k.Walked < 20 || diff < -2 || diff > 2 {
 			t.Errorf("%+v: met %d threads, the kernel counts %d", g, k.Walked, k.Threads)
 		}
-		if m := k.Memory; m.TotalPages == 0 || m.FreePages == 0 || m.FreePages >= m.TotalPages || m.TotalPages > uint64(g.MemoryMiB)<<8 {
+		if m := k.Memory; m.TotalPages == 0 || m.FreePages == 0 || m.FreePages >= m.TotalPages ||
+			m.TotalPages > uint64(g.MemoryMiB)<<8 {
 			t.Errorf("%+v: memory %+v", g, m)
 		}
 		if k.MonotonicNS <= 0 || k.Forks < uint64(k.Walked) || k.Panicking != -1 {

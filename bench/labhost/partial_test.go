@@ -22,8 +22,10 @@ func TestPartial(t *testing.T) {
 	for _, p := range trials {
 		tr := h.trial(t, ctx, p)
 		// Both vCPUs silent would make it invalid.
-		if tr.Outcome != results.Detected || tr.Class != "hard" || tr.Scope != "partial" || !slices.Equal(tr.Guest.SilentVCPUs, []int{1}) {
-			t.Errorf("%s: %s (%s), %s %s, silent vCPUs %v; want a partial hard hang of vCPU 1", p.Mechanism, tr.Outcome, tr.Reason, tr.Scope, tr.Class, tr.Guest.SilentVCPUs)
+		if tr.Outcome != results.Detected || tr.Class != "hard" || tr.Scope != "partial" ||
+			!slices.Equal(tr.Guest.SilentVCPUs, []int{1}) {
+			t.Errorf("%s: %s (%s), %s %s, silent vCPUs %v; want a partial hard hang of vCPU 1", p.Mechanism, tr.Outcome,
+				tr.Reason, tr.Scope, tr.Class, tr.Guest.SilentVCPUs)
 		}
 		if tr.Recovered == nil || !*tr.Recovered {
 			t.Errorf("%s: the guest did not recover", p.Mechanism)

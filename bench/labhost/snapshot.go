@@ -160,7 +160,8 @@ func (h *Host) save(ctx context.Context, b boot) (*bochs.Snapshot, error) {
 		return nil, err
 	}
 	l.Snapshot = b.from
-	limited, stop := context.WithTimeoutCause(ctx, b.deadline(), fmt.Errorf("the agent was not ready within %v", b.deadline()))
+	limited, stop := context.WithTimeoutCause(ctx, b.deadline(), fmt.Errorf("the agent was not ready within %v",
+		b.deadline()))
 	defer stop()
 	running, cancel := context.WithCancelCause(limited)
 	defer cancel(nil)

@@ -45,7 +45,8 @@ func (h *Host) RecordStream(ctx context.Context, scenario string, vcpus int, log
 		return detect.Header{}, nil, err
 	}
 	p := plan.Trial{
-		Suite: "streams", Cell: results.Cell{Scenario: scenario, Arm: results.Arm{Mechanism: "exec-altp2m", Driver: "xenctrl"},
+		Suite: "streams", Cell: results.Cell{Scenario: scenario, Arm: results.Arm{Mechanism: "exec-altp2m",
+			Driver: "xenctrl"},
 			Machine: suites.Guest{Kernel: lab.GuestKernels()[0], VCPUs: vcpus, MemoryMiB: 160}}, Seed: 1,
 		Timing: suites.Timing{BaselineMS: 1000, ObserveMS: 2000, DeadlineMS: 60_000, RecoveryMS: 15_000, SampleMS: 100},
 	}

@@ -48,7 +48,8 @@ func TestReplayable(t *testing.T) {
 
 // trialOf returns the trial that a stream was recorded in. Its observations begin
 // and end outside of what a stream keeps.
-func trialOf(t *testing.T, sc scenarios.Scenario, h detect.Header, stream []detect.Observation) (plan.Trial, results.Trial,
+func trialOf(t *testing.T, sc scenarios.Scenario, h detect.Header, stream []detect.Observation) (plan.Trial,
+	results.Trial,
 	dom0.Recording) {
 	t.Helper()
 	all := stream
@@ -101,11 +102,15 @@ func TestReplayableErrors(t *testing.T) {
 		change func(rec *results.Trial, taken *dom0.Recording)
 		want   string
 	}{
-		{"dropped", deadlock, func(rec *results.Trial, taken *dom0.Recording) { taken.Dropped = 3 }, "3 observations were dropped"},
-		{"garbage", deadlock, func(rec *results.Trial, taken *dom0.Recording) { taken.Observations[1] = json.RawMessage("{") },
+		{"dropped", deadlock, func(rec *results.Trial, taken *dom0.Recording) { taken.Dropped = 3 },
+			"3 observations were dropped"},
+		{"garbage", deadlock, func(rec *results.Trial, taken *dom0.Recording) {
+			taken.Observations[1] = json.RawMessage("{")
+		},
 			"recorded observation 1"},
 		{"missed", deadlock, func(rec *results.Trial, taken *dom0.Recording) { rec.Outcome = results.Missed }, "missed as"},
-		{"another class", deadlock, func(rec *results.Trial, taken *dom0.Recording) { rec.Class = "hard" }, `detected as "hard"`},
+		{"another class", deadlock, func(rec *results.Trial, taken *dom0.Recording) { rec.Class = "hard" },
+			`detected as "hard"`},
 		{"no fault", deadlock, func(rec *results.Trial, taken *dom0.Recording) { taken.T0NS = 0 }, "T0 0"},
 		{"only the patient detector sees it", deadlock, func(rec *results.Trial, taken *dom0.Recording) {
 			*rec.DetectNS = 1e8
@@ -114,7 +119,8 @@ func TestReplayableErrors(t *testing.T) {
 	} {
 		p, rec, taken := trialOf(t, deadlock, h, stream)
 		tc.change(&rec, &taken)
-		if _, kept, err := replayable(tc.sc, &p, &rec, &taken); err == nil || kept != nil || !strings.Contains(err.Error(), tc.want) {
+		if _, kept, err := replayable(tc.sc, &p, &rec, &taken); err == nil || kept != nil ||
+			!strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: %d observations, error %v, want %q", tc.name, len(kept), err, tc.want)
 		}
 	}

@@ -85,8 +85,10 @@ func TestManifests(t *testing.T) {
 	h.Variant = func(_ context.Context, v lab.Variant) (*lab.Lab, error) {
 		return &lab.Lab{Manifest: lab.Manifest{Dom0: "for " + v.String()}}, nil
 	}
-	got, err := h.Manifests(t.Context(), []suites.Guest{{}, {VCPUs: 2}, {Programs: "p"}, {Programs: "p", VCPUs: 2}, {Superpages: true, Programs: "p"}})
-	if err != nil || len(got) != 3 || got[""].Dom0 != "ordinary" || got["p"].Dom0 != "for p" || got["superpages-p"].Dom0 != "for superpages-p" {
+	got, err := h.Manifests(t.Context(), []suites.Guest{{}, {VCPUs: 2}, {Programs: "p"}, {Programs: "p", VCPUs: 2},
+		{Superpages: true, Programs: "p"}})
+	if err != nil || len(got) != 3 || got[""].Dom0 != "ordinary" || got["p"].Dom0 != "for p" ||
+		got["superpages-p"].Dom0 != "for superpages-p" {
 		t.Errorf("%+v, %v", got, err)
 	}
 }

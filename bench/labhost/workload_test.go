@@ -23,7 +23,10 @@ func TestWorkloads(t *testing.T) {
 			continue
 		}
 		p := plan.Trial{
-			Suite: "test", Index: n, Cell: results.Cell{Scenario: s.ID, Arm: results.Arm{Mechanism: []string{"exec-altp2m", "poll", "none"}[n%3], Driver: "xenctrl"}, Machine: suites.Guest{Kernel: "cloud-6.12", VCPUs: 2, MemoryMiB: 256, Programs: stress.Set}}, Timing: timing, Seed: uint64(n),
+			Suite: "test", Index: n, Cell: results.Cell{Scenario: s.ID,
+				Arm:     results.Arm{Mechanism: []string{"exec-altp2m", "poll", "none"}[n%3], Driver: "xenctrl"},
+				Machine: suites.Guest{Kernel: "cloud-6.12", VCPUs: 2, MemoryMiB: 256, Programs: stress.Set}}, Timing: timing,
+			Seed: uint64(n),
 		}
 		if n++; n > 1 && !all() {
 			continue

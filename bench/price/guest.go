@@ -57,7 +57,8 @@ func (g *guest) Accounts() (event.Account, error) {
 		return event.Account{}, fmt.Errorf("read dom0's CPU time: %w", err)
 	}
 	c := g.Heartbeat.Counts()
-	return event.Account{NS: clock.Now(), Cycles: tsc.Read(), Dom0NS: int64(info.CPUTimeNS), Work: c.Work, Beats: c.Beats}, nil
+	return event.Account{NS: clock.Now(), Cycles: tsc.Read(), Dom0NS: int64(info.CPUTimeNS), Work: c.Work,
+		Beats: c.Beats}, nil
 }
 
 // Sleep waits on dom0's clock.

@@ -42,7 +42,8 @@ func (j EventJob) Run(ctx context.Context, guest *dom0.Guest, log *slog.Logger) 
 }
 
 // run is Run with trace buffers of so many pages for the timed passes.
-func (j EventJob) run(ctx context.Context, guest *dom0.Guest, pages uint, log *slog.Logger) (_ *event.Report, err error) {
+func (j EventJob) run(ctx context.Context, guest *dom0.Guest, pages uint, log *slog.Logger) (_ *event.Report,
+	err error) {
 	if j.Yardstick == "" {
 		j.Yardstick = place.Yardstick
 	}

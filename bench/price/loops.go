@@ -53,7 +53,8 @@ const (
 const tracePages = 1024
 
 // Timed runs a loop for d while it and Xen's trace take times.
-func (l loops) Timed(ctx context.Context, kind event.LoopKind, mechanism string, d time.Duration) (all []event.Instant, lost uint64, err error) {
+func (l loops) Timed(ctx context.Context, kind event.LoopKind, mechanism string, d time.Duration) (all []event.Instant,
+	lost uint64, err error) {
 	stamps := make([]event.Instant, 0, maxStamps)
 	var loop event.Loop
 	var q *process

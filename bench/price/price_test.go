@@ -85,18 +85,21 @@ func TestEventJob(t *testing.T) {
 	t.Setenv(yardstickVariable, "works")
 	_, g := newGuest(t, 1)
 	steps := &messages{}
-	job := EventJob{Driver: "xenctrl", Mechanisms: []string{"exec-step"}, Blocks: 1, Window: 100 * time.Millisecond, Yardstick: os.Args[0]}
+	job := EventJob{Driver: "xenctrl", Mechanisms: []string{"exec-step"}, Blocks: 1, Window: 100 * time.Millisecond,
+		Yardstick: os.Args[0]}
 	r, err := job.run(t.Context(), g, 256, slog.New(steps))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Host != "xen" || r.Driver != "xenctrl" || !strings.HasPrefix(r.Xen, "4.20") || r.GuestKernel != dom0test.Release || r.VCPUs != 1 ||
+	if r.Host != "xen" || r.Driver != "xenctrl" || !strings.HasPrefix(r.Xen, "4.20") ||
+		r.GuestKernel != dom0test.Release || r.VCPUs != 1 ||
 		r.WindowMS != 100 || r.PerSecond <= 0 || len(r.Series) != 1 {
 		t.Fatalf("%+v", r)
 	}
 	s := r.Series[0]
 	b := s.Blocks[0]
-	if b.Ours.Events == 0 || b.C.Events != 2000 || b.Base.Work == 0 || b.Base.NS < int64(200*time.Millisecond) || !s.Alive {
+	if b.Ours.Events == 0 || b.C.Events != 2000 || b.Base.Work == 0 || b.Base.NS < int64(200*time.Millisecond) ||
+		!s.Alive {
 		t.Errorf("block %+v, alive %v", b, s.Alive)
 	}
 	if s.TimedOurs == nil || s.TimedOurs.HandlingP50 <= 0 || s.TimedC == nil || s.TimedC.HandlingP50 <= 0 {
@@ -190,7 +193,8 @@ func TestReads(t *testing.T) {
 func TestMissesJob(t *testing.T) {
 	t.Parallel()
 	_, g := newGuest(t, 1)
-	job := MissesJob{Driver: "xenctrl", Mechanisms: []string{"exec-altp2m"}, Window: 300 * time.Millisecond, Sample: 100 * time.Millisecond}
+	job := MissesJob{Driver: "xenctrl", Mechanisms: []string{"exec-altp2m"}, Window: 300 * time.Millisecond,
+		Sample: 100 * time.Millisecond}
 	r, err := job.Run(t.Context(), g, discard)
 	if err != nil {
 		t.Fatal(err)
@@ -222,7 +226,8 @@ func TestTimedFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.Hypervisor.Fail("xc_tbuf_enable", unix.EBUSY, 1)
-	if _, _, err := (loops{p, "", 64}).Timed(t.Context(), event.Ours, "exec-step", time.Millisecond); !errors.Is(err, unix.EBUSY) {
+	if _, _, err := (loops{p, "", 64}).Timed(t.Context(), event.Ours, "exec-step", time.Millisecond); !errors.Is(err,
+		unix.EBUSY) {
 		t.Errorf("%v", err)
 	}
 }
@@ -231,7 +236,8 @@ func TestTimedFails(t *testing.T) {
 func TestInstant(t *testing.T) {
 	t.Parallel()
 	f, g := newGuest(t, 1)
-	trace, err := f.Xen.OpenTrace(xc.TraceConfig{Pages: 64, Events: xc.TraceEntryExit | xc.TraceRunstate | xc.TracePVEntry})
+	trace, err := f.Xen.OpenTrace(xc.TraceConfig{Pages: 64,
+		Events: xc.TraceEntryExit | xc.TraceRunstate | xc.TracePVEntry})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -51,7 +51,8 @@ func (g *guest) startYardstick(ctx context.Context, path, mechanism string, stam
 	for n := 0; n < len(line); {
 		m, err := pipe.Read(line[n:])
 		if n += m; err != nil {
-			return nil, errors.Join(fmt.Errorf("yardstick: it was not armed: %s", strings.TrimSpace(stderr.String())), cmd.Wait())
+			return nil, errors.Join(fmt.Errorf("yardstick: it was not armed: %s", strings.TrimSpace(stderr.String())),
+				cmd.Wait())
 		}
 	}
 	return q, nil

@@ -76,7 +76,8 @@ func TestRunFails(t *testing.T) {
 	f.Fail("Destroy", stays)
 	p := trial()
 	p.Driver = "magic"
-	if _, err := h.Run(t.Context(), p, slog.New(slog.DiscardHandler)); !errors.Is(err, stays) || !strings.Contains(err.Error(), "magic") {
+	if _, err := h.Run(t.Context(), p, slog.New(slog.DiscardHandler)); !errors.Is(err, stays) ||
+		!strings.Contains(err.Error(), "magic") {
 		t.Errorf("a trial and its guest's end that fail: %v", err)
 	}
 }
@@ -86,7 +87,8 @@ func TestInfo(t *testing.T) {
 	f := dom0test.New(t)
 	h := New(f.Host)
 	info, versions, err := h.Info()
-	if err != nil || info.Kind != "xen" || !strings.HasPrefix(versions["xen"], "4.20") || !strings.Contains(info.Description, "Xen "+versions["xen"]) {
+	if err != nil || info.Kind != "xen" || !strings.HasPrefix(versions["xen"], "4.20") ||
+		!strings.Contains(info.Description, "Xen "+versions["xen"]) {
 		t.Errorf("%+v, %v, %v", info, versions, err)
 	}
 	if err := h.CheckGuest(suites.Guest{Programs: "stress-ng"}); err == nil {

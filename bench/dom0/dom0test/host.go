@@ -46,8 +46,9 @@ type Guest struct {
 // New returns a control domain with a folder of guest kernels. It ends with the test.
 func New(t testing.TB) *Fake {
 	t.Helper()
-	f := &Fake{Hypervisor: xentest.NewHost(xentest.Config{PhysicalCPUs: 1}), Consoles: t.TempDir(), guests: map[int]*Guest{},
-		fail: map[string]error{}}
+	f := &Fake{Hypervisor: xentest.NewHost(xentest.Config{PhysicalCPUs: 1}), Consoles: t.TempDir(),
+		guests: map[int]*Guest{},
+		fail:   map[string]error{}}
 	guests := t.TempDir()
 	dir := filepath.Join(guests, Kernel)
 	if err := os.Mkdir(dir, 0o755); err != nil {

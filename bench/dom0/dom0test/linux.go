@@ -84,8 +84,9 @@ var fields = map[string]field{
 	"task_struct.nivcsw": {0x168, 8}, "task_struct.thread.sp": {0x170, 8}, "signal_struct.thread_head": {16, 16},
 	"rq.nr_switches": {switchesOff, 8}, "rq.nr_running": {4, 4}, "rq.clock": {clockOff, 8}, "rq.curr": {0x18, 8},
 	"pcpu_hot.preempt_count": {8, 4}, "cpuinfo_x86.x86_capability": {0x20, 96},
-	"timekeeper.tkr_mono.base": {0x18, 8}, "timekeeper.tkr_mono.xtime_nsec": {0x20, 8}, "timekeeper.tkr_mono.shift": {0x28, 4},
-	"seqcount_raw_spinlock_t": {0, 4},
+	"timekeeper.tkr_mono.base": {0x18, 8}, "timekeeper.tkr_mono.xtime_nsec": {0x20, 8},
+	"timekeeper.tkr_mono.shift": {0x28, 4},
+	"seqcount_raw_spinlock_t":   {0, 4},
 }
 
 var constants = map[string]int64{"NR_FREE_PAGES": 0, "SYSTEM_SCHEDULING": 1, "SYSTEM_RUNNING": 3}
@@ -158,7 +159,8 @@ func runqueue(cpu int) uint64 { return percpu(cpu) + symbol("runqueues") }
 // boot writes the kernel of so many CPUs.
 func (l linux) boot(cpus int) {
 	const present, large = 1, 1 << 7
-	const pdpt, pd, directPDPT, directPD, idtPDPT, idtPD, idtPT, idt = 0x20000, 0x21000, 0x22000, 0x23000, 0x24000, 0x25000, 0x26000, 0x27000
+	const pdpt, pd, directPDPT, directPD, idtPDPT, idtPD, idtPT, idt = 0x20000, 0x21000, 0x22000, 0x23000, 0x24000,
+		0x25000, 0x26000, 0x27000
 	for _, root := range []uint64{kernelRoot, processRoot} {
 		l.table(root+8*511, pdpt|present)
 		l.table(root+8*(direct>>39&511), directPDPT|present)

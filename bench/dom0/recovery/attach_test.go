@@ -49,7 +49,8 @@ func config(t *testing.T, h *Host, g *xentest.Guest, mechanism string) monitor.C
 	t.Cleanup(func() { d.Close() })
 	return monitor.Config{
 		Driver: d, Mechanism: m, Site: trap.Site{Symbol: "__switch_to_asm", VA: 0xffffffff81005000, GFN: trapped},
-		Symbols: noSymbols{}, Kernel: noKernel{}, Thresholds: detect.DefaultThresholds(), Sample: 20 * time.Millisecond, Now: clock.Now,
+		Symbols: noSymbols{}, Kernel: noKernel{}, Thresholds: detect.DefaultThresholds(), Sample: 20 * time.Millisecond,
+		Now: clock.Now,
 	}
 }
 

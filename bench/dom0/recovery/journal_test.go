@@ -51,7 +51,8 @@ func TestJournal(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := h.journalOf(id)
-	want := trap.Changes{Version: trap.ChangesVersion, Mechanism: "exec-step", Restricted: []uint64{7}, PID: os.Getpid(), Start: start}
+	want := trap.Changes{Version: trap.ChangesVersion, Mechanism: "exec-step", Restricted: []uint64{7}, PID: os.Getpid(),
+		Start: start}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, %v, want %+v", got, err, want)
 	}
@@ -183,8 +184,10 @@ func TestParseStat(t *testing.T) {
 }
 
 func TestLeftover(t *testing.T) {
-	c := trap.Changes{Restricted: []uint64{1}, Added: []uint64{2}, Patched: []trap.Patch{{GPA: 3, Original: []byte{4}, Patched: []byte{5}}}}
-	want := xc.Leftover{Restricted: []uint64{1}, Added: []uint64{2}, Unpause: true, Patched: []xc.Patched{{GPA: 3, Old: []byte{4}, By: []byte{5}}}}
+	c := trap.Changes{Restricted: []uint64{1}, Added: []uint64{2},
+		Patched: []trap.Patch{{GPA: 3, Original: []byte{4}, Patched: []byte{5}}}}
+	want := xc.Leftover{Restricted: []uint64{1}, Added: []uint64{2}, Unpause: true,
+		Patched: []xc.Patched{{GPA: 3, Old: []byte{4}, By: []byte{5}}}}
 	if got := leftover(c); !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v", got)
 	}
@@ -296,7 +299,8 @@ func TestKillOne(t *testing.T) {
 	looks := 0
 	begun := func() bool { looks++; return looks == 3 }
 	t.Setenv("HANGBENCH_TEST_KILL", "stays")
-	if err := killOne(t.Context(), []string{os.Args[0], "-test.run", "^TestKillOne$"}, begun, 0, unix.SIGKILL); err != nil || looks != 3 {
+	if err := killOne(t.Context(), []string{os.Args[0], "-test.run", "^TestKillOne$"}, begun, 0,
+		unix.SIGKILL); err != nil || looks != 3 {
 		t.Errorf("killed while it attaches: %v, after %d looks", err, looks)
 	}
 	if err := run("refuses", unix.SIGKILL); err == nil || !strings.Contains(err.Error(), "no such mechanism") {
@@ -329,7 +333,8 @@ func FuzzParseStat(f *testing.F) {
 // FuzzJournal: whatever stands in a journal, reading it returns an error or changes
 // that can be written and read again as they are, and that Recover can take.
 func FuzzJournal(f *testing.F) {
-	text, err := trap.Changes{Mechanism: "int3-step", PID: 7, Patched: []trap.Patch{{GPA: 1, Original: []byte{2}, Patched: []byte{0xcc}}}}.Text()
+	text, err := trap.Changes{Mechanism: "int3-step", PID: 7,
+		Patched: []trap.Patch{{GPA: 1, Original: []byte{2}, Patched: []byte{0xcc}}}}.Text()
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -26,7 +26,8 @@ func die(t *testing.T, h *Host, g *xentest.Guest) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, err := range []error{m.SingleStep(true), dom.SetMemAccess(trapped, 1, xc.AccessRW), dom.AddFrame(100), dom.Pause()} {
+	for _, err := range []error{m.SingleStep(true), dom.SetMemAccess(trapped, 1, xc.AccessRW), dom.AddFrame(100),
+		dom.Pause()} {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -202,7 +203,8 @@ func beating(t *testing.T, h *Host, g *xentest.Guest) {
 		t.Fatal(err)
 	}
 	page.Init()
-	if err := h.Store.Write(xc.DomainPath(g.ID())+"/"+beat.Node, beat.Announcement{GFN: 9, CPUs: 2, Release: "6.12-test"}.String()); err != nil {
+	if err := h.Store.Write(xc.DomainPath(g.ID())+"/"+beat.Node, beat.Announcement{GFN: 9, CPUs: 2,
+		Release: "6.12-test"}.String()); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 2 {
@@ -239,7 +241,8 @@ func (m *messages) Handle(_ context.Context, r slog.Record) error {
 func TestKill(t *testing.T) {
 	t.Setenv("HANGBENCH_TEST_KILL", "detaches")
 	fake, g, h := newHost(t)
-	if _, err := h.Kill(t.Context(), int(g.ID()), KillJob{"exec-step", "KILL", 1}, nil, nil); !errors.Is(err, xc.ErrNotExist) {
+	if _, err := h.Kill(t.Context(), int(g.ID()), KillJob{"exec-step", "KILL", 1}, nil, nil); !errors.Is(err,
+		xc.ErrNotExist) {
 		t.Errorf("a guest without a heartbeat: %v", err)
 	}
 	beating(t, h, g)

@@ -35,7 +35,8 @@ type Instant struct {
 }
 
 func (i Instant) name() string {
-	names := [...]string{"guest exit", "guest entry", "guest stops", "guest ready", "guest runs", "dom0 runs", "dom0 stops",
+	names := [...]string{"guest exit", "guest entry", "guest stops", "guest ready", "guest runs", "dom0 runs",
+		"dom0 stops",
 		"hypercall", "woke", "sleeps", "call", "call end"}
 	if i.Kind == Hypercall {
 		return i.Name

@@ -138,7 +138,8 @@ func measured(t *testing.T) *Report {
 	t.Helper()
 	h := newFake()
 	c := Config{Blocks: 2, Window: time.Second, Timed: time.Second, Log: slog.New(slog.DiscardHandler)}
-	r := &Report{Host: "lab", Driver: "xenctrl", Xen: "4.20", GuestKernel: "6.12-test", VCPUs: 1, WindowMS: 1000, PerSecond: 1e8}
+	r := &Report{Host: "lab", Driver: "xenctrl", Xen: "4.20", GuestKernel: "6.12-test", VCPUs: 1, WindowMS: 1000,
+		PerSecond: 1e8}
 	for _, m := range []string{"exec-step", "cr3"} {
 		s, err := Measure(t.Context(), h, h, m, c)
 		if err != nil {
@@ -159,7 +160,8 @@ func measured(t *testing.T) *Report {
 func TestMeasure(t *testing.T) {
 	r := measured(t)
 	for _, row := range r.Rows {
-		if row.OursNS != 500_000 || row.CNS != 625_000 || row.OursInstr != 50_000 || row.CInstr != 62_500 || row.Ratio != 0.8 ||
+		if row.OursNS != 500_000 || row.CNS != 625_000 || row.OursInstr != 50_000 || row.CInstr != 62_500 ||
+			row.Ratio != 0.8 ||
 			row.RatioMin != 0.8 || row.RatioMax != 0.8 || row.OursDom0Instr != 12_500 || row.Dom0Ratio != 0.8 || row.N != 2 ||
 			row.OursEvents != 4000 || row.EventsPerSec != 1000 || row.CEventsPerSec != 800 || !row.Alive {
 			t.Errorf("%+v", row)
@@ -176,7 +178,8 @@ func TestMeasure(t *testing.T) {
 // TestOrder: the windows alternate so that drift falls on both loops alike.
 func TestOrder(t *testing.T) {
 	h := newFake()
-	if _, err := Measure(t.Context(), h, h, "cr3", Config{Blocks: 1, Window: time.Second, Log: slog.New(slog.DiscardHandler)}); err != nil {
+	if _, err := Measure(t.Context(), h, h, "cr3", Config{Blocks: 1, Window: time.Second,
+		Log: slog.New(slog.DiscardHandler)}); err != nil {
 		t.Fatal(err)
 	}
 	if got := strings.Join(h.order[:6], " "); got != "none ours c c ours none" {
@@ -242,7 +245,8 @@ func TestSplit(t *testing.T) {
 		all = append(all, oneEvent(1000*i)...)
 	}
 	// An exit that is no event, one that ends nowhere, and an entry from nowhere.
-	all = append(all, Instant{6000, GuestExit, ""}, Instant{6100, GuestEntry, ""}, Instant{6200, GuestEntry, ""}, Instant{7000, GuestExit, ""})
+	all = append(all, Instant{6000, GuestExit, ""}, Instant{6100, GuestEntry, ""}, Instant{6200, GuestEntry, ""},
+		Instant{7000, GuestExit, ""})
 	rand.New(rand.NewPCG(1, 2)).Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	b := Split(all)
 	want := Parts{Hypervisor: 110 + 50 + 60 + 210, Wakeup: 290, Monitor: 30, Kernel: 150}
@@ -257,7 +261,8 @@ func TestSplit(t *testing.T) {
 	if b.Hypercalls["iret"] != 1 || b.Hypercalls["sched_op"] != 1 {
 		t.Errorf("hypercalls %v", b.Hypercalls)
 	}
-	if len(b.Typical) != len(oneEvent(0))-1 || b.Typical[0] != (Step{"guest stops", 100}) || b.Typical[len(b.Typical)-1] != (Step{"guest entry", 199}) {
+	if len(b.Typical) != len(oneEvent(0))-1 || b.Typical[0] != (Step{"guest stops", 100}) ||
+		b.Typical[len(b.Typical)-1] != (Step{"guest entry", 199}) {
 		t.Errorf("typical %v", b.Typical)
 	}
 	if h := Handling(all); len(h) != 5 || h[0] != 100 {
@@ -271,7 +276,8 @@ func TestSplitPreempted(t *testing.T) {
 	b := Split([]Instant{
 		{0, Woke, ""}, {10, Sleeps, ""}, {20, GuestReady, ""}, {30, Dom0Stops, ""}, {31, GuestRuns, ""}, {40, GuestEntry, ""},
 		{100, GuestExit, ""}, {150, GuestStops, ""}, {160, Dom0Runs, ""}, {260, Woke, ""}, {290, Sleeps, ""},
-		{300, Hypercall, "event_channel_op"}, {310, GuestReady, ""}, {315, Dom0Stops, ""}, {316, GuestRuns, ""}, {400, GuestEntry, ""},
+		{300, Hypercall, "event_channel_op"}, {310, GuestReady, ""}, {315, Dom0Stops, ""}, {316, GuestRuns, ""},
+		{400, GuestEntry, ""},
 	})
 	want := Parts{Hypervisor: 60 + 10 + 85, Wakeup: 100, Monitor: 30, Kernel: 10 + 5}
 	if b.Events != 1 || b.Parts[0] != want {
@@ -304,7 +310,8 @@ func TestQuantile(t *testing.T) {
 		s    []float64
 		q    float64
 		want float64
-	}{{nil, 0.5, 0}, {[]float64{3, 1, 2}, 0.5, 2}, {[]float64{4, 1, 2, 3}, 0.5, 2.5}, {[]float64{1, 2, 3, 4}, 0.99, 4}, {[]float64{7}, 0.99, 7}} {
+	}{{nil, 0.5, 0}, {[]float64{3, 1, 2}, 0.5, 2}, {[]float64{4, 1, 2, 3}, 0.5, 2.5}, {[]float64{1, 2, 3, 4}, 0.99, 4},
+		{[]float64{7}, 0.99, 7}} {
 		if got := quantile(c.s, c.q); got != c.want {
 			t.Errorf("quantile(%v, %v) = %v, want %v", c.s, c.q, got, c.want)
 		}

@@ -124,7 +124,8 @@ func count(ctx context.Context, g event.Guest, attach Attach, mechanism string, 
 	work, ns, err := window(ctx, g, c.Window)
 	n, derr := w.Detach()
 	return Count{
-		Passes: passes, Signals: n.Signals, Switches: n.Switches, Events: n.Events(), Work: work, NS: ns, BackedOut: n.BackedOut,
+		Passes: passes, Signals: n.Signals, Switches: n.Switches, Events: n.Events(), Work: work, NS: ns,
+		BackedOut: n.BackedOut,
 	}, errors.Join(err, derr)
 }
 

@@ -103,13 +103,16 @@ func TestMeasure(t *testing.T) {
 	r := Report{VCPUs: 2, Series: []Series{s}}
 	r.Compute()
 	want := []Row{
-		{Mechanism: "exec-step", Passes: Unlimited, Signals: 375, Switches: 500, Missed: 125, Share: 0.25, Events: 3750, Progress: 0.5, Alive: true},
-		{Mechanism: "exec-step", Passes: monitor.DefaultPasses, Signals: 50, Switches: 500, Missed: 450, Share: 0.9, Events: 500, Progress: 0.5, Alive: true},
+		{Mechanism: "exec-step", Passes: Unlimited, Signals: 375, Switches: 500, Missed: 125, Share: 0.25, Events: 3750,
+			Progress: 0.5, Alive: true},
+		{Mechanism: "exec-step", Passes: monitor.DefaultPasses, Signals: 50, Switches: 500, Missed: 450, Share: 0.9,
+			Events: 500, Progress: 0.5, Alive: true},
 	}
 	if len(r.Rows) != 2 || r.Rows[0] != want[0] || r.Rows[1] != want[1] || r.Edge != 4 {
 		t.Errorf("edge %d, rows %+v, want %+v", r.Edge, r.Rows, want)
 	}
-	if len(h.passes) != 2 || h.passes[0] != Unlimited || h.passes[1] != monitor.DefaultPasses || h.sample != 100*time.Millisecond {
+	if len(h.passes) != 2 || h.passes[0] != Unlimited || h.passes[1] != monitor.DefaultPasses ||
+		h.sample != 100*time.Millisecond {
 		t.Errorf("attached with passes %v, sample %v", h.passes, h.sample)
 	}
 }
@@ -126,7 +129,8 @@ func TestMeasureFails(t *testing.T) {
 		{"detach", fakeHost{detachErr: broken}, broken},
 		{"no work", fakeHost{idle: true}, errIdle},
 	} {
-		if _, err := Measure(t.Context(), &tc.h, tc.h.Watch, "cr3", config()); !errors.Is(err, tc.want) || tc.h.watcher != nil {
+		if _, err := Measure(t.Context(), &tc.h, tc.h.Watch, "cr3", config()); !errors.Is(err, tc.want) ||
+			tc.h.watcher != nil {
 			t.Errorf("%s: %v, still attached: %v", tc.name, err, tc.h.watcher != nil)
 		}
 	}
@@ -152,7 +156,8 @@ func TestMechanisms(t *testing.T) {
 }
 
 func TestGolden(t *testing.T) {
-	r := Report{Host: "lab", Driver: "xenctrl", Xen: "4.20", GuestKernel: "6.12-test", VCPUs: 2, WindowMS: 1000, SampleMS: 100}
+	r := Report{Host: "lab", Driver: "xenctrl", Xen: "4.20", GuestKernel: "6.12-test", VCPUs: 2, WindowMS: 1000,
+		SampleMS: 100}
 	for _, h := range []*fakeHost{{lose: 4}, {}, {backedOut: "livelock"}, {dead: true}} {
 		s, err := Measure(t.Context(), h, h.Watch, "exec-step", config())
 		if err != nil {
