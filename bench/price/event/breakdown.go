@@ -6,28 +6,28 @@ import (
 	"strings"
 )
 
-// InstantKind is what happened at an Instant.
+// InstantKind is the kind of an Instant.
 type InstantKind uint8
 
-// Kinds of instants. The first group comes from Xen's trace, the second from
-// the monitor.
+// Kinds of instants. Those of the first group come from Xen's trace, those of the second
+// from the monitor.
 const (
 	GuestExit  InstantKind = iota // the guest's vCPU left guest mode
 	GuestEntry                    // it entered guest mode again
-	GuestStops                    // Xen's scheduler took it off its CPU, to wait for an answer
-	GuestReady                    // it may run again: Xen has taken the answer
+	GuestStops                    // Xen's scheduler removed it from its CPU, to wait for an answer
+	GuestReady                    // it may run again: Xen has read the answer
 	GuestRuns                     // Xen's scheduler put it on a CPU
 	Dom0Runs                      // Xen's scheduler put dom0 on a CPU
-	Dom0Stops                     // and took it off
+	Dom0Stops                     // Xen's scheduler removed dom0 from its CPU
 	Hypercall                     // dom0 entered Xen with a hypercall
 
-	Woke      // the monitor came back from waiting for events
-	Sleeps    // it begins to wait, with its answers
-	CallBegin // it begins a call of a library that enters the kernel
-	CallEnd   // and is back from it
+	Woke      // the monitor returned from waiting for events
+	Sleeps    // it begins to wait; its answers are ready
+	CallBegin // it begins a library call that enters the kernel
+	CallEnd   // the library call has returned
 )
 
-// Instant is one point on the way of an event.
+// Instant is one point in the course of an event.
 type Instant struct {
 	TSC  uint64 // time-stamp counter of the host
 	Kind InstantKind
@@ -44,51 +44,46 @@ func (i Instant) name() string {
 	return names[i.Kind]
 }
 
-// Parts is the time of one event by who spends it, in cycles of the time-stamp
-// counter. Together they are all that passes from the guest's exit to its entry.
+// Parts divides the time of one event by who spends it, in cycles of the time-stamp
+// counter. The sum is the time from the guest's exit to its entry.
 type Parts struct {
-	// Hypervisor: from the guest's exit until dom0 is put on the CPU; in dom0,
-	// hypercalls whose end is known: the answer, until the guest may run, and
-	// those within a library call of the monitor; and from the block of dom0
-	// until the guest's entry.
+	// Hypervisor: from the guest's exit until dom0 is put on the CPU; from the block of
+	// dom0 until the guest's entry; and in between, hypercalls of dom0 whose end is known:
+	// the answer, until the guest may run, and those within a library call of the monitor.
 	Hypervisor uint64 `json:"hypervisor"`
-	// Wakeup: dom0's kernel, from being put on the CPU until the monitor is back
-	// from its wait: interrupt, event channel, scheduler, return from the system call.
+	// Wakeup: dom0's kernel, from being put on the CPU until the monitor has returned from
+	// its wait: interrupt, event channel, scheduler, return from the system call.
 	Wakeup uint64 `json:"wakeup"`
-	// Monitor: its own instructions, from there until it waits again.
+	// Monitor: the monitor's own instructions, from there until it waits again.
 	Monitor uint64 `json:"monitor"`
-	// Kernel: dom0's kernel otherwise: into the system calls of the monitor and
-	// back, and from the answer until dom0 blocks. Hypercalls whose end is not
-	// known (returns to user mode, timers, descriptors) are in it.
+	// Kernel: dom0's kernel otherwise: entering and leaving the monitor's system calls, and
+	// from the answer until dom0 blocks. It includes hypercalls whose end is not known
+	// (returns to user mode, timers, descriptors).
 	Kernel uint64 `json:"kernel"`
 }
 
-// Total is the whole way.
-func (p Parts) Total() uint64 { return p.Hypervisor + p.Wakeup + p.Monitor + p.Kernel }
-
-// Step is one step of the most frequent way of an event.
+// Step is one step of the most frequent course of an event.
 type Step struct {
-	Name   string  `json:"name"`          // what happened at its end
-	Cycles float64 `json:"median_cycles"` // since the step before
+	Name   string  `json:"name"`          // of the instant at its end
+	Cycles float64 `json:"median_cycles"` // since the instant before
 }
 
-// Breakdown is what became of the events of one run.
+// Breakdown divides the events of one run.
 type Breakdown struct {
-	Events int // whole ones: exit, dom0, answer, entry
-	Other  int // stops of the guest that were no event of ours
+	Events int // complete ones: exit, dom0, answer, entry
+	Other  int // stops of the guest for other reasons
 	Parts  []Parts
-	// Typical is the way that most events took, and Typicals how many did.
+	// Typical is the most frequent course, and Typicals the number of events with it.
 	Typical  []Step
 	Typicals int
-	// Hypercalls is how many of each kind dom0 made in an event, on average.
+	// Hypercalls is the mean number of hypercalls that dom0 makes in an event, by name.
 	Hypercalls map[string]float64
 }
 
-// maxWay bounds the instants of one event: what is longer is no event.
+// maxWay bounds the instants of one event. A longer course is not an event.
 const maxWay = 512
 
-// Split takes the events of a guest with one vCPU apart. Instants may come in
-// any order.
+// Split divides the events of a guest with one vCPU. The instants may be in any order.
 func Split(all []Instant) Breakdown {
 	all = slices.Clone(all)
 	slices.SortStableFunc(all, func(a, b Instant) int { return cmp.Compare(a.TSC, b.TSC) })
@@ -153,8 +148,8 @@ func Split(all []Instant) Breakdown {
 	return b
 }
 
-// parts attributes the time of one way, from exit to entry. stopped says that
-// the guest was taken off its CPU at all.
+// parts divides the time of one course, from exit to entry. stopped reports whether the
+// guest was removed from its CPU; ok whether the course is an event.
 func parts(way []Instant) (p Parts, stopped, ok bool) {
 	const (
 		hypervisor = iota
@@ -223,9 +218,9 @@ func parts(way []Instant) (p Parts, stopped, ok bool) {
 	return p, stopped, stopped && woken && answered
 }
 
-// Handling returns how long the monitor took for each batch of events, from
-// being back from its wait until it begins to wait again with its answers, in
-// cycles. A wait that is over at once ends in the same way.
+// Handling returns how long the monitor took for each batch of events, in cycles: from
+// its return from a wait until it begins the next wait. A wait that returns at once counts
+// like any other.
 func Handling(all []Instant) []float64 {
 	all = slices.Clone(all)
 	slices.SortStableFunc(all, func(a, b Instant) int { return cmp.Compare(a.TSC, b.TSC) })
@@ -246,7 +241,7 @@ func Handling(all []Instant) []float64 {
 	return out
 }
 
-// Names of the hypercalls that begin a part.
+// Hypercalls at which a part begins.
 const (
 	notifyCall = "event_channel_op"
 	blockCall  = "sched_op"

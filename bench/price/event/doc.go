@@ -1,28 +1,27 @@
-// Package event measures the price of an event: what it costs a guest and dom0
-// that a monitor is told of something the guest did and answers.
+// Package event measures the price of an event: what a guest and dom0 pay when a monitor
+// is told of something that the guest did, and answers.
 //
-// [Measure] compares two loops that answer the same events in the same way: the
-// project's own (monitor.Session) and the yardstick, a minimal C loop on Xen's
-// libraries (bench/price/yardstick). They run in alternation on one busy guest,
-// with windows without any monitor around them:
+// [Measure] compares two loops that answer the same events in the same way: the project's
+// own (monitor.Session) and the yardstick, a minimal C loop on Xen's libraries
+// (bench/price/yardstick). They run in alternation on one busy guest, with windows without
+// any monitor around them:
 //
 //	baseline  ours  yardstick  yardstick  ours  baseline
 //
-// is one block. What drifts falls on both sides alike, and their ratio is taken
-// within blocks. What is reported of each side:
+// is one block. A drift of the machine affects both sides alike, and their ratio is taken
+// within blocks. For each side the report has:
 //
-//	total       time from one event to the next, guest's work included
-//	stolen      the same without the guest's own work: work done in the window,
-//	            each unit valued at what it took in the baseline windows
-//	dom0        time dom0's vCPUs ran (Xen's account of it, which holds the
-//	            hypercalls that dom0 makes)
+//	total       time from one event to the next, including the guest's work
+//	stolen      the same without the guest's own work. The work is what the guest did in
+//	            the window, with the time that a unit took in the baseline windows
+//	dom0        time for which dom0's vCPUs ran. Xen accounts it, and it includes the
+//	            hypercalls that dom0 makes
 //
-// In the lab an instruction takes one cycle of the time-stamp counter, whatever
-// it does, so times are instruction counts and exact. On a real host they are
-// times, and the rows say so by the name of the host.
+// In the lab every instruction takes one cycle of the time-stamp counter, so times are
+// instruction counts and exact. On a real host they are times. The rows name the host.
 //
-// [Split] takes one event apart, from the records of Xen's trace and the
-// instants at which the monitor woke and slept; see [Parts].
+// [Split] divides one event into parts (see [Parts]), from the records of Xen's trace and
+// the instants at which the monitor woke up and went to sleep.
 //
-// The package measures by interfaces; bench/dom0 has them on Xen.
+// The package measures by interfaces; bench/price implements them on Xen.
 package event

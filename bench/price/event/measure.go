@@ -10,8 +10,8 @@ import (
 	"hangbench/monitor/trap"
 )
 
-// Mechanisms returns the mechanisms whose events are measured: those that the
-// yardstick knows too.
+// Mechanisms returns the names of the mechanisms whose events are measured: those that the
+// yardstick has too.
 func Mechanisms() []string {
 	var names []string
 	for _, m := range trap.Mechanisms() {
@@ -83,7 +83,7 @@ type Loops interface {
 	Timed(ctx context.Context, kind LoopKind, mechanism string, d time.Duration) ([]Instant, uint64, error)
 }
 
-// Window is what happened in one or more windows of time of one kind.
+// Window holds the sums over one or more windows of one kind. Times are in nanoseconds.
 type Window struct {
 	NS     int64  `json:"ns"`
 	Cycles uint64 `json:"cycles"`
@@ -107,12 +107,12 @@ type Block struct {
 	C    Window `json:"c"`
 }
 
-// Side is what the timed pass of one loop came to.
+// Side summarises the timed pass of one loop.
 type Side struct {
-	// Handling times: back from the wait to the answers being sent, in ns.
+	// Handling times, from the return of a wait until the answers are sent, in nanoseconds.
 	HandlingP50 float64 `json:"handling_p50_ns"`
 	HandlingP99 float64 `json:"handling_p99_ns"`
-	// Parts of an event, means in cycles over Events.
+	// Parts of an event: means over Events, in cycles.
 	Events     int                `json:"events"`
 	Parts      map[string]float64 `json:"parts_cycles"`
 	Hypercalls map[string]float64 `json:"hypercalls"`
@@ -121,14 +121,14 @@ type Side struct {
 	TraceLost  uint64             `json:"trace_lost"`
 }
 
-// Series is everything that was measured of one mechanism.
+// Series holds the measurements of one mechanism.
 type Series struct {
 	Mechanism string  `json:"mechanism"`
 	Blocks    []Block `json:"blocks"`
-	// TimedOurs and TimedC are nil where no timed pass was made.
+	// TimedOurs and TimedC are nil without a timed pass.
 	TimedOurs *Side `json:"timed_ours,omitempty"`
 	TimedC    *Side `json:"timed_c,omitempty"`
-	// Alive says that the guest's heart beat afterwards.
+	// Alive reports whether the guest had a heartbeat afterwards.
 	Alive bool `json:"alive"`
 }
 
@@ -141,10 +141,10 @@ type Config struct {
 	Log *slog.Logger
 }
 
-// errIdle says that a window is worth nothing.
+// errIdle means that a window has nothing to measure.
 var errIdle = errors.New("the guest made no progress, or the loop saw no event")
 
-// window lets time pass with a loop attached, or none if start is nil.
+// window measures a window with a loop attached, or without if start is nil.
 func window(ctx context.Context, g Guest, d time.Duration, start func() (Loop, error)) (w Window, c Counts, err error) {
 	var l Loop
 	if start != nil {
@@ -152,9 +152,9 @@ func window(ctx context.Context, g Guest, d time.Duration, start func() (Loop, e
 			return w, c, err
 		}
 	}
-	// The events between attaching and the first look, and between the last one
-	// and the stop, are counted too: one or two, because the guest gets little
-	// time while dom0 is about that.
+	// The events between attaching and the first reading of the accounts count too, and
+	// those between the second and the stop: one or two, because the guest gets little time
+	// meanwhile.
 	before, err := g.Accounts()
 	if err == nil {
 		err = g.Sleep(ctx, d)
@@ -167,7 +167,7 @@ func window(ctx context.Context, g Guest, d time.Duration, start func() (Loop, e
 		err = errors.Join(err, serr)
 	}
 	if err == nil && c.BackedOut != "" {
-		err = fmt.Errorf("the monitor let go by itself: %s", c.BackedOut)
+		err = fmt.Errorf("the monitor detached by itself: %s", c.BackedOut)
 	}
 	w = between(before, after)
 	w.Events = c.Events
@@ -272,50 +272,49 @@ func Alive(ctx context.Context, g Guest) (bool, error) {
 	}
 }
 
-// PollEvery is the pace at which polling is priced: ten samples a second.
+// PollEvery is the sampling period at which polling is priced.
 const PollEvery = 100 * time.Millisecond
 
-// PollSettle is how long a monitor that was just attached is left alone before
-// its steady price is taken: it maps what it reads at its first looks.
+// PollSettle is the time between attaching a monitor and measuring its steady price. In
+// its first samples a monitor maps the guest's pages.
 const PollSettle = 2 * time.Second
 
-// Polling is the price of the mechanism that traps nothing.
+// Polling holds the measurements of the mechanism that traps nothing.
 type Polling struct {
 	Workload string `json:"workload"`
 	Base     Window `json:"base"`
-	// Attach is from before attaching until everything is mapped, and
-	// AttachSamples are the samples in it.
+	// Attach is the time from before attaching until PollSettle later, and AttachSamples
+	// the number of samples in it.
 	Attach        Window `json:"attach"`
 	AttachSamples uint64 `json:"attach_samples"`
 	With          Window `json:"with"`
 	Samples       uint64 `json:"samples"`
-	// Parts is what the samples of With took from begin to end, by part, in cycles.
+	// Parts is the time of the samples of With by part, in cycles.
 	Parts map[string]uint64 `json:"parts_cycles"`
 }
 
-// Reads is what reading eight bytes of guest memory takes, in cycles, by the median
-// of many: of a page that the library has at hand, and of one that it has to map.
+// Reads holds the time of reading eight bytes of guest memory, in cycles, as the median of
+// many: from a page that the library has mapped, and from one that it has to map.
 type Reads struct {
 	Mapped   uint64 `json:"mapped_cycles"`
 	Unmapped uint64 `json:"unmapped_cycles"`
-	// Stale says that a frame which the guest gave back, and got anew with other
-	// memory, still showed what the old memory holds until the driver let go of it.
-	// After that it shows what is there, else measuring fails.
+	// Stale reports whether the driver reads old memory where the guest has exchanged a
+	// frame, until it forgets its pages. If it reads old memory after that, measuring fails.
 	Stale bool `json:"stale"`
-	// Kernel says whether LibVMI, with a configuration in memory, finds the kernel
-	// where the monitor has it: ok, or why not. Empty with another driver.
+	// Kernel is "ok" if LibVMI, with a configuration in memory, finds the kernel where the
+	// monitor does, or the reason why not. It is empty with another driver.
 	Kernel string `json:"kernel,omitempty"`
-	// Frame says whether LibVMI reports executions in a frame by an event for that
-	// frame alone, in the host view and in another, and none after it was cleared: ok,
-	// or what went wrong. Empty with another driver.
+	// Frame is "ok" if LibVMI reports executions in a frame by an event for that frame
+	// alone, in the host view and in another, and none after the event was cleared; or the
+	// reason why not. It is empty with another driver.
 	Frame string `json:"frame_events,omitempty"`
 }
 
 // Attach attaches a monitor that traps nothing and samples with that period.
 type Attach func(ctx context.Context, period time.Duration) (Sampler, error)
 
-// MeasurePoll measures polling on an idle and on a busy guest, with windows
-// without a monitor before and after.
+// MeasurePoll measures polling on an idle guest and on a busy one, with windows without a
+// monitor before and after.
 func MeasurePoll(ctx context.Context, g Guest, attach Attach, d time.Duration, log *slog.Logger) ([]Polling, error) {
 	var all []Polling
 	for _, w := range []struct {
@@ -345,7 +344,7 @@ func MeasurePoll(ctx context.Context, g Guest, attach Attach, d time.Duration, l
 	return all, nil
 }
 
-// sampled attaches a monitor that samples, lets it settle and takes its price.
+// sampled attaches a monitor, waits for PollSettle, and measures a window of length d.
 func (p *Polling) sampled(ctx context.Context, g Guest, attach Attach, d time.Duration) (err error) {
 	start, err := g.Accounts()
 	if err != nil {
@@ -358,7 +357,7 @@ func (p *Polling) sampled(ctx context.Context, g Guest, attach Attach, d time.Du
 	defer func() {
 		c, serr := l.Stop()
 		if serr == nil && c.BackedOut != "" {
-			serr = fmt.Errorf("the monitor let go by itself: %s", c.BackedOut)
+			serr = fmt.Errorf("the monitor detached by itself: %s", c.BackedOut)
 		}
 		err = errors.Join(err, serr)
 	}()
@@ -387,8 +386,7 @@ func (p *Polling) sampled(ctx context.Context, g Guest, attach Attach, d time.Du
 	return nil
 }
 
-// between is what passed from one look at the accounts to the next, but for
-// events.
+// between returns the differences of the accounts, without events.
 func between(before, after Account) Window {
 	return Window{
 		NS: after.NS - before.NS, Cycles: after.Cycles - before.Cycles, Dom0NS: after.Dom0NS - before.Dom0NS,

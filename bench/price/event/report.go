@@ -8,30 +8,30 @@ import (
 // Schema is the version of the report's form.
 const Schema = 1
 
-// Row is the price of an event of one mechanism. Instructions are cycles of the
-// time-stamp counter, which in the lab is the same; on a real host they are cycles.
+// Row is the price of an event of one mechanism. "Instr" are cycles of the time-stamp
+// counter; in the lab a cycle is an instruction.
 type Row struct {
 	Mechanism string `json:"mechanism"`
 	N         int    `json:"n"` // blocks
-	// Stolen from the guest for each event: medians over the blocks.
+	// Time that an event takes from the guest: medians over the blocks.
 	OursInstr float64 `json:"ours_instr"`
 	CInstr    float64 `json:"c_instr"`
 	OursNS    float64 `json:"ours_ns"`
 	CNS       float64 `json:"c_ns"`
-	// Ratio is ours to C, taken within each block.
+	// Ratio is ours divided by C, taken within each block: median, minimum and maximum.
 	Ratio    float64 `json:"ratio"`
 	RatioMin float64 `json:"ratio_min"`
 	RatioMax float64 `json:"ratio_max"`
-	// Dom0's share of it.
+	// CPU time of dom0 in an event.
 	OursDom0Instr float64 `json:"ours_dom0_instr"`
 	CDom0Instr    float64 `json:"c_dom0_instr"`
 	Dom0Ratio     float64 `json:"dom0_ratio"`
-	// Events delivered, all of them, and for each second of dom0's clock.
+	// Events delivered: all, and per second of dom0's clock.
 	OursEvents    uint64  `json:"ours_events"`
 	CEvents       uint64  `json:"c_events"`
 	EventsPerSec  float64 `json:"events_per_sec"`
 	CEventsPerSec float64 `json:"c_events_per_sec"`
-	// Handling time in the timed pass, 0 without one.
+	// Handling time in the timed pass, 0 without a timed pass.
 	OursP50NS float64 `json:"ours_p50_ns,omitempty"`
 	OursP99NS float64 `json:"ours_p99_ns,omitempty"`
 	CP50NS    float64 `json:"c_p50_ns,omitempty"`
@@ -43,20 +43,20 @@ type Row struct {
 type PollRow struct {
 	Workload string `json:"workload"`
 	Samples  uint64 `json:"samples"`
-	// Dom0's CPU time with the monitor minus without, for each sample and vCPU.
+	// CPU time of dom0 with the monitor minus without, per sample and vCPU.
 	Instr float64 `json:"instr_per_sample_vcpu"`
 	NS    float64 `json:"ns_per_sample_vcpu"`
-	// Share of one CPU for each vCPU at ten samples a second; the bar is 0.01.
+	// Share of one CPU per vCPU at ten samples a second, 0 to 1; the limit is 0.01.
 	Share float64 `json:"share_of_vcpu"`
-	// Attach is what attaching took once, for the whole guest: dom0's CPU time
-	// until everything is mapped, without that of the steady samples in it.
+	// Attach is CPU time of dom0 that attaching takes once, for the whole guest: until
+	// PollSettle later, without the time of the steady samples.
 	AttachInstr float64 `json:"attach_instr"`
 	AttachNS    float64 `json:"attach_ns"`
-	// Parts of a sample, from begin to end, cycles per sample (not per vCPU).
+	// Parts of a sample, in cycles per sample (not per vCPU).
 	Parts map[string]float64 `json:"parts_instr,omitempty"`
 }
 
-// Report is what hangbench bench event prints.
+// Report is the output of hangbench bench event.
 type Report struct {
 	Schema      int       `json:"schema"`
 	Host        string    `json:"host"`   // lab or xen
@@ -68,13 +68,13 @@ type Report struct {
 	PerSecond   float64   `json:"instr_per_sec"` // of the time-stamp counter
 	Rows        []Row     `json:"rows"`
 	Poll        []PollRow `json:"poll"`
-	// What the rows were computed from.
+	// The rows are computed from these.
 	Series  []Series  `json:"series"`
 	Polling []Polling `json:"polling"`
 	Reads   *Reads    `json:"reads,omitempty"` // measured with polling
 }
 
-// Compute fills Rows and Poll from what was measured.
+// Compute computes Rows and Poll from Series and Polling.
 func (r *Report) Compute() {
 	r.Schema = Schema
 	perNS := r.PerSecond / 1e9
@@ -130,13 +130,13 @@ func (r *Report) Compute() {
 
 func perEvent(ns int64, w Window) float64 { return float64(ns) / float64(max(w.Events, 1)) }
 
-// stolen is the time of an event without the guest's own work, in ns. The
-// guest's work is worth what it took without a monitor.
+// stolen returns the time of an event without the guest's own work, in nanoseconds. A
+// unit of work counts unitNS, the time that it took without a monitor.
 func stolen(w Window, unitNS float64) float64 {
 	return (float64(w.NS) - float64(w.Work)*unitNS) / float64(max(w.Events, 1))
 }
 
-// round keeps 1/digits.
+// round rounds to the nearest multiple of 1/digits.
 func round(x, digits float64) float64 {
 	if x < 0 {
 		return -round(-x, digits)
@@ -146,8 +146,9 @@ func round(x, digits float64) float64 {
 
 func median(s []float64) float64 { return quantile(s, 0.5) }
 
-// quantile is the q-quantile, 0 of nothing: the value at or above which the
-// share 1-q lies; for the median of an even number the middle of the two.
+// quantile returns the q-quantile of s, or 0 if s is empty: the value at index q*len(s) of
+// the sorted values, rounded down. For the median of an even number of values it is the mean
+// of the two in the middle.
 func quantile(s []float64, q float64) float64 {
 	if len(s) == 0 {
 		return 0

@@ -12,8 +12,8 @@ import (
 	"hangbench/monitor/trap"
 )
 
-// Mechanisms returns the mechanisms that can miss something: all that trap. The
-// others count nothing of their own.
+// Mechanisms returns the names of the mechanisms that can miss a switch: all that trap.
+// The others have no count of their own.
 func Mechanisms() []string {
 	var names []string
 	for _, m := range trap.Mechanisms() {
@@ -24,11 +24,11 @@ func Mechanisms() []string {
 	return names
 }
 
-// Edge is by how many switches the two counts may differ, either way, of a guest
-// with so many vCPUs and a mechanism that misses nothing: see the package.
+// Edge is the largest difference between the two counts, either way, that can come from
+// counting at different instructions: two switches per vCPU.
 func Edge(vcpus int) int64 { return 2 * int64(vcpus) }
 
-// Unlimited is monitor.Config.Passes for a trap that never lets go.
+// Unlimited is monitor.Config.Passes for a trap without a limit.
 const Unlimited = -1
 
 // Watcher is an attached monitor; a *monitor.Session is one.
@@ -40,39 +40,39 @@ type Watcher interface {
 // sampling period (monitor.Config.Passes).
 type Attach func(mechanism string, passes int, period time.Duration) (Watcher, error)
 
-// Count is what one session came to.
+// Count holds the counts of one session.
 type Count struct {
-	Passes   int    `json:"passes"`   // in a sampling period, Unlimited for no limit
-	Signals  uint64 `json:"signals"`  // switches that the mechanism saw
-	Switches uint64 `json:"switches"` // switches that the guest counted
+	Passes   int    `json:"passes"`   // limit in a sampling period, or Unlimited
+	Signals  uint64 `json:"signals"`  // switches that the mechanism has reported
+	Switches uint64 `json:"switches"` // switches that the guest has counted
 	Events   uint64 `json:"events"`   // how often a vCPU was stopped
-	// Work is the guest's work, and NS the time, of the window that lies within.
+	// Work is the guest's work in the window, and NS the window's length in nanoseconds.
 	Work uint64 `json:"work"`
 	NS   int64  `json:"ns"`
-	// BackedOut says why the monitor let go by itself; its counts are worth nothing
+	// BackedOut is the reason why the monitor detached by itself. Its counts mean nothing
 	// then.
 	BackedOut string `json:"backed_out,omitempty"`
 }
 
-// Series is what was measured of one mechanism.
+// Series holds the measurements of one mechanism.
 type Series struct {
 	Mechanism string  `json:"mechanism"`
 	Counts    []Count `json:"counts"`
-	// Work and time of two windows without a monitor, before and after.
+	// Work and time of two windows without a monitor, one before and one after.
 	BaseWork uint64 `json:"base_work"`
 	BaseNS   int64  `json:"base_ns"`
-	Alive    bool   `json:"alive"` // the guest's heart beat afterwards
+	Alive    bool   `json:"alive"` // the guest had a heartbeat afterwards
 }
 
 // Config says how to measure.
 type Config struct {
-	Window time.Duration // of each session, and each window without one
+	Window time.Duration // length of each window
 	Sample time.Duration // the sampling period
 	// Log gets a record of what is measured now.
 	Log *slog.Logger
 }
 
-// errIdle says that there is nothing to compare with.
+// errIdle means that there is nothing to compare with.
 var errIdle = errors.New("the guest did no work without a monitor")
 
 // Measure counts with one mechanism: without limit, and with the default.
@@ -141,7 +141,7 @@ func window(ctx context.Context, g event.Guest, d time.Duration) (work uint64, n
 	return after.Work - before.Work, after.NS - before.NS, err
 }
 
-// Passes names a number of passes.
+// Passes names a limit of passes.
 func Passes(n int) string {
 	if n < 0 {
 		return "unlimited"

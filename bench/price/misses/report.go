@@ -9,19 +9,19 @@ type Row struct {
 	Passes    int    `json:"passes"`
 	Signals   uint64 `json:"signals"`
 	Switches  uint64 `json:"switches"`
-	// Missed is switches minus signals; below zero, by no more than the edge, where
-	// nothing was missed.
+	// Missed is switches minus signals. Where nothing was missed it may be negative, by the
+	// edge at most.
 	Missed int64 `json:"missed"`
-	// Share is Missed of Switches; 0 if there were none.
+	// Share is Missed divided by Switches, 0 to 1; 0 without switches.
 	Share  float64 `json:"missed_share"`
 	Events uint64  `json:"events"`
-	// Progress is the guest's work with the monitor over its work without.
+	// Progress is the guest's rate of work with the monitor divided by that without.
 	Progress  float64 `json:"progress_ratio"`
 	BackedOut string  `json:"backed_out,omitempty"`
 	Alive     bool    `json:"guest_alive"`
 }
 
-// Report is what hangbench bench misses prints.
+// Report is the output of hangbench bench misses.
 type Report struct {
 	Schema      int      `json:"schema"`
 	Host        string   `json:"host"`   // lab or xen
@@ -31,12 +31,12 @@ type Report struct {
 	VCPUs       int      `json:"vcpus"`
 	WindowMS    int64    `json:"window_ms"`
 	SampleMS    int64    `json:"sample_ms"`
-	Edge        int64    `json:"edge"` // by which missed may be off
+	Edge        int64    `json:"edge"` // possible error of missed, in switches
 	Rows        []Row    `json:"rows"`
 	Series      []Series `json:"series"` // what the rows were computed from
 }
 
-// Compute fills Rows from what was measured.
+// Compute computes Rows and Edge from Series.
 func (r *Report) Compute() {
 	r.Schema, r.Edge, r.Rows = Schema, Edge(r.VCPUs), []Row{}
 	for _, s := range r.Series {
