@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"hangbench/bench/dom0"
 	"hangbench/bench/dom0/recovery"
 	"hangbench/bench/exit"
 )
@@ -38,13 +39,19 @@ func (r *Recover) Run(args []string, stdout io.Writer) error {
 		return err
 	}
 	defer h.Close()
+	return r.recover(h, args, stdout)
+}
+
+// recover recovers domains of an open host.
+func (r *Recover) recover(h *dom0.Host, args []string, stdout io.Writer) error {
 	var done []recovery.Recovered
+	var err error
 	if r.all {
 		done, err = h.RecoverDead()
 	} else {
-		var id int
-		if id, err = Find(h, args[0]); err != nil {
-			return err
+		id, ferr := Find(h, args[0])
+		if ferr != nil {
+			return ferr
 		}
 		var one recovery.Recovered
 		if one, err = h.Recover(id, r.force); err == nil {

@@ -89,6 +89,11 @@ func (w *Watch) Run(ctx context.Context, domain string, stdout, stderr io.Writer
 		return err
 	}
 	defer h.Close()
+	return w.watch(ctx, h, m, domain, stdout, stderr)
+}
+
+// watch monitors a domain of an open host with the mechanism.
+func (w *Watch) watch(ctx context.Context, h *dom0.Host, m trap.Mechanism, domain string, stdout, stderr io.Writer) error {
 	id, err := Find(h, domain)
 	if err != nil {
 		return err
