@@ -51,8 +51,9 @@ func (g *guest) startYardstick(ctx context.Context, path, mechanism string, stam
 	for n := 0; n < len(line); {
 		m, err := pipe.Read(line[n:])
 		if n += m; err != nil {
-			return nil, errors.Join(fmt.Errorf("yardstick: it was not armed: %s", strings.TrimSpace(stderr.String())),
-				cmd.Wait())
+			werr := cmd.Wait() // its standard error is complete after that
+			return nil, fmt.Errorf("yardstick: it was not armed: %w: %s", errors.Join(err, werr),
+				strings.TrimSpace(stderr.String()))
 		}
 	}
 	return q, nil
