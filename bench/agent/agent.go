@@ -186,11 +186,11 @@ func (a *agent) do(ctx context.Context, job Job) error {
 		}
 		return a.send(wire.KindRecord, answer)
 	}
-	sight, err := a.guest.sight()
+	inspection, err := a.guest.inspect()
 	if err != nil {
 		return err
 	}
-	return a.send(wire.KindRecord, sight)
+	return a.send(wire.KindRecord, inspection)
 }
 
 // trial runs a trial.

@@ -47,9 +47,9 @@ type fakeGuest struct {
 	fail error
 }
 
-func (g *fakeGuest) spec() suites.Guest         { return g.is }
-func (g *fakeGuest) release() string            { return "6.12-test" }
-func (g *fakeGuest) sight() (dom0.Sight, error) { return dom0.Sight{Slide: 7}, g.fail }
+func (g *fakeGuest) spec() suites.Guest                { return g.is }
+func (g *fakeGuest) release() string                   { return "6.12-test" }
+func (g *fakeGuest) inspect() (dom0.Inspection, error) { return dom0.Inspection{Slide: 7}, g.fail }
 
 func (g *fakeGuest) run(_ context.Context, t plan.Trial, taken *dom0.Recording) (results.Trial, error) {
 	if taken != nil {
@@ -221,11 +221,11 @@ func TestJobs(t *testing.T) {
 	l.send(Job{Trial: &plan.Trial{Index: 4, Cell: on(spec)}})
 	l.expect(wire.KindRecord, &rec)
 	l.expect(wire.KindDone, &done) // no stream was asked for
-	l.send(Job{Look: true})
-	var sight dom0.Sight
-	l.expect(wire.KindRecord, &sight)
-	if sight.Slide != 7 {
-		t.Errorf("sight %+v", sight)
+	l.send(Job{Inspect: true})
+	var inspection dom0.Inspection
+	l.expect(wire.KindRecord, &inspection)
+	if inspection.Slide != 7 {
+		t.Errorf("inspection %+v", inspection)
 	}
 	l.send(Job{Measure: &MeasureJob{Event: &price.EventJob{Driver: "libvmi"}}})
 	var p Progress
@@ -279,10 +279,10 @@ func TestExec(t *testing.T) {
 func TestRefused(t *testing.T) {
 	t.Parallel()
 	l := serve(t)
-	for _, job := range []Job{{Look: true}, {Trial: &plan.Trial{}}, {Measure: &MeasureJob{Event: &price.EventJob{}}}} {
+	for _, job := range []Job{{Inspect: true}, {Trial: &plan.Trial{}}, {Measure: &MeasureJob{Event: &price.EventJob{}}}} {
 		l.refused(job, errNoGuest.Error())
 	}
-	for _, job := range []any{Job{}, Job{Look: true, Exec: []string{"true"}}, Job{Look: true, Record: true},
+	for _, job := range []any{Job{}, Job{Inspect: true, Exec: []string{"true"}}, Job{Inspect: true, Record: true},
 		Job{Measure: &MeasureJob{}},
 		Job{Measure: &MeasureJob{Event: &price.EventJob{}, Kill: &KillJob{}}}} {
 		l.refused(job, errJob.Error())
@@ -303,7 +303,7 @@ func TestRefused(t *testing.T) {
 	other.VCPUs = 2
 	l.refused(Job{Trial: &plan.Trial{Index: 5, Cell: on(other)}}, "trial 5 wants guest")
 	l.host.guest.fail = errors.New("the monitor died")
-	for _, job := range []Job{{Look: true}, {Trial: &plan.Trial{Cell: on(spec)}},
+	for _, job := range []Job{{Inspect: true}, {Trial: &plan.Trial{Cell: on(spec)}},
 		{Measure: &MeasureJob{Event: &price.EventJob{}}}} {
 		l.refused(job, "the monitor died")
 	}
@@ -348,7 +348,7 @@ func TestSendFails(t *testing.T) {
 	t.Parallel()
 	var jobs bytes.Buffer
 	w := wire.NewWriter(&jobs)
-	for _, job := range []Job{{Guest: &spec}, {Exec: []string{"echo", "hello"}}, {Look: true},
+	for _, job := range []Job{{Guest: &spec}, {Exec: []string{"echo", "hello"}}, {Inspect: true},
 		{Trial: &plan.Trial{Cell: on(spec)}, Record: true},
 		{Measure: &MeasureJob{Event: &price.EventJob{}}}} {
 		if err := w.Send(wire.KindJob, job); err != nil {
@@ -409,7 +409,7 @@ func TestTail(t *testing.T) {
 // FuzzJob: whatever stands in a job, reading it returns an error or a job that is
 // written and read again as it is, and has one task.
 func FuzzJob(f *testing.F) {
-	for _, job := range []Job{{Guest: &spec}, {Look: true}, {Exec: []string{"xl", "list"}},
+	for _, job := range []Job{{Guest: &spec}, {Inspect: true}, {Exec: []string{"xl", "list"}},
 		{Trial: &plan.Trial{Cell: on(spec)}, Record: true},
 		{Measure: &MeasureJob{Event: &price.EventJob{Driver: "xenctrl", Mechanisms: []string{"poll"}, Blocks: 1,
 			Window: time.Second}}},
@@ -429,7 +429,7 @@ func FuzzJob(f *testing.F) {
 			return
 		}
 		n := 0
-		for _, set := range []bool{job.Guest != nil, job.Trial != nil, job.Measure != nil, job.Look, len(job.Exec) > 0} {
+		for _, set := range []bool{job.Guest != nil, job.Trial != nil, job.Measure != nil, job.Inspect, len(job.Exec) > 0} {
 			if set {
 				n++
 			}

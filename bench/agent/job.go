@@ -30,8 +30,8 @@ type Job struct {
 	// Measure measures monitors on the guest that was made. See MeasureJob for the
 	// answer.
 	Measure *MeasureJob `json:"measure,omitempty"`
-	// Look reads the kernel of the guest that was made. The answer is a dom0.Sight.
-	Look bool `json:"look,omitempty"`
+	// Inspect reads the kernel of the guest that was made. The answer is a dom0.Inspection.
+	Inspect bool `json:"inspect,omitempty"`
 	// Exec runs a program in dom0. The answer is an Output.
 	Exec []string `json:"exec,omitempty"`
 }
@@ -64,7 +64,7 @@ func count(set ...bool) int {
 var errJob = errors.New("a job has exactly one task, and only a trial is recorded")
 
 func (j *Job) check() error {
-	if count(j.Guest != nil, j.Trial != nil, j.Measure != nil, j.Look, len(j.Exec) > 0) != 1 {
+	if count(j.Guest != nil, j.Trial != nil, j.Measure != nil, j.Inspect, len(j.Exec) > 0) != 1 {
 		return errJob
 	}
 	if j.Record && j.Trial == nil {

@@ -130,10 +130,10 @@ func TestNewGuest(t *testing.T) {
 		site.Counters[0] == site.Counters[1] {
 		t.Errorf("site %+v, %v", site, err)
 	}
-	sight, err := g.Sight()
-	if err != nil || len(sight.Queues) != 2 || sight.Queues[0].Switches == 0 || sight.Kernel.Walked != 2 ||
-		sight.Isolated {
-		t.Errorf("sight %+v, %v", sight, err)
+	seen, err := g.Inspect()
+	if err != nil || len(seen.Queues) != 2 || seen.Queues[0].Switches == 0 || seen.Kernel.Walked != 2 ||
+		seen.Isolated {
+		t.Errorf("seen %+v, %v", seen, err)
 	}
 }
 

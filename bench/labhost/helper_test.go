@@ -142,10 +142,10 @@ func (h *testLab) Run(ctx context.Context, p plan.Trial, log *slog.Logger) (resu
 }
 
 // look reads the kernel of a guest once there is a slot.
-func (h *testLab) look(ctx context.Context, g suites.Guest) (dom0.Sight, error) {
+func (h *testLab) inspect(ctx context.Context, g suites.Guest) (dom0.Inspection, error) {
 	h.slots <- struct{}{}
 	defer func() { <-h.slots }()
-	return h.Look(ctx, g)
+	return h.Inspect(ctx, g)
 }
 
 // record records a trial once there is a slot.

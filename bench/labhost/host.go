@@ -145,9 +145,9 @@ func (h *Host) runOnce(ctx context.Context, t plan.Trial, log *slog.Logger, take
 	return rec, nil
 }
 
-// Look reads the kernel of a guest that has just come up.
-func (h *Host) Look(ctx context.Context, g suites.Guest) (dom0.Sight, error) {
-	var s dom0.Sight
+// Inspect reads the kernel of a guest that has just come up.
+func (h *Host) Inspect(ctx context.Context, g suites.Guest) (dom0.Inspection, error) {
+	var s dom0.Inspection
 	h, err := h.of(ctx, g)
 	if err != nil {
 		return s, err
@@ -156,7 +156,7 @@ func (h *Host) Look(ctx context.Context, g suites.Guest) (dom0.Sight, error) {
 	if err != nil {
 		return s, err
 	}
-	m, err := h.start(ctx, snap, &agent.Job{Look: true}, h.Log)
+	m, err := h.start(ctx, snap, &agent.Job{Inspect: true}, h.Log)
 	if err != nil {
 		return s, err
 	}

@@ -7,8 +7,8 @@ import (
 	"hangbench/monitor/detect"
 )
 
-// Sight is what a monitor reads of a guest's kernel, and how long reading takes.
-type Sight struct {
+// Inspection holds what a monitor reads of a guest's kernel, and how long reading takes.
+type Inspection struct {
 	Slide    uint64            `json:"slide"`    // of KASLR, in bytes
 	Isolated bool              `json:"isolated"` // page-table isolation is on
 	Queues   []detect.RunQueue `json:"queues"`   // of every vCPU
@@ -21,10 +21,10 @@ type Sight struct {
 	FirstLookNS int64 `json:"first_look_ns"` // the first inspection, with no page of the guest mapped
 }
 
-// Sight reads the guest's kernel. No monitor may be attached.
-func (g *Guest) Sight() (Sight, error) {
+// Inspect reads the guest's kernel. No monitor may be attached.
+func (g *Guest) Inspect() (Inspection, error) {
 	const queues, looks = 1000, 10
-	s := Sight{Slide: g.kernel.Slide(), Queues: make([]detect.RunQueue, g.driver.VCPUs())}
+	s := Inspection{Slide: g.kernel.Slide(), Queues: make([]detect.RunQueue, g.driver.VCPUs())}
 	var err error
 	if s.Isolated, err = g.kernel.Isolated(); err != nil {
 		return s, err

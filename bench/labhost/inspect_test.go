@@ -9,15 +9,15 @@ import (
 	"hangbench/scenarios/suites"
 )
 
-// TestLook reads the kernels of real guests from outside: one where it was
+// TestInspect reads the kernels of real guests from outside: one where it was
 // linked, and one moved and with page-table isolation.
-func TestLook(t *testing.T) {
+func TestInspect(t *testing.T) {
 	ctx, h := openLab(t)
 	for _, g := range []suites.Guest{
 		{Kernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 160},
 		{Kernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 160, Boot: suites.Distro},
 	} {
-		s, err := h.look(ctx, g)
+		s, err := h.inspect(ctx, g)
 		if err != nil {
 			t.Fatalf("%+v: %v", g, err)
 		}
