@@ -28,6 +28,7 @@ func TestBounded(t *testing.T) {
 		calls     string
 	}{
 		{"undone before a verdict", deadlock, 2000, nil, results.Undone, "", yes, whole},
+		{"of a length that is no multiple of the poll", deadlock, 1010, nil, results.Undone, "", yes, whole},
 		{"short", deadlock, 500, nil, results.Undone, "", yes, whole},
 		{"detected meanwhile", deadlock, 2000, func(w *world) { w.alarmAfterFault = 610 * time.Millisecond },
 			results.Detected, "", yes, whole},

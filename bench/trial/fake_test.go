@@ -97,6 +97,7 @@ type world struct {
 	done              chan struct{}
 	ended             bool
 	stages            []string
+	stagesAt          []int64 // when each began
 	toldT0            []int64
 	toldLifted        []int64
 	injectedAt        []int64 // when the lock was taken
@@ -169,9 +170,13 @@ func (w *world) Now() int64 { return w.now }
 
 // The log.
 
-func (w *world) Progress(stage string) { w.stages = append(w.stages, stage) }
-func (w *world) Injected(t0 int64)     { w.toldT0 = append(w.toldT0, t0) }
-func (w *world) Lifted(at int64)       { w.toldLifted = append(w.toldLifted, at) }
+func (w *world) Progress(stage string) {
+	w.stages = append(w.stages, stage)
+	w.stagesAt = append(w.stagesAt, w.now)
+}
+
+func (w *world) Injected(t0 int64) { w.toldT0 = append(w.toldT0, t0) }
+func (w *world) Lifted(at int64)   { w.toldLifted = append(w.toldLifted, at) }
 
 // hung reports whether the guest stands still.
 func (w *world) hung() bool {

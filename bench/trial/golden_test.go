@@ -74,7 +74,9 @@ func (g *golden) check(t *testing.T, name string, rec results.Trial, err error, 
 	t.Helper()
 	var b strings.Builder
 	fmt.Fprintf(&b, "calls: %s\n", strings.Join(w.calls, ", "))
-	fmt.Fprintf(&b, "stages: %s\n", strings.Join(w.stages, ", "))
+	for i, s := range w.stages {
+		fmt.Fprintf(&b, "stage at %d: %s\n", w.stagesAt[i], s)
+	}
 	fmt.Fprintf(&b, "errands: %v, orders %v\n", w.asked, w.orders)
 	fmt.Fprintf(&b, "told: fault %v, lifted %v; ended at %d\n", w.toldT0, w.toldLifted, w.now)
 	if err != nil {

@@ -29,6 +29,7 @@ type madeUp struct {
 	pollErr            error // what it dies of, nil: it fails
 	patience           time.Duration
 	destroys           bool
+	diesAfterAttach    time.Duration // 0: never
 
 	attached int64
 	t0       int64
@@ -76,6 +77,9 @@ func (m *madeUp) Poll(t0 int64) error {
 		m.reports[len(m.reports)-1].EndNS = t0 + int64(clear)
 	}
 	dies := m.dies
+	if past(m.attached, &m.diesAfterAttach) {
+		return trial.Failed("%s ended", m.name)
+	}
 	if dies != 0 && (t0 != 0 && past(t0, &m.dies) || dies < 0) {
 		if m.pollErr != nil {
 			return m.pollErr
@@ -130,6 +134,9 @@ func TestExternal(t *testing.T) {
 			results.Detected, "", nil},
 		{"cleared before the fault was removed", deadlock, func(m *madeUp, w *world) {
 			m.alarm, m.clear = 100*time.Millisecond, 500*time.Millisecond
+		}, results.Detected, "", nil},
+		{"cleared when the fault was removed", deadlock, func(m *madeUp, w *world) {
+			m.alarm, m.clear = 100*time.Millisecond, 1200*time.Millisecond
 		}, results.Detected, "", nil},
 		{"missed", deadlock, nil, results.Missed, "", nil},
 		{"clean", idle, nil, results.Clean, "", nil},
@@ -319,7 +326,8 @@ func TestPatient(t *testing.T) {
 		stays time.Duration
 	}{
 		{"needs no time", [2]time.Duration{}, [2]time.Duration{}, false, least},
-		{"needs its time", [2]time.Duration{9 * time.Second, 7 * time.Second}, [2]time.Duration{}, false, 9 * time.Second},
+		{"needs its time", [2]time.Duration{9010 * time.Millisecond, 7 * time.Second}, [2]time.Duration{}, false,
+			9010 * time.Millisecond},
 		{"the other one needs it", [2]time.Duration{7 * time.Second, 9 * time.Second}, [2]time.Duration{}, false,
 			9 * time.Second},
 		{"one has reported", [2]time.Duration{9 * time.Second, 7 * time.Second}, [2]time.Duration{time.Second, 0}, false,
@@ -350,7 +358,12 @@ func TestPatient(t *testing.T) {
 				}
 				end = w.now
 			}
-			if got := time.Duration(end - w.faulted); got < tc.stays || got > tc.stays+100*time.Millisecond {
+			// Exactly until the time is over; a report is seen at the next poll.
+			slack := 100 * time.Millisecond
+			if tc.alarm == [2]time.Duration{} {
+				slack = 0
+			}
+			if got := time.Duration(end - w.faulted); got < tc.stays || got > tc.stays+slack {
 				t.Errorf("the fault stayed for %v, want %v", got, tc.stays)
 			}
 			var told []string

@@ -108,6 +108,27 @@ func TestRun(t *testing.T) {
 		{"busy and slow", busy, "exec-altp2m", func(w *world) { w.slow, w.slowWork = 2, 1.25 },
 			outcome{results.Clean, "", "", nil, false, nil, new(0.8), strings.ReplaceAll(only, "exec-step", "exec-altp2m")}},
 
+		{"verdict at the instant of the fault", deadlock, "exec-step", func(w *world) {
+			w.alarmAfterFault, w.late = 20*time.Millisecond, 20*time.Millisecond
+		},
+			outcome{results.Detected, "", "spin", ns(0), true, yes, new(1.0), injected}},
+		{"a monitor without signals", idle, "exec-step", func(w *world) { w.signals = 0 },
+			outcome{results.Invalid, "exec-step gave no signal although the guest beat", "", nil, false, nil, new(1.0), only}},
+		{"no signals of a guest that does not beat", idle, "exec-step", func(w *world) {
+			w.signals = 0
+			w.onSleep = func() { // paused from the first sleep of the window on
+				w.paused = 0
+				if w.stages[len(w.stages)-1] == "observe" {
+					w.paused = 1
+				}
+			}
+		},
+			outcome{results.Clean, "", "", nil, false, nil, new(0.0), only}},
+		{"work before the baseline only", busy, "exec-step", func(w *world) {
+			w.onSleep = func() { w.lazy = w.page.Count(0).Work > 0 }
+		},
+			outcome{results.Clean, "", "", nil, false, nil, nil, only}},
+
 		{"page without its mark", deadlock, "exec-step", func(w *world) { clear(w.mem) },
 			outcome{results.Invalid, "lost its mark", "", nil, false, nil, nil, ""}},
 		{"workload not started", busy, "exec-step", func(w *world) { w.deaf = true },

@@ -105,6 +105,17 @@ func TestPairedOutcomes(t *testing.T) {
 		{"too much", "none", change(func(s *beat.Sample) { s.Ops = 1 << 60 }), results.Invalid, "the guest says that", 0},
 		{"no version of ours", "none", change(func(s *beat.Sample) { s.Version = 1e6 }), results.Invalid,
 			"with version 1000000", 0},
+		{"as much as is believed", "none", change(func(s *beat.Sample) {
+			s.NS, s.Ops, s.Version = uint64(stress.MostReal), stress.MostOps, stress.MostVersion
+		}), results.Clean, "", 4},
+		{"a false alarm in the last window", "exec-step", func(w *world) {
+			w.onSleep = func() {
+				attached := func(c string) bool { return strings.HasPrefix(c, "attach ") }
+				if first := slices.IndexFunc(w.calls, attached); first >= 0 && slices.ContainsFunc(w.calls[first+1:], attached) {
+					w.alarmAfterAttach, w.onSleep = 300*time.Millisecond, nil
+				}
+			}
+		}, results.FalseAlarm, "", 4},
 		{"of PID 1's own", "none", change(func(s *beat.Sample) { s.Version = 0 }), results.Clean, "", 4},
 		{"nothing done without the monitor", "none", change(func(s *beat.Sample) { s.Ops = 0 }), results.Invalid,
 			"cpu did nothing in a window without a monitor", 0},
