@@ -8,7 +8,8 @@ import (
 	"hangbench/monitor/trap"
 )
 
-// Config is what a session needs.
+// Config configures a session. Driver, Mechanism, Site, Symbols, Thresholds, Sample and
+// Now must be set.
 type Config struct {
 	Driver    driver.Driver
 	Mechanism trap.Mechanism
@@ -48,7 +49,7 @@ const DefaultPasses = 2
 // DefaultInspect is the default of Config.Inspect.
 const DefaultInspect = 500 * time.Millisecond
 
-// News is what a session reports: exactly one of its fields is set.
+// News is one report of a session. Exactly one of its fields is set.
 type News struct {
 	Verdict   *detect.Verdict
 	Recovered *detect.Recovery

@@ -467,11 +467,11 @@ func TestJournal(t *testing.T) {
 		{"well", func(g *scene, s *Session) {}, "",
 			"pause, write down, arm, check, unpause, pause, disarm, drain, close, unpause", 1},
 		{"cannot be written", func(g *scene, s *Session) { g.journalErr = broken },
-			"write down what is going to be changed: broken",
+			"journal the changes: broken",
 			"pause, write down, unpause, pause, disarm, drain, close, unpause", 1},
 		{"not armed", func(g *scene, s *Session) { g.checkErr = broken }, "broken",
 			"pause, write down, arm, check, unpause, pause, disarm, drain, close, unpause", 1},
-		{"not disarmed", func(g *scene, s *Session) { g.disarmErr = broken }, "take the trap back: broken",
+		{"not disarmed", func(g *scene, s *Session) { g.disarmErr = broken }, "remove the trap: broken",
 			"pause, write down, arm, check, unpause, pause, disarm, drain, close, unpause", 0},
 		{"gone", func(g *scene, s *Session) { s.err = ErrGone }, "",
 			"pause, write down, arm, check, unpause, pause, disarm, drain, close, unpause", 0},
@@ -607,9 +607,9 @@ func TestBackOut(t *testing.T) {
 		disarmErr error
 		says      string
 	}{
-		{false, nil, "nothing to go on with"},
-		{true, errors.New("broken"), "held up: broken"},
-		{false, errors.New("broken"), "held up: broken"},
+		{false, nil, "cannot poll instead"},
+		{true, errors.New("broken"), "held the guest up: broken"},
+		{false, errors.New("broken"), "held the guest up: broken"},
 	} {
 		g, s := newScene()
 		if !tc.kernel {

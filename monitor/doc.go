@@ -13,7 +13,11 @@
 // price of the signal. Package driver has the types of guests and events that all of
 // them share. Package linux reads a Linux guest's memory.
 //
-// The guest is hostile: nothing read from it is used as an index or a length
-// without a bound. And the guest must go on: Detach takes every trap back,
-// answers every event and ends every single-step before it lets go.
+// The guest is hostile: nothing read from it is used as an index or a length without
+// a bound. And the guest must continue to run: Detach removes every trap, answers
+// every event and ends every single step.
+//
+// A session's parts are types of their own, each tested without a session: source
+// (where events come from), budget (how often a trap may stop a vCPU), livelock (does
+// the monitor itself hold the guest up), and alarms (what was reported, and when).
 package monitor

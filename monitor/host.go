@@ -20,7 +20,7 @@ func (h host) Online(vcpu int) bool {
 	return err != nil || h.s.states[vcpu].Online
 }
 
-// Signal counts a task switch of a vCPU, unless the event in hand repeats the one
+// Signal counts a task switch of a vCPU, unless the present event repeats the one
 // before.
 func (h host) Signal(vcpu int) {
 	if h.s.repeated {

@@ -34,7 +34,7 @@ type livelock struct {
 	stops  []lastStop
 }
 
-// suspect is what was sampled of a vCPU that gave no signal.
+// suspect holds the samples of a vCPU that gave no signal.
 type suspect struct {
 	regs    driver.Registers
 	cpuNS   uint64
@@ -165,12 +165,12 @@ func (l *livelock) sample(vcpu int, now int64, cpuNS uint64, r *driver.Registers
 		return keepTrap
 	case v.stopped >= stillSamples:
 		v.sinceNS = s.sinceNS
-		v.note = fmt.Sprintf("vCPU %d: all registers stood still for %d ms at RIP %#x while the monitor answered "+
-			"%d events of that one instruction, and moved on once the trap was lifted",
+		v.note = fmt.Sprintf("vCPU %d: no register changed for %d ms at RIP %#x while the monitor answered "+
+			"%d events of that instruction; they changed when the trap was suspended",
 			vcpu, (now-v.sinceNS)/1e6, r.RIP, s.repeats+1)
 	case l.altp2m:
-		v.note = fmt.Sprintf("vCPU %d: all registers stood still for %d ms at RIP %#x in the monitor's view "+
-			"while it ran, and moved on in view 0", vcpu, (now-v.sinceNS)/1e6, r.RIP)
+		v.note = fmt.Sprintf("vCPU %d: no register changed for %d ms at RIP %#x in the monitor's view "+
+			"while it ran; they changed in view 0", vcpu, (now-v.sinceNS)/1e6, r.RIP)
 	default:
 		return keepTrap
 	}

@@ -162,7 +162,7 @@ func TestRepeatedStops(t *testing.T) {
 			}
 		})
 	}
-	// The writes of CR3 of two threads look alike, and are over when they are told of.
+	// The writes of CR3 of two threads look alike. They are complete when their events come.
 	w := newLivelock(1, false)
 	for range 3 {
 		if w.event(&driver.Event{Kind: driver.EventCR3, RIP: cr3VA}, nil) {
@@ -224,13 +224,13 @@ func TestFound(t *testing.T) {
 		}
 		v, since, ok := l.found()
 		note := func(i, ms, rip, events int) string {
-			return fmt.Sprintf("vCPU %d: all registers stood still for %d ms at RIP %#x while the monitor answered %d events "+
-				"of that one instruction, and moved on once the trap was lifted", i, ms, rip, events)
+			return fmt.Sprintf("vCPU %d: no register changed for %d ms at RIP %#x while the monitor answered %d events of "+
+				"that instruction; they changed when the trap was suspended", i, ms, rip, events)
 		}
 		want := []string{note(0, 305, 0x1000, 8), note(1, 305, 0x2000, 8)}
 		if altp2m {
-			want[0] = "vCPU 0: all registers stood still for 300 ms at RIP 0x1000 in the monitor's view " +
-				"while it ran, and moved on in view 0"
+			want[0] = "vCPU 0: no register changed for 300 ms at RIP 0x1000 in the monitor's view while it ran; " +
+				"they changed in view 0"
 		}
 		if !ok || since != 195e6 || !slices.Equal(v.Evidence, want) ||
 			!slices.Equal(v.VCPUs, []int{0, 1}) || v.Scope != detect.Full {
@@ -279,20 +279,20 @@ func TestLivelockVCPUs(t *testing.T) {
 	var did changes
 	l := newLivelock(2, true)
 	var cpu uint64
-	look := func(i int, rip uint64) {
+	sample := func(i int, rip uint64) {
 		cpu++
 		did.add(l.sample(i, int64(cpu), cpu, &driver.Registers{RIP: rip}))
 	}
 	for range 1 + stillSamples {
-		look(0, 1)
-		look(1, 2)
+		sample(0, 1)
+		sample(1, 2)
 	}
-	look(0, 1) // its own loop
+	sample(0, 1) // its own loop
 	if fmt.Sprint(did) != "[true]" {
 		t.Fatalf("host view %v while a vCPU is tested, want it once", did)
 	}
 	for n := range awaySamples {
-		look(1, 100+uint64(n))
+		sample(1, 100+uint64(n))
 	}
 	v, _, found := l.found()
 	if !found || !slices.Equal(v.VCPUs, []int{1}) || v.Scope != detect.Partial {

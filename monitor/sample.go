@@ -9,7 +9,7 @@ import (
 	"hangbench/monitor/trap"
 )
 
-// vcpu is what a session keeps of each vCPU.
+// vcpu holds a session's counts of one vCPU.
 type vcpu struct {
 	signals uint64 // so far
 	sampled uint64 // signals at the last sample
@@ -172,7 +172,7 @@ func (s *Session) checkLivelock() error {
 		return err
 	}
 	v.Evidence = append(v.Evidence,
-		fmt.Sprintf("the monitor let go of the guest %d ms after that set in, and polls", s.count.BackOutNS/1e6))
+		fmt.Sprintf("the monitor removed its trap %d ms after that began, and polls", s.count.BackOutNS/1e6))
 	s.withheld = nil // the livelock explains it
 	s.deliver(v)
 	s.alarms.end(s.cfg.Now()) // the guest runs again
@@ -218,7 +218,7 @@ func (s *Session) changeTrap(c trapChange) error {
 		err = t.Resume()
 	}
 	if err != nil {
-		return fmt.Errorf("see whether the monitor's trap holds the guest up: %w", err)
+		return fmt.Errorf("test whether the trap holds the guest up: %w", err)
 	}
 	return nil
 }
@@ -232,10 +232,10 @@ func (s *Session) backOut(why string, sinceNS int64) error {
 	s.count.BackOutNS = s.cfg.Now() - sinceNS
 	s.trap, s.polls = trap.Nothing{}, true
 	if err == nil && s.cfg.Kernel == nil {
-		err = errors.New("there is nothing to go on with: the guest's kernel cannot be read")
+		err = errors.New("the guest's kernel cannot be read, so the monitor cannot poll instead")
 	}
 	if err != nil {
-		return fmt.Errorf("let go of the guest, which the monitor held up: %w", err)
+		return fmt.Errorf("remove the trap that held the guest up: %w", err)
 	}
 	return nil
 }

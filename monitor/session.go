@@ -23,8 +23,8 @@ type Counters struct {
 	CR3         uint64 // writes of CR3 delivered
 	RingFull    uint64 // times the ring was seen without a free slot
 	Signals     uint64 // task switches that the mechanism saw
-	// Switches is what the guest's own run queues counted meanwhile, 0 if that
-	// cannot be read: 1 - Signals/Switches is the share that the mechanism missed.
+	// Switches is the number of task switches that the guest's run queues counted, 0 if
+	// they cannot be read: 1 - Signals/Switches is the share that the mechanism missed.
 	Switches uint64
 	Samples  uint64 // observations made
 	// Inspections counts the observations that include an inspection of the kernel.
@@ -76,7 +76,7 @@ type Session struct {
 	budget   *budget
 	alarms   *alarms
 	livelock *livelock
-	repeated bool            // the event in hand repeats the one before
+	repeated bool            // the present event repeats the one before
 	withheld *detect.Verdict // until it is known whether the monitor causes the hang
 
 	mu             sync.Mutex // guards detector against Undecided
@@ -170,13 +170,13 @@ func (s *Session) Done() <-chan struct{} { return s.done }
 var ErrGone = errors.New("the guest is being destroyed")
 
 // Mishandle breaks the monitor on purpose, or repairs it. A broken monitor answers
-// a vCPU at the trap without opening the trap, so that the vCPU meets it again,
+// a vCPU at the trap without opening the trap, so that the vCPU stops there again,
 // forever. It exists to prove that the check for livelocks notices; only a scenario
 // calls it. It returns an error if the mechanism has no trap of that kind. Any
 // goroutine may call it at any time.
 func (s *Session) Mishandle(on bool) error {
 	if on && !s.cfg.Mechanism.Lifts {
-		return fmt.Errorf("mechanism %s stops nobody who cannot go on by himself", s.cfg.Mechanism.Name)
+		return fmt.Errorf("mechanism %s has no trap that an answer must open", s.cfg.Mechanism.Name)
 	}
 	s.mishandle.Store(on)
 	return nil
@@ -240,12 +240,12 @@ func (s *Session) open() error {
 	}
 	s.ring, s.source = ring, newSource(ring, len(s.vcpus))
 	if s.source == nil {
-		return errors.Join(fmt.Errorf("driver %s: no events can be had of its ring", s.cfg.Driver.Name()), ring.Close())
+		return errors.Join(fmt.Errorf("driver %s: its ring delivers no events", s.cfg.Driver.Name()), ring.Close())
 	}
 	return nil
 }
 
-// arm sets the trap while the guest is paused, so that no vCPU meets it half set.
+// arm sets the trap while the guest is paused, so that no vCPU reaches it half set.
 func (s *Session) arm() (err error) {
 	if err := s.cfg.Driver.Pause(); err != nil {
 		return err
@@ -253,7 +253,7 @@ func (s *Session) arm() (err error) {
 	// Deferred, so that a panic does not leave the guest paused either.
 	defer func() { err = errors.Join(err, s.cfg.Driver.Unpause()) }()
 	if s.polls && s.cfg.Kernel == nil {
-		return errors.New("the guest's kernel cannot be read, and there is nothing else to poll")
+		return errors.New("the guest's kernel cannot be read, so there is nothing to poll")
 	}
 	changes, err := s.trap.Plan()
 	if err != nil {
@@ -262,7 +262,7 @@ func (s *Session) arm() (err error) {
 	if s.cfg.Journal != nil {
 		changes.Mechanism = s.cfg.Mechanism.Name
 		if err := s.cfg.Journal.Write(changes); err != nil {
-			return fmt.Errorf("write down what is going to be changed: %w", err)
+			return fmt.Errorf("journal the changes: %w", err)
 		}
 	}
 	if err := s.trap.Arm(); err != nil {
@@ -346,7 +346,7 @@ func (s *Session) answer(ev *driver.Event, r *driver.Response) error {
 	}
 	if ev.Kind == driver.EventAccess && !slices.Contains(s.trapped, ev.GFN) {
 		// A restriction that is not the trap's: a monitor that died left it. The vCPU
-		// would meet it again and again.
+		// would stop there again and again.
 		s.count.Strange++
 		return s.ring.SetAccess(ev.View, ev.GFN, driver.AccessRWX)
 	}
@@ -383,7 +383,7 @@ func (s *Session) release() error {
 	// With the guest paused no new event can come; each vCPU has at most one open.
 	// The trap goes first: a vCPU that stands at a breakpoint must find the original
 	// byte.
-	try("take the trap back", s.trap.Disarm())
+	try("remove the trap", s.trap.Disarm())
 	try("answer open events", s.drain())
 	s.countSignals()
 	s.count.RingFull = s.source.Full()

@@ -292,7 +292,7 @@ func TestDetachAnywhere(t *testing.T) {
 			}
 			time.Sleep(time.Duration(i*37) * time.Microsecond)
 			g.mu.Lock()
-			g.busy = true // an event may be open when it is let go
+			g.busy = true // an event may be open when the session detaches
 			g.mu.Unlock()
 			if _, err := s.Detach(); err != nil {
 				t.Fatal(err)
@@ -411,7 +411,7 @@ func TestLivelock(t *testing.T) {
 		t.Errorf("the counters do not say that the monitor backed out, and how soon: %+v", c)
 	}
 	if a := s.Alarms(); len(a) != 1 || a[0].Class != detect.ClassMonitor || a[0].EndNS < a[0].StartNS {
-		t.Errorf("alarms %+v: the guest was let go, so it is over", a)
+		t.Errorf("alarms %+v: the trap was removed, so it is over", a)
 	}
 	if err := g.clean(); err != nil {
 		t.Error(err)
@@ -492,7 +492,7 @@ func TestLivelockOfHungGuest(t *testing.T) {
 func checkLivelock(t *testing.T, v detect.Verdict) {
 	t.Helper()
 	if v.Class != detect.ClassMonitor || v.Scope != detect.Full || len(v.Evidence) != 2 ||
-		!strings.Contains(v.Evidence[1], "let go") {
+		!strings.Contains(v.Evidence[1], "removed its trap") {
 		t.Errorf("verdict %+v", v)
 	}
 }

@@ -260,7 +260,7 @@ func TestInspect(t *testing.T) {
 	}
 	k := mustOpen(t, g)
 	got := detect.Kernel{Unreadable: []string{"left over"}, Panicking: 3}
-	for range 2 { // the second look finds what the first one left
+	for range 2 { // the second inspection uses what the first one kept
 		k.Inspect(&got)
 		got.Unreadable = append([]string(nil), got.Unreadable...)
 		if !reflect.DeepEqual(got, want) {
@@ -408,14 +408,14 @@ func TestInspectAgain(t *testing.T) {
 	g := newFakeGuest(slid)
 	k := mustOpen(t, g)
 	lock, sp := fakeSymbols["big_lock"], g.stackAt(3)+stackSize-0x200
-	look := func() detect.Kernel {
+	inspect := func() detect.Kernel {
 		var out detect.Kernel
 		k.Inspect(&out)
 		return out
 	}
 	check := func(what string, want detect.Waiting) {
 		t.Helper()
-		if got := look(); len(got.Waiting) != 1 || !reflect.DeepEqual(got.Waiting[0], want) ||
+		if got := inspect(); len(got.Waiting) != 1 || !reflect.DeepEqual(got.Waiting[0], want) ||
 			len(got.Unreadable) > 0 || got.Walked != 7 {
 			t.Errorf("%s: %+v, want %+v", what, got, want)
 		}
@@ -424,9 +424,9 @@ func TestInspectAgain(t *testing.T) {
 		Lock: "big_lock", Owner: "holder (4)"}
 	check("first", want)
 	reads := g.reads
-	look()
+	inspect()
 	if first, second := reads, g.reads-reads; second >= first {
-		t.Errorf("%d reads for the second look, %d up to the first", second, first)
+		t.Errorf("%d reads for the second inspection, %d up to the first", second, first)
 	}
 	g.u64(lock, g.taskAt(6)|1)
 	want.Owner, want.OwnerRunnable = "work (6)", true
@@ -434,7 +434,7 @@ func TestInspectAgain(t *testing.T) {
 	g.write(phys(g.put(6, "comm")), []byte("play\x00"))
 	want.Owner = "play (6)"
 	check("a new name", want)
-	// It goes on and waits for something else, at the same place.
+	// It continues and waits for something else, at the same place.
 	g.u64(sp+8*8, 0)
 	g.u64(sp+6*8, text+0x7105+g.slide)
 	g.u64(lock, 0)
@@ -448,7 +448,7 @@ func TestInspectAgain(t *testing.T) {
 	g.u32(g.put(3, "pid"), 33)
 	want.PID, want.Stack = 33, []string{"__mutex_lock", "do_work", "kthread"}
 	check("another thread", want)
-	// A lock that is no proof yet is looked for again.
+	// A lock without proof is searched again.
 	g.u64(lock, g.taskAt(4))
 	want.Lock, want.Owner = "big_lock", "holder (4)"
 	check("owner met", want)
@@ -461,7 +461,7 @@ func TestInspectAgain(t *testing.T) {
 	g.chain(0, 1, 2, 3, 5)
 	g.u32(fakeSymbols["nr_threads"], 6)
 	g.u64(direct+0x6000, g.taskAt(4))
-	if got := look(); got.Walked != 6 || len(got.Waiting) != 1 || got.Waiting[0].Owner != "" {
+	if got := inspect(); got.Walked != 6 || len(got.Waiting) != 1 || got.Waiting[0].Owner != "" {
 		t.Errorf("the owner has ended: %+v", got)
 	}
 }
@@ -514,7 +514,7 @@ func TestInspectReuse(t *testing.T) {
 	var out detect.Kernel
 	for i := range 3 {
 		if k.Inspect(&out); k.walks != uint64(i+1) || len(out.Waiting) != 1 {
-			t.Errorf("a thread waits, look %d: %d walks, %+v", i, k.walks, out)
+			t.Errorf("a thread waits, inspection %d: %d walks, %+v", i, k.walks, out)
 		}
 	}
 	g.u32(g.put(3, "__state"), taskRunning)
@@ -522,14 +522,14 @@ func TestInspectReuse(t *testing.T) {
 		k.Inspect(&out)
 	}
 	if k.walks != 3+3 {
-		t.Errorf("%d walks for %d looks, want 3", k.walks-3, 3*maxReuse)
+		t.Errorf("%d walks for %d inspections, want 3", k.walks-3, 3*maxReuse)
 	}
 	g.gone[phys(g.put(5, "pid"))>>12] = true
 	for range 2 * maxReuse {
 		k.Inspect(&out)
 	}
 	if len(out.Unreadable) == 0 || k.walks < 6+maxReuse {
-		t.Errorf("a list that cannot be walked: %d walks in %d looks, %v", k.walks-6, 2*maxReuse, out.Unreadable)
+		t.Errorf("a list that cannot be walked: %d walks in %d inspections, %v", k.walks-6, 2*maxReuse, out.Unreadable)
 	}
 }
 
@@ -542,10 +542,10 @@ func TestInspectForgets(t *testing.T) {
 		g.write(phys(g.put(6, "comm")), fmt.Appendf(nil, "name%d\x00", i))
 		k.Inspect(&out)
 		if out.Walked != 7 || len(out.Waiting) != 1 || out.Waiting[0].Owner != "holder (4)" {
-			t.Fatalf("look %d: %+v", i, out)
+			t.Fatalf("inspection %d: %+v", i, out)
 		}
 		if len(k.groups) > maxNames+7 || len(k.names) != len(k.groups) || len(k.known) != len(k.tasks) {
-			t.Fatalf("look %d: %d groups, %d names, %d threads", i, len(k.groups), len(k.names), len(k.tasks))
+			t.Fatalf("inspection %d: %d groups, %d names, %d threads", i, len(k.groups), len(k.names), len(k.tasks))
 		}
 	}
 	g.u64(percpu(0)+fakeSymbols["runqueues"]+0x18, g.taskAt(6))
@@ -685,8 +685,8 @@ func TestAfterCall(t *testing.T) {
 	}
 }
 
-// FuzzKernel damages the guest's memory, page tables included, at places that a
-// reader looks at, and reads everything.
+// FuzzKernel damages the guest's memory, page tables included, at places that are
+// read, and reads everything.
 func FuzzKernel(f *testing.F) {
 	for seed := range uint64(32) {
 		f.Add(seed, uint16(1+seed*8), seed%4 == 0)

@@ -27,7 +27,7 @@ const (
 	maxHops = 64
 )
 
-// wait is what was read of a thread in uninterruptible sleep. A thread whose count of
+// wait holds what was read of a thread in uninterruptible sleep. A thread whose count of
 // switches is the same has not run since: it has the same stack and waits for the
 // same lock.
 type wait struct {

@@ -20,8 +20,9 @@ const (
 	maxPatch       = 16      // bytes: the longest instruction has 15
 )
 
-// Changes is what a session changes in a guest, written down before it does.
-// Views and what is restricted in them need no entry: they end with altp2m.
+// Changes lists what a trap changes in a guest. The session writes it to its journal
+// before it makes the changes. Views and their restrictions need no entry: they end
+// when altp2m is turned off.
 type Changes struct {
 	Mechanism  string   `json:"mechanism"`
 	Restricted []uint64 `json:"restricted,omitempty"` // frames whose permissions in the host view are taken

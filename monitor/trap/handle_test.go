@@ -136,7 +136,7 @@ func (h *testHost) WritePhysical(gpa uint64, b []byte) error {
 	return h.note("write %d bytes to %#x", len(b), gpa)
 }
 
-// text is what a response says.
+// text returns a response as text.
 func text(r *driver.Response) string {
 	var parts []string
 	add := func(on bool, s string) {
@@ -192,7 +192,7 @@ var (
 	nothing       = driver.Event{RIP: off}
 )
 
-// stepMechanism is what exec-step and int3-step have in common, with two vCPUs.
+// stepMechanism returns the acts that exec-step and int3-step share, with two vCPUs.
 func stepMechanism(hit driver.Event, open, closed string) [][]act {
 	pass := func(vcpu int) act {
 		return act{do: hit, vcpu: vcpu, calls: fmt.Sprintf("signal %d, pass %d, %s", vcpu, vcpu, open), says: "toggle"}
