@@ -42,6 +42,14 @@
 // A process that dies while a monitor is enabled leaves vCPUs paused, stepping or in
 // another altp2m view. [Domain.Recover] says what is left behind, and undoes it.
 //
+// # What it does not have
+//
+// A call that nothing in this project makes is not bound. The constants, flags and
+// fields of Xen's interface are complete all the same, for the reader of a record or of
+// an event. The layout of the ring and the numbers are those of Xen 4.20. A test
+// compares them with the headers of the build, so another Xen is safe if it builds and
+// the test passes.
+//
 // # Tests
 //
 // [New] and [NewStore] make handles on any [Hypervisor] and [StoreConn]. Package xentest

@@ -61,11 +61,6 @@ type DomainInfo struct {
 	CPUTimeNS      uint64         // run time of all vCPUs since its creation, in nanoseconds
 }
 
-// Crashed reports whether the domain shut down because it crashed.
-func (i *DomainInfo) Crashed() bool {
-	return i.Shutdown && i.ShutdownReason == ShutdownCrash
-}
-
 // Bits of xen_domctl_getdomaininfo.flags.
 const (
 	domDying         = 1 << 0
@@ -125,9 +120,6 @@ type Registers struct {
 // CPL returns the privilege level, 0 (kernel) to 3 (user). On Intel it is the
 // descriptor privilege level of SS.
 func (r *Registers) CPL() int { return int(r.SSAttr>>5) & 3 }
-
-// InterruptsEnabled reports whether RFLAGS.IF is set.
-func (r *Registers) InterruptsEnabled() bool { return r.RFLAGS&(1<<9) != 0 }
 
 // Access is what a guest may do with a page (xenmem_access_t).
 type Access uint8
