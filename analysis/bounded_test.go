@@ -25,7 +25,7 @@ func TestBounded(t *testing.T) {
 		}
 		trials = append(trials, tr)
 	}
-	set, err := Group(trials)
+	set, err := Group(madeup.Run(trials))
 	if err != nil {
 		t.Fatal(err)
 	}

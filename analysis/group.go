@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -105,19 +106,31 @@ func (c *Cell) Work() (op, by string) {
 type Set struct {
 	Host  string
 	Cells []*Cell
+	// Arms and SlowClasses are those of the runs' manifests.
+	Arms        results.Arms
+	SlowClasses []string
 
 	suites, drivers []string
 	factors         map[string][]results.Factor // the values that occur, by name
 	trials          int
 }
 
-// Group makes cells of trials. It refuses an empty list, and trials of several
-// hosts: the virtual time of the lab and the time of a real host do not mix.
-func Group(trials []results.Trial) (*Set, error) {
+// Group makes cells of the trials of runs. It refuses runs without a trial, and trials
+// of several hosts: the virtual time of the lab and the time of a real host do not mix.
+func Group(runs ...*results.Run) (*Set, error) {
+	s := &Set{Arms: make(results.Arms), factors: make(map[string][]results.Factor)}
+	var trials []results.Trial
+	for _, r := range runs {
+		trials = append(trials, r.Trials...)
+		maps.Copy(s.Arms, r.Manifest.Arms)
+		for _, class := range r.Manifest.SlowClasses {
+			s.SlowClasses = addName(s.SlowClasses, class)
+		}
+	}
 	if len(trials) == 0 {
 		return nil, errors.New("there are no trials to summarise")
 	}
-	s := &Set{Host: trials[0].Host, trials: len(trials), factors: make(map[string][]results.Factor)}
+	s.Host, s.trials = trials[0].Host, len(trials)
 	cells := make(map[results.Cell]*Cell)
 	for _, t := range trials {
 		if t.Host != s.Host {

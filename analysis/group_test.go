@@ -14,7 +14,7 @@ import (
 
 func TestGroup(t *testing.T) {
 	trials := madeup.Trials(3)
-	set, err := Group(trials)
+	set, err := Group(madeup.Run(trials))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func TestGroupNeverPools(t *testing.T) {
 			trials[i].VCPUs, trials[i].Driver = 2, "libvmi"
 		}
 	}
-	set, err := Group(trials)
+	set, err := Group(madeup.Run(trials))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +85,7 @@ func TestGroupNeverPools(t *testing.T) {
 // its watchdogs set otherwise, is never averaged with one without.
 func TestGroupBoot(t *testing.T) {
 	trials := madeup.Trials(1)
-	plain, err := Group(trials)
+	plain, err := Group(madeup.Run(trials))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +94,7 @@ func TestGroupBoot(t *testing.T) {
 		boot[i].Boot, pages[i].Superpages = "distro", true
 		dogs[i].Watchdogs, quick[i].Watchdogs = "default", "minimum"
 	}
-	both, err := Group(slices.Concat(trials, boot, pages, dogs, quick))
+	both, err := Group(madeup.Run(slices.Concat(trials, boot, pages, dogs, quick)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,12 +104,12 @@ func TestGroupBoot(t *testing.T) {
 }
 
 func TestGroupRefuses(t *testing.T) {
-	if _, err := Group(nil); err == nil {
+	if _, err := Group(madeup.Run(nil)); err == nil {
 		t.Error("no trials make a set")
 	}
 	trials := madeup.Trials(1)
 	trials[3].Host = "xen"
-	if _, err := Group(trials); err == nil || !strings.Contains(err.Error(), "do not mix") {
+	if _, err := Group(madeup.Run(trials)); err == nil || !strings.Contains(err.Error(), "do not mix") {
 		t.Errorf("hosts are mixed: %v", err)
 	}
 }

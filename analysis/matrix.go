@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+
+	"hangbench/results"
 )
 
 // Matrix is cells in two dimensions: a row for each scenario and guest, a column
@@ -47,7 +49,7 @@ func (s *Set) Matrix(keep func(*Cell) bool) Matrix {
 
 // without is 1 for an arm without a monitor.
 func without(arm string) int {
-	if arm == "none" || strings.HasPrefix(arm, "none/") {
+	if arm == results.Unwatched || strings.HasPrefix(arm, results.Unwatched+"/") {
 		return 1
 	}
 	return 0

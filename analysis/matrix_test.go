@@ -27,7 +27,7 @@ func TestMatrix(t *testing.T) {
 			tr.BoundedMS = 2000
 		}
 	}
-	set, err := Group(trials)
+	set, err := Group(madeup.Run(trials))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,7 @@ import (
 // TestOverheadPlanted: what was planted is read back, in spite of a drift over each
 // trial; the cell of no monitor shows none.
 func TestOverheadPlanted(t *testing.T) {
-	set, err := Group(madeup.Workloads(8))
+	set, err := Group(madeup.Run(madeup.Workloads(8)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +78,7 @@ func TestGroupPrograms(t *testing.T) {
 	for i := range with {
 		with[i].Programs = "stress-ng"
 	}
-	set, err := Group(append(trials, with...))
+	set, err := Group(madeup.Run(append(trials, with...)))
 	if err != nil {
 		t.Fatal(err)
 	}

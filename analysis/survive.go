@@ -54,6 +54,21 @@ func (s *Set) Cell(c results.Cell) *Cell {
 	return s.Cells[i]
 }
 
+// TwinPairs pairs the measure of the mechanism's trials with that of the trials of its
+// twin, which sets the same trap in the host view, cell by cell.
+func (s *Set) TwinPairs(mechanism string, m Measure) []stats.Pair {
+	var pairs []stats.Pair
+	for _, c := range s.Cells {
+		if c.Mechanism != mechanism {
+			continue
+		}
+		twin := c.Cell
+		twin.Mechanism = s.Arms[mechanism].TwinOf
+		pairs = append(pairs, c.Pairs(s.Cell(twin), m)...)
+	}
+	return pairs
+}
+
 // Pairs pairs the measure of the cell's valid trials with that of base's trials
 // of the same block.
 func (c *Cell) Pairs(base *Cell, m Measure) []stats.Pair {
@@ -116,7 +131,7 @@ func (s *Set) Accuracies(level float64) ([]Accuracy, error) {
 	by := make(map[string]*Accuracy)
 	watches := make(map[string][]stats.Watch)
 	for _, c := range s.Cells {
-		if c.Mechanism == "none" {
+		if !c.Arm.Watched() {
 			continue
 		}
 		a := by[c.Label]

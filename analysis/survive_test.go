@@ -63,7 +63,7 @@ func plantedRun(t *testing.T, blocks int, truth func(vcpus int, mechanism string
 	if err != nil || len(run.Bad) > 0 {
 		t.Fatal(run.Bad, err)
 	}
-	set, err := Group(run.Trials)
+	set, err := Group(run)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,7 +139,7 @@ func unwatched(s *Set, c *Cell) *Cell {
 }
 
 func TestAccuracies(t *testing.T) {
-	set, err := Group(madeup.Trials(3))
+	set, err := Group(madeup.Run(madeup.Trials(3)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +180,7 @@ func TestAccuracies(t *testing.T) {
 			only = append(only, tr)
 		}
 	}
-	if set, err = Group(only); err != nil {
+	if set, err = Group(madeup.Run(only)); err != nil {
 		t.Fatal(err)
 	}
 	all, err = set.Accuracies(0.95)

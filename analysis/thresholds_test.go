@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"hangbench/analysis/internal/madeup"
 	"hangbench/results"
 )
 
@@ -15,7 +16,7 @@ func TestThresholdsApart(t *testing.T) {
 		tr := results.Trial{Schema: results.Schema, Trial: i, Host: "lab", Cell: results.Cell{Scenario: "control-disk", Thresholds: results.NewSettings(set), Arm: results.Arm{Mechanism: "poll"}}, Outcome: results.Clean, WindowNS: 1e9}
 		trials = append(trials, tr)
 	}
-	set, err := Group(trials)
+	set, err := Group(madeup.Run(trials))
 	if err != nil {
 		t.Fatal(err)
 	}

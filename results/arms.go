@@ -22,14 +22,3 @@ const (
 
 // Arms are the mechanisms of a run by name.
 type Arms map[string]ArmInfo
-
-// MergeArms makes one of the arms of several runs. The last one with a name stands.
-func MergeArms(runs ...Arms) Arms {
-	all := make(Arms)
-	for _, arms := range runs {
-		for name, info := range arms {
-			all[name] = info
-		}
-	}
-	return all
-}

@@ -128,3 +128,8 @@ func legacyArms() Arms {
 		"exec-altp2m-fast": page(Altp2mView, "exec-step"),
 	}
 }
+
+// legacySlowClasses are the slow classes that there were before manifests recorded them.
+func legacySlowClasses() []string {
+	return []string{"soft", "io", "blocked", "forkstorm", "thrash"}
+}

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -69,6 +70,10 @@ type Manifest struct {
 	// Arms are the mechanisms of the run. A manifest of an earlier program has none:
 	// ReadRun fills them in.
 	Arms Arms `json:"arms,omitempty"`
+	// SlowClasses are the classes of hangs whose sign is that something waits for long: a
+	// healthy guest waits for seconds too, so their verdicts need seconds. Filled in like
+	// Arms.
+	SlowClasses []string `json:"slow_classes,omitempty"`
 
 	Started     time.Time `json:"started"` // wall clock of the machine that ran hangbench
 	Ended       time.Time `json:"ended,omitzero"`
@@ -113,7 +118,7 @@ func (m *Manifest) clone() Manifest {
 			c.Bench[k] = v
 		}
 	}
-	c.Arms = maps.Clone(m.Arms)
+	c.Arms, c.SlowClasses = maps.Clone(m.Arms), slices.Clone(m.SlowClasses)
 	if m.Versions.Packages != nil {
 		c.Versions.Packages = make(map[string]string, len(m.Versions.Packages))
 		for k, v := range m.Versions.Packages {

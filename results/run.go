@@ -37,7 +37,7 @@ func ReadRun(dir string) (*Run, error) {
 		run.Trials = append(run.Trials, rec.trial)
 	}
 	if run.Manifest.Arms == nil {
-		run.Manifest.Arms = legacyArms()
+		run.Manifest.Arms, run.Manifest.SlowClasses = legacyArms(), legacySlowClasses()
 	}
 	upgradeRun(run.Trials)
 	sort.Slice(run.Trials, func(i, j int) bool { return run.Trials[i].Trial < run.Trials[j].Trial })

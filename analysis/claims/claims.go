@@ -2,6 +2,7 @@ package claims
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -27,11 +28,6 @@ const (
 	InTime        = 1000
 	InTimeWaiting = 5000
 )
-
-// waits says whether the sign of hangs of the class is that somebody waits.
-func waits(class string) bool {
-	return slices.Contains([]string{"soft", "io", "blocked", "forkstorm", "thrash"}, class)
-}
 
 // Of returns the claims that the trials bear on, in order.
 func Of(set *analysis.Set) ([]Claim, error) {
@@ -86,7 +82,7 @@ func valid(set *analysis.Set, pick func(*analysis.Cell) bool, each func(*results
 	}
 }
 
-func monitored(c *analysis.Cell) bool { return c.Mechanism != "none" }
+func monitored(c *analysis.Cell) bool { return c.Arm.Watched() }
 
 // realTime is C1: every fault with a monitor is detected, in time. Faults that are
 // undone after a time are not among them: no verdict on those is right, too.
@@ -101,7 +97,7 @@ func realTime(set *analysis.Set) (*Claim, error) {
 			return
 		}
 		k++
-		if !waits(t.Expected) {
+		if !slices.Contains(set.SlowClasses, t.Expected) {
 			last = max(last, ms)
 			return
 		}
@@ -129,7 +125,7 @@ func realTime(set *analysis.Set) (*Claim, error) {
 func violationsOccur(set *analysis.Set) (*Claim, error) {
 	var events, permission, residual, lost uint64
 	n := 0
-	valid(set, func(c *analysis.Cell) bool { return pageTraps(c.Mechanism) }, func(t *results.Trial) {
+	valid(set, func(c *analysis.Cell) bool { return set.Arms[c.Mechanism].PageTrap }, func(t *results.Trial) {
 		n++
 		events += t.Events.Delivered
 		permission += t.EPT.Permission
@@ -143,32 +139,28 @@ func violationsOccur(set *analysis.Set) (*Claim, error) {
 		fmt.Sprintf("%d events, %d violations on trapped pages, %d unexplained, %d lost", events, permission, residual, lost)}, nil
 }
 
-// pageTraps says whether every event of the mechanism is an EPT violation on a
-// trapped page.
-func pageTraps(mechanism string) bool {
-	return slices.Contains([]string{"exec-step", "exec-emulate", "exec-altp2m", "exec-altp2m-fast"}, mechanism)
-}
-
 // altp2mMinimises is C3: with altp2m there are fewer violations of all classes
 // than with the same trap in the host view, pair by pair.
 func altp2mMinimises(set *analysis.Set) (*Claim, error) {
-	var pairs []stats.Pair
-	for _, c := range set.Cells {
-		if c.Mechanism != "exec-altp2m" {
+	holds := true
+	var by []string
+	for _, name := range slices.Sorted(maps.Keys(set.Arms)) {
+		arm := set.Arms[name]
+		if !arm.PageTrap || arm.View != results.Altp2mView || arm.TwinOf == "" {
 			continue
 		}
-		want := c.Cell
-		want.Mechanism = "exec-step"
-		if twin := set.Cell(want); twin != nil {
-			pairs = append(pairs, c.Pairs(twin, analysis.EPTTotal.Of)...)
+		s, err := stats.PairedRatio(set.TwinPairs(name, analysis.EPTTotal.Of), table.Level)
+		if err != nil {
+			continue // no trials of both
 		}
+		holds = holds && s.Max < 1
+		by = append(by, fmt.Sprintf("%.1f times as many with %s as with %s, %.1f to %.1f in %d pairs",
+			s.Median, name, arm.TwinOf, s.Min, s.Max, s.N))
 	}
-	s, err := stats.PairedRatio(pairs, table.Level)
-	if err != nil {
-		return nil, nil // no pair: the run says nothing
+	if len(by) == 0 {
+		return nil, nil // the run says nothing
 	}
-	by := fmt.Sprintf("%.1f times as many with exec-altp2m as with exec-step, %.1f to %.1f in %d pairs", s.Median, s.Min, s.Max, s.N)
-	return &Claim{"C3", "altp2m minimises EPT violations", s.Max < 1, by}, nil
+	return &Claim{"C3", "altp2m minimises EPT violations", holds, strings.Join(by, "; ")}, nil
 }
 
 // noFalseAlarm is C4: no control is called hung.

@@ -14,7 +14,7 @@ import (
 
 func of(t *testing.T, trials []results.Trial) map[string]Claim {
 	t.Helper()
-	set, err := analysis.Group(trials)
+	set, err := analysis.Group(madeup.Run(trials))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +148,7 @@ func TestSilent(t *testing.T) {
 }
 
 func TestTable(t *testing.T) {
-	set, err := analysis.Group(good())
+	set, err := analysis.Group(madeup.Run(good()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,5 +161,45 @@ func TestTable(t *testing.T) {
 		if err := tab.Write(&out, f); err != nil || !strings.Contains(out.String(), "C5") {
 			t.Errorf("%v: %v\n%s", f, err, out.String())
 		}
+	}
+}
+
+// TestNewMechanism: what a claim says of a mechanism depends on the traits in the run's
+// manifest, not on names that this program knows.
+func TestNewMechanism(t *testing.T) {
+	trials := good()
+	for i := range trials {
+		if trials[i].Mechanism == "exec-altp2m" {
+			trials[i].Mechanism = "exec-new"
+			trials[i].EPT.Residual++
+			trials[i].EPT.Total++
+		}
+	}
+	run := madeup.Run(trials)
+	claimsOf := func() map[string]Claim {
+		set, err := analysis.Group(run)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, err := Of(set)
+		if err != nil {
+			t.Fatal(err)
+		}
+		by := make(map[string]Claim)
+		for _, c := range all {
+			by[c.ID] = c
+		}
+		return by
+	}
+	if by := claimsOf(); !by["C2"].Holds || by["C3"].ID != "" {
+		t.Errorf("a mechanism without traits is judged: %+v, %+v", by["C2"], by["C3"])
+	}
+	run.Manifest.Arms["exec-new"] = results.ArmInfo{PageTrap: true, View: results.Altp2mView, TwinOf: "exec-step"}
+	by := claimsOf()
+	if by["C2"].Holds || !strings.Contains(by["C2"].By, "6 unexplained") {
+		t.Errorf("a new page trap is left out of C2: %+v", by["C2"])
+	}
+	if !strings.Contains(by["C3"].By, "times as many with exec-new as with exec-step") {
+		t.Errorf("a new page trap is left out of C3: %+v", by["C3"])
 	}
 }

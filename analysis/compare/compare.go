@@ -181,7 +181,6 @@ func newSide(runs []*results.Run) (*side, error) {
 		return nil, errors.New("no run")
 	}
 	s := &side{}
-	var all []results.Trial
 	hosts, kernels, suites := map[string]bool{}, map[string]bool{}, map[string]bool{}
 	for _, r := range runs {
 		m := &r.Manifest
@@ -194,12 +193,11 @@ func newSide(runs []*results.Run) (*side, error) {
 		if n := len(r.Bad); n > 0 {
 			s.warnings = append(s.warnings, fmt.Sprintf("%s: %d damaged records left out", m.RunID, n))
 		}
-		all = append(all, r.Trials...)
 	}
 	if len(hosts) > 1 || len(suites) > 1 {
 		return nil, fmt.Errorf("runs of one side are boots of one experiment, these are of %s, %s", list(hosts), list(suites))
 	}
-	set, err := analysis.Group(all)
+	set, err := analysis.Group(runs...)
 	if err != nil {
 		return nil, err
 	}

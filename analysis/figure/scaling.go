@@ -102,7 +102,7 @@ func (x *scaleAxis) figure(set *analysis.Set) (*Figure, error) {
 	panels := scalePanels()
 	for _, p := range panels {
 		for _, a := range arms {
-			if by[a][0].Mechanism == "none" && !p.none {
+			if !by[a][0].Arm.Watched() && !p.none {
 				continue
 			}
 			if line, ok := x.scale(by[a], p); ok {

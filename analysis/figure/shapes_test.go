@@ -33,7 +33,7 @@ func (s *shape) figure(t *testing.T, name string) *Figure {
 var shapes = sync.OnceValues(func() (map[string]*shape, error) {
 	all := make(map[string]*shape)
 	for name, trials := range madeUpRuns() {
-		set, err := analysis.Group(trials)
+		set, err := analysis.Group(madeup.Run(trials))
 		if err != nil {
 			return nil, err
 		}

@@ -95,7 +95,7 @@ func violations(set *analysis.Set) (*Figure, error) {
 	var rows []*spreadRow
 	var parts []part
 	for _, c := range set.Cells {
-		if c.Mechanism == "none" && sumOf(c, analysis.EPTTotal.Of) == 0 {
+		if !c.Arm.Watched() && sumOf(c, analysis.EPTTotal.Of) == 0 {
 			continue // no monitor and no violation
 		}
 		r := summarise(c, analysis.PerSecond(analysis.EPTTotal.Of))

@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -113,7 +114,7 @@ func calm(name string, points []analysis.SweepPoint) (string, error) {
 func arms(set *analysis.Set, pick func(*analysis.Cell) bool) []string {
 	var labels []string
 	for _, c := range set.Cells {
-		if c.Watched() && c.Mechanism != "none" && pick(c) && !slices.Contains(labels, c.Label) {
+		if c.Arm.Watched() && pick(c) && !slices.Contains(labels, c.Label) {
 			labels = append(labels, c.Label)
 		}
 	}
@@ -318,27 +319,20 @@ func percent(x float64) string { return fmt.Sprintf("%.0f%%", 100*x) }
 // altp2m compares mechanisms that differ in nothing but the view.
 func altp2m(set *analysis.Set) (*fact, error) {
 	f := &fact{Question: "What did altp2m change?"}
-	for _, pair := range [][2]string{{"exec-step", "exec-altp2m"}, {"int3-step", "int3-altp2m"}} {
+	for _, name := range slices.Sorted(maps.Keys(set.Arms)) {
+		twin := set.Arms[name].TwinOf
+		if twin == "" {
+			continue
+		}
 		for _, m := range []struct {
 			what    string
 			measure analysis.Measure
 		}{{"EPT violations of a trial", analysis.EPTTotal.Of}, {"violations of an event", analysis.PerEvent.Of}, {"progress", analysis.Progress.Of}} {
-			var pairs []stats.Pair
-			for _, c := range set.Cells {
-				if c.Mechanism != pair[1] {
-					continue
-				}
-				want := c.Cell
-				want.Mechanism = pair[0]
-				if twin := set.Cell(want); twin != nil {
-					pairs = append(pairs, c.Pairs(twin, m.measure)...)
-				}
-			}
-			s, err := stats.PairedRatio(pairs, table.Level)
+			s, err := stats.PairedRatio(set.TwinPairs(name, m.measure), table.Level)
 			if err != nil {
 				continue // no pair of both
 			}
-			text := fmt.Sprintf("%s over %s: %s ×%.3g", pair[1], pair[0], m.what, s.Median)
+			text := fmt.Sprintf("%s over %s: %s ×%.3g", name, twin, m.what, s.Median)
 			switch {
 			case s.CI != nil:
 				text += fmt.Sprintf(" [%.3g, %.3g]", s.CI.Lo, s.CI.Hi)

@@ -18,7 +18,7 @@ import (
 // facts is the answer of the trials by question.
 func facts(t *testing.T, trials []results.Trial) map[string]fact {
 	t.Helper()
-	set, err := analysis.Group(trials)
+	set, err := analysis.Group(madeup.Run(trials))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +191,8 @@ func TestBrowser(t *testing.T) {
 		require.Missing(t, require.Browser, "no Chromium in the search path")
 	}
 	dir := t.TempDir()
-	path, err := Write(dir, testRun(8))
+	run := testRun(8)
+	path, err := Write(dir, run, setOf(t, run))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -247,7 +248,7 @@ func TestBrowser(t *testing.T) {
 // TestAnswerSweep: a sweep is answered threshold by threshold, and nothing is
 // averaged over them.
 func TestAnswerSweep(t *testing.T) {
-	set, err := analysis.Group(madeup.Sweep(6))
+	set, err := analysis.Group(madeup.Run(madeup.Sweep(6)))
 	if err != nil {
 		t.Fatal(err)
 	}

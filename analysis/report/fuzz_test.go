@@ -38,7 +38,7 @@ func FuzzRender(f *testing.F) {
 			}
 		}
 		var page bytes.Buffer
-		if err := Render(&page, run); err != nil {
+		if err := Render(&page, run, setOf(t, run)); err != nil {
 			t.Fatal(err)
 		}
 		if strings.Contains(strings.ToLower(page.String()), "<script") {
@@ -68,7 +68,7 @@ func TestRenderExtreme(t *testing.T) {
 					}
 				}
 				var page bytes.Buffer
-				if err := Render(&page, run); err != nil {
+				if err := Render(&page, run, setOf(t, run)); err != nil {
 					t.Errorf("%d ns, ratio %g, counts %d: %v", ns, ratio, n, err)
 				}
 			}

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"hangbench/analysis"
-	"hangbench/analysis/claims"
+	"hangbench/analysis/exhibit"
 	"hangbench/analysis/figure"
 	"hangbench/analysis/table"
 	"hangbench/results"
@@ -27,10 +27,11 @@ var pageText string
 // File is the name of the page in the folder given to Write.
 const File = "report.html"
 
-// Write writes the run's page into dir and returns its path.
-func Write(dir string, run *results.Run) (string, error) {
+// Write writes the run's page into dir and returns its path. set is the run's trials; it
+// is nil if there are none.
+func Write(dir string, run *results.Run, set *analysis.Set) (string, error) {
 	var buf bytes.Buffer
-	if err := Render(&buf, run); err != nil {
+	if err := Render(&buf, run, set); err != nil {
 		return "", err
 	}
 	path := filepath.Join(dir, File)
@@ -40,8 +41,9 @@ func Write(dir string, run *results.Run) (string, error) {
 	return path, nil
 }
 
-// Render writes the run's page. A run without a trial has one too: it says so.
-func Render(w io.Writer, run *results.Run) error {
+// Render writes the run's page. set is as for Write. A run without a trial has a page
+// too: it says so.
+func Render(w io.Writer, run *results.Run, set *analysis.Set) error {
 	p := page{
 		Title:      "hangbench " + run.Manifest.RunID,
 		Caption:    "no trials yet",
@@ -49,11 +51,7 @@ func Render(w io.Writer, run *results.Run) error {
 		Provenance: provenance(&run.Manifest),
 		Suite:      run.Manifest.Suite.Text,
 	}
-	if len(run.Trials) > 0 {
-		set, err := analysis.Group(run.Trials)
-		if err != nil {
-			return fmt.Errorf("report: %w", err)
-		}
+	if set != nil {
 		p.Caption = set.Caption()
 		if err := p.fill(set, run.Trials); err != nil {
 			return fmt.Errorf("report: %w", err)
@@ -112,28 +110,26 @@ func (p *page) fill(set *analysis.Set, trials []results.Trial) error {
 	if p.Answer, err = answer(set); err != nil {
 		return err
 	}
-	kinds := append([]table.Kind{{Name: "claims", Make: claims.Table}}, table.Kinds()...)
-	for i, k := range kinds {
-		t, err := k.Make(set)
+	for _, e := range exhibit.All() {
+		if e.Table == nil {
+			f, err := e.Figure(set)
+			if err != nil {
+				return err
+			}
+			if f == nil {
+				continue
+			}
+			if err := p.inline(f); err != nil {
+				return err
+			}
+			continue
+		}
+		t, err := e.Table(set)
 		if err != nil {
-			return fmt.Errorf("table %s: %w", k.Name, err)
+			return fmt.Errorf("table %s: %w", e.Name, err)
 		}
 		if len(t.Rows) > 0 {
-			p.Tables = append(p.Tables, shownTable{t, i <= 1})
-		}
-	}
-	for _, t := range []*table.Table{table.BackOuts(set), table.Baselines(set)} {
-		if t != nil {
-			p.Tables = append(p.Tables, shownTable{t, true})
-		}
-	}
-	figures, err := figure.All(set)
-	if err != nil {
-		return err
-	}
-	for _, f := range figures {
-		if err := p.inline(f); err != nil {
-			return err
+			p.Tables = append(p.Tables, shownTable{t, e.Open})
 		}
 	}
 	p.group(set, trials)
@@ -286,7 +282,7 @@ func newTrialRow(set *analysis.Set, t *results.Trial) trialRow {
 			r.Lines = fmt.Sprintf("%d lines", n)
 		}
 	}
-	if t.Outcome == results.Missed && t.Mechanism == "none" {
+	if t.Outcome == results.Missed && !t.Watched() {
 		r.Outcome, r.Style = "missed (no monitor)", ""
 	}
 	if n, ok := analysis.Delivered.Of(t); ok {

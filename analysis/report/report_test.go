@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"hangbench/analysis"
 	"hangbench/analysis/internal/madeup"
 	"hangbench/results"
 )
@@ -29,6 +30,7 @@ func testRun(repetitions int) *results.Run {
 	return &results.Run{
 		Trials: trials,
 		Manifest: results.Manifest{
+			Arms: madeup.Run(nil).Manifest.Arms, SlowClasses: madeup.Run(nil).Manifest.SlowClasses,
 			Schema: results.ManifestSchema, RunID: "made-up-1-20260102T030405Z", Seed: 1, Planned: len(trials),
 			Suite:    results.NewSuiteInfo(madeup.Suite, []byte("name: made-up\n")),
 			Host:     results.HostInfo{Kind: "lab", Description: "made up for tests"},
@@ -40,13 +42,26 @@ func testRun(repetitions int) *results.Run {
 	}
 }
 
+// setOf is the set of the run's trials; nil if there are none.
+func setOf(t *testing.T, run *results.Run) *analysis.Set {
+	t.Helper()
+	if len(run.Trials) == 0 {
+		return nil
+	}
+	set, err := analysis.Group(run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set
+}
+
 func render(t *testing.T, run *results.Run) string {
 	t.Helper()
 	var a, b bytes.Buffer
-	if err := Render(&a, run); err != nil {
+	if err := Render(&a, run, setOf(t, run)); err != nil {
 		t.Fatal(err)
 	}
-	if err := Render(&b, run); err != nil {
+	if err := Render(&b, run, setOf(t, run)); err != nil {
 		t.Fatal(err)
 	}
 	if a.String() != b.String() {
@@ -124,7 +139,7 @@ func TestRender(t *testing.T) {
 		t.Error("the page refers to something outside of it")
 	}
 	if *keep != "" {
-		if _, err := Write(*keep, run); err != nil {
+		if _, err := Write(*keep, run, setOf(t, run)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -163,14 +178,15 @@ func TestRenderHostile(t *testing.T) {
 
 func TestWrite(t *testing.T) {
 	dir := t.TempDir()
-	path, err := Write(dir, testRun(1))
+	run := testRun(1)
+	path, err := Write(dir, run, setOf(t, run))
 	if err != nil || path != filepath.Join(dir, File) {
 		t.Fatalf("%s, %v", path, err)
 	}
 	if info, err := os.Stat(path); err != nil || info.Size() == 0 {
 		t.Errorf("%v", err)
 	}
-	if _, err := Write(filepath.Join(dir, "missing"), testRun(1)); err == nil {
+	if _, err := Write(filepath.Join(dir, "missing"), run, nil); err == nil {
 		t.Error("writing into a missing folder succeeds")
 	}
 }

@@ -10,7 +10,6 @@ import (
 
 	"hangbench/analysis"
 	"hangbench/analysis/stats"
-	"hangbench/results"
 )
 
 // Level is the confidence level of all intervals in the tables.
@@ -34,17 +33,13 @@ type Table struct {
 	csvRows [][]string // the values of Rows
 }
 
-// Summary writes the tables of the trials in the format: a caption, Detection, BackOuts and Baselines if there were any, and
-// Violations, or for CSV one row for each cell with every column. It fails on an empty list and on trials of several hosts.
-func Summary(w io.Writer, trials []results.Trial, f Format) error {
-	set, err := analysis.Group(trials)
-	if err != nil {
-		return fmt.Errorf("summary: %w", err)
-	}
+// Summary writes the usual tables of the set in the format, behind a caption. As CSV it
+// writes one row for each cell with every column.
+func Summary(w io.Writer, set *analysis.Set, f Format) error {
 	if f == CSV {
 		return writeCSV(w, set)
 	}
-	tables, err := Tables(set)
+	tables, err := Usual(set)
 	if err != nil {
 		return fmt.Errorf("summary: %w", err)
 	}
@@ -76,25 +71,22 @@ func WriteAll(w io.Writer, caption string, tables []*Table, f Format) error {
 	return nil
 }
 
-// Tables returns the usual tables of the set: Sweep if thresholds were varied,
-// Detection, BackOuts and Baselines if it has them, and Violations.
-func Tables(set *analysis.Set) ([]*Table, error) {
+// Usual returns the usual tables of the set that have rows.
+func Usual(set *analysis.Set) ([]*Table, error) {
 	var all []*Table
-	if len(set.Swept()) > 0 {
-		t, err := Sweep(set)
-		if err != nil {
-			return nil, err
+	for _, k := range Kinds() {
+		if !k.Usual {
+			continue
 		}
-		all = append(all, t)
+		t, err := k.Make(set)
+		if err != nil {
+			return nil, fmt.Errorf("table %s: %w", k.Name, err)
+		}
+		if len(t.Rows) > 0 {
+			all = append(all, t)
+		}
 	}
-	all = append(all, Detection(set))
-	if t := BackOuts(set); t != nil {
-		all = append(all, t)
-	}
-	if b := Baselines(set); b != nil {
-		all = append(all, b)
-	}
-	return append(all, Violations(set)), nil
+	return all, nil
 }
 
 // Detection is the table of verdicts: what was seen, how fast, at what price
@@ -140,7 +132,7 @@ func Detection(set *analysis.Set) *Table {
 }
 
 // BackOuts is the table of monitors that held the guest up, noticed, and let go
-// of it by themselves; nil if none did.
+// of it by themselves. It has no rows if none did.
 func BackOuts(set *analysis.Set) *Table {
 	t := &Table{
 		Title:   "Monitor let go by itself",
@@ -154,9 +146,6 @@ func BackOuts(set *analysis.Set) *Table {
 			continue
 		}
 		t.Rows = append(t.Rows, []string{c.Title(), c.Label, strconv.Itoa(c.Counts.Valid), strconv.Itoa(s.N), spread(s)})
-	}
-	if len(t.Rows) == 0 {
-		return nil
 	}
 	return t
 }

@@ -14,7 +14,7 @@ import (
 // TestSweep: each value of each threshold has a row with what was planted, and
 // values are never averaged.
 func TestSweep(t *testing.T) {
-	set, err := analysis.Group(madeup.Sweep(6))
+	set, err := analysis.Group(madeup.Run(madeup.Sweep(6)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,14 +57,14 @@ func TestSweep(t *testing.T) {
 		t.Errorf("%v:\n%s", err, out.String())
 	}
 
-	if tables, err := Tables(set); err != nil || len(tables) != 3 || tables[0].Title != tab.Title {
+	if tables, err := Usual(set); err != nil || len(tables) != 3 || tables[0].Title != tab.Title {
 		t.Errorf("the summary of a sweep has %d tables, %v", len(tables), err)
 	}
 
 	// A threshold that was set and not varied is no sweep.
 	all := madeup.Sweep(2)
 	all = slices.DeleteFunc(all, func(tr results.Trial) bool { return tr.Thresholds.Map()["io_ms"] != 250 })
-	if set, err = analysis.Group(all); err != nil || len(set.Swept()) != 0 {
+	if set, err = analysis.Group(madeup.Run(all)); err != nil || len(set.Swept()) != 0 {
 		t.Errorf("swept %q, %v", set.Swept(), err)
 	}
 	if tab, err = Sweep(set); err != nil || len(tab.Rows) != 0 {

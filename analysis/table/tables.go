@@ -3,9 +3,7 @@ package table
 import (
 	"fmt"
 	"math"
-	"slices"
 	"strconv"
-	"strings"
 
 	"hangbench/analysis"
 	"hangbench/analysis/stats"
@@ -16,48 +14,33 @@ type Kind struct {
 	Name    string
 	Meaning string
 	Make    func(*analysis.Set) (*Table, error)
+	// Usual says that a summary has the table if it has rows.
+	Usual bool
 }
 
-// Kinds returns all tables in the order in which a report has them.
+// Kinds returns all tables in the order in which a report has them. A new table is a
+// function in a file of its own and a line here.
 func Kinds() []Kind {
 	plain := func(f func(*analysis.Set) *Table) func(*analysis.Set) (*Table, error) {
 		return func(s *analysis.Set) (*Table, error) { return f(s), nil }
 	}
 	return []Kind{
-		{"detection", "verdicts, detection times and progress in short", plain(Detection)},
-		{"coverage", "what was detected and called rightly, with exact intervals", plain(Coverage)},
-		{"detection-matrix", "detection times of each scenario by mechanism", plain(DetectionMatrix)},
-		{"latency", "detection times with misses censored", Latency},
-		{"violations", "EPT violations by class, medians", plain(Violations)},
-		{"classes", "EPT violations by class, each with its interval and rate", plain(Classes)},
-		{"overhead", "what the monitor costs workloads", plain(Overhead)},
-		{"overhead-matrix", "what the monitor costs each workload by mechanism", plain(OverheadMatrix)},
-		{"events", "what an event costs", plain(Events)},
-		{"qos", "quality of the detector: detection time and false alarms", QoS},
-		{"watchdogs", "what the guest's own watchdogs reported, with a fault and without", Watchdogs},
-		{"sweep", "detection times and false alarms by the value of a threshold", Sweep},
+		{"sweep", "detection times and false alarms by the value of a threshold", Sweep, true},
+		{"detection", "verdicts, detection times and progress in short", plain(Detection), true},
+		{"back-outs", "monitors that noticed that they held the guest up, and let go", plain(BackOuts), true},
+		{"baselines", "our detection time beside those of the guest's own watchdogs, in the same trials", plain(Baselines), true},
+		{"coverage", "what was detected and called rightly, with exact intervals", plain(Coverage), false},
+		{"detection-matrix", "detection times of each scenario by mechanism", plain(DetectionMatrix), false},
+		{"latency", "detection times with misses censored", Latency, false},
+		{"violations", "EPT violations by class, medians", plain(Violations), true},
+		{"classes", "EPT violations by class, each with its interval and rate", plain(Classes), false},
+		{"overhead", "what the monitor costs workloads", plain(Overhead), false},
+		{"overhead-matrix", "what the monitor costs each workload by mechanism", plain(OverheadMatrix), false},
+		{"events", "what an event costs", plain(Events), false},
+		{"qos", "quality of the detector: detection time and false alarms", QoS, false},
+		{"watchdogs", "what the guest's own watchdogs reported, with a fault and without", Watchdogs, false},
+		{"metrics", "every metric of every cell, with its interval", plain(Metrics), false},
 	}
-}
-
-// Parse reads a list of tables as the command line has it: names among all, or
-// the word all.
-func Parse(all []Kind, list string) ([]Kind, error) {
-	if list == "all" {
-		return all, nil
-	}
-	var names []string
-	for _, k := range all {
-		names = append(names, k.Name)
-	}
-	var kinds []Kind
-	for name := range strings.SplitSeq(list, ",") {
-		i := slices.Index(names, name)
-		if i < 0 {
-			return nil, fmt.Errorf("there is no table %q: give all, or some of %s", name, strings.Join(names, ", "))
-		}
-		kinds = append(kinds, all[i])
-	}
-	return kinds, nil
 }
 
 func scenarioColumns() []Column {

@@ -12,7 +12,7 @@ import (
 )
 
 func TestBaselines(t *testing.T) {
-	set, err := analysis.Group(madeup.Listened(2))
+	set, err := analysis.Group(madeup.Run(madeup.Listened(2)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,19 +41,19 @@ func TestBaselines(t *testing.T) {
 		t.Errorf("notes %q", b.Notes)
 	}
 	var out bytes.Buffer
-	if err := Summary(&out, madeup.Listened(2), Terminal); err != nil || !strings.Contains(out.String(), b.Title) {
+	if err := summary(&out, madeup.Listened(2), Terminal); err != nil || !strings.Contains(out.String(), b.Title) {
 		t.Errorf("the summary has no such table (%v)", err)
 	}
 }
 
 // TestNoBaselines: a run that did not listen has no such table.
 func TestNoBaselines(t *testing.T) {
-	set, err := analysis.Group(madeup.Trials(2))
+	set, err := analysis.Group(madeup.Run(madeup.Trials(2)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	tables, err := Tables(set)
-	if b := Baselines(set); b != nil || len(tables) != 2 || err != nil {
+	tables, err := Usual(set)
+	if b := Baselines(set); len(b.Rows) != 0 || len(tables) != 2 || err != nil {
 		t.Errorf("table %+v, %d tables, %v", b, len(tables), err)
 	}
 }
@@ -61,7 +61,7 @@ func TestNoBaselines(t *testing.T) {
 // TestWatchdogs: reports without a fault are counted over the time that was
 // listened to, and detectors that are not there make no mistakes.
 func TestWatchdogs(t *testing.T) {
-	set, err := analysis.Group(madeup.Listened(2))
+	set, err := analysis.Group(madeup.Run(madeup.Listened(2)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +94,7 @@ func TestWatchdogs(t *testing.T) {
 // TestBaselinesCSV: the row of a cell has what its guests' own watchdogs did.
 func TestBaselinesCSV(t *testing.T) {
 	var out bytes.Buffer
-	if err := Summary(&out, madeup.Listened(2), CSV); err != nil {
+	if err := summary(&out, madeup.Listened(2), CSV); err != nil {
 		t.Fatal(err)
 	}
 	rows, err := csv.NewReader(&out).ReadAll()

@@ -29,7 +29,7 @@ func TestExperiments(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	set, err := analysis.Group(run.Trials)
+	set, err := analysis.Group(run)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,8 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hangbench/analysis"
-	"hangbench/analysis/claims"
-	"hangbench/analysis/figure"
+	"hangbench/analysis/exhibit"
 	"hangbench/analysis/report"
 	"hangbench/analysis/table"
 	"hangbench/bench/exit"
@@ -52,25 +51,33 @@ func (f *reportFlags) run(a *app, dir string) error {
 	if err != nil {
 		return err
 	}
+	if f.tables == "" && tf == table.Terminal {
+		return show(a, r)
+	}
+	set, err := analysis.Group(r)
+	if err != nil {
+		return err
+	}
 	if f.tables != "" {
-		return showTables(a, r, f.tables, tf)
+		return showTables(a, set, f.tables, tf)
 	}
-	if tf != table.Terminal {
-		return table.Summary(a.out, r.Trials, tf)
-	}
-	return show(a, r)
+	return table.Summary(a.out, set, tf)
 }
 
 // show prints the tables, draws the figure and writes the report.
 func show(a *app, r *results.Run) error {
-	if err := table.Summary(a.out, r.Trials, table.Terminal); err != nil {
+	set, err := analysis.Group(r)
+	if err != nil {
 		return err
 	}
-	paths, others, err := drawFigures(r)
+	if err := table.Summary(a.out, set, table.Terminal); err != nil {
+		return err
+	}
+	paths, others, err := drawFigures(r.Dir, set)
 	if err != nil {
 		return fmt.Errorf("draw the figures: %w", err)
 	}
-	page, err := report.Write(r.Dir, r)
+	page, err := report.Write(r.Dir, r, set)
 	if err != nil {
 		return fmt.Errorf("write the report: %w", err)
 	}
@@ -97,19 +104,15 @@ const figuresDir = "figures"
 // drawFigures draws all figures that the run has data for: the overview into the run's
 // folder, whose paths it returns, and the others into a folder in it. It also returns the
 // number of the others.
-func drawFigures(r *results.Run) (overview []string, others int, err error) {
-	set, err := analysis.Group(r.Trials)
-	if err != nil {
-		return nil, 0, err
-	}
-	figures, err := figure.All(set)
+func drawFigures(run string, set *analysis.Set) (overview []string, others int, err error) {
+	figures, err := exhibit.Draw(set)
 	if err != nil {
 		return nil, 0, err
 	}
 	for _, f := range figures {
-		dir := r.Dir
+		dir := run
 		if f.Name != overviewName {
-			dir = filepath.Join(r.Dir, figuresDir)
+			dir = filepath.Join(run, figuresDir)
 			others++
 		}
 		if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -128,41 +131,24 @@ func drawFigures(r *results.Run) (overview []string, others int, err error) {
 
 func tableNames() []string {
 	var names []string
-	for _, k := range tableKinds() {
-		names = append(names, k.Name)
+	for _, e := range exhibit.Tables() {
+		names = append(names, e.Name)
 	}
 	return names
 }
 
-// tableKinds are all tables that can be printed.
-func tableKinds() []table.Kind {
-	return append(table.Kinds(), table.Kind{
-		Name: "claims", Meaning: "what the run says about the claims of EXPERIMENTS.md", Make: claims.Table})
-}
-
 // showTables prints the tables named in a list.
-func showTables(a *app, r *results.Run, list string, f table.Format) error {
-	kinds, err := table.Parse(tableKinds(), list)
+func showTables(a *app, set *analysis.Set, list string, f table.Format) error {
+	kinds, err := exhibit.Parse(list)
 	if err != nil {
 		return exit.UsageError{Err: fmt.Errorf("report: %w", err)}
 	}
 	if f == table.CSV && len(kinds) != 1 {
 		return exit.Usagef("report: one CSV is one table, --tables %s are %d", list, len(kinds))
 	}
-	set, err := analysis.Group(r.Trials)
+	tables, err := exhibit.Make(set, kinds, list != "all")
 	if err != nil {
 		return err
-	}
-	var tables []*table.Table
-	for _, k := range kinds {
-		t, err := k.Make(set)
-		if err != nil {
-			return fmt.Errorf("table %s: %w", k.Name, err)
-		}
-		if list == "all" && len(t.Rows) == 0 {
-			continue
-		}
-		tables = append(tables, t)
 	}
 	if f == table.CSV {
 		return tables[0].WriteCSV(a.out, [2]string{"host", set.Host})

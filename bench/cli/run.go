@@ -245,7 +245,7 @@ func processorTime() time.Duration {
 // judge returns exit.ErrFailed if a trial is invalid or a false alarm, and prints the
 // reasons.
 func judge(a *app, r *results.Run) error {
-	set, err := analysis.Group(r.Trials)
+	set, err := analysis.Group(r)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"hangbench/bench/plan"
+	"hangbench/monitor/detect"
 	"hangbench/monitor/trap"
 	"hangbench/results"
 	"hangbench/scenarios/suites"
@@ -30,8 +31,15 @@ func Create(dir string, s Start) (*results.Store, error) {
 	}
 	info := results.NewSuiteInfo(s.Suite.Name, s.Suite.Text)
 	info.Drivers = s.Suite.Drivers
+	var slow []string
+	for _, class := range detect.List() {
+		if class.Waits {
+			slow = append(slow, string(class.Class))
+		}
+	}
 	return results.Create(dir, results.Manifest{
-		RunID: results.RunID(s.Suite.Name, s.Seed, s.Time), Suite: info,
+		SlowClasses: slow,
+		RunID:       results.RunID(s.Suite.Name, s.Seed, s.Time), Suite: info,
 		Seed: s.Seed, Planned: len(s.Plan), PlanHash: hash, Host: s.Host, Started: s.Time, Warnings: s.Warnings,
 		Arms:     arms(s.Plan),
 		Versions: results.Versions{Hangbench: Revision(), Go: runtime.Version(), Packages: s.Versions},

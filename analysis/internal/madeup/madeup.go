@@ -13,6 +13,18 @@ import (
 // measurement.
 const Suite = "made-up"
 
+// Run returns a run of the trials, with the traits of the arms that they have.
+func Run(trials []results.Trial) *results.Run {
+	return &results.Run{Trials: trials, Manifest: results.Manifest{
+		Arms: results.Arms{
+			results.Unwatched: {}, "poll": {},
+			"exec-step":   {PageTrap: true, View: results.HostView},
+			"exec-altp2m": {PageTrap: true, View: results.Altp2mView, TwinOf: "exec-step"},
+		},
+		SlowClasses: []string{"io", "soft"},
+	}}
+}
+
 // Trials returns repetitions of two scenarios and a control by three arms. It
 // has a miss, a false alarm and an invalid trial from three repetitions on.
 func Trials(repetitions int) []results.Trial { return Seeded(1, repetitions) }

@@ -1,0 +1,99 @@
+package exhibit
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"hangbench/analysis"
+	"hangbench/analysis/claims"
+	"hangbench/analysis/figure"
+	"hangbench/analysis/table"
+)
+
+// Exhibit is one thing that can be shown of a run: a table or a figure.
+type Exhibit struct {
+	Name    string
+	Meaning string // what it shows, in a few words
+	Needs   string // the data without which there is no such figure
+	// Open says that a report shows the table without being asked to.
+	Open bool
+	// Table and Figure make the exhibit. One of them is nil. Figure returns nil if the set
+	// lacks the data.
+	Table  func(*analysis.Set) (*table.Table, error)
+	Figure func(*analysis.Set) (*figure.Figure, error)
+}
+
+// All returns every exhibit in the order of a report: claims, tables, figures.
+func All() []Exhibit {
+	all := []Exhibit{{Name: "claims", Meaning: "what the run says about the claims of EXPERIMENTS.md", Open: true, Table: claims.Table}}
+	for _, k := range table.Kinds() {
+		all = append(all, Exhibit{Name: k.Name, Meaning: k.Meaning, Open: k.Usual && k.Name != "violations", Table: k.Make})
+	}
+	for _, k := range figure.Kinds() {
+		all = append(all, Exhibit{Name: k.Name, Meaning: k.Meaning, Needs: k.Needs, Figure: k.Make})
+	}
+	return all
+}
+
+// Tables returns the exhibits that are tables.
+func Tables() []Exhibit {
+	return slices.DeleteFunc(All(), func(e Exhibit) bool { return e.Table == nil })
+}
+
+// Figures returns the exhibits that are figures.
+func Figures() []Exhibit {
+	return slices.DeleteFunc(All(), func(e Exhibit) bool { return e.Figure == nil })
+}
+
+// Parse reads a list of tables as the command line has it: names, or the word all.
+func Parse(list string) ([]Exhibit, error) {
+	tables := Tables()
+	if list == "all" {
+		return tables, nil
+	}
+	var names []string
+	for _, e := range tables {
+		names = append(names, e.Name)
+	}
+	var chosen []Exhibit
+	for name := range strings.SplitSeq(list, ",") {
+		i := slices.Index(names, name)
+		if i < 0 {
+			return nil, fmt.Errorf("there is no table %q: give all, or some of %s", name, strings.Join(names, ", "))
+		}
+		chosen = append(chosen, tables[i])
+	}
+	return chosen, nil
+}
+
+// Draw returns the figures that the set has the data for.
+func Draw(set *analysis.Set) ([]*figure.Figure, error) {
+	var all []*figure.Figure
+	for _, e := range Figures() {
+		f, err := e.Figure(set)
+		if err != nil {
+			return nil, err
+		}
+		if f != nil {
+			all = append(all, f)
+		}
+	}
+	return all, nil
+}
+
+// Make returns the tables of the exhibits, without those that have no rows if empty is
+// false.
+func Make(set *analysis.Set, exhibits []Exhibit, empty bool) ([]*table.Table, error) {
+	var all []*table.Table
+	for _, e := range exhibits {
+		t, err := e.Table(set)
+		if err != nil {
+			return nil, fmt.Errorf("table %s: %w", e.Name, err)
+		}
+		if empty || len(t.Rows) > 0 {
+			all = append(all, t)
+		}
+	}
+	return all, nil
+}
