@@ -101,8 +101,8 @@ func newApp(env *Env, args []string) (*app, *cobra.Command) {
 	root.SetHelpCommand(a.helpCommand())
 	root.SetFlagErrorFunc(flagError)
 	root.Flags().Bool("version", false, "print the version")
-	root.PersistentFlags().BoolP("help", "h", false, "say what the command does, and its flags")
-	root.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "say on standard error everything that is done")
+	root.PersistentFlags().BoolP("help", "h", false, "print what the command does, and its flags")
+	root.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "report every step on standard error")
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
 		a.start()
 		return oldflag.Warn(env.Stderr, c.Flags())
@@ -236,8 +236,8 @@ func flagError(c *cobra.Command, err error) error {
 
 // helpCommand returns the command "help COMMAND".
 func (a *app) helpCommand() *cobra.Command {
-	c := a.command("help [COMMAND...]", "say what a command does, and its flags",
-		"Say what a command does, and its flags.", 0, 8)
+	c := a.command("help [COMMAND...]", "print what a command does, and its flags",
+		"Print what a command does, and its flags.", 0, 8)
 	c.Annotations = map[string]string{placeKey: "99"}
 	c.RunE = func(c *cobra.Command, args []string) error {
 		about, rest, err := c.Root().Find(args)

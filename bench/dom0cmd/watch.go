@@ -26,10 +26,10 @@ import (
 )
 
 // WatchHelp is the description of the command watch.
-const WatchHelp = "Monitor a guest that runs on this Xen host, by its name or number, and print each hang with its " +
-	"evidence, and its end. Interrupt (Ctrl-C, SIGTERM) to let go of the guest. A monitor that is killed leaves the " +
-	"guest in a state that \"hangbench recover\" mends. One that is stopped (SIGSTOP, Ctrl-Z) or gets no CPU holds up " +
-	"the guest at its next event until it goes on."
+const WatchHelp = "Monitor a guest that runs on this Xen host, by its name or number. Print each hang with its " +
+	"evidence, and the end of the hang. Ctrl-C or SIGTERM detaches the monitor. A monitor that is killed leaves the " +
+	"guest in a state that \"hangbench recover\" repairs. A monitor that is stopped (SIGSTOP, Ctrl-Z) or gets no CPU " +
+	"blocks the guest at its next event until the monitor continues."
 
 // Watch is the command watch.
 type Watch struct {
@@ -53,7 +53,7 @@ func (w *Watch) AddFlags(f *pflag.FlagSet) {
 		return err
 	})
 	f.DurationVar(&w.duration, "duration", 0,
-		"let go of the guest after this `time`, as 90s or 1h (default: when interrupted)")
+		"detach from the guest after this `time`, as 90s or 1h (default: when interrupted)")
 	f.BoolVar(&w.json, "json", false, "print JSON, one object a line")
 	AddDriver(f, &w.driver)
 }
