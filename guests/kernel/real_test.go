@@ -2,10 +2,8 @@ package kernel
 
 import (
 	"bytes"
-	"cmp"
 	"debug/elf"
 	"encoding/binary"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,7 +14,7 @@ import (
 )
 
 // realKernels returns the paths of distribution kernels: those in the variable
-// HANGBENCH_TEST_KERNELS, or those of labs in the cache directory.
+// HANGBENCH_TEST_KERNELS, or those of the lab's packages in the cache directory.
 func realKernels() []string {
 	if list := os.Getenv("HANGBENCH_TEST_KERNELS"); list != "" {
 		return filepath.SplitList(list)
@@ -29,16 +27,10 @@ func realKernels() []string {
 		}
 		cache = filepath.Join(dir, "hangbench")
 	}
-	var paths []string
-	// A directory that cannot be read has no kernels.
-	_ = filepath.WalkDir(cache, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || !d.IsDir() || d.Name() != "prefix" {
-			return nil
-		}
-		found, err := filepath.Glob(filepath.Join(path, "boot", "vmlinuz-*"))
-		paths = append(paths, found...)
-		return cmp.Or(err, fs.SkipDir)
-	})
+	paths, err := filepath.Glob(filepath.Join(cache, "prefix-*", "boot", "vmlinuz-*"))
+	if err != nil {
+		return nil // the cache's path has a meta character
+	}
 	return paths
 }
 
@@ -49,7 +41,7 @@ func TestRealKernels(t *testing.T) {
 	paths := realKernels()
 	if len(paths) == 0 {
 		require.Missing(t, require.Kernels, "no distribution kernel to test with: list paths in HANGBENCH_TEST_KERNELS, "+
-			"or set up a lab, which leaves some in the cache directory")
+			"or build a lab, whose packages have some")
 	}
 	for _, path := range paths {
 		t.Run(filepath.Base(path), func(t *testing.T) {
