@@ -78,6 +78,9 @@ func TestShade(t *testing.T) {
 
 func TestFewer(t *testing.T) {
 	t.Parallel()
+	if thinned(40) != "" || thinned(41) != "Of more than 40 trials not every one is drawn; the CSV has all.\n" {
+		t.Errorf("of 40 trials: %q, of 41: %q", thinned(40), thinned(41))
+	}
 	for _, n := range []int{0, 1, 39, 40, 41, 80, 81, 1000} {
 		points := make([]point, n)
 		for i := range points {

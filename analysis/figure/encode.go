@@ -28,9 +28,7 @@ func (f *Figure) WritePNG(w io.Writer) error { return f.writePNG(w, dpi) }
 
 func (f *Figure) writePNG(w io.Writer, dpi int) error {
 	// A figure of hundreds of rows is many pages long. Its pixels must fit into memory.
-	if most := int(maxHeight / f.height.Dots(1)); dpi > most {
-		dpi = max(most, 72)
-	}
+	dpi = min(dpi, max(int(maxHeight/f.height.Dots(1)), 72))
 	c := vgimg.NewWith(vgimg.UseWH(width, f.height), vgimg.UseDPI(dpi), vgimg.UseBackgroundColor(white))
 	f.draw(draw.New(c))
 	if _, err := (vgimg.PngCanvas{Canvas: c}).WriteTo(w); err != nil {

@@ -65,7 +65,52 @@ func madeUpRuns() map[string][]results.Trial {
 		}
 		return trials
 	}
+	// more are the trials and those of exec-step again, by another mechanism.
+	more := func(trials []results.Trial, name string) []results.Trial {
+		for _, t := range trials {
+			if t.Mechanism == "exec-step" {
+				t.Mechanism, t.Trial = name, len(trials)
+				trials = append(trials, t)
+			}
+		}
+		return trials
+	}
 	return map[string][]results.Trial{
+		"three": more(madeup.Trials(2), "poll"),
+		"alone": only(madeup.Trials(2), func(t results.Trial) bool { return t.Mechanism == "exec-step" }),
+		"slow": changed(madeup.Trials(2), func(t *results.Trial) { // detected after the last of Linux' watchdogs
+			if t.DetectNS != nil {
+				t.DetectNS, t.DeadlineNS = new(*t.DetectNS+200e9), 300e9
+			}
+		}),
+		"instant": changed(madeup.Trials(2), func(t *results.Trial) { // one is detected at once
+			if t.DetectNS != nil && t.Block == 0 {
+				t.DetectNS = new(int64(0))
+			}
+		}),
+		"others": changed(madeup.Listened(2), func(t *results.Trial) { // observers of all kinds, one of them only of controls
+			if t.Scenario == "spinlock-deadlock" {
+				t.Findings = slices.DeleteFunc(t.Findings, func(f results.Finding) bool { return f.Observer == "rcu-stall" })
+			}
+			for _, name := range []string{"xen", "another-program"} {
+				t.Findings = append(t.Findings, results.Finding{Observer: name, Armed: true, WatchedNS: 24e9})
+			}
+		}),
+		"mechanisms": more(more(twoSizes(2, func(t *results.Trial) { t.VCPUs = 2 }), "poll"),
+			strings.Repeat("a long name ", 9)),
+		// A fault is detected almost at once. Only one value of a threshold has a time.
+		"sweep-early": changed(madeup.Sweep(2), func(t *results.Trial) {
+			if t.DetectNS == nil || t.BoundedMS > 0 {
+				return
+			}
+			t.DetectNS = new(int64(950e6 - 949e6*int64(t.Block)))
+			if v, ok := t.Thresholds.Get("soft_ms"); ok {
+				t.DetectNS = new(int64(950e6))
+				if v > 500 {
+					t.Outcome, t.DetectNS, t.Class = results.Missed, nil, ""
+				}
+			}
+		}),
 		"few":  madeup.Trials(2),
 		"many": madeup.Trials(8),
 		"wrong": changed(madeup.Trials(3), func(t *results.Trial) { // some verdicts are of another class
@@ -148,6 +193,7 @@ func madeUpRuns() map[string][]results.Trial {
 		}),
 		"vcpus-few":  twoSizes(2, func(t *results.Trial) { t.VCPUs = 2 }),
 		"vcpus":      twoSizes(6, func(t *results.Trial) { t.VCPUs = 2 }),
+		"vcpus-one":  twoSizes(1, func(t *results.Trial) { t.VCPUs = 2 }),
 		"guests-few": twoSizes(2, func(t *results.Trial) { t.Neighbours = 1 }),
 		"guests":     twoSizes(6, func(t *results.Trial) { t.Neighbours = 1 }),
 		"apart": only(twoSizes(2, func(t *results.Trial) { t.VCPUs = 2 }), func(t results.Trial) bool { // nothing in common

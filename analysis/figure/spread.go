@@ -31,9 +31,6 @@ func thinned(trials int) string {
 // fewer returns at most dotsShown of the points, evenly taken.
 func fewer(points []point) []point {
 	step := (len(points) + dotsShown - 1) / dotsShown
-	if step <= 1 {
-		return points
-	}
 	var shown []point
 	for i := 0; i < len(points); i += step {
 		shown = append(shown, points[i])

@@ -35,18 +35,17 @@ func linuxLimits() []limit {
 	}
 }
 
-// curve is the survival of the hangs that one arm watched, or one of the guest's own
-// watchdogs.
+// curve is the survival of the hangs that one arm watched, or another observer.
 type curve struct {
 	label string
-	own   bool // a watchdog of the guest
+	other bool // an observer beside our monitor
 	s     *stats.Survival
 	lives []stats.Lifetime // in milliseconds
 }
 
 // hangs is the model of a figure of survival.
 type hangs struct {
-	curves []*curve // those of arms by label, then those of the guest's watchdogs
+	curves []*curve // those of arms by label, then those of other observers
 	limits []limit  // of watchdogs that were not measured
 }
 
@@ -80,7 +79,7 @@ func survival(set *analysis.Set) (*Figure, error) {
 		return nil, nil
 	}
 	slices.SortFunc(h.curves, func(a, b *curve) int { return strings.Compare(a.label, b.label) })
-	absent := h.addOwn(set.Watchdogs())
+	absent := h.addOthers(set.Watchdogs())
 	for _, c := range h.curves {
 		s, err := stats.KaplanMeier(c.lives, level)
 		if err != nil {
@@ -96,19 +95,30 @@ func survival(set *analysis.Set) (*Figure, error) {
 	}, nil
 }
 
-// addOwn adds the curves of the guest's own watchdogs, and the limits of those that were
-// not measured. It returns the names of watchdogs that the guests do not have.
-func (h *hangs) addOwn(owns []*analysis.Watchdog) (absent []string) {
-	several := slices.ContainsFunc(owns, func(w *analysis.Watchdog) bool { return w.Setting != owns[0].Setting })
+// observerName is the name of an observer beside our monitor, as readers know it.
+func observerName(observer string) string {
+	switch observer {
+	case "soft-lockup", "hard-lockup", "rcu-stall", "hung-task":
+		return "guest's " + observer
+	case "xen":
+		return "Xen's watchdog"
+	}
+	return observer
+}
+
+// addOthers adds the curves of other observers, and the limits of watchdogs that were not
+// measured. It returns the names of observers that did not watch.
+func (h *hangs) addOthers(others []*analysis.Watchdog) (absent []string) {
+	several := slices.ContainsFunc(others, func(w *analysis.Watchdog) bool { return w.Setting != others[0].Setting })
 	measured := make(map[string]bool)
-	for _, w := range owns {
-		name := "guest's " + w.Detector
+	for _, w := range others {
+		name := observerName(w.Detector)
 		if several {
 			name += ", " + w.Setting
 		}
 		switch {
 		case len(w.Lives) > 0:
-			h.curves = append(h.curves, &curve{label: name, own: true, lives: w.Lives})
+			h.curves = append(h.curves, &curve{label: name, other: true, lives: w.Lives})
 			measured[w.Detector] = true
 		case w.Absent > 0 && !slices.Contains(absent, w.Detector):
 			absent = append(absent, w.Detector)
@@ -128,9 +138,9 @@ func (h *hangs) caption(scenarios, absent []string) string {
 		"and Meier: a miss is censored at its deadline (tick), where nobody looked any longer. Over the faults %s, each as "+
 		"often as it was tried. Bands: Greenwood's 95%% interval, drawn for up to three curves.",
 		strings.Join(scenarios, ", "))
-	if slices.ContainsFunc(h.curves, func(c *curve) bool { return c.own }) {
-		b.WriteString(" Grey to black: the guest's own watchdogs in the same trials, without a report censored when they " +
-			"were no longer listened to.")
+	if slices.ContainsFunc(h.curves, func(c *curve) bool { return c.other }) {
+		b.WriteString(" Grey to black: other observers of the same trials; without a report a trial is censored when " +
+			"they stopped watching.")
 	}
 	if len(absent) > 0 {
 		fmt.Fprintf(&b, " Not in these guests, or off: %s.", strings.Join(absent, ", "))
@@ -175,7 +185,7 @@ func (h *hangs) values(host string) [][]string {
 func (h *hangs) legendLines() int { return (len(h.curves) + 2) / 3 }
 
 func (h *hangs) draw(c draw.Canvas) {
-	first, last := math.Inf(1), 0.0
+	first, last := 11e3, 0.0 // in milliseconds
 	for _, k := range h.curves {
 		last = max(last, k.s.Last)
 		for _, l := range k.lives {
@@ -184,14 +194,12 @@ func (h *hangs) draw(c draw.Canvas) {
 			}
 		}
 	}
-	if math.IsInf(first, 1) {
-		first = 1
-	}
 	p := newPlot()
 	p.Y.Tick.Length = 3
 	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, seconds{}
+	// All limits of Linux are on the axis.
 	p.X.Min = math.Pow(10, math.Floor(math.Log10(first*0.9)*4)/4) // a quarter of a decade before the first
-	p.X.Max = max(last*1.15, 150e3)                               // with the limits of Linux
+	p.X.Max = max(last*1.15, 150e3)
 	p.X.Label.Text = "time since the fault (log scale)"
 	p.Y.Label.Text = "share not yet detected"
 	p.Y.Min, p.Y.Max = 0, 1.03
@@ -216,12 +224,13 @@ func (h *hangs) draw(c draw.Canvas) {
 	p.Draw(draw.Crop(c, 0, 0, legend+2, -headHeight))
 }
 
-// style returns the style of curve i. The curves of the guest's own watchdogs are grey
-// to black.
+// style returns the style of curve i. The curves of other observers are grey to black.
 func (h *hangs) style(i int) draw.LineStyle {
-	ours := slices.IndexFunc(h.curves, func(k *curve) bool { return k.own })
-	if ours < 0 {
-		ours = len(h.curves)
+	ours := 0
+	for _, k := range h.curves {
+		if !k.other {
+			ours++
+		}
 	}
 	if i < ours {
 		return lineStyle(i, ours)
@@ -268,14 +277,21 @@ func inside(c draw.Canvas, p *plot.Plot, ms float64) vg.Length {
 	return x(max(ms, p.X.Min))
 }
 
-// drawLimits draws the thresholds of Linux' own watchdogs with their names.
+// drawLimits draws the thresholds of Linux' own watchdogs with their names, which stand
+// at the top of the panel, or at its bottom if a curve is at the top.
 func (h *hangs) drawLimits(c draw.Canvas, p *plot.Plot) {
 	x, _ := p.Transforms(&c)
 	sty := textStyle(textSize-1, grey, text.XRight, text.YTop)
 	sty.Rotation = math.Pi / 2
+	y := c.Max.Y - 2
+	for _, k := range h.curves {
+		if len(h.limits) > 0 && k.s.Last >= h.limits[0].ms && k.s.At(h.limits[0].ms) > 0.7 {
+			sty.XAlign, y = text.XLeft, c.Min.Y+3
+		}
+	}
 	for i, w := range h.limits {
 		c.StrokeLine2(breakLine, x(w.ms), c.Min.Y, x(w.ms), c.Max.Y)
-		at := vg.Point{X: x(w.ms) - 9.5, Y: c.Max.Y - 2}
+		at := vg.Point{X: x(w.ms) - 9.5, Y: y}
 		if i > 0 && x(w.ms)-x(h.limits[i-1].ms) < 12 {
 			at.X = x(w.ms) + 2 // to the right, because the line before is close
 		}

@@ -21,7 +21,7 @@ func curvesOf(s *shape) map[string][]stats.Lifetime {
 	}
 	for _, w := range s.set.Watchdogs() {
 		if len(w.Lives) > 0 {
-			lives["guest's "+w.Detector] = w.Lives
+			lives[observerName(w.Detector)] = w.Lives
 		}
 	}
 	return lives
@@ -30,7 +30,9 @@ func curvesOf(s *shape) map[string][]stats.Lifetime {
 // TestReadSurvival reads the curves, their bands and their marks of censored trials.
 func TestReadSurvival(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"few", "many", "wrong", "near", "blind", "drivers", "listened", "vcpus", "faults"} {
+	for _, name := range []string{"few", "many", "wrong", "near", "blind", "drivers", "listened", "vcpus", "faults",
+		"three",
+		"slow", "others"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := theShape(t, name)
@@ -49,10 +51,11 @@ func TestReadSurvival(t *testing.T) {
 					t.Fatal(err)
 				}
 				style := r.key(t, fmt.Sprintf("%s (%d of %d)", label, km.Events, km.N))[0]
-				if style.width < 1 || widths[style.width] && !strings.HasPrefix(label, "guest's ") {
+				other := strings.HasPrefix(label, "guest's ") || label == "Xen's watchdog" || label == "another-program"
+				if style.width < 1 || widths[style.width] && !other {
 					t.Errorf("the curve of %s is as broad as another: %g", label, style.width)
 				}
-				if !strings.HasPrefix(label, "guest's ") {
+				if !other {
 					widths[style.width] = true
 				} else if style.color.R != style.color.G || style.color.G != style.color.B {
 					t.Errorf("the curve of %s is %v, not grey", label, style.color)
@@ -173,6 +176,21 @@ func TestSurvivalCensored(t *testing.T) {
 		if row[2] != "3000" || row[4] != "0" || row[6] != "1" {
 			t.Errorf("row %q", row)
 		}
+	}
+}
+
+// TestSurvivalOthers: an observer of controls only has no curve, and was not absent.
+func TestSurvivalOthers(t *testing.T) {
+	t.Parallel()
+	f := theShape(t, "others").figure(t, "survival")
+	for _, want := range []string{"Xen's watchdog: 0 of 6 detected", "another-program: 0 of 6 detected",
+		"guest's soft-lockup: 6 of 6 detected", "Not in these guests, or off: hard-lockup."} {
+		if !strings.Contains(f.Caption(), want) {
+			t.Errorf("the caption does not say %q:\n%s", want, f.Caption())
+		}
+	}
+	if strings.Contains(f.Caption(), "rcu-stall") {
+		t.Errorf("rcu-stall watched no fault: %s", f.Caption())
 	}
 }
 

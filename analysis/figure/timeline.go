@@ -371,17 +371,13 @@ func (r rates) Plot(c draw.Canvas, p *plot.Plot) {
 	var line []vg.Point
 	for _, v := range r {
 		if v.switches < 0 {
-			if len(line) > 0 {
-				c.StrokeLines(switchLine, line)
-			}
+			c.StrokeLines(switchLine, line)
 			line = nil
 			continue
 		}
 		line = append(line, vg.Point{X: x(v.from), Y: y(v.switches)}, vg.Point{X: x(v.to), Y: y(v.switches)})
 	}
-	if len(line) > 0 {
-		c.StrokeLines(switchLine, line)
-	}
+	c.StrokeLines(switchLine, line)
 }
 
 // runs draws a lane for each vCPU.
@@ -511,7 +507,8 @@ func (timeTicks) Ticks(min, max float64) []plot.Tick {
 	step := roundStep((max - min) / 8)
 	var out []plot.Tick
 	for i := math.Ceil(min / step); i*step <= max; i++ {
-		out = append(out, plot.Tick{Value: i * step, Label: strconv.FormatFloat(i*step, 'g', 6, 64)})
+		v := i*step + 0 // not -0
+		out = append(out, plot.Tick{Value: v, Label: strconv.FormatFloat(v, 'g', 6, 64)})
 	}
 	return out
 }
