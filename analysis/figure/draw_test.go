@@ -31,6 +31,27 @@ func TestTicks(t *testing.T) {
 	}
 }
 
+func TestTimeTicks(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		min, max float64
+		want     string
+	}{
+		{0, 8, "0 1 2 3 4 5 6 7 8"},
+		{-0.1, 0.65, "-0.1 0 0.1 0.2 0.3 0.4 0.5 0.6"},
+		{-0.05, 3, "0 0.5 1 1.5 2 2.5 3"},
+		{3, 3.5, "3 3.1 3.2 3.3 3.4 3.5"},
+	} {
+		var got []string
+		for _, tick := range (timeTicks{}).Ticks(tc.min, tc.max) {
+			got = append(got, tick.Label)
+		}
+		if strings.Join(got, " ") != tc.want {
+			t.Errorf("ticks from %g to %g: %q, want %q", tc.min, tc.max, got, tc.want)
+		}
+	}
+}
+
 func TestSeconds(t *testing.T) {
 	t.Parallel()
 	labels := func(min, max float64) string {

@@ -362,7 +362,7 @@ func newScale(t *testing.T, ticks []tick, log bool) scale {
 	a, b := ticks[0], ticks[len(ticks)-1]
 	s := scale{a.at, b.at, a.value, b.value, log}
 	for _, k := range ticks {
-		if got := s.value(k.at); !near(got, k.value, 1e-6*math.Abs(b.value)) {
+		if got := s.value(k.at); !near(got, k.value, 1e-6*(1+math.Abs(b.value))) {
 			t.Errorf("the label %g of the axis is at %g", k.value, got)
 		}
 	}

@@ -215,8 +215,8 @@ func (t *Timeline) caption(traced bool) string {
 
 func (t *Timeline) draw(c draw.Canvas, intervals []interval) {
 	first, last := intervals[0].from, intervals[len(intervals)-1].to
-	if t.Verdict != "" {
-		last = max(last, analysis.Seconds(t.VerdictNS))
+	for _, m := range t.marks() {
+		last = max(last, m.seconds)
 	}
 	end := last + (last-first)*0.01
 	// panel is a panel of the time line with its mark of the fault.
@@ -258,13 +258,17 @@ func (t *Timeline) draw(c draw.Canvas, intervals []interval) {
 		plots, places = append(plots, between), append(places, place)
 	}
 	drawLegend(c, append(keys, boxKey("vCPU runs", green)))
-	// The data of all panels begin at the same place.
-	left := vg.Length(0)
+	// The data of all panels begin and end at the same place, whatever their labels need.
+	left, right := vg.Length(0), c.Max.X
 	for i, at := range places {
-		left = max(left, plots[i].DataCanvas(at).Min.X-at.Min.X)
+		left = max(left, plots[i].DataCanvas(at).Min.X)
 	}
 	for i, at := range places {
-		plots[i].Draw(draw.Crop(at, left-(plots[i].DataCanvas(at).Min.X-at.Min.X), 0, 0, 0))
+		places[i] = draw.Crop(at, left-plots[i].DataCanvas(at).Min.X, 0, 0, 0)
+		right = min(right, plots[i].DataCanvas(places[i]).Max.X)
+	}
+	for i, at := range places {
+		plots[i].Draw(draw.Crop(at, 0, right-plots[i].DataCanvas(at).Max.X, 0, 0))
 	}
 }
 

@@ -76,12 +76,21 @@ func timelines() map[string]*Timeline {
 			crowded.Samples[i].VCPUs[j].Task = []string{"kworker/u16:2-events_unbound", "init", "stress-ng"}[(i+j)%3]
 		}
 	}
+	near := madeUpTimeline(1) // a verdict whose name has just no space in the middle of its line
+	near.VerdictNS = 260e6
+	begin := madeUpTimeline(1) // the fault is the first sample
+	begin.Samples = begin.Samples[12:]
+	end := madeUpTimeline(1) // all marks are at the right edge
+	end.Samples, end.VerdictNS, end.Lifted, end.LiftedNS = end.Samples[:13], 20e6, true, 30e6
+	lateAlarm := madeUpTimeline(1) // a false alarm in the last sample
+	lateAlarm.Fault, lateAlarm.VerdictNS = false, 1200e6
 	missed := madeUpTimeline(8)
 	missed.Verdict = ""
 	return map[string]*Timeline{
 		"one": madeUpTimeline(1), "two": madeUpTimeline(2), "control": control, "alarm": alarm, "blind": blind, "gap": gap,
 		"quick": quick, "late": late, "missed": missed, "short": short, "idle": idle,
-		"crowded": crowded,
+		"crowded": crowded, "near": near,
+		"begin": begin, "end": end, "late-alarm": lateAlarm,
 	}
 }
 
@@ -336,7 +345,7 @@ func readMarks(t *testing.T, line *Timeline, panel *recorder, x scale) {
 			want = append(want, m.at)
 			if len(texts) != 1 || texts[0].color != m.color {
 				t.Errorf("%q is written as %v", m.name, texts)
-			} else if b := texts[0].bounds(); b.Min.X > x.at(m.at)+60 || b.Max.X < x.at(m.at)-1 {
+			} else if b := texts[0].bounds(); b.Min.X > x.at(m.at)+60 || b.Max.X < x.at(m.at)-80 {
 				t.Errorf("%q is written at %g to %g, its line is at %g", m.name, b.Min.X, b.Max.X, x.at(m.at))
 			}
 		} else if len(texts) > 0 {
