@@ -155,6 +155,20 @@ func TestSession(t *testing.T) {
 	}
 }
 
+// TestPollOpensNoRing: a guest that is polled has no event ring, which would cost it.
+func TestPollOpensNoRing(t *testing.T) {
+	t.Parallel()
+	g := newFakeGuest(pass...)
+	g.fail = "listen"
+	s, err := attachTo(g, "poll", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Detach(); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestDeadGuestIsInspected: when a guest shuts down, its kernel is inspected at once.
 func TestDeadGuestIsInspected(t *testing.T) {
 	t.Parallel()

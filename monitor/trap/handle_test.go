@@ -225,11 +225,21 @@ func stepMechanism(hit driver.Event, open, closed string) [][]act {
 	}
 }
 
+// inTable fails if a mechanism is missing in a table of what each of them does.
+func inTable[T any](t *testing.T, table map[string]T) {
+	t.Helper()
+	for _, m := range Mechanisms() {
+		if _, ok := table[m.Name]; ok != m.Watches() {
+			t.Errorf("%s is in the table: %v", m.Name, ok)
+		}
+	}
+}
+
 // TestHandle follows each mechanism from event to event.
 func TestHandle(t *testing.T) {
 	t.Parallel()
 	fast := "view 0, fast step to 1"
-	for name, runs := range map[string][][]act{
+	table := map[string][][]act{
 		"poll": {{{do: access(switchVA)}, {do: "rearm"}, {do: release}}},
 		"cr3": {{
 			{do: wroteCR3, calls: "signal 0, pass 0"},
@@ -331,7 +341,9 @@ func TestHandle(t *testing.T) {
 			{do: write(8, 0xc0), calls: "stop 0", says: fast}, // the counter of a CPU that the guest does not have
 			{do: stepped(off)},
 		}},
-	} {
+	}
+	inTable(t, table)
+	for name, runs := range table {
 		m, err := Find(name)
 		if err != nil {
 			t.Fatal(err)
@@ -399,7 +411,7 @@ func TestArm(t *testing.T) {
 	stop := "stop stepping 0, stop stepping 1, steps off"
 	views := "views on, create, steps on"
 	noViews := stop + ", all in view 0, destroy 1, views off"
-	for name, want := range map[string][2]string{
+	table := map[string][2]string{
 		"poll":             {"", ""},
 		"cr3":              {"cr3 on but for 0x1fff", "cr3 off but for 0x1fff"},
 		"exec-step":        {"steps on, " + closed, opened + ", " + stop},
@@ -410,7 +422,9 @@ func TestArm(t *testing.T) {
 		"int3-altp2m": {"add 9, write 4096 bytes to 0x9000, breakpoints on, " + views + ", view 1 shows 9 as 7, " +
 			"frame 7 in view 1: x, all in view 1", noViews + ", breakpoints off, remove 9"},
 		"write-altp2m": {views + ", frame 8 in view 1: rx, frame 8 in view 1: rx, all in view 1", noViews},
-	} {
+	}
+	inTable(t, table)
+	for name, want := range table {
 		m, err := Find(name)
 		if err != nil {
 			t.Fatal(err)
@@ -447,11 +461,13 @@ func TestArm(t *testing.T) {
 // TestPlan: what a mechanism is going to change in the guest is in its plan.
 func TestPlan(t *testing.T) {
 	t.Parallel()
-	for name, want := range map[string]string{
+	table := map[string]string{
 		"poll": "{}", "cr3": "{}", "exec-altp2m": "{}", "exec-altp2m-fast": "{}", "write-altp2m": "{}",
 		"exec-step": "{restricted 7}", "exec-emulate": "{restricted 7}",
 		"int3-step": "{patched 0x71e0 from 0x55 to 0xcc}", "int3-altp2m": "{added 9}",
-	} {
+	}
+	inTable(t, table)
+	for name, want := range table {
 		m, err := Find(name)
 		if err != nil {
 			t.Fatal(err)
