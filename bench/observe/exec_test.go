@@ -133,7 +133,7 @@ func subject() trial.Subject { return trial.Subject{Guest: guest{}, Clock: realC
 // within fails the test unless done becomes true in time.
 func within(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	for end := time.Now().Add(15 * time.Second); !done(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !done(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("%s: never happened", what)
 		}

@@ -34,6 +34,8 @@ var symbols = map[string]uint64{
 	"ustat":            base + 0x3200,
 	"unlock":           base + 0x3300,
 	"notify":           base + 0x3400,
+	"last":             base + 0x5ffb, // its first five bytes end with the page
+	"beyond":           base + 0x6ffc, // and these do not
 	"set_next_event":   base + 0x2100,
 	"runqueues":        0x100, // per CPU
 }
@@ -59,6 +61,9 @@ type fakeGuest struct {
 	onSleep func() // after each sleep
 	slower  time.Duration
 	onRead  func(gpa uint64) // before each read
+
+	offsets            map[string]uint64 // of fields that are not where the others are
+	movedFrom, movedTo uint64            // a page that is elsewhere in physical memory
 
 	noSymbols, unmapped, stuck, noGo, noStop bool
 }
@@ -105,6 +110,9 @@ func (g *fakeGuest) Symbol(name string) (uint64, error) {
 }
 
 func (g *fakeGuest) Offset(typ, field string) (uint64, error) {
+	if off, ok := g.offsets[typ+"."+field]; ok {
+		return off, nil
+	}
 	if typ == "rq" && field == "__lock" {
 		return rqLock, nil
 	}
@@ -115,7 +123,17 @@ func (g *fakeGuest) Translate(va uint64) (uint64, error) {
 	if g.unmapped || va < base || va >= base+uint64(len(g.mem)) {
 		return 0, fmt.Errorf("%#x is not mapped", va)
 	}
-	return va - base, nil
+	if gpa := va - base; g.movedFrom == 0 || gpa>>12 != g.movedFrom>>12 {
+		return gpa, nil
+	}
+	return g.movedTo + va%4096, nil
+}
+
+// move moves a page of memory. The kernel addresses stay.
+func (g *fakeGuest) move(from, to uint64) {
+	g.movedFrom, g.movedTo = from, to
+	copy(g.mem[to:to+4096], g.mem[from:])
+	clear(g.mem[from : from+4096])
 }
 
 func (g *fakeGuest) ReadPhysical(gpa uint64, b []byte) error {
