@@ -62,6 +62,9 @@ func TestKeys(t *testing.T) {
 		if missing := err != nil && strings.Contains(err.Error(), "has no "+k.Name+": add the key"); missing != k.Required {
 			t.Errorf("%s: required %v, and without it: %v", name, k.Required, err)
 		}
+		if (k.Range() != "") != (k.Type == number || k.Name == "bounded_ms") {
+			t.Errorf("%s: a %s with the range %q", name, k.Type, k.Range())
+		}
 		if k.Type != number {
 			continue
 		}
@@ -167,6 +170,15 @@ func TestObservers(t *testing.T) {
 	if err != nil || !slices.Equal(s.Mechanisms, []string{"none", "probe"}) {
 		t.Errorf("an observer in place of the monitor: %v, %v", s, err)
 	}
+	// At the limits: four observers, 64 words, and a word of 4096 bytes.
+	most := "observers:\n  - {name: a, command: [/a" + strings.Repeat(", a", 62) + ", " + strings.Repeat("a",
+		4096) + "]}\n"
+	for _, name := range []string{"b", "c", "d"} {
+		most += "  - {name: " + name + ", command: [/a]}\n"
+	}
+	if s, err := Parse("x.yaml", []byte(minimal+most), vocabulary); err != nil || len(s.Observers) != 4 {
+		t.Errorf("as much as is allowed: %v", err)
+	}
 	long := strings.Repeat(", a", 64)
 	for _, tc := range []struct{ text, want string }{
 		{"observers: probe\n", `x.yaml:9: observers is the text "probe": write a list`},
@@ -181,6 +193,7 @@ func TestObservers(t *testing.T) {
 		{"observers: [{name: p, command: [a]}]\n", `x.yaml:9: command begins with "a": write the whole path`},
 		{"observers: [{name: p, command: [/a, 5]}]\n", "x.yaml:9: command is the number 5: write a word"},
 		{"observers: [{name: p, command: [/a, \"b\\0\"]}]\n", "no zero byte"},
+		{"observers: [{name: p, command: [/a, " + strings.Repeat("a", 4097) + "]}]\n", "a word has at most 4096 bytes"},
 		{"observers: [{name: p, command: [/a" + long + "]}]\n", "x.yaml:9: command has 65 words: use at most 64"},
 		{"observers: [{name: exec-step, command: [/a]}]\n", `x.yaml:9: an observer cannot be called "exec-step"`},
 		{"observers: [{name: linux, command: [/a]}]\n", `x.yaml:9: an observer cannot be called "linux"`},

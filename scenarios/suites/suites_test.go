@@ -163,6 +163,10 @@ func TestDefaults(t *testing.T) {
 	}
 	want := DefaultTiming()
 	want.DeadlineMS = 5000
+	if same, err := Parse("x.yaml", []byte(minimal+"timing: {baseline_ms: 500, observe_ms: 500, sample_ms: 500}\n"),
+		vocabulary); err != nil || same.Timing.SampleMS != 500 {
+		t.Errorf("windows and samples of one length: %v", err)
+	}
 	if s.Timing != want || !reflect.DeepEqual(s.Thresholds, map[string]int64{"spin_ms": 50, "forkstorm_threads": 1000}) {
 		t.Errorf("timing %+v, thresholds %v", s.Timing, s.Thresholds)
 	}
