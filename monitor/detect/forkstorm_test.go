@@ -85,6 +85,12 @@ func TestForkstorm(t *testing.T) {
 					g.bomb(0, 0)
 				}
 			})},
+		{name: "a burst after ten seconds: 300 threads at once, then one every 200 ms",
+			n: 160, each: func(g *guest, i int) {
+				if i >= 110 {
+					g.bomb(300+(i-109)/2, uint64(i%2))
+				}
+			}},
 		{name: "a storm: 300 threads at once, then 10 every 100 ms", each: after(func(g *guest, i int) {
 			g.bomb(300+10*(i-50), 0)
 		}), want: want(76, ClassForkstorm, Full, nil,
