@@ -2,13 +2,13 @@ package xenctrl
 
 import "time"
 
-// Hypervisor is the set of calls that the package is made of. [Open] gives a
-// [Xen] on Xen's libraries. [New] gives one on any Hypervisor: package xentest
-// has one in memory, for tests.
+// Hypervisor has the calls of Xen that the package makes. [Open] returns a [Xen] on
+// Xen's libraries, [New] one on any Hypervisor. Package xentest has a Hypervisor in
+// memory, for tests.
 //
-// Each method is one call of the library function that its comment names. The
-// errors are of type *[Error] and name that function. A domain that does not
-// exist is ESRCH everywhere.
+// Each method is one call of the library function that its comment names. The errors
+// are of type *[Error] and name that function. The errno of a domain that does not exist
+// is ESRCH everywhere.
 type Hypervisor interface {
 	// Close closes the handle. (xc_interface_close, xenforeignmemory_close)
 	Close() error
@@ -46,7 +46,7 @@ type Hypervisor interface {
 	// MapForeign maps frames one after the other into one slice. It sets errs[i]
 	// to the errno of frame i, or to 0. (xenforeignmemory_map)
 	MapForeign(d DomID, p Prot, gfns []uint64, errs []int32) ([]byte, error)
-	// Unmap takes what MapForeign or EnableMonitor returned.
+	// Unmap unmaps a slice that MapForeign or EnableMonitor returned.
 	// (xenforeignmemory_unmap)
 	Unmap([]byte) error
 	// SetMaxMem limits the domain's memory, in KiB. (xc_domain_setmaxmem)

@@ -87,7 +87,7 @@ static int64_t now_ns(void)
     return ts.tv_sec * INT64_C(1000000000) + ts.tv_nsec;
 }
 
-/* A vCPU that was just let go is likely to stop again at once: at the end of its step,
+/* A vCPU that was just answered is likely to stop again at once: at the end of its step,
  * or at the next instruction of the page. A yield and a read of the ring cost a
  * fraction of what it costs Linux to put this process to sleep, go idle, and be woken
  * by an interrupt. */

@@ -26,7 +26,7 @@ import (
 // Build them with go test -tags xen -c and run them in dom0. They skip
 // elsewhere.
 
-// guest is what the tests know of the guest.
+// guest is the guest of the tests.
 type guest struct {
 	Domain
 	x    *Xen
@@ -142,7 +142,7 @@ func (g *guest) walk(cr3, va uint64) (gfn uint64, err error) {
 	panic("unreachable")
 }
 
-// alive waits until the guest's PID 1 beats again.
+// alive waits until the guest's heartbeat runs.
 func (g *guest) alive(t *testing.T) {
 	t.Helper()
 	start := g.word(beatCPU0).Load()
@@ -247,7 +247,7 @@ func TestGuestState(t *testing.T) {
 	g.alive(t)
 }
 
-// loop answers events with f until it has seen enough of them.
+// loop answers events with f until there were want of them.
 func (g *guest) loop(t *testing.T, m *Monitor, want int, f func(*Event, *Response)) (counts [NumReasons]int) {
 	t.Helper()
 	runtime.LockOSThread()
@@ -280,7 +280,7 @@ func (g *guest) loop(t *testing.T, m *Monitor, want int, f func(*Event, *Respons
 	return counts
 }
 
-// events is how many events each loop test sees.
+// events is the number of events in each test of a loop.
 const events = 400
 
 func (g *guest) monitor(t *testing.T) *Monitor {
@@ -316,8 +316,8 @@ func TestGuestCR3(t *testing.T) {
 	g.alive(t)
 }
 
-// TestGuestTrap takes execute permission off a page of the guest's kernel and
-// lets the guest go on in every way there is.
+// TestGuestTrap removes the execute permission of a page of the guest's kernel, and
+// lets the guest pass the page in every possible way.
 func TestGuestTrap(t *testing.T) {
 	g := openGuest(t)
 	check := func(t *testing.T, e *Event) {
@@ -592,8 +592,7 @@ func TestGuestTrace(t *testing.T) {
 	}
 }
 
-// TestGuestRecover has a monitor die in the worst of states, twice, and
-// recovers the guest.
+// TestGuestRecover kills a monitor in the worst state, twice, and recovers the guest.
 func TestGuestRecover(t *testing.T) {
 	if mode := os.Getenv("HANGBENCH_TEST_CRASH"); mode != "" {
 		crash(t, mode)
@@ -676,7 +675,7 @@ func crash(t *testing.T, mode string) {
 	os.Exit(crashCode)
 }
 
-// TestGuestStore goes through xenstore's calls on a node of its own.
+// TestGuestStore makes every call of xenstore, on a node of its own.
 func TestGuestStore(t *testing.T) {
 	g := openGuest(t)
 	s, err := OpenStore()
@@ -706,8 +705,8 @@ func TestGuestStore(t *testing.T) {
 	must(t, s.Close())
 }
 
-// TestGuestViews goes through what TestGuestTrap does not use of altp2m and
-// permissions, and through setting registers.
+// TestGuestViews calls the functions of altp2m and permissions that TestGuestTrap does
+// not call, and sets registers.
 func TestGuestViews(t *testing.T) {
 	g := openGuest(t)
 	m := g.monitor(t)

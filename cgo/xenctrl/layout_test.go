@@ -9,7 +9,7 @@ import (
 	"hangbench/cgo/xenctrl/internal/vmevent"
 )
 
-// TestLayout holds the Go side of what is shared with Xen against the headers
+// TestLayout compares the layout and the numbers that Go shares with Xen with the headers
 // of this build.
 func TestLayout(t *testing.T) {
 	var e vmevent.Event

@@ -12,8 +12,8 @@ import (
 	"hangbench/cgo/xenctrl/xentest"
 )
 
-// newGuest returns a guest without programs, whose vCPUs report what a test has
-// them report.
+// newGuest returns a guest without programs. Its vCPUs report the events that a test
+// makes.
 func newGuest(t *testing.T, vcpus int) (*xentest.Host, *xentest.Guest) {
 	t.Helper()
 	h := xentest.NewHost(xentest.Config{})
@@ -57,7 +57,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// watchedChannel counts, and keeps a wake-up for ever once there was one.
+// watchedChannel counts calls, and keeps a wake-up for ever.
 type watchedChannel struct {
 	xenctrl.EventChannel
 	waits, interrupts int
@@ -79,7 +79,7 @@ func (c *watchedChannel) Interrupt() error {
 	return nil
 }
 
-// watchedXen gives the last channel away.
+// watchedXen keeps the last channel for the test.
 type watchedXen struct {
 	xenctrl.Hypervisor
 	ch *watchedChannel
@@ -278,7 +278,7 @@ func TestMonitorDisable(t *testing.T) {
 	}
 }
 
-// strictXen fails where CR3 is reported to a ring that nobody reads.
+// strictXen fails the test if CR3 is reported while the guest runs: nobody reads the ring.
 type strictXen struct {
 	xenctrl.Hypervisor
 	t *testing.T
@@ -420,8 +420,8 @@ func TestRecover(t *testing.T) {
 	}
 }
 
-// TestRecoverListener: a guest that crashes at a violation without a monitor does
-// not any more once it is recovered.
+// TestRecoverListener: once it is recovered, a guest that needed a listener does not
+// crash at a violation.
 func TestRecoverListener(t *testing.T) {
 	t.Parallel()
 	for _, recovered := range []bool{false, true} {
@@ -477,7 +477,7 @@ func TestRecoverBadPatch(t *testing.T) {
 	}
 }
 
-// TestProbe: what is left of a monitor is seen.
+// TestProbe: Probe finds everything that a monitor can leave behind.
 func TestProbe(t *testing.T) {
 	t.Parallel()
 	left := xenctrl.Leftover{Restricted: []uint64{5, 6}, Patched: []xenctrl.Patched{{GPA: 0x8123, Old: []byte{0x55},

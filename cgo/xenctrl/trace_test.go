@@ -123,7 +123,7 @@ func TestTraceRing(t *testing.T) {
 		if seen != next || st.Records != uint64(next) || st.Lost != 0 || st.Corrupt != 0 || st.Peak <= 0 || st.Peak > 1 {
 			t.Errorf("size %d: %d of %d records, stats %+v", size, seen, next, st)
 		}
-		// Overflow: what is lost is counted, what is kept is whole.
+		// Overflow: lost records are counted, the others are whole.
 		for range 3 {
 			for range 3000 {
 				if !p.put(record(0x82000+next%0x100, 0, next)) {

@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// TestOpen shows what importers meet on a machine that is no Xen host.
+// TestOpen: on a machine that is not a Xen host, Open and OpenStore return an error that
+// says so.
 func TestOpen(t *testing.T) {
 	want := ErrNoXen
 	if !Built {

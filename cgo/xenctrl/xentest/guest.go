@@ -254,8 +254,8 @@ func (g *Guest) SetMaxPages(n uint64) {
 	g.maxPages = n
 }
 
-// Clean returns an error that names all that a monitor has left in the guest, or
-// nil. It does not know what the memory was.
+// Clean returns an error that lists everything that a monitor has left in the guest, or
+// nil. It does not check the contents of the memory.
 func (g *Guest) Clean() error {
 	defer g.h.lock()()
 	var left []string

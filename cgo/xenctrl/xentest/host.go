@@ -56,8 +56,8 @@ func NewHost(c Config) *Host {
 	return h
 }
 
-// Close frees the machine's memory. Every mapping and every slice of memory is
-// gone with it: close what was opened on the host before.
+// Close frees the machine's memory, with every mapping and every slice of it. Close the
+// handles before.
 func (h *Host) Close() error {
 	defer h.lock()()
 	return h.mem.close()
@@ -71,23 +71,23 @@ func (h *Host) lock() (unlock func()) {
 // Xen returns a handle on the hypervisor, as xenctrl.Open does.
 func (h *Host) Xen() *xenctrl.Xen { return xenctrl.New(h.Hypervisor()) }
 
-// Hypervisor returns what Xen makes its handle of. A test can embed it in a
-// struct that has some method of its own, and give that to xenctrl.New.
+// Hypervisor returns the Hypervisor of the handle that Xen returns. A test can embed it in
+// a struct with methods of its own, and give that to xenctrl.New.
 func (h *Host) Hypervisor() xenctrl.Hypervisor { return &handle{h} }
 
 // Store returns a connection to xenstore, as xenctrl.OpenStore does. All
 // connections of one host see the same nodes.
 func (h *Host) Store() *xenctrl.Store { return xenctrl.NewStore(&storeConn{h}) }
 
-// Fail has the next n calls of a library function fail with errno and without
-// effect. op is the function's name, for example "xc_monitor_enable" or
+// Fail makes the next n calls of a library function fail with errno, without any effect.
+// op is the function's name, for example "xc_monitor_enable" or
 // "xs_read".
 func (h *Host) Fail(op string, errno syscall.Errno, n int) {
 	defer h.lock()()
 	h.fails[op] = failure{errno, n}
 }
 
-// maxCalls bounds what Calls returns.
+// maxCalls is the largest number of calls that Calls returns.
 const maxCalls = 1 << 16
 
 // Calls returns the library functions that were called, in order, failed calls
@@ -116,7 +116,7 @@ func (h *Host) note(what string) {
 	}
 }
 
-// enter notes a call and returns the error that Fail has asked for.
+// enter notes a call and returns its error if Fail has set one.
 func (h *Host) enter(op string) error {
 	h.note(op)
 	f, ok := h.fails[op]

@@ -9,10 +9,10 @@ import (
 	"hangbench/cgo/xenctrl/internal/vmevent"
 )
 
-// handle is a Host as xenctrl sees it.
+// handle implements xenctrl.Hypervisor.
 type handle struct{ h *Host }
 
-// target is what a call is about, for its error.
+// target names a call and its arguments, for its error.
 type target struct {
 	op   string
 	d    xenctrl.DomID

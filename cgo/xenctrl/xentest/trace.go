@@ -171,8 +171,7 @@ func (h *Host) running(v *VCPU) {
 		uint32(v.g.id)<<16|uint32(v.id))
 }
 
-// violation records an exit for an EPT violation, what it was about and the entry
-// after it.
+// violation records an exit for an EPT violation, the violation, and the entry after it.
 func (h *Host) violation(v *VCPU, gpa, mfn uint64, qual xenctrl.NPFQual) {
 	rip := v.registers().RIP
 	h.running(v)

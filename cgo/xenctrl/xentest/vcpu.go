@@ -8,7 +8,7 @@ import (
 	"hangbench/cgo/xenctrl/internal/vmevent"
 )
 
-// Op is what an [Instruction] does.
+// Op is the effect of an [Instruction].
 type Op int
 
 const (
@@ -58,7 +58,7 @@ type VCPU struct {
 	cr3      *uint64 // a write that was reported and not made
 }
 
-// VCPUStats counts what a vCPU did and what it was given.
+// VCPUStats counts since the guest was created.
 type VCPUStats struct {
 	Executed    uint64 // instructions
 	Breakpoints uint64 // INT3 that reached the guest's own handler
@@ -130,7 +130,7 @@ func (v *VCPU) Event(ev xenctrl.Event) bool {
 	return v.queued == nil
 }
 
-// request is the inverse of what a monitor decodes.
+// request encodes an event. It is the inverse of the decoder in xenctrl.
 func request(ev *xenctrl.Event) vmevent.Event {
 	e := vmevent.Event{Reason: uint32(ev.Reason)}
 	switch ev.Reason {
@@ -328,8 +328,7 @@ func allows(a xenctrl.Access, how xenctrl.AccessFlags) bool {
 	return xenctrl.AccessFlags(a)&how == how
 }
 
-// eff is what an EPT entry with a permission says of it in an exit's
-// qualification.
+// eff returns the bits of an exit's qualification for an EPT entry with permission a.
 func eff(a xenctrl.Access) xenctrl.NPFQual {
 	var q xenctrl.NPFQual
 	for bit, e := range map[xenctrl.AccessFlags]xenctrl.NPFQual{
@@ -414,8 +413,8 @@ func (g *Guest) hostAccess(gfn uint64) xenctrl.Access {
 	return xenctrl.AccessRWX
 }
 
-// setAccess sets a permission in the host view and in the views that hold the
-// frame.
+// setAccess sets a permission in the host view, and in the views that have a copy of the
+// frame's entry.
 func (g *Guest) setAccess(gfn uint64, a xenctrl.Access) {
 	if a == xenctrl.AccessRWX || a == xenctrl.AccessDefault {
 		delete(g.access, gfn)

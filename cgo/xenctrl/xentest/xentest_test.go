@@ -97,7 +97,7 @@ func TestFail(t *testing.T) {
 	}
 }
 
-// TestMemory: mappings are the guest's memory itself, in any order.
+// TestMemory: mappings share the guest's memory, frames in any order.
 func TestMemory(t *testing.T) {
 	t.Parallel()
 	h, g, dom := open(t, xentest.Config{}, xentest.GuestConfig{Pages: 4})
@@ -118,7 +118,7 @@ func TestMemory(t *testing.T) {
 		m.Page(3)[0xffe] != 'x' {
 		t.Error("the mapping is not the guest's memory")
 	}
-	// A frame that goes stays what it was where it is mapped.
+	// A mapping keeps the old frame when the guest's changes.
 	g.RemovePage(3)
 	g.AddPage(3)
 	if !bytes.HasPrefix(m.Page(0), []byte("three")) || g.Page(3)[0] != 0 {
@@ -153,7 +153,7 @@ func TestLimit(t *testing.T) {
 	must(t, g.Clean())
 }
 
-// TestDestroy: a domain that is mapped is dying until it is unmapped.
+// TestDestroy: a destroyed domain is dying until its memory is unmapped.
 func TestDestroy(t *testing.T) {
 	t.Parallel()
 	h, g, dom := open(t, xentest.Config{}, xentest.GuestConfig{Name: "g"})
@@ -220,7 +220,7 @@ func TestSources(t *testing.T) {
 	fails(t, "reading one without a monitor", err, syscall.ENODEV)
 }
 
-// TestCR3: a write is reported before it is made; denied, it is not made.
+// TestCR3: a write is reported before it is made, and is not made if it is denied.
 func TestCR3(t *testing.T) {
 	t.Parallel()
 	_, g, dom := open(t, xentest.Config{}, xentest.GuestConfig{})
@@ -257,7 +257,7 @@ func TestCR3(t *testing.T) {
 	must(t, m.Disable())
 }
 
-// TestUnmonitored: what a guest does without a monitor.
+// TestUnmonitored: a guest without a monitor executes its program.
 func TestUnmonitored(t *testing.T) {
 	t.Parallel()
 	_, g, dom := open(t, xentest.Config{}, xentest.GuestConfig{Pages: 16})
@@ -367,7 +367,8 @@ func TestViews(t *testing.T) {
 	fails(t, "a guest without altp2m", without.SetAltp2m(true), syscall.EINVAL)
 }
 
-// TestTrace: violations are traced with their causes, in buffers that overflow.
+// TestTrace: violations are traced with their causes. Records that do not fit in the
+// buffer are counted.
 func TestTrace(t *testing.T) {
 	t.Parallel()
 	h, g, dom := open(t, xentest.Config{PhysicalCPUs: 2}, xentest.GuestConfig{VCPUs: 2, Pages: 512})
@@ -432,7 +433,7 @@ func TestTrace(t *testing.T) {
 	}
 }
 
-// TestStart: a guest that executes by itself wakes a monitor that waits.
+// TestStart: after Start the guest executes, and its events wake a monitor.
 func TestStart(t *testing.T) {
 	t.Parallel()
 	_, g, dom := open(t, xentest.Config{}, xentest.GuestConfig{})

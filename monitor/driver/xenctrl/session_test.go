@@ -117,9 +117,8 @@ func await(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// TestSession attaches a session of every mechanism to a guest with two vCPUs,
-// waits for signals and lets go of it. The driver's calls reach Xen in an order
-// and with arguments that leave nothing behind.
+// TestSession attaches a session of every mechanism to a guest with two vCPUs, waits for
+// signals, and detaches. Nothing may be left behind in the guest.
 func TestSession(t *testing.T) {
 	t.Parallel()
 	for _, m := range trap.Mechanisms() {
@@ -161,8 +160,8 @@ func TestSession(t *testing.T) {
 	}
 }
 
-// TestSessionDies: a monitor that ends without detaching leaves a guest that
-// Recover puts in order.
+// TestSessionDies: Recover undoes everything that a monitor leaves behind if it ends
+// without detaching.
 func TestSessionDies(t *testing.T) {
 	t.Parallel()
 	k := newKernel(t, 2)

@@ -251,7 +251,7 @@ func TestEvents(t *testing.T) {
 	must(t, r.EnableViews(false))
 }
 
-// TestResponses: each part of a response does to the vCPU what it says.
+// TestResponses: each field of a response has its effect on the vCPU.
 func TestResponses(t *testing.T) {
 	t.Parallel()
 	h, g, d := open(t, 1)
@@ -433,10 +433,10 @@ func TestCR3(t *testing.T) {
 	must(t, r.EnableCR3(false, 0))
 }
 
-// FuzzRing overwrites the page of the ring, on which two vCPUs wait. Whatever is
-// there, taking events ends and each event is of a vCPU that the guest has. Close
-// lets the guest go on if the garbage was seen for what it is: an event of another
-// vCPU, or one that nobody waits for, looks like any other.
+// FuzzRing overwrites the page of the ring while two vCPUs wait. Taking events must end,
+// and each event must be of one of the guest's vCPUs. If the driver reports that the
+// ring is corrupt, no vCPU may wait after Close. (Garbage that looks like another valid
+// event cannot be detected.)
 func FuzzRing(f *testing.F) {
 	f.Add([]byte{9}, 0)
 	f.Add([]byte{}, 0)
