@@ -67,8 +67,6 @@ type agent struct {
 	log      *slog.Logger
 	host     host
 	guest    guest // nil until one was made
-	// sendErr is the first error of a message that could not be sent.
-	sendErr error
 }
 
 func newAgent(port io.ReadWriter, consoles string) *agent {
@@ -93,11 +91,7 @@ func (a *agent) open() error {
 // send sends a message to the harness.
 func (a *agent) send(k wire.Kind, v any) error {
 	if err := a.out.Send(k, v); err != nil {
-		err = fmt.Errorf("send to the harness: %w", err)
-		if a.sendErr == nil {
-			a.sendErr = err
-		}
-		return err
+		return fmt.Errorf("send to the harness: %w", err)
 	}
 	return nil
 }
@@ -109,7 +103,8 @@ func (s stages) Enabled(_ context.Context, l slog.Level) bool { return l >= slog
 func (s stages) WithAttrs([]slog.Attr) slog.Handler           { return s }
 func (s stages) WithGroup(string) slog.Handler                { return s }
 
-// Handle sends a stage. serve finds its error too, after the job.
+// Handle sends a stage. slog drops its error. It is not lost: after an error the line
+// sends nothing more, and every further send returns that error.
 func (s stages) Handle(_ context.Context, r slog.Record) error {
 	return s.a.send(wire.KindProgress, Progress{Stage: r.Message, UpNS: clock.Now()})
 }
@@ -141,9 +136,6 @@ func (a *agent) serve(ctx context.Context) error {
 			if err = job.check(); err == nil {
 				err = a.do(ctx, job)
 			}
-		}
-		if a.sendErr != nil {
-			return a.sendErr
 		}
 		if err != nil {
 			if err := a.send(wire.KindError, Failure{Error: err.Error(), Console: consoleTail(a.consoles)}); err != nil {

@@ -157,6 +157,33 @@ func TestAttachUndone(t *testing.T) {
 	}
 }
 
+// TestDetachFails: if a monitor cannot detach, its journal stays, and the guest can be
+// recovered once its process is dead.
+func TestDetachFails(t *testing.T) {
+	t.Parallel()
+	fake, g, h := newHost(t)
+	s, err := h.Attach(int(g.ID()), config(t, h, g, "exec-step"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fake.Fail("xc_set_mem_access", unix.EIO, 1)
+	if _, err := s.Detach(); !errors.Is(err, unix.EIO) {
+		t.Errorf("Detach: %v", err)
+	}
+	c, err := h.journalOf(int(g.ID()))
+	if err != nil || len(c.Restricted) != 1 {
+		t.Fatalf("the journal afterwards: %+v, %v", c, err)
+	}
+	c.Start = 1 // as if the process had ended
+	writeJournal(t, h, g, c)
+	if r, err := h.Recover(int(g.ID()), false); err != nil || !r.OK() || r.Restricted != 1 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if err := g.Clean(); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestDetachGone: a guest that is destroyed takes its journal along.
 func TestDetachGone(t *testing.T) {
 	t.Parallel()

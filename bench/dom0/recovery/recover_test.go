@@ -268,6 +268,19 @@ func TestKill(t *testing.T) {
 	if len(steps.all) != 4 || steps.all[1] != "kill exec-step, seed 2" {
 		t.Errorf("steps %q", steps.all)
 	}
+	// One of four kills comes while the monitor attaches: once it has begun its journal.
+	early := slog.New(&messages{then: func() {
+		writeJournal(t, h, g, trap.Changes{Mechanism: "cr3", PID: os.Getpid(), Start: 1})
+	}})
+	kills, err := h.Kill(ctx, int(g.ID()), KillJob{"cr3", "KILL", 4}, watch, early)
+	if err != nil || len(kills) != 4 {
+		t.Fatalf("%+v, %v", kills, err)
+	}
+	for i, k := range kills {
+		if !k.OK() || k.Early != (i == 3) || k.Recovered.Journal != JournalDead || k.Early && k.AfterUS >= earlySpan.Microseconds() {
+			t.Errorf("%+v", k)
+		}
+	}
 	for _, job := range []KillJob{{"magic", "KILL", 1}, {"exec-step", "HUP", 1}} {
 		if _, err := h.Kill(ctx, int(g.ID()), job, watch, log); err == nil {
 			t.Errorf("%+v: no error", job)
@@ -275,7 +288,7 @@ func TestKill(t *testing.T) {
 	}
 	// A guest that is not recovered ends it after the first kill.
 	broken := slog.New(&messages{then: func() { fake.Fail("xc_domain_getinfo_single", unix.EIO, 1<<20) }})
-	kills, err := h.Kill(ctx, int(g.ID()), KillJob{"exec-step", "KILL", 3}, watch, broken)
+	kills, err = h.Kill(ctx, int(g.ID()), KillJob{"exec-step", "KILL", 3}, watch, broken)
 	if err != nil || len(kills) != 1 || kills[0].OK() || kills[0].Error == "" {
 		t.Errorf("a guest that cannot be recovered: %+v, %v", kills, err)
 	}
