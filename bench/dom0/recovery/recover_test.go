@@ -88,7 +88,7 @@ func TestRecover(t *testing.T) {
 // TestRecoverPausedByOthers: a pause that was there before the monitor stays.
 func TestRecoverPausedByOthers(t *testing.T) {
 	t.Parallel()
-	_, g, h := newHost(t)
+	fake, g, h := newHost(t)
 	if err := h.Xen.Domain(g.ID()).Pause(); err != nil {
 		t.Fatal(err)
 	}
@@ -96,6 +96,12 @@ func TestRecoverPausedByOthers(t *testing.T) {
 	r, err := h.Recover(int(g.ID()), false)
 	if err != nil || r.NotPaused || !r.PausedByOthers || !r.OK() || g.Paused() != 1 {
 		t.Errorf("%+v, %d pauses, %v", r, g.Paused(), err)
+	}
+	// One that is not paused was not paused by others.
+	other := fake.NewGuest(xentest.GuestConfig{Name: "other"})
+	writeJournal(t, h, other, trap.Changes{Mechanism: "poll", PID: os.Getpid(), Start: 1, Paused: true})
+	if r, err = h.Recover(int(other.ID()), false); err != nil || !r.NotPaused || r.PausedByOthers {
+		t.Errorf("%+v, %v", r, err)
 	}
 }
 
