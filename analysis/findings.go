@@ -26,8 +26,9 @@ func (s *Set) Observers() []string {
 // Watchdog is one detector of Linux or Xen over the trials of a set.
 type Watchdog struct {
 	Detector, Setting string
-	Absent            int              // valid trials whose guest does not have it, or not on
-	Lives             []stats.Lifetime // of faults, in milliseconds; without a report censored when it was no longer listened to
+	Absent            int // valid trials whose guest does not have it, or not on
+	// of faults, in milliseconds; without a report censored when it was no longer listened to
+	Lives []stats.Lifetime
 	// Controls is the time it was listened to in trials without a fault, in
 	// seconds. Reports there are its mistakes, and so are reports before a fault,
 	// whose time on watch is not recorded: those are Early.

@@ -134,7 +134,8 @@ func Group(runs ...*results.Run) (*Set, error) {
 	cells := make(map[results.Cell]*Cell)
 	for _, t := range trials {
 		if t.Host != s.Host {
-			return nil, fmt.Errorf("trials of hosts %q and %q do not mix: their clocks differ, summarise them apart", s.Host, t.Host)
+			return nil, fmt.Errorf("trials of hosts %q and %q do not mix: their clocks differ, summarise them apart", s.Host,
+				t.Host)
 		}
 		c := cells[t.Cell]
 		if c == nil {

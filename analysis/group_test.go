@@ -45,7 +45,8 @@ func TestGroup(t *testing.T) {
 	if seen != len(trials) {
 		t.Errorf("cells hold %d of %d trials", seen, len(trials))
 	}
-	if got, want := set.Caption(), "host: lab (emulated; virtual time); suite: made-up; driver: xenctrl; guest: cloud-6.12, 1 vCPU, 160 MiB; 27 trials"; got != want {
+	if got, want := set.Caption(), "host: lab (emulated; virtual time); suite: made-up; driver: xenctrl; guest: "+
+		"cloud-6.12, 1 vCPU, 160 MiB; 27 trials"; got != want {
 		t.Errorf("caption %q, want %q", got, want)
 	}
 }
@@ -76,7 +77,8 @@ func TestGroupNeverPools(t *testing.T) {
 	if !labels["exec-step/libvmi (2 vCPU)"] || len(labels) != 6 {
 		t.Errorf("labels %v", labels)
 	}
-	if c := set.Caption(); strings.Contains(c, "driver") || strings.Contains(c, "vCPU") || !strings.Contains(c, "guest: cloud-6.12, 160 MiB;") {
+	if c := set.Caption(); strings.Contains(c, "driver") || strings.Contains(c, "vCPU") || !strings.Contains(c,
+		"guest: cloud-6.12, 160 MiB;") {
 		t.Errorf("caption %q claims one driver or guest", c)
 	}
 }
@@ -117,8 +119,11 @@ func TestGroupRefuses(t *testing.T) {
 func TestMeasures(t *testing.T) {
 	ns := int64(1_500_000)
 	trial := func(f func(*results.Trial)) *results.Trial {
-		tr := &results.Trial{Cell: results.Cell{Arm: results.Arm{Mechanism: "exec-step"}}, Outcome: results.Detected, DetectNS: &ns,
-			EPT: results.EPT{Total: 30}, Events: results.Events{Delivered: 20}, Guest: results.Guest{ProgressRatio: new(0.5), BeatsBefore: 9}}
+		tr := &results.Trial{Cell: results.Cell{Arm: results.Arm{Mechanism: "exec-step"}}, Outcome: results.Detected,
+			DetectNS: &ns,
+			EPT:      results.EPT{Total: 30}, Events: results.Events{Delivered: 20},
+			Guest: results.Guest{ProgressRatio: new(0.5),
+				BeatsBefore: 9}}
 		f(tr)
 		return tr
 	}
@@ -135,8 +140,12 @@ func TestMeasures(t *testing.T) {
 		{"per event", PerEvent.Of, trial(func(*results.Trial) {}), 1.5, true},
 		{"per event, none", PerEvent.Of, trial(func(t *results.Trial) { t.Events.Delivered = 0 }), 0, false},
 		{"progress", Progress.Of, trial(func(*results.Trial) {}), 0.5, true},
-		{"progress, stopped by the monitor", Progress.Of, trial(func(t *results.Trial) { t.Guest.ProgressRatio = new(0.0) }), 0, true},
-		{"progress, no monitor", Progress.Of, trial(func(t *results.Trial) { t.Mechanism, t.Guest.ProgressRatio = "none", nil }), 0, false},
+		{"progress, stopped by the monitor", Progress.Of,
+			trial(func(t *results.Trial) { t.Guest.ProgressRatio = new(0.0) }), 0, true},
+		{"progress, no monitor", Progress.Of, trial(func(t *results.Trial) {
+			t.Mechanism, t.Guest.ProgressRatio = "none",
+				nil
+		}), 0, false},
 		{"progress, no baseline", Progress.Of, trial(func(t *results.Trial) { t.Guest = results.Guest{} }), 0, false},
 		{"events", Delivered.Of, trial(func(*results.Trial) {}), 20, true},
 		{"events, no monitor", Delivered.Of, trial(func(t *results.Trial) { t.Mechanism = "none" }), 0, false},
@@ -155,13 +164,15 @@ func TestEPTClassesComplete(t *testing.T) {
 		sum += c.Count(&e)
 	}
 	e.Total = sum
-	if err := (&results.Trial{Schema: results.Schema, Cell: results.Cell{Kind: results.Control}, Outcome: results.Clean, EPT: e}).Validate(); err != nil || sum != 63 {
+	if err := (&results.Trial{Schema: results.Schema, Cell: results.Cell{Kind: results.Control},
+		Outcome: results.Clean, EPT: e}).Validate(); err != nil || sum != 63 {
 		t.Errorf("classes add up to %d, want 63: %v", sum, err)
 	}
 }
 
 func TestClasses(t *testing.T) {
-	c := &Cell{Trials: []results.Trial{{Class: "spin"}, {Class: "hard"}, {Class: "spin"}, {Class: "soft", Outcome: results.Invalid}}}
+	c := &Cell{Trials: []results.Trial{{Class: "spin"}, {Class: "hard"}, {Class: "spin"}, {Class: "soft",
+		Outcome: results.Invalid}}}
 	if got := c.Classes(); got != "hard 1, spin 2" {
 		t.Errorf("classes %q", got)
 	}
@@ -190,7 +201,8 @@ func TestImports(t *testing.T) {
 		}
 		for _, imp := range slices.Concat(pkg.Imports, pkg.TestImports, pkg.XTestImports) {
 			ours := strings.HasPrefix(imp, "hangbench/")
-			if ours && imp != "hangbench/results" && imp != "hangbench/cgo/require" && imp != "hangbench/analysis" && !strings.HasPrefix(imp, "hangbench/analysis/") {
+			if ours && imp != "hangbench/results" && imp != "hangbench/cgo/require" && imp != "hangbench/analysis" &&
+				!strings.HasPrefix(imp, "hangbench/analysis/") {
 				t.Errorf("%s imports %s", path, imp)
 			}
 			if imp == "C" {

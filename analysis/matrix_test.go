@@ -66,7 +66,9 @@ func TestMatrix(t *testing.T) {
 	if compact := slices.Compact(slices.Clone(titles)); len(compact) != len(titles) {
 		t.Errorf("rows of equal titles: %q", titles)
 	}
-	for _, title := range []string{"spinlock-deadlock (1 vCPU)", "spinlock-deadlock (2 vCPU)", "spinlock-deadlock (1 vCPU, beside 1 more)", "spinlock-deadlock (1 vCPU), spin_ms 250", "spinlock-deadlock, 2 s (1 vCPU)"} {
+	for _, title := range []string{"spinlock-deadlock (1 vCPU)", "spinlock-deadlock (2 vCPU)",
+		"spinlock-deadlock (1 vCPU, beside 1 more)", "spinlock-deadlock (1 vCPU), spin_ms 250",
+		"spinlock-deadlock, 2 s (1 vCPU)"} {
 		if !slices.Contains(titles, title) {
 			t.Errorf("no row %q among %q", title, titles)
 		}

@@ -72,7 +72,8 @@ func (m Metric) Value(t *results.Trial) (float64, bool) {
 
 // Metrics returns every metric, in the order in which tables have them.
 func Metrics() []Metric {
-	all := []Metric{Valid, Detected, RightClass, FalseAlarm, Recovered, DetectTime, AllClear, BackOut, Window, Progress, Dom0Share,
+	all := []Metric{Valid, Detected, RightClass, FalseAlarm, Recovered, DetectTime, AllClear, BackOut, Window,
+		Progress, Dom0Share,
 		RateOff, RateOn, Slowdown, Overhead, EPTTotal}
 	for _, c := range EPTClasses() {
 		all = append(all, c.Metric())
@@ -95,32 +96,38 @@ func FindMetric(name string) (Metric, error) {
 // The metrics.
 var (
 	Valid = Metric{
-		Name: "valid", Meaning: "trials whose ground truth was confirmed", Unit: Trials, Better: Higher, Assume: Rate, Compared: true,
+		Name: "valid", Meaning: "trials whose ground truth was confirmed", Unit: Trials, Better: Higher, Assume: Rate,
+		Compared:  true,
 		OfInvalid: true,
 		Of:        func(t *results.Trial) (float64, bool) { return oneIf(t.Outcome != results.Invalid), true },
 	}
 	Detected = Metric{
-		Name: "detected", Meaning: "faults on which a verdict followed", Unit: Trials, Better: Higher, Assume: Rate, Compared: true,
-		Export: "detected/trial",
+		Name: "detected", Meaning: "faults on which a verdict followed", Unit: Trials, Better: Higher, Assume: Rate,
+		Compared: true,
+		Export:   "detected/trial",
 		Of: func(t *results.Trial) (float64, bool) {
-			fault := t.Outcome == results.Detected || t.Outcome == results.Missed || t.Outcome == results.FalseAlarm && t.Kind == results.Fault
+			fault := t.Outcome == results.Detected || t.Outcome == results.Missed || t.Outcome == results.FalseAlarm &&
+				t.Kind == results.Fault
 			return oneIf(t.Outcome == results.Detected), fault && t.Watched()
 		},
 	}
 	RightClass = Metric{
-		Name: "right_class", Meaning: "detected faults that were called by their class", Unit: Trials, Better: Higher, Assume: Rate,
+		Name: "right_class", Meaning: "detected faults that were called by their class", Unit: Trials, Better: Higher,
+		Assume:   Rate,
 		Compared: true, Export: "right-class/trial",
 		Of: func(t *results.Trial) (float64, bool) {
 			return oneIf(t.Class == t.Expected), t.Outcome == results.Detected && t.Expected != ""
 		},
 	}
 	FalseAlarm = Metric{
-		Name: "false_alarm", Meaning: "trials with a verdict without a fault, or before it", Unit: Trials, Better: Lower, Assume: Rate,
+		Name: "false_alarm", Meaning: "trials with a verdict without a fault, or before it", Unit: Trials, Better: Lower,
+		Assume:   Rate,
 		Compared: true, Export: "false-alarms/trial",
 		Of: func(t *results.Trial) (float64, bool) { return oneIf(t.Outcome == results.FalseAlarm), t.Watched() },
 	}
 	Recovered = Metric{
-		Name: "recovered", Meaning: "guests that went on after their fault was lifted", Unit: Trials, Better: Higher, Assume: Rate,
+		Name: "recovered", Meaning: "guests that went on after their fault was lifted", Unit: Trials, Better: Higher,
+		Assume:   Rate,
 		Compared: true, Export: "recovered/trial",
 		Of: func(t *results.Trial) (float64, bool) {
 			return oneIf(t.Recovered != nil && *t.Recovered), t.Recovered != nil
@@ -139,12 +146,14 @@ var (
 		},
 	}
 	AllClear = Metric{
-		Name: "all_clear_ms", Meaning: "from when the fault was lifted to the monitor's word that the hang is over", Unit: Milliseconds,
+		Name: "all_clear_ms", Meaning: "from when the fault was lifted to the monitor's word that the hang is over",
+		Unit:   Milliseconds,
 		Better: Lower, Compared: true, Column: "all_clear_ms", Export: "all-clear-sec",
 		Of: func(t *results.Trial) (float64, bool) { return duration(t.AllClearNS) },
 	}
 	BackOut = Metric{
-		Name: "back_out_ms", Meaning: "from when the monitor held the guest up to when it let go by itself", Unit: Milliseconds,
+		Name: "back_out_ms", Meaning: "from when the monitor held the guest up to when it let go by itself",
+		Unit:   Milliseconds,
 		Better: Lower, Compared: true, Column: "back_out_ms", Export: "back-out-sec",
 		Of: func(t *results.Trial) (float64, bool) { return duration(t.BackOutNS) },
 	}
@@ -154,7 +163,8 @@ var (
 	}
 
 	Progress = Metric{
-		Name: "progress", Meaning: "the guest's progress rate with the monitor over the rate without", Unit: Ratio, Better: Higher,
+		Name: "progress", Meaning: "the guest's progress rate with the monitor over the rate without", Unit: Ratio,
+		Better:   Higher,
 		Compared: true, Column: "progress_ratio", Export: "progress",
 		Of: func(t *results.Trial) (float64, bool) {
 			if t.Guest.ProgressRatio == nil {
@@ -166,7 +176,8 @@ var (
 	// Dom0Share includes what the trial itself does in dom0, and the trace of EPT
 	// violations. Trials without a monitor tell how much that is.
 	Dom0Share = Metric{
-		Name: "dom0_share", Meaning: "CPU time of dom0 in the window with the monitor, of one physical CPU", Unit: Ratio, Better: Lower,
+		Name: "dom0_share", Meaning: "CPU time of dom0 in the window with the monitor, of one physical CPU", Unit: Ratio,
+		Better: Lower,
 		Column: "dom0_share", Export: "dom0-CPU",
 		Of: func(t *results.Trial) (float64, bool) {
 			g := &t.Guest
@@ -185,7 +196,8 @@ var (
 		},
 	}
 	RateOn = Metric{
-		Name: "rate_with", Meaning: "operations of the workload with the monitor", Unit: "1/s", Better: Higher, Column: "ops_per_s_with",
+		Name: "rate_with", Meaning: "operations of the workload with the monitor", Unit: "1/s", Better: Higher,
+		Column: "ops_per_s_with",
 		Of: func(t *results.Trial) (float64, bool) {
 			on, _, ok := windows(t)
 			return perSecond(on), ok
@@ -194,7 +206,8 @@ var (
 	// Slowdown of a guest that got nothing done with the monitor is counted as if it had
 	// done one operation: the true value is above.
 	Slowdown = Metric{
-		Name: "overhead", Meaning: "time of an operation with the monitor over the time without", Unit: "with/without", Better: Lower,
+		Name: "overhead", Meaning: "time of an operation with the monitor over the time without", Unit: "with/without",
+		Better:   Lower,
 		Compared: true, Export: "overhead-with/without",
 		Of: func(t *results.Trial) (float64, bool) {
 			on, off, ok := windows(t)
@@ -219,12 +232,14 @@ var (
 		Of: count(func(t *results.Trial) uint64 { return t.EPT.Total }),
 	}
 	TraceLost = Metric{
-		Name: "ept_trace_lost", Meaning: "trace records that the hypervisor dropped", Unit: PerTrial, Column: "ept_trace_lost",
-		Of: count(func(t *results.Trial) uint64 { return t.EPT.TraceLost }),
+		Name: "ept_trace_lost", Meaning: "trace records that the hypervisor dropped", Unit: PerTrial,
+		Column: "ept_trace_lost",
+		Of:     count(func(t *results.Trial) uint64 { return t.EPT.TraceLost }),
 	}
 	Delivered = Metric{
-		Name: "events", Meaning: "events delivered to the monitor", Unit: PerTrial, Column: "events_delivered", Export: "events/trial",
-		Of: monitored(func(t *results.Trial) float64 { return float64(t.Events.Delivered) }),
+		Name: "events", Meaning: "events delivered to the monitor", Unit: PerTrial, Column: "events_delivered",
+		Export: "events/trial",
+		Of:     monitored(func(t *results.Trial) float64 { return float64(t.Events.Delivered) }),
 	}
 	Steps = Metric{
 		Name: "steps", Meaning: "single steps delivered to the monitor", Unit: PerTrial, Column: "events_steps",
@@ -235,12 +250,14 @@ var (
 		Of: monitored(func(t *results.Trial) float64 { return float64(t.Events.RingFull) }),
 	}
 	PerEvent = Metric{
-		Name: "ept_per_event", Meaning: "EPT violations per delivered event", Unit: "violations/event", Better: Lower, Assume: Exact,
+		Name: "ept_per_event", Meaning: "EPT violations per delivered event", Unit: "violations/event", Better: Lower,
+		Assume:   Exact,
 		Compared: true, Column: "ept_per_event", Export: "EPT-violations/event",
 		Of: each(func(t *results.Trial) uint64 { return t.EPT.Total }),
 	}
 	StepsPerEvent = Metric{
-		Name: "steps_per_event", Meaning: "single steps per delivered event", Unit: "steps/event", Better: Lower, Assume: Exact,
+		Name: "steps_per_event", Meaning: "single steps per delivered event", Unit: "steps/event", Better: Lower,
+		Assume:   Exact,
 		Compared: true, Column: "steps_per_event", Export: "steps/event",
 		Of: each(func(t *results.Trial) uint64 { return t.Events.Steps }),
 	}
@@ -268,11 +285,13 @@ type EPTClass struct {
 // EPTClasses returns the classes whose counts add up to results.EPT.Total.
 func EPTClasses() []EPTClass {
 	return []EPTClass{
-		{"permission", "perm.", "on a trapped frame, delivered as an event", func(e *results.EPT) uint64 { return e.Permission }},
+		{"permission", "perm.", "on a trapped frame, delivered as an event",
+			func(e *results.EPT) uint64 { return e.Permission }},
 		{"lazy", "lazy", "altp2m view filled from the host p2m", func(e *results.EPT) uint64 { return e.Lazy }},
 		{"mmio", "mmio", "emulated or unbacked frame", func(e *results.EPT) uint64 { return e.MMIO }},
 		{"superpage", "superp.", "large page split or propagated", func(e *results.EPT) uint64 { return e.Superpage }},
-		{"suppressed", "suppr.", "on a trapped frame, resolved without an event", func(e *results.EPT) uint64 { return e.Suppressed }},
+		{"suppressed", "suppr.", "on a trapped frame, resolved without an event",
+			func(e *results.EPT) uint64 { return e.Suppressed }},
 		{"residual", "resid.", "none of the others", func(e *results.EPT) uint64 { return e.Residual }},
 	}
 }
@@ -290,7 +309,8 @@ func (c EPTClass) Metric() Metric {
 // beside our monitor.
 func FindingTime(observer string) Metric {
 	return Metric{
-		Name: observer + "_ms", Meaning: "from the fault to the first report of " + observer, Unit: Milliseconds, Better: Lower,
+		Name: observer + "_ms", Meaning: "from the fault to the first report of " + observer, Unit: Milliseconds,
+		Better: Lower,
 		Column: "baseline_" + observer + "_ms", Export: observer + "-sec",
 		Of: func(t *results.Trial) (float64, bool) {
 			f := t.Finding(observer)

@@ -25,7 +25,9 @@ func plantedRun(t *testing.T, blocks int, truth func(vcpus int, mechanism string
 			for _, mechanism := range []string{"none", "poll", "exec-step"} {
 				is := truth(vcpus, mechanism)
 				tr := results.Trial{
-					Schema: results.Schema, Suite: madeup.Suite, Trial: len(trials), Block: block, Cell: results.Cell{Scenario: "spinlock-deadlock", Kind: results.Fault, Arm: results.Arm{Mechanism: mechanism, Driver: "xenctrl"}, Machine: results.Machine{GuestKernel: "test", VCPUs: vcpus, MemoryMiB: 160}},
+					Schema: results.Schema, Suite: madeup.Suite, Trial: len(trials), Block: block,
+					Cell: results.Cell{Scenario: "spinlock-deadlock", Kind: results.Fault, Arm: results.Arm{Mechanism: mechanism,
+						Driver: "xenctrl"}, Machine: results.Machine{GuestKernel: "test", VCPUs: vcpus, MemoryMiB: 160}},
 					Host: "lab", Expected: "spin", DeadlineNS: 3e9, WindowNS: 5e9,
 					Outcome: results.Missed,
 				}
@@ -113,14 +115,17 @@ func TestPlanted(t *testing.T) {
 		// The median of the detected alone would be too short where there are
 		// misses: that is what the censoring is for.
 		if detected, _ := stats.Median(c.Values(DetectTime.Of)); is.medianMS >= 1800 && detected > 0.85*is.medianMS {
-			t.Errorf("%s: the detected alone have a median of %g ms, planted %g: this test shows nothing", at, detected, is.medianMS)
+			t.Errorf("%s: the detected alone have a median of %g ms, planted %g: this test shows nothing", at, detected,
+				is.medianMS)
 		}
 		seen := 1 - math.Exp2(-3000/is.medianMS)
-		if iv, err := stats.ClopperPearson(c.Counts.Detected, c.Counts.Valid, 0.95); err != nil || iv.Lo > seen || seen > iv.Hi {
+		if iv, err := stats.ClopperPearson(c.Counts.Detected, c.Counts.Valid, 0.95); err != nil || iv.Lo > seen ||
+			seen > iv.Hi {
 			t.Errorf("%s: detected %d of %d, %+v, planted %g", at, c.Counts.Detected, c.Counts.Valid, iv, seen)
 		}
 		ratio, err := stats.PairedRatio(c.Pairs(unwatched(set, c), Progress.Of), 0.95)
-		if err != nil || ratio.N != 60 || ratio.CI.Lo > is.progress || ratio.CI.Hi < is.progress || ratio.CI.Hi-ratio.CI.Lo > 0.02 {
+		if err != nil || ratio.N != 60 || ratio.CI.Lo > is.progress || ratio.CI.Hi < is.progress ||
+			ratio.CI.Hi-ratio.CI.Lo > 0.02 {
 			t.Errorf("%s: progress %+v, %v; planted %g", at, ratio, err, is.progress)
 		}
 		for _, x := range c.Values(PerEvent.Of) {

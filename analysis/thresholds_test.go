@@ -12,8 +12,10 @@ import (
 // neither are the arms of their controls.
 func TestThresholdsApart(t *testing.T) {
 	var trials []results.Trial
-	for i, set := range []map[string]int64{nil, {"io_ms": 2500}, {"io_ms": 500}, {"io_ms": 500, "soft_ms": 9}, {"io_ms": 500}} {
-		tr := results.Trial{Schema: results.Schema, Trial: i, Host: "lab", Cell: results.Cell{Scenario: "control-disk", Thresholds: results.NewSettings(set), Arm: results.Arm{Mechanism: "poll"}}, Outcome: results.Clean, WindowNS: 1e9}
+	for i, set := range []map[string]int64{nil, {"io_ms": 2500}, {"io_ms": 500}, {"io_ms": 500, "soft_ms": 9},
+		{"io_ms": 500}} {
+		tr := results.Trial{Schema: results.Schema, Trial: i, Host: "lab", Cell: results.Cell{Scenario: "control-disk",
+			Thresholds: results.NewSettings(set), Arm: results.Arm{Mechanism: "poll"}}, Outcome: results.Clean, WindowNS: 1e9}
 		trials = append(trials, tr)
 	}
 	set, err := Group(madeup.Run(trials))
@@ -25,7 +27,8 @@ func TestThresholdsApart(t *testing.T) {
 		labels = append(labels, c.Label)
 	}
 	// In the order of the values, not of their digits.
-	if want := []string{"poll", "poll, io_ms 500", "poll, io_ms 500, soft_ms 9", "poll, io_ms 2500"}; !slices.Equal(labels, want) {
+	if want := []string{"poll", "poll, io_ms 500", "poll, io_ms 500, soft_ms 9",
+		"poll, io_ms 2500"}; !slices.Equal(labels, want) {
 		t.Errorf("labels %q, want %q", labels, want)
 	}
 	if n := len(set.Cells[1].Trials); n != 2 {

@@ -30,24 +30,23 @@ type scene struct {
 	stateErr error
 	regsErr  error
 
-	read        int // calls of Registers
-	inspected   int // calls of Inspect
-	asked       int // calls of the clock
-	calls       []string
-	unpauseErr  error
-	disarmErr   error
-	suspended   int
-	resumed     int
-	waits       []time.Duration // of serve
-	served      int             // events that serve says it has served
-	stop        func()          // ends the loop, at the end of waits
-	clearErr    error
-	journalErr  error
-	cleared     int
-	written     []trap.Changes
-	checkErr    error
-	news        []News
-	withoutRing bool
+	read       int // calls of Registers
+	inspected  int // calls of Inspect
+	asked      int // calls of the clock
+	calls      []string
+	unpauseErr error
+	disarmErr  error
+	suspended  int
+	resumed    int
+	waits      []time.Duration // of serve
+	served     int             // events that serve says it has served
+	stop       func()          // ends the loop, at the end of waits
+	clearErr   error
+	journalErr error
+	cleared    int
+	written    []trap.Changes
+	checkErr   error
+	news       []News
 }
 
 func (g *scene) Name() string { return "scene" }

@@ -47,7 +47,6 @@ type fakeGuest struct {
 	fail     string // operation that fails once, without effect
 	failNext string // and the one that fails after that
 	ownInt3  int    // INT3 that reached the guest
-	ud       int    // invalid opcodes that reached it
 	shutdown string
 	panicked bool
 	dying    bool

@@ -60,7 +60,8 @@ func validFindings(all []Finding) error {
 		case f.WatchedNS < 0:
 			return fmt.Errorf("observer %s watched for %d ns", f.Observer, f.WatchedNS)
 		case f.ThresholdNS < 0 || f.FromNS < 0 || f.ToNS < f.FromNS:
-			return fmt.Errorf("observer %s: threshold %d ns, predicted from %d to %d ns", f.Observer, f.ThresholdNS, f.FromNS, f.ToNS)
+			return fmt.Errorf("observer %s: threshold %d ns, predicted from %d to %d ns", f.Observer, f.ThresholdNS,
+				f.FromNS, f.ToNS)
 		case (f.AtNS != nil) != (f.Reports > 0):
 			return fmt.Errorf("observer %s: at_ns and %d reports contradict each other", f.Observer, f.Reports)
 		case f.AtNS != nil && *f.AtNS < 0:

@@ -43,8 +43,10 @@ func TestFindingsRoundTrip(t *testing.T) {
 // TestOldFindings: what an old record says of the watchdogs is read as findings.
 func TestOldFindings(t *testing.T) {
 	t.Parallel()
-	line := strings.TrimSuffix(strings.TrimSpace(string(testLine(t, 0))), "}") + `,"baselines":{"setting":"default","watched_ns":24500000000,` +
-		`"detectors":[{"detector":"soft-lockup","armed":true,"threshold_ns":10000000000,"from_ns":20000000000,"to_ns":24500000000,` +
+	line := strings.TrimSuffix(strings.TrimSpace(string(testLine(t, 0))), "}") +
+		`,"baselines":{"setting":"default","watched_ns":24500000000,` +
+		`"detectors":[{"detector":"soft-lockup","armed":true,"threshold_ns":10000000000,"from_ns":20000000000,` +
+		`"to_ns":24500000000,` +
 		`"detected":true,"detect_ns":22000000000,"reports":1,"vcpu":1,"task":"init:1","text":"watchdog: BUG"},` +
 		`{"detector":"rcu-stall","armed":true,"threshold_ns":21000000000,"detected":false,"false_alarms":1},` +
 		`{"detector":"hard-lockup","armed":false,"detected":false}]}}`

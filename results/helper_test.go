@@ -10,7 +10,8 @@ import (
 func testTrial(i int) Trial {
 	t := Trial{
 		Schema: Schema, Suite: "test", Trial: i, Block: i / 3,
-		Cell: Cell{Scenario: "spinlock-deadlock", Kind: Fault, Arm: Arm{Mechanism: "exec-step", Driver: "xenctrl"}, Machine: Machine{GuestKernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 160}}, Host: "lab",
+		Cell: Cell{Scenario: "spinlock-deadlock", Kind: Fault, Arm: Arm{Mechanism: "exec-step", Driver: "xenctrl"},
+			Machine: Machine{GuestKernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 160}}, Host: "lab",
 		Seed:    uint64(i) * 0x9e3779b97f4a7c15,
 		Outcome: Detected, Class: "spin", Scope: "full", Expected: "spin",
 		Evidence:   []string{"vcpu 0 in queued_read_lock_slowpath+0x1c <tasklist_lock>"},

@@ -57,7 +57,8 @@ func (b *baselines) findings() []Finding {
 	var all []Finding
 	for _, d := range b.Detectors {
 		f := Finding{
-			Observer: d.Detector, Armed: d.Armed, WatchedNS: b.WatchedNS, ThresholdNS: d.ThresholdNS, FromNS: d.FromNS, ToNS: d.ToNS,
+			Observer: d.Detector, Armed: d.Armed, WatchedNS: b.WatchedNS, ThresholdNS: d.ThresholdNS, FromNS: d.FromNS,
+			ToNS: d.ToNS,
 			AtNS: d.DetectNS, Reports: d.Reports, FalseAlarms: d.FalseAlarms, VCPU: d.VCPU, Task: d.Task,
 		}
 		if d.Text != "" {

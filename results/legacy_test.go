@@ -27,7 +27,8 @@ func TestOldRecords(t *testing.T) {
 		rest string
 		want Cell
 	}{
-		{`"scenario":"hard-lockup","outcome":"invalid","reason":"r","expected_class":"hard"}`, Cell{Scenario: "hard-lockup", Kind: Fault}},
+		{`"scenario":"hard-lockup","outcome":"invalid","reason":"r","expected_class":"hard"}`,
+			Cell{Scenario: "hard-lockup", Kind: Fault}},
 		{`"scenario":"x","outcome":"missed","deadline_ns":5}`, Cell{Scenario: "x", Kind: Fault}},
 		{`"scenario":"x","outcome":"undone","undone_ns":5,"resumed_ns":6}`, Cell{Scenario: "x", Kind: Fault}},
 		{`"scenario":"control-idle","outcome":"false_alarm"}`, Cell{Scenario: "control-idle", Kind: Control}},
@@ -81,8 +82,10 @@ func TestCellJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		`"scenario":"s"`, `"kind":"fault"`, `"mechanism":"m"`, `"driver":"d"`, `"kernel":"k"`, `"guest_kernel":"r"`, `"guest_boot":"distro"`,
-		`"programs":"p"`, `"superpages":true`, `"vcpus":2`, `"memory_mib":160`, `"neighbours":3`, `"bounded_ms":1`, `"watchdogs":"w"`,
+		`"scenario":"s"`, `"kind":"fault"`, `"mechanism":"m"`, `"driver":"d"`, `"kernel":"k"`, `"guest_kernel":"r"`,
+		`"guest_boot":"distro"`,
+		`"programs":"p"`, `"superpages":true`, `"vcpus":2`, `"memory_mib":160`, `"neighbours":3`, `"bounded_ms":1`,
+		`"watchdogs":"w"`,
 		`"thresholds":{"io_ms":5}`,
 	} {
 		if !strings.Contains(string(b), want) {

@@ -24,7 +24,8 @@ func lockRun(dir string) (*os.File, error) {
 			holder, _ := io.ReadAll(io.LimitReader(f, 32))
 			f.Close()
 			if errors.Is(err, syscall.EWOULDBLOCK) {
-				return nil, fmt.Errorf("run %s is being written by process %s: wait for it or stop it", dir, strings.TrimSpace(string(holder)))
+				return nil, fmt.Errorf("run %s is being written by process %s: wait for it or stop it", dir,
+					strings.TrimSpace(string(holder)))
 			}
 			return nil, fmt.Errorf("lock run %s: %w", dir, err)
 		}

@@ -113,7 +113,8 @@ func (s Settings) validate() error {
 		name, text, _ := strings.Cut(part, " ")
 		switch v, err := strconv.ParseInt(text, 10, 64); {
 		case err != nil || !thresholdName.MatchString(name):
-			return fmt.Errorf("threshold %q: a name has lower-case letters, digits and underscores, 40 at most, and a value is a whole number", part)
+			return fmt.Errorf("threshold %q: a name has lower-case letters, digits and underscores, 40 at most, and a value "+
+				"is a whole number", part)
 		case v < 0:
 			return fmt.Errorf("threshold %s is %d, which is negative", name, v)
 		}

@@ -47,7 +47,8 @@ func RunID(suite string, seed uint64, start time.Time) string {
 // Versions, Started and Bench; the rest is the store's.
 func Create(runsDir string, m Manifest) (*Store, error) {
 	if !idPattern.MatchString(m.RunID) {
-		return nil, fmt.Errorf("run id %q: use letters, digits, dot, dash and underscore, beginning with a letter or digit", m.RunID)
+		return nil, fmt.Errorf("run id %q: use letters, digits, dot, dash and underscore, beginning with a letter or "+
+			"digit", m.RunID)
 	}
 	if m.Planned < 1 {
 		return nil, fmt.Errorf("run %s: a plan of %d trials has nothing to store", m.RunID, m.Planned)

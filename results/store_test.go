@@ -65,7 +65,8 @@ func checkFinished(t *testing.T, dir string, n int) {
 		t.Fatal(err)
 	}
 	if len(run.Trials) != n || len(run.Bad) > 0 || run.Missing() != 0 || run.Manifest.Interrupted {
-		t.Errorf("run has %d trials, %d missing, interrupted %v, bad %v", len(run.Trials), run.Missing(), run.Manifest.Interrupted, run.Bad)
+		t.Errorf("run has %d trials, %d missing, interrupted %v, bad %v", len(run.Trials), run.Missing(),
+			run.Manifest.Interrupted, run.Bad)
 	}
 }
 
@@ -317,9 +318,12 @@ func TestResumeDamage(t *testing.T) {
 		name, want string
 		lines      [][]byte
 	}{
-		{"garbage in the middle", "trials.jsonl:2: not a trial record", [][]byte{testLine(t, 0), []byte("\x00\x00\n"), testLine(t, 2)}},
-		{"conflict", "trials.jsonl:3: trial 1 has another record", [][]byte{testLine(t, 0), testLine(t, 1), marshalLine(t, differs)}},
-		{"foreign host", `trials.jsonl:2: trial 1 ran on host "xen"`, [][]byte{testLine(t, 0), marshalLine(t, foreign), testLine(t, 2)}},
+		{"garbage in the middle", "trials.jsonl:2: not a trial record", [][]byte{testLine(t, 0), []byte("\x00\x00\n"),
+			testLine(t, 2)}},
+		{"conflict", "trials.jsonl:3: trial 1 has another record", [][]byte{testLine(t, 0), testLine(t, 1), marshalLine(t,
+			differs)}},
+		{"foreign host", `trials.jsonl:2: trial 1 ran on host "xen"`, [][]byte{testLine(t, 0), marshalLine(t, foreign),
+			testLine(t, 2)}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			s := mustCreate(t, 4)

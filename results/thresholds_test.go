@@ -11,7 +11,8 @@ import (
 // TestThresholds: thresholds that were set are part of a record, in one order, and
 // those that no suite can set are refused.
 func TestThresholds(t *testing.T) {
-	tr := Trial{Schema: Schema, Outcome: Clean, Cell: Cell{Kind: Control, Thresholds: NewSettings(map[string]int64{"soft_ms": 7, "io_ms": 500})}}
+	tr := Trial{Schema: Schema, Outcome: Clean, Cell: Cell{Kind: Control,
+		Thresholds: NewSettings(map[string]int64{"soft_ms": 7, "io_ms": 500})}}
 	if err := tr.Validate(); err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,8 @@ const Schema = 1
 type Outcome string
 
 const (
-	Detected   Outcome = "detected"    // a fault was injected and a verdict followed; Class tells whether it is the right one
+	// a fault was injected and a verdict followed; Class tells whether it is the right one
+	Detected   Outcome = "detected"
 	Missed     Outcome = "missed"      // a fault was injected and no verdict followed before the deadline
 	FalseAlarm Outcome = "false_alarm" // a verdict without a fault, or before the fault
 	Undone     Outcome = "undone"      // a bounded fault was undone and the guest went on before any verdict
@@ -140,9 +141,11 @@ type Trial struct {
 	Alarms []Alarm `json:"alarms,omitempty"`
 	// NeighbourAlarms are those about a neighbour, which were false.
 	NeighbourAlarms []Alarm `json:"neighbour_alarms,omitempty"`
-	WindowNS        int64   `json:"window_ns"`            // length of the monitored window, attach to detach; of several, their sum
-	Recovered       *bool   `json:"recovered,omitempty"`  // the guest went on after the fault was lifted; absent if there is no way back
-	BackedOut       string  `json:"backed_out,omitempty"` // why the monitor let go of the guest by itself before the end
+	// length of the monitored window, attach to detach; of several, their sum
+	WindowNS int64 `json:"window_ns"`
+	// the guest went on after the fault was lifted; absent if there is no way back
+	Recovered *bool  `json:"recovered,omitempty"`
+	BackedOut string `json:"backed_out,omitempty"` // why the monitor let go of the guest by itself before the end
 	// BackOutNS is the time from when the guest was first seen to stand still, of the
 	// monitor's doing, to when it was let go; absent if the monitor did not back out.
 	BackOutNS *int64 `json:"back_out_ns,omitempty"`

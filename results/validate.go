@@ -57,7 +57,8 @@ func (t *Trial) Validate() error {
 		}
 	case Missed, FalseAlarm, Clean:
 	default:
-		return fmt.Errorf("trial %d: outcome %q is none of detected, missed, false_alarm, undone, clean, invalid", t.Trial, t.Outcome)
+		return fmt.Errorf("trial %d: outcome %q is none of detected, missed, false_alarm, undone, clean, invalid",
+			t.Trial, t.Outcome)
 	}
 	last := int64(0)
 	for i, a := range t.Alarms {
@@ -86,7 +87,8 @@ func (t *Trial) Validate() error {
 		return fmt.Errorf("trial %d: %w", t.Trial, err)
 	}
 	if clean := CleanConsole([]byte(t.Console)); clean != t.Console {
-		return fmt.Errorf("trial %d: the console of %d bytes is too long, or has bytes that are no text", t.Trial, len(t.Console))
+		return fmt.Errorf("trial %d: the console of %d bytes is too long, or has bytes that are no text", t.Trial,
+			len(t.Console))
 	}
 	e := t.EPT
 	if sum := e.Permission + e.Lazy + e.MMIO + e.Superpage + e.Suppressed + e.Residual; e.Total != sum {

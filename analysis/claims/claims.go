@@ -32,7 +32,8 @@ const (
 // Of returns the claims that the trials bear on, in order.
 func Of(set *analysis.Set) ([]Claim, error) {
 	var all []Claim
-	for _, f := range []func(*analysis.Set) (*Claim, error){realTime, violationsOccur, altp2mMinimises, noFalseAlarm, survives} {
+	for _, f := range []func(*analysis.Set) (*Claim, error){realTime, violationsOccur, altp2mMinimises, noFalseAlarm,
+		survives} {
 		c, err := f(set)
 		if err != nil {
 			return nil, err
@@ -58,7 +59,8 @@ func Table(set *analysis.Set) (*table.Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := table.New("Claims", table.TextColumn("claim", "claim"), table.TextColumn("says", "says"), table.TextColumn("this run", "verdict"))
+	t := table.New("Claims", table.TextColumn("claim", "claim"), table.TextColumn("says", "says"),
+		table.TextColumn("this run", "verdict"))
 	t.Flat = true
 	for _, c := range all {
 		t.Add(table.Text(c.ID), table.Text(c.Says), table.Text(c.Verdict()))
@@ -117,7 +119,8 @@ func realTime(set *analysis.Set) (*Claim, error) {
 		slices.Sort(waiting)
 		by += fmt.Sprintf("; of class %s the last after %.0f ms", strings.Join(waiting, ", "), lastWaiting)
 	}
-	return &Claim{"C1", "hangs are detected from outside, in real time", k == n && last < InTime && lastWaiting < InTimeWaiting, by}, nil
+	return &Claim{"C1", "hangs are detected from outside, in real time", k == n && last < InTime &&
+		lastWaiting < InTimeWaiting, by}, nil
 }
 
 // violationsOccur is C2: traps of pages make violations, each of them accounted
@@ -135,8 +138,10 @@ func violationsOccur(set *analysis.Set) (*Claim, error) {
 	if n == 0 {
 		return nil, nil
 	}
-	return &Claim{"C2", "EPT violations occur while monitoring", permission > 0 && events == permission && residual == 0 && lost == 0,
-		fmt.Sprintf("%d events, %d violations on trapped pages, %d unexplained, %d lost", events, permission, residual, lost)}, nil
+	return &Claim{"C2", "EPT violations occur while monitoring", permission > 0 && events == permission &&
+		residual == 0 && lost == 0,
+		fmt.Sprintf("%d events, %d violations on trapped pages, %d unexplained, %d lost", events, permission, residual,
+			lost)}, nil
 }
 
 // altp2mMinimises is C3: with altp2m there are fewer violations of all classes
@@ -179,7 +184,8 @@ func noFalseAlarm(set *analysis.Set) (*Claim, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Claim{"C4", "an idle or busy guest is not called hung", k == 0, fmt.Sprintf("%d of %d (Wilson 95%%: up to %.0f%%)", k, n, 100*iv.Hi)}, nil
+	return &Claim{"C4", "an idle or busy guest is not called hung", k == 0,
+		fmt.Sprintf("%d of %d (Wilson 95%%: up to %.0f%%)", k, n, 100*iv.Hi)}, nil
 }
 
 // survives is C5: every guest goes on when the fault is lifted and the monitor

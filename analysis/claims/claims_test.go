@@ -52,7 +52,8 @@ func TestHolds(t *testing.T) {
 		}
 	}
 	for id, want := range map[string]string{
-		"C1": "4 of 4 detected, the last after 1", "C2": " 0 unexplained, 0 lost", "C3": "0.5 times as many", "C4": "0 of 8 (Wilson 95%: up to 32%)", "C5": "4 of 4 recovered, 0 of 18 trials invalid",
+		"C1": "4 of 4 detected, the last after 1", "C2": " 0 unexplained, 0 lost", "C3": "0.5 times as many",
+		"C4": "0 of 8 (Wilson 95%: up to 32%)", "C5": "4 of 4 recovered, 0 of 18 trials invalid",
 	} {
 		if c := by[id]; !strings.Contains(c.By, want) {
 			t.Errorf("%s by %q, want %q", id, c.By, want)
@@ -63,7 +64,10 @@ func TestHolds(t *testing.T) {
 // TestDoesNotHold: each claim fails for its own reason and for no other.
 func TestDoesNotHold(t *testing.T) {
 	first := func(trials []results.Trial, scenario, mechanism string) *results.Trial {
-		i := slices.IndexFunc(trials, func(tr results.Trial) bool { return tr.Scenario == scenario && tr.Mechanism == mechanism })
+		i := slices.IndexFunc(trials, func(tr results.Trial) bool {
+			return tr.Scenario == scenario &&
+				tr.Mechanism == mechanism
+		})
 		return &trials[i]
 	}
 	for _, tc := range []struct {
@@ -83,12 +87,18 @@ func TestDoesNotHold(t *testing.T) {
 			tr := first(ts, "spinlock-deadlock", "exec-step")
 			tr.DetectNS, tr.Expected = &ns, "io"
 		}},
-		{"C2", "an event without violation", func(ts []results.Trial) { first(ts, "control-idle", "exec-step").Events.Delivered++ }},
+		{"C2", "an event without violation", func(ts []results.Trial) {
+			first(ts, "control-idle",
+				"exec-step").Events.Delivered++
+		}},
 		{"C2", "unexplained", func(ts []results.Trial) { first(ts, "control-idle", "exec-step").EPT.Residual++ }},
 		{"C2", "lost", func(ts []results.Trial) { first(ts, "control-idle", "exec-step").EPT.TraceLost++ }},
 		{"C3", "one pair with more", func(ts []results.Trial) { first(ts, "control-idle", "exec-altp2m").EPT.Total = 1e4 }},
 		{"C4", "alarm", func(ts []results.Trial) { first(ts, "control-idle", "exec-step").Outcome = results.FalseAlarm }},
-		{"C5", "not recovered", func(ts []results.Trial) { first(ts, "spinlock-deadlock", "exec-step").Recovered = new(false) }},
+		{"C5", "not recovered", func(ts []results.Trial) {
+			first(ts, "spinlock-deadlock",
+				"exec-step").Recovered = new(false)
+		}},
 		{"C5", "invalid", func(ts []results.Trial) { first(ts, "control-busy", "none").Outcome = results.Invalid }},
 	} {
 		trials := good()

@@ -79,7 +79,8 @@ type MixError struct {
 }
 
 func (e *MixError) Error() string {
-	return fmt.Sprintf("the %s differ, %s and %s: say --mix %s if that is what is to be compared", e.What, e.Old, e.New, e.What)
+	return fmt.Sprintf("the %s differ, %s and %s: say --mix %s if that is what is to be compared", e.What, e.Old,
+		e.New, e.What)
 }
 
 // Runs compares the old runs with the new ones. Several runs of a side are
@@ -114,7 +115,8 @@ func Runs(old, next []*results.Run, o Options) (*Report, error) {
 		}
 		r.Warnings = append(r.Warnings, fmt.Sprintf("the %s differ: %s and %s", m.what, m.old, m.new))
 	}
-	r.Caption = fmt.Sprintf("old: %s; new: %s; host: %s", strings.Join(a.ids, ", "), strings.Join(b.ids, ", "), strings.Join(slices.Compact([]string{a.kind, b.kind}), " and "))
+	r.Caption = fmt.Sprintf("old: %s; new: %s; host: %s", strings.Join(a.ids, ", "), strings.Join(b.ids, ", "),
+		strings.Join(slices.Compact([]string{a.kind, b.kind}), " and "))
 	if a.kind == results.Lab || b.kind == results.Lab {
 		r.Caption += results.HostNote(results.Lab)
 	}

@@ -24,8 +24,9 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 
 func run(id string, seed uint64, trials []results.Trial) *results.Run {
 	return &results.Run{Trials: trials, Manifest: results.Manifest{
-		Schema: results.ManifestSchema, RunID: id, Seed: seed, Planned: len(trials), Suite: results.NewSuiteInfo(madeup.Suite, []byte("name: made-up\n")),
-		Host: results.HostInfo{Kind: "lab", Description: "made up"},
+		Schema: results.ManifestSchema, RunID: id, Seed: seed, Planned: len(trials),
+		Suite: results.NewSuiteInfo(madeup.Suite, []byte("name: made-up\n")),
+		Host:  results.HostInfo{Kind: "lab", Description: "made up"},
 	}}
 }
 
@@ -168,7 +169,8 @@ func TestPlanted(t *testing.T) {
 			old := run("a", 1, madeup.Seeded(1, tc.repetitions))
 			r := compareTrials(t, old, planted(tc.seed, tc.repetitions, tc.change), anyGate)
 			row := r.find(t, tc.scenario, "exec-step", tc.metric)
-			if row.Verdict != Worse || !row.Fails || !r.Failed() || row.Method != tc.method || math.Abs(row.Change-tc.want) > 0.03 {
+			if row.Verdict != Worse || !row.Fails || !r.Failed() || row.Method != tc.method ||
+				math.Abs(row.Change-tc.want) > 0.03 {
 				t.Errorf("%+v: %s", row, r.Answer())
 			}
 			if rows := r.Table(false).Rows; len(rows) == 0 || !slices.Contains(rows[0], "WORSE") {
@@ -187,7 +189,8 @@ func TestPlanted(t *testing.T) {
 
 			// It does not count where the gate names other metrics, or a larger
 			// tolerance.
-			other := compareTrials(t, old, planted(tc.seed, tc.repetitions, tc.change), Gate{DefaultTolerance, map[string]float64{"steps_per_event": -1}})
+			other := compareTrials(t, old, planted(tc.seed, tc.repetitions, tc.change), Gate{DefaultTolerance,
+				map[string]float64{"steps_per_event": -1}})
 			if other.Failed() {
 				t.Errorf("a gate on steps fails: %s", other.Answer())
 			}
@@ -203,7 +206,8 @@ func TestPlanted(t *testing.T) {
 func TestTolerance(t *testing.T) {
 	old := run("a", 1, madeup.Trials(16))
 	r := compareTrials(t, old, planted(1, 16, slower(1.02)), anyGate)
-	if row := r.find(t, "spinlock-deadlock", "exec-step", "detect_ms"); row.Verdict != Same || math.Abs(row.Change-0.02) > 1e-6 {
+	if row := r.find(t, "spinlock-deadlock", "exec-step", "detect_ms"); row.Verdict != Same ||
+		math.Abs(row.Change-0.02) > 1e-6 {
 		t.Errorf("%+v", row)
 	}
 	r = compareTrials(t, old, planted(1, 16, slower(1.02)), Gate{DefaultTolerance, map[string]float64{"detect_ms": 0.01}})
@@ -246,7 +250,8 @@ func TestMix(t *testing.T) {
 		wrong Options
 	}{
 		{"hosts", xen, Options{MixHosts: true}, Options{MixKernels: true, MixSuites: true}},
-		{"hosts", alter(func(r *results.Run) { r.Manifest.Host.Description = "another machine" }), Options{MixHosts: true}, Options{MixKernels: true, MixSuites: true}},
+		{"hosts", alter(func(r *results.Run) { r.Manifest.Host.Description = "another machine" }),
+			Options{MixHosts: true}, Options{MixKernels: true, MixSuites: true}},
 		{"kernels", alter(func(r *results.Run) {
 			for i := range r.Trials {
 				r.Trials[i].GuestKernel = "6.1"
@@ -257,12 +262,17 @@ func TestMix(t *testing.T) {
 				r.Trials[i].Boot = "distro"
 			}
 		}), Options{MixKernels: true}, Options{MixHosts: true, MixSuites: true}},
-		{"suites", alter(func(r *results.Run) { r.Manifest.Suite = results.NewSuiteInfo("other", nil) }), Options{MixSuites: true}, Options{MixHosts: true, MixKernels: true}},
-		{"suites", alter(func(r *results.Run) { r.Manifest.Suite = results.NewSuiteInfo(madeup.Suite, []byte("changed")) }), Options{MixSuites: true}, Options{MixHosts: true, MixKernels: true}},
+		{"suites", alter(func(r *results.Run) { r.Manifest.Suite = results.NewSuiteInfo("other", nil) }),
+			Options{MixSuites: true}, Options{MixHosts: true, MixKernels: true}},
+		{"suites", alter(func(r *results.Run) {
+			r.Manifest.Suite = results.NewSuiteInfo(madeup.Suite,
+				[]byte("changed"))
+		}), Options{MixSuites: true}, Options{MixHosts: true, MixKernels: true}},
 	} {
 		for _, o := range []Options{{}, tc.wrong} {
 			var mix *MixError
-			if _, err := Runs([]*results.Run{base()}, []*results.Run{tc.next}, o); !errors.As(err, &mix) || mix.What != tc.what || !strings.Contains(err.Error(), "--mix "+tc.what) {
+			if _, err := Runs([]*results.Run{base()}, []*results.Run{tc.next}, o); !errors.As(err, &mix) ||
+				mix.What != tc.what || !strings.Contains(err.Error(), "--mix "+tc.what) {
 				t.Errorf("%s, %+v: %v", tc.what, o, err)
 			}
 		}
@@ -298,11 +308,15 @@ func TestRunsRefuses(t *testing.T) {
 // TestIncomplete: what is missing is said.
 func TestIncomplete(t *testing.T) {
 	old, next := run("a", 1, madeup.Trials(4)), run("b", 1, madeup.Trials(4))
-	next.Trials = slices.DeleteFunc(next.Trials, func(tr results.Trial) bool { return tr.Scenario == "control-idle" && tr.Mechanism == "exec-step" })
+	next.Trials = slices.DeleteFunc(next.Trials, func(tr results.Trial) bool {
+		return tr.Scenario == "control-idle" &&
+			tr.Mechanism == "exec-step"
+	})
 	next.Bad = []error{errors.New("trials.jsonl:3: torn")}
 	r := compareTrials(t, old, next, anyGate)
 	all := strings.Join(r.Warnings, "\n")
-	for _, want := range []string{"b: 4 of 36 trials are missing", "b: 1 damaged records left out", "control-idle, exec-step: only in the old run"} {
+	for _, want := range []string{"b: 4 of 36 trials are missing", "b: 1 damaged records left out",
+		"control-idle, exec-step: only in the old run"} {
 		if !strings.Contains(all, want) {
 			t.Errorf("the warnings lack %q:\n%s", want, all)
 		}
@@ -314,7 +328,8 @@ func TestIncomplete(t *testing.T) {
 	// Trials that are on one side only are not paired with others.
 	half := run("b", 1, madeup.Trials(4)[18:])
 	half.Manifest.Planned = 36
-	if row := compareTrials(t, old, half, anyGate).find(t, "control-busy", "exec-step", "ept_total"); row.Change != 0 || row.OldN != 4 || row.NewN != 2 {
+	if row := compareTrials(t, old, half, anyGate).find(t, "control-busy", "exec-step",
+		"ept_total"); row.Change != 0 || row.OldN != 4 || row.NewN != 2 {
 		t.Errorf("%+v", row)
 	}
 }
@@ -409,14 +424,18 @@ func TestParseGate(t *testing.T) {
 		{"any", "3%", Gate{0.03, nil}},
 		{"none", "0%", Gate{0, map[string]float64{}}},
 		{"detect_ms", "2.5%", Gate{0.025, map[string]float64{"detect_ms": -1}}},
-		{"detect_ms:5%,ept_per_event:0%,false_alarm", "3%", Gate{0.03, map[string]float64{"detect_ms": 0.05, "ept_per_event": 0, "false_alarm": -1}}},
+		{"detect_ms:5%,ept_per_event:0%,false_alarm", "3%", Gate{0.03, map[string]float64{"detect_ms": 0.05,
+			"ept_per_event": 0, "false_alarm": -1}}},
 	} {
 		g, err := ParseGate(tc.list, tc.tolerance)
-		if err != nil || g.Tolerance != tc.want.Tolerance || !maps.Equal(g.Only, tc.want.Only) || (g.Only == nil) != (tc.want.Only == nil) {
+		if err != nil || g.Tolerance != tc.want.Tolerance || !maps.Equal(g.Only, tc.want.Only) ||
+			(g.Only == nil) != (tc.want.Only == nil) {
 			t.Errorf("ParseGate(%q, %q) = %+v, %v", tc.list, tc.tolerance, g, err)
 		}
 	}
-	for _, bad := range [][2]string{{"", "3%"}, {"any", "3"}, {"any", ""}, {"any", "-1%"}, {"any", "NaN%"}, {"speed", "3%"}, {"detect_ms:", "3%"}, {"detect_ms:5", "3%"}, {"detect_ms,detect_ms", "3%"}, {"any,detect_ms", "3%"}, {"any", "1e9%"}} {
+	for _, bad := range [][2]string{{"", "3%"}, {"any", "3"}, {"any", ""}, {"any", "-1%"}, {"any", "NaN%"}, {"speed",
+		"3%"}, {"detect_ms:", "3%"}, {"detect_ms:5", "3%"}, {"detect_ms,detect_ms", "3%"}, {"any,detect_ms", "3%"},
+		{"any", "1e9%"}} {
 		if g, err := ParseGate(bad[0], bad[1]); err == nil {
 			t.Errorf("ParseGate(%q, %q) = %+v", bad[0], bad[1], g)
 		}
@@ -503,7 +522,8 @@ func TestOverhead(t *testing.T) {
 		t.Fatal(err)
 	}
 	side := func(trials []results.Trial) []*results.Run {
-		return []*results.Run{{Trials: trials, Manifest: results.Manifest{RunID: "made-up", Planned: len(trials), Suite: results.NewSuiteInfo(madeup.Suite, []byte("name: made-up\n")), Host: results.HostInfo{Kind: "lab"}}}}
+		return []*results.Run{{Trials: trials, Manifest: results.Manifest{RunID: "made-up", Planned: len(trials),
+			Suite: results.NewSuiteInfo(madeup.Suite, []byte("name: made-up\n")), Host: results.HostInfo{Kind: "lab"}}}}
 	}
 	r, err := Runs(side(madeup.Workloads(16)), side(slow), Options{Gate: gate, Seed: 1})
 	if err != nil {

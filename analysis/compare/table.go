@@ -42,12 +42,16 @@ func (r *Report) Table(all bool) *table.Table {
 			verdict = "WORSE"
 		}
 		t.Add(table.Text(row.Scenario), table.Text(row.Arm), row.metricCell(), table.Int(row.OldN), table.Int(row.NewN),
-			row.value(row.Old), row.value(row.New), row.change(), row.p(), table.Text(row.Method), table.Cell{Text: verdict, CSV: []string{string(row.Verdict)}})
+			row.value(row.Old), row.value(row.New), row.change(), row.p(), table.Text(row.Method), table.Cell{Text: verdict,
+				CSV: []string{string(row.Verdict)}})
 	}
 	t.Notes = append(t.Notes,
-		"old, new: median of the trials, for shares of trials the share; change: relative, for shares in percentage points (pp).",
-		"exact pairs: trials of equal seed in the lab, which differ by nothing but the program; below six pairs the interval is the range of all.",
-		"pairs: trials of equal seed, median of their ratios, order-statistic interval and sign test; samples: bootstrap and Mann-Whitney, for shares Newcombe and Fisher.",
+		"old, new: median of the trials, for shares of trials the share; change: relative, for shares in percentage points "+
+			"(pp).",
+		"exact pairs: trials of equal seed in the lab, which differ by nothing but the program; below six pairs the "+
+			"interval is the range of all.",
+		"pairs: trials of equal seed, median of their ratios, order-statistic interval and sign test; samples: bootstrap "+
+			"and Mann-Whitney, for shares Newcombe and Fisher.",
 		"p: of no change, adjusted by Holm; WORSE: a regression beyond the tolerance that --fail-on names.",
 	)
 	for _, w := range said {

@@ -26,7 +26,8 @@ type Exhibit struct {
 
 // All returns every exhibit in the order of a report: claims, tables, figures.
 func All() []Exhibit {
-	all := []Exhibit{{Name: "claims", Meaning: "what the run says about the claims of EXPERIMENTS.md", Open: true, Table: claims.Table}}
+	all := []Exhibit{{Name: "claims", Meaning: "what the run says about the claims of EXPERIMENTS.md", Open: true,
+		Table: claims.Table}}
 	for _, k := range table.Kinds() {
 		all = append(all, Exhibit{Name: k.Name, Meaning: k.Meaning, Open: k.Usual && k.Name != "violations", Table: k.Make})
 	}

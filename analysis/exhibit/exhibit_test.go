@@ -40,7 +40,8 @@ func TestAll(t *testing.T) {
 		}
 		seen[kind+e.Name] = true
 	}
-	for _, want := range []string{"table claims", "table detection", "table metrics", "figure overview", "figure survival"} {
+	for _, want := range []string{"table claims", "table detection", "table metrics", "figure overview",
+		"figure survival"} {
 		if !seen[want] {
 			t.Errorf("there is no %s", want)
 		}

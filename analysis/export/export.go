@@ -88,7 +88,8 @@ func Write(w io.Writer, run *results.Run) error {
 		}
 	}
 	m := &run.Manifest
-	if _, err := fmt.Fprintf(w, "# run %s; seed %d; hangbench %s\n# left out: %d invalid trials, %d missing, %d damaged records\n",
+	if _, err := fmt.Fprintf(w, "# run %s; seed %d; hangbench %s\n# left out: %d invalid trials, %d missing, %d damaged "+
+		"records\n",
 		oneLine(m.RunID), m.Seed, oneLine(m.Versions.Hangbench), invalid, run.Missing(), len(run.Bad)); err != nil {
 		return fmt.Errorf("export: %w", err)
 	}
@@ -98,7 +99,8 @@ func Write(w io.Writer, run *results.Run) error {
 		if u.better == analysis.Neither {
 			continue
 		}
-		m := &benchfmt.UnitMetadata{UnitMetadataKey: benchfmt.UnitMetadataKey{Unit: u.name, Key: "better"}, OrigUnit: u.name, Value: u.better.String()}
+		m := &benchfmt.UnitMetadata{UnitMetadataKey: benchfmt.UnitMetadataKey{Unit: u.name, Key: "better"},
+			OrigUnit: u.name, Value: u.better.String()}
 		if err := out.Write(m); err != nil {
 			return fmt.Errorf("export: %w", err)
 		}

@@ -20,8 +20,10 @@ var update = flag.Bool("update", false, "rewrite the golden file")
 func testRun(repetitions int) *results.Run {
 	trials := madeup.Trials(repetitions)
 	return &results.Run{Trials: trials, Manifest: results.Manifest{
-		RunID: "made-up-1", Seed: 1, Planned: len(trials), Suite: results.NewSuiteInfo(madeup.Suite, []byte("name: made-up\n")),
-		Host: results.HostInfo{Kind: "lab", Description: "made up for tests"}, Versions: results.Versions{Hangbench: "abc123"},
+		RunID: "made-up-1", Seed: 1, Planned: len(trials), Suite: results.NewSuiteInfo(madeup.Suite,
+			[]byte("name: made-up\n")),
+		Host:     results.HostInfo{Kind: "lab", Description: "made up for tests"},
+		Versions: results.Versions{Hangbench: "abc123"},
 	}}
 }
 
@@ -67,10 +69,12 @@ func TestWrite(t *testing.T) {
 	}
 	for i, r := range all {
 		tr := &valid[i]
-		if want := "Trial/scenario=" + tr.Scenario + "/mechanism=" + tr.Mechanism + "/"; !strings.HasPrefix(string(r.Name), want) {
+		if want := "Trial/scenario=" + tr.Scenario + "/mechanism=" + tr.Mechanism +
+			"/"; !strings.HasPrefix(string(r.Name), want) {
 			t.Errorf("trial %d: name %s", tr.Trial, r.Name)
 		}
-		for key, want := range map[string]string{"host": "lab", "machine": "made up for tests", "suite": "made-up", "seed": "", "run": ""} {
+		for key, want := range map[string]string{"host": "lab", "machine": "made up for tests", "suite": "made-up",
+			"seed": "", "run": ""} {
 			if got := r.GetConfig(key); got != want {
 				t.Errorf("trial %d: %s is %q, want %q", tr.Trial, key, got, want)
 			}
@@ -86,7 +90,8 @@ func TestWrite(t *testing.T) {
 			t.Errorf("trial %d: a miss is %g, %v", tr.Trial, x, ok)
 		}
 	}
-	if head := "# run made-up-1; seed 1; hangbench abc123\n# left out: 1 invalid trials, 1 missing, 1 damaged records\n"; !strings.HasPrefix(out.String(), head) {
+	if head := "# run made-up-1; seed 1; hangbench abc123\n# left out: 1 invalid trials, 1 missing, 1 damaged " +
+		"records\n"; !strings.HasPrefix(out.String(), head) {
 		t.Errorf("the file begins with %.120s", out.String())
 	}
 	if got := meta[benchfmt.UnitMetadataKey{Unit: "progress", Key: "better"}]; got != "higher" {
@@ -96,7 +101,8 @@ func TestWrite(t *testing.T) {
 
 // TestName: trials that are not to be averaged have different names.
 func TestName(t *testing.T) {
-	plain := results.Trial{Cell: results.Cell{Scenario: "spinlock-deadlock", Arm: results.Arm{Mechanism: "poll", Driver: "xenctrl"}, Machine: results.Machine{GuestKernel: "6.12", VCPUs: 1, MemoryMiB: 160}}}
+	plain := results.Trial{Cell: results.Cell{Scenario: "spinlock-deadlock", Arm: results.Arm{Mechanism: "poll",
+		Driver: "xenctrl"}, Machine: results.Machine{GuestKernel: "6.12", VCPUs: 1, MemoryMiB: 160}}}
 	bounded, watched := plain, plain
 	bounded.BoundedMS = 2500
 	watched.Watchdogs = "minimum"
@@ -105,8 +111,11 @@ func TestName(t *testing.T) {
 		want  string
 	}{
 		{plain, "Trial/scenario=spinlock-deadlock/mechanism=poll/driver=xenctrl/guest_kernel=6.12/vcpus=1/memory_mib=160"},
-		{bounded, "Trial/scenario=spinlock-deadlock+2.5s/mechanism=poll/driver=xenctrl/guest_kernel=6.12/vcpus=1/memory_mib=160"},
-		{watched, "Trial/scenario=spinlock-deadlock/mechanism=poll/driver=xenctrl/guest_kernel=6.12/watchdogs=minimum/vcpus=1/memory_mib=160"},
+		{bounded,
+			"Trial/scenario=spinlock-deadlock+2.5s/mechanism=poll/driver=xenctrl/guest_kernel=6.12/vcpus=1/memory_mib=160"},
+		{watched,
+			"Trial/scenario=spinlock-deadlock/mechanism=poll/driver=xenctrl/guest_kernel=6.12/watchdogs=minimum" +
+				"/vcpus=1/memory_mib=160"},
 	} {
 		if got := name(&tt.trial); got != tt.want {
 			t.Errorf("%s, want %s", got, tt.want)
@@ -194,7 +203,8 @@ func TestWatchdogs(t *testing.T) {
 		total float64
 	}{
 		{"soft-lockup-sec", 6, 3*21.5 + 3*22.5}, {"soft-lockup-reported/trial", 6, 6},
-		{"rcu-stall-sec", 1, 23.5}, {"rcu-stall-reported/trial", 6, 1}, {"hard-lockup-sec", 0, 0}, {"hard-lockup-reported/trial", 0, 0},
+		{"rcu-stall-sec", 1, 23.5}, {"rcu-stall-reported/trial", 6, 1}, {"hard-lockup-sec", 0, 0},
+		{"hard-lockup-reported/trial", 0, 0},
 	} {
 		if counts[tc.unit] != tc.n || sums[tc.unit] != tc.total {
 			t.Errorf("%s: %d values, %g in all, want %d and %g", tc.unit, counts[tc.unit], sums[tc.unit], tc.n, tc.total)

@@ -18,7 +18,6 @@ func TestReadCoverage(t *testing.T) {
 			t.Parallel()
 			s := theShape(t, name)
 			r := record(t, s.figure(t, "coverage"))
-			var rest []mark // texts in squares
 			cells := 0
 			for _, c := range s.set.Cells {
 				if !c.Fault || !c.Watched() {
@@ -41,7 +40,7 @@ func TestReadCoverage(t *testing.T) {
 				}
 				var texts []string
 				for _, m := range square.texts(func(string) bool { return true }) {
-					texts, rest = append(texts, m.text), append(rest, m)
+					texts = append(texts, m.text)
 				}
 				want := []string{fmt.Sprintf("%d/%d", c.Counts.Detected, c.Counts.Valid)}
 				if right != c.Counts.Detected {

@@ -62,9 +62,7 @@ func readScalePanel(t *testing.T, s *shape, r, panel *recorder, title string, vc
 		what := title + " of " + mechanism
 		style := r.key(t, mechanism+"/xenctrl")[0]
 		var points []mark
-		for _, m := range panel.all("disc", style.color) {
-			points = append(points, m)
-		}
+		points = append(points, panel.all("disc", style.color)...)
 		if mechanism == "none" && title != "CPU time of dom0, the trial's own included (median)" {
 			if len(points) > 0 {
 				t.Errorf("%s: %d points", what, len(points))

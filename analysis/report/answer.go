@@ -157,7 +157,8 @@ func detected(set *analysis.Set) (*fact, error) {
 		return nil, err
 	}
 	f.Figure = fmt.Sprintf("%d of %d hangs", k, n)
-	first := fmt.Sprintf("95%% interval of the rate: %.0f%% to %.0f%%; %d were called by the right class.", 100*iv.Lo, 100*iv.Hi, right)
+	first := fmt.Sprintf("95%% interval of the rate: %.0f%% to %.0f%%; %d were called by the right class.", 100*iv.Lo,
+		100*iv.Hi, right)
 	f.Text = append([]string{first}, f.Text...)
 	if len(missed) > 0 {
 		const most = 4
@@ -206,7 +207,8 @@ func speed(set *analysis.Set) (*fact, error) {
 		f.Figure = "half by " + duration(q.Time)
 	}
 	if n := len(s.Steps); n > 0 {
-		text := fmt.Sprintf("From the fault to the verdict, misses censored; the first by %s, the last by %s.", duration(s.Steps[0].Time), duration(s.Steps[n-1].Time))
+		text := fmt.Sprintf("From the fault to the verdict, misses censored; the first by %s, the last by %s.",
+			duration(s.Steps[0].Time), duration(s.Steps[n-1].Time))
 		f.Text = append([]string{text}, f.Text...)
 	}
 	f.Text = append(f.Text, clock(set))
@@ -266,7 +268,8 @@ func alarms(set *analysis.Set) (*fact, error) {
 		return nil, err
 	}
 	f.Figure = fmt.Sprintf("%d in %.0f s", k, seconds)
-	f.Text = append([]string{fmt.Sprintf("In %d trials without a fault. The rate is below %.3g an hour with 95%% confidence: the shorter the watch, the weaker the bound.", n, 3600*upper)}, f.Text...)
+	f.Text = append([]string{fmt.Sprintf("In %d trials without a fault. The rate is below %.3g an hour with 95%% "+
+		"confidence: the shorter the watch, the weaker the bound.", n, 3600*upper)}, f.Text...)
 	if early > 0 {
 		f.Text = append(f.Text, fmt.Sprintf("%d more came before the fault of a trial with one.", early))
 	}
@@ -296,7 +299,8 @@ func price(set *analysis.Set) (*fact, error) {
 			}
 		}
 		lo, hi := slices.Min(medians), slices.Max(medians)
-		text := fmt.Sprintf("%s: %s to %s of the guest's pace, medians of %d scenarios", label, percent(lo), percent(hi), len(medians))
+		text := fmt.Sprintf("%s: %s to %s of the guest's pace, medians of %d scenarios", label, percent(lo), percent(hi),
+			len(medians))
 		if len(medians) == 1 {
 			text = fmt.Sprintf("%s: %s of the guest's pace", label, percent(lo))
 		}
@@ -327,7 +331,8 @@ func altp2m(set *analysis.Set) (*fact, error) {
 		for _, m := range []struct {
 			what    string
 			measure analysis.Measure
-		}{{"EPT violations of a trial", analysis.EPTTotal.Of}, {"violations of an event", analysis.PerEvent.Of}, {"progress", analysis.Progress.Of}} {
+		}{{"EPT violations of a trial", analysis.EPTTotal.Of}, {"violations of an event", analysis.PerEvent.Of},
+			{"progress", analysis.Progress.Of}} {
 			s, err := stats.PairedRatio(set.TwinPairs(name, m.measure), table.Level)
 			if err != nil {
 				continue // no pair of both
@@ -348,6 +353,7 @@ func altp2m(set *analysis.Set) (*fact, error) {
 	if f.Figure == "" {
 		return nil, nil
 	}
-	f.Text = append(f.Text, "Trials of one scenario and block, with the trap in the host view and in a view of its own; 1 is no change.")
+	f.Text = append(f.Text, "Trials of one scenario and block, with the trap in the host view and in a view of its own; "+
+		"1 is no change.")
 	return f, nil
 }

@@ -48,11 +48,15 @@ func TestAnswer(t *testing.T) {
 		question, figure string
 		text             []string
 	}{
-		{"What was detected?", "15 of 16 hangs", []string{"13 were called by the right class", "exec-step: 8 of 8 [63%, 100%]", "spinlock-deadlock by exec-altp2m (1 of 8)"}},
-		{"How fast?", "half by 137 ms", []string{"misses censored", "exec-altp2m: half by 139 ms [134 ms, 149 ms], n = 8", "not with hardware"}},
+		{"What was detected?", "15 of 16 hangs", []string{"13 were called by the right class",
+			"exec-step: 8 of 8 [63%, 100%]", "spinlock-deadlock by exec-altp2m (1 of 8)"}},
+		{"How fast?", "half by 137 ms", []string{"misses censored", "exec-altp2m: half by 139 ms [134 ms, 149 ms], n = 8",
+			"not with hardware"}},
 		{"False alarms?", "1 in 33 s", []string{"In 31 trials without a fault", "exec-step: 1 in 17 s"}},
-		{"At what price?", "54% of the pace", []string{"control-busy, exec-step", "exec-altp2m: 57% to 88% of the guest's pace, medians of 3 scenarios"}},
-		{"What did altp2m change?", "×1.68 EPT violations", []string{"exec-altp2m over exec-step: violations of an event ×1.7", "23 pairs"}},
+		{"At what price?", "54% of the pace", []string{"control-busy, exec-step",
+			"exec-altp2m: 57% to 88% of the guest's pace, medians of 3 scenarios"}},
+		{"What did altp2m change?", "×1.68 EPT violations", []string{"exec-altp2m over exec-step: violations of an event " +
+			"×1.7", "23 pairs"}},
 	} {
 		f, ok := by[tc.question]
 		if !ok || f.Figure != tc.figure {
@@ -96,8 +100,10 @@ func TestAnswerOnlyWhatIsKnown(t *testing.T) {
 		trials []results.Trial
 		want   string
 	}{
-		{"controls", only(func(t *results.Trial) bool { return t.DeadlineNS == 0 && t.Mechanism == "exec-step" }), "At what price? False alarms?"},
-		{"one mechanism", only(func(t *results.Trial) bool { return t.Mechanism == "exec-step" }), "At what price? False alarms? How fast? What was detected?"},
+		{"controls", only(func(t *results.Trial) bool { return t.DeadlineNS == 0 && t.Mechanism == "exec-step" }),
+			"At what price? False alarms?"},
+		{"one mechanism", only(func(t *results.Trial) bool { return t.Mechanism == "exec-step" }),
+			"At what price? False alarms? How fast? What was detected?"},
 		{"no monitor", only(func(t *results.Trial) bool { return t.Mechanism == "none" }), ""},
 		{"invalid", only(func(t *results.Trial) bool { return t.Outcome == results.Invalid }), ""},
 	} {
@@ -116,7 +122,8 @@ func TestAnswerOnlyWhatIsKnown(t *testing.T) {
 			blind[i].Outcome, blind[i].DetectNS = results.Missed, nil
 		}
 	}
-	if by := facts(t, blind); by["What was detected?"].Figure != "0 of 4 hangs" || by["How fast?"].Figure != "fewer than half" {
+	if by := facts(t, blind); by["What was detected?"].Figure != "0 of 4 hangs" ||
+		by["How fast?"].Figure != "fewer than half" {
 		t.Errorf("nothing detected: %+v", by)
 	}
 }
@@ -131,10 +138,14 @@ func TestLife(t *testing.T) {
 		{"control", results.Trial{Outcome: results.Clean}, nil},
 		{"invalid", results.Trial{Outcome: results.Invalid, DeadlineNS: 8e9}, nil},
 		{"alarm before", results.Trial{Outcome: results.FalseAlarm, DeadlineNS: 8e9}, nil},
-		{"detected", results.Trial{Outcome: results.Detected, DeadlineNS: 8e9, DetectNS: ns(2e9), HangNS: ns(1e9)}, &life{"12.5", "25.0", "verdict after 2.000 s of at most 8.0 s; last sign of life after 1.000 s"}},
-		{"at once", results.Trial{Outcome: results.Detected, DeadlineNS: 8e9, DetectNS: ns(0)}, &life{"", "0.5", "verdict after 0.000 s of at most 8.0 s"}},
-		{"late", results.Trial{Outcome: results.Detected, DeadlineNS: 8e9, DetectNS: ns(9e9), HangNS: ns(-1)}, &life{"0.5", "100.0", "verdict after 9.000 s of at most 8.0 s; last sign of life after -0.000 s"}},
-		{"missed", results.Trial{Outcome: results.Missed, DeadlineNS: 8e9}, &life{"", "", "no verdict by the deadline of 8.0 s"}},
+		{"detected", results.Trial{Outcome: results.Detected, DeadlineNS: 8e9, DetectNS: ns(2e9), HangNS: ns(1e9)},
+			&life{"12.5", "25.0", "verdict after 2.000 s of at most 8.0 s; last sign of life after 1.000 s"}},
+		{"at once", results.Trial{Outcome: results.Detected, DeadlineNS: 8e9, DetectNS: ns(0)}, &life{"", "0.5",
+			"verdict after 0.000 s of at most 8.0 s"}},
+		{"late", results.Trial{Outcome: results.Detected, DeadlineNS: 8e9, DetectNS: ns(9e9), HangNS: ns(-1)},
+			&life{"0.5", "100.0", "verdict after 9.000 s of at most 8.0 s; last sign of life after -0.000 s"}},
+		{"missed", results.Trial{Outcome: results.Missed, DeadlineNS: 8e9}, &life{"", "",
+			"no verdict by the deadline of 8.0 s"}},
 	} {
 		got := newLife(&tc.t)
 		if (got == nil) != (tc.want == nil) || got != nil && *got != *tc.want {
@@ -148,7 +159,8 @@ func TestLife(t *testing.T) {
 func TestOrder(t *testing.T) {
 	page := render(t, testRun(3))
 	last := -1
-	for _, part := range []string{`id="answer"`, "15 of 16", `id="evidence"`, "Hangs not yet detected, over time", "quality of service", `id="trials"`, `id="trial-`, `id="provenance"`} {
+	for _, part := range []string{`id="answer"`, "15 of 16", `id="evidence"`, "Hangs not yet detected, over time",
+		"quality of service", `id="trials"`, `id="trial-`, `id="provenance"`} {
 		part = strings.Replace(part, "15 of 16", "5 of 6 hangs", 1)
 		at := strings.Index(page, part)
 		if at <= last {
@@ -161,7 +173,8 @@ func TestOrder(t *testing.T) {
 // TestLongRun: a long run's trials are folded, and damage is counted.
 func TestLongRun(t *testing.T) {
 	short, long := render(t, testRun(3)), render(t, testRun(20))
-	if !strings.Contains(short, `<details class="trials" open>`) || strings.Contains(long, `<details class="trials" open>`) {
+	if !strings.Contains(short, `<details class="trials" open>`) || strings.Contains(long,
+		`<details class="trials" open>`) {
 		t.Error("trials of a short run are to be seen, those of a long one on request")
 	}
 	if !strings.Contains(long, "<summary>spinlock-deadlock: 39 detected, 21 missed</summary>") {
@@ -171,7 +184,8 @@ func TestLongRun(t *testing.T) {
 	for range 30 {
 		run.Bad = append(run.Bad, os.ErrInvalid)
 	}
-	if page := render(t, run); strings.Count(page, "Left out:") != badShown+1 || !strings.Contains(page, "Left out: 10 more records.") {
+	if page := render(t, run); strings.Count(page, "Left out:") != badShown+1 || !strings.Contains(page,
+		"Left out: 10 more records.") {
 		t.Errorf("%d notices of 30 damaged records", strings.Count(page, "Left out:"))
 	}
 }
@@ -201,14 +215,17 @@ func TestBrowser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const probe = `<script>document.title = "width " + document.documentElement.scrollWidth + " of " + innerWidth + " fact " + document.querySelector(".fact .number").textContent</script>`
+	const probe = `<script>document.title = "width " + document.documentElement.scrollWidth + " of " + innerWidth + ` +
+		`" fact " + document.querySelector(".fact .number").textContent</script>`
 	measured := filepath.Join(dir, "measured.html")
-	if err := os.WriteFile(measured, []byte(strings.Replace(string(page), "</body>", probe+"</body>", 1)), 0o644); err != nil {
+	if err := os.WriteFile(measured, []byte(strings.Replace(string(page), "</body>", probe+"</body>", 1)),
+		0o644); err != nil {
 		t.Fatal(err)
 	}
 	chromium := func(args ...string) string {
 		t.Helper()
-		args = append([]string{"--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--user-data-dir=" + filepath.Join(dir, "profile")}, args...)
+		args = append([]string{"--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--user-data-dir=" +
+			filepath.Join(dir, "profile")}, args...)
 		out, err := exec.CommandContext(t.Context(), browser, args...).Output()
 		if err != nil {
 			require.Missing(t, require.Browser, "%s does not run here: %v", browser, err)
@@ -259,9 +276,11 @@ func TestAnswerSweep(t *testing.T) {
 	f := facts[0]
 	want := []string{
 		"io_ms: no alarm from 1000 on (0 of 6), half of the faults by 1.50 s; with 500 6 of 6, half of the faults by 1.00 s",
-		"soft_ms: no alarm from 4000 on (0 of 12), half of the faults by 4.50 s; with 500 6 of 12, half of the faults by 1.00 s",
+		"soft_ms: no alarm from 4000 on (0 of 12), half of the faults by 4.50 s; with 500 6 of 12, half of the faults by " +
+			"1.00 s",
 	}
-	if f.Question != "Which threshold?" || f.Figure != "7 values of 2 thresholds" || len(f.Text) != 3 || f.Text[0] != want[0] || f.Text[1] != want[1] {
+	if f.Question != "Which threshold?" || f.Figure != "7 values of 2 thresholds" || len(f.Text) != 3 ||
+		f.Text[0] != want[0] || f.Text[1] != want[1] {
 		t.Errorf("%+v", f)
 	}
 	for _, f := range facts[1:] {
@@ -271,7 +290,8 @@ func TestAnswerSweep(t *testing.T) {
 	}
 	run := testRun(1)
 	run.Trials = madeup.Sweep(2)
-	if page := render(t, run); !strings.Contains(page, "Threshold sweep") || !strings.Contains(page, "Detection time against false alarms, by threshold") {
+	if page := render(t, run); !strings.Contains(page, "Threshold sweep") || !strings.Contains(page,
+		"Detection time against false alarms, by threshold") {
 		t.Error("the page shows neither table nor figure of the sweep")
 	}
 }

@@ -22,9 +22,12 @@ func FuzzRender(f *testing.F) {
 		}
 	}
 	f.Add(seed.Bytes())
-	f.Add([]byte(`{"schema":1,"outcome":"detected","detect_ns":0,"deadline_ns":1,"host":"lab","mechanism":"x","guest":{"progress_ratio":1e308}}`))
-	f.Add([]byte(`{"schema":1,"outcome":"missed","deadline_ns":9223372036854775807,"window_ns":-5,"host":"lab","mechanism":"<script>","ept":{"total":18446744073709551615,"lazy":18446744073709551615}}`))
-	f.Add([]byte(`{"schema":1,"outcome":"clean","host":"lab","mechanism":"none","window_ns":1,"guest":{"progress_ratio":-7}}`))
+	f.Add([]byte(`{"schema":1,"outcome":"detected","detect_ns":0,"deadline_ns":1,"host":"lab","mechanism":"x",` +
+		`"guest":{"progress_ratio":1e308}}`))
+	f.Add([]byte(`{"schema":1,"outcome":"missed","deadline_ns":9223372036854775807,"window_ns":-5,"host":"lab",` +
+		`"mechanism":"<script>","ept":{"total":18446744073709551615,"lazy":18446744073709551615}}`))
+	f.Add([]byte(`{"schema":1,"outcome":"clean","host":"lab","mechanism":"none","window_ns":1,` +
+		`"guest":{"progress_ratio":-7}}`))
 	f.Fuzz(func(t *testing.T, lines []byte) {
 		run := testRun(1)
 		run.Trials = nil

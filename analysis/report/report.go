@@ -159,7 +159,8 @@ func (p *page) group(set *analysis.Set, trials []results.Trial) {
 	}
 	for _, g := range p.Groups {
 		var parts []string
-		for _, o := range []results.Outcome{results.Detected, results.Undone, results.Missed, results.Clean, results.FalseAlarm, results.Invalid} {
+		for _, o := range []results.Outcome{results.Detected, results.Undone, results.Missed, results.Clean,
+			results.FalseAlarm, results.Invalid} {
 			if n := counts[g.Scenario][o]; n > 0 {
 				parts = append(parts, fmt.Sprintf("%d %s", n, strings.ReplaceAll(string(o), "_", " ")))
 			}
@@ -178,7 +179,8 @@ func notices(run *results.Run) []string {
 	var ns []string
 	m := &run.Manifest
 	if m.Interrupted || run.Missing() > 0 {
-		ns = append(ns, fmt.Sprintf("The run is not complete: %d of %d planned trials are stored.", len(run.Trials), m.Planned))
+		ns = append(ns, fmt.Sprintf("The run is not complete: %d of %d planned trials are stored.", len(run.Trials),
+			m.Planned))
 	}
 	invalid := 0
 	for _, t := range run.Trials {
@@ -187,7 +189,8 @@ func notices(run *results.Run) []string {
 		}
 	}
 	if invalid > 0 {
-		ns = append(ns, fmt.Sprintf("%d of %d trials are invalid: their ground truth was not confirmed. They are listed below and enter no number.", invalid, len(run.Trials)))
+		ns = append(ns, fmt.Sprintf("%d of %d trials are invalid: their ground truth was not confirmed. They are listed "+
+			"below and enter no number.", invalid, len(run.Trials)))
 	}
 	for i, bad := range run.Bad {
 		if i == badShown {
@@ -237,7 +240,8 @@ func newLife(t *results.Trial) *life {
 	l := &life{Says: fmt.Sprintf("no verdict by the deadline of %.1f s", analysis.Seconds(t.DeadlineNS))}
 	if t.DetectNS != nil {
 		l.Verdict = at(*t.DetectNS)
-		l.Says = fmt.Sprintf("verdict after %.3f s of at most %.1f s", analysis.Seconds(*t.DetectNS), analysis.Seconds(t.DeadlineNS))
+		l.Says = fmt.Sprintf("verdict after %.3f s of at most %.1f s", analysis.Seconds(*t.DetectNS),
+			analysis.Seconds(t.DeadlineNS))
 	}
 	if t.HangNS != nil {
 		l.Hang = at(*t.HangNS)
@@ -272,9 +276,11 @@ type trialRow struct {
 func newTrialRow(set *analysis.Set, t *results.Trial) trialRow {
 	const none = "–"
 	r := trialRow{
-		Trial: t.Trial, Block: t.Block, Mechanism: set.Label(t.Cell), Life: newLife(t), Outcome: string(t.Outcome), Style: string(t.Outcome),
+		Trial: t.Trial, Block: t.Block, Mechanism: set.Label(t.Cell), Life: newLife(t), Outcome: string(t.Outcome),
+		Style: string(t.Outcome),
 		Class: none, Detect: none, Events: none, Progress: none, Recovered: none,
-		Violations: t.EPT.Total, Seed: t.Seed, Reason: t.Reason, Evidence: slices.Concat(t.Evidence, overheard(t)), Console: t.Console,
+		Violations: t.EPT.Total, Seed: t.Seed, Reason: t.Reason, Evidence: slices.Concat(t.Evidence, overheard(t)),
+		Console: t.Console,
 	}
 	if t.Console != "" {
 		r.Lines = "1 line"
@@ -338,7 +344,8 @@ func throughput(s results.Session) string {
 		text += fmt.Sprintf(": %.0f an hour, %.0f for each CPU in use", perHour, perHour/float64(max(1, min(s.Jobs, s.CPUs))))
 	}
 	if s.CPUSec > 0 && s.Trials > 0 {
-		text += fmt.Sprintf("; %.1f s of processor time a trial, or %.0f trials an hour and CPU that does nothing else", s.CPUSec/float64(s.Trials), 3600*float64(s.Trials)/s.CPUSec)
+		text += fmt.Sprintf("; %.1f s of processor time a trial, or %.0f trials an hour and CPU that does nothing else",
+			s.CPUSec/float64(s.Trials), 3600*float64(s.Trials)/s.CPUSec)
 	}
 	return text
 }

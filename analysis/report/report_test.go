@@ -32,11 +32,13 @@ func testRun(repetitions int) *results.Run {
 		Manifest: results.Manifest{
 			Arms: madeup.Run(nil).Manifest.Arms, SlowClasses: madeup.Run(nil).Manifest.SlowClasses,
 			Schema: results.ManifestSchema, RunID: "made-up-1-20260102T030405Z", Seed: 1, Planned: len(trials),
-			Suite:    results.NewSuiteInfo(madeup.Suite, []byte("name: made-up\n")),
-			Host:     results.HostInfo{Kind: "lab", Description: "made up for tests"},
-			Versions: results.Versions{Hangbench: "abc123", Go: "go1.26", Packages: map[string]string{"xen": "4.20", "bochs": "3.0"}},
-			Started:  time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Ended: time.Date(2026, 1, 2, 3, 14, 5, 0, time.UTC),
-			Sessions:     []results.Session{{Jobs: 2, CPUs: 4, Trials: len(trials), WallSec: 3.6 * float64(len(trials)), CPUSec: 7.2 * float64(len(trials))}},
+			Suite: results.NewSuiteInfo(madeup.Suite, []byte("name: made-up\n")),
+			Host:  results.HostInfo{Kind: "lab", Description: "made up for tests"},
+			Versions: results.Versions{Hangbench: "abc123", Go: "go1.26", Packages: map[string]string{"xen": "4.20",
+				"bochs": "3.0"}},
+			Started: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Ended: time.Date(2026, 1, 2, 3, 14, 5, 0, time.UTC),
+			Sessions: []results.Session{{Jobs: 2, CPUs: 4, Trials: len(trials), WallSec: 3.6 * float64(len(trials)),
+				CPUSec: 7.2 * float64(len(trials))}},
 			TrialWallSec: wall, Bench: map[string]float64{"snapshot_restore_sec": 4.5},
 		},
 	}
@@ -120,7 +122,8 @@ func TestRender(t *testing.T) {
 		"<dt>bochs</dt><dd>3.0</dd>",
 		"<dt>snapshot_restore_sec</dt><dd>4.5</dd>",
 		"195.8 s in all",
-		"<dt>throughput</dt><dd>27 trials in 97 s with 2 at a time on 4 CPUs: 1000 an hour, 500 for each CPU in use; 7.2 s of processor time a trial, or 500 trials an hour and CPU that does nothing else</dd>",
+		"<dt>throughput</dt><dd>27 trials in 97 s with 2 at a time on 4 CPUs: 1000 an hour, 500 for each CPU in use; 7.2 s " +
+			"of processor time a trial, or 500 trials an hour and CPU that does nothing else</dd>",
 		"<pre>name: made-up",
 		"prefers-color-scheme: dark",
 		"<svg role=",
@@ -226,7 +229,8 @@ func TestConsole(t *testing.T) {
 	run.Trials[1].Console = "one"
 	page := render(t, run)
 	for _, want := range []string{
-		"<summary>the guest's console, 2 lines</summary><pre>[ 24.1] watchdog: BUG: soft lockup\n&lt;/pre&gt;&lt;script&gt;alert(1)&lt;/script&gt;</pre>",
+		"<summary>the guest's console, 2 lines</summary><pre>[ 24.1] watchdog: BUG: soft " +
+			"lockup\n&lt;/pre&gt;&lt;script&gt;alert(1)&lt;/script&gt;</pre>",
 		"the guest's console, 1 line<",
 		"own soft-lockup detector: reported 24.410 s after the fault<",
 		"own hard-lockup detector: not there, or off<",

@@ -218,13 +218,15 @@ func (s *sample) all() []float64 { return slices.Concat(s.boots...) }
 func (s *sample) warnings() []string {
 	var ws []string
 	if s.n < minForBootstrap {
-		ws = append(ws, fmt.Sprintf("n=%d: a bootstrap interval of fewer than %d values covers less often than it claims", s.n, minForBootstrap))
+		ws = append(ws, fmt.Sprintf("n=%d: a bootstrap interval of fewer than %d values covers less often than it claims",
+			s.n, minForBootstrap))
 	}
 	switch n := len(s.boots); {
 	case n == 1:
 		ws = append(ws, "all trials are of one boot: the interval says nothing about other boots")
 	case n < minBoots:
-		ws = append(ws, fmt.Sprintf("%d boots are few: an interval over fewer than %d covers less often than it claims", n, minBoots))
+		ws = append(ws, fmt.Sprintf("%d boots are few: an interval over fewer than %d covers less often than it claims",
+			n, minBoots))
 	}
 	return ws
 }

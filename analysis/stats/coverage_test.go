@@ -8,7 +8,8 @@ import (
 )
 
 // simulate draws samples and returns the share whose interval holds the truth.
-func simulate(t *testing.T, draws int, seed uint64, truth float64, interval func(rng *rand.Rand) (*Interval, error)) float64 {
+func simulate(t *testing.T, draws int, seed uint64, truth float64, interval func(rng *rand.Rand) (*Interval,
+	error)) float64 {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(seed, 99))
 	hit := 0
@@ -24,7 +25,8 @@ func simulate(t *testing.T, draws int, seed uint64, truth float64, interval func
 	return float64(hit) / float64(draws)
 }
 
-var draws = flag.Int("draws", 250, "`number` of samples TestCoverage simulates for each interval; the figures in doc.go are of 4000")
+var draws = flag.Int("draws", 250, "`number` of samples TestCoverage simulates for each interval; the figures in "+
+	"doc.go are of 4000")
 
 // TestCoverage: on made-up data of known truth the intervals hold it as often as
 // doc.go says, but for four standard errors of the simulation. The seed is fixed,
@@ -102,7 +104,8 @@ func TestCoverage(t *testing.T) {
 			}
 			return iv, nil
 		}},
-		{"median of a survival curve, 40 lifetimes censored at 1.2", math.Ln2, 0.940, func(rng *rand.Rand) (*Interval, error) {
+		{"median of a survival curve, 40 lifetimes censored at 1.2", math.Ln2, 0.940, func(rng *rand.Rand) (*Interval,
+			error) {
 			var lives []Lifetime
 			for _, x := range exp(rng, 40) {
 				lives = append(lives, Lifetime{min(x, 1.2), x > 1.2})

@@ -193,7 +193,8 @@ func TestHolm(t *testing.T) {
 		{[]float64{0.03}, []float64{0.03}},
 		{[]float64{0.01, 0.04, 0.03, 0.005}, []float64{0.03, 0.06, 0.06, 0.02}},
 		{[]float64{0.9, 0.5}, []float64{1, 1}},
-		{[]float64{0.01, 0.011, 0.012}, []float64{0.03, 0.03, 0.03}}, // 2*0.011 and 0.012 are raised: never below a smaller one
+		// 2*0.011 and 0.012 are raised: never below a smaller one
+		{[]float64{0.01, 0.011, 0.012}, []float64{0.03, 0.03, 0.03}},
 	} {
 		got := Holm(tc.ps)
 		if !slices.EqualFunc(got, tc.want, func(a, b float64) bool { return near(a, b, 1e-12) }) {
@@ -208,7 +209,8 @@ func TestPairedRatio(t *testing.T) {
 		pairs = append(pairs, Pair{float64(i), float64(i) * (1 + float64(i)/100)})
 	}
 	e, err := PairedRatio(pairs, 0.95)
-	if err != nil || e.N != 7 || !near(e.Median, 1.04, 1e-12) || e.CI == nil || !near(e.CI.Lo, 1.01, 1e-12) || !near(e.CI.Hi, 1.07, 1e-12) {
+	if err != nil || e.N != 7 || !near(e.Median, 1.04, 1e-12) || e.CI == nil || !near(e.CI.Lo, 1.01, 1e-12) ||
+		!near(e.CI.Hi, 1.07, 1e-12) {
 		t.Errorf("%+v, %v", e, err)
 	}
 	if len(e.Warnings) != 1 || !strings.Contains(e.Warnings[0], "1 of 8 pairs") {
@@ -236,7 +238,8 @@ func TestQoS(t *testing.T) {
 		name      string
 		got, want float64
 	}{
-		{"lambda_M", q.Rate, 0.02}, {"T_MR", q.Recurrence, 30}, {"T_M", q.Duration, 3}, {"T_G", q.Good, 27.5}, {"P_A", q.Accuracy, 0.94},
+		{"lambda_M", q.Rate, 0.02}, {"T_MR", q.Recurrence, 30}, {"T_M", q.Duration, 3}, {"T_G", q.Good, 27.5}, {"P_A",
+			q.Accuracy, 0.94},
 	} {
 		if !near(v.got, v.want, 1e-12) {
 			t.Errorf("%s is %g, want %g", v.name, v.got, v.want)
@@ -247,7 +250,8 @@ func TestQoS(t *testing.T) {
 	}
 
 	clean, err := NewQoS([]Watch{{Length: 300}}, 0.95)
-	if err != nil || clean.Rate != 0 || clean.Accuracy != 1 || !near(clean.Upper, 2.9957/300, 1e-6) || !math.IsNaN(clean.Recurrence) || !math.IsNaN(clean.Duration) || len(clean.Warnings) != 1 {
+	if err != nil || clean.Rate != 0 || clean.Accuracy != 1 || !near(clean.Upper, 2.9957/300, 1e-6) ||
+		!math.IsNaN(clean.Recurrence) || !math.IsNaN(clean.Duration) || len(clean.Warnings) != 1 {
 		t.Errorf("%+v, %v", clean, err)
 	}
 	for name, bad := range map[string][]Watch{

@@ -57,7 +57,8 @@ func Summarize(xs []float64, level float64) *Summary {
 		s.CI = &Interval{Lo: xs[k-1], Hi: xs[n-k], Confidence: 1 - 2*below}
 	}
 	if best == 0 {
-		s.Warnings = append(s.Warnings, fmt.Sprintf("n=%d: an interval of the median at %g%% needs %d values", n, level*100, minForCI(level)))
+		s.Warnings = append(s.Warnings, fmt.Sprintf("n=%d: an interval of the median at %g%% needs %d values", n,
+			level*100, minForCI(level)))
 	}
 	return s
 }

@@ -80,7 +80,8 @@ func NewQoS(watches []Watch, level float64) (*QoS, error) {
 	if gaps > 0 {
 		q.Recurrence, q.Good = between/float64(gaps), good/float64(gaps)
 	} else {
-		q.Warnings = append(q.Warnings, fmt.Sprintf("%d mistakes: T_MR and T_G need two in one watch, 1 over lambda_M stands for T_MR", q.Mistakes))
+		q.Warnings = append(q.Warnings, fmt.Sprintf("%d mistakes: T_MR and T_G need two in one watch, 1 over lambda_M "+
+			"stands for T_MR", q.Mistakes))
 	}
 	return q, nil
 }

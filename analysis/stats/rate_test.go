@@ -106,7 +106,8 @@ func TestPoisson(t *testing.T) {
 	} {
 		iv, err := Poisson(tc.k, 2, 0.95)
 		upper, uerr := PoissonUpper(tc.k, 2, 0.95)
-		if err != nil || uerr != nil || !near(iv.Lo*2, tc.lo, 1e-4) || !near(iv.Hi*2, tc.hi, 1e-4) || !near(upper*2, tc.upper, 1e-4) {
+		if err != nil || uerr != nil || !near(iv.Lo*2, tc.lo, 1e-4) || !near(iv.Hi*2, tc.hi, 1e-4) || !near(upper*2,
+			tc.upper, 1e-4) {
 			t.Errorf("k=%d: %+v below %g, %v, %v", tc.k, iv, upper, err, uerr)
 		}
 	}

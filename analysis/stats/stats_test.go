@@ -51,7 +51,8 @@ func TestSummarize(t *testing.T) {
 			}
 			continue
 		}
-		if s.CI == nil || s.CI.Lo != tc.lo || s.CI.Hi != tc.hi || !near(s.CI.Confidence, tc.confidence, 5e-5) || len(s.Warnings) != 0 {
+		if s.CI == nil || s.CI.Lo != tc.lo || s.CI.Hi != tc.hi || !near(s.CI.Confidence, tc.confidence, 5e-5) ||
+			len(s.Warnings) != 0 {
 			t.Errorf("n=%d: interval %+v, want [%g, %g] at %g", tc.n, s.CI, tc.lo, tc.hi, tc.confidence)
 		}
 	}

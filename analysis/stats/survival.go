@@ -92,7 +92,8 @@ func KaplanMeier(lives []Lifetime, level float64) (*Survival, error) {
 		censored = late
 	}
 	if s.Events < minForCI(level) {
-		s.Warnings = append(s.Warnings, fmt.Sprintf("n=%d, %d of them ended: Greenwood's interval is rough below %d", s.N, s.Events, minForCI(level)))
+		s.Warnings = append(s.Warnings, fmt.Sprintf("n=%d, %d of them ended: Greenwood's interval is rough below %d", s.N,
+			s.Events, minForCI(level)))
 	}
 	return s, nil
 }

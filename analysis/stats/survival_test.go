@@ -38,7 +38,8 @@ func TestKaplanMeier(t *testing.T) {
 	}
 	for i, w := range want {
 		g := s.Steps[i]
-		if g.Time != w.Time || g.AtRisk != w.AtRisk || g.Events != w.Events || g.Censored != w.Censored || !near(g.Share, w.Share, 5e-4) || !near(g.SE, w.SE, 5e-5) {
+		if g.Time != w.Time || g.AtRisk != w.AtRisk || g.Events != w.Events || g.Censored != w.Censored || !near(g.Share,
+			w.Share, 5e-4) || !near(g.SE, w.SE, 5e-5) {
 			t.Errorf("step %d: %+v, want %+v", i, g, w)
 		}
 	}

@@ -21,7 +21,8 @@ func MannWhitney(a, b []float64, alpha float64) (p float64, warnings []string, e
 	}
 	t := benchmath.DefaultThresholds
 	t.CompareAlpha = alpha
-	c := benchmath.AssumeNothing.Compare(benchmath.NewSample(slices.Clone(a), &t), benchmath.NewSample(slices.Clone(b), &t))
+	c := benchmath.AssumeNothing.Compare(benchmath.NewSample(slices.Clone(a), &t), benchmath.NewSample(slices.Clone(b),
+		&t))
 	for _, w := range c.Warnings {
 		warnings = append(warnings, w.Error())
 	}

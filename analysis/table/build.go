@@ -106,7 +106,8 @@ func spreadCell(s *stats.Summary, shown string) Cell {
 	if s == nil {
 		return Cell{none, []string{"0", "", "", "", "", "", ""}}
 	}
-	c := Cell{shown, []string{strconv.Itoa(s.N), analysis.Number(s.Median), analysis.Number(s.Min), analysis.Number(s.Max), "", "", ""}}
+	c := Cell{shown, []string{strconv.Itoa(s.N), analysis.Number(s.Median), analysis.Number(s.Min),
+		analysis.Number(s.Max), "", "", ""}}
 	if s.CI != nil {
 		copy(c.CSV[4:], []string{analysis.Number(s.CI.Lo), analysis.Number(s.CI.Hi), analysis.Number(s.CI.Confidence)})
 	}

@@ -59,11 +59,13 @@ func writeCSV(w io.Writer, set *analysis.Set) error {
 			row = append(row, f.Value)
 		}
 		row = append(row, strconv.FormatInt(c.BoundedMS, 10), string(c.Thresholds))
-		for _, v := range []int{n.Valid, n.Invalid, n.Detected, n.Missed, n.FalseAlarms, n.Undone, n.Clean, n.Recovered, n.RecoveredOf} {
+		for _, v := range []int{n.Valid, n.Invalid, n.Detected, n.Missed, n.FalseAlarms, n.Undone, n.Clean, n.Recovered,
+			n.RecoveredOf} {
 			row = append(row, strconv.Itoa(v))
 		}
 		if iv, err := stats.Wilson(k, n.Valid, Level); err == nil && c.Watched() {
-			row = append(row, rateOf, analysis.Number(float64(k)/float64(n.Valid)), analysis.Number(iv.Lo), analysis.Number(iv.Hi))
+			row = append(row, rateOf, analysis.Number(float64(k)/float64(n.Valid)), analysis.Number(iv.Lo),
+				analysis.Number(iv.Hi))
 		} else {
 			row = append(row, "", "", "", "")
 		}

@@ -12,7 +12,9 @@ import (
 func (t *Table) writeLaTeX(w io.Writer) error {
 	var b strings.Builder
 	b.WriteString("\\begin{table}\n\\centering\n\\footnotesize\n")
-	fmt.Fprintf(&b, "\\caption{%s}\n\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%%\n\\begin{tabular}{", latex(t.Title))
+	fmt.Fprintf(&b,
+		"\\caption{%s}\n\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%%\n\\begin{tabular}{",
+		latex(t.Title))
 	for _, right := range t.Numeric {
 		if right {
 			b.WriteByte('r')

@@ -34,8 +34,10 @@ func DetectionMatrix(set *analysis.Set) *Table {
 		t.Add(append([]Cell{Text(row.Title), Text(class)}, cells...)...)
 	}
 	t.Notes = []string{
-		"a time alone: detected in every valid trial, and called by the right class; k/n: detected in k of n; in brackets the classes if another was called.",
-		"clean: no verdict in any trial of a control; false: verdicts of controls, or before or after a fault; undone: the fault was over before a verdict; –: not run.",
+		"a time alone: detected in every valid trial, and called by the right class; k/n: detected in k of n; in brackets " +
+			"the classes if another was called.",
+		"clean: no verdict in any trial of a control; false: verdicts of controls, or before or after a fault; undone: the " +
+			"fault was over before a verdict; –: not run.",
 	}
 	t.Notes = spreadNotes(t.Notes)
 	return t
@@ -83,7 +85,8 @@ func verdicts(c *analysis.Cell) Cell {
 // mechanism. It has no rows for a set without workloads.
 func OverheadMatrix(set *analysis.Set) *Table {
 	m := set.Matrix(func(c *analysis.Cell) bool { return len(c.Values(analysis.Overhead.Of)) > 0 })
-	columns := []Column{TextColumn("workload", "scenario"), TextColumn("operation", "operation"), NumberColumn("without (1/s)", "ops_per_s_without_median")}
+	columns := []Column{TextColumn("workload", "scenario"), TextColumn("operation", "operation"),
+		NumberColumn("without (1/s)", "ops_per_s_without_median")}
 	for _, arm := range m.Arms {
 		columns = append(columns, SpreadColumn(arm, arm+"_overhead_percent"))
 	}
@@ -106,7 +109,8 @@ func OverheadMatrix(set *analysis.Set) *Table {
 		t.Add(append([]Cell{Text(row.Title), Text(op), Number(rate, ok, rounded)}, cells...)...)
 	}
 	t.Notes = spreadNotes([]string{
-		"overhead: (on - off) / off of the time that an operation takes, from windows within one trial; the column of none is the error of measuring.",
+		"overhead: (on - off) / off of the time that an operation takes, from windows within one trial; the column of none " +
+			"is the error of measuring.",
 		"without: operations a second of the guest's clock, median over all trials of the row.",
 	})
 	return t

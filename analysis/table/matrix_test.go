@@ -13,12 +13,16 @@ import (
 func TestVerdicts(t *testing.T) {
 	detected := func(ms int64, class string) results.Trial {
 		ns := ms * 1_000_000
-		return results.Trial{Cell: results.Cell{Kind: results.Fault}, Outcome: results.Detected, Expected: "spin", Class: class, DetectNS: &ns}
+		return results.Trial{Cell: results.Cell{Kind: results.Fault}, Outcome: results.Detected, Expected: "spin",
+			Class: class, DetectNS: &ns}
 	}
-	missed := results.Trial{Cell: results.Cell{Kind: results.Fault}, Outcome: results.Missed, Expected: "spin", DeadlineNS: 1}
-	early := results.Trial{Cell: results.Cell{Kind: results.Fault}, Outcome: results.FalseAlarm, Expected: "spin", Class: "spin"}
+	missed := results.Trial{Cell: results.Cell{Kind: results.Fault}, Outcome: results.Missed, Expected: "spin",
+		DeadlineNS: 1}
+	early := results.Trial{Cell: results.Cell{Kind: results.Fault}, Outcome: results.FalseAlarm, Expected: "spin",
+		Class: "spin"}
 	undone := results.Trial{Cell: results.Cell{Kind: results.Fault}, Outcome: results.Undone, Expected: "spin"}
-	invalid := results.Trial{Cell: results.Cell{Kind: results.Fault}, Outcome: results.Invalid, Expected: "spin", Reason: "made up"}
+	invalid := results.Trial{Cell: results.Cell{Kind: results.Fault}, Outcome: results.Invalid, Expected: "spin",
+		Reason: "made up"}
 	clean := results.Trial{Outcome: results.Clean}
 	alarm := results.Trial{Outcome: results.FalseAlarm, Class: "soft"}
 	for _, tc := range []struct {

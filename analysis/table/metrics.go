@@ -46,5 +46,6 @@ func Metrics(set *analysis.Set) *Table {
 // place.
 func share(k, n int) Cell {
 	c := Rate(k, n, stats.Wilson)
-	return Cell{c.Text, []string{c.CSV[1], analysis.Number(float64(k) / float64(n)), "", "", c.CSV[2], c.CSV[3], analysis.Number(Level)}}
+	return Cell{c.Text, []string{c.CSV[1], analysis.Number(float64(k) / float64(n)), "", "", c.CSV[2], c.CSV[3],
+		analysis.Number(Level)}}
 }

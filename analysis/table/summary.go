@@ -93,8 +93,9 @@ func Usual(set *analysis.Set) ([]*Table, error) {
 // to the guest.
 func Detection(set *analysis.Set) *Table {
 	t := &Table{
-		Title:   "Detection",
-		Head:    []string{"scenario", "mechanism", "n", "invalid", "outcome [95% CI]", "class", "T_D (ms)", "recovered", "progress"},
+		Title: "Detection",
+		Head: []string{"scenario", "mechanism", "n", "invalid", "outcome [95% CI]", "class", "T_D (ms)", "recovered",
+			"progress"},
 		Numeric: []bool{false, false, true, true, false, false, true, true, true},
 		Notes:   []string{"n: valid trials; invalid ones (ground truth not confirmed) are counted and enter nothing else."},
 	}
@@ -126,7 +127,8 @@ func Detection(set *analysis.Set) *Table {
 		t.Notes = append(t.Notes, "a [b..c]: median, smallest and largest; too few trials for an interval (6 are needed).")
 	}
 	if interval {
-		t.Notes = append(t.Notes, "a [b, c]: median and its order-statistic interval, of at least 95% confidence (the CSV has the actual one).")
+		t.Notes = append(t.Notes, "a [b, c]: median and its order-statistic interval, of at least 95% confidence (the CSV "+
+			"has the actual one).")
 	}
 	return t
 }
@@ -138,7 +140,8 @@ func BackOuts(set *analysis.Set) *Table {
 		Title:   "Monitor let go by itself",
 		Head:    []string{"scenario", "mechanism", "of", "n", "let go after (ms)"},
 		Numeric: []bool{false, false, true, true, true},
-		Notes:   []string{"let go after: from the first sign that the monitor itself held the guest up; median, or median [smallest..largest]."},
+		Notes: []string{"let go after: from the first sign that the monitor itself held the guest up; median, or median " +
+			"[smallest..largest]."},
 	}
 	for _, c := range set.Cells {
 		s := stats.Summarize(c.Values(analysis.BackOut.Of), Level)

@@ -15,7 +15,8 @@ import (
 func Sweep(set *analysis.Set) (*Table, error) {
 	columns := []Column{
 		TextColumn("threshold", "threshold"), NumberColumn("value", "value"), TextColumn("mechanism", "mechanism"),
-		NumberColumn("faults", "faults"), NumberColumn("detected", "detected"), TextColumn("called", "called"), IntervalColumn("T_D half by (ms) [95% CI]", "t_d_ms"),
+		NumberColumn("faults", "faults"), NumberColumn("detected", "detected"), TextColumn("called", "called"),
+		IntervalColumn("T_D half by (ms) [95% CI]", "t_d_ms"),
 		RateColumn("alarms where none is right [95% CI]", "alarms"), TextColumn("as", "alarms_called"),
 	}
 	sweeps := make(map[string][]analysis.SweepPoint)
@@ -29,7 +30,8 @@ func Sweep(set *analysis.Set) (*Table, error) {
 		watched = watched || slices.ContainsFunc(points, func(p analysis.SweepPoint) bool { return p.QoS != nil })
 	}
 	if watched {
-		columns = append(columns, NumberColumn("watched (s)", "exposure_s"), IntervalColumn("lambda_M (1/h) [95% CI]", "lambda_m_per_h"))
+		columns = append(columns, NumberColumn("watched (s)", "exposure_s"), IntervalColumn("lambda_M (1/h) [95% CI]",
+			"lambda_m_per_h"))
 	}
 	t := New("Threshold sweep: detection time against false alarms", columns...)
 	t.Flat = true
@@ -45,8 +47,10 @@ func Sweep(set *analysis.Set) (*Table, error) {
 				}
 				td, detected = quantile(s, 0.5), s.Events
 			}
-			row := []Cell{Text(name), Cell{strconv.FormatInt(p.Value, 10), []string{strconv.FormatInt(p.Value, 10)}}, Text(p.Arm),
-				Int(len(p.Lives)), Int(detected), Text(strings.Join(p.Called, ", ")), td, Rate(p.Alarms, p.N, stats.ClopperPearson), Text(strings.Join(p.Classes, ", "))}
+			row := []Cell{Text(name), Cell{strconv.FormatInt(p.Value, 10), []string{strconv.FormatInt(p.Value, 10)}},
+				Text(p.Arm),
+				Int(len(p.Lives)), Int(detected), Text(strings.Join(p.Called, ", ")), td, Rate(p.Alarms, p.N,
+					stats.ClopperPearson), Text(strings.Join(p.Classes, ", "))}
 			switch q := p.QoS; {
 			case q != nil:
 				row = append(row, Number(q.Exposure, true, tenths), perHour(q))
@@ -56,11 +60,14 @@ func Sweep(set *analysis.Set) (*Table, error) {
 			t.Add(row...)
 			faults, quiet = merge(faults, p.Faults), merge(quiet, p.Quiet)
 		}
-		t.Notes = append(t.Notes, fmt.Sprintf("%s: faults %s; no alarm is right for %s.", name, orNone(strings.Join(faults, "; ")), orNone(strings.Join(quiet, "; "))))
+		t.Notes = append(t.Notes, fmt.Sprintf("%s: faults %s; no alarm is right for %s.", name,
+			orNone(strings.Join(faults, "; ")), orNone(strings.Join(quiet, "; "))))
 	}
 	t.Notes = append(t.Notes,
-		"called: the classes of the verdicts; T_D: from fault to verdict, misses censored; the interval is Brookmeyer and Crowley's, and infinite where the trials do not bound it.",
-		"alarms where none is right: of n trials of controls, or of faults that are undone after the time given, with the exact interval of Clopper and Pearson; as: the classes of these alarms.",
+		"called: the classes of the verdicts; T_D: from fault to verdict, misses censored; the interval is Brookmeyer and "+
+			"Crowley's, and infinite where the trials do not bound it.",
+		"alarms where none is right: of n trials of controls, or of faults that are undone after the time given, with the "+
+			"exact interval of Clopper and Pearson; as: the classes of these alarms.",
 	)
 	if watched {
 		t.Notes = append(t.Notes, "watched, lambda_M: of controls alone, alarms an hour; the exact Poisson interval.")

@@ -322,7 +322,8 @@ func TestLaTeXCompiles(t *testing.T) {
 		require.Missing(t, require.LaTeX, "no pdflatex in the search path")
 	}
 	var doc bytes.Buffer
-	doc.WriteString("\\documentclass[twocolumn]{article}\n\\usepackage[T1]{fontenc}\n\\usepackage{booktabs,graphicx}\n\\begin{document}\n")
+	doc.WriteString("\\documentclass[twocolumn]{article}\n\\usepackage[T1]{fontenc}\n\\usepackage{booktabs,graphicx}\n" +
+		"\\begin{document}\n")
 	for _, trials := range [][]results.Trial{madeup.Trials(8), madeup.Trials(1), madeup.Sweep(2)} {
 		set, err := analysis.Group(madeup.Run(trials))
 		if err != nil {
@@ -364,7 +365,8 @@ func TestLaTeXCompiles(t *testing.T) {
 }
 
 func TestLaTeX(t *testing.T) {
-	tab := New(`100% of {a_b} & $x^2$`, TextColumn("scenario", "s"), TextColumn("mechanism", "m"), NumberColumn("# [b]", "n"))
+	tab := New(`100% of {a_b} & $x^2$`, TextColumn("scenario", "s"), TextColumn("mechanism", "m"),
+		NumberColumn("# [b]", "n"))
 	tab.Add(Text(`a\b`), Text("<x>"), Int(1))
 	tab.Add(Text(`a\b`), Text(""), Int(2))
 	tab.Add(Text("c"), Text("~"), Int(3))
@@ -373,8 +375,10 @@ func TestLaTeX(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		`\caption{100\% of \{a\_b\} \& \$x\textasciicircum{}2\$}`, `\begin{tabular}{llr}`, `scenario & mechanism & \# {[}b{]} \\`,
-		`a\textbackslash{}b & \textless{}x\textgreater{} & 1 \\`, "\n & -- & 2 \\\\\n\\addlinespace\nc & \\textasciitilde{} & 3",
+		`\caption{100\% of \{a\_b\} \& \$x\textasciicircum{}2\$}`, `\begin{tabular}{llr}`,
+		`scenario & mechanism & \# {[}b{]} \\`,
+		`a\textbackslash{}b & \textless{}x\textgreater{} & 1 \\`, "\n & -- & 2 \\\\\n\\addlinespace\nc & " +
+			"\\textasciitilde{} & 3",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the table lacks %q:\n%s", want, out.String())
@@ -386,7 +390,8 @@ func TestLaTeX(t *testing.T) {
 func TestCSVRagged(t *testing.T) {
 	tab := New("x", TextColumn("a", "a"), IntervalColumn("b", "b"))
 	tab.Add(Text("1"), Cell{"2", []string{"2"}})
-	if err := tab.WriteCSV(&bytes.Buffer{}); err == nil || !strings.Contains(err.Error(), "row 0 has 2 values, the head has 4") {
+	if err := tab.WriteCSV(&bytes.Buffer{}); err == nil || !strings.Contains(err.Error(),
+		"row 0 has 2 values, the head has 4") {
 		t.Errorf("ragged values: %v", err)
 	}
 }

@@ -28,7 +28,8 @@ func Kinds() []Kind {
 		{"sweep", "detection times and false alarms by the value of a threshold", Sweep, true},
 		{"detection", "verdicts, detection times and progress in short", plain(Detection), true},
 		{"back-outs", "monitors that noticed that they held the guest up, and let go", plain(BackOuts), true},
-		{"baselines", "our detection time beside those of the guest's own watchdogs, in the same trials", plain(Baselines), true},
+		{"baselines", "our detection time beside those of the guest's own watchdogs, in the same trials",
+			plain(Baselines), true},
 		{"coverage", "what was detected and called rightly, with exact intervals", plain(Coverage), false},
 		{"detection-matrix", "detection times of each scenario by mechanism", plain(DetectionMatrix), false},
 		{"latency", "detection times with misses censored", Latency, false},
@@ -64,10 +65,12 @@ func Coverage(set *analysis.Set) *Table {
 		}
 		n := c.Counts
 		t.Add(Text(c.Title()), Text(c.Label), Text(c.Expected()), Int(n.Valid), Int(n.Invalid),
-			Rate(n.Detected, n.Valid, stats.ClopperPearson), Rate(c.Right(), n.Valid, stats.ClopperPearson), Text(c.Classes()), Int(n.FalseAlarms))
+			Rate(n.Detected, n.Valid, stats.ClopperPearson), Rate(c.Right(), n.Valid, stats.ClopperPearson),
+			Text(c.Classes()), Int(n.FalseAlarms))
 	}
 	t.Notes = append(t.Notes,
-		"of n valid trials, with the exact interval of Clopper and Pearson; class right: detected, and called by the class of its fault.",
+		"of n valid trials, with the exact interval of Clopper and Pearson; class right: detected, and called by the class "+
+			"of its fault.",
 		"alarms before: verdicts before the fault, which are neither detection nor miss.",
 	)
 	return t
@@ -78,7 +81,8 @@ func Latency(set *analysis.Set) (*Table, error) {
 	t := table("Detection time T_D, misses censored at the deadline",
 		NumberColumn("n", "n"), NumberColumn("detected", "detected"), NumberColumn("censored", "censored"),
 		IntervalColumn("half by (ms) [95% CI]", "t50_ms"), IntervalColumn("90% by (ms) [95% CI]", "t90_ms"),
-		NumberColumn("first (ms)", "first_ms"), NumberColumn("last (ms)", "last_ms"), NumberColumn("deadline (ms)", "deadline_ms"),
+		NumberColumn("first (ms)", "first_ms"), NumberColumn("last (ms)", "last_ms"), NumberColumn("deadline (ms)",
+			"deadline_ms"),
 	)
 	var warnings []string
 	for _, c := range set.Cells {
@@ -107,11 +111,13 @@ func Latency(set *analysis.Set) (*Table, error) {
 		}
 	}
 	t.Notes = append(t.Notes,
-		"by Kaplan and Meier over all faults, detected or not; the interval is Brookmeyer and Crowley's by Greenwood's formula.",
+		"by Kaplan and Meier over all faults, detected or not; the interval is Brookmeyer and Crowley's by Greenwood's "+
+			"formula.",
 		"–: fewer were detected; ∞: the trials do not bound it.",
 	)
 	if len(warnings) > 0 {
-		t.Notes = append(t.Notes, fmt.Sprintf("In %d of these rows few faults were detected, and the interval is rough (as in %s).", len(warnings), warnings[0]))
+		t.Notes = append(t.Notes, fmt.Sprintf("In %d of these rows few faults were detected, and the interval is rough (as "+
+			"in %s).", len(warnings), warnings[0]))
 	}
 	return t, nil
 }
@@ -122,7 +128,8 @@ func quantile(s *stats.Survival, p float64) Cell {
 	if !ok {
 		return Cell{none, []string{"", analysis.Number(q.Lo), ""}}
 	}
-	c := Cell{fmt.Sprintf("%s [%s, %s]", tenths(q.Time), tenths(q.Lo), "∞"), []string{analysis.Number(q.Time), analysis.Number(q.Lo), ""}}
+	c := Cell{fmt.Sprintf("%s [%s, %s]", tenths(q.Time), tenths(q.Lo), "∞"), []string{analysis.Number(q.Time),
+		analysis.Number(q.Lo), ""}}
 	if !math.IsInf(q.Hi, 1) {
 		c.Text = fmt.Sprintf("%s [%s, %s]", tenths(q.Time), tenths(q.Lo), tenths(q.Hi))
 		c.CSV[2] = analysis.Number(q.Hi)
@@ -162,7 +169,8 @@ func Classes(set *analysis.Set) *Table {
 		}
 	}
 	t.Notes = spreadNotes(t.Notes)
-	t.Notes = append(t.Notes, "Classes that do not occur in a cell are left out; share: of the violations of all its trials. A second is one of dom0's clock.")
+	t.Notes = append(t.Notes, "Classes that do not occur in a cell are left out; share: of the violations of all its "+
+		"trials. A second is one of dom0's clock.")
 	return t
 }
 
@@ -190,10 +198,12 @@ func Overhead(set *analysis.Set) *Table {
 			return Number(x, ok, rounded)
 		}
 		op, by := c.Work()
-		t.Add(Text(c.Title()), Text(c.Label), Int(s.N), spreadAs(s, signed), median(analysis.RateOff.Of), median(analysis.RateOn.Of), Text(op), Text(by))
+		t.Add(Text(c.Title()), Text(c.Label), Int(s.N), spreadAs(s, signed), median(analysis.RateOff.Of),
+			median(analysis.RateOn.Of), Text(op), Text(by))
 	}
 	t.Notes = append(t.Notes,
-		"overhead: (on - off) / off of the time that an operation takes, from windows within one trial; the row of none is the error of measuring.",
+		"overhead: (on - off) / off of the time that an operation takes, from windows within one trial; the row of none is "+
+			"the error of measuring.",
 		"without, with: operations a second of the guest's clock, medians.",
 	)
 	t.Notes = spreadNotes(t.Notes)
@@ -225,7 +235,8 @@ func Events(set *analysis.Set) *Table {
 	t := table("Cost of events, attach to detach",
 		NumberColumn("n", "n"), SpreadColumn("events", "events"), SpreadColumn("events / s", "events_per_s"),
 		SpreadColumn("violations / event", "violations_per_event"), SpreadColumn("steps / event", "steps_per_event"),
-		SpreadColumn("switches seen", "signals_share"), NumberColumn("ring full", "ring_full"), NumberColumn("trace lost", "trace_lost"),
+		SpreadColumn("switches seen", "signals_share"), NumberColumn("ring full", "ring_full"), NumberColumn("trace lost",
+			"trace_lost"),
 	)
 	for _, c := range set.Cells {
 		events := stats.Summarize(c.Values(analysis.Delivered.Of), Level)
@@ -243,11 +254,13 @@ func Events(set *analysis.Set) *Table {
 			Spread(stats.Summarize(c.Values(analysis.PerSecond(analysis.Delivered.Of)), Level)),
 			Spread(stats.Summarize(c.Values(analysis.PerEvent.Of), Level)),
 			Spread(stats.Summarize(c.Values(analysis.StepsPerEvent.Of), Level)),
-			Spread(stats.Summarize(c.Values(analysis.Seen.Of), Level)), total(analysis.RingFull.Of), total(analysis.TraceLost.Of))
+			Spread(stats.Summarize(c.Values(analysis.Seen.Of), Level)), total(analysis.RingFull.Of),
+			total(analysis.TraceLost.Of))
 	}
 	t.Notes = append(t.Notes,
 		"switches seen: task switches the mechanism saw over those the guest counted itself; passes are limited on purpose.",
-		"ring full: times the event ring had no free slot; trace lost: records the hypervisor dropped; both in all trials together.",
+		"ring full: times the event ring had no free slot; trace lost: records the hypervisor dropped; both in all trials "+
+			"together.",
 	)
 	t.Notes = spreadNotes(t.Notes)
 	return t
@@ -257,7 +270,8 @@ func Events(set *analysis.Set) *Table {
 // Aguilera, a row for each monitored arm.
 func QoS(set *analysis.Set) (*Table, error) {
 	t := New("Detector quality of service",
-		TextColumn("mechanism", "mechanism"), NumberColumn("faults", "faults"), IntervalColumn("T_D half by (ms) [95% CI]", "t_d_ms"),
+		TextColumn("mechanism", "mechanism"), NumberColumn("faults", "faults"),
+		IntervalColumn("T_D half by (ms) [95% CI]", "t_d_ms"),
 		NumberColumn("controls", "controls"), NumberColumn("watched (s)", "exposure_s"), NumberColumn("mistakes", "mistakes"),
 		IntervalColumn("lambda_M (1/h) [95% CI]", "lambda_m_per_h"), NumberColumn("below (1/h)", "lambda_m_bound_per_h"),
 		NumberColumn("T_MR (s)", "t_mr_s"), NumberColumn("T_M (s)", "t_m_s"), NumberColumn("T_G (s)", "t_g_s"),
@@ -295,20 +309,25 @@ func QoS(set *analysis.Set) (*Table, error) {
 				Number(q.Duration, q.Mistakes > 0 && a.Unended == 0, tenths), Number(q.Good, !math.IsNaN(q.Good), tenths),
 				Number(q.Accuracy, a.Unended == 0, fixed))
 		} else {
-			row = append(row, Text(""), Text(""), Cell{none, []string{"", "", ""}}, Text(""), Text(""), Text(""), Text(""), Text(""))
+			row = append(row, Text(""), Text(""), Cell{none, []string{"", "", ""}}, Text(""), Text(""), Text(""), Text(""),
+				Text(""))
 		}
 		t.Add(append(row, Int(a.Early))...)
 	}
 	t.Notes = append(t.Notes,
-		"T_D: from fault to verdict, over all faults, misses censored. Mistakes: false alarms of controls, in the time watched there.",
+		"T_D: from fault to verdict, over all faults, misses censored. Mistakes: false alarms of controls, in the time "+
+			"watched there.",
 		"lambda_M: mistakes an hour, exact Poisson interval; below: its one-sided 95% bound, whose inverse T_MR is above.",
-		"T_M: mean time until a mistake is taken back; T_G: from there to the next, T_MR: from one to the next, both from two mistakes in one trial on; P_A: share of the time without mistake.",
+		"T_M: mean time until a mistake is taken back; T_G: from there to the next, T_MR: from one to the next, both from "+
+			"two mistakes in one trial on; P_A: share of the time without mistake.",
 	)
 	if unended > 0 {
-		t.Notes = append(t.Notes, fmt.Sprintf("%d mistakes lasted until the monitor was detached: T_M and P_A are not known there.", unended))
+		t.Notes = append(t.Notes, fmt.Sprintf("%d mistakes lasted until the monitor was detached: T_M and P_A are not "+
+			"known there.", unended))
 	}
 	if early > 0 {
-		t.Notes = append(t.Notes, "early: false alarms of faults before the fault; the time watched there is not recorded and not counted.")
+		t.Notes = append(t.Notes, "early: false alarms of faults before the fault; the time watched there is not recorded "+
+			"and not counted.")
 	}
 	return t, nil
 }

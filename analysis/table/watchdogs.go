@@ -27,9 +27,11 @@ func Baselines(set *analysis.Set) *Table {
 		Head:    append([]string{"scenario", "mechanism", "n", "ours"}, names...),
 		Numeric: []bool{false, false, true, true},
 		Notes: []string{
-			"ours: T_D of the mechanism; the others are reports of the guest's own watchdogs in the same trials, thresholds: " + strings.Join(settings, ", ") + ".",
+			"ours: T_D of the mechanism; the others are reports of the guest's own watchdogs in the same trials, thresholds: " +
+				"" + strings.Join(settings, ", ") + ".",
 			"median, with k/n where not all trials have one; -: not in this guest, or off.",
-			"> t: no report until the fault was lifted t seconds after it landed; a value in brackets: it was not waited for as long as it needs.",
+			"> t: no report until the fault was lifted t seconds after it landed; a value in brackets: it was not waited for " +
+				"as long as it needs.",
 		},
 	}
 	for range names {
@@ -75,9 +77,12 @@ func Baselines(set *analysis.Set) *Table {
 // whose trials did not listen to them.
 func Watchdogs(set *analysis.Set) (*Table, error) {
 	t := New("The guest's own watchdogs",
-		TextColumn("detector", "detector"), TextColumn("thresholds", "setting"), NumberColumn("faults", "faults"), NumberColumn("reported", "reported"),
-		IntervalColumn("half by (ms) [95% CI]", "t_d_ms"), NumberColumn("controls", "controls"), NumberColumn("heard (s)", "exposure_s"),
-		NumberColumn("reports", "mistakes"), IntervalColumn("lambda_M (1/h) [95% CI]", "lambda_m_per_h"), NumberColumn("below (1/h)", "lambda_m_bound_per_h"),
+		TextColumn("detector", "detector"), TextColumn("thresholds", "setting"), NumberColumn("faults", "faults"),
+		NumberColumn("reported", "reported"),
+		IntervalColumn("half by (ms) [95% CI]", "t_d_ms"), NumberColumn("controls", "controls"), NumberColumn("heard (s)",
+			"exposure_s"),
+		NumberColumn("reports", "mistakes"), IntervalColumn("lambda_M (1/h) [95% CI]", "lambda_m_per_h"),
+		NumberColumn("below (1/h)", "lambda_m_bound_per_h"),
 		NumberColumn("early", "early"), NumberColumn("absent", "absent"),
 	)
 	t.Flat = true
@@ -99,12 +104,16 @@ func Watchdogs(set *analysis.Set) (*Table, error) {
 			heard, rate, mistakes = Number(q.Exposure, true, tenths), perHour(q), q.Mistakes
 			below = Number(3600*q.Upper, true, func(x float64) string { return fmt.Sprintf("%.3g", x) })
 		}
-		t.Add(Text(w.Detector), Text(w.Setting), Int(len(w.Lives)), Int(reported), td, Int(len(w.Controls)), heard, Int(mistakes), rate, below, Int(w.Early), Int(w.Absent))
+		t.Add(Text(w.Detector), Text(w.Setting), Int(len(w.Lives)), Int(reported), td, Int(len(w.Controls)), heard,
+			Int(mistakes), rate, below, Int(w.Early), Int(w.Absent))
 	}
 	t.Notes = append(t.Notes,
-		"faults: trials with a fault in which the detector was on; half by: censored when it was no longer listened to, also where that was before its threshold.",
-		"reports: in trials without a fault, over the time heard there; lambda_M: the same an hour, exact Poisson interval; below: its one-sided 95% bound.",
-		"early: reports before the fault of a trial with one; absent: trials whose guest does not have the detector, or not on.",
+		"faults: trials with a fault in which the detector was on; half by: censored when it was no longer listened to, "+
+			"also where that was before its threshold.",
+		"reports: in trials without a fault, over the time heard there; lambda_M: the same an hour, exact Poisson "+
+			"interval; below: its one-sided 95% bound.",
+		"early: reports before the fault of a trial with one; absent: trials whose guest does not have the detector, or "+
+			"not on.",
 	)
 	return t, nil
 }

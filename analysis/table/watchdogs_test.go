@@ -17,7 +17,8 @@ func TestBaselines(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := Baselines(set)
-	if want := []string{"scenario", "mechanism", "n", "ours", "soft-lockup", "hard-lockup", "rcu-stall", "hung-task"}; !slices.Equal(b.Head, want) {
+	if want := []string{"scenario", "mechanism", "n", "ours", "soft-lockup", "hard-lockup", "rcu-stall",
+		"hung-task"}; !slices.Equal(b.Head, want) {
 		t.Fatalf("columns %q, want %q", b.Head, want)
 	}
 	rows := make(map[string][]string)
@@ -34,10 +35,12 @@ func TestBaselines(t *testing.T) {
 			t.Errorf("%s is %q, want %q", name, rows[name], want)
 		}
 	}
-	if r := rows["spinlock-deadlock exec-step"]; len(r) < 4 || !strings.HasPrefix(r[1], "0.1") || r[3] != "-" || r[4] != "> 24.5" {
+	if r := rows["spinlock-deadlock exec-step"]; len(r) < 4 || !strings.HasPrefix(r[1], "0.1") || r[3] != "-" ||
+		r[4] != "> 24.5" {
 		t.Errorf("spinlock-deadlock exec-step is %q", r)
 	}
-	if notes := strings.Join(b.Notes, "\n"); !strings.Contains(notes, "!:") || !strings.Contains(notes, "*:") || !strings.Contains(notes, "default") {
+	if notes := strings.Join(b.Notes, "\n"); !strings.Contains(notes, "!:") || !strings.Contains(notes, "*:") ||
+		!strings.Contains(notes, "default") {
 		t.Errorf("notes %q", b.Notes)
 	}
 	var out bytes.Buffer
@@ -86,7 +89,8 @@ func TestWatchdogs(t *testing.T) {
 		}
 	}
 	var out bytes.Buffer
-	if err := tab.WriteCSV(&out); err != nil || !strings.Contains(out.String(), "\nhard-lockup,default,0,0,,,,0,,0,,,,,0,18\n") {
+	if err := tab.WriteCSV(&out); err != nil || !strings.Contains(out.String(),
+		"\nhard-lockup,default,0,0,,,,0,,0,,,,,0,18\n") {
 		t.Errorf("%v:\n%s", err, out.String())
 	}
 }
@@ -110,7 +114,8 @@ func TestBaselinesCSV(t *testing.T) {
 	}
 	for _, row := range rows[1:] {
 		fault := at(row, "scenario") == "spinlock-deadlock"
-		want := map[string]string{"baseline_soft-lockup_armed": "2", "baseline_soft-lockup_detected": "0", "baseline_soft-lockup_ms_median": "", "baseline_hard-lockup_armed": "0", "baseline_rcu-stall_false_alarms": "0"}
+		want := map[string]string{"baseline_soft-lockup_armed": "2", "baseline_soft-lockup_detected": "0",
+			"baseline_soft-lockup_ms_median": "", "baseline_hard-lockup_armed": "0", "baseline_rcu-stall_false_alarms": "0"}
 		if fault {
 			want["baseline_soft-lockup_detected"], want["baseline_soft-lockup_ms_median"] = "2", "22000"
 		}

@@ -158,7 +158,7 @@ func (h *Host) tryGuest(domid int, profiles []*kernel.Profile) (*Guest, error) {
 		if err == nil {
 			return g, nil
 		}
-		err = errors.Join(fmt.Errorf("Linux %s: %w", p.Release, err), g.Close())
+		err = errors.Join(fmt.Errorf("as Linux %s: %w", p.Release, err), g.Close())
 		if errors.Is(err, linux.ErrBooting) { // its banner stands there
 			return nil, fmt.Errorf("domain %d: %w", domid, err)
 		}

@@ -93,7 +93,8 @@ func (w *Watch) Run(ctx context.Context, domain string, stdout, stderr io.Writer
 }
 
 // watch monitors a domain of an open host with the mechanism.
-func (w *Watch) watch(ctx context.Context, h *dom0.Host, m trap.Mechanism, domain string, stdout, stderr io.Writer) error {
+func (w *Watch) watch(ctx context.Context, h *dom0.Host, m trap.Mechanism, domain string, stdout,
+	stderr io.Writer) error {
 	id, err := Find(h, domain)
 	if err != nil {
 		return err

@@ -104,7 +104,8 @@ func TestVerdictAtResumption(t *testing.T) {
 		return rec
 	}
 	resumed := time.Duration(*bounded(never).ResumedNS)
-	for alarm, want := range map[time.Duration]results.Outcome{resumed: results.Detected, resumed + 1: results.FalseAlarm} {
+	for alarm, want := range map[time.Duration]results.Outcome{resumed: results.Detected, resumed +
+		1: results.FalseAlarm} {
 		if rec := bounded(alarm); rec.Outcome != want {
 			t.Errorf("alarm %v after the fault, the guest goes on after %v: %s, want %s", alarm, resumed, rec.Outcome, want)
 		}
@@ -130,7 +131,8 @@ func TestFindingAtFault(t *testing.T) {
 	}
 	_, w, m := run(func(*madeUp) {})
 	before := time.Duration(w.faulted - m.attached)
-	for early, want := range map[time.Duration]string{before: "1 report, 0 false alarms", before - 1: "0 report, 1 false alarms"} {
+	for early, want := range map[time.Duration]string{before: "1 report, 0 false alarms",
+		before - 1: "0 report, 1 false alarms"} {
 		f, _, _ := run(func(m *madeUp) { m.early = early })
 		if got := fmt.Sprintf("%d report, %d false alarms", f.Reports, f.FalseAlarms); got != want {
 			t.Errorf("reported %v after attach, the fault came after %v: %s, want %s", early, before, got, want)

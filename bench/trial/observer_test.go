@@ -33,7 +33,6 @@ type madeUp struct {
 
 	attached int64
 	t0       int64
-	log      []string
 	reports  []trial.Report
 }
 

@@ -319,7 +319,10 @@ func TestWatchdogRecords(t *testing.T) {
 			k.quiet, k.reports[time.Second] = true, rcuReport
 		}},
 		{"Xen ends the guest", deadlock, "exec-step", watchdog.XenDefault, xen},
-		{"Xen's is not armed", deadlock, "none", watchdog.XenDefault, func(w *world, k *kernelLog) { k.endsAt = 17 * time.Second }},
+		{"Xen's is not armed", deadlock, "none", watchdog.XenDefault, func(w *world,
+			k *kernelLog) {
+			k.endsAt = 17 * time.Second
+		}},
 		{"the guest panics", "panic", "none", watchdog.XenDefault, func(w *world, k *kernelLog) {
 			k.armed[watchdog.Xen] = watchdog.XenTimeout
 			k.reports[500*time.Millisecond] = "Kernel panic - not syncing: Fatal exception"

@@ -171,6 +171,8 @@ type Response struct {
 }
 
 // Flags of a response, with LibVMI's numbers.
+//
+//lint:ignore U1000 the build with LibVMI uses them
 const (
 	flagEmulate    = 1 << 1
 	flagToggleStep = 1 << 5
@@ -179,6 +181,8 @@ const (
 )
 
 // flags returns the response as an event_response_t.
+//
+//lint:ignore U1000 the build with LibVMI uses it
 func (r *Response) flags() uint32 {
 	var f uint32
 	for _, x := range []struct {

@@ -77,7 +77,9 @@ func kind(scenario string) results.Kind {
 
 func trial(rng *rand.Rand, scenario, mechanism string) results.Trial {
 	t := results.Trial{
-		Schema: results.Schema, Suite: Suite, Cell: results.Cell{Scenario: scenario, Arm: results.Arm{Mechanism: mechanism, Driver: "xenctrl"}, Machine: results.Machine{GuestKernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 160}}, Host: "lab",
+		Schema: results.Schema, Suite: Suite, Cell: results.Cell{Scenario: scenario,
+			Arm: results.Arm{Mechanism: mechanism, Driver: "xenctrl"}, Machine: results.Machine{GuestKernel: "cloud-6.12",
+				VCPUs: 1, MemoryMiB: 160}}, Host: "lab",
 		Outcome:  results.Clean,
 		WindowNS: 1_050_000_000 + rng.Int64N(40_000_000),
 	}
@@ -141,7 +143,9 @@ func Sweep(repetitions int) []results.Trial {
 			for _, v := range cell.values {
 				for _, scenario := range []string{cell.fault, cell.control, "short"} {
 					t := results.Trial{
-						Schema: results.Schema, Suite: Suite, Trial: len(trials), Block: block, Cell: results.Cell{Scenario: scenario, Thresholds: results.NewSettings(map[string]int64{cell.name: v}), Arm: results.Arm{Mechanism: "exec-altp2m", Driver: "xenctrl"}, Machine: results.Machine{GuestKernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 160}}, Host: "lab",
+						Schema: results.Schema, Suite: Suite, Trial: len(trials), Block: block, Cell: results.Cell{Scenario: scenario,
+							Thresholds: results.NewSettings(map[string]int64{cell.name: v}), Arm: results.Arm{Mechanism: "exec-altp2m",
+								Driver: "xenctrl"}, Machine: results.Machine{GuestKernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 160}}, Host: "lab",
 						Outcome: results.Clean, WindowNS: 12e9,
 					}
 					t.Kind = kind(scenario)
@@ -229,7 +233,8 @@ func Workloads(repetitions int) []results.Trial {
 						slow *= 1 + PlantedOverhead(w.id, mechanism)/100
 					}
 					ns := 2e9 * (1 + 0.01*rng.Float64())
-					t.Workload.Windows = append(t.Workload.Windows, results.Window{Monitor: on, Ops: uint64(w.rate * ns / 1e9 / slow), NS: int64(ns)})
+					t.Workload.Windows = append(t.Workload.Windows, results.Window{Monitor: on,
+						Ops: uint64(w.rate * ns / 1e9 / slow), NS: int64(ns)})
 				}
 				on, off := t.Workload.Sums()
 				t.Guest.ProgressRatio = new(float64(on.Ops) / float64(on.NS) / float64(off.Ops) * float64(off.NS))

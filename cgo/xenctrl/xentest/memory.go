@@ -21,8 +21,7 @@ const (
 type memory struct {
 	file  *os.File
 	arena []byte
-	used  uint64   // frames from here on were never given away
-	free  []uint64 // frames that came back
+	used  uint64 // frames from here on were never given away
 }
 
 func newMemory() (*memory, error) {
@@ -54,19 +53,12 @@ func (m *memory) close() error {
 
 // take returns a frame of zeros.
 func (m *memory) take() (mfn uint64, ok bool) {
-	if n := len(m.free); n > 0 {
-		mfn, m.free = m.free[n-1], m.free[:n-1]
-		clear(m.frame(mfn))
-		return mfn, true
-	}
 	if m.used == maxFrames {
 		return 0, false
 	}
 	m.used++
 	return m.used - 1, true
 }
-
-func (m *memory) give(mfn uint64) { m.free = append(m.free, mfn) }
 
 func (m *memory) frame(mfn uint64) []byte {
 	return m.arena[mfn*pageSize : (mfn+1)*pageSize : (mfn+1)*pageSize]
