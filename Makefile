@@ -74,8 +74,7 @@ figures: build ## draw all figures of the reference runs, without Xen, in second
 	for stream in $(REFERENCE)/*/stream.jsonl; do \
 		$(BIN) timeline $$stream --out $${stream%/stream.jsonl} >/dev/null || exit; done
 
-# A reference run is put in place when it is whole. All five take some 8 hours of one
-# core.
+# A reference run is put in place when it is whole. soak and overhead take hours.
 SUITES ?= paper thresholds overhead coverage-smp soak
 
 reference: build ## run SUITES anew as the reference runs, draw them, write their numbers into the documents
