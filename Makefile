@@ -48,7 +48,8 @@ FUZZTIME ?= 10s
 fuzz: ## give each fuzz target FUZZTIME; inputs that it finds lie in testdata/fuzz, to be committed
 	@for p in $$($(GO) list ./...); do \
 		for t in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
-			echo "$$p $$t"; $(GO) test -run '^$$' -fuzz "^$$t$$" -fuzztime $(FUZZTIME) $$p || exit; done; done
+			echo "$$p $$t"; $(GO) test -run '^$$' -fuzz "^$$t$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$p || exit; \
+		done; done
 
 test-libvmi: ## vet and test the binding with the LibVMI that pkg-config finds
 	$(GO) vet -tags libvmi ./cgo/libvmi

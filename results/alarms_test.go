@@ -7,6 +7,7 @@ import (
 
 // TestAlarms: alarms that cannot have been are refused.
 func TestAlarms(t *testing.T) {
+	t.Parallel()
 	at := func(ns int64) *int64 { return &ns }
 	for _, tc := range []struct {
 		name           string

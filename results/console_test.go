@@ -7,6 +7,7 @@ import (
 )
 
 func TestCleanConsole(t *testing.T) {
+	t.Parallel()
 	line := strings.Repeat("x", 99) + "\n"
 	for _, tc := range []struct{ name, in, want string }{
 		{"nothing", "", ""},
@@ -26,6 +27,7 @@ func TestCleanConsole(t *testing.T) {
 }
 
 func TestConsoleOfRecord(t *testing.T) {
+	t.Parallel()
 	tr := Trial{Schema: Schema, Outcome: Clean, Cell: Cell{Kind: Control}, Console: "[ 1.0] BUG\n[ 1.1] RIP"}
 	if err := tr.Validate(); err != nil {
 		t.Error(err)

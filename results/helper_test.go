@@ -2,6 +2,7 @@ package results
 
 import (
 	"encoding/json"
+	"os"
 	"testing"
 	"time"
 )
@@ -47,4 +48,20 @@ func testManifest(planned int) Manifest {
 		Arms:     Arms{"exec-step": {PageTrap: true, View: HostView}},
 		Started:  time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
 	}
+}
+
+// memoryDir returns a folder in memory if there is one, else on disk: a test that syncs
+// a thousand files takes a minute there.
+func memoryDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "results")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
 }

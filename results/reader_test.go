@@ -23,6 +23,7 @@ func readAll(r io.Reader) (trials []Trial, errs []error) {
 }
 
 func TestReadTrialsRoundTrip(t *testing.T) {
+	t.Parallel()
 	var file bytes.Buffer
 	for i := range 3 {
 		file.Write(testLine(t, i))
@@ -42,6 +43,7 @@ func TestReadTrialsRoundTrip(t *testing.T) {
 }
 
 func TestReadTrialsBadLines(t *testing.T) {
+	t.Parallel()
 	good := string(testLine(t, 0))
 	edit := func(old, new string) string {
 		s := strings.Replace(good, old, new, 1)
@@ -98,6 +100,7 @@ func TestReadTrialsBadLines(t *testing.T) {
 // A record cut at any byte is reported as torn, except when only its newline
 // is gone, and the record before it is never touched.
 func TestReadTrialsTruncatedAnywhere(t *testing.T) {
+	t.Parallel()
 	first, last := testLine(t, 0), testLine(t, 1)
 	for cut := range last {
 		trials, errs := readAll(io.MultiReader(bytes.NewReader(first), bytes.NewReader(last[:cut])))
@@ -122,6 +125,7 @@ func TestReadTrialsTruncatedAnywhere(t *testing.T) {
 }
 
 func TestReadTrialsReaderFails(t *testing.T) {
+	t.Parallel()
 	boom := errors.New("disk on fire")
 	trials, errs := readAll(io.MultiReader(bytes.NewReader(testLine(t, 0)), iotest.ErrReader(boom)))
 	if len(trials) != 1 || len(errs) != 1 || !errors.Is(errs[0], boom) {
@@ -133,6 +137,7 @@ func TestReadTrialsReaderFails(t *testing.T) {
 }
 
 func TestReadTrialsStopsWhenAsked(t *testing.T) {
+	t.Parallel()
 	for range ReadTrials(strings.NewReader("x\ny\nz\n")) {
 		break // must not panic by yielding again
 	}

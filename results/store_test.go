@@ -71,6 +71,7 @@ func checkFinished(t *testing.T, dir string, n int) {
 }
 
 func TestStoreAnyOrder(t *testing.T) {
+	t.Parallel()
 	orders := [][]int{{0, 1, 2, 3, 4}, {4, 3, 2, 1, 0}, {1, 0, 3, 2, 4}, {2, 0, 4, 1, 3}}
 	for _, order := range orders {
 		t.Run(fmt.Sprint(order), func(t *testing.T) {
@@ -101,6 +102,7 @@ func TestStoreAnyOrder(t *testing.T) {
 }
 
 func TestStoreParallel(t *testing.T) {
+	t.Parallel()
 	const n = 40
 	s := mustCreate(t, n)
 	var wg sync.WaitGroup
@@ -121,6 +123,7 @@ func TestStoreParallel(t *testing.T) {
 }
 
 func TestStoreRefuses(t *testing.T) {
+	t.Parallel()
 	s := mustCreate(t, 3)
 	mustAppend(t, s, 0, 2)
 	alter := func(i int, f func(*Trial)) Trial {
@@ -155,6 +158,7 @@ func TestStoreRefuses(t *testing.T) {
 }
 
 func TestCreateRefuses(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	for _, id := range []string{"", ".", "../x", "a/b", ".hidden", "a b"} {
 		m := testManifest(1)
@@ -179,6 +183,7 @@ func TestCreateRefuses(t *testing.T) {
 }
 
 func TestSecondWriter(t *testing.T) {
+	t.Parallel()
 	s := mustCreate(t, 2)
 	_, err := Resume(s.Dir())
 	if err == nil || !strings.Contains(err.Error(), "process "+strconv.Itoa(os.Getpid())) {
@@ -213,6 +218,7 @@ func resumeAndFinish(t *testing.T, dir string) *Store {
 // TestResumeTruncatedAnywhere cuts the file being written at every byte of
 // its last record: the record before must survive, nothing may be repeated.
 func TestResumeTruncatedAnywhere(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		name, file string
 		order      []int
@@ -224,9 +230,10 @@ func TestResumeTruncatedAnywhere(t *testing.T) {
 		{"first", TrialsFile, []int{0}, 0, 7},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
 			s := mustCreate(t, 4)
 			mustAppend(t, s, tc.order...)
-			snapshot := t.TempDir()
+			snapshot := memoryDir(t)
 			if err := os.CopyFS(filepath.Join(snapshot, "0"), os.DirFS(s.Dir())); err != nil {
 				t.Fatal(err)
 			}
@@ -288,6 +295,7 @@ func TestResumeTruncatedAnywhere(t *testing.T) {
 // A kill between the append to the trials file and the removal of the side
 // file leaves records in both.
 func TestResumeAfterHalfMerge(t *testing.T) {
+	t.Parallel()
 	s := mustCreate(t, 4)
 	mustAppend(t, s, 0)
 	if err := s.Close(testEnd); err != nil {
@@ -310,6 +318,7 @@ func TestResumeAfterHalfMerge(t *testing.T) {
 }
 
 func TestResumeDamage(t *testing.T) {
+	t.Parallel()
 	differs := testTrial(1)
 	differs.WindowNS++
 	foreign := testTrial(1)
@@ -375,6 +384,7 @@ func marshalLine(t *testing.T, tr Trial) []byte {
 }
 
 func TestResumeForeignSchema(t *testing.T) {
+	t.Parallel()
 	s := mustCreate(t, 2)
 	if err := s.Close(testEnd); err != nil {
 		t.Fatal(err)
@@ -394,6 +404,7 @@ func TestResumeForeignSchema(t *testing.T) {
 
 // A field this program does not know, of the same schema, survives a resume.
 func TestResumeKeepsUnknownFields(t *testing.T) {
+	t.Parallel()
 	s := mustCreate(t, 2)
 	mustAppend(t, s, 0)
 	if err := s.Close(testEnd); err != nil {
@@ -412,6 +423,7 @@ func TestResumeKeepsUnknownFields(t *testing.T) {
 }
 
 func TestUpdateManifest(t *testing.T) {
+	t.Parallel()
 	s := mustCreate(t, 1)
 	err := s.UpdateManifest(func(m *Manifest) {
 		m.Warnings = append(m.Warnings, "clock drift")
@@ -441,6 +453,7 @@ func TestUpdateManifest(t *testing.T) {
 }
 
 func TestReadRunWithoutManifest(t *testing.T) {
+	t.Parallel()
 	if _, err := ReadRun(t.TempDir()); err == nil || !strings.Contains(err.Error(), ManifestFile) {
 		t.Errorf("error %v does not name the manifest", err)
 	}
@@ -559,6 +572,7 @@ func killedWriter(t *testing.T, dir string) {
 }
 
 func TestRunID(t *testing.T) {
+	t.Parallel()
 	at := time.Date(2026, 3, 4, 5, 6, 7, 0, time.FixedZone("x", 3600))
 	if got, want := RunID("quick", 42, at), "quick-42-20260304T040607Z"; got != want {
 		t.Errorf("RunID = %q, want %q", got, want)

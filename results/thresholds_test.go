@@ -11,6 +11,7 @@ import (
 // TestThresholds: thresholds that were set are part of a record, in one order, and
 // those that no suite can set are refused.
 func TestThresholds(t *testing.T) {
+	t.Parallel()
 	tr := Trial{Schema: Schema, Outcome: Clean, Cell: Cell{Kind: Control,
 		Thresholds: NewSettings(map[string]int64{"soft_ms": 7, "io_ms": 500})}}
 	if err := tr.Validate(); err != nil {

@@ -6,6 +6,7 @@ import (
 )
 
 func TestWorkload(t *testing.T) {
+	t.Parallel()
 	off, on := Window{Ops: 100, NS: 2e9}, Window{Monitor: true, Ops: 60, NS: 3e9}
 	for _, tc := range []struct {
 		name    string
