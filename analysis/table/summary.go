@@ -92,13 +92,11 @@ func Usual(set *analysis.Set) ([]*Table, error) {
 // Detection is the table of verdicts: what was seen, how fast, at what price
 // to the guest.
 func Detection(set *analysis.Set) *Table {
-	t := &Table{
-		Title: "Detection",
-		Head: []string{"scenario", "mechanism", "n", "invalid", "outcome [95% CI]", "class", "T_D (ms)", "recovered",
-			"progress"},
-		Numeric: []bool{false, false, true, true, false, false, true, true, true},
-		Notes:   []string{"n: valid trials; invalid ones (ground truth not confirmed) are counted and enter nothing else."},
-	}
+	t := table("Detection",
+		NumberColumn("n", "n"), NumberColumn("invalid", "invalid"), RateColumn("outcome [95% CI]", "outcome"),
+		TextColumn("class", "class"), SpreadColumn("T_D (ms)", "detect_ms"),
+		Column{"recovered", true, []string{"recovered", "recovered_of"}}, SpreadColumn("progress", "progress"))
+	t.Notes = append(t.Notes, "n: valid trials; invalid ones (ground truth not confirmed) are counted and enter nothing else.")
 	var ranged, interval, faults, miss bool
 	for _, c := range set.Cells {
 		td := stats.Summarize(c.Values(analysis.DetectTime.Of), Level)
@@ -109,10 +107,17 @@ func Detection(set *analysis.Set) *Table {
 		}
 		faults = faults || td != nil
 		miss = miss || c.Watched() && c.Counts.Missed > 0
-		t.Rows = append(t.Rows, []string{
-			c.Title(), c.Label, strconv.Itoa(c.Counts.Valid), strconv.Itoa(c.Counts.Invalid),
-			outcome(c), orNone(c.Classes()), spread(td), ratio(c.Counts.Recovered, c.Counts.RecoveredOf), spread(progress),
-		})
+		n := c.Counts
+		verdicts := Rate(n.FalseAlarms, n.Valid, stats.Wilson)
+		if c.Fault {
+			verdicts = Rate(n.Detected, n.Valid, stats.Wilson)
+		}
+		if !c.Watched() {
+			verdicts.CSV = []string{"", "", "", ""}
+		}
+		t.Add(Text(c.Title()), Text(c.Label), Int(n.Valid), Int(n.Invalid), Cell{outcome(c), verdicts.CSV}, Text(c.Classes()),
+			Spread(td), Cell{ratio(n.Recovered, n.RecoveredOf), []string{strconv.Itoa(n.Recovered), strconv.Itoa(n.RecoveredOf)}},
+			Spread(progress))
 	}
 	t.Notes = append(t.Notes, "outcome: faults detected, or false alarms of controls, of n, with Wilson's 95% interval.")
 	if faults {
@@ -136,19 +141,16 @@ func Detection(set *analysis.Set) *Table {
 // BackOuts is the table of monitors that held the guest up, noticed, and let go
 // of it by themselves. It has no rows if none did.
 func BackOuts(set *analysis.Set) *Table {
-	t := &Table{
-		Title:   "Monitor let go by itself",
-		Head:    []string{"scenario", "mechanism", "of", "n", "let go after (ms)"},
-		Numeric: []bool{false, false, true, true, true},
-		Notes: []string{"let go after: from the first sign that the monitor itself held the guest up; median, or median " +
-			"[smallest..largest]."},
-	}
+	t := table("Monitor let go by itself",
+		NumberColumn("of", "of"), NumberColumn("n", "n"), SpreadColumn("let go after (ms)", "back_out_ms"))
+	t.Notes = append(t.Notes, "let go after: from the first sign that the monitor itself held the guest up; median, or median "+
+		"[smallest..largest].")
 	for _, c := range set.Cells {
 		s := stats.Summarize(c.Values(analysis.BackOut.Of), Level)
 		if s == nil {
 			continue
 		}
-		t.Rows = append(t.Rows, []string{c.Title(), c.Label, strconv.Itoa(c.Counts.Valid), strconv.Itoa(s.N), spread(s)})
+		t.Add(Text(c.Title()), Text(c.Label), Int(c.Counts.Valid), Int(s.N), Spread(s))
 	}
 	return t
 }
@@ -156,44 +158,30 @@ func BackOuts(set *analysis.Set) *Table {
 // Violations is the table of EPT violations by class.
 func Violations(set *analysis.Set) *Table {
 	type column struct {
-		head string
-		m    analysis.Measure
-		text func(float64) string
+		head   string
+		metric analysis.Metric
+		text   func(float64) string
 	}
-	columns := []column{
-		{"window (ms)", analysis.Window.Of, fixed},
-		{"total", analysis.EPTTotal.Of, whole},
-	}
+	columns := []column{{"window (ms)", analysis.Window, fixed}, {"total", analysis.EPTTotal, whole}}
 	var meanings []string
 	for _, class := range analysis.EPTClasses() {
-		columns = append(columns, column{class.Short, class.Metric().Of, whole})
+		columns = append(columns, column{class.Short, class.Metric(), whole})
 		meanings = append(meanings, class.Name+": "+class.Meaning)
 	}
-	columns = append(columns,
-		column{"lost", analysis.TraceLost.Of, whole},
-		column{"events", analysis.Delivered.Of, whole},
-		column{"steps", analysis.Steps.Of, whole},
-		column{"per event", analysis.PerEvent.Of, fixed},
-	)
-	t := &Table{
-		Title:   "EPT violations per trial (median), attach to detach",
-		Head:    []string{"scenario", "mechanism", "n"},
-		Numeric: []bool{false, false, true},
-	}
+	columns = append(columns, column{"lost", analysis.TraceLost, whole}, column{"events", analysis.Delivered, whole},
+		column{"steps", analysis.Steps, whole}, column{"per event", analysis.PerEvent, fixed})
+	heads := []Column{NumberColumn("n", "n")}
 	for _, col := range columns {
-		t.Head = append(t.Head, col.head)
-		t.Numeric = append(t.Numeric, true)
+		heads = append(heads, NumberColumn(col.head, col.metric.Column+"_median"))
 	}
+	t := table("EPT violations per trial (median), attach to detach", heads...)
 	for _, c := range set.Cells {
-		row := []string{c.Title(), c.Label, strconv.Itoa(c.Counts.Valid)}
+		row := []Cell{Text(c.Title()), Text(c.Label), Int(c.Counts.Valid)}
 		for _, col := range columns {
-			text := none
-			if m, ok := stats.Median(c.Values(col.m)); ok {
-				text = col.text(m)
-			}
-			row = append(row, text)
+			m, ok := stats.Median(c.Values(col.metric.Of))
+			row = append(row, Number(m, ok, col.text))
 		}
-		t.Rows = append(t.Rows, row)
+		t.Add(row...)
 	}
 	for pair := range slices.Chunk(meanings, 2) {
 		t.Notes = append(t.Notes, strings.Join(pair, "; ")+".")

@@ -22,20 +22,19 @@ func Baselines(set *analysis.Set) *Table {
 			settings = append(settings, c.Watchdogs)
 		}
 	}
-	t := &Table{
-		Title:   "Baselines side by side: time from fault to report (s)",
-		Head:    append([]string{"scenario", "mechanism", "n", "ours"}, names...),
-		Numeric: []bool{false, false, true, true},
-		Notes: []string{
-			"ours: T_D of the mechanism; the others are reports of the guest's own watchdogs in the same trials, thresholds: " +
-				"" + strings.Join(settings, ", ") + ".",
-			"median, with k/n where not all trials have one; -: not in this guest, or off.",
-			"> t: no report until the fault was lifted t seconds after it landed; a value in brackets: it was not waited for " +
-				"as long as it needs.",
-		},
+	// Of each column the CSV has the median of the reports, and how many there are.
+	timed := func(head, name string) Column { return Column{head, true, []string{name + "_s", name + "_reports"}} }
+	columns := []Column{NumberColumn("n", "n"), timed("ours", "ours")}
+	for _, name := range names {
+		columns = append(columns, timed(name, name))
 	}
-	for range names {
-		t.Numeric = append(t.Numeric, true)
+	t := table("Baselines side by side: time from fault to report (s)", columns...)
+	t.Notes = []string{
+		"ours: T_D of the mechanism; the others are reports of the guest's own watchdogs in the same trials, thresholds: " +
+			strings.Join(settings, ", ") + ".",
+		"median, with k/n where not all trials have one; -: not in this guest, or off.",
+		"> t: no report until the fault was lifted t seconds after it landed; a value in brackets: it was not waited for " +
+			"as long as it needs.",
 	}
 	alarms, outside := false, false
 	for _, c := range set.Cells {
@@ -49,19 +48,20 @@ func Baselines(set *analysis.Set) *Table {
 				ours = append(ours, ms/1e3)
 			}
 		}
-		row := []string{c.Title(), c.Label, strconv.Itoa(len(trials)), none}
+		text := none
 		if c.Watched() && c.Fault {
-			row[3] = "missed"
+			text = "missed"
 			if len(ours) > 0 {
-				row[3] = seconds(ours, len(trials))
+				text = seconds(ours, len(trials))
 			}
 		}
+		row := []Cell{Text(c.Title()), Text(c.Label), Int(len(trials)), timedCell(text, ours)}
 		for _, name := range names {
-			text, alarm, out := baseline(trials, name, c.Fault)
-			row = append(row, text)
+			text, times, alarm, out := baseline(trials, name, c.Fault)
+			row = append(row, timedCell(text, times))
 			alarms, outside = alarms || alarm, outside || out
 		}
-		t.Rows = append(t.Rows, row)
+		t.Add(row...)
 	}
 	if alarms {
 		t.Notes = append(t.Notes, "!: reports without a fault or before it, and how many.")
@@ -118,9 +118,17 @@ func Watchdogs(set *analysis.Set) (*Table, error) {
 	return t, nil
 }
 
+// timedCell is a cell of times in seconds.
+func timedCell(text string, times []float64) Cell {
+	c := Cell{text, []string{"", strconv.Itoa(len(times))}}
+	if m, ok := stats.Median(times); ok {
+		c.CSV[0] = analysis.Number(m)
+	}
+	return c
+}
+
 // baseline writes what became of one detector in the trials of a cell.
-func baseline(trials []results.Trial, name string, fault bool) (text string, alarm, outside bool) {
-	var times []float64
+func baseline(trials []results.Trial, name string, fault bool) (text string, times []float64, alarm, outside bool) {
 	var armed, alarms int
 	var watched int64
 	brief := false
@@ -143,7 +151,7 @@ func baseline(trials []results.Trial, name string, fault bool) (text string, ala
 	}
 	switch {
 	case armed == 0:
-		return "-", false, false
+		return "-", nil, false, false
 	case len(times) > 0:
 		text = seconds(times, armed)
 		if outside {
@@ -160,7 +168,7 @@ func baseline(trials []results.Trial, name string, fault bool) (text string, ala
 	if alarms > 0 {
 		text += fmt.Sprintf(" %d!", alarms)
 	}
-	return text, alarms > 0, outside
+	return text, times, alarms > 0, outside
 }
 
 // seconds writes the median of times, and of how many of n there are any.
