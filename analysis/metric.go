@@ -299,7 +299,7 @@ func EPTClasses() []EPTClass {
 // Metric is the class's count in a trial.
 func (c EPTClass) Metric() Metric {
 	return Metric{
-		Name: "ept_" + c.Name, Meaning: "EPT violations " + c.Meaning, Unit: ViolationsEach, Better: Lower, Compared: true,
+		Name: "ept_" + c.Name, Meaning: "EPT violations, " + c.Meaning, Unit: ViolationsEach, Better: Lower, Compared: true,
 		Column: "ept_" + c.Name, Export: "EPT-" + c.Name + "/trial",
 		Of: count(func(t *results.Trial) uint64 { return c.Count(&t.EPT) }),
 	}

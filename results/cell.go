@@ -19,8 +19,8 @@ const (
 
 // Arm is how a guest is watched.
 type Arm struct {
-	Mechanism string `json:"mechanism"`
-	Driver    string `json:"driver"` // xenctrl or libvmi
+	Mechanism string `json:"mechanism"` // how the monitor notices task switches; none without a monitor
+	Driver    string `json:"driver"`    // library under the monitor: xenctrl or libvmi
 }
 
 // Watched reports whether the arm has a monitor. Without one a hang cannot be
@@ -41,8 +41,8 @@ type Machine struct {
 	Programs string `json:"programs,omitempty"`
 	// Superpages says that the hypervisor may give the guest large pages.
 	Superpages bool `json:"superpages,omitempty"`
-	VCPUs      int  `json:"vcpus"`      // 1 to 8
-	MemoryMiB  int  `json:"memory_mib"` // 128 to 4096
+	VCPUs      int  `json:"vcpus"`      // virtual CPUs of the guest, 1 to 8
+	MemoryMiB  int  `json:"memory_mib"` // memory of the guest, 128 to 4096
 	// Neighbours is how many more guests of this kind are up and monitored beside it, 0
 	// to 3.
 	Neighbours int `json:"neighbours,omitempty"`
@@ -51,8 +51,8 @@ type Machine struct {
 // Cell is what a trial is, before anything has happened. Trials with equal cells are
 // repetitions of each other. A Cell is comparable with ==.
 type Cell struct {
-	Scenario string `json:"scenario"`
-	Kind     Kind   `json:"kind,omitempty"`
+	Scenario string `json:"scenario"`       // name of the scenario
+	Kind     Kind   `json:"kind,omitempty"` // what the scenario is for
 	Arm
 	Machine
 	// BoundedMS is how long the fault lasts, in milliseconds. 0 means until the verdict

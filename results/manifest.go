@@ -27,9 +27,9 @@ const (
 // SuiteInfo is the suite a run was made from. The text is kept whole, so that
 // a run says what was asked for even when the suite's file has changed since.
 type SuiteInfo struct {
-	Name   string `json:"name"`
-	SHA256 string `json:"sha256"` // of Text, hexadecimal
-	Text   string `json:"text"`
+	Name   string `json:"name"`   // name of the suite
+	SHA256 string `json:"sha256"` // SHA-256 of Text in hexadecimal digits
+	Text   string `json:"text"`   // the suite's file
 	// Drivers are those that the trials use, if they are not those of Text. A run
 	// from before this field was there has none.
 	Drivers []string `json:"drivers,omitempty"`
@@ -50,17 +50,17 @@ type HostInfo struct {
 // Versions names everything that can change a number.
 type Versions struct {
 	Hangbench string            `json:"hangbench"`          // revision of this program
-	Go        string            `json:"go"`                 // runtime.Version
+	Go        string            `json:"go"`                 // version of Go that built it
 	Packages  map[string]string `json:"packages,omitempty"` // package name to version: xen, bochs, kernels, ...
 }
 
 // Manifest is what a run knows about itself beyond its trials: everything
 // that may differ between two runs whose trials are equal to the byte.
 type Manifest struct {
-	Schema  int       `json:"schema"`
-	RunID   string    `json:"run_id"`
+	Schema  int       `json:"schema"` // version of the manifest: 1
+	RunID   string    `json:"run_id"` // name of the run: suite, seed and start
 	Suite   SuiteInfo `json:"suite"`
-	Seed    uint64    `json:"seed"`
+	Seed    uint64    `json:"seed"`    // of every random choice of the run
 	Planned int       `json:"planned"` // number of trials in the plan
 	// PlanHash is the SHA-256 of the plan in hexadecimal digits: the same suite and
 	// seed may be expanded otherwise by another version. Empty if not known.
@@ -75,9 +75,9 @@ type Manifest struct {
 	// Arms.
 	SlowClasses []string `json:"slow_classes,omitempty"`
 
-	Started     time.Time `json:"started"` // wall clock of the machine that ran hangbench
-	Ended       time.Time `json:"ended,omitzero"`
-	Interrupted bool      `json:"interrupted"` // the plan was not run to its end (yet)
+	Started     time.Time `json:"started"`        // wall clock of the machine that ran hangbench
+	Ended       time.Time `json:"ended,omitzero"` // the same clock; absent until the run has ended
+	Interrupted bool      `json:"interrupted"`    // the plan was not run to its end (yet)
 
 	// TrialWallSec is the wall time of each trial in seconds, in plan
 	// order; 0 for a trial that has not been run, or whose time was lost
@@ -91,14 +91,14 @@ type Manifest struct {
 	// Bench holds figures of the bench itself, by name with the unit at
 	// its end: snapshot_restore_sec, emulated_instr_per_sec, ...
 	Bench    map[string]float64 `json:"bench,omitempty"`
-	Warnings []string           `json:"warnings,omitempty"`
+	Warnings []string           `json:"warnings,omitempty"` // what went wrong without ending the run, a sentence each
 }
 
 // Session is one command's work on a run.
 type Session struct {
-	Jobs    int     `json:"jobs"`     // trials at a time
-	CPUs    int     `json:"cpus"`     // of the machine
-	Trials  int     `json:"trials"`   // that were stored
+	Jobs    int     `json:"jobs"`     // how many trials ran at a time
+	CPUs    int     `json:"cpus"`     // CPUs of the machine
+	Trials  int     `json:"trials"`   // trials that were stored
 	WallSec float64 `json:"wall_sec"` // from the first trial to the last
 	// CPUSec is how long this program and those it started were on a CPU meanwhile.
 	// Other than WallSec it does not count what else the machine does.

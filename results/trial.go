@@ -21,7 +21,7 @@ const (
 // monitored window (attach to detach; of several windows, in all of them), by class. Total is the sum of the
 // others.
 type EPT struct {
-	Total      uint64 `json:"total"`
+	Total      uint64 `json:"total"`      // sum of all classes
 	Permission uint64 `json:"permission"` // on a trapped frame, delivered to the monitor as an event
 	Lazy       uint64 `json:"lazy"`       // altp2m view had no entry yet: copied from the host p2m, never delivered
 	MMIO       uint64 `json:"mmio"`       // emulated or unbacked frame
@@ -53,8 +53,8 @@ type Events struct {
 	// difference, most of it on purpose where passes are limited.
 	Signals  uint64 `json:"signals"`
 	Switches uint64 `json:"switches"`
-	Samples  uint64 `json:"samples"`           // observations
-	Looks    uint64 `json:"looks"`             // of these, with a look at the guest's task list
+	Samples  uint64 `json:"samples"`           // observations of the guest by the monitor
+	Looks    uint64 `json:"looks"`             // of these, how many walked the guest's task list
 	Strange  uint64 `json:"strange,omitempty"` // events that no trap explains
 }
 
@@ -100,30 +100,30 @@ type Guest struct {
 	SilentVCPUs []int `json:"silent_vcpus,omitempty"`
 }
 
-// Alarm is a time during which a monitor held the guest for hung.
+// Alarm is a time during which a monitor called the guest hung.
 type Alarm struct {
-	Class   string `json:"class"`
+	Class   string `json:"class"`            // class of the hang
 	StartNS int64  `json:"start_ns"`         // from the beginning of the monitored window
-	EndNS   *int64 `json:"end_ns,omitempty"` // the same; absent if the alarm lasted until the monitor was detached
+	EndNS   *int64 `json:"end_ns,omitempty"` // also from there; absent if the alarm lasted until the monitor was detached
 }
 
 // Trial is one repetition of a cell. All times are nanoseconds of dom0's
 // monotonic clock.
 type Trial struct {
-	Schema int    `json:"schema"`
-	Suite  string `json:"suite"`
-	Trial  int    `json:"trial"` // index in the plan, from 0
-	Block  int    `json:"block"` // repetition the trial belongs to, from 0
-	Host   string `json:"host"`  // lab, xen
+	Schema int    `json:"schema"` // version of the record: 1
+	Suite  string `json:"suite"`  // name of the suite
+	Trial  int    `json:"trial"`  // index in the plan, from 0
+	Block  int    `json:"block"`  // repetition the trial belongs to, from 0
+	Host   string `json:"host"`   // kind of host: lab or xen
 	Cell
-	Seed uint64 `json:"seed"`
+	Seed uint64 `json:"seed"` // of the whole run
 
-	Outcome  Outcome  `json:"outcome"`
-	Reason   string   `json:"reason,omitempty"` // why the outcome is invalid, in one sentence
-	Class    string   `json:"class,omitempty"`  // class of the verdict, absent without one
-	Scope    string   `json:"scope,omitempty"`  // partial or full
-	Expected string   `json:"expected_class,omitempty"`
-	Evidence []string `json:"evidence,omitempty"`
+	Outcome  Outcome  `json:"outcome"`                  // what the trial came to
+	Reason   string   `json:"reason,omitempty"`         // why the outcome is invalid, in one sentence
+	Class    string   `json:"class,omitempty"`          // class of the verdict, absent without one
+	Scope    string   `json:"scope,omitempty"`          // partial or full
+	Expected string   `json:"expected_class,omitempty"` // right class of the fault; absent for controls
+	Evidence []string `json:"evidence,omitempty"`       // observations that led to the verdict, a sentence each
 
 	DetectNS   *int64 `json:"detect_ns,omitempty"`   // T_D: verdict minus T0
 	DeadlineNS int64  `json:"deadline_ns,omitempty"` // time after T0 at which a miss is censored; 0 for controls
@@ -136,7 +136,7 @@ type Trial struct {
 	// AllClearNS is when the monitor said that the hang is over, from when the fault
 	// had been lifted. Absent if it never did, gave no verdict, or the guest did not go on.
 	AllClearNS *int64 `json:"all_clear_ns,omitempty"`
-	// Alarms are the times during which the monitor held the guest for hung, in order,
+	// Alarms are the times during which the monitor called the guest hung, in order,
 	// from its first verdict to its word that the hang is over.
 	Alarms []Alarm `json:"alarms,omitempty"`
 	// NeighbourAlarms are those about a neighbour, which were false.
