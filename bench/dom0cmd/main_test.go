@@ -5,6 +5,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/spf13/pflag"
+
+	"hangbench/bench/dom0/recovery"
 	"hangbench/bench/exit"
 	"hangbench/cgo/xenctrl"
 )
@@ -87,4 +90,28 @@ func TestExamineVersion(t *testing.T) {
 			t.Errorf("%+v: %v", c.v, got)
 		}
 	}
+}
+
+// TestWatchCommand: the command line with which kills are tried is one that the program
+// takes.
+func TestWatchCommand(t *testing.T) {
+	t.Parallel()
+	args := recovery.WatchCommand("hangbench", "guest", "xenctrl", "cr3")[1:]
+	for _, c := range commands() {
+		if c.name != args[0] {
+			continue
+		}
+		f := pflag.NewFlagSet(c.name, pflag.ContinueOnError)
+		c.flags(f)
+		if err := f.Parse(args[1:]); err != nil || f.NArg() != 1 || f.Arg(0) != "guest" {
+			t.Errorf("%v: arguments %v, %v", args, f.Args(), err)
+		}
+		for name, want := range map[string]string{"driver": "xenctrl", "mechanism": "cr3", "json": "true"} {
+			if got := f.Lookup(name).Value.String(); got != want {
+				t.Errorf("--%s is %s, want %s", name, got, want)
+			}
+		}
+		return
+	}
+	t.Errorf("there is no command %s", args[0])
 }
