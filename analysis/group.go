@@ -14,7 +14,7 @@ import (
 // Cell is the trials of one cell, in plan order.
 type Cell struct {
 	results.Cell
-	// Fault says that the scenario injects a fault.
+	// Fault: the scenario injects a fault.
 	Fault bool
 	// Label names the cell's arm among the others of its scenario: the mechanism, with
 	// driver and guest where the set has several, and the thresholds that were set.

@@ -55,7 +55,7 @@ func without(arm string) int {
 	return 0
 }
 
-// rowTitle is what a cell has in common with the others of its row.
+// rowTitle names the facts that all cells of a row share.
 func (s *Set) rowTitle(c *Cell) string {
 	title := c.Title() + s.guestNote(c.Cell)
 	if c.Thresholds != "" {

@@ -50,12 +50,12 @@ type Metric struct {
 	Better  Better
 	Assume  Assumption
 	Of      Measure
-	// Compared says that a comparison of runs has a row for the metric.
+	// Compared: a comparison of runs has a row for the metric.
 	Compared bool
 	// Column is its name in CSV files and Export its unit in the benchmark format. Empty
 	// means that it is not there. Times are milliseconds in CSV and seconds in exports.
 	Column, Export string
-	// OfInvalid says that invalid trials have a value too.
+	// OfInvalid: invalid trials have a value too.
 	OfInvalid bool
 
 	old []string // names that it had before

@@ -32,14 +32,14 @@ func (s *Set) Swept() []string {
 	return names
 }
 
-// SweepPoint is what one value of a threshold came to with one arm. A fault that
-// is undone after a time stands for a stall that ends by itself: whoever sets the
-// threshold above its length does not want to hear of it.
+// SweepPoint holds the results of one arm with one value of a threshold. A fault that is
+// undone after a time stands for a stall that ends by itself. A threshold above its length
+// should ignore it.
 type SweepPoint struct {
 	Arm   string // without the threshold
 	Value int64
-	// Faults are those that stay until the verdict, Quiet what must not be called a
-	// hang: controls, and faults that are undone after a time.
+	// Faults are scenarios that should be detected. Quiet are those that should not:
+	// controls, and faults that are undone after a time.
 	Faults, Quiet []string
 	Lives         []stats.Lifetime // of the faults, in milliseconds
 	Called        []string         // classes of their verdicts, sorted: of several rules one may come first

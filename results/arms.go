@@ -1,9 +1,9 @@
 package results
 
-// ArmInfo is what the analysis must know of a mechanism. The manifest records it, so
+// ArmInfo holds the traits of a mechanism that the analysis needs. The manifest records it, so
 // that a run can be analysed by a program that does not have the mechanism.
 type ArmInfo struct {
-	// PageTrap says that every event of the mechanism is an EPT violation on a trapped
+	// PageTrap: every event of the mechanism is an EPT violation on a trapped
 	// page (claim C2).
 	PageTrap bool `json:"page_trap,omitempty"`
 	// View is where the trap is set: host for the view that all vCPUs have in common,

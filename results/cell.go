@@ -39,7 +39,7 @@ type Machine struct {
 	Boot string `json:"guest_boot,omitempty"`
 	// Programs names the set of programs in the guest's initramfs. Empty means none.
 	Programs string `json:"programs,omitempty"`
-	// Superpages says that the hypervisor may give the guest large pages.
+	// Superpages: the hypervisor may give the guest large pages.
 	Superpages bool `json:"superpages,omitempty"`
 	VCPUs      int  `json:"vcpus"`      // virtual CPUs of the guest, 1 to 8
 	MemoryMiB  int  `json:"memory_mib"` // memory of the guest, 128 to 4096
@@ -48,8 +48,8 @@ type Machine struct {
 	Neighbours int `json:"neighbours,omitempty"`
 }
 
-// Cell is what a trial is, before anything has happened. Trials with equal cells are
-// repetitions of each other. A Cell is comparable with ==.
+// Cell identifies a trial before it runs. Trials with equal cells are repetitions of each
+// other. A Cell is comparable with ==.
 type Cell struct {
 	Scenario string `json:"scenario"`       // name of the scenario
 	Kind     Kind   `json:"kind,omitempty"` // what the scenario is for
@@ -78,8 +78,8 @@ type Factor struct {
 	Name  string // column of a CSV file and part of an exported name, as in vcpus
 	Value string // as in 2; empty for the default of a factor that most guests lack
 	Label string // for people, as in 2 vCPU; empty if the value need not be said
-	// Size says that the factor is a number, which one experiment may vary. Guests that
-	// differ in another factor run something else.
+	// Size: the factor is a number, which one experiment may vary. Guests that differ in
+	// another factor run something else.
 	Size  bool
 	order float64
 }

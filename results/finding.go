@@ -2,13 +2,14 @@ package results
 
 import "fmt"
 
-// Finding is what somebody beside our monitor has said of the guest: a watchdog of
-// Linux or Xen, or an external monitor. All times are nanoseconds of dom0's clock.
+// Finding is the report of one observer beside our monitor: a watchdog of Linux or Xen,
+// or an external monitor. All times are nanoseconds of dom0's clock.
 type Finding struct {
-	// Observer names who has said it: soft-lockup, hard-lockup, rcu-stall, hung-task,
+	// Observer names it: soft-lockup, hard-lockup, rcu-stall, hung-task,
 	// workqueue, panic or xen of the watchdogs, or the name of an external monitor.
 	Observer string `json:"observer"`
-	// Armed says that the observer was there and on. One that was not misses nothing.
+	// Armed is set if the observer was there and on. An observer that was not armed misses
+	// nothing.
 	Armed bool `json:"armed"`
 	// WatchedNS is how long after the fault the observer was listened to; in a trial
 	// without a fault, how long after it was armed. Without a report the observer is

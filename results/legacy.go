@@ -33,8 +33,7 @@ func (t *Trial) upgrade(raw []byte) error {
 	return nil
 }
 
-// baselines is what records had in place of findings: the reports of the watchdogs of
-// Linux and Xen.
+// baselines held the reports of the watchdogs of Linux and Xen before findings did.
 type baselines struct {
 	Setting   string `json:"setting"`
 	WatchedNS int64  `json:"watched_ns"`

@@ -54,8 +54,8 @@ type Versions struct {
 	Packages  map[string]string `json:"packages,omitempty"` // package name to version: xen, bochs, kernels, ...
 }
 
-// Manifest is what a run knows about itself beyond its trials: everything
-// that may differ between two runs whose trials are equal to the byte.
+// Manifest describes a run beyond its trials. Two runs with byte-equal trials may differ
+// in it.
 type Manifest struct {
 	Schema  int       `json:"schema"` // version of the manifest: 1
 	RunID   string    `json:"run_id"` // name of the run: suite, seed and start

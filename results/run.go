@@ -100,7 +100,7 @@ func (c *collected) add(rec record, m *Manifest) error {
 	return nil
 }
 
-// admits says whether the trial can belong to the run.
+// admits returns an error if the trial cannot belong to the run.
 func (m *Manifest) admits(t *Trial) error {
 	switch {
 	case t.Trial >= m.Planned:

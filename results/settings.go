@@ -95,7 +95,7 @@ func (s *Settings) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// thresholdName is what a threshold may be called. This package knows none by name.
+// thresholdName matches names of thresholds. This package knows none by name.
 var thresholdName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,39}$`)
 
 // validate refuses names that no threshold has, values that are no whole number or

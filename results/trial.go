@@ -4,7 +4,7 @@ package results
 // its meaning, not when one is added.
 const Schema = 1
 
-// Outcome is what a trial came to.
+// Outcome is the result of a trial.
 type Outcome string
 
 const (
@@ -160,7 +160,7 @@ type Trial struct {
 	// [CleanConsole] makes it. It is absent if the guest was silent, or its console is
 	// not logged.
 	Console string `json:"console,omitempty"`
-	// Findings are what others said who watched the same guest: the watchdogs of Linux
-	// and Xen, and external monitors. Each observer has one.
+	// Findings are the reports of others that watched the same guest: the watchdogs of
+	// Linux and Xen, and external monitors. Each observer has one.
 	Findings []Finding `json:"findings,omitempty"`
 }

@@ -14,10 +14,9 @@ func schemaError(got, want int) error {
 	return fmt.Errorf("%w %d, this program reads %d: use the hangbench that wrote the run", ErrSchema, got, want)
 }
 
-// Validate says whether the record can be believed on its own: the schema is
-// the one this program knows, the outcome is one of the six, and the fields
-// that outcome implies are there. The store refuses a record that fails, and
-// the reader reports one.
+// Validate returns an error if the record contradicts itself. It checks the schema, the
+// outcome, the kind, and the fields that the outcome implies. The store refuses a record
+// that fails, and the reader reports one.
 func (t *Trial) Validate() error {
 	if t.Schema != Schema {
 		return schemaError(t.Schema, Schema)

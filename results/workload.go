@@ -5,9 +5,9 @@ import (
 	"fmt"
 )
 
-// Workload is what a workload of the guest got done in windows of equal length
-// that alternate between monitor off and on within one trial. The trace of EPT
-// violations is on in all of them.
+// Workload counts the operations of a workload in windows of equal length. The windows
+// alternate between monitor off and on within one trial. The trace of EPT violations is
+// on in all of them.
 type Workload struct {
 	Program string `json:"program"` // what worked, with its version
 	Op      string `json:"op"`      // what one operation is
@@ -18,8 +18,8 @@ type Workload struct {
 
 // Window is one window of a Workload. Both numbers are the program's own.
 type Window struct {
-	// Monitor says that the monitor was attached; in a trial of mechanism none, where
-	// it would have been.
+	// Monitor is set in windows with the monitor. With mechanism none it is set where the
+	// monitor would have been attached.
 	Monitor bool   `json:"monitor"`
 	Ops     uint64 `json:"ops"` // operations done
 	NS      int64  `json:"ns"`  // nanoseconds in which they were, of the guest's monotonic clock

@@ -22,8 +22,8 @@ type Claim struct {
 
 // InTime and InTimeWaiting are the times in milliseconds within which a hang must
 // be detected for C1: one in which vCPUs spin, or are seen to do nothing any more,
-// and one of which the sign is that somebody waits for long (classes soft, io and
-// blocked, forkstorm and thrash), where healthy guests wait for seconds, too.
+// and a hang of a slow class (results.Manifest.SlowClasses). A healthy guest waits for
+// seconds too, so the verdict on such a hang needs seconds.
 const (
 	InTime        = 1000
 	InTimeWaiting = 5000

@@ -16,7 +16,7 @@ type Exhibit struct {
 	Name    string
 	Meaning string // what it shows, in a few words
 	Needs   string // the data without which there is no such figure
-	// Open says that a report shows the table without being asked to.
+	// Open: a report shows the table unfolded.
 	Open bool
 	// Table and Figure make the exhibit. One of them is nil. Figure returns nil if the set
 	// lacks the data.

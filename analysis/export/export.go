@@ -124,7 +124,7 @@ func Write(w io.Writer, run *results.Run) error {
 	return nil
 }
 
-// configuration is what must be equal for results to be compared.
+// configuration returns the facts that two results must share to be comparable.
 func configuration(m *results.Manifest) []benchfmt.Config {
 	var config []benchfmt.Config
 	for _, c := range [][2]string{

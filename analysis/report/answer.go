@@ -20,7 +20,7 @@ type fact struct {
 	Text     []string
 }
 
-// answer is what the run came to, for somebody who reads nothing else.
+// answer returns the results of the run for a reader who reads nothing else.
 func answer(set *analysis.Set) ([]fact, error) {
 	var facts []fact
 	questions := []func(*analysis.Set) (*fact, error){detected, speed, alarms, price, altp2m}

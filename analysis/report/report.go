@@ -67,7 +67,7 @@ func Render(w io.Writer, run *results.Run, set *analysis.Set) error {
 	return nil
 }
 
-// page is what page.html shows.
+// page holds the values that page.html shows.
 type page struct {
 	Title      string
 	Caption    string
@@ -174,7 +174,7 @@ type pair struct{ Name, Value string }
 // badShown is how many damaged records are named one by one.
 const badShown = 20
 
-// notices is what a reader must know before believing a number.
+// notices returns the warnings that a reader needs before the numbers.
 func notices(run *results.Run) []string {
 	var ns []string
 	m := &run.Manifest
@@ -315,7 +315,7 @@ func newTrialRow(set *analysis.Set, t *results.Trial) trialRow {
 	return r
 }
 
-// overheard is what the guest's own watchdogs reported in the trial.
+// overheard returns the reports of the guest's own watchdogs in the trial.
 func overheard(t *results.Trial) []string {
 	var all []string
 	for _, f := range t.Findings {

@@ -14,7 +14,7 @@ type Kind struct {
 	Name    string
 	Meaning string
 	Make    func(*analysis.Set) (*Table, error)
-	// Usual says that a summary has the table if it has rows.
+	// Usual: a summary has the table if it has rows.
 	Usual bool
 }
 
