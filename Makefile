@@ -28,8 +28,9 @@ man: build ## write the manual pages to bin/man
 # LAB is how much of the lab's tests runs: 1 for a sample of each, all for every one.
 LAB ?= 1
 
-# A skip of what CI always has is a failure.
-REQUIRE ?= lab
+# A test that is skipped for want of one of these fails (cgo/require). CI adds what its
+# machines have.
+REQUIRE ?= go,kernels,lab,prefix
 
 test: build ## install what the tests need (into the cache) and run all tests, with a sample of each of the lab's
 	$(BIN) lab build
@@ -41,7 +42,7 @@ test: build ## install what the tests need (into the cache) and run all tests, w
 		HANGBENCH_PREFIX="$$prefix" $(GO) test $(RACE) -timeout 80m ./...
 
 test-all: ## every test, all of the lab's included: about an hour
-	$(MAKE) test LAB=all
+	$(MAKE) test LAB=all REQUIRE=$(REQUIRE),lab-all
 
 FUZZTIME ?= 10s
 
