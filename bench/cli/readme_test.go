@@ -207,13 +207,9 @@ func TestReadmeLinks(t *testing.T) {
 }
 
 // anchors returns the anchors that GitHub makes of a document's headings: lower case, spaces
-// as dashes, and of other characters only letters, digits, dashes and underscores. An
-// anchor may also be written as <a id="NAME">.
+// as dashes, and of other characters only letters, digits, dashes and underscores.
 func anchors(text string) []string {
 	var all []string
-	for _, m := range regexp.MustCompile(`<a id="([^"]+)">`).FindAllStringSubmatch(text, -1) {
-		all = append(all, m[1])
-	}
 	for line := range strings.Lines(text) {
 		title, ok := strings.CutPrefix(strings.TrimLeft(line, "#"), " ")
 		if !ok || !strings.HasPrefix(line, "#") {

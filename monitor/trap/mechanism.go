@@ -36,7 +36,7 @@ type Mechanism struct {
 	// TwinOf is the mechanism that sets the same trap in the host view, and "" if
 	// there is none or View is not Altp2m.
 	TwinOf string
-	// Yardstick: bench/event/yardstick has a C loop for this mechanism.
+	// Yardstick: bench/price/yardstick has a C loop for this mechanism.
 	Yardstick bool
 	// MaxStops bounds how many stops one pass over the trapped page may have before
 	// the vCPU's turn in the sampling period ends. 0 means DefaultMaxStops.
