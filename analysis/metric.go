@@ -126,7 +126,7 @@ var (
 		Of: func(t *results.Trial) (float64, bool) { return oneIf(t.Outcome == results.FalseAlarm), t.Watched() },
 	}
 	Recovered = Metric{
-		Name: "recovered", Meaning: "guests that went on after their fault was lifted", Unit: Trials, Better: Higher,
+		Name: "recovered", Meaning: "guests that went on after their fault was removed", Unit: Trials, Better: Higher,
 		Assume:   Rate,
 		Compared: true, Export: "recovered/trial",
 		Of: func(t *results.Trial) (float64, bool) {
@@ -146,15 +146,16 @@ var (
 		},
 	}
 	AllClear = Metric{
-		Name: "all_clear_ms", Meaning: "from when the fault was lifted to the monitor's word that the hang is over",
+		Name: "all_clear_ms", Meaning: "from when the fault was removed to the monitor's word that the hang is over",
 		Unit:   Milliseconds,
 		Better: Lower, Compared: true, Column: "all_clear_ms", Export: "all-clear-sec",
 		Of: func(t *results.Trial) (float64, bool) { return duration(t.AllClearNS) },
 	}
 	BackOut = Metric{
-		Name: "back_out_ms", Meaning: "from when the monitor held the guest up to when it let go by itself",
-		Unit:   Milliseconds,
-		Better: Lower, Compared: true, Column: "back_out_ms", Export: "back-out-sec",
+		Name:    "back_out_ms",
+		Meaning: "from when the guest first stood still because of the monitor to when the monitor removed its trap",
+		Unit:    Milliseconds,
+		Better:  Lower, Compared: true, Column: "back_out_ms", Export: "back-out-sec",
 		Of: func(t *results.Trial) (float64, bool) { return duration(t.BackOutNS) },
 	}
 	Window = Metric{

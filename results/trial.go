@@ -134,7 +134,7 @@ type Trial struct {
 	UndoneNS  *int64 `json:"undone_ns,omitempty"`
 	ResumedNS *int64 `json:"resumed_ns,omitempty"`
 	// AllClearNS is when the monitor said that the hang is over, from when the fault
-	// had been lifted. Absent if it never did, gave no verdict, or the guest did not go on.
+	// had been removed. Absent if it never did, gave no verdict, or the guest did not go on.
 	AllClearNS *int64 `json:"all_clear_ns,omitempty"`
 	// Alarms are the times during which the monitor called the guest hung, in order,
 	// from its first verdict to its word that the hang is over.
@@ -143,11 +143,11 @@ type Trial struct {
 	NeighbourAlarms []Alarm `json:"neighbour_alarms,omitempty"`
 	// length of the monitored window, attach to detach; of several, their sum
 	WindowNS int64 `json:"window_ns"`
-	// the guest went on after the fault was lifted; absent if there is no way back
+	// the guest went on after the fault was removed; absent if there is no way back
 	Recovered *bool  `json:"recovered,omitempty"`
-	BackedOut string `json:"backed_out,omitempty"` // why the monitor let go of the guest by itself before the end
+	BackedOut string `json:"backed_out,omitempty"` // why the monitor removed its trap before the end
 	// BackOutNS is the time from when the guest was first seen to stand still, of the
-	// monitor's doing, to when it was let go; absent if the monitor did not back out.
+	// monitor's doing, to when the trap was removed; absent if the monitor did not back out.
 	BackOutNS *int64 `json:"back_out_ns,omitempty"`
 
 	EPT    EPT    `json:"ept"`
