@@ -14,25 +14,25 @@ import (
 	"hangbench/results"
 )
 
-// Level is the confidence level of the intervals; 1 - Level is the chance of a
-// wrong verdict that Holm's adjustment keeps.
+// Level is the confidence level of intervals. 1-Level is the family-wise error rate that
+// Holm's procedure controls.
 const Level = 0.95
 
-// Verdict is what became of a metric.
+// Verdict says how a metric has changed.
 type Verdict string
 
 const (
-	Better  Verdict = "better"  // surely, and by more than the tolerance
-	Same    Verdict = "same"    // surely within the tolerance
-	Worse   Verdict = "worse"   // surely, and by more than the tolerance
-	Unclear Verdict = "unclear" // the trials do not decide it
+	Better  Verdict = "better"  // significant, and more than the tolerance
+	Same    Verdict = "same"    // the whole interval is within the tolerance
+	Worse   Verdict = "worse"   // significant, and more than the tolerance
+	Unclear Verdict = "unclear" // the trials cannot decide
 )
 
-// Options say what may be compared and how.
+// Options say which runs may be compared, and how.
 type Options struct {
 	Gate Gate
 	Seed uint64 // of the bootstrap
-	// MixHosts, MixKernels and MixSuites allow runs that differ in these.
+	// MixHosts, MixKernels and MixSuites allow runs of different hosts, kernels and suites.
 	MixHosts, MixKernels, MixSuites bool
 }
 
@@ -41,38 +41,39 @@ type Row struct {
 	Scenario, Arm string
 	Metric, Unit  string
 	OldN, NewN    int
-	Old, New      float64 // medians; for shares of trials the share
-	// Change is New relative to Old less 1, for shares New less Old: 0.05 is 5%
-	// more or five more in a hundred. It is infinite where Old is 0.
+	Old, New      float64 // medians, or shares if the metric is a share of trials; NaN without a value
+	// Change is the median ratio of New to Old minus 1. If the metric is a share of trials,
+	// it is New minus Old: 0.05 is five percentage points. It is infinite if Old is 0, and
+	// NaN if one side has no value.
 	Change float64
 	CI     *stats.Interval // of Change; nil if there is none
-	// P is the p-value of no change, adjusted for all rows that have one; NaN
-	// where the change is exact.
+	// P is the p-value of the hypothesis that nothing changed, adjusted by Holm's
+	// procedure. It is NaN if the change is exact or one side has no value.
 	P       float64
-	Method  string // pairs, exact pairs or samples
+	Method  string // pairs, exact pairs, samples, or none if one side has no value
 	Verdict Verdict
-	// Fails says that the row is a regression that counts.
+	// Fails says that the row is worse and that the gate counts its metric.
 	Fails    bool
 	Warnings []string
 
 	metric analysis.Metric
 }
 
-// Report is the comparison.
+// Report is the result of a comparison.
 type Report struct {
-	Old, New []string // ids of the runs
+	Old, New []string // IDs of the runs
 	Caption  string
 	Paired   bool
 	Rows     []Row
 	Warnings []string
 }
 
-// Failed says whether a regression counts.
+// Failed reports whether any row fails.
 func (r *Report) Failed() bool {
 	return slices.ContainsFunc(r.Rows, func(row Row) bool { return row.Fails })
 }
 
-// MixError refuses to compare what was not measured alike.
+// MixError is the error for runs that were not measured under the same conditions.
 type MixError struct {
 	What     string // hosts, kernels or suites
 	Old, New string
@@ -83,9 +84,10 @@ func (e *MixError) Error() string {
 		e.New, e.What)
 }
 
-// Runs compares the old runs with the new ones. Several runs of a side are
-// several boots of one experiment. It fails with a *MixError when they were not
-// measured alike, and when a side has no run or no trial.
+// Runs compares the old runs with the new ones. Several runs of one side are boots of one
+// experiment. It returns a *MixError if the two sides differ in host, suite or kernel and
+// o does not allow that. It is also an error if a side has no run or no trial, if the runs
+// of one side differ in host or suite, or if the two sides have no cell in common.
 func Runs(old, next []*results.Run, o Options) (*Report, error) {
 	r := &Report{}
 	a, err := newSide(old)
@@ -163,7 +165,7 @@ func Runs(old, next []*results.Run, o Options) (*Report, error) {
 	return r, nil
 }
 
-// side is the runs of one side, cell by cell.
+// side holds the runs of one side, grouped by cell.
 type side struct {
 	ids                        []string
 	kind, host, suite, kernels string
@@ -171,7 +173,7 @@ type side struct {
 	warnings                   []string
 }
 
-// cell is the trials of one key, by boot.
+// cell holds the trials of one key. boots[i] are those of run i.
 type cell struct {
 	key   results.Cell
 	label string
@@ -225,8 +227,8 @@ func newSide(runs []*results.Run) (*side, error) {
 	return s, nil
 }
 
-// kernel says what the cell's guest runs: its kernel and every other factor that is no
-// size.
+// kernel names the software of the cell's guest: its kernel and all other factors that are
+// not sizes.
 func kernel(c results.Cell) string {
 	var parts []string
 	for _, f := range c.Factors() {
@@ -239,8 +241,8 @@ func kernel(c results.Cell) string {
 
 func list(set map[string]bool) string { return strings.Join(slices.Sorted(maps.Keys(set)), " + ") }
 
-// pairable says whether the runs have one plan: trial i of the one is then
-// trial i of the other, with the same seed.
+// pairable reports whether there is one run on each side and both have the same plan.
+// Trial i of one then has the same settings and the same seed as trial i of the other.
 func pairable(old, next []*results.Run) bool {
 	if len(old) != 1 || len(next) != 1 {
 		return false
@@ -249,7 +251,8 @@ func pairable(old, next []*results.Run) bool {
 	return a.Suite.SHA256 == b.Suite.SHA256 && a.Seed == b.Seed && a.Planned == b.Planned && a.PlanHash == b.PlanHash
 }
 
-// compareCell compares one metric, and returns false where neither side has it.
+// compareCell compares one metric of one cell. It returns false if neither side has a value,
+// or if all values are 0 and the metric is not a rate.
 func compareCell(old, next *cell, m analysis.Metric, paired, lab bool, o Options) (Row, bool, error) {
 	row := Row{
 		Scenario: old.key.Title(), Arm: old.label, Metric: m.Name, Unit: string(m.Unit),
@@ -269,7 +272,7 @@ func compareCell(old, next *cell, m analysis.Metric, paired, lab bool, o Options
 	}
 	row.Old, row.New = centre(m, flatA), centre(m, flatB)
 	if m.Assume != analysis.Rate && allZero(flatA) && allZero(flatB) {
-		return row, false, nil // a class of violations that does not occur
+		return row, false, nil // such as a class of violations that does not occur
 	}
 	var err error
 	switch pairs := pairsOf(old, next, m); {
@@ -299,7 +302,7 @@ func values(c *cell, m analysis.Metric) [][]float64 {
 	return boots
 }
 
-// pairsOf pairs trials of equal index and seed that both have a value.
+// pairsOf returns the values of trials that have the same index and seed on both sides.
 func pairsOf(old, next *cell, m analysis.Metric) []stats.Pair {
 	type id struct {
 		trial int
@@ -347,8 +350,8 @@ func allZero(xs []float64) bool {
 	return !slices.ContainsFunc(xs, func(x float64) bool { return x != 0 })
 }
 
-// exactRate compares outcomes that the lab repeats: what changed is due to the
-// program.
+// exactRate compares outcomes that the lab reproduces. Every difference is caused by the
+// program, so there is no test.
 func (r *Row) exactRate(pairs []stats.Pair) {
 	r.Method = "exact pairs"
 	var up, down int
@@ -394,9 +397,9 @@ func (r *Row) pairs(pairs []stats.Pair, exact bool) error {
 			down++
 		}
 		if p.Next == p.Base {
-			ratios = append(ratios, 1) // 0 to 0 too
+			ratios = append(ratios, 1) // also if both are 0
 		} else {
-			ratios = append(ratios, p.Next/p.Base) // infinite over 0
+			ratios = append(ratios, p.Next/p.Base) // infinite if the base is 0
 		}
 	}
 	r.Change = stats.MedianOf(slices.Clone(ratios)) - 1
@@ -405,7 +408,7 @@ func (r *Row) pairs(pairs []stats.Pair, exact bool) error {
 	same := up == 0 && down == 0
 	switch {
 	case r.CI == nil && (exact || same):
-		// All that there is, not a sample of it: equal seeds, equal counts.
+		// Equal seeds give equal counts: these are all values, not a sample of them.
 		r.CI = &stats.Interval{Lo: s.Min, Hi: s.Max, Confidence: 1}
 	case r.CI == nil:
 		r.Warnings = append(r.Warnings, s.Warnings...)
@@ -414,8 +417,8 @@ func (r *Row) pairs(pairs []stats.Pair, exact bool) error {
 		r.CI = &stats.Interval{Lo: r.CI.Lo - 1, Hi: r.CI.Hi - 1, Confidence: r.CI.Confidence}
 	}
 	if !exact && !same {
-		// The sign test goes with the order-statistic interval: both count
-		// pairs above and below.
+		// The sign test matches the order-statistic interval: both count the pairs
+		// above and below.
 		p, err := stats.Sign(up, down)
 		if err != nil {
 			return err
@@ -454,8 +457,8 @@ func (r *Row) samples(a, b [][]float64, o Options) error {
 	return nil
 }
 
-// judge adjusts the p-values of the rows that count, and of the others apart,
-// and comes to the verdicts.
+// judge adjusts the p-values and sets the verdicts. Metrics that the gate counts are
+// adjusted separately from the others, so that the others do not weaken the gate.
 func (r *Report) judge(g Gate) {
 	for _, counts := range []bool{true, false} {
 		var ps []float64
@@ -477,8 +480,7 @@ func (r *Report) judge(g Gate) {
 	}
 }
 
-// verdict decides by the interval, the p-value if there is one, and the
-// tolerance.
+// verdict decides by the interval, the tolerance, and the p-value if there is one.
 func (r *Row) verdict(tolerance float64) Verdict {
 	if math.IsNaN(r.Change) {
 		return Unclear
@@ -491,15 +493,15 @@ func (r *Row) verdict(tolerance float64) Verdict {
 		return Unclear
 	}
 	lo, hi := r.CI.Lo, r.CI.Hi
-	// What is gained or lost of a ratio is symmetric by its logarithm: twice as
-	// much is as far as half.
+	// The tolerance of a ratio is symmetric on a logarithmic scale: twice as much is as
+	// far from 1 as half as much.
 	up, down := tolerance, -tolerance
 	if r.metric.Assume != analysis.Rate {
 		down = 1/(1+tolerance) - 1
 	}
 	nearer, farther := 0.0, 0.0
 	if r.CI.Confidence == 1 {
-		nearer, farther = up, down // a range, not an interval: all of it must be beyond
+		nearer, farther = up, down // the range of all values: all must be outside the tolerance
 	}
 	switch {
 	case lo > nearer && r.Change > up && sure:
@@ -530,7 +532,7 @@ func (r *Report) Count(v Verdict) int {
 	return n
 }
 
-// worstFirst orders verdicts for reading.
+// worstFirst orders rows: first regressions that fail, then worse, better, unclear, same.
 func worstFirst(a, b Row) int {
 	rank := func(r Row) int {
 		switch {

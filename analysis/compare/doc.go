@@ -1,15 +1,16 @@
-// Package compare sets an old run against a new one, metric by metric and cell
-// by cell: how large is the change, how sure is it, and is it a regression.
+// Package compare compares a new run with an old one, cell by cell and metric by metric.
+// For each metric it tells how large the change is, how certain it is, and whether it is
+// a regression.
 //
-// Where both runs have the same plan, trials are compared in pairs of equal
-// seed. In the lab such a pair differs by nothing but the program, so its outcomes
-// and what is counted per event are exact: two pairs are enough to see one EPT
-// violation more of each event. Counts of a whole trial are not exact, as another
-// program traps other switches of the guest.
-// Everything else is a sample: the interval of the change is made by
-// analysis/stats, its p-value is adjusted for the number of metrics looked at,
-// and what the trials are too few to decide is called unclear, not the same.
+// If both runs have the same plan, trials are compared in pairs of equal seed. In the lab
+// the two trials of a pair differ only by the program. Their outcomes and their counts per
+// event are therefore exact: two pairs are enough to find one more EPT violation per
+// event. Counts of a whole trial are not exact, because another program traps other
+// switches of the guest.
 //
-// Runs of several hosts, kernels or suites are refused unless the caller says
-// that the difference is what is to be compared.
+// Everything else is a sample. analysis/stats computes the interval of the change. The
+// p-value is adjusted for the number of metrics compared. A metric that the trials cannot
+// decide is unclear, which is not the same as unchanged.
+//
+// Runs of different hosts, kernels or suites are refused unless the caller allows it.
 package compare

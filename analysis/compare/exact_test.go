@@ -412,6 +412,7 @@ func TestVerdictEdges(t *testing.T) {
 		{"no interval, infinite, p of 0.05", less, inf, nan, nan, 0, 0.05, Unclear},
 		{"no interval, infinite, no p", less, inf, nan, nan, 0, nan, Unclear},
 		{"no interval, finite, no p", less, 0.5, nan, nan, 0, nan, Unclear},
+		{"no change known, yet an interval", less, nan, 0, 0, 0.95, 0.5, Unclear},
 	} {
 		row := Row{metric: tc.m, Change: tc.change, P: tc.p}
 		if !math.IsNaN(tc.lo) {
@@ -519,6 +520,23 @@ func TestTableText(t *testing.T) {
 		if got := tab.Notes[len(tab.Notes)-len(notes):]; !slices.Equal(got, notes) {
 			t.Errorf("all %v: notes %q, want %q", all, got, notes)
 		}
+	}
+}
+
+// TestGateEdges: a metric that exists but is not compared cannot be named, and a tolerance
+// of 0 is not the absence of one.
+func TestGateEdges(t *testing.T) {
+	t.Parallel()
+	if slices.Contains(Names(), analysis.Window.Name) {
+		t.Fatalf("%s is compared: choose another metric for this test", analysis.Window.Name)
+	}
+	if g, err := ParseGate(analysis.Window.Name, "3%"); err == nil ||
+		!strings.Contains(err.Error(), "some of "+strings.Join(Names(), ", ")) {
+		t.Errorf("a gate on %s: %+v, %v", analysis.Window.Name, g, err)
+	}
+	g, err := ParseGate("ept_per_event:0%,detect_ms", "3%")
+	if err != nil || g.tolerance("ept_per_event") != 0 || g.tolerance("detect_ms") != 0.03 {
+		t.Errorf("%+v: %g, %g, %v", g, g.tolerance("ept_per_event"), g.tolerance("detect_ms"), err)
 	}
 }
 

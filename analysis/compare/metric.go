@@ -23,22 +23,24 @@ func Names() []string {
 	return names
 }
 
-// Gate says which regressions make a comparison fail, and how large they must be.
+// Gate says which metrics make a comparison fail when they get worse, and by how much.
 type Gate struct {
-	// Tolerance is the relative change (0.03 is 3%), or for shares of trials the
-	// difference, that a metric may get worse by.
+	// Tolerance is the change that is allowed. It is relative (0.03 is 3%), or a difference
+	// if the metric is a share of trials (0.03 is three percentage points). It is 0 or more.
 	Tolerance float64
-	// Only names the metrics that count, nil for all of them; the value is their
-	// own tolerance, negative for Tolerance.
+	// Only holds the metrics that count and the tolerance of each. A negative tolerance
+	// stands for Tolerance. If Only is nil, all metrics count; if it is empty, none.
 	Only map[string]float64
 }
 
-// DefaultTolerance is what a metric may get worse by if nobody says otherwise.
+// DefaultTolerance is the tolerance if the caller gives none: 3%.
 const DefaultTolerance = 0.03
 
-// ParseGate reads a list as the command line has it: "any", "none", or metrics
-// by name, each with its own tolerance if one is wanted, as in
-// "detect_ms:5%,ept_per_event:0%,false_alarm". The tolerance is for the others.
+// ParseGate parses the list of metrics of the command line: "any", "none", or names
+// separated by commas. A name can have its own tolerance, as in
+// "detect_ms:5%,ept_per_event:0%,false_alarm". The second argument, such as "3%", is the
+// tolerance of all others. Percentages are from 0% to 1000%. It is an error if a name is
+// unknown, is not compared or appears twice.
 func ParseGate(list, tolerance string) (Gate, error) {
 	g := Gate{}
 	var err error
@@ -73,7 +75,7 @@ func ParseGate(list, tolerance string) (Gate, error) {
 	return g, nil
 }
 
-// parsePercent reads "5%" as 0.05.
+// parsePercent parses "5%" as 0.05.
 func parsePercent(s string) (float64, error) {
 	number, ok := strings.CutSuffix(s, "%")
 	x, err := strconv.ParseFloat(number, 64)
@@ -83,13 +85,13 @@ func parsePercent(s string) (float64, error) {
 	return x / 100, nil
 }
 
-// counts says whether a regression of the metric fails the comparison.
+// counts reports whether a regression of the metric fails the comparison.
 func (g Gate) counts(name string) bool {
 	_, named := g.Only[name]
 	return g.Only == nil || named
 }
 
-// tolerance is what the metric may get worse by.
+// tolerance returns the change that is allowed for the metric.
 func (g Gate) tolerance(name string) float64 {
 	if own, named := g.Only[name]; named && own >= 0 {
 		return own

@@ -11,8 +11,8 @@ import (
 	"hangbench/analysis/table"
 )
 
-// Table is the comparison as a table, regressions first: of all rows, or of
-// those only that changed or failed.
+// Table returns the comparison as a table, regressions first. Unless all is set, it leaves
+// out rows that are the same or unclear.
 func (r *Report) Table(all bool) *table.Table {
 	t := table.New("Comparison, old against new",
 		table.TextColumn("scenario", "scenario"), table.TextColumn("mechanism", "mechanism"),
@@ -105,7 +105,7 @@ func (r *Row) p() table.Cell {
 	})
 }
 
-// Answer is the comparison in one sentence.
+// Answer returns the result of the comparison as one sentence.
 func (r *Report) Answer() string {
 	fails := 0
 	for _, row := range r.Rows {
