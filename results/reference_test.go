@@ -43,7 +43,8 @@ func TestReferenceSums(t *testing.T) {
 		t.Fatal(err)
 	}
 	if now.String() != string(want) {
-		t.Errorf("the reference runs changed on disk (go test -update after make reference):\n%s\nwant\n%s", now.String(), want)
+		t.Errorf("the reference runs changed on disk (go test -update after make reference):\n%s\nwant\n%s",
+			now.String(), want)
 	}
 }
 

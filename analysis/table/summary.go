@@ -96,7 +96,8 @@ func Detection(set *analysis.Set) *Table {
 		NumberColumn("n", "n"), NumberColumn("invalid", "invalid"), RateColumn("outcome [95% CI]", "outcome"),
 		TextColumn("class", "class"), SpreadColumn("T_D (ms)", "detect_ms"),
 		Column{"recovered", true, []string{"recovered", "recovered_of"}}, SpreadColumn("progress", "progress"))
-	t.Notes = append(t.Notes, "n: valid trials; invalid ones (ground truth not confirmed) are counted and enter nothing else.")
+	t.Notes = append(t.Notes,
+		"n: valid trials; invalid ones (ground truth not confirmed) are counted and enter nothing else.")
 	var ranged, interval, faults, miss bool
 	for _, c := range set.Cells {
 		td := stats.Summarize(c.Values(analysis.DetectTime.Of), Level)
@@ -116,7 +117,8 @@ func Detection(set *analysis.Set) *Table {
 			verdicts.CSV = []string{"", "", "", ""}
 		}
 		t.Add(Text(c.Title()), Text(c.Label), Int(n.Valid), Int(n.Invalid), Cell{outcome(c), verdicts.CSV}, Text(c.Classes()),
-			Spread(td), Cell{ratio(n.Recovered, n.RecoveredOf), []string{strconv.Itoa(n.Recovered), strconv.Itoa(n.RecoveredOf)}},
+			Spread(td),
+			Cell{ratio(n.Recovered, n.RecoveredOf), []string{strconv.Itoa(n.Recovered), strconv.Itoa(n.RecoveredOf)}},
 			Spread(progress))
 	}
 	t.Notes = append(t.Notes, "outcome: faults detected, or false alarms of controls, of n, with Wilson's 95% interval.")
@@ -143,8 +145,8 @@ func Detection(set *analysis.Set) *Table {
 func BackOuts(set *analysis.Set) *Table {
 	t := table("Monitor let go by itself",
 		NumberColumn("of", "of"), NumberColumn("n", "n"), SpreadColumn("let go after (ms)", "back_out_ms"))
-	t.Notes = append(t.Notes, "let go after: from the first sign that the monitor itself held the guest up; median, or median "+
-		"[smallest..largest].")
+	t.Notes = append(t.Notes, "let go after: from the first sign that the monitor itself held the guest up; median, "+
+		"or median [smallest..largest].")
 	for _, c := range set.Cells {
 		s := stats.Summarize(c.Values(analysis.BackOut.Of), Level)
 		if s == nil {

@@ -14,10 +14,10 @@ import (
 )
 
 // RecoverHelp is the description of the command recover.
-const RecoverHelp = "Recover a guest whose monitor was killed: no view, no single step, no trap, no ring, not paused, " +
-	"memory as it was. A journal in xenstore has what the monitor changed. The command does not change a guest that " +
-	"needs no recovery, and refuses while the monitor lives. It then checks that nothing of the monitor is left. Exit " +
-	"status 1 if something is left."
+const RecoverHelp = "Recover a guest whose monitor was killed: no view, no single step, no trap, no ring, not " +
+	"paused, memory as it was. A journal in xenstore has what the monitor changed. The command does not change a " +
+	"guest that needs no recovery, and refuses while the monitor lives. It then checks that nothing of the monitor " +
+	"is left. Exit status 1 if something is left."
 
 // Recover is the command recover.
 type Recover struct{ all, force, json bool }

@@ -283,7 +283,8 @@ func TestKill(t *testing.T) {
 		t.Fatalf("%+v, %v", kills, err)
 	}
 	for i, k := range kills {
-		if !k.OK() || k.Early != (i == 3) || k.Recovered.Journal != JournalDead || k.Early && k.AfterUS >= earlySpan.Microseconds() {
+		if !k.OK() || k.Early != (i == 3) || k.Recovered.Journal != JournalDead ||
+			k.Early && k.AfterUS >= earlySpan.Microseconds() {
 			t.Errorf("%+v", k)
 		}
 	}
