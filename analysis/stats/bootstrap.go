@@ -10,38 +10,38 @@ import (
 	"gonum.org/v1/gonum/stat/distuv"
 )
 
-// MinResamples is the least number of resamples a Bootstrap takes. The ends of
-// a 95% interval are then set by some 50 extreme resamples on each side.
+// MinResamples is the smallest number of resamples that a Bootstrap accepts. About 50
+// resamples are then outside a 95% interval on each side.
 const MinResamples = 2000
 
-// minBoots is the number of boots below which their spread cannot be told from
-// two or three accidents.
+// minBoots is the number of boots from which there is no warning. Fewer boots say too
+// little about how much boots differ.
 const minBoots = 5
 
-// minForBootstrap is the number of values below which the bootstrap knows too
-// few different resamples to cover at its level.
+// minForBootstrap is the number of values from which there is no warning. Fewer values
+// give too few different resamples for an interval of the level asked for.
 const minForBootstrap = 10
 
-// Bootstrap makes percentile intervals by resampling with replacement. Equal
-// seeds and samples give equal intervals.
+// Bootstrap computes percentile intervals by resampling with replacement. Equal seeds and
+// samples give equal intervals.
 type Bootstrap struct {
 	Resamples int     // at least MinResamples
 	Seed      uint64  // of the generator
 	Level     float64 // in (0, 1)
 }
 
-// Estimate is a number with its interval and what must be said beside it.
+// Estimate is a number with its interval and warnings.
 type Estimate struct {
-	N        int       // values that entered
+	N        int       // number of values used
 	Value    float64   // of the whole sample
-	CI       *Interval // nil where the sample supports none
+	CI       *Interval // nil if the sample supports none
 	Warnings []string  // sentences to print beside the numbers
 }
 
-// Statistic takes a number out of a sample, which it may reorder.
+// Statistic computes a number from a sample. It may reorder the sample.
 type Statistic func(xs []float64) float64
 
-// MedianOf is the median as a Statistic; NaN of an empty sample.
+// MedianOf is the median as a Statistic. It returns NaN for an empty sample.
 func MedianOf(xs []float64) float64 {
 	n := len(xs)
 	if n == 0 {
@@ -54,9 +54,9 @@ func MedianOf(xs []float64) float64 {
 	return slices.Max(xs[:n/2])/2 + upper/2
 }
 
-// selectNth returns the k-th smallest value, from 0, with none larger before it
-// in xs and none smaller after it (Hoare's FIND). A bootstrap spends its time
-// here, and sorting all takes several times as long.
+// selectNth returns the k-th smallest value of xs, counted from 0. It reorders xs: no value
+// before index k is larger and none after it is smaller (Hoare, Algorithm 65: FIND, CACM 4,
+// 1961). A bootstrap spends most of its time here. Sorting takes several times as long.
 func selectNth(xs []float64, k int) float64 {
 	lo, hi := 0, len(xs)-1
 	for lo < hi {
@@ -85,13 +85,12 @@ func selectNth(xs []float64, k int) float64 {
 	return xs[k]
 }
 
-// One estimates a statistic of the values of several boots. A resample draws
-// boots, and from each drawn boot as many trials as it has: trials of one boot
-// are alike, and to pool them would promise more than was seen (Davison and
-// Hinkley, Bootstrap Methods and their Application, 1997, section 3.8). With one
-// boot only its trials are drawn, and a warning says what that leaves out.
-// Empty boots are no boots. It is an error when there is no value at all or a
-// field of b is out of range.
+// One estimates a statistic of the values of several boots. A resample draws boots, and
+// from each drawn boot as many trials as it has. Trials of one boot resemble each other, so
+// an interval of pooled trials would be too short (Davison and Hinkley, Bootstrap Methods
+// and their Application, 1997, section 3.8). With one boot only its trials are drawn, and a
+// warning says that the interval does not cover other boots. Empty boots are ignored. It is
+// an error if there is no value or a field of b is out of range.
 func (b Bootstrap) One(boots [][]float64, of Statistic) (*Estimate, error) {
 	rng, err := b.generator()
 	if err != nil {
@@ -115,8 +114,9 @@ func (b Bootstrap) One(boots [][]float64, of Statistic) (*Estimate, error) {
 	return e, nil
 }
 
-// Ratio estimates the statistic of next over that of base, two independent sets
-// of boots. Where the statistic of base is 0 there is no ratio: an error.
+// Ratio estimates the statistic of next divided by that of base, two independent sets of
+// boots. It is an error if the statistic of base is 0, if a side has no value or if a field
+// of b is out of range.
 func (b Bootstrap) Ratio(base, next [][]float64, of Statistic) (*Estimate, error) {
 	rng, err := b.generator()
 	if err != nil {
@@ -165,10 +165,11 @@ func (b Bootstrap) generator() (*rand.Rand, error) {
 	return rand.New(rand.NewPCG(b.Seed, 0)), nil
 }
 
-// interval cuts the tails off the resampled statistics. Resamples of n units
-// spread by the factor sqrt((n-1)/n) too little and with a normal's tails, so
-// less is cut than the level says, as by Hesterberg's expanded percentiles (The
-// American Statistician 69, 2015, section 3.3); for large n it is the same.
+// interval cuts the tails off the resampled statistics. Resamples of n units vary too
+// little, by the factor sqrt((n-1)/n), and their tails are those of a normal distribution.
+// Less is therefore cut than the level says (Hesterberg's expanded percentiles, The American
+// Statistician 69, 2015, section 3.3). For large n the difference vanishes. It is an error
+// if a statistic is infinite or NaN.
 func (b Bootstrap) interval(draws []float64, n int) (*Interval, error) {
 	for _, x := range draws {
 		if math.IsNaN(x) || math.IsInf(x, 0) {
@@ -185,10 +186,10 @@ func (b Bootstrap) interval(draws []float64, n int) (*Interval, error) {
 	return &Interval{Lo: draws[cut], Hi: draws[len(draws)-1-cut], Confidence: b.Level}, nil
 }
 
-// sample is the values of boots.
+// sample holds the values of all boots that have any.
 type sample struct {
 	boots [][]float64
-	n     int
+	n     int // number of values
 }
 
 func newSample(boots [][]float64) (*sample, error) {
@@ -205,7 +206,7 @@ func newSample(boots [][]float64) (*sample, error) {
 	return &s, nil
 }
 
-// units is how many independent things were drawn from.
+// units returns the number of independent units: boots, or trials if there is one boot.
 func (s *sample) units() int {
 	if len(s.boots) > 1 {
 		return len(s.boots)

@@ -1,20 +1,20 @@
-// Package stats holds the statistics of hangbench: few, assuming little about
-// the shape of a distribution, and each saying how sure it is.
+// Package stats holds the statistics of hangbench. They assume little about the shape of a
+// distribution, and each comes with its confidence.
 //
 //	median               order statistics (Summarize); over boots, Bootstrap
 //	rate                 Wilson, ClopperPearson; difference: RateDifference, Fisher
 //	detection time       KaplanMeier, with misses censored at the deadline
-//	false alarms         Poisson, PoissonUpper; NewQoS for a detector as a whole
-//	overhead             PairedRatio of what was measured in pairs
+//	false alarms         Poisson, PoissonUpper; NewQoS for a whole detector
+//	overhead             PairedRatio of values measured in pairs
 //	old against new      Bootstrap.Ratio, MannWhitney; many of them: Holm
 //
-// None invents precision: an interval that the sample size does not support is
-// absent, a missed detection is no number and never enters a median, and what a
-// reader must know besides comes as a warning with the number itself.
+// An interval that the sample size does not support is absent. A missed detection has no
+// detection time and never enters a median. Reservations are returned as warnings together
+// with the number.
 //
-// How often intervals of 95% hold the truth, on made-up data where it is known
-// (go test -v prints it; the first three rows are sums over all outcomes, the
-// others simulations of 4000 or 20000 samples):
+// The table shows how often intervals of 95% contain the true value, on made-up data where
+// it is known. go test -v prints the numbers. The first three rows are sums over all
+// outcomes, the others simulations of 4000 or 20000 samples.
 //
 //	Clopper-Pearson, n = 2 to 100, at the worst rate            0.954 to 0.976
 //	Wilson, n = 2 to 100, on average over the rates             0.950 to 0.957

@@ -11,10 +11,10 @@ import (
 	"gonum.org/v1/gonum/stat/distuv"
 )
 
-// MannWhitney returns the p-value of the hypothesis that two samples are of one
-// distribution (exact without ties in small samples; by
-// golang.org/x/perf/benchmath), and warnings where the samples are too few for
-// any difference to show at the level alpha. It is an error if one is empty.
+// MannWhitney returns the two-sided p-value of the hypothesis that two samples have the
+// same distribution. golang.org/x/perf/benchmath computes it, exactly for small samples. A
+// warning says if the samples are too small for any difference to be significant at alpha.
+// It is an error if a sample is empty.
 func MannWhitney(a, b []float64, alpha float64) (p float64, warnings []string, err error) {
 	if len(a) == 0 || len(b) == 0 {
 		return 0, nil, errors.New("a test needs values on both sides")
@@ -29,10 +29,10 @@ func MannWhitney(a, b []float64, alpha float64) (p float64, warnings []string, e
 	return min(1, c.P), warnings, nil
 }
 
-// Fisher returns the two-sided p-value of the hypothesis that ka of na and kb of
-// nb are of one rate: the probability of all tables with the same sums that are
-// no more probable than this one (Fisher's exact test). The conditions are
-// those of Wilson.
+// Fisher returns the two-sided p-value of Fisher's exact test of the hypothesis that ka of
+// na and kb of nb have the same rate. It is the probability of all tables with the same
+// sums that are no more probable than this one. It is an error unless 0 <= ka <= na,
+// 0 <= kb <= nb and both na and nb are positive.
 func Fisher(ka, na, kb, nb int) (float64, error) {
 	if na <= 0 || nb <= 0 || ka < 0 || kb < 0 || ka > na || kb > nb {
 		return 0, fmt.Errorf("rates of %d in %d and %d in %d are none", ka, na, kb, nb)
@@ -43,16 +43,16 @@ func Fisher(ka, na, kb, nb int) (float64, error) {
 	seen := log(ka)
 	p := 0.0
 	for x := max(0, k-nb); x <= min(k, na); x++ {
-		if l := log(x); l <= seen+1e-9 { // equal but for rounding
+		if l := log(x); l <= seen+1e-9 { // the margin is for rounding
 			p += math.Exp(l)
 		}
 	}
 	return min(1, p), nil
 }
 
-// Holm returns the p-values adjusted for being several (Holm, Scandinavian
-// Journal of Statistics 6, 1979), in the order given: to reject those below
-// alpha keeps the chance of a single wrong rejection among all below alpha.
+// Holm returns the p-values adjusted for multiple tests, in the order given (Holm,
+// Scandinavian Journal of Statistics 6, 1979). If all hypotheses below alpha are rejected,
+// the probability of any wrong rejection is at most alpha.
 func Holm(ps []float64) []float64 {
 	order := make([]int, len(ps))
 	for i := range order {
@@ -76,9 +76,9 @@ func Holm(ps []float64) []float64 {
 	return adjusted
 }
 
-// Sign returns the two-sided p-value of the hypothesis that a pair is as likely
-// up as down, of which so many were each (the sign test; ties count as neither).
-// Without any it is 1. It is an error when a count is negative.
+// Sign returns the two-sided p-value of the sign test: the hypothesis is that a pair is as
+// likely to go up as down. up and down are the numbers of pairs; ties are in neither. If
+// both are 0, the p-value is 1. It is an error if one is negative.
 func Sign(up, down int) (float64, error) {
 	if up < 0 || down < 0 {
 		return 0, fmt.Errorf("%d up and %d down are no counts", up, down)

@@ -14,31 +14,30 @@ type Summary struct {
 	Median   float64
 	Min, Max float64
 
-	// CI is the confidence interval of the population's median, nil when
-	// the sample is too small for one at the level asked for.
+	// CI is the confidence interval of the population's median. It is nil if the sample is
+	// too small for the level asked for.
 	CI *Interval
 
 	// Warnings are sentences to print beside the numbers.
 	Warnings []string
 }
 
-// Interval is a confidence interval with the confidence it really has, which
-// is at least the level asked for and, in small samples, often well above.
+// Interval is a confidence interval. Confidence is the level asked for, or for order
+// statistics the exact one, which in small samples can be well above it.
 type Interval struct {
 	Lo, Hi     float64
 	Confidence float64 // 0 to 1
 }
 
-// Summarize describes xs, which it leaves as they are. It returns nil for an
-// empty sample: there is nothing to say about one. The level is in (0, 1).
+// Summarize describes xs and does not change it. It returns nil for an empty sample. The
+// level is in (0, 1).
 //
-// The interval reaches from the k-th smallest to the k-th largest value for
-// the largest k whose confidence 1 - 2 P(B < k), B binomial of n and 1/2, is
-// still the level or more (David and Nagaraja, Order Statistics, 2003, section
-// 7.1). It assumes nothing but independent draws; with ties it is on the safe
-// side. golang.org/x/perf/benchmath computes the same kind of interval but
-// may take it lopsided towards small values, which flatters a latency, so the
-// equal-tailed one is computed here.
+// The interval extends from the k-th smallest to the k-th largest value. k is the largest
+// number for which the confidence 1 - 2 P(B < k), with B binomial of n and 1/2, is at least
+// the level (David and Nagaraja, Order Statistics, 2003, section 7.1). The draws must be
+// independent; nothing else is assumed. With ties the confidence is higher than stated.
+// golang.org/x/perf/benchmath computes the same kind of interval but may shift it towards
+// small values, which makes a latency look better. The interval here has equal tails.
 func Summarize(xs []float64, level float64) *Summary {
 	n := len(xs)
 	if n == 0 {
@@ -63,12 +62,12 @@ func Summarize(xs []float64, level float64) *Summary {
 	return s
 }
 
-// minForCI is the sample size from which smallest to largest value is an
-// interval of the level: 1 - 2^(1-n) >= level.
+// minForCI returns the smallest sample size that has an interval of the level, from the
+// smallest to the largest value: 1 - 2^(1-n) >= level.
 func minForCI(level float64) int { return 1 + int(math.Ceil(-math.Log2(1-level))) }
 
-// Median returns the median of xs, which it leaves as they are, and false for
-// an empty sample. For an even number it is the mean of the middle two.
+// Median returns the median of xs and does not change xs. For an even number of values it
+// is the mean of the middle two. It returns false for an empty sample.
 func Median(xs []float64) (float64, bool) {
 	if len(xs) == 0 {
 		return 0, false

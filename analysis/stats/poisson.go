@@ -7,11 +7,11 @@ import (
 	"gonum.org/v1/gonum/stat/distuv"
 )
 
-// Poisson returns the exact interval of the rate of rare events of which k were
-// seen during an exposure (Garwood, Biometrika 28, 1936), per unit of the
-// exposure. With k = 0 the lower end is 0 and the upper one is still two-sided;
-// PoissonUpper is the bound for "none was seen". It is an error unless k >= 0
-// and the exposure is positive and finite.
+// Poisson returns the exact interval of the rate of rare events, per unit of the exposure,
+// if k were seen during the exposure (Garwood, Biometrika 28, 1936). If k is 0, the lower
+// end is 0 and the upper end is still that of a two-sided interval; PoissonUpper gives the
+// one-sided bound. It is an error if k is negative, the exposure is not positive and finite,
+// or the level is not in (0, 1).
 func Poisson(k int, exposure, level float64) (Interval, error) {
 	if err := checkPoisson(k, exposure, level); err != nil {
 		return Interval{}, err
@@ -24,9 +24,9 @@ func Poisson(k int, exposure, level float64) (Interval, error) {
 	return iv, nil
 }
 
-// PoissonUpper returns the exact upper bound of the rate, per unit of the
-// exposure: the true rate is below it with the level's probability at least.
-// With k = 0 and level 0.95 it is 3.0 over the exposure. Errors as of Poisson.
+// PoissonUpper returns the exact upper bound of the rate, per unit of the exposure. The
+// probability that the true rate is below it is at least the level. For k = 0 and level 0.95
+// it is 3.0 divided by the exposure. The errors are those of Poisson.
 func PoissonUpper(k int, exposure, level float64) (float64, error) {
 	if err := checkPoisson(k, exposure, level); err != nil {
 		return 0, err
@@ -34,7 +34,7 @@ func PoissonUpper(k int, exposure, level float64) (float64, error) {
 	return poissonHi(k, 1-level) / exposure, nil
 }
 
-// poissonHi is the mean at which k or fewer events have the probability tail.
+// poissonHi returns the mean at which k or fewer events have the probability tail.
 func poissonHi(k int, tail float64) float64 {
 	if k == 0 {
 		return -math.Log(tail)

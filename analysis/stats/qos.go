@@ -6,37 +6,37 @@ import (
 	"math"
 )
 
-// Mistake is one time a detector suspected what was well: from the wrong
-// verdict until it was taken back.
+// Mistake is one false verdict of a detector, from its start until it was withdrawn.
 type Mistake struct{ Start, End float64 }
 
-// Watch is a time during which a detector watched something that was well.
+// Watch is a period in which a detector watched a healthy guest.
 type Watch struct {
 	Length   float64
-	Mistakes []Mistake // in order, within 0 and Length, not overlapping
+	Mistakes []Mistake // sorted, between 0 and Length, not overlapping
 }
 
-// QoS is the accuracy of a failure detector in the words of Chen, Toueg and
-// Aguilera (IEEE Transactions on Computers 51, 2002). Times are in the unit of
-// the watches. A value that was not observed is NaN.
+// QoS is the accuracy of a failure detector, by the metrics of Chen, Toueg and Aguilera
+// (IEEE Transactions on Computers 51, 2002). Times are in the unit of the watches. A value
+// that was not observed is NaN.
 type QoS struct {
-	Exposure float64 // time watched in all
+	Exposure float64 // total time watched
 	Mistakes int
 
 	Rate   float64   // lambda_M: mistakes per unit of time
 	RateCI *Interval // exact Poisson interval of Rate
 	Upper  float64   // exact one-sided bound of Rate, at the same level
 
-	Recurrence float64 // T_MR: mean time from a mistake to the next; NaN with fewer than two in a watch
-	Duration   float64 // T_M: mean time until a mistake is taken back
+	Recurrence float64 // T_MR: mean time from one mistake to the next; NaN if no watch has two
+	Duration   float64 // T_M: mean time until a mistake is withdrawn
 	Good       float64 // T_G: mean time from there to the next mistake
 	Accuracy   float64 // P_A: share of the time without a mistake
 
 	Warnings []string
 }
 
-// NewQoS sums watches up. It is an error when nothing was watched, the level is
-// not in (0, 1), or mistakes are out of order.
+// NewQoS combines watches. It is an error if the total time is 0, a length is negative or
+// not finite, the level is not in (0, 1), or mistakes overlap, are not sorted or are outside
+// their watch.
 func NewQoS(watches []Watch, level float64) (*QoS, error) {
 	q := &QoS{Recurrence: math.NaN(), Duration: math.NaN(), Good: math.NaN()}
 	var wrong, between, good float64

@@ -7,10 +7,10 @@ import (
 	"gonum.org/v1/gonum/stat/distuv"
 )
 
-// Wilson returns Wilson's score interval of a rate of which k of n were seen
-// (Wilson, JASA 22, 1927). Unlike the textbook interval it stays within 0 and
-// 1 and says something at k = 0 and k = n. The level is in (0, 1). It is an
-// error unless 0 <= k <= n and n > 0.
+// Wilson returns the score interval of a rate if k of n were seen (Wilson, JASA 22, 1927).
+// The normal approximation can leave [0, 1] and has no width at k = 0 and k = n; this
+// interval stays within [0, 1] and has a width there too. It is an error unless
+// 0 <= k <= n, n > 0 and the level is in (0, 1).
 func Wilson(k, n int, level float64) (Interval, error) {
 	if n <= 0 || k < 0 || k > n {
 		return Interval{}, fmt.Errorf("rate of %d in %d is none", k, n)
@@ -23,7 +23,7 @@ func Wilson(k, n int, level float64) (Interval, error) {
 	centre := (p + z*z/(2*nn)) / (1 + z*z/nn)
 	half := z / (1 + z*z/nn) * math.Sqrt(p*(1-p)/nn+z*z/(4*nn*nn))
 	iv := Interval{Lo: max(0, centre-half), Hi: min(1, centre+half), Confidence: level}
-	// Exact at the ends, where rounding would leave 1e-17 or so.
+	// The ends are exact here; rounding would leave an error of about 1e-17.
 	if k == 0 {
 		iv.Lo = 0
 	}
@@ -33,10 +33,9 @@ func Wilson(k, n int, level float64) (Interval, error) {
 	return iv, nil
 }
 
-// ClopperPearson returns the exact interval of a rate of which k of n were seen
-// (Clopper and Pearson, Biometrika 26, 1934). It covers the true rate with at
-// least the level's probability at every rate, which Wilson's does on average
-// only, and is wider for that. The conditions are those of Wilson.
+// ClopperPearson returns the exact interval of a rate if k of n were seen (Clopper and
+// Pearson, Biometrika 26, 1934). Its coverage is at least the level at every rate, while
+// Wilson's is at the level on average. It is therefore wider. The errors are those of Wilson.
 func ClopperPearson(k, n int, level float64) (Interval, error) {
 	if n <= 0 || k < 0 || k > n {
 		return Interval{}, fmt.Errorf("rate of %d in %d is none", k, n)
@@ -55,9 +54,9 @@ func ClopperPearson(k, n int, level float64) (Interval, error) {
 	return iv, nil
 }
 
-// RateDifference returns the difference of two rates, b's minus a's, with
-// Newcombe's interval, which joins Wilson's of the two (Newcombe, Statistics in
-// Medicine 17, 1998, method 10). The conditions are those of Wilson for both.
+// RateDifference returns the rate of b minus the rate of a, and Newcombe's interval of the
+// difference, which combines Wilson's intervals of both (Newcombe, Statistics in Medicine
+// 17, 1998, method 10). The errors are those of Wilson for each rate.
 func RateDifference(ka, na, kb, nb int, level float64) (float64, Interval, error) {
 	a, err := Wilson(ka, na, level)
 	if err != nil {
@@ -76,7 +75,7 @@ func RateDifference(ka, na, kb, nb int, level float64) (float64, Interval, error
 	}, nil
 }
 
-// checkLevel refuses what is no confidence level.
+// checkLevel returns an error unless the level is in (0, 1).
 func checkLevel(level float64) error {
 	if !(level > 0 && level < 1) {
 		return fmt.Errorf("confidence level %g is not between 0 and 1", level)

@@ -5,12 +5,13 @@ import (
 	"fmt"
 )
 
-// Pair is one thing measured twice under conditions that are equal but for one.
+// Pair is two measurements whose conditions differ in one respect only.
 type Pair struct{ Base, Next float64 }
 
-// PairedRatio summarises Next over Base of the pairs as Summarize does. What is common to a pair (its seed, its
-// phase, its guest) cancels. A pair without a ratio, as its base is 0 or less,
-// is left out with a warning; it is an error when no pair is left.
+// PairedRatio summarises Next divided by Base of the pairs, as Summarize does. Effects that
+// both measurements of a pair share (seed, phase, guest) cancel. A pair whose base is 0 or
+// less has no ratio: it is left out, with a warning. It is an error if no pair is left or
+// the level is not in (0, 1).
 func PairedRatio(pairs []Pair, level float64) (*Summary, error) {
 	if err := checkLevel(level); err != nil {
 		return nil, err

@@ -10,38 +10,38 @@ import (
 	"gonum.org/v1/gonum/stat/distuv"
 )
 
-// Lifetime is how long something lasted: a hang until it was detected.
+// Lifetime is the time until an event, such as the time until a hang was detected.
 type Lifetime struct {
 	Time     float64 // not negative
-	Censored bool    // it was not over at Time, and nobody looked any longer
+	Censored bool    // observation ended at Time without an event
 }
 
-// Survival is Kaplan and Meier's estimate of the share that lasts longer than a
-// time (JASA 53, 1958): a step function that is 1 before the first step.
+// Survival is Kaplan and Meier's estimate of the share that lasts longer than a given time
+// (JASA 53, 1958). It is a step function that is 1 before the first step.
 type Survival struct {
 	N        int
-	Events   int // lifetimes that ended
+	Events   int // number of lifetimes that are not censored
 	Steps    []SurvivalStep
-	Last     float64 // longest time that was looked at; nothing is known beyond
+	Last     float64 // longest time observed; nothing is known beyond
 	Warnings []string
 }
 
-// SurvivalStep is the curve from a time on, to the next step.
+// SurvivalStep is the curve from Time to the next step.
 type SurvivalStep struct {
 	Time     float64
-	AtRisk   int     // lasted and were looked at until just before Time
+	AtRisk   int     // lifetimes that neither ended nor were censored before Time
 	Events   int     // ended at Time
-	Censored int     // censored since the step before, up to just before Time
+	Censored int     // censored from the previous step on, until just before Time
 	Share    float64 // lasts longer than Time
 	SE       float64 // Greenwood's standard error of Share
-	// CI is Greenwood's interval on the log-minus-log scale, which stays within 0
-	// and 1; nil where Share is 0, as the formula has no value there.
+	// CI is Greenwood's interval on the log-minus-log scale, which stays within 0 and 1. It
+	// is nil if Share is 0, because the formula has no value there.
 	CI *Interval
 }
 
-// KaplanMeier estimates survival. A lifetime censored at the time of an event
-// counts as at risk there. It is an error when there are no lifetimes, one is
-// negative or no number, or the level is not in (0, 1).
+// KaplanMeier estimates survival. A lifetime that is censored at the time of an event is at
+// risk there. It is an error if there are no lifetimes, one is negative or not finite, or
+// the level is not in (0, 1).
 func KaplanMeier(lives []Lifetime, level float64) (*Survival, error) {
 	if err := checkLevel(level); err != nil {
 		return nil, err
@@ -58,11 +58,11 @@ func KaplanMeier(lives []Lifetime, level float64) (*Survival, error) {
 	slices.SortFunc(lives, func(a, b Lifetime) int { return cmp.Compare(a.Time, b.Time) })
 	z := distuv.UnitNormal.Quantile((1 + level) / 2)
 	s := &Survival{N: len(lives), Last: lives[len(lives)-1].Time}
-	share, sum := 1.0, 0.0 // sum is Greenwood's
+	share, sum := 1.0, 0.0 // sum is Greenwood's sum of d/(n(n-d))
 	censored := 0
 	for i := 0; i < len(lives); {
 		step := SurvivalStep{Time: lives[i].Time, AtRisk: len(lives) - i}
-		late := 0 // censored at this very time
+		late := 0 // censored at this time
 		for ; i < len(lives) && lives[i].Time == step.Time; i++ {
 			if lives[i].Censored {
 				late++
@@ -80,8 +80,8 @@ func KaplanMeier(lives []Lifetime, level float64) (*Survival, error) {
 		if step.Events < step.AtRisk {
 			sum += d / (n * (n - d))
 			step.SE = share * math.Sqrt(sum)
-			// c = log(-log S) has variance sum / log(S)^2, and is turned over: a
-			// larger c is a smaller share.
+			// c = log(-log S) has the variance sum / log(S)^2. A larger c is a smaller
+			// share, so the upper end of c gives the lower end of the share.
 			half := z * math.Sqrt(sum) / math.Abs(math.Log(share))
 			step.CI = &Interval{Lo: math.Pow(share, math.Exp(half)), Hi: math.Pow(share, math.Exp(-half)), Confidence: level}
 		} else {
@@ -98,8 +98,8 @@ func KaplanMeier(lives []Lifetime, level float64) (*Survival, error) {
 	return s, nil
 }
 
-// At returns the share that lasts longer than t. Beyond Last it is that of Last,
-// which is an upper bound there.
+// At returns the share that lasts longer than t. Beyond Last it returns the share at Last,
+// which is an upper bound.
 func (s *Survival) At(t float64) float64 {
 	share := 1.0
 	for _, step := range s.Steps {
@@ -114,26 +114,25 @@ func (s *Survival) At(t float64) float64 {
 // Quantile is a time by which a share of the lifetimes has ended.
 type Quantile struct {
 	Time float64
-	// Lo and Hi are the ends of the interval of Brookmeyer and Crowley
-	// (Biometrics 38, 1982): the times whose own interval holds the share. Hi is
-	// infinite where the curve's upper bound never comes down to it.
+	// Lo and Hi are the ends of the interval of Brookmeyer and Crowley (Biometrics 38, 1982).
+	// It consists of the times at which the interval of the curve contains the share. Hi is
+	// infinite if the upper end of the curve's interval never falls to the share.
 	Lo, Hi float64
 }
 
-// Quantile returns the time by which the share p, in (0, 1), has ended, and
-// false when fewer have: that time is beyond the censoring and not known, though
-// its interval's ends may be.
+// Quantile returns the time by which the share p, in (0, 1), has ended. It returns false if
+// fewer have ended: the time is then unknown, but the ends of its interval are still set.
 func (s *Survival) Quantile(p float64) (Quantile, bool) {
 	q := Quantile{Lo: math.NaN(), Hi: math.Inf(1)}
 	found := false
 	left := 1 - p
-	// Products of fractions are off by some ulps: 1-1/2 must find its step.
+	// Products of fractions have rounding errors. A step at exactly 1-p must still be found.
 	const slack = 1e-12
 	for _, step := range s.Steps {
 		if !found && step.Share <= left+slack {
 			q.Time, found = step.Time, true
 		}
-		lo, hi := 0.0, 0.0 // where the share is 0
+		lo, hi := 0.0, 0.0 // if the share is 0
 		if step.CI != nil {
 			lo, hi = step.CI.Lo, step.CI.Hi
 		}
