@@ -332,6 +332,12 @@ func TestQoSEdges(t *testing.T) {
 			t.Errorf("%v: %+v", bad, q)
 		}
 	}
+	for _, bad := range []float64{-1, math.NaN(), math.Inf(1), math.Inf(-1)} {
+		if q, err := NewQoS([]Watch{{Length: 10}, {Length: bad}}, 0.95); err == nil ||
+			!strings.HasPrefix(err.Error(), "watch 1 is ") {
+			t.Errorf("a watch of %g: %+v, %v", bad, q, err)
+		}
+	}
 	for _, level := range []float64{0, 1} {
 		if q, err := NewQoS([]Watch{{Length: 1}}, level); err == nil {
 			t.Errorf("level %g: %+v", level, q)
