@@ -52,8 +52,7 @@ func (r *Report) find(t *testing.T, scenario, arm, metric string) Row {
 	return Row{}
 }
 
-// TestSameCommitSameSeed: the lab gives equal records, and there is nothing to
-// say.
+// TestSameCommitSameSeed: the lab gives equal records, so no metric changes.
 func TestSameCommitSameSeed(t *testing.T) {
 	for _, repetitions := range []int{1, 2, 8} {
 		r := compareTrials(t, run("a", 1, madeup.Trials(repetitions)), run("b", 1, madeup.Trials(repetitions)), anyGate)
@@ -66,8 +65,8 @@ func TestSameCommitSameSeed(t *testing.T) {
 	}
 }
 
-// TestSameCommitOtherSeeds: chance alone must not fail a build. The misses of
-// made-up runs are planted alike, the rest is drawn anew.
+// TestSameCommitOtherSeeds: chance alone must not fail a build. All made-up runs have the
+// same misses; everything else is random.
 func TestSameCommitOtherSeeds(t *testing.T) {
 	fails := 0
 	for seed := range uint64(12) {
@@ -85,8 +84,8 @@ func TestSameCommitOtherSeeds(t *testing.T) {
 	}
 }
 
-// planted returns a run whose trials were changed, by another seed unless it is
-// that of the old run.
+// planted returns a run of the seed whose trials were changed. Its trials can be paired with
+// those of an old run of the same seed.
 func planted(seed uint64, repetitions int, change func(*results.Trial)) *results.Run {
 	trials := madeup.Seeded(seed, repetitions)
 	for i := range trials {
@@ -104,7 +103,7 @@ func slower(factor float64) func(*results.Trial) {
 	}
 }
 
-// oneMore makes one permission violation more of every event.
+// oneMore adds one permission violation for every event.
 func oneMore(tr *results.Trial) {
 	tr.EPT.Permission += tr.Events.Delivered
 	tr.EPT.Total += tr.Events.Delivered
@@ -202,7 +201,7 @@ func TestPlanted(t *testing.T) {
 	}
 }
 
-// TestTolerance: a change below the tolerance is the same, surely.
+// TestTolerance: a change below the tolerance is the same.
 func TestTolerance(t *testing.T) {
 	old := run("a", 1, madeup.Trials(16))
 	r := compareTrials(t, old, planted(1, 16, slower(1.02)), anyGate)
@@ -216,7 +215,7 @@ func TestTolerance(t *testing.T) {
 	}
 }
 
-// TestFew: what few trials cannot decide is unclear and says why.
+// TestFew: a row that the trials are too few to decide is unclear and has a warning.
 func TestFew(t *testing.T) {
 	r := compareTrials(t, run("a", 1, madeup.Seeded(1, 2)), planted(2, 2, slower(1.5)), anyGate)
 	row := r.find(t, "spinlock-deadlock", "exec-step", "detect_ms")
@@ -305,7 +304,7 @@ func TestRunsRefuses(t *testing.T) {
 	}
 }
 
-// TestIncomplete: what is missing is said.
+// TestIncomplete: a report warns of missing trials, damaged records and missing cells.
 func TestIncomplete(t *testing.T) {
 	old, next := run("a", 1, madeup.Trials(4)), run("b", 1, madeup.Trials(4))
 	next.Trials = slices.DeleteFunc(next.Trials, func(tr results.Trial) bool {
@@ -334,7 +333,7 @@ func TestIncomplete(t *testing.T) {
 	}
 }
 
-// TestBoots: runs of one side are boots, whose spread widens the interval.
+// TestBoots: several runs of one side are boots. If boots differ, the interval is wider.
 func TestBoots(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	boots := func(base uint64) []*results.Run {

@@ -132,7 +132,7 @@ func (b Bootstrap) Ratio(base, next [][]float64, of Statistic) (*Estimate, error
 	}
 	below := of(old.all())
 	if below == 0 {
-		return nil, errors.New("a ratio to 0 is none")
+		return nil, errors.New("the statistic of base is 0, so there is no ratio")
 	}
 	e := &Estimate{N: min(old.n, now.n), Value: of(now.all()) / below, Warnings: old.warnings()}
 	for _, w := range now.warnings() {

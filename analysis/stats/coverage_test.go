@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// simulate draws samples and returns the share whose interval holds the truth.
+// simulate draws samples and returns the share whose interval contains the true value.
 func simulate(t *testing.T, draws int, seed uint64, truth float64, interval func(rng *rand.Rand) (*Interval,
 	error)) float64 {
 	t.Helper()
@@ -28,9 +28,9 @@ func simulate(t *testing.T, draws int, seed uint64, truth float64, interval func
 var draws = flag.Int("draws", 250, "`number` of samples TestCoverage simulates for each interval; the figures in "+
 	"doc.go are of 4000")
 
-// TestCoverage: on made-up data of known truth the intervals hold it as often as
-// doc.go says, but for four standard errors of the simulation. The seed is fixed,
-// so that this cannot fail by chance.
+// TestCoverage draws made-up data whose true value is known. The intervals must contain it
+// as often as doc.go says, within four standard errors of the simulation. The seed is fixed,
+// so the test cannot fail by chance.
 func TestCoverage(t *testing.T) {
 	boot := Bootstrap{Resamples: MinResamples, Level: 0.95}
 	exp := func(rng *rand.Rand, n int) []float64 {

@@ -36,7 +36,7 @@ func MannWhitney(a, b []float64, alpha float64) (p float64, warnings []string, e
 // 0 <= kb <= nb and both na and nb are positive.
 func Fisher(ka, na, kb, nb int) (float64, error) {
 	if na <= 0 || nb <= 0 || ka < 0 || kb < 0 || ka > na || kb > nb {
-		return 0, fmt.Errorf("rates of %d in %d and %d in %d are none", ka, na, kb, nb)
+		return 0, fmt.Errorf("%d of %d and %d of %d are not two rates", ka, na, kb, nb)
 	}
 	k := ka + kb
 	choose := func(n, k int) float64 { return combin.LogGeneralizedBinomial(float64(n), float64(k)) }
@@ -74,7 +74,7 @@ func Holm(ps []float64) []float64 {
 // both are 0, the p-value is 1. It is an error if one is negative.
 func Sign(up, down int) (float64, error) {
 	if up < 0 || down < 0 {
-		return 0, fmt.Errorf("%d up and %d down are no counts", up, down)
+		return 0, fmt.Errorf("%d up and %d down: a count is negative", up, down)
 	}
 	coin := distuv.Binomial{N: float64(up + down), P: 0.5}
 	return min(1, 2*coin.CDF(float64(min(up, down)))), nil

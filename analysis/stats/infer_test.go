@@ -103,15 +103,15 @@ func TestBootstrapWarnings(t *testing.T) {
 			}
 		}
 	}
-	// A warning of both sides is said once.
+	// A warning of both sides appears once.
 	e, err := Bootstrap{MinResamples, 1, 0.95}.Ratio([][]float64{upTo(20)}, [][]float64{upTo(20)}, MedianOf)
 	if err != nil || len(e.Warnings) != 1 || e.Value != 1 {
 		t.Errorf("%+v, %v", e, err)
 	}
 }
 
-// When boots differ and trials within one do not, only the draw of boots makes
-// a spread: an interval that pooled the trials would be far too short.
+// If boots differ and the trials within a boot do not, only the draw of boots causes any
+// spread. An interval of pooled trials would be far too short.
 func TestBootstrapLevels(t *testing.T) {
 	var boots [][]float64
 	var pooled []float64

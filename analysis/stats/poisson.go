@@ -44,7 +44,7 @@ func poissonHi(k int, tail float64) float64 {
 
 func checkPoisson(k int, exposure, level float64) error {
 	if k < 0 || !(exposure > 0) || math.IsInf(exposure, 1) {
-		return fmt.Errorf("a rate of %d events in %g is none", k, exposure)
+		return fmt.Errorf("%d events during %g are not a rate", k, exposure)
 	}
 	return checkLevel(level)
 }

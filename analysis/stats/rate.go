@@ -13,7 +13,7 @@ import (
 // 0 <= k <= n, n > 0 and the level is in (0, 1).
 func Wilson(k, n int, level float64) (Interval, error) {
 	if n <= 0 || k < 0 || k > n {
-		return Interval{}, fmt.Errorf("rate of %d in %d is none", k, n)
+		return Interval{}, fmt.Errorf("%d of %d is not a rate", k, n)
 	}
 	if err := checkLevel(level); err != nil {
 		return Interval{}, err
@@ -38,7 +38,7 @@ func Wilson(k, n int, level float64) (Interval, error) {
 // Wilson's is at the level on average. It is therefore wider. The errors are those of Wilson.
 func ClopperPearson(k, n int, level float64) (Interval, error) {
 	if n <= 0 || k < 0 || k > n {
-		return Interval{}, fmt.Errorf("rate of %d in %d is none", k, n)
+		return Interval{}, fmt.Errorf("%d of %d is not a rate", k, n)
 	}
 	if err := checkLevel(level); err != nil {
 		return Interval{}, err

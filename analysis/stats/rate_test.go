@@ -36,8 +36,8 @@ func TestClopperPearson(t *testing.T) {
 	}
 }
 
-// rateCoverage is the probability, summed over all outcomes, that an interval
-// holds the true rate.
+// rateCoverage returns the probability, summed over all outcomes, that an interval contains
+// the true rate.
 func rateCoverage(t *testing.T, n int, p float64, interval func(k, n int, level float64) (Interval, error)) float64 {
 	t.Helper()
 	cover := 0.0
@@ -54,8 +54,8 @@ func rateCoverage(t *testing.T, n int, p float64, interval func(k, n int, level 
 	return cover
 }
 
-// Clopper and Pearson's interval is never below its level, Wilson's is at it on
-// average over the rates. Both exactly, not by simulation.
+// The coverage of Clopper and Pearson's interval is never below the level. That of Wilson's
+// is at the level on average over the rates. Both are computed exactly, not simulated.
 func TestRateCoverage(t *testing.T) {
 	for _, n := range []int{2, 5, 10, 30, 100} {
 		least, mean, count := 1.0, 0.0, 0
@@ -124,7 +124,7 @@ func TestPoisson(t *testing.T) {
 	}
 }
 
-// The interval and the bound are never below their level, at any mean.
+// The coverage of the interval and of the bound is at least the level at every mean.
 func TestPoissonCoverage(t *testing.T) {
 	const most = 80 // events: more have no probability at these means
 	var ivs [most]Interval

@@ -61,8 +61,8 @@ func TestSummarize(t *testing.T) {
 	}
 }
 
-// benchmath's interval may be lopsided, so it is never wider in ranks; where
-// it takes the same ranks, confidences must agree.
+// benchmath's interval need not have equal tails, so it is never wider in ranks. If it has
+// the same ranks, the confidences must agree.
 func TestSummarizeAgainstBenchmath(t *testing.T) {
 	same := 0
 	for n := 6; n <= 30; n++ {
@@ -86,8 +86,8 @@ func TestSummarizeAgainstBenchmath(t *testing.T) {
 	}
 }
 
-// The share of samples whose interval holds the true median must not be below
-// the confidence claimed (minus five standard errors; the seed is fixed).
+// The share of samples whose interval contains the true median must be the confidence
+// claimed, within five standard errors. The seed is fixed.
 func TestSummarizeCoverage(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))
 	const draws = 20000

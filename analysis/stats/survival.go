@@ -47,12 +47,12 @@ func KaplanMeier(lives []Lifetime, level float64) (*Survival, error) {
 		return nil, err
 	}
 	if len(lives) == 0 {
-		return nil, errors.New("there is no lifetime")
+		return nil, errors.New("there are no lifetimes")
 	}
 	lives = slices.Clone(lives)
 	for _, l := range lives {
 		if !(l.Time >= 0) || math.IsInf(l.Time, 1) {
-			return nil, fmt.Errorf("lifetime %g is none", l.Time)
+			return nil, fmt.Errorf("lifetime %g is negative or not finite", l.Time)
 		}
 	}
 	slices.SortFunc(lives, func(a, b Lifetime) int { return cmp.Compare(a.Time, b.Time) })
