@@ -118,6 +118,14 @@ func (c Cell) Factors() []Factor {
 	}
 }
 
+// Sizes returns the cell without the factors that are no size. Cells of one experiment on
+// two kernels are equal after it.
+func (c Cell) Sizes() Cell {
+	c.Machine = Machine{VCPUs: c.VCPUs, MemoryMiB: c.MemoryMiB, Neighbours: c.Neighbours}
+	c.Watchdogs = ""
+	return c
+}
+
 // Compare orders values of one factor: numbers by size, words by name.
 func (f Factor) Compare(g Factor) int {
 	switch {

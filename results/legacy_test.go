@@ -75,7 +75,10 @@ func TestCellJSON(t *testing.T) {
 	t.Parallel()
 	c := Cell{
 		Scenario: "s", Kind: Fault, Arm: Arm{"m", "d"}, BoundedMS: 1, Watchdogs: "w", Thresholds: "io_ms 5",
-		Machine: Machine{"k", "r", "distro", "p", true, 2, 160, 3},
+		Machine: Machine{
+			Kernel: "k", GuestKernel: "r", Boot: "distro", Programs: "p", Superpages: true, VCPUs: 2, MemoryMiB: 160,
+			Neighbours: 3,
+		},
 	}
 	b, err := json.Marshal(Trial{Cell: c})
 	if err != nil {
@@ -95,5 +98,26 @@ func TestCellJSON(t *testing.T) {
 	var back Trial
 	if err := json.Unmarshal(b, &back); err != nil || back.Cell != c {
 		t.Errorf("%+v, %v; want %+v", back.Cell, err, c)
+	}
+}
+
+// TestSizes: a cell keeps what is a size and no other factor.
+func TestSizes(t *testing.T) {
+	t.Parallel()
+	c := Cell{
+		Scenario: "s", Watchdogs: "w", BoundedMS: 5,
+		Machine: Machine{Kernel: "k", GuestKernel: "r", Boot: "distro", Programs: "p", Superpages: true, VCPUs: 2,
+			MemoryMiB: 160, Neighbours: 3},
+	}
+	got := c.Sizes()
+	if want := (Cell{Scenario: "s", BoundedMS: 5, Machine: Machine{VCPUs: 2, MemoryMiB: 160,
+		Neighbours: 3}}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	before, after := c.Factors(), got.Factors()
+	for i, f := range before {
+		if f.Size != (after[i].Value == f.Value) {
+			t.Errorf("factor %s: %q becomes %q", f.Name, f.Value, after[i].Value)
+		}
 	}
 }

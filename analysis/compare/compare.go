@@ -127,8 +127,7 @@ func Runs(old, next []*results.Run, o Options) (*Report, error) {
 	oneKernel := a.kernels != b.kernels && !strings.Contains(a.kernels, " + ") && !strings.Contains(b.kernels, " + ")
 	name := func(k results.Cell) results.Cell {
 		if oneKernel {
-			k.Machine = results.Machine{VCPUs: k.VCPUs, MemoryMiB: k.MemoryMiB, Neighbours: k.Neighbours}
-			k.Watchdogs = ""
+			return k.Sizes()
 		}
 		return k
 	}
