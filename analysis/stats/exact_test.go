@@ -512,3 +512,28 @@ func TestTests(t *testing.T) {
 		t.Errorf("Holm makes %v of %v", got, ps)
 	}
 }
+
+// TestQuantileSlack: a share or an end of an interval counts as reached if it is above 1-p by
+// no more than rounding, which is 1e-12.
+func TestQuantileSlack(t *testing.T) {
+	t.Parallel()
+	left := 0.5
+	for _, tc := range []struct {
+		above float64
+		want  Quantile
+	}{
+		{0, Quantile{Time: 2, Lo: 1, Hi: 2}},
+		{1e-12, Quantile{Time: 2, Lo: 1, Hi: 2}},
+		{2e-12, Quantile{Time: 3, Lo: 2, Hi: 3}},
+	} {
+		at := left + tc.above
+		s := &Survival{Last: 4, Steps: []SurvivalStep{
+			{Time: 1, Share: 0.7, CI: &Interval{Lo: at, Hi: 0.9}},
+			{Time: 2, Share: at, CI: &Interval{Lo: 0.3, Hi: at}},
+			{Time: 3, Share: 0.2, CI: &Interval{Lo: 0.1, Hi: 0.3}},
+		}}
+		if q, ok := s.Quantile(0.5); !ok || q != tc.want {
+			t.Errorf("%g above: %+v, %v, want %+v", tc.above, q, ok, tc.want)
+		}
+	}
+}
