@@ -90,6 +90,13 @@ func printSuite(w io.Writer, s *suites.Suite, trials int) {
 	if s.Baselines != "" {
 		fmt.Fprintf(w, "baselines %s: a fault stays until the guest's own watchdogs have had their time\n", s.Baselines)
 	}
+	for _, o := range s.Observers {
+		role := "watches beside the monitor"
+		if slices.Contains(s.Mechanisms, o.Name) {
+			role = "is an arm of its own"
+		}
+		fmt.Fprintf(w, "observer %s %s: %q\n", o.Name, role, o.Command)
+	}
 }
 
 // printTrial prints a line about a trial of a plan.
