@@ -2,7 +2,6 @@ package analysis
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"hangbench/results"
@@ -57,8 +56,6 @@ type Metric struct {
 	Column, Export string
 	// OfInvalid: invalid trials have a value too.
 	OfInvalid bool
-
-	old []string // names that it had before
 }
 
 // Value is the metric's value for the trial. It returns false if there is none, as of
@@ -81,11 +78,11 @@ func Metrics() []Metric {
 	return append(all, TraceLost, Delivered, Steps, RingFull, PerEvent, StepsPerEvent, Seen)
 }
 
-// FindMetric returns the metric of that name, or that once had it.
+// FindMetric returns the metric of that name.
 func FindMetric(name string) (Metric, error) {
 	var names []string
 	for _, m := range Metrics() {
-		if m.Name == name || slices.Contains(m.old, name) {
+		if m.Name == name {
 			return m, nil
 		}
 		names = append(names, m.Name)

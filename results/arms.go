@@ -7,7 +7,7 @@ type ArmInfo struct {
 	// page (claim C2).
 	PageTrap bool `json:"page_trap,omitempty"`
 	// View is where the trap is set: host for the view that all vCPUs have in common,
-	// altp2m for a view of its own. Empty means that no frame is trapped.
+	// altp2m for a view of its own. Empty means that no trap lies in guest memory.
 	View string `json:"view,omitempty"`
 	// TwinOf names the mechanism that traps the same in the host view (claim C3). Empty
 	// means that there is none.
