@@ -46,6 +46,7 @@ type fakeGuest struct {
 	wake     chan struct{}
 	fail     string // operation that fails once, without effect
 	failNext string // and the one that fails after that
+	destroys string // operation during which the guest is destroyed; all later ones fail
 	ownInt3  int    // INT3 that reached the guest
 	shutdown string
 	panicked bool
@@ -98,6 +99,12 @@ func newFakeGuest(script ...uint64) *fakeGuest {
 }
 
 func (g *fakeGuest) op(name string) error {
+	if g.destroys == name {
+		g.shutdown, g.dying = "crash", true
+	}
+	if g.dying && g.destroys != "" && name != "domain" && name != "vcpu" {
+		return fmt.Errorf("%s: no such domain", name)
+	}
 	if g.fail == name {
 		g.fail, g.failNext = g.failNext, ""
 		return fmt.Errorf("%s fails", name)

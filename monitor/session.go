@@ -207,7 +207,10 @@ func (s *Session) run(ready chan<- error) {
 			s.err = fmt.Errorf("monitor panicked: %v", p)
 		}
 		// A guest that is being destroyed needs no trap removed, and most calls on it fail.
-		if err := s.release(); !errors.Is(s.err, ErrGone) {
+		if err := s.release(); err != nil && !errors.Is(s.err, ErrGone) {
+			if s.gone() {
+				err = ErrGone
+			}
 			s.err = errors.Join(s.err, err)
 		}
 	}()
@@ -226,6 +229,18 @@ func (s *Session) run(ready chan<- error) {
 	}()
 	defer close(waker)
 	s.err = s.loop()
+	if s.err != nil && !s.dying && s.gone() {
+		// The call failed because the guest is being destroyed. A last observation says how
+		// the guest ended.
+		_ = s.sample(s.cfg.Now())
+		s.err = ErrGone
+	}
+}
+
+// gone reports whether the guest is being destroyed.
+func (s *Session) gone() bool {
+	dom, _ := s.cfg.Driver.State(nil)
+	return dom.Dying
 }
 
 // open opens the source of events.

@@ -2,6 +2,7 @@ package monitor
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -245,6 +246,41 @@ func TestGuestIsDestroyed(t *testing.T) {
 			default:
 				t.Errorf("%s: no verdict on a guest that crashed", mech)
 			}
+		}
+	}
+}
+
+// TestGuestIsDestroyedMeanwhile: whichever call is under way when the guest is
+// destroyed, the session says that the guest is gone, and how it ended.
+func TestGuestIsDestroyedMeanwhile(t *testing.T) {
+	t.Parallel()
+	reached := map[string]bool{}
+	for _, mech := range watching() {
+		for _, call := range []string{"next", "flush", "access", "step", "switch", "registers", "write", "pause", "unpause"} {
+			g := newFakeGuest(pass...)
+			g.endless, g.stride = true, 1000
+			g.serves = call == "flush" // only a ring that calls back flushes
+			s, err := attachTo(g, mech, -1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			g.mu.Lock()
+			g.destroys = call
+			g.mu.Unlock()
+			select {
+			case <-s.Done():
+			case <-time.After(10 * time.Millisecond):
+			}
+			_, err = s.Detach()
+			if g.dying != errors.Is(err, ErrGone) || strings.Contains(fmt.Sprint(err), "no such domain") {
+				t.Errorf("%s, destroyed (%v) in %s: %v", mech, g.dying, call, err)
+			}
+			reached[call] = reached[call] || g.dying
+		}
+	}
+	for call, ok := range reached {
+		if !ok {
+			t.Errorf("no mechanism made the call %s", call)
 		}
 	}
 }

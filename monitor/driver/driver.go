@@ -29,8 +29,8 @@ const (
 type DomainState struct {
 	Paused   bool   // by the toolstack
 	Shutdown string // empty while it runs, else poweroff, reboot, suspend, crash or watchdog
-	// Dying: the toolstack destroys the guest. Xen keeps what is left of it until
-	// nobody maps its memory any more, and a monitor does.
+	// Dying: the toolstack destroys the guest, or has destroyed it. Xen keeps the rest of
+	// the guest until nobody maps its memory any more, and a monitor maps it.
 	Dying bool
 }
 
@@ -123,7 +123,7 @@ type Driver interface {
 	VCPUs() int
 	// State fills vcpus with the states of the first len(vcpus) vCPUs and returns the
 	// state of the guest as a whole. One call costs fewer calls of the hypervisor
-	// than one for each vCPU would.
+	// than one for each vCPU would. The state of the guest is valid with an error too.
 	State(vcpus []VCPUState) (DomainState, error)
 	// Registers reads the registers of a vCPU. The hypervisor stops it meanwhile.
 	Registers(vcpu int, r *Registers) error

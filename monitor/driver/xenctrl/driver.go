@@ -70,7 +70,7 @@ func domainState(info *xc.DomainInfo) driver.DomainState {
 func (d *Driver) State(vcpus []driver.VCPUState) (driver.DomainState, error) {
 	info, err := d.dom.Info()
 	if err != nil {
-		return driver.DomainState{}, err
+		return driver.DomainState{Dying: errors.Is(err, xc.ErrNoDomain)}, err
 	}
 	if d.vcpus == 1 && len(vcpus) == 1 {
 		vcpus[0] = onlyVCPU(&info)

@@ -108,8 +108,8 @@ func TestState(t *testing.T) {
 			t.Errorf("dying: %+v, %v", dom, err)
 		}
 		must(t, d.Forget())
-		if _, err := d.State(states); !errors.Is(err, xc.ErrNoDomain) {
-			t.Errorf("gone: %v", err)
+		if dom, err := d.State(states); !errors.Is(err, xc.ErrNoDomain) || !dom.Dying {
+			t.Errorf("gone: %+v, %v", dom, err)
 		}
 	}
 }
