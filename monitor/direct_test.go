@@ -136,7 +136,7 @@ func (t sceneTrap) Resume() error                           { t.g.resumed++; ret
 func newScene(change ...func(*Config)) (*scene, *Session) {
 	g := &scene{vcpus: []driver.VCPUState{{Online: true, Running: true}}, nowNS: 1e9,
 		queue: detect.RunQueue{Switches: 100, Running: 1, PID: 4}}
-	m := trap.Mechanism{Name: "scene", View: trap.Altp2m, Lifts: true,
+	m := trap.Mechanism{Name: "scene", View: trap.Altp2m, Opens: true,
 		Frames: func(*trap.Site) []uint64 { return []uint64{7} },
 		New:    func(h trap.Host) trap.Trap { return sceneTrap{h, g} }}
 	c := Config{Driver: g, Mechanism: m, Site: trap.Site{Symbol: "switch", VA: trapVA, GFN: 7}, Symbols: g, Kernel: g,
@@ -410,7 +410,7 @@ func TestAnswer(t *testing.T) {
 			t.Errorf("%s: calls %q, %d strange; want %q, %d", tc.name, got, s.count.Strange, tc.calls, tc.strange)
 		}
 	}
-	_, s := newScene(func(c *Config) { c.Mechanism.Lifts = false })
+	_, s := newScene(func(c *Config) { c.Mechanism.Opens = false })
 	if err := s.Mishandle(false); err != nil {
 		t.Errorf("a monitor that was never broken cannot be mended: %v", err)
 	}

@@ -108,11 +108,11 @@ func TestRepeatedStops(t *testing.T) {
 		does    [][]int
 		altp2m  bool
 		verdict bool
-		lifted  []bool
+		opened  []bool
 	}{
 		{"livelock", [][]int{stuck, gone}, false, true, []bool{true}},
 		{"livelock in a view", [][]int{stuck, gone}, true, true, []bool{true}},
-		{"still at it with the trap lifted", [][]int{stuck, rep(1, stops), gone}, false, false, []bool{true, false}},
+		{"still at it with the trap opened", [][]int{stuck, rep(1, stops), gone}, false, false, []bool{true, false}},
 		{"an event elsewhere in between", [][]int{stuck[1:], rep(1, signals), stuck[1:]}, false, false, nil},
 		{"its stops end too early", [][]int{stuck[1:], rep(20, stays)}, false, false, nil},
 		{"an instruction that repeats", [][]int{rep(20, repeats)}, false, false, nil},
@@ -157,8 +157,8 @@ func TestRepeatedStops(t *testing.T) {
 					t.Errorf("verdict %+v, stuck since %d; want since the first repeated stop", v, since)
 				}
 			}
-			if found != tc.verdict || fmt.Sprint(did) != fmt.Sprint(tc.lifted) {
-				t.Errorf("verdict %v, trap lifted %v; want %v, %v", found, did, tc.verdict, tc.lifted)
+			if found != tc.verdict || fmt.Sprint(did) != fmt.Sprint(tc.opened) {
+				t.Errorf("verdict %v, trap opened %v; want %v, %v", found, did, tc.verdict, tc.opened)
 			}
 		})
 	}

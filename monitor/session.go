@@ -175,7 +175,7 @@ var ErrGone = errors.New("the guest is being destroyed")
 // calls it. It returns an error if the mechanism has no trap of that kind. Any
 // goroutine may call it at any time.
 func (s *Session) Mishandle(on bool) error {
-	if on && !s.cfg.Mechanism.Lifts {
+	if on && !s.cfg.Mechanism.Opens {
 		return fmt.Errorf("mechanism %s has no trap that an answer must open", s.cfg.Mechanism.Name)
 	}
 	s.mishandle.Store(on)

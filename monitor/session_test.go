@@ -547,11 +547,11 @@ func checkLivelock(t *testing.T, v detect.Verdict) {
 	}
 }
 
-// lifting returns all mechanisms whose answers must open the trap.
-func lifting() []string {
+// removing returns all mechanisms whose answers must open the trap.
+func opening() []string {
 	var names []string
 	for _, m := range trap.Mechanisms() {
-		if m.Lifts {
+		if m.Opens {
 			names = append(names, m.Name)
 		}
 	}
@@ -563,10 +563,10 @@ func lifting() []string {
 // as no signals.
 func TestMishandle(t *testing.T) {
 	t.Parallel()
-	if got := len(lifting()); got != 7 {
-		t.Errorf("%d mechanisms have a trap that an answer must lift, want 7: %v", got, lifting())
+	if got := len(opening()); got != 7 {
+		t.Errorf("%d mechanisms have a trap that an answer must open, want 7: %v", got, opening())
 	}
-	for _, name := range lifting() {
+	for _, name := range opening() {
 		t.Run(name, func(t *testing.T) {
 			g := newFakeGuest(slices.Concat([]uint64{userVA}, pass, pass, pass)...)
 			s, err := attachTo(g, name, -1)
@@ -615,7 +615,7 @@ func TestMishandle(t *testing.T) {
 // event. That is not a livelock of the monitor. When the loop ends the trap is still set.
 func TestOwnLoopAtTrap(t *testing.T) {
 	t.Parallel()
-	for _, name := range lifting() {
+	for _, name := range opening() {
 		if name == "write-altp2m" { // traps no execution
 			continue
 		}

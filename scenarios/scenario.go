@@ -32,7 +32,7 @@ type Scenario struct {
 	// Final: the fault cannot be removed.
 	Final bool
 	// OfMonitor: the fault is the monitor's own. It can be tried only with a mechanism
-	// whose answers must open its trap (monitor.Mechanism.Lifts).
+	// whose answers must open its trap (monitor.Mechanism.Opens).
 	OfMonitor bool
 	// MinVCPUs is how many vCPUs the guest must have. 0 means one.
 	MinVCPUs int

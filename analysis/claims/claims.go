@@ -188,7 +188,7 @@ func noFalseAlarm(set *analysis.Set) (*Claim, error) {
 		fmt.Sprintf("%d of %d (Wilson 95%%: up to %.0f%%)", k, n, 100*iv.Hi)}, nil
 }
 
-// survives is C5: every guest goes on when the fault is lifted and the monitor
+// survives is C5: every guest goes on when the fault is removed and the monitor
 // gone.
 func survives(set *analysis.Set) (*Claim, error) {
 	tried, recovered, invalid, all := 0, 0, 0, 0

@@ -32,9 +32,9 @@ type Timeline struct {
 	// none.
 	VerdictNS int64
 	Verdict   string
-	// Lifted: the fault was undone, at LiftedNS.
-	Lifted   bool
-	LiftedNS int64
+	// Removed: the fault was undone, at RemovedNS.
+	Removed   bool
+	RemovedNS int64
 }
 
 // TimelineSample is the guest at one instant.
@@ -203,8 +203,8 @@ func (t *Timeline) caption(traced bool) string {
 	default:
 		b.WriteString("0 is the instant of the fault; there was no verdict.")
 	}
-	if t.Fault && t.Lifted {
-		fmt.Fprintf(&b, " The fault was undone after %.3f s.", analysis.Seconds(t.LiftedNS))
+	if t.Fault && t.Removed {
+		fmt.Fprintf(&b, " The fault was undone after %.3f s.", analysis.Seconds(t.RemovedNS))
 	}
 	if !t.Fault && t.Verdict != "" {
 		fmt.Fprintf(&b, " The verdict, %s, is a false alarm.", t.Verdict)
@@ -430,8 +430,8 @@ func (h hang) Plot(c draw.Canvas, p *plot.Plot) {
 	}
 	x, _ := p.Transforms(&c)
 	to := h.last
-	if h.t.Lifted {
-		to = min(to, analysis.Seconds(h.t.LiftedNS))
+	if h.t.Removed {
+		to = min(to, analysis.Seconds(h.t.RemovedNS))
 	}
 	rectangle(&c, hangShade, x(0), c.Min.Y, x(to), c.Max.Y)
 }
@@ -459,8 +459,8 @@ func (t *Timeline) marks() []timeMark {
 		style := draw.LineStyle{Color: blue, Width: 1.3, Dashes: []vg.Length{4, 2}}
 		all = append(all, timeMark{analysis.Seconds(t.VerdictNS), "verdict: " + t.Verdict, style, false})
 	}
-	if t.Fault && t.Lifted {
-		all = append(all, timeMark{analysis.Seconds(t.LiftedNS), "undone", draw.LineStyle{Color: green, Width: 1.3}, true})
+	if t.Fault && t.Removed {
+		all = append(all, timeMark{analysis.Seconds(t.RemovedNS), "undone", draw.LineStyle{Color: green, Width: 1.3}, true})
 	}
 	slices.SortStableFunc(all, func(a, b timeMark) int { return cmp.Compare(a.seconds, b.seconds) })
 	return all

@@ -60,7 +60,7 @@ func timelines() map[string]*Timeline {
 	quick := madeUpTimeline(1)
 	quick.VerdictNS = 10e6
 	late := madeUpTimeline(1) // a verdict after the last sample, and the fault undone
-	late.VerdictNS, late.Lifted, late.LiftedNS = 1400e6, true, 900e6
+	late.VerdictNS, late.Removed, late.RemovedNS = 1400e6, true, 900e6
 	short := madeUpTimeline(1) // the fewest samples
 	short.Samples = short.Samples[11:13]
 	idle := &Timeline{Host: "xen", Scenario: "control-idle", Mechanism: "poll", Guest: "made up"} // little happens
@@ -81,7 +81,7 @@ func timelines() map[string]*Timeline {
 	begin := madeUpTimeline(1) // the fault is the first sample
 	begin.Samples = begin.Samples[12:]
 	end := madeUpTimeline(1) // all marks are at the right edge
-	end.Samples, end.VerdictNS, end.Lifted, end.LiftedNS = end.Samples[:13], 20e6, true, 30e6
+	end.Samples, end.VerdictNS, end.Removed, end.RemovedNS = end.Samples[:13], 20e6, true, 30e6
 	lateAlarm := madeUpTimeline(1) // a false alarm in the last sample
 	lateAlarm.Fault, lateAlarm.VerdictNS = false, 1200e6
 	missed := madeUpTimeline(8)
@@ -336,7 +336,7 @@ func readMarks(t *testing.T, line *Timeline, panel *recorder, x scale) {
 	}{
 		{"fault", line.Fault, 0, vermilion},
 		{"verdict: " + line.Verdict, line.Verdict != "", float64(line.VerdictNS) / 1e9, blue},
-		{"undone", line.Fault && line.Lifted, float64(line.LiftedNS) / 1e9, green},
+		{"undone", line.Fault && line.Removed, float64(line.RemovedNS) / 1e9, green},
 	}
 	for _, m := range marks {
 		texts := panel.texts(func(s string) bool { return s == m.name })
@@ -357,8 +357,8 @@ func readMarks(t *testing.T, line *Timeline, panel *recorder, x scale) {
 	if line.Verdict != "" {
 		last = max(last, float64(line.VerdictNS)/1e9)
 	}
-	if line.Lifted {
-		last = float64(line.LiftedNS) / 1e9
+	if line.Removed {
+		last = float64(line.RemovedNS) / 1e9
 	}
 	var got, want []float64
 	for _, m := range panel.all("fill", hangShade) {

@@ -115,7 +115,7 @@ func (t *timelineFlags) record(ctx context.Context, a *app, scenario string) (er
 		return err
 	}
 	header := detect.Header{
-		Scenario: scenario, Mechanism: t.mechanism, FromNS: taken.T0NS, LiftedNS: taken.LiftedNS,
+		Scenario: scenario, Mechanism: t.mechanism, FromNS: taken.T0NS, RemovedNS: taken.RemovedNS,
 		Class: detect.Class(rec.Class), Scope: detect.Scope(rec.Scope),
 		Host: rec.Host, VCPUs: t.vcpus, MemoryMiB: trial.MemoryMiB, Guest: rec.GuestKernel,
 	}
@@ -195,8 +195,8 @@ func timeline(h *detect.Header, stream []detect.Observation) (*figure.Timeline, 
 	if from == 0 {
 		from = stream[0].TimeNS
 	}
-	if h.LiftedNS > from && h.FromNS > 0 {
-		t.Lifted, t.LiftedNS = true, h.LiftedNS-from
+	if h.RemovedNS > from && h.FromNS > 0 {
+		t.Removed, t.RemovedNS = true, h.RemovedNS-from
 	}
 	v, _, err := detect.Replay(*h, stream)
 	if err != nil {

@@ -145,9 +145,9 @@ func (e *environment) Injected(t0 int64) {
 	}
 }
 
-// Lifted is told when the fault had been removed.
-func (e *environment) Lifted(at int64) {
+// Removed is told when the fault had been removed.
+func (e *environment) Removed(at int64) {
 	if e.taken != nil {
-		e.taken.LiftedNS = at
+		e.taken.RemovedNS = at
 	}
 }

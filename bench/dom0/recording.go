@@ -11,8 +11,8 @@ import (
 type Recording struct {
 	// T0NS is when the fault landed, on the clock of the observations; 0 without a fault.
 	T0NS int64 `json:"t0_ns,omitempty"`
-	// LiftedNS is when the fault had been removed; 0 if it was not.
-	LiftedNS int64 `json:"lifted_ns,omitempty"`
+	// RemovedNS is when the fault had been removed; 0 if it was not.
+	RemovedNS int64 `json:"lifted_ns,omitempty"`
 	// Observations are values of detect.Observation as JSON, in order, at most
 	// maxRecording bytes of them.
 	Observations []json.RawMessage `json:"observations"`

@@ -12,7 +12,7 @@ import (
 )
 
 // TestTrials runs the ci suite on a real Xen with a real guest: the deadlock is
-// seen by every mechanism, with its lock by name, and lifted again; the idle guest
+// seen by every mechanism, with its lock by name, and removed again; the idle guest
 // is left alone; EPT violations and events agree.
 func TestTrials(t *testing.T) {
 	ctx, h := openLab(t)

@@ -12,7 +12,7 @@ import (
 // it. It is virtual time: how fast this machine is has no part in it.
 const backOutLimit = time.Second
 
-// TestMonitorLivelock: a monitor that answers its trap and lifts nothing holds a
+// TestMonitorLivelock: a monitor that answers its trap without opening it holds a
 // real guest up, by every way to trap; its own watchdog names it, lets go within a
 // second, and the guest works and beats again with the monitor still attached.
 func TestMonitorLivelock(t *testing.T) {

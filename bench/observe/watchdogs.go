@@ -13,9 +13,9 @@ import (
 
 const (
 	// armTime is how long PID 1 may take to arm the watchdogs and log it, once it has
-	// accepted the errand within errandTime.
-	armTime    = 10 * time.Second
-	errandTime = 10 * time.Second
+	// accepted the request within requestTime.
+	armTime     = 10 * time.Second
+	requestTime = 10 * time.Second
 	// armPoll is how often the console is read meanwhile. It is short because this line
 	// ties the clock of the guest's log to dom0's: the later it is read, the later all
 	// reports seem.
@@ -55,8 +55,8 @@ func Watchdogs(s watchdog.Setting) []trial.Observer {
 // Name is linux.
 func (l *Linux) Name() string { return "linux" }
 
-// errand is the errand by which PID 1 arms the watchdogs.
-func (l *Linux) errand() (beat.Request, error) {
+// request returns the request by which PID 1 arms the watchdogs.
+func (l *Linux) request() (beat.Request, error) {
 	switch l.Setting {
 	case watchdog.Default:
 		return beat.Watchdogs, nil
@@ -70,14 +70,14 @@ func (l *Linux) errand() (beat.Request, error) {
 
 // Attach has PID 1 arm the watchdogs, and waits until the console says that they are.
 func (l *Linux) Attach(ctx context.Context, s trial.Subject) error {
-	e, err := l.errand()
+	e, err := l.request()
 	if err != nil {
 		return err
 	}
 	*l = Linux{Setting: l.Setting, subject: s, naps: s.Workload.Naps}
 	page := s.Guest.Page()
 	token := page.Ask(e)
-	for end := s.Clock.Now() + int64(errandTime+armTime); ; {
+	for end := s.Clock.Now() + int64(requestTime+armTime); ; {
 		if err := l.Poll(0); err != nil {
 			return err
 		}

@@ -33,7 +33,7 @@ func (r *run) confirmBounded(context.Context) error {
 	if !ok {
 		return Invalid("the sign %s cannot be told of a bounded fault", r.sc.Sign)
 	}
-	since, why := s.Stood(r.truth, sign.Bound{Length: length, LiftedAt: r.liftingAt, Work: r.rec.Guest.WorkHung})
+	since, why := s.Stood(r.truth, sign.Bound{Length: length, RemovedAt: r.removingAt, Work: r.rec.Guest.WorkHung})
 	if why != "" {
 		return Invalid("%s", why)
 	}

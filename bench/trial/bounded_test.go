@@ -13,7 +13,7 @@ import (
 // monitor can do meanwhile.
 func TestBounded(t *testing.T) {
 	t.Parallel()
-	const whole = "trace, attach exec-step spin=500ms sample=100ms, hold, lift, detach, stop trace"
+	const whole = "trace, attach exec-step spin=500ms sample=100ms, hold, remove, detach, stop trace"
 	yes, no := new(bool), new(bool)
 	*yes = true
 	records := openGolden(t, "bounded")

@@ -15,7 +15,7 @@
 //	                 until the Watcher's verdict or the deadline, while the guest's own
 //	                 counters must show the hang (scenarios/sign)
 //	await observers  until those beside have had their time
-//	lift             the fault is removed
+//	remove           the fault is removed
 //	                 until the guest goes on, and the Watcher says so
 //	detach           the Watcher
 //	                 the guest must go on without it

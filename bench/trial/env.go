@@ -89,7 +89,7 @@ type Log interface {
 	Progress(stage string)
 	// Injected is told when the fault landed (T0), on the trial's clock.
 	Injected(t0 int64)
-	// Lifted is told when the fault had been removed, on the trial's clock. It is not
+	// Removed is told when the fault had been removed, on the trial's clock. It is not
 	// called for a fault that is removed because the trial broke off.
-	Lifted(at int64)
+	Removed(at int64)
 }

@@ -54,7 +54,7 @@ type world struct {
 	spared    []int   // vCPUs that the fault does not stop
 	idleHands bool    // the fault stops work and not the heartbeat
 	pace      float64 // factor of the period of work during a storm
-	numb      bool    // does not take errands up
+	numb      bool    // does not take requests up
 	heldUp    bool    // its monitor holds it up
 	backs     bool    // the monitor backs out when it gives its verdict
 
@@ -72,7 +72,7 @@ type world struct {
 	// How the monitor is to behave.
 	alarmAfterAttach, alarmAfterFault, endAfterAttach time.Duration
 	late                                              time.Duration // from the verdict's time to its delivery
-	calmAfterLift, calmAfterAlarm                     time.Duration // when it sees that all is over
+	calmAfterRemoval, calmAfterAlarm                  time.Duration // when it sees that all is over
 	alarms, neighbourAlarms                           []monitor.Alarm
 	class                                             detect.Class
 	detachErr                                         error
@@ -81,16 +81,16 @@ type world struct {
 	violations                                        trial.Violations
 
 	// How the host is to fail.
-	noSymbol                              bool
-	attachErr, traceErr, stopErr, liftErr error
-	endErr, cpuTimeErr                    error
+	noSymbol                                bool
+	attachErr, traceErr, stopErr, removeErr error
+	endErr, cpuTimeErr                      error
 	// console reads the guest's console.
 	console func() ([]byte, error)
 	// onSleep is called after each sleep.
 	onSleep func()
 
 	attached, faulted int64 // when, or 0
-	liftedAt          int64
+	removedAt         int64
 	watching          bool
 	paused            int
 	verdict           chan detect.Verdict
@@ -99,7 +99,7 @@ type world struct {
 	stages            []string
 	stagesAt          []int64 // when each began
 	toldT0            []int64
-	toldLifted        []int64
+	toldRemoved       []int64
 	injectedAt        []int64 // when the lock was taken
 }
 
@@ -109,7 +109,7 @@ func newWorld(t *testing.T) *world {
 	words := make([]uint64, beat.Size/8)
 	w := &world{
 		t: t, now: 5e9, mem: unsafe.Slice((*byte)(unsafe.Pointer(&words[0])), beat.Size),
-		alarmAfterAttach: never, alarmAfterFault: never, endAfterAttach: never, calmAfterLift: 300 * time.Millisecond,
+		alarmAfterAttach: never, alarmAfterFault: never, endAfterAttach: never, calmAfterRemoval: 300 * time.Millisecond,
 		calmAfterAlarm: never, class: detect.ClassSpin,
 		slow: 1, slowWork: 1, signals: 1, cpus: 1, pace: 1,
 		verdict: make(chan detect.Verdict, 1), done: make(chan struct{}),
@@ -176,7 +176,7 @@ func (w *world) Progress(stage string) {
 }
 
 func (w *world) Injected(t0 int64) { w.toldT0 = append(w.toldT0, t0) }
-func (w *world) Lifted(at int64)   { w.toldLifted = append(w.toldLifted, at) }
+func (w *world) Removed(at int64)  { w.toldRemoved = append(w.toldRemoved, at) }
 
 // hung reports whether the guest stands still.
 func (w *world) hung() bool {
@@ -281,7 +281,7 @@ func (w *world) watch() {
 		}
 	}
 	if n := len(w.alarms); n > 0 && w.alarms[n-1].EndNS == 0 &&
-		(due(w.liftedAt, w.calmAfterLift) || due(w.alarms[n-1].StartNS, w.calmAfterAlarm)) {
+		(due(w.removedAt, w.calmAfterRemoval) || due(w.alarms[n-1].StartNS, w.calmAfterAlarm)) {
 		w.alarms[n-1].EndNS = w.now
 	}
 	if due(w.attached, w.endAfterAttach) {
@@ -398,11 +398,11 @@ func (w *world) WritePhysical(gpa uint64, b []byte) error {
 		return errors.New("no memory there")
 	}
 	if b[0] == 0 {
-		w.call("lift")
-		if w.liftErr != nil {
-			return w.liftErr
+		w.call("remove")
+		if w.removeErr != nil {
+			return w.removeErr
 		}
-		w.liftedAt = w.now
+		w.removedAt = w.now
 	} else {
 		w.call("hold")
 		w.faulted = w.now

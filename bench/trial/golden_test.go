@@ -77,8 +77,8 @@ func (g *golden) check(t *testing.T, name string, rec results.Trial, err error, 
 	for i, s := range w.stages {
 		fmt.Fprintf(&b, "stage at %d: %s\n", w.stagesAt[i], s)
 	}
-	fmt.Fprintf(&b, "errands: %v, orders %v\n", w.asked, w.orders)
-	fmt.Fprintf(&b, "told: fault %v, lifted %v; ended at %d\n", w.toldT0, w.toldLifted, w.now)
+	fmt.Fprintf(&b, "requests: %v, orders %v\n", w.asked, w.orders)
+	fmt.Fprintf(&b, "told: fault %v, removed %v; ended at %d\n", w.toldT0, w.toldRemoved, w.now)
 	if err != nil {
 		fmt.Fprintf(&b, "error: %v\n", err)
 	} else {

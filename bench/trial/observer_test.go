@@ -299,7 +299,7 @@ func TestBeside(t *testing.T) {
 			case tc.scenario == idle || tc.bounded != 0:
 				until = w.now
 			default:
-				until = w.liftedAt
+				until = w.removedAt
 			}
 			since := w.faulted
 			if since == 0 {
@@ -350,10 +350,10 @@ func TestPatient(t *testing.T) {
 			if err != nil || rec.Outcome != results.Detected {
 				t.Fatalf("%s %q, %v", rec.Outcome, rec.Reason, err)
 			}
-			end := w.liftedAt
+			end := w.removedAt
 			if tc.kills {
-				if rec.Recovered != nil || w.liftedAt != 0 || len(w.toldLifted) != 0 {
-					t.Errorf("a guest that is gone: recovered %v, lifted at %d, told %v", rec.Recovered, w.liftedAt, w.toldLifted)
+				if rec.Recovered != nil || w.removedAt != 0 || len(w.toldRemoved) != 0 {
+					t.Errorf("a guest that is gone: recovered %v, removed at %d, told %v", rec.Recovered, w.removedAt, w.toldRemoved)
 				}
 				end = w.now
 			}

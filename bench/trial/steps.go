@@ -58,7 +58,7 @@ func (r *run) steps() []step {
 		step{"", unbounded, r.awaitVerdict},
 		step{"", bounded, r.sitOut},
 		step{"await observers", waits, r.awaitBeside},
-		step{"lift", injected, r.lift},
+		step{"remove", injected, r.removeFault},
 		step{"", removed, r.recover},
 		step{"", bounded, r.confirmBounded},
 		step{"", over, r.awaitAllClear},
@@ -204,9 +204,9 @@ func (r *run) remove(ctx context.Context, in *inject.Injection) error {
 	if !in.Outside && r.destroyed() {
 		return nil
 	}
-	err := in.Lift(ctx)
+	err := in.Remove(ctx)
 	if errors.Is(err, inject.ErrBusy) {
-		return Invalid("what was done to the guest could not be lifted: %v", err)
+		return Invalid("what was done to the guest could not be removed: %v", err)
 	}
 	return err
 }
@@ -315,25 +315,25 @@ func (r *run) checkPartial() error {
 	return nil
 }
 
-// lift removes the fault.
-func (r *run) lift(ctx context.Context) error {
+// removeFault removes the fault.
+func (r *run) removeFault(ctx context.Context) error {
 	if r.p.BoundedMS > 0 {
 		r.explainMiss()
 		r.noteHung(nil)
-		r.liftingAt = r.clock.Now()
+		r.removingAt = r.clock.Now()
 	}
 	if err := r.undo.pop(ctx); err != nil {
 		return err
 	}
-	r.liftedAt = r.clock.Now()
+	r.removedAt = r.clock.Now()
 	if r.p.BoundedMS > 0 {
-		undone := r.liftedAt - r.t0
+		undone := r.removedAt - r.t0
 		r.rec.UndoneNS = &undone
 	} else if r.until == 0 {
-		r.until = r.liftedAt
+		r.until = r.removedAt
 	}
 	if !r.destroyed() {
-		r.env.Log.Lifted(r.liftedAt)
+		r.env.Log.Removed(r.removedAt)
 	}
 	return nil
 }
@@ -372,7 +372,7 @@ func (r *run) awaitAllClear(ctx context.Context) error {
 		if len(reports) == 0 || reports[len(reports)-1].EndNS == 0 {
 			return false
 		}
-		if d := reports[len(reports)-1].EndNS - r.liftedAt; d >= 0 {
+		if d := reports[len(reports)-1].EndNS - r.removedAt; d >= 0 {
 			r.rec.AllClearNS = &d
 		}
 		return true

@@ -10,22 +10,22 @@ import (
 )
 
 // target is a guest as an injector needs it: its machine, the trial's clock, the
-// errands of its PID 1, and the observer that may be broken on purpose.
+// requests of its PID 1, and the observer that may be broken on purpose.
 type target struct {
 	inject.Machine
 	Clock
 	r *run
 }
 
-// Ask asks PID 1 for an errand and waits until it has accepted it. It waits even if the
-// trial is interrupted meanwhile: whether the errand will be done must be known, so
+// Ask asks PID 1 for a request and waits until it has accepted it. It waits even if the
+// trial is interrupted meanwhile: whether the request will be done must be known, so
 // that it can be undone.
 func (t target) Ask(ctx context.Context, e beat.Request) error {
 	ctx = context.WithoutCancel(ctx)
 	token := t.r.page.Ask(e)
-	for end := t.Now() + int64(errandTime); !t.r.page.Answered(token); {
+	for end := t.Now() + int64(requestTime); !t.r.page.Answered(token); {
 		if t.Now() > end {
-			return Invalid("the guest did not take up request %q within %v", e, errandTime)
+			return Invalid("the guest did not take up request %q within %v", e, requestTime)
 		}
 		if err := t.Sleep(ctx, sign.Poll); err != nil {
 			return err

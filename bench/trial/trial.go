@@ -21,9 +21,9 @@ const (
 	// phase is the span over which a trial's seed moves the injection: two heartbeats,
 	// so that the fault hits every phase of the guest's own period.
 	phase = 2 * beat.Period
-	// errandTime is how long PID 1 may take to accept an errand. It looks once a second
+	// requestTime is how long PID 1 may take to accept a request. It looks once a second
 	// and takes precedence over everything else in the guest.
-	errandTime = 10 * time.Second
+	requestTime = 10 * time.Second
 )
 
 // Run runs one trial. A guest or an observer that misbehaves is in the record. The
@@ -102,12 +102,12 @@ type run struct {
 	// nanoseconds.
 	dom0Before int64
 
-	t0        int64 // when the fault landed, or 0
-	truth     *sign.Truth
-	until     int64 // later reports are not about the fault; 0: there is no such end yet
-	liftingAt int64 // when the removal of the fault began
-	liftedAt  int64 // and when it was complete
-	recovered bool
+	t0         int64 // when the fault landed, or 0
+	truth      *sign.Truth
+	until      int64 // later reports are not about the fault; 0: there is no such end yet
+	removingAt int64 // when the removal of the fault began
+	removedAt  int64 // and when it was complete
+	recovered  bool
 }
 
 func ms(n int64) time.Duration { return time.Duration(n) * time.Millisecond }

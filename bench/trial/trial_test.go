@@ -54,7 +54,7 @@ func TestRun(t *testing.T) {
 	t.Parallel()
 	const (
 		watched  = "trace, attach exec-step spin=500ms sample=100ms, "
-		injected = watched + "hold, lift, detach, stop trace"
+		injected = watched + "hold, remove, detach, stop trace"
 		only     = watched + "detach, stop trace"
 	)
 	ns := func(d time.Duration) *int64 { n := int64(d); return &n }
@@ -87,7 +87,7 @@ func TestRun(t *testing.T) {
 			func(w *world) { w.alarmAfterFault = 8030 * time.Millisecond },
 			outcome{results.Missed, "", "", nil, true, yes, new(1.0), injected}},
 		{"missed without a monitor", deadlock, "none", nil,
-			outcome{results.Missed, "", "", nil, true, yes, new(1.0), "trace, hold, lift, stop trace"}},
+			outcome{results.Missed, "", "", nil, true, yes, new(1.0), "trace, hold, remove, stop trace"}},
 		{"slow while watched", deadlock, "exec-step", func(w *world) { w.slow, w.alarmAfterFault = 2, time.Second },
 			outcome{results.Detected, "", "spin", ns(time.Second), true, yes, new(0.5), injected}},
 		{"false alarm in the first window", deadlock, "exec-step",
@@ -146,7 +146,7 @@ func TestRun(t *testing.T) {
 			outcome{results.Invalid, "went on after the fault: 40 beats in 8000 ms", "", nil, false, nil, new(1.0), injected}},
 		{"heartbeat goes on without a monitor", deadlock, "none", func(w *world) { w.immune = true },
 			outcome{results.Invalid, "went on after the fault: 40 beats in 8000 ms", "", nil, false, nil, new(1.0),
-				"trace, hold, lift, stop trace"}},
+				"trace, hold, remove, stop trace"}},
 		{"monitor ended before the fault", deadlock, "exec-step",
 			func(w *world) { w.endAfterAttach, w.detachErr = time.Second, errors.New("ring broke\nand more") },
 			outcome{results.Invalid, "the monitor ended by itself; the monitor failed: ring broke; and more", "", nil, false,
@@ -204,11 +204,11 @@ func TestRun(t *testing.T) {
 				t.Errorf("told that the fault landed at %v, it was %v", w.toldT0, w.injectedAt)
 			}
 			// The log is not told of a fault that is removed because the trial broke off.
-			if len(w.toldLifted) > 1 || len(w.toldLifted) == 1 && w.toldLifted[0] != w.liftedAt {
-				t.Errorf("told that the fault was lifted at %v, it was %v", w.toldLifted, w.liftedAt)
+			if len(w.toldRemoved) > 1 || len(w.toldRemoved) == 1 && w.toldRemoved[0] != w.removedAt {
+				t.Errorf("told that the fault was removed at %v, it was %v", w.toldRemoved, w.removedAt)
 			}
-			if rec.Recovered != nil && len(w.toldLifted) == 0 {
-				t.Error("not told that the fault was lifted")
+			if rec.Recovered != nil && len(w.toldRemoved) == 0 {
+				t.Error("not told that the fault was removed")
 			}
 		})
 	}
@@ -241,8 +241,8 @@ func TestTimes(t *testing.T) {
 		}
 		// The fault stays until the silence is beyond doubt, although the verdict came
 		// before.
-		if got := time.Duration(w.liftedAt - w.faulted); got < 6*beat.Period || got > 6*beat.Period+2*sign.Poll {
-			t.Errorf("seed %d: the fault was lifted after %v", tc.seed, got)
+		if got := time.Duration(w.removedAt - w.faulted); got < 6*beat.Period || got > 6*beat.Period+2*sign.Poll {
+			t.Errorf("seed %d: the fault was removed after %v", tc.seed, got)
 		}
 		if rec.HangNS == nil || *rec.HangNS != 0 {
 			t.Errorf("seed %d: the guest stopped at once and hang_ns is %v", tc.seed, rec.HangNS)
@@ -251,8 +251,8 @@ func TestTimes(t *testing.T) {
 			t.Errorf("seed %d: beats %+v, want 10 in each window of 2 s, none of the hung guest, and some afterwards", tc.seed,
 				g)
 		}
-		if rec.WindowNS <= w.liftedAt-w.attached {
-			t.Errorf("seed %d: the window of %d ns ends before the fault was lifted", tc.seed, rec.WindowNS)
+		if rec.WindowNS <= w.removedAt-w.attached {
+			t.Errorf("seed %d: the window of %d ns ends before the fault was removed", tc.seed, rec.WindowNS)
 		}
 	}
 }
@@ -344,7 +344,7 @@ func TestAllClear(t *testing.T) {
 		want bool
 	}{{0, true}, {900 * time.Millisecond, true}, {time.Hour, false}} {
 		w := newWorld(t)
-		w.alarmAfterFault, w.calmAfterLift = 1500*time.Millisecond, tc.calm
+		w.alarmAfterFault, w.calmAfterRemoval = 1500*time.Millisecond, tc.calm
 		rec, err := w.run(t.Context(), job(deadlock, "exec-step"))
 		if err != nil {
 			t.Fatal(err)
@@ -376,7 +376,7 @@ func TestHangTime(t *testing.T) {
 		t.Errorf("%d beats after the fault, want 5", rec.Guest.BeatsHung)
 	}
 	// Without a monitor there is no reason to wait for the deadline.
-	if d := time.Duration(w.liftedAt - w.faulted); d > 3*time.Second {
+	if d := time.Duration(w.removedAt - w.faulted); d > 3*time.Second {
 		t.Errorf("mechanism none waited %v", d)
 	}
 }
@@ -388,7 +388,7 @@ func TestMissWaits(t *testing.T) {
 	if _, err := w.run(t.Context(), job(deadlock, "exec-step")); err != nil {
 		t.Fatal(err)
 	}
-	if d := time.Duration(w.liftedAt - w.faulted); d != 8*time.Second {
+	if d := time.Duration(w.removedAt - w.faulted); d != 8*time.Second {
 		t.Errorf("given up after %v, want 8s", d)
 	}
 }
@@ -469,7 +469,7 @@ func TestStages(t *testing.T) {
 	if _, err := w.run(t.Context(), job(deadlock, "exec-step")); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"workload", "baseline", "attach", "observe", "inject", "lift", "detach"}
+	want := []string{"workload", "baseline", "attach", "observe", "inject", "remove", "detach"}
 	if !slices.Equal(w.stages, want) {
 		t.Errorf("stages %q, want %q", w.stages, want)
 	}
@@ -479,7 +479,7 @@ func TestStages(t *testing.T) {
 // point it was interrupted.
 func TestCancel(t *testing.T) {
 	t.Parallel()
-	for _, stage := range []string{"workload", "baseline", "observe", "inject", "lift", "detach"} {
+	for _, stage := range []string{"workload", "baseline", "observe", "inject", "remove", "detach"} {
 		t.Run(stage, func(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithCancel(t.Context())
@@ -516,15 +516,15 @@ func TestCancel(t *testing.T) {
 			if w.attached != 0 {
 				attached = 1
 			}
-			if w.lock != 0 || count("lift") != count("hold") || count("detach") != attached ||
+			if w.lock != 0 || count("remove") != count("hold") || count("detach") != attached ||
 				count("trace") != count("stop trace") || w.paused != 0 {
 				t.Errorf("left behind: lock %#x, %d pauses, calls %q", w.lock, w.paused, w.calls)
 			}
-			if faulted := w.faulted != 0; faulted != slices.Contains([]string{"inject", "lift", "detach"}, stage) {
+			if faulted := w.faulted != 0; faulted != slices.Contains([]string{"inject", "remove", "detach"}, stage) {
 				t.Errorf("the fault was injected: %v", faulted)
 			}
-			if i, j := slices.Index(w.calls, "lift"), slices.Index(w.calls, "detach"); i > j {
-				t.Errorf("detached before the fault was lifted: %q", w.calls)
+			if i, j := slices.Index(w.calls, "remove"), slices.Index(w.calls, "detach"); i > j {
+				t.Errorf("detached before the fault was removed: %q", w.calls)
 			}
 		})
 	}
@@ -545,8 +545,8 @@ func TestHostFails(t *testing.T) {
 		{"trace does not stop", func(w *world) { w.stopErr = broken }, "stop trace"},
 		{"trace does not stop of an invalid trial", func(w *world) { w.stopErr, w.endAfterAttach = broken, time.Second },
 			"stop trace"},
-		{"fault is not lifted", func(w *world) { w.liftErr = broken }, "stop trace"},
-		{"fault of an invalid trial is not lifted", func(w *world) { w.liftErr, w.immune = broken, true }, "stop trace"},
+		{"fault is not removed", func(w *world) { w.removeErr = broken }, "stop trace"},
+		{"fault of an invalid trial is not removed", func(w *world) { w.removeErr, w.immune = broken, true }, "stop trace"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -574,9 +574,9 @@ func TestNeverFree(t *testing.T) {
 	for _, immune := range []bool{false, true} {
 		w := newWorld(t)
 		w.alarmAfterFault, w.immune = time.Second, immune
-		w.liftErr = fmt.Errorf("made up: %w", inject.ErrBusy)
+		w.removeErr = fmt.Errorf("made up: %w", inject.ErrBusy)
 		rec, err := w.run(t.Context(), job(deadlock, "exec-step"))
-		if err != nil || rec.Outcome != results.Invalid || !strings.Contains(rec.Reason, "could not be lifted: ") {
+		if err != nil || rec.Outcome != results.Invalid || !strings.Contains(rec.Reason, "could not be removed: ") {
 			t.Errorf("immune %v: %s, %q (%v)", immune, rec.Outcome, rec.Reason, err)
 		}
 		if w.watching {

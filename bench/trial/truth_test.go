@@ -115,7 +115,7 @@ func TestTruth(t *testing.T) {
 				t.Error("a fault without a way back has recovered: yes or no")
 			}
 			if !slices.Equal(w.asked, tc.asked) {
-				t.Errorf("errands %v, want %v", w.asked, tc.asked)
+				t.Errorf("requests %v, want %v", w.asked, tc.asked)
 			}
 			if w.lock != 0 || w.storm || w.paused != 0 || w.watching {
 				t.Errorf("left behind: lock %#x, storm %v, %d pauses, monitor attached %v", w.lock, w.storm, w.paused, w.watching)
@@ -182,7 +182,7 @@ func TestDisturb(t *testing.T) {
 				t.Errorf("%s (%s), want %s (%s)", rec.Outcome, rec.Reason, tc.outcome, tc.reason)
 			}
 			if !slices.Equal(w.asked, tc.asked) || w.paused != 0 || w.storm {
-				t.Errorf("errands %v, want %v; left: %d pauses, stopped %v", w.asked, tc.asked, w.paused, w.storm)
+				t.Errorf("requests %v, want %v; left: %d pauses, stopped %v", w.asked, tc.asked, w.paused, w.storm)
 			}
 			if rec.Recovered != nil || rec.HangNS != nil {
 				t.Error("a control has hung")

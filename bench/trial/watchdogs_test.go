@@ -147,8 +147,8 @@ func TestBaselineReports(t *testing.T) {
 	}
 	// The fault stayed for the detector that did not report, and no longer.
 	window, _ := watchdog.Window(watchdog.SoftLockup, 10*time.Second, true)
-	if stay := time.Duration(w.liftedAt - w.faulted); stay < window.To || stay > window.To+2*trial.SlowPoll {
-		t.Errorf("the fault was lifted after %v, want %v", stay, window.To)
+	if stay := time.Duration(w.removedAt - w.faulted); stay < window.To || stay > window.To+2*trial.SlowPoll {
+		t.Errorf("the fault was removed after %v, want %v", stay, window.To)
 	}
 	if rec.Findings[0].WatchedNS < int64(window.To) || rec.Watchdogs != "default" {
 		t.Errorf("baselines %+v", rec.Findings)
@@ -170,8 +170,8 @@ func TestBaselinesEnd(t *testing.T) {
 	if err != nil || rec.Outcome != results.Missed {
 		t.Fatalf("outcome %s %q (%v)", rec.Outcome, rec.Reason, err)
 	}
-	if stay := time.Duration(w.liftedAt - w.faulted); stay < 4*time.Second || stay > 4*time.Second+2*trial.SlowPoll {
-		t.Errorf("the fault was lifted after %v", stay)
+	if stay := time.Duration(w.removedAt - w.faulted); stay < 4*time.Second || stay > 4*time.Second+2*trial.SlowPoll {
+		t.Errorf("the fault was removed after %v", stay)
 	}
 	if w.asked[0] != beat.QuickWatchdogs {
 		t.Errorf("asked for %v", w.asked)
@@ -197,7 +197,7 @@ func TestBaselinesOfSleepers(t *testing.T) {
 			t.Errorf("hung task: %+v", hung)
 		}
 		if stay := time.Duration(w.now - w.faulted); stay < 240*time.Second {
-			t.Errorf("the fault was lifted after %v", stay)
+			t.Errorf("the fault was removed after %v", stay)
 		}
 	}
 }
@@ -237,7 +237,7 @@ func TestXenEndsGuest(t *testing.T) {
 		if rec.Recovered != nil {
 			t.Errorf("%s: recovered %v of a guest that has ended", mechanism, *rec.Recovered)
 		}
-		if slices.Contains(w.calls, "lift") {
+		if slices.Contains(w.calls, "remove") {
 			t.Errorf("%s: the memory of a guest that has ended was mended: %q", mechanism, w.calls)
 		}
 		if stay := time.Duration(w.now - w.faulted); stay > 18*time.Second {

@@ -121,7 +121,7 @@ func (r *run) do(ctx context.Context, seconds int) (beat.Sample, error) {
 	r.page.Order(beat.Order{Work: uint64(r.sc.Stress), Seconds: uint64(seconds)})
 	token := r.page.Ask(beat.Measure)
 	began := r.clock.Now()
-	end, said := began+int64(errandTime+time.Duration(seconds)*time.Second+extraTime), began
+	end, said := began+int64(requestTime+time.Duration(seconds)*time.Second+extraTime), began
 	for {
 		if err := r.clock.Sleep(ctx, sign.Poll); err != nil {
 			return beat.Sample{}, err

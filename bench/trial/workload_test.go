@@ -121,7 +121,7 @@ func TestPairedOutcomes(t *testing.T) {
 			"cpu did nothing in a window without a monitor", 0},
 		{"never done", "none", func(w *world) { w.onSleep = func() { w.doneAt = w.now + 1e9 } }, results.Invalid,
 			"the guest was not done with 1 s of cpu after 71 s", 0},
-		{"no errands", "none", func(w *world) { w.numb = true }, results.Invalid, "was not done", 0},
+		{"no requests", "none", func(w *world) { w.numb = true }, results.Invalid, "was not done", 0},
 		{"the trap is not armed", "exec-step", func(w *world) { w.signals = 0 }, results.Invalid, "the trap is not armed", 1},
 		{"the monitor ends by itself", "exec-step", func(w *world) { w.endAfterAttach = time.Second }, results.Invalid,
 			"the monitor ended by itself", 1},

@@ -35,9 +35,9 @@ type Header struct {
 	// the fault to the right verdict; 0 for any time.
 	FromNS   int64 `json:"from_ns,omitempty"`
 	WithinNS int64 `json:"within_ns,omitempty"`
-	// LiftedNS is the time at which the fault was removed, on the same clock; 0 if it
+	// RemovedNS is the time at which the fault was removed, on the same clock; 0 if it
 	// was not.
-	LiftedNS int64 `json:"lifted_ns,omitempty"`
+	RemovedNS int64 `json:"lifted_ns,omitempty"`
 	// Thresholds are the values of the thresholds with which the verdict is right, by
 	// name. The others have their defaults.
 	Thresholds map[string]int64 `json:"thresholds,omitempty"`

@@ -9,7 +9,7 @@ func execAltp2mStepping() Mechanism {
 		Miss:      missPasses,
 		Needs:     needsMTF + needsAltp2m,
 		View:      Altp2m,
-		Lifts:     true,
+		Opens:     true,
 		PageTrap:  true,
 		Traced:    driver.AccessRW,
 		Frames:    (*Site).page,

@@ -10,7 +10,7 @@ func execAltp2mFastStepping() Mechanism {
 		Miss:      missPasses,
 		Needs:     needsMTF + " with fast single-step (Xen 4.14)" + needsAltp2m,
 		View:      Altp2m,
-		Lifts:     true,
+		Opens:     true,
 		PageTrap:  true,
 		Traced:    driver.AccessRW,
 		Frames:    (*Site).page,

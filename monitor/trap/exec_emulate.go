@@ -13,7 +13,7 @@ func execEmulation() Mechanism {
 		Miss:      "switches during the step of an instruction that Xen cannot emulate; " + missPasses,
 		Needs:     needsMTF,
 		View:      HostView,
-		Lifts:     true,
+		Opens:     true,
 		PageTrap:  true,
 		Traced:    driver.AccessRW,
 		Frames:    (*Site).page,

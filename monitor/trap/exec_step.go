@@ -13,7 +13,7 @@ func execStepping() Mechanism {
 		Miss:      "switches of other vCPUs during a step; " + missPasses,
 		Needs:     needsMTF,
 		View:      HostView,
-		Lifts:     true,
+		Opens:     true,
 		PageTrap:  true,
 		Traced:    driver.AccessRW,
 		Frames:    (*Site).page,

@@ -16,7 +16,7 @@ func int3Altp2mShadow() Mechanism {
 		Needs: needsMTF + " with fast single-step, execute-only EPT, a frame of memory beside the guest's" +
 			needsAltp2m,
 		View:   Altp2m,
-		Lifts:  true,
+		Opens:  true,
 		Traced: driver.AccessX,
 		Frames: (*Site).page,
 		TwinOf: "int3-step",

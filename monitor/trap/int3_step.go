@@ -14,7 +14,7 @@ func int3Stepping() Mechanism {
 		Miss:  "switches of other vCPUs during a step; " + missPasses,
 		Needs: "Intel VMX, monitor trap flag; the guest can see the breakpoint",
 		View:  HostView,
-		Lifts: true,
+		Opens: true,
 		New:   func(h Host) Trap { return &int3Step{steps: newSteps(h), bp: breakpoint{host: h}} },
 	}
 }

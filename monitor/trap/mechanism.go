@@ -20,10 +20,10 @@ type Mechanism struct {
 	Polls bool
 	// View is the view in which the trap lies.
 	View View
-	// Lifts: a vCPU that reaches the trap cannot continue before an answer opens the
+	// Opens: a vCPU that reaches the trap cannot continue before an answer opens the
 	// trap. A monitor that answers without opening it livelocks the guest. Its Trap is
 	// a Suspender.
-	Lifts bool
+	Opens bool
 	// PageTrap: every event is an EPT violation on a trapped page.
 	PageTrap bool
 	// Traced is the permission left on the frames of Frames. It tells which violations

@@ -25,7 +25,7 @@ type Trap interface {
 	Disarm() error
 }
 
-// Suspender is a Trap of a mechanism that Lifts.
+// Suspender is a Trap of a mechanism that Opens.
 type Suspender interface {
 	// Suspend opens the trap for all vCPUs: with altp2m it puts them in the host view.
 	Suspend() error

@@ -68,8 +68,8 @@ func TestMechanisms(t *testing.T) {
 			if strings.HasSuffix(m.Name, "altp2m") != (m.View == Altp2m) && m.Name != "exec-altp2m-fast" {
 				t.Errorf("view %q", m.View)
 			}
-			if m.Lifts != (m.View != NoView) {
-				t.Errorf("Lifts = %v with a trap in the view %q", m.Lifts, m.View)
+			if m.Opens != (m.View != NoView) {
+				t.Errorf("Opens = %v with a trap in the view %q", m.Opens, m.View)
 			}
 			if restricts := m.Traced != driver.AccessRWX; restricts != (len(m.Trapped(&site)) > 0) {
 				t.Errorf("access %d is left on the frames %v", m.Traced, m.Trapped(&site))
@@ -86,8 +86,8 @@ func TestMechanisms(t *testing.T) {
 				return
 			}
 			tr := m.New(&fakeHost{site: site, vcpus: 2})
-			if _, ok := tr.(Suspender); ok != m.Lifts {
-				t.Errorf("Lifts = %v, it can be suspended: %v", m.Lifts, ok)
+			if _, ok := tr.(Suspender); ok != m.Opens {
+				t.Errorf("Opens = %v, it can be suspended: %v", m.Opens, ok)
 			}
 		})
 	}

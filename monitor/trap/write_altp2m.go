@@ -15,7 +15,7 @@ func writeAltp2mCounters() Mechanism {
 			"for each switch of a busy guest, and each is an event",
 		Needs:    needsMTF + " with fast single-step; the guest kernel's types" + needsAltp2m,
 		View:     Altp2m,
-		Lifts:    true,
+		Opens:    true,
 		PageTrap: true,
 		Traced:   driver.AccessRX,
 		Frames:   (*Site).counters,

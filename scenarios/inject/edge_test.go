@@ -40,12 +40,12 @@ func TestOffsets(t *testing.T) {
 			t.Errorf("%s: %x at the field, or something else was written", name, g.mem[at:at+8])
 		}
 		copy(g.mem[at:], tc.waiters)
-		if err := in.Lift(t.Context()); err != nil {
+		if err := in.Remove(t.Context()); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		copy(want[at:], tc.after)
 		if !bytes.Equal(g.mem, want) {
-			t.Errorf("%s: %x after lifting", name, g.mem[at:at+8])
+			t.Errorf("%s: %x after removal", name, g.mem[at:at+8])
 		}
 		g.check(t)
 	}
@@ -63,7 +63,7 @@ func TestFarWaiter(t *testing.T) {
 	g.mem[at] = spinSlow
 	g.set("pv_lock_hash", words(base+table))
 	copy(g.mem[table+entry*hashEntry:], words(base+at, 7))
-	if err := in.Lift(t.Context()); err != nil {
+	if err := in.Remove(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if got := g.mem[table+entry*hashEntry : table+(entry+1)*hashEntry]; !bytes.Equal(got, words(0, 7)) || g.mem[at] != 0 {
@@ -84,7 +84,7 @@ func TestOccupied(t *testing.T) {
 	}
 	// One at its first instruction does not.
 	g.rip[1] = symbols["kernel_wait4"]
-	if err := in.Lift(t.Context()); err != nil {
+	if err := in.Remove(t.Context()); err != nil {
 		t.Errorf("a vCPU at the loop: %v", err)
 	}
 	g.check(t)
@@ -99,7 +99,7 @@ func TestOccupied(t *testing.T) {
 		}
 		g.stay, g.masked = true, 9
 		g.rip[0], g.rip[1] = symbols["kernel_wait4"], symbols["kernel_wait4"]
-		if err := in.Lift(t.Context()); err != nil || g.masked != 0 {
+		if err := in.Remove(t.Context()); err != nil || g.masked != 0 {
 			t.Errorf("%x: %v, interrupts were off at %d looks more", old, err, g.masked)
 		}
 		g.check(t)

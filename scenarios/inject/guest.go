@@ -8,7 +8,7 @@ import (
 	"hangbench/guests/beat"
 )
 
-// Asked asks the guest's PID 1 to do one errand, and to remove the fault by another
+// Asked sends the guest's PID 1 a request, and to remove the fault by another
 // one. The text says what the first one does.
 func Asked(what string, do, undo beat.Request) Fault {
 	return func(ctx context.Context, t Target) (*Injection, error) {
@@ -17,7 +17,7 @@ func Asked(what string, do, undo beat.Request) Fault {
 		}
 		return &Injection{
 			What: what, Asked: true,
-			lift: func(ctx context.Context) error { return t.Ask(ctx, undo) },
+			remove: func(ctx context.Context) error { return t.Ask(ctx, undo) },
 		}, nil
 	}
 }
@@ -30,7 +30,7 @@ func outside(what string, set func(t Target, on bool) error) Fault {
 		}
 		return &Injection{
 			What: what, Outside: true,
-			lift: func(context.Context) error { return set(t, false) },
+			remove: func(context.Context) error { return set(t, false) },
 		}, nil
 	}
 }

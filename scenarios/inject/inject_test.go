@@ -23,18 +23,18 @@ func TestHoldRunQueue(t *testing.T) {
 	}
 	// Somebody waits, and spins.
 	g.mem[at+1] = 1
-	if err := in.Lift(t.Context()); err != nil {
+	if err := in.Remove(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if got := binary.LittleEndian.Uint32(g.mem[at:]); got != 0x100 || len(g.nmis) != 0 {
-		t.Errorf("after lifting the lock word is %#x, NMIs %v; want the waiter's bit only, and none", got, g.nmis)
+		t.Errorf("after removal the lock word is %#x, NMIs %v; want the waiter's bit only, and none", got, g.nmis)
 	}
 	g.check(t)
 }
 
-// TestLiftHalted: a paravirtual waiter that has halted is taken out of the
+// TestRemoveHalted: a paravirtual waiter that has halted is taken out of the
 // table and woken.
-func TestLiftHalted(t *testing.T) {
+func TestRemoveHalted(t *testing.T) {
 	t.Parallel()
 	const at, table = perCPUBase + 0x100 + rqLock, 0x4000
 	g := newFake()
@@ -45,11 +45,11 @@ func TestLiftHalted(t *testing.T) {
 	g.mem[at] = 3
 	g.set("pv_lock_hash", words(base+table))
 	copy(g.mem[table:], words(0, 0, 1, 2, base+at, 4))
-	if err := in.Lift(t.Context()); err != nil {
+	if err := in.Remove(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if g.mem[at] != 0 || !slices.Equal(g.nmis, []int{0, 1}) {
-		t.Errorf("after lifting: lock %#x, NMIs to %v", g.mem[at], g.nmis)
+		t.Errorf("after removal: lock %#x, NMIs to %v", g.mem[at], g.nmis)
 	}
 	if got, want := g.mem[table:table+48], words(0, 0, 1, 2, 0, 4); !bytes.Equal(got, want) {
 		t.Errorf("the table is %x, want %x", got, want)
@@ -63,7 +63,7 @@ func TestLiftHalted(t *testing.T) {
 	}
 	g.mem[at] = 3
 	g.set("pv_lock_hash", words(base+table))
-	if err := in.Lift(t.Context()); err == nil || g.mem[at] != 3 {
+	if err := in.Remove(t.Context()); err == nil || g.mem[at] != 3 {
 		t.Errorf("a waiter that cannot be found: %v, lock %#x", err, g.mem[at])
 	}
 	g.check(t)
@@ -92,11 +92,11 @@ func TestHoldMutex(t *testing.T) {
 		t.Errorf("owner %x", got)
 	}
 	g.set("rtnl_mutex", words(kthreadd|1|2)) // somebody waits
-	if err := in.Lift(t.Context()); err != nil {
+	if err := in.Remove(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if got := g.get("rtnl_mutex", 8); !bytes.Equal(got, words(3)) || !slices.Equal(g.asked, []beat.Request{beat.Pass}) {
-		t.Errorf("after lifting: owner %x, errands %v; want the flags only, and somebody to pass", got, g.asked)
+		t.Errorf("after removal: owner %x, requests %v; want the flags only, and somebody to pass", got, g.asked)
 	}
 	g.check(t)
 
@@ -122,11 +122,11 @@ func TestPatch(t *testing.T) {
 	if got := g.get("kernel_wait4", 4); !bytes.Equal(got, []byte{0xeb, 0xfe, 0x1e, 0xfa}) {
 		t.Errorf("the function begins with %x", got)
 	}
-	if err := in.Lift(t.Context()); err != nil {
+	if err := in.Remove(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if got := g.get("kernel_wait4", 9); !bytes.Equal(got, was) {
-		t.Errorf("after lifting it begins with %x, want %x", got, was)
+		t.Errorf("after removal it begins with %x, want %x", got, was)
 	}
 	g.check(t)
 
@@ -152,11 +152,11 @@ func TestMaskedLoop(t *testing.T) {
 	}
 	g.stay, g.masked = true, 7
 	g.rip[0], g.rip[1] = symbols["kernel_wait4"]+1, symbols["kernel_wait4"]
-	if err := in.Lift(t.Context()); err != nil {
+	if err := in.Remove(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if got := g.get("kernel_wait4", 9); !bytes.Equal(got, was) || g.masked != 0 {
-		t.Errorf("after lifting it begins with %x, want %x; interrupts were still off at %d looks", got, was, g.masked)
+		t.Errorf("after removal it begins with %x, want %x; interrupts were still off at %d looks", got, was, g.masked)
 	}
 	g.check(t)
 	g.set("kernel_wait4", []byte{0x0f, 0x1f, 0x44, 0})
@@ -176,7 +176,7 @@ func TestLoseTimer(t *testing.T) {
 	if got := g.get("set_next_event", 4); !bytes.Equal(got, want) {
 		t.Errorf("the function begins with %x", got)
 	}
-	if err := in.Lift(t.Context()); err != nil || !bytes.Equal(g.get("set_next_event", 4), want) {
+	if err := in.Remove(t.Context()); err != nil || !bytes.Equal(g.get("set_next_event", 4), want) {
 		t.Errorf("what has no way back is left alone: %v", err)
 	}
 	g.check(t)
@@ -193,7 +193,7 @@ func TestCrashIn(t *testing.T) {
 		flag[0] != 1 {
 		t.Errorf("code %x, panic_on_oops %x", code, flag)
 	}
-	if err := in.Lift(t.Context()); err != nil {
+	if err := in.Remove(t.Context()); err != nil {
 		t.Errorf("what has no way back is left alone: %v", err)
 	}
 	g.check(t)
@@ -206,19 +206,19 @@ func TestAskedAndPaused(t *testing.T) {
 	if err != nil || !in.Asked || in.Outside {
 		t.Fatalf("%+v, %v", in, err)
 	}
-	if err := in.Lift(t.Context()); err != nil || !slices.Equal(g.asked, []beat.Request{beat.Bomb, beat.Kill}) {
-		t.Errorf("errands %v, %v", g.asked, err)
+	if err := in.Remove(t.Context()); err != nil || !slices.Equal(g.asked, []beat.Request{beat.Bomb, beat.Kill}) {
+		t.Errorf("requests %v, %v", g.asked, err)
 	}
 	if in, err = StallDisk()(t.Context(), g); err != nil || !g.stalled || !in.Outside {
 		t.Fatalf("stalled: %v, %v", g.stalled, err)
 	}
-	if err := in.Lift(t.Context()); err != nil || g.stalled {
-		t.Errorf("lifted, and stalled: %v, %v", g.stalled, err)
+	if err := in.Remove(t.Context()); err != nil || g.stalled {
+		t.Errorf("removed, and stalled: %v, %v", g.stalled, err)
 	}
 	if in, err = Mishandled()(t.Context(), g); err != nil || !g.mishandled || !in.Outside {
 		t.Fatalf("mishandled: %v, %v", g.mishandled, err)
 	}
-	if err := in.Lift(t.Context()); err != nil || g.mishandled {
+	if err := in.Remove(t.Context()); err != nil || g.mishandled {
 		t.Errorf("mended, and still mishandled: %v, %v", g.mishandled, err)
 	}
 	g.unwatched = true
@@ -228,7 +228,7 @@ func TestAskedAndPaused(t *testing.T) {
 	if in, err = Paused()(t.Context(), g); err != nil || g.paused != 1 {
 		t.Fatalf("%d pauses, %v", g.paused, err)
 	}
-	if err := in.Lift(t.Context()); err != nil {
+	if err := in.Remove(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	g.check(t)
@@ -245,8 +245,8 @@ func TestSpinLock(t *testing.T) {
 	if got := g.get("cdev_lock", 4); !bytes.Equal(got, []byte{1, 0, 0, 0}) {
 		t.Errorf("the lock word is %x", got)
 	}
-	if err := in.Lift(t.Context()); err != nil || g.get("cdev_lock", 1)[0] != 0 {
-		t.Errorf("lifted: %v, lock word %x", err, g.get("cdev_lock", 4))
+	if err := in.Remove(t.Context()); err != nil || g.get("cdev_lock", 1)[0] != 0 {
+		t.Errorf("removed: %v, lock word %x", err, g.get("cdev_lock", 4))
 	}
 	g.check(t)
 }
@@ -269,11 +269,11 @@ func TestLoseInterrupts(t *testing.T) {
 		}
 		g.masked = 9
 		g.rip[1] = symbols["kernel_wait4"] + 1
-		if err := in.Lift(t.Context()); err != nil {
+		if err := in.Remove(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if got := g.get("kernel_wait4", 5); !bytes.Equal(got, old) || g.masked != 0 {
-			t.Errorf("%s: after lifting it begins with %x, and interrupts were off at %d looks", name, got, g.masked)
+			t.Errorf("%s: after removal it begins with %x, and interrupts were off at %d looks", name, got, g.masked)
 		}
 		g.check(t)
 	}
@@ -299,11 +299,11 @@ func TestMaskedLoopTraced(t *testing.T) {
 	g.rip[0] = at + 1
 	was := at
 	g.onRead = func(uint64) { was = g.rip[0] }
-	if err := in.Lift(t.Context()); err != nil {
+	if err := in.Remove(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if got := g.get("kernel_wait4", 5); !bytes.Equal(got, old) || was == at+2 {
-		t.Errorf("after lifting it begins with %x; a vCPU was at %#x", got, was)
+		t.Errorf("after removal it begins with %x; a vCPU was at %#x", got, was)
 	}
 	g.check(t)
 }
@@ -322,7 +322,7 @@ func TestPanicLoop(t *testing.T) {
 	if got := g.get("kernel_wait4", 2); !bytes.Equal(got, []byte{0x0f, 0x0b}) {
 		t.Errorf("the function begins with %x", got)
 	}
-	if err := in.Lift(t.Context()); err != nil {
+	if err := in.Remove(t.Context()); err != nil {
 		t.Error(err)
 	}
 	g.check(t)
@@ -356,7 +356,7 @@ func TestSlowDisk(t *testing.T) {
 	if err != nil || g.slower != time.Second {
 		t.Fatalf("slower by %v, %v", g.slower, err)
 	}
-	if err := in.Lift(t.Context()); err != nil || g.slower != 0 {
-		t.Errorf("lifted, and slower by %v: %v", g.slower, err)
+	if err := in.Remove(t.Context()); err != nil || g.slower != 0 {
+		t.Errorf("removed, and slower by %v: %v", g.slower, err)
 	}
 }

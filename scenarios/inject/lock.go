@@ -14,7 +14,7 @@ const writeLocked = 0xff
 // the unlock of a real writer would remove the fault. Readers inside keep the lock.
 // They leave it by subtracting from other bits.
 //
-// Lift stores 0 in the same byte, which is all that a writer's unlock does. So the
+// Remove stores 0 in the same byte, which is all that a writer's unlock does. So the
 // waiters continue as if the holder had released the lock.
 func HoldRWLock(lock string) Fault {
 	return func(ctx context.Context, t Target) (*Injection, error) {
@@ -39,7 +39,7 @@ func HoldRWLock(lock string) Fault {
 		}
 		return &Injection{
 			What: fmt.Sprintf("%s held for writing by nobody", lock),
-			lift: func(context.Context) error {
+			remove: func(context.Context) error {
 				if err := t.WritePhysical(gpa, []byte{0}); err != nil {
 					return fmt.Errorf("release %s: %w", lock, err)
 				}

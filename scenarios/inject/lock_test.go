@@ -20,11 +20,11 @@ func TestHoldRWLock(t *testing.T) {
 	if got := g.get("tasklist_lock", 8); !bytes.Equal(got, []byte{0xff, 2, 0, 0, 0, 0, 0, 0}) {
 		t.Errorf("after the injection: word %x", got)
 	}
-	if err := in.Lift(t.Context()); err != nil {
+	if err := in.Remove(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if got := g.get("tasklist_lock", 8); !bytes.Equal(got, []byte{0, 2, 0, 0, 0, 0, 0, 0}) {
-		t.Errorf("after lifting: word %x", got)
+		t.Errorf("after removal: word %x", got)
 	}
 	g.check(t)
 }

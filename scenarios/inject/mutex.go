@@ -16,9 +16,9 @@ const mutexFlags = 7
 // sleeps, and never releases a mutex that it did not take. Tasks that want the mutex
 // sleep in state D.
 //
-// Lift removes the owner from the word and keeps the flag for waiters. The waiters
+// Remove removes the owner from the word and keeps the flag for waiters. The waiters
 // sleep until an owner wakes them, so PID 1 is asked to have a process take and
-// release the mutex. That is the errand pass.
+// release the mutex. That is the request pass.
 func HoldMutex(name string, pass beat.Request) Fault {
 	return func(ctx context.Context, t Target) (*Injection, error) {
 		va, err := t.Symbol(name)
@@ -50,7 +50,7 @@ func HoldMutex(name string, pass beat.Request) Fault {
 		}
 		return &Injection{
 			What: name + " owned by kthreadd",
-			lift: func(ctx context.Context) error {
+			remove: func(ctx context.Context) error {
 				if err := releaseMutex(t, va+off, gpa); err != nil {
 					return fmt.Errorf("release %s: %w", name, err)
 				}

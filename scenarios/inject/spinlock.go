@@ -63,9 +63,9 @@ func spinByte(t Target, name string, va uint64) (gpa uint64, err error) {
 
 // holdSpin holds the queued spinlock at va.
 //
-// Lift does what the holder's unlock does. A guest with several vCPUs has
+// Remove does what the holder's unlock does. A guest with several vCPUs has
 // paravirtual spinlocks: a waiter halts, and the holder has to find it in a table
-// and wake it. In that case Lift removes the waiter from the table and wakes every
+// and wake it. In that case Remove removes the waiter from the table and wakes every
 // vCPU by an NMI. The waiter then looks at the lock again.
 func holdSpin(ctx context.Context, t Target, name string, va uint64) (*Injection, error) {
 	gpa, err := spinByte(t, name, va)
@@ -78,7 +78,7 @@ func holdSpin(ctx context.Context, t Target, name string, va uint64) (*Injection
 	}
 	return &Injection{
 		What: name + " locked by nobody",
-		lift: func(ctx context.Context) error {
+		remove: func(ctx context.Context) error {
 			if err := releaseSpin(ctx, t, va, gpa); err != nil {
 				return fmt.Errorf("release %s: %w", name, err)
 			}

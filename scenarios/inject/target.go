@@ -54,7 +54,7 @@ type Clock interface {
 type Target interface {
 	Machine
 	Clock
-	// Ask asks the guest's PID 1 for an errand, and returns when PID 1 has accepted it.
+	// Ask asks the guest's PID 1 for a request, and returns when PID 1 has accepted it.
 	Ask(ctx context.Context, e beat.Request) error
 	// Mishandle breaks the monitor on purpose: it answers the vCPU that meets its trap
 	// and leaves the trap closed. A call with false repairs it. It is an error if no
@@ -76,17 +76,17 @@ type Injection struct {
 	// Outside: the fault is in what the guest runs on, not in the guest's memory. It
 	// must be removed even if the guest has ended.
 	Outside bool
-	lift    func(ctx context.Context) error
+	remove  func(ctx context.Context) error
 }
 
-// Lift removes the fault. A fault that cannot be removed stays, and that is no
+// Remove removes the fault. A fault that cannot be removed stays, and that is no
 // error. Pass a context that does not end with the trial's: a fault must not stay
 // because the trial was interrupted.
-func (i *Injection) Lift(ctx context.Context) error {
-	if i.lift == nil {
+func (i *Injection) Remove(ctx context.Context) error {
+	if i.remove == nil {
 		return nil
 	}
-	return i.lift(ctx)
+	return i.remove(ctx)
 }
 
 // Fields are the structure fields that this package asks Machine.Offset for, as

@@ -118,7 +118,7 @@ func patch(ctx context.Context, t Target, function string, code []byte, first ..
 }
 
 // LoopIn makes a kernel function loop at its first instruction, with interrupts on. A
-// kernel without preemption never leaves the loop. After Lift the vCPUs in the loop
+// kernel without preemption never leaves the loop. After Remove the vCPUs in the loop
 // continue into the function as if it had just been called.
 func LoopIn(function string) Fault {
 	return func(ctx context.Context, t Target) (*Injection, error) {
@@ -127,18 +127,18 @@ func LoopIn(function string) Fault {
 			return nil, err
 		}
 		return &Injection{
-			What: function + " loops at its first instruction",
-			lift: func(ctx context.Context) error { return s.write(ctx, t, jumpToSelf, s.old, s.atStart) },
+			What:   function + " loops at its first instruction",
+			remove: func(ctx context.Context) error { return s.write(ctx, t, jumpToSelf, s.old, s.atStart) },
 		}, nil
 	}
 }
 
 // MaskedLoopIn makes a kernel function turn interrupts off and loop.
 //
-// Lift makes the loop turn interrupts on, and writes the old bytes back when every
+// Remove makes the loop turn interrupts on, and writes the old bytes back when every
 // vCPU in the loop has them on. If the old bytes are endbr64, a vCPU at the second
 // instruction continues behind the first byte of endbr64, and the rest of endbr64
-// does nothing. Otherwise Lift waits until no vCPU is there.
+// does nothing. Otherwise Remove waits until no vCPU is there.
 func MaskedLoopIn(function string) Fault {
 	return func(ctx context.Context, t Target) (*Injection, error) {
 		s, err := patch(ctx, t, function, maskedLoop, endbr64, sealed, traced)
@@ -147,7 +147,7 @@ func MaskedLoopIn(function string) Fault {
 		}
 		return &Injection{
 			What: function + " loops with interrupts off",
-			lift: func(ctx context.Context) error {
+			remove: func(ctx context.Context) error {
 				if err := s.write(ctx, t, maskedLoop, openedLoop, anywhere); err != nil {
 					return err
 				}
@@ -253,7 +253,7 @@ func PanicReboot(function, notify string) Fault {
 // lost local_irq_restore does. The kernel turns them on again when it returns to a
 // program or switches to another task. Until then the vCPU takes no interrupt.
 //
-// Lift makes the function turn interrupts on, waits until every vCPU has them on, and
+// Remove makes the function turn interrupts on, waits until every vCPU has them on, and
 // writes the old bytes back.
 func LoseInterrupts(function string) Fault {
 	return func(ctx context.Context, t Target) (*Injection, error) {
@@ -267,8 +267,8 @@ func LoseInterrupts(function string) Fault {
 			return nil, err
 		}
 		return &Injection{
-			What: function + " leaves interrupts off",
-			lift: func(ctx context.Context) error { return s.restoreInterrupts(ctx, t, code) },
+			What:   function + " leaves interrupts off",
+			remove: func(ctx context.Context) error { return s.restoreInterrupts(ctx, t, code) },
 		}, nil
 	}
 }

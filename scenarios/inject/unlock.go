@@ -69,7 +69,7 @@ func (r Release) find(t Target) ([]*site, lockState, error) {
 // taken the lock and keeps it, and puts the calls back when every lock is held so. A
 // task that asks for one of the locks after that waits for a task that is elsewhere.
 //
-// Lift releases the locks as their holders should have done.
+// Remove releases the locks as their holders should have done.
 func ForgetUnlock(releases ...Release) Fault {
 	return func(ctx context.Context, t Target) (*Injection, error) {
 		var sites []*site
@@ -85,7 +85,7 @@ func ForgetUnlock(releases ...Release) Fault {
 		}
 		in := &Injection{
 			What: strings.Join(what, ", "), Asked: true,
-			lift: func(ctx context.Context) error { return releaseAll(ctx, locks) },
+			remove: func(ctx context.Context) error { return releaseAll(ctx, locks) },
 		}
 		// An interrupted trial puts the calls back all the same.
 		always := context.WithoutCancel(ctx)
@@ -103,7 +103,7 @@ func ForgetUnlock(releases ...Release) Fault {
 		}
 		held := awaitHeld(ctx, t, in.What, locks)
 		if err := errors.Join(held, restore(sites)); err != nil {
-			return nil, errors.Join(err, in.Lift(always))
+			return nil, errors.Join(err, in.Remove(always))
 		}
 		return in, nil
 	}

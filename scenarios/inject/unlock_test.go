@@ -70,11 +70,11 @@ func TestForgetUnlock(t *testing.T) {
 	}
 	g.onRead = nil
 	g.set("cdev_lock", []byte{1, 1}) // a waiter
-	if err := in.Lift(t.Context()); err != nil {
+	if err := in.Remove(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if a, b := g.get("cdev_lock", 2), g.get("sb_lock", 2); !bytes.Equal(a, []byte{0, 1}) || b[0] != 0 {
-		t.Errorf("after lifting the locks are %x and %x", a, b)
+		t.Errorf("after removal the locks are %x and %x", a, b)
 	}
 	g.check(t)
 }

@@ -55,9 +55,9 @@ type Bounded interface {
 
 // Bound is what is known of a fault that was removed after a fixed time.
 type Bound struct {
-	Length   time.Duration // how long the fault was to last
-	LiftedAt int64         // when its removal began
-	Work     uint64        // units of work done from the fault until then
+	Length    time.Duration // how long the fault was to last
+	RemovedAt int64         // when its removal began
+	Work      uint64        // units of work done from the fault until then
 }
 
 // Disturbance is a sign that can be told of a control that was disturbed for a while.

@@ -453,7 +453,7 @@ func TestStoodSlow(t *testing.T) {
 		49: "",
 		50: "the guest's work went on during the fault: 50 units in 1000 ms",
 	} {
-		since, why := Slow{}.Stood(tr, Bound{Length: 900 * time.Millisecond, LiftedAt: tr.T0 + second, Work: work})
+		since, why := Slow{}.Stood(tr, Bound{Length: 900 * time.Millisecond, RemovedAt: tr.T0 + second, Work: work})
 		if why != want || why == "" && since != tr.T0 {
 			t.Errorf("%d units: since %d, %q", work, since-tr.T0, why)
 		}

@@ -64,8 +64,8 @@ func (w *slowWatch) Refuted(now int64) string { return workWentOn(w.t, now) }
 
 // Stood wants less than half the work throughout the fault.
 func (Slow) Stood(t *Truth, b Bound) (since int64, why string) {
-	if did := float64(b.Work); 2*did >= t.pace()*float64(b.LiftedAt-t.T0) {
-		return 0, fmt.Sprintf("the guest's work went on during the fault: %.0f units in %d ms", did, t.afterMS(b.LiftedAt))
+	if did := float64(b.Work); 2*did >= t.pace()*float64(b.RemovedAt-t.T0) {
+		return 0, fmt.Sprintf("the guest's work went on during the fault: %.0f units in %d ms", did, t.afterMS(b.RemovedAt))
 	}
 	return t.T0, ""
 }

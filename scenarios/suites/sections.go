@@ -64,9 +64,9 @@ func (p *parser) suite(n *yaml.Node, s *Suite) {
 // guests and timing.
 func (p *parser) possible(n, bounded *yaml.Node, s *Suite, sc *scenario) {
 	for _, m := range s.Mechanisms {
-		if sc.OfMonitor && !slices.Contains(p.v.lifting(), m) {
+		if sc.OfMonitor && !slices.Contains(p.v.opening(), m) {
 			p.errorf(n, "scenario %q cannot be tried with mechanism %q, only with %s: put the two in suites of their own",
-				sc.ID, m, strings.Join(p.v.lifting(), ", "))
+				sc.ID, m, strings.Join(p.v.opening(), ", "))
 		}
 	}
 	if why := sc.Lasting(); why != "" && bounded != nil {

@@ -24,9 +24,9 @@ type Vocabulary struct {
 // Mechanism is what a suite has to know of a mechanism.
 type Mechanism struct {
 	Name string
-	// Lifts: the monitor must open the trap before the guest can go on. Only with such a
+	// Opens: the monitor must open the trap before the guest can go on. Only with such a
 	// mechanism can the monitor be at fault (Scenario.OfMonitor).
-	Lifts bool
+	Opens bool
 }
 
 // NewVocabulary returns what a suite may use on a host with these drivers, guest kernels
@@ -35,7 +35,7 @@ type Mechanism struct {
 func NewVocabulary(drivers, kernels, programs []string) Vocabulary {
 	v := Vocabulary{Scenarios: scenarios.All(), Drivers: drivers, Kernels: kernels, Programs: programs}
 	for _, m := range trap.Mechanisms() {
-		v.Mechanisms = append(v.Mechanisms, Mechanism{m.Name, m.Lifts})
+		v.Mechanisms = append(v.Mechanisms, Mechanism{m.Name, m.Opens})
 	}
 	for _, t := range detect.ListThresholds() {
 		v.Thresholds = append(v.Thresholds, Threshold{t.Name, t.Min, t.Max})
@@ -71,11 +71,11 @@ func (v *Vocabulary) MechanismNames() []string {
 	return names
 }
 
-// lifting are the names of the mechanisms that lift their trap.
-func (v *Vocabulary) lifting() []string {
+// removing are the names of the mechanisms that open their trap.
+func (v *Vocabulary) opening() []string {
 	var names []string
 	for _, m := range v.Mechanisms {
-		if m.Lifts {
+		if m.Opens {
 			names = append(names, m.Name)
 		}
 	}
