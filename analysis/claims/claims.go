@@ -12,7 +12,7 @@ import (
 	"hangbench/results"
 )
 
-// Claim is one claim with what the run says about it.
+// Claim is one claim and whether it holds in the run.
 type Claim struct {
 	ID    string // C1 to C5
 	Says  string
@@ -20,16 +20,16 @@ type Claim struct {
 	By    string // the numbers
 }
 
-// InTime and InTimeWaiting are the times in milliseconds within which a hang must
-// be detected for C1: one in which vCPUs spin, or are seen to do nothing any more,
-// and a hang of a slow class (results.Manifest.SlowClasses). A healthy guest waits for
-// seconds too, so the verdict on such a hang needs seconds.
+// InTime and InTimeWaiting are the times in milliseconds within which a hang must be
+// detected for C1. InTimeWaiting is for hangs of a slow class
+// (results.Manifest.SlowClasses), InTime for all others. A healthy guest waits for seconds
+// too, so the verdict on a hang of a slow class needs seconds.
 const (
 	InTime        = 1000
 	InTimeWaiting = 5000
 )
 
-// Of returns the claims that the trials bear on, in order.
+// Of returns the claims for which the set has trials, from C1 to C5.
 func Of(set *analysis.Set) ([]Claim, error) {
 	var all []Claim
 	for _, f := range []func(*analysis.Set) (*Claim, error){realTime, violationsOccur, altp2mMinimises, noFalseAlarm,
@@ -45,7 +45,7 @@ func Of(set *analysis.Set) ([]Claim, error) {
 	return all, nil
 }
 
-// Verdict is the claim's verdict with its numbers in one phrase.
+// Verdict says whether the claim holds, and by which numbers.
 func (c *Claim) Verdict() string {
 	if c.Holds {
 		return "holds: " + c.By
@@ -53,7 +53,7 @@ func (c *Claim) Verdict() string {
 	return "does not hold: " + c.By
 }
 
-// Table is the claims as a table.
+// Table returns the claims as a table.
 func Table(set *analysis.Set) (*table.Table, error) {
 	all, err := Of(set)
 	if err != nil {
@@ -69,8 +69,8 @@ func Table(set *analysis.Set) (*table.Table, error) {
 	return t, nil
 }
 
-// valid yields the valid trials of the cells that pick selects. Claims are about
-// the detector as it is: trials with other thresholds say nothing of them.
+// valid calls each with every valid trial of the cells that pick selects. Claims are about
+// the default thresholds: trials with others are left out.
 func valid(set *analysis.Set, pick func(*analysis.Cell) bool, each func(*results.Trial)) {
 	for _, c := range set.Cells {
 		if !pick(c) || c.Thresholds != "" {
@@ -86,8 +86,8 @@ func valid(set *analysis.Set, pick func(*analysis.Cell) bool, each func(*results
 
 func monitored(c *analysis.Cell) bool { return c.Arm.Watched() }
 
-// realTime is C1: every fault with a monitor is detected, in time. Faults that are
-// undone after a time are not among them: no verdict on those is right, too.
+// realTime is C1: every fault with a monitor is detected, in time. Bounded faults are left
+// out, because a trial of one may rightly have no verdict.
 func realTime(set *analysis.Set) (*Claim, error) {
 	n, k := 0, 0
 	var last, lastWaiting float64
@@ -123,8 +123,8 @@ func realTime(set *analysis.Set) (*Claim, error) {
 		lastWaiting < InTimeWaiting, by}, nil
 }
 
-// violationsOccur is C2: traps of pages make violations, each of them accounted
-// for. Mechanisms that trap no page have nothing to say.
+// violationsOccur is C2: page traps cause EPT violations, and every violation is explained.
+// Mechanisms that trap no page are left out.
 func violationsOccur(set *analysis.Set) (*Claim, error) {
 	var events, permission, residual, lost uint64
 	n := 0
@@ -144,8 +144,8 @@ func violationsOccur(set *analysis.Set) (*Claim, error) {
 			lost)}, nil
 }
 
-// altp2mMinimises is C3: with altp2m there are fewer violations of all classes
-// than with the same trap in the host view, pair by pair.
+// altp2mMinimises is C3: in every pair, altp2m has fewer violations than the same trap in
+// the host view, all classes together.
 func altp2mMinimises(set *analysis.Set) (*Claim, error) {
 	holds := true
 	var by []string
@@ -163,12 +163,12 @@ func altp2mMinimises(set *analysis.Set) (*Claim, error) {
 			s.Median, name, arm.TwinOf, s.Min, s.Max, s.N))
 	}
 	if len(by) == 0 {
-		return nil, nil // the run says nothing
+		return nil, nil // no pair
 	}
 	return &Claim{"C3", "altp2m minimises EPT violations", holds, strings.Join(by, "; ")}, nil
 }
 
-// noFalseAlarm is C4: no control is called hung.
+// noFalseAlarm is C4: there is no verdict on a control.
 func noFalseAlarm(set *analysis.Set) (*Claim, error) {
 	n, k := 0, 0
 	valid(set, func(c *analysis.Cell) bool { return !c.Fault && monitored(c) }, func(t *results.Trial) {
@@ -188,8 +188,8 @@ func noFalseAlarm(set *analysis.Set) (*Claim, error) {
 		fmt.Sprintf("%d of %d (Wilson 95%%: up to %.0f%%)", k, n, 100*iv.Hi)}, nil
 }
 
-// survives is C5: every guest goes on when the fault is removed and the monitor
-// gone.
+// survives is C5: every guest goes on after the fault was removed and the monitor
+// detached.
 func survives(set *analysis.Set) (*Claim, error) {
 	tried, recovered, invalid, all := 0, 0, 0, 0
 	for _, c := range set.Cells {

@@ -1,7 +1,6 @@
-// Package claims says what a run has to say about the claims of EXPERIMENTS.md:
-// for each that its trials bear on, whether it holds and by which numbers.
+// Package claims decides whether the claims of EXPERIMENTS.md hold in a run, and by which
+// numbers. A claim for which the run has no trials is left out.
 //
-// What counts as holding is fixed here, before any run, and in the table of
-// EXPERIMENTS.md in words; a test of the command line compares the numbers there
-// with those of the reference run.
+// The conditions are fixed in this package, before any run. EXPERIMENTS.md has them in
+// words. A test of the command line compares its numbers with the reference run.
 package claims

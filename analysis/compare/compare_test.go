@@ -3,24 +3,20 @@ package compare
 import (
 	"bytes"
 	"errors"
-	"flag"
 	"maps"
 	"math"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"hangbench/analysis"
+	"hangbench/analysis/internal/golden"
 	"hangbench/analysis/internal/madeup"
 	"hangbench/analysis/stats"
 	"hangbench/analysis/table"
 	"hangbench/results"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 func run(id string, seed uint64, trials []results.Trial) *results.Run {
 	return &results.Run{Trials: trials, Manifest: results.Manifest{
@@ -490,16 +486,7 @@ func TestTableGolden(t *testing.T) {
 		if err := tab.Write(&out, f); err != nil {
 			t.Fatal(err)
 		}
-		path := filepath.Join("testdata", name)
-		if *update {
-			if err := os.WriteFile(path, out.Bytes(), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want, err := os.ReadFile(path)
-		if err != nil || !bytes.Equal(out.Bytes(), want) {
-			t.Errorf("%s differs (go test -update rewrites it): %v\n%s", name, err, out.Bytes())
-		}
+		golden.Compare(t, name, out.Bytes())
 	}
 }
 

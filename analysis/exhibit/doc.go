@@ -1,3 +1,3 @@
 // Package exhibit has the one list of what can be shown of a run: claims, tables and
-// figures. The report and the command line range over it.
+// figures. The report and the command line use it.
 package exhibit

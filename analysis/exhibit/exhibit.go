@@ -15,8 +15,8 @@ import (
 type Exhibit struct {
 	Name    string
 	Meaning string // what it shows, in a few words
-	Needs   string // the data without which there is no such figure
-	// Open: a report shows the table unfolded.
+	Needs   string // the data that a figure is made of; empty for a table
+	// Open tables are unfolded in a report.
 	Open bool
 	// Table and Figure make the exhibit. One of them is nil. Figure returns nil if the set
 	// lacks the data.
@@ -26,7 +26,7 @@ type Exhibit struct {
 
 // All returns every exhibit in the order of a report: claims, tables, figures.
 func All() []Exhibit {
-	all := []Exhibit{{Name: "claims", Meaning: "what the run says about the claims of EXPERIMENTS.md", Open: true,
+	all := []Exhibit{{Name: "claims", Meaning: "whether the claims of EXPERIMENTS.md hold", Open: true,
 		Table: claims.Table}}
 	for _, k := range table.Kinds() {
 		all = append(all, Exhibit{Name: k.Name, Meaning: k.Meaning, Open: k.Usual && k.Name != "violations", Table: k.Make})
@@ -47,7 +47,7 @@ func Figures() []Exhibit {
 	return slices.DeleteFunc(All(), func(e Exhibit) bool { return e.Figure == nil })
 }
 
-// Parse reads a list of tables as the command line has it: names, or the word all.
+// Parse reads the command line's list of tables: names separated by commas, or the word all.
 func Parse(list string) ([]Exhibit, error) {
 	tables := Tables()
 	if list == "all" {
@@ -68,7 +68,7 @@ func Parse(list string) ([]Exhibit, error) {
 	return chosen, nil
 }
 
-// Draw returns the figures that the set has the data for.
+// Draw returns the figures for which the set has the data.
 func Draw(set *analysis.Set) ([]*figure.Figure, error) {
 	var all []*figure.Figure
 	for _, e := range Figures() {
@@ -83,8 +83,8 @@ func Draw(set *analysis.Set) ([]*figure.Figure, error) {
 	return all, nil
 }
 
-// Make returns the tables of the exhibits, without those that have no rows if empty is
-// false.
+// Make returns the tables of the exhibits. If empty is false it leaves out those without
+// rows.
 func Make(set *analysis.Set, exhibits []Exhibit, empty bool) ([]*table.Table, error) {
 	var all []*table.Table
 	for _, e := range exhibits {

@@ -3,19 +3,15 @@ package export
 import (
 	"bytes"
 	"errors"
-	"flag"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"golang.org/x/perf/benchfmt"
 
+	"hangbench/analysis/internal/golden"
 	"hangbench/analysis/internal/madeup"
 	"hangbench/results"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden file")
 
 func testRun(repetitions int) *results.Run {
 	trials := madeup.Trials(repetitions)
@@ -128,16 +124,7 @@ func TestWriteGolden(t *testing.T) {
 	if err := Write(&out, testRun(1)); err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join("testdata", "one.bench")
-	if *update {
-		if err := os.WriteFile(path, out.Bytes(), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil || !bytes.Equal(out.Bytes(), want) {
-		t.Errorf("%s differs (go test -update rewrites it): %v\n%s", path, err, out.Bytes())
-	}
+	golden.Compare(t, "one.bench", out.Bytes())
 }
 
 // FuzzWrite: text from a record never becomes a line or a value of its own.

@@ -18,12 +18,10 @@ import (
 	"gonum.org/v1/plot/vg"
 
 	"hangbench/analysis"
+	"hangbench/analysis/internal/golden"
 )
 
-var (
-	update = flag.Bool("update", false, "rewrite the golden files")
-	keep   = flag.String("keep", "", "write the figures of the tests into this folder, to be looked at")
-)
+var keep = flag.String("keep", "", "write the figures of the tests into this folder, to be looked at")
 
 // goldens lists the figures that are compared with golden files: for each shape the names
 // of figures. Look at the drawings (-keep) before you rewrite their goldens (-update).
@@ -59,40 +57,6 @@ func goldens() map[string]string {
 	}
 }
 
-// golden compares got with a golden file, or rewrites it.
-func golden(t *testing.T, name string, got []byte) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want) {
-		t.Errorf("%s differs (go test -update rewrites it):\n%s", name, firstDifference(string(got), string(want)))
-	}
-}
-
-func firstDifference(got, want string) string {
-	g, w := strings.Split(got, "\n"), strings.Split(want, "\n")
-	for i := range max(len(g), len(w)) {
-		switch {
-		case i >= len(g):
-			return fmt.Sprintf("line %d is missing: %s", i+1, w[i])
-		case i >= len(w):
-			return fmt.Sprintf("line %d is too many: %s", i+1, g[i])
-		case g[i] != w[i]:
-			return fmt.Sprintf("line %d is  %s\nwant       %s", i+1, g[i], w[i])
-		}
-	}
-	return "nothing"
-}
-
 // sameAsGolden compares caption, values and all marks of a figure with golden files.
 func sameAsGolden(t *testing.T, name string, f *Figure) {
 	t.Helper()
@@ -104,9 +68,9 @@ func sameAsGolden(t *testing.T, name string, f *Figure) {
 	for _, m := range record(t, f).marks {
 		fmt.Fprintln(&drawn, m)
 	}
-	golden(t, name+".txt", []byte(f.Title+"\n"+f.Caption()))
-	golden(t, name+".csv", values.Bytes())
-	golden(t, name+".marks", drawn.Bytes())
+	golden.Compare(t, name+".txt", []byte(f.Title+"\n"+f.Caption()))
+	golden.Compare(t, name+".csv", values.Bytes())
+	golden.Compare(t, name+".marks", drawn.Bytes())
 }
 
 func TestGolden(t *testing.T) {
@@ -196,7 +160,7 @@ func TestPages(t *testing.T) {
 			r := record(t, f)
 			head := r.texts(func(string) bool { return true })[0]
 			if !strings.HasPrefix(head.text, "host: ") || !strings.HasPrefix(f.Caption(), head.text) {
-				t.Errorf("the drawing begins with %q, the caption with %q", head.text, firstDifference(f.Caption(), ""))
+				t.Errorf("the drawing begins with %q, the caption with %q", head.text, f.Caption())
 			}
 			if f.Title == "" {
 				t.Error("the figure has no title")

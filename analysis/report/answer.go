@@ -13,19 +13,19 @@ import (
 	"hangbench/results"
 )
 
-// fact is one part of the answer: a number to read first and what it means.
+// fact is one part of the answer: a question, the number that answers it, and its meaning.
 type fact struct {
 	Question string
 	Figure   string
 	Text     []string
 }
 
-// answer returns the results of the run for a reader who reads nothing else.
+// answer returns the results of the run in short.
 func answer(set *analysis.Set) ([]fact, error) {
 	var facts []fact
 	questions := []func(*analysis.Set) (*fact, error){detected, speed, alarms, price, altp2m}
 	if len(set.Swept()) > 0 {
-		// What was detected and how fast is a question for each threshold.
+		// Detection and speed differ by threshold.
 		questions = []func(*analysis.Set) (*fact, error){swept, price, altp2m}
 	}
 	for _, f := range questions {
@@ -40,8 +40,8 @@ func answer(set *analysis.Set) ([]fact, error) {
 	return facts, nil
 }
 
-// swept says for every threshold from which value on nothing was called that is no
-// hang, and what that costs in time.
+// swept tells for every threshold from which value on there was no false alarm, and how
+// late verdicts are with that value.
 func swept(set *analysis.Set) (*fact, error) {
 	f := &fact{Question: "Which threshold?"}
 	values := 0
@@ -56,7 +56,7 @@ func swept(set *analysis.Set) (*fact, error) {
 			for n < len(points) && points[n].Arm == points[i].Arm {
 				n++
 			}
-			text, err := calm(name, points[i:n])
+			text, err := quietFrom(name, points[i:n])
 			if err != nil {
 				return nil, err
 			}
@@ -72,8 +72,9 @@ func swept(set *analysis.Set) (*fact, error) {
 	return f, nil
 }
 
-// calm describes the values of one threshold, which rise.
-func calm(name string, points []analysis.SweepPoint) (string, error) {
+// quietFrom tells from which value of the threshold on there was no false alarm. points
+// are sorted by value.
+func quietFrom(name string, points []analysis.SweepPoint) (string, error) {
 	at := func(p analysis.SweepPoint) (string, error) {
 		if len(p.Lives) == 0 {
 			return "", nil

@@ -1,7 +1,6 @@
-// Package report writes a run as one HTML page that needs nothing else: the
-// tables, the figure, every trial with its evidence, and where it all comes
-// from. It can be mailed, put beside a paper, or opened on a phone.
+// Package report writes a run as one HTML page: the tables, the figures, every trial with
+// its evidence, and the versions and seeds. The page loads nothing from elsewhere, so it
+// can be mailed, and it fits on a phone.
 //
-// The numbers are those of analysis/table and analysis/figure; this package
-// adds the page. Equal runs give equal bytes.
+// Tables and figures are those of analysis/exhibit. Equal runs give equal bytes.
 package report

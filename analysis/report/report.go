@@ -88,7 +88,7 @@ type inlined struct {
 
 type shownTable struct {
 	*table.Table
-	Open bool // without being asked to
+	Open bool // unfolded
 }
 
 // group is the trials of a scenario.
@@ -100,11 +100,11 @@ type group struct {
 	Trials   []trialRow
 }
 
-// openTrials is how many trials a page shows without being asked: a browser on a
-// phone has trouble with more.
+// openTrials is the largest number of trials that a page shows unfolded. A phone's browser
+// is slow with more.
 const openTrials = 100
 
-// fill takes everything that comes from trials out of them.
+// fill fills in everything that comes from trials.
 func (p *page) fill(set *analysis.Set, trials []results.Trial) error {
 	var err error
 	if p.Answer, err = answer(set); err != nil {
@@ -171,7 +171,7 @@ func (p *page) group(set *analysis.Set, trials []results.Trial) {
 
 type pair struct{ Name, Value string }
 
-// badShown is how many damaged records are named one by one.
+// badShown is the largest number of damaged records that are named one by one.
 const badShown = 20
 
 // notices returns the warnings that a reader needs before the numbers.
@@ -190,7 +190,7 @@ func notices(run *results.Run) []string {
 	}
 	if invalid > 0 {
 		ns = append(ns, fmt.Sprintf("%d of %d trials are invalid: their ground truth was not confirmed. They are listed "+
-			"below and enter no number.", invalid, len(run.Trials)))
+			"below and used for no number.", invalid, len(run.Trials)))
 	}
 	for i, bad := range run.Bad {
 		if i == badShown {
@@ -202,8 +202,8 @@ func notices(run *results.Run) []string {
 	return append(ns, m.Warnings...)
 }
 
-// inline appends the figure as an element of the page. Identifiers that several
-// drawings have in common are not in them.
+// inline appends the figure as an element of the page. The drawings have no identifiers,
+// so they cannot clash.
 func (p *page) inline(f *figure.Figure) error {
 	var out bytes.Buffer
 	if err := f.WriteSVG(&out); err != nil {
@@ -213,8 +213,7 @@ func (p *page) inline(f *figure.Figure) error {
 	if !ok {
 		return fmt.Errorf("the figure %q is no SVG", f.Title)
 	}
-	// Text in it is escaped by the drawing library, and the test with a
-	// hostile record checks it.
+	// The drawing library escapes text. A test with a hostile record checks it.
 	p.Figures = append(p.Figures, inlined{
 		Title: f.Title, Text: f.Caption(),
 		SVG: template.HTML(`<svg role="img" aria-label="` + template.HTMLEscapeString(f.Title) +
@@ -223,7 +222,7 @@ func (p *page) inline(f *figure.Figure) error {
 	return nil
 }
 
-// life is a trial from the fault to its deadline, in hundredths of that time.
+// life is a trial from the fault to its deadline, in percent of that time.
 type life struct {
 	Hang    string // last sign of life; empty if not known
 	Verdict string // empty if there was none
@@ -248,7 +247,7 @@ func newLife(t *results.Trial) *life {
 		l.Says += fmt.Sprintf("; last sign of life after %.3f s", analysis.Seconds(*t.HangNS))
 	}
 	if t.AllClearNS != nil {
-		l.Says += fmt.Sprintf("; said to be over %.3f s after it was lifted", analysis.Seconds(*t.AllClearNS))
+		l.Says += fmt.Sprintf("; called over %.3f s after the fault was removed", analysis.Seconds(*t.AllClearNS))
 	}
 	return l
 }
@@ -269,8 +268,8 @@ type trialRow struct {
 	Seed         uint64
 	Reason       string
 	Evidence     []string
-	Console      string // what the guest said; hostile, as is the evidence
-	Lines        string // how many that are
+	Console      string // end of the guest's console; hostile, as is the evidence
+	Lines        string // number of lines of Console
 }
 
 func newTrialRow(set *analysis.Set, t *results.Trial) trialRow {
@@ -279,7 +278,7 @@ func newTrialRow(set *analysis.Set, t *results.Trial) trialRow {
 		Trial: t.Trial, Block: t.Block, Mechanism: set.Label(t.Cell), Life: newLife(t), Outcome: string(t.Outcome),
 		Style: string(t.Outcome),
 		Class: none, Detect: none, Events: none, Progress: none, Recovered: none,
-		Violations: t.EPT.Total, Seed: t.Seed, Reason: t.Reason, Evidence: slices.Concat(t.Evidence, overheard(t)),
+		Violations: t.EPT.Total, Seed: t.Seed, Reason: t.Reason, Evidence: slices.Concat(t.Evidence, observed(t)),
 		Console: t.Console,
 	}
 	if t.Console != "" {
@@ -315,8 +314,8 @@ func newTrialRow(set *analysis.Set, t *results.Trial) trialRow {
 	return r
 }
 
-// overheard returns the reports of the guest's own watchdogs in the trial.
-func overheard(t *results.Trial) []string {
+// observed returns the findings of the observers in the trial.
+func observed(t *results.Trial) []string {
 	var all []string
 	for _, f := range t.Findings {
 		text := "the guest's own " + f.Observer + " detector: "
@@ -336,7 +335,7 @@ func overheard(t *results.Trial) []string {
 	return all
 }
 
-// throughput is how fast a session went through its trials.
+// throughput is how many trials a session ran an hour.
 func throughput(s results.Session) string {
 	text := fmt.Sprintf("%d trials in %.0f s with %d at a time on %d CPUs", s.Trials, s.WallSec, s.Jobs, s.CPUs)
 	if s.WallSec > 0 {
@@ -350,7 +349,7 @@ func throughput(s results.Session) string {
 	return text
 }
 
-// provenance is everything that can change a number, and what it cost to get.
+// provenance is everything that can change a number, and how long the run took.
 func provenance(m *results.Manifest) []pair {
 	ps := []pair{
 		{"run", m.RunID},

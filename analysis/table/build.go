@@ -17,7 +17,7 @@ type Column struct {
 	CSV     []string // names of its columns in CSV, each with its unit at its end
 }
 
-// Cell is a cell as a person reads it and as a program does.
+// Cell is a cell in two forms: text for people and values for programs.
 type Cell struct {
 	Text string
 	CSV  []string // one for each name of its column
@@ -45,7 +45,7 @@ func (t *Table) Add(cells ...Cell) {
 	t.csvRows = append(t.csvRows, values)
 }
 
-// TextColumn is a column of words, set to the left.
+// TextColumn is a column of words, aligned left.
 func TextColumn(head, name string) Column { return Column{head, false, []string{name}} }
 
 // NumberColumn is a column of numbers without an interval.
@@ -84,7 +84,7 @@ func Number(x float64, ok bool, text func(float64) string) Cell {
 	return Cell{text(x), []string{analysis.Number(x)}}
 }
 
-// Spread is a cell of a median; nil is a dash.
+// Spread is a cell of a median with its interval or range; nil is a dash.
 func Spread(s *stats.Summary) Cell { return spreadCell(s, spread(s)) }
 
 // spreadAs is Spread with all numbers written by text.
@@ -114,7 +114,8 @@ func spreadCell(s *stats.Summary, shown string) Cell {
 	return c
 }
 
-// Rate is a cell of k of n with the interval given; a dash for n = 0.
+// Rate is a cell of k of n with the interval that the function computes; a dash for
+// n = 0.
 func Rate(k, n int, interval func(k, n int, level float64) (stats.Interval, error)) Cell {
 	iv, err := interval(k, n, Level)
 	if err != nil {
@@ -126,8 +127,8 @@ func Rate(k, n int, interval func(k, n int, level float64) (stats.Interval, erro
 	}
 }
 
-// WriteCSV writes the table's values with full precision, one row for each of
-// its rows. What all rows have in common, as the host, is put in front.
+// WriteCSV writes the table's values with full precision, one line for each row. common
+// holds columns that have the same value in every row, such as the host; they come first.
 func (t *Table) WriteCSV(w io.Writer, common ...[2]string) error {
 	var names, values []string
 	for _, c := range common {

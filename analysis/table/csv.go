@@ -30,7 +30,7 @@ func writeCSV(w io.Writer, set *analysis.Set) error {
 			columns = append(columns, m)
 		}
 	}
-	// Of the guest's own watchdogs there are columns if any trial listened to them.
+	// The guest's own watchdogs have columns if any trial has observed them.
 	watchdogs := set.Observers()
 	for _, name := range watchdogs {
 		columns = append(columns, analysis.FindingTime(name))

@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// writeLaTeX writes the table as a LaTeX table with rules of the package
-// booktabs and its notes below. One that is wider than the line is shrunk to it,
-// by the package graphicx.
+// writeLaTeX writes the table as a LaTeX table with its notes below. It uses the rules of
+// the package booktabs. A table that is wider than the line is shrunk to the line's
+// width, by the package graphicx.
 func (t *Table) writeLaTeX(w io.Writer) error {
 	var b strings.Builder
 	b.WriteString("\\begin{table}\n\\centering\n\\footnotesize\n")

@@ -8,8 +8,8 @@ import (
 	"hangbench/analysis/stats"
 )
 
-// DetectionMatrix is the table of detection times with a row for each scenario
-// and a column for each mechanism. It has no rows for a set that nobody watched.
+// DetectionMatrix is the table of detection times with a row for each scenario and a
+// column for each mechanism. It has no rows for a set without a monitor.
 func DetectionMatrix(set *analysis.Set) *Table {
 	m := set.Matrix(func(c *analysis.Cell) bool { return c.Watched() })
 	columns := []Column{TextColumn("scenario", "scenario"), TextColumn("right class", "expected_class")}
@@ -34,16 +34,16 @@ func DetectionMatrix(set *analysis.Set) *Table {
 		t.Add(append([]Cell{Text(row.Title), Text(class)}, cells...)...)
 	}
 	t.Notes = []string{
-		"a time alone: detected in every valid trial, and called by the right class; k/n: detected in k of n; in brackets " +
-			"the classes if another was called.",
-		"clean: no verdict in any trial of a control; false: verdicts of controls, or before or after a fault; undone: the " +
-			"fault was over before a verdict; –: not run.",
+		"a time alone: detected in every valid trial, and called by the right class; k/n: detected in k of n; in brackets: " +
+			"the classes called, if any was not the right one.",
+		"clean: a control without a verdict; false: a verdict on a control, or before or after a fault; undone: the fault " +
+			"was removed before a verdict; –: not run.",
 	}
 	t.Notes = spreadNotes(t.Notes)
 	return t
 }
 
-// verdicts says in a few words what became of a cell.
+// verdicts is a cell's outcome in a few words.
 func verdicts(c *analysis.Cell) Cell {
 	n, td := c.Counts, c.Values(analysis.DetectTime.Of)
 	median := ""

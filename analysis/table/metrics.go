@@ -42,8 +42,8 @@ func Metrics(set *analysis.Set) *Table {
 	return t
 }
 
-// share is a cell of k of n trials among cells of medians: the share is in the median's
-// place.
+// share is a cell of k of n trials in a column of medians: the share takes the place of
+// the median.
 func share(k, n int) Cell {
 	c := Rate(k, n, stats.Wilson)
 	return Cell{c.Text, []string{c.CSV[1], analysis.Number(float64(k) / float64(n)), "", "", c.CSV[2], c.CSV[3],

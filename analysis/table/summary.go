@@ -18,14 +18,14 @@ const Level = 0.95
 // none stands where there is no value.
 const none = "–"
 
-// Table is a table as text. Every row has as many cells as the head. Unless it
-// is flat, the first two columns are scenario and mechanism; a terminal gets them
-// folded into one.
+// Table is a table as text. Every row has as many cells as the head. Unless Flat is set,
+// the first two columns are scenario and mechanism; for a terminal they are folded into
+// one.
 type Table struct {
 	Title   string
 	Head    []string
 	Rows    [][]string
-	Numeric []bool // by column: numbers, set to the right
+	Numeric []bool // by column: numbers, aligned right
 	Notes   []string
 	Flat    bool
 
@@ -33,8 +33,8 @@ type Table struct {
 	csvRows [][]string // the values of Rows
 }
 
-// Summary writes the usual tables of the set in the format, behind a caption. As CSV it
-// writes one row for each cell with every column.
+// Summary writes a caption and the tables that every run gets. As CSV it writes no table
+// of these but one line for each cell of the set, with every column.
 func Summary(w io.Writer, set *analysis.Set, f Format) error {
 	if f == CSV {
 		return writeCSV(w, set)
@@ -49,8 +49,8 @@ func Summary(w io.Writer, set *analysis.Set, f Format) error {
 	return nil
 }
 
-// WriteAll writes a caption and tables for reading: not as CSV, in which one file
-// has one table.
+// WriteAll writes a caption and tables. The format must not be CSV: a CSV file has one
+// table.
 func WriteAll(w io.Writer, caption string, tables []*Table, f Format) error {
 	if f == LaTeX {
 		caption = "% " + caption + "\n% needs \\usepackage{booktabs,graphicx}"
@@ -71,7 +71,7 @@ func WriteAll(w io.Writer, caption string, tables []*Table, f Format) error {
 	return nil
 }
 
-// Usual returns the usual tables of the set that have rows.
+// Usual returns the tables that every run gets, without those that have no rows.
 func Usual(set *analysis.Set) ([]*Table, error) {
 	var all []*Table
 	for _, k := range Kinds() {
@@ -89,15 +89,15 @@ func Usual(set *analysis.Set) ([]*Table, error) {
 	return all, nil
 }
 
-// Detection is the table of verdicts: what was seen, how fast, at what price
-// to the guest.
+// Detection is the table of verdicts: what was detected, how fast, and how much slower
+// the guest was.
 func Detection(set *analysis.Set) *Table {
 	t := table("Detection",
 		NumberColumn("n", "n"), NumberColumn("invalid", "invalid"), RateColumn("outcome [95% CI]", "outcome"),
 		TextColumn("class", "class"), SpreadColumn("T_D (ms)", "detect_ms"),
 		Column{"recovered", true, []string{"recovered", "recovered_of"}}, SpreadColumn("progress", "progress"))
 	t.Notes = append(t.Notes,
-		"n: valid trials; invalid ones (ground truth not confirmed) are counted and enter nothing else.")
+		"n: valid trials. Invalid ones (ground truth not confirmed) are counted and used for nothing else.")
 	var ranged, interval, faults, miss bool
 	for _, c := range set.Cells {
 		td := stats.Summarize(c.Values(analysis.DetectTime.Of), Level)
@@ -140,13 +140,14 @@ func Detection(set *analysis.Set) *Table {
 	return t
 }
 
-// BackOuts is the table of monitors that held the guest up, noticed, and let go
-// of it by themselves. It has no rows if none did.
+// BackOuts is the table of monitors that stalled the guest, noticed it and removed their
+// trap. It has no rows if none did.
 func BackOuts(set *analysis.Set) *Table {
-	t := table("Monitor let go by itself",
-		NumberColumn("of", "of"), NumberColumn("n", "n"), SpreadColumn("let go after (ms)", "back_out_ms"))
-	t.Notes = append(t.Notes, "let go after: from the first sign that the monitor itself held the guest up; median, "+
-		"or median [smallest..largest].")
+	t := table("Monitor removed its trap because it stalled the guest",
+		NumberColumn("of", "of"), NumberColumn("n", "n"), SpreadColumn("removed after (ms)", "back_out_ms"))
+	t.Notes = append(t.Notes, "of: valid trials; n: those in which the monitor removed its trap.",
+		"removed after: from when the guest first stood still because of the monitor; median, or median "+
+			"[smallest..largest].")
 	for _, c := range set.Cells {
 		s := stats.Summarize(c.Values(analysis.BackOut.Of), Level)
 		if s == nil {
@@ -189,13 +190,13 @@ func Violations(set *analysis.Set) *Table {
 		t.Notes = append(t.Notes, strings.Join(pair, "; ")+".")
 	}
 	t.Notes = append(t.Notes,
-		"total and classes as traced by the hypervisor; lost: trace records it dropped, not in total.",
+		"total and classes: from the hypervisor's trace; lost: trace records that it dropped, not in total.",
 		"events, steps: delivered to the monitor; per event: total over events.",
 	)
 	return t
 }
 
-// outcome says how a cell's verdicts stand.
+// outcome counts a cell's verdicts.
 func outcome(c *analysis.Cell) string {
 	n := c.Counts
 	if n.Valid == 0 || !c.Watched() {
@@ -206,7 +207,7 @@ func outcome(c *analysis.Cell) string {
 	}
 	s := "detected " + rate(n.Detected, n.Valid)
 	if n.Undone > 0 {
-		s += fmt.Sprintf(", %d undone before", n.Undone)
+		s += fmt.Sprintf(", %d undone", n.Undone)
 	}
 	if n.FalseAlarms > 0 {
 		s += fmt.Sprintf(", %d false alarm", n.FalseAlarms)
@@ -229,7 +230,7 @@ func ratio(k, n int) string {
 	return fmt.Sprintf("%d/%d", k, n)
 }
 
-// spread is a median with what can be said of its spread.
+// spread is a median with its interval, or with its range, or alone.
 func spread(s *stats.Summary) string {
 	switch {
 	case s == nil:

@@ -11,7 +11,7 @@ import (
 )
 
 // Sweep is the table of detection times and false alarms by the value of each
-// threshold that was varied; without rows if none was.
+// threshold that was varied. It has no rows if none was.
 func Sweep(set *analysis.Set) (*Table, error) {
 	columns := []Column{
 		TextColumn("threshold", "threshold"), NumberColumn("value", "value"), TextColumn("mechanism", "mechanism"),
@@ -66,7 +66,7 @@ func Sweep(set *analysis.Set) (*Table, error) {
 	t.Notes = append(t.Notes,
 		"called: the classes of the verdicts; T_D: from fault to verdict, misses censored; the interval is Brookmeyer and "+
 			"Crowley's, and infinite where the trials do not bound it.",
-		"alarms where none is right: of n trials of controls, or of faults that are undone after the time given, with the "+
+		"alarms where none is right: of n trials of controls, or of faults that are removed after the time given, with the "+
 			"exact interval of Clopper and Pearson; as: the classes of these alarms.",
 	)
 	if watched {

@@ -3,7 +3,6 @@ package table
 import (
 	"bytes"
 	"encoding/csv"
-	"flag"
 	"io"
 	"os"
 	"os/exec"
@@ -14,31 +13,12 @@ import (
 	"unicode/utf8"
 
 	"hangbench/analysis"
+	"hangbench/analysis/internal/golden"
 	"hangbench/analysis/internal/madeup"
 	"hangbench/analysis/stats"
 	"hangbench/cgo/require"
 	"hangbench/results"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
-
-func golden(t *testing.T, name string, got []byte) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want) {
-		t.Errorf("%s differs (go test -update rewrites it); got\n%s\nwant\n%s", name, got, want)
-	}
-}
 
 func TestSummaryGolden(t *testing.T) {
 	many := madeup.Trials(8)
@@ -66,7 +46,7 @@ func TestSummaryGolden(t *testing.T) {
 			if err := summary(&out, tc.trials, tc.format); err != nil {
 				t.Fatal(err)
 			}
-			golden(t, tc.name, out.Bytes())
+			golden.Compare(t, tc.name, out.Bytes())
 			if tc.format == CSV {
 				return
 			}
@@ -85,7 +65,7 @@ func TestSummaryGolden(t *testing.T) {
 	}
 }
 
-// TestBackOuts: only trials whose monitor let go by itself are in its table, and
+// TestBackOuts: only trials whose monitor removed its trap by itself are in the table, and
 // without one there is no table.
 func TestBackOuts(t *testing.T) {
 	trials := madeup.Trials(2)
@@ -94,7 +74,7 @@ func TestBackOuts(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(BackOuts(set).Rows) != 0 {
-		t.Error("a table of monitors that let go, and none did")
+		t.Error("a table of monitors that removed their trap, and none did")
 	}
 	ns := int64(712_400_000)
 	trials[1].BackedOut, trials[1].BackOutNS = "made up", &ns
@@ -110,7 +90,7 @@ func TestBackOuts(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !strings.Contains(b.String(), got.Title) {
-		t.Errorf("the summary has no table of monitors that let go:\n%s", &b)
+		t.Errorf("the summary has no table of monitors that removed their trap:\n%s", &b)
 	}
 }
 
@@ -271,13 +251,13 @@ func TestTablesGolden(t *testing.T) {
 			if err := tab.Write(&out, f); err != nil {
 				t.Fatal(err)
 			}
-			golden(t, k.Name+"."+ext, out.Bytes())
+			golden.Compare(t, k.Name+"."+ext, out.Bytes())
 		}
 		var out bytes.Buffer
 		if err := tab.WriteCSV(&out, [2]string{"host", set.Host}); err != nil {
 			t.Fatal(err)
 		}
-		golden(t, k.Name+".csv", out.Bytes())
+		golden.Compare(t, k.Name+".csv", out.Bytes())
 		rows, err := csv.NewReader(&out).ReadAll() // refuses ragged rows
 		if err != nil || len(rows) != len(tab.Rows)+1 || rows[1][0] != "lab" {
 			t.Errorf("%s: %d rows of CSV for %d, %v", k.Name, len(rows), len(tab.Rows), err)

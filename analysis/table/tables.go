@@ -14,25 +14,25 @@ type Kind struct {
 	Name    string
 	Meaning string
 	Make    func(*analysis.Set) (*Table, error)
-	// Usual: a summary has the table if it has rows.
+	// Usual tables are in every summary, if they have rows.
 	Usual bool
 }
 
-// Kinds returns all tables in the order in which a report has them. A new table is a
-// function in a file of its own and a line here.
+// Kinds returns all tables in the order of a report. A new table is a function in a file
+// of its own and a line here.
 func Kinds() []Kind {
 	plain := func(f func(*analysis.Set) *Table) func(*analysis.Set) (*Table, error) {
 		return func(s *analysis.Set) (*Table, error) { return f(s), nil }
 	}
 	return []Kind{
 		{"sweep", "detection times and false alarms by the value of a threshold", Sweep, true},
-		{"detection", "verdicts, detection times and progress in short", plain(Detection), true},
-		{"back-outs", "monitors that noticed that they held the guest up, and let go", plain(BackOuts), true},
-		{"baselines", "our detection time beside those of the guest's own watchdogs, in the same trials",
+		{"detection", "verdicts, detection times and progress", plain(Detection), true},
+		{"back-outs", "monitors that stalled the guest, noticed it and removed their trap", plain(BackOuts), true},
+		{"baselines", "our detection times beside those of the guest's own watchdogs, in the same trials",
 			plain(Baselines), true},
-		{"coverage", "what was detected and called rightly, with exact intervals", plain(Coverage), false},
+		{"coverage", "faults detected, and called by their class, with exact intervals", plain(Coverage), false},
 		{"detection-matrix", "detection times of each scenario by mechanism", plain(DetectionMatrix), false},
-		{"latency", "detection times with misses censored", Latency, false},
+		{"latency", "detection times; a miss counts as longer than the deadline", Latency, false},
 		{"violations", "EPT violations by class, medians", plain(Violations), true},
 		{"classes", "EPT violations by class, each with its interval and rate", plain(Classes), false},
 		{"overhead", "what the monitor costs workloads", plain(Overhead), false},
@@ -52,7 +52,7 @@ func table(title string, columns ...Column) *Table {
 	return New(title, append(scenarioColumns(), columns...)...)
 }
 
-// Coverage is the table of what was detected, and called by its right name.
+// Coverage is the table of faults that were detected and called by their class.
 func Coverage(set *analysis.Set) *Table {
 	t := table("Coverage: faults detected and called by their class",
 		TextColumn("right class", "expected_class"), NumberColumn("n", "n"), NumberColumn("invalid", "invalid"),
@@ -69,14 +69,14 @@ func Coverage(set *analysis.Set) *Table {
 			Text(c.Classes()), Int(n.FalseAlarms))
 	}
 	t.Notes = append(t.Notes,
-		"of n valid trials, with the exact interval of Clopper and Pearson; class right: detected, and called by the class "+
-			"of its fault.",
-		"alarms before: verdicts before the fault, which are neither detection nor miss.",
+		"detected, class right: of n valid trials, with the exact interval of Clopper and Pearson; class right: detected, "+
+			"and called by the class of its fault.",
+		"alarms before: verdicts before the fault. They are neither detections nor misses.",
 	)
 	return t
 }
 
-// Latency is the table of detection times, misses censored.
+// Latency is the table of detection times. A miss is censored at the deadline.
 func Latency(set *analysis.Set) (*Table, error) {
 	t := table("Detection time T_D, misses censored at the deadline",
 		NumberColumn("n", "n"), NumberColumn("detected", "detected"), NumberColumn("censored", "censored"),
@@ -113,7 +113,7 @@ func Latency(set *analysis.Set) (*Table, error) {
 	t.Notes = append(t.Notes,
 		"by Kaplan and Meier over all faults, detected or not; the interval is Brookmeyer and Crowley's by Greenwood's "+
 			"formula.",
-		"–: fewer were detected; ∞: the trials do not bound it.",
+		"–: fewer were detected; ∞: the trials give no upper bound.",
 	)
 	if len(warnings) > 0 {
 		t.Notes = append(t.Notes, fmt.Sprintf("In %d of these rows few faults were detected, and the interval is rough (as "+
@@ -174,14 +174,14 @@ func Classes(set *analysis.Set) *Table {
 	return t
 }
 
-// spreadNotes says what a [b, c] and a [b..c] are.
+// spreadNotes appends what a [b, c] and a [b..c] mean.
 func spreadNotes(notes []string) []string {
 	return append(notes,
 		"a [b, c]: median and its order-statistic interval, of at least 95% confidence.",
 		"a [b..c]: median, smallest and largest; too few trials for an interval (6 are needed).")
 }
 
-// Overhead is the table of what the monitor costs workloads.
+// Overhead is the table of how much longer operations take with the monitor.
 func Overhead(set *analysis.Set) *Table {
 	t := table("Overhead: time of an operation with the monitor beside that without",
 		NumberColumn("n", "n"), SpreadColumn("overhead (%)", "overhead_percent"),
@@ -210,7 +210,7 @@ func Overhead(set *analysis.Set) *Table {
 	return t
 }
 
-// signed is tenths without a minus in front of nothing.
+// signed is tenths, with 0.0 for -0.0.
 func signed(x float64) string {
 	if s := tenths(x); s != "-0.0" {
 		return s
@@ -218,8 +218,7 @@ func signed(x float64) string {
 	return "0.0"
 }
 
-// rounded writes a number with three digits at least, and no more decimals than that
-// takes.
+// rounded writes a number with at least three digits and at most two decimals.
 func rounded(x float64) string {
 	switch {
 	case x >= 100:
@@ -230,7 +229,7 @@ func rounded(x float64) string {
 	return strconv.FormatFloat(x, 'f', 2, 64)
 }
 
-// Events is the table of what an event costs in counts.
+// Events is the table of the cost of an event: EPT violations and single steps.
 func Events(set *analysis.Set) *Table {
 	t := table("Cost of events, attach to detach",
 		NumberColumn("n", "n"), SpreadColumn("events", "events"), SpreadColumn("events / s", "events_per_s"),
@@ -266,8 +265,8 @@ func Events(set *analysis.Set) *Table {
 	return t
 }
 
-// QoS is the table of the detector's quality in the words of Chen, Toueg and
-// Aguilera, a row for each monitored arm.
+// QoS is the table of the detector's quality of service, with the terms of Chen, Toueg
+// and Aguilera (IEEE Trans. Computers 51(5), 2002); a row for each monitored arm.
 func QoS(set *analysis.Set) (*Table, error) {
 	t := New("Detector quality of service",
 		TextColumn("mechanism", "mechanism"), NumberColumn("faults", "faults"),
@@ -318,8 +317,8 @@ func QoS(set *analysis.Set) (*Table, error) {
 		"T_D: from fault to verdict, over all faults, misses censored. Mistakes: false alarms of controls, in the time "+
 			"watched there.",
 		"lambda_M: mistakes an hour, exact Poisson interval; below: its one-sided 95% bound, whose inverse T_MR is above.",
-		"T_M: mean time until a mistake is taken back; T_G: from there to the next, T_MR: from one to the next, both from "+
-			"two mistakes in one trial on; P_A: share of the time without mistake.",
+		"T_M: mean time until a mistake is taken back; T_G: from there to the next mistake; T_MR: from one mistake to the "+
+			"next. T_G and T_MR need two mistakes in one trial. P_A: share of the time without a mistake.",
 	)
 	if unended > 0 {
 		t.Notes = append(t.Notes, fmt.Sprintf("%d mistakes lasted until the monitor was detached: T_M and P_A are not "+

@@ -11,9 +11,8 @@ import (
 	"hangbench/results"
 )
 
-// Baselines is the table of our detection time beside those of the watchdogs
-// that Linux and Xen ship, in the same trials. It has no rows for a set whose trials
-// did not listen to them.
+// Baselines is the table of our detection times beside those of the watchdogs of Linux
+// and Xen, in the same trials. It has no rows if the trials did not observe watchdogs.
 func Baselines(set *analysis.Set) *Table {
 	names := set.Observers()
 	var settings []string
@@ -22,7 +21,7 @@ func Baselines(set *analysis.Set) *Table {
 			settings = append(settings, c.Watchdogs)
 		}
 	}
-	// Of each column the CSV has the median of the reports, and how many there are.
+	// In the CSV each column has two: the median of the reports and their number.
 	timed := func(head, name string) Column { return Column{head, true, []string{name + "_s", name + "_reports"}} }
 	columns := []Column{NumberColumn("n", "n"), timed("ours", "ours")}
 	for _, name := range names {
@@ -32,9 +31,8 @@ func Baselines(set *analysis.Set) *Table {
 	t.Notes = []string{
 		"ours: T_D of the mechanism; the others are reports of the guest's own watchdogs in the same trials, thresholds: " +
 			strings.Join(settings, ", ") + ".",
-		"median, with k/n where not all trials have one; -: not in this guest, or off.",
-		"> t: no report until the fault was lifted t seconds after it landed; a value in brackets: it was not waited for " +
-			"as long as it needs.",
+		"median, with k/n if not all trials have one; -: not in this guest, or off.",
+		"> t: no report until the fault was removed, t seconds after T0; in brackets: the detector needs longer than that.",
 	}
 	alarms, outside := false, false
 	for _, c := range set.Cells {
@@ -72,14 +70,14 @@ func Baselines(set *analysis.Set) *Table {
 	return t
 }
 
-// Watchdogs is the table of the detectors of Linux and Xen for themselves: what
-// they saw of faults, and what they reported without one. It has no rows for a set
-// whose trials did not listen to them.
+// Watchdogs is the table of the watchdogs of Linux and Xen: which faults they reported,
+// and what they reported without a fault. It has no rows if the trials did not observe
+// watchdogs.
 func Watchdogs(set *analysis.Set) (*Table, error) {
 	t := New("The guest's own watchdogs",
 		TextColumn("detector", "detector"), TextColumn("thresholds", "setting"), NumberColumn("faults", "faults"),
 		NumberColumn("reported", "reported"),
-		IntervalColumn("half by (ms) [95% CI]", "t_d_ms"), NumberColumn("controls", "controls"), NumberColumn("heard (s)",
+		IntervalColumn("half by (ms) [95% CI]", "t_d_ms"), NumberColumn("controls", "controls"), NumberColumn("observed (s)",
 			"exposure_s"),
 		NumberColumn("reports", "mistakes"), IntervalColumn("lambda_M (1/h) [95% CI]", "lambda_m_per_h"),
 		NumberColumn("below (1/h)", "lambda_m_bound_per_h"),
@@ -95,25 +93,24 @@ func Watchdogs(set *analysis.Set) (*Table, error) {
 			}
 			td, reported = quantile(s, 0.5), s.Events
 		}
-		heard, rate, below, mistakes := Text(""), Cell{none, []string{"", "", ""}}, Text(""), 0
+		observed, rate, below, mistakes := Text(""), Cell{none, []string{"", "", ""}}, Text(""), 0
 		if slices.ContainsFunc(w.Controls, func(c stats.Watch) bool { return c.Length > 0 }) {
 			q, err := stats.NewQoS(w.Controls, Level)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", w.Detector, err)
 			}
-			heard, rate, mistakes = Number(q.Exposure, true, tenths), perHour(q), q.Mistakes
+			observed, rate, mistakes = Number(q.Exposure, true, tenths), perHour(q), q.Mistakes
 			below = Number(3600*q.Upper, true, func(x float64) string { return fmt.Sprintf("%.3g", x) })
 		}
-		t.Add(Text(w.Detector), Text(w.Setting), Int(len(w.Lives)), Int(reported), td, Int(len(w.Controls)), heard,
+		t.Add(Text(w.Detector), Text(w.Setting), Int(len(w.Lives)), Int(reported), td, Int(len(w.Controls)), observed,
 			Int(mistakes), rate, below, Int(w.Early), Int(w.Absent))
 	}
 	t.Notes = append(t.Notes,
-		"faults: trials with a fault in which the detector was on; half by: censored when it was no longer listened to, "+
-			"also where that was before its threshold.",
-		"reports: in trials without a fault, over the time heard there; lambda_M: the same an hour, exact Poisson "+
-			"interval; below: its one-sided 95% bound.",
-		"early: reports before the fault of a trial with one; absent: trials whose guest does not have the detector, or "+
-			"not on.",
+		"faults: trials with a fault in which the detector was on; half by: censored when it was no longer observed, also "+
+			"if that was before its threshold.",
+		"reports: in trials without a fault, over the time that it was observed there; lambda_M: reports an hour, exact "+
+			"Poisson interval; below: its one-sided 95% bound.",
+		"early: reports before the fault, in trials with one; absent: trials in whose guest the detector is missing or off.",
 	)
 	return t, nil
 }
@@ -127,7 +124,7 @@ func timedCell(text string, times []float64) Cell {
 	return c
 }
 
-// baseline writes what became of one detector in the trials of a cell.
+// baseline writes the reports of one detector in the trials of a cell.
 func baseline(trials []results.Trial, name string, fault bool) (text string, times []float64, alarm, outside bool) {
 	var armed, alarms int
 	var watched int64
@@ -171,7 +168,7 @@ func baseline(trials []results.Trial, name string, fault bool) (text string, tim
 	return text, times, alarms > 0, outside
 }
 
-// seconds writes the median of times, and of how many of n there are any.
+// seconds writes the median of times, with k/n if fewer than n trials have one.
 func seconds(times []float64, n int) string {
 	m, ok := stats.Median(times)
 	if !ok {

@@ -36,8 +36,8 @@ func ParseFormat(name string) (Format, error) {
 	return 0, fmt.Errorf("format %q is unknown: give one of text, md, csv, latex", name)
 }
 
-// Write writes the table with its title and notes for a terminal, as Markdown or
-// as LaTeX; as CSV it writes the values alone.
+// Write writes the table in the format, with its title and notes. As CSV it writes the
+// values alone.
 func (t *Table) Write(w io.Writer, f Format) error {
 	if err := t.check(); err != nil {
 		return err
@@ -77,7 +77,7 @@ func (t *Table) Write(w io.Writer, f Format) error {
 	return nil
 }
 
-// check guards against ragged rows, which the renderer would accept in silence.
+// check finds rows of another length than the head. The renderer accepts them silently.
 func (t *Table) check() error {
 	if len(t.Numeric) != len(t.Head) {
 		return fmt.Errorf("table %q: %d alignments for %d columns", t.Title, len(t.Numeric), len(t.Head))
@@ -94,7 +94,7 @@ func (t *Table) render(w io.Writer, f Format) error {
 	numeric := t.Numeric
 	folded := f == Terminal && !t.Flat
 	if folded {
-		numeric = numeric[1:] // folded, see below
+		numeric = numeric[1:] // fold makes one column of the first two
 	}
 	align := make([]tw.Align, len(numeric))
 	for i, right := range numeric {
@@ -139,8 +139,8 @@ func (t *Table) render(w io.Writer, f Format) error {
 	return table.Render()
 }
 
-// fold makes one column of scenario and mechanism, to keep lines short: a row
-// of its own for each scenario, its mechanisms indented below it.
+// fold makes one column of scenario and mechanism, so that lines are short: each scenario
+// has a row of its own, and its mechanisms are indented below it.
 func fold(head []string, rows [][]string) ([]string, [][]string) {
 	var out [][]string
 	last := ""

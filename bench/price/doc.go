@@ -4,5 +4,5 @@
 // bench/price/event and bench/price/misses say what is measured and compute the
 // results; they know the guest by interfaces. This package implements those on Xen.
 // [EventJob] and [MissesJob] are the measurements as requests, which the lab's agent
-// carries out too. bench/price/tables renders their reports.
+// runs too. bench/price/tables renders their reports.
 package price

@@ -35,8 +35,7 @@ func open(g *dom0.Guest, driver string) (*guest, error) {
 	return &guest{g, site}, nil
 }
 
-// close ends the guest's workload, and has monitors watch it through the driver that
-// its host names.
+// close ends the guest's workload. Monitors use the host's driver again.
 func (g *guest) close() error {
 	g.Heartbeat.Want(beat.Idle)
 	return g.Use(g.Host().Driver)
@@ -64,8 +63,8 @@ func (g *guest) Accounts() (event.Account, error) {
 // Sleep waits on dom0's clock.
 func (g *guest) Sleep(ctx context.Context, d time.Duration) error { return clock.Sleep(ctx, d) }
 
-// watch attaches a monitor as trials have it, with a limit of stops in a sampling
-// period (monitor.Config.Passes).
+// watch attaches a monitor as a trial does, with a limit of passes in a sampling period
+// (monitor.Config.Passes).
 func (g *guest) watch(mechanism string, passes int, period time.Duration) (misses.Watcher, error) {
 	m, err := trap.Find(mechanism)
 	if err != nil {
@@ -80,9 +79,9 @@ func (g *guest) watch(mechanism string, passes int, period time.Duration) (misse
 	return s, nil
 }
 
-// config configures a session that answers every event and observes next to
-// nothing, so that the event loop alone is measured. The one observation with which
-// each session begins falls into the window; without a Kernel it reads no task.
+// config configures a session that answers every event and observes almost nothing, so
+// that the event loop alone is measured. Each session begins with one observation, which
+// is in the window; without a Kernel it reads no task.
 func (g *guest) config(m trap.Mechanism, d driver.Driver) monitor.Config {
 	return monitor.Config{
 		Driver: d, Mechanism: m, Site: g.site, Symbols: g.Watched().Kernel,

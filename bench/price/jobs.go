@@ -18,11 +18,11 @@ const PollMechanism = "poll"
 // EventMechanisms returns the names of the mechanisms that an EventJob can measure.
 func EventMechanisms() []string { return append(event.Mechanisms(), PollMechanism) }
 
-// timedPass is how long the pass that takes times lasts: some hundred events.
+// timedPass is the length of a timed pass on dom0's clock: some hundred events.
 const timedPass = 500 * time.Millisecond
 
-// pollWindows is how many windows long a window of polling is. Polling costs little,
-// so a short window would show nothing.
+// pollWindows is the length of a window of polling, in windows. Polling costs little, so a
+// short window would show nothing.
 const pollWindows = 4
 
 // EventJob says what to measure of events.
@@ -41,7 +41,7 @@ func (j EventJob) Run(ctx context.Context, guest *dom0.Guest, log *slog.Logger) 
 	return j.run(ctx, guest, tracePages, log)
 }
 
-// run is Run with trace buffers of so many pages for the timed passes.
+// run is Run with trace buffers of that many pages for the timed passes.
 func (j EventJob) run(ctx context.Context, guest *dom0.Guest, pages uint, log *slog.Logger) (_ *event.Report,
 	err error) {
 	if j.Yardstick == "" {

@@ -42,7 +42,7 @@ func (g *guest) ours(mechanism string, d driver.Driver) (event.Loop, error) {
 	return session{s}, nil
 }
 
-// Bounds of a timed pass: instants that the loop takes, and those of the trace.
+// Limits of a timed pass: the number of instants from the loop, and from the trace.
 const (
 	maxStamps   = 1 << 16
 	maxInstants = 1 << 20
@@ -67,8 +67,7 @@ func (l loops) Timed(ctx context.Context, kind event.LoopKind, mechanism string,
 	if err != nil {
 		return nil, 0, err
 	}
-	// These are main classes of the trace and the one subclass of theirs that is
-	// wanted: a mask that lets nothing else through.
+	// Two main classes of the trace and one subclass. The mask excludes everything else.
 	t, err := l.Host().Xen.OpenTrace(xc.TraceConfig{
 		Pages: l.pages, Events: xc.TraceEntryExit | xc.TraceRunstate | xc.TracePVEntry,
 	})
@@ -135,7 +134,7 @@ func instant(r *xc.Record, guest xc.DomID) (event.Instant, bool) {
 	return in, false
 }
 
-// stampedRing takes the times at which the loop waits and works.
+// stampedRing records when the loop waits and when it works.
 type stampedRing struct {
 	driver.Ring
 	stamps *[]event.Instant
@@ -147,7 +146,7 @@ func (r stampedRing) stamp(k event.InstantKind) {
 	}
 }
 
-// stampedPuller is a stampedRing whose events the loop takes out itself.
+// stampedPuller is a stampedRing from which the loop takes events itself.
 type stampedPuller struct {
 	stampedRing
 	driver.Puller

@@ -12,11 +12,11 @@ import (
 	"hangbench/monitor/driver/libvmi"
 )
 
-// readsEach is how many reads of each kind are timed.
+// readsEach is the number of reads of each kind that are timed.
 const readsEach = 101
 
-// reads measures reading guest memory. If monitors watch through LibVMI it also
-// checks that LibVMI reads the kernel as the monitor does, and reports events.
+// reads measures how long reading guest memory takes. With LibVMI it also checks that
+// LibVMI reads the kernel as the monitor does, and that it reports events.
 func (g *guest) reads() (*event.Reads, error) {
 	r := &event.Reads{}
 	d := g.Watched().Driver
@@ -25,7 +25,7 @@ func (g *guest) reads() (*event.Reads, error) {
 	}
 	gpa := g.site.GFN << 12
 	var b [8]byte
-	var cycles [2][]uint64 // of reads of a mapped page, and of one to be mapped
+	var cycles [2][]uint64 // of reads from a mapped page, and from one not yet mapped
 	for i := range 2 * readsEach {
 		if i%2 == 1 {
 			if err := d.Forget(); err != nil {
@@ -36,8 +36,8 @@ func (g *guest) reads() (*event.Reads, error) {
 		if err := d.ReadPhysical(gpa, b[:]); err != nil {
 			return nil, err
 		}
-		// The read before one with an even number has mapped the page. The first two
-		// also load the code that reads.
+		// A read with an odd number maps the page for the next one. The first two reads are
+		// not counted: they also load the code that reads.
 		if n := tsc.Read() - start; i > 1 {
 			cycles[i%2] = append(cycles[i%2], n)
 		}

@@ -23,7 +23,7 @@ func (s session) Stop() (event.Counts, error) {
 	return event.Counts{Events: c.Accesses + c.Steps + c.CR3, Samples: c.Samples, BackedOut: c.BackedOut}, err
 }
 
-// poll attaches a monitor that traps nothing and samples with that period.
+// poll attaches a monitor that traps nothing and samples once in a period.
 func (g *guest) poll(_ context.Context, period time.Duration) (event.Sampler, error) {
 	m, err := trap.Find(PollMechanism)
 	if err != nil {
@@ -40,8 +40,7 @@ func (g *guest) poll(_ context.Context, period time.Duration) (event.Sampler, er
 	return s, nil
 }
 
-// sampler is a session that samples, with the cycles that the parts of its samples
-// have taken.
+// sampler is a session that samples. It counts the cycles of each part of a sample.
 type sampler struct {
 	session
 	samples                                       atomic.Uint64
@@ -60,7 +59,7 @@ func (s *sampler) Spent() map[string]uint64 {
 // since adds the cycles since start to a part.
 func since(part *atomic.Uint64, start uint64) { part.Add(tsc.Read() - start) }
 
-// timedDriver takes the time of the calls by which a sample asks Xen.
+// timedDriver measures the calls with which a sample asks Xen.
 type timedDriver struct {
 	dom0.Driver
 	s *sampler
@@ -76,8 +75,7 @@ func (d timedDriver) Registers(i int, r *driver.Registers) error {
 	return d.Driver.Registers(i, r)
 }
 
-// timedKernel takes the time of the calls by which a sample reads the guest's
-// kernel.
+// timedKernel measures the calls with which a sample reads the guest's kernel.
 type timedKernel struct {
 	monitor.Kernel
 	s *sampler

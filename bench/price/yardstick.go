@@ -14,7 +14,7 @@ import (
 	"hangbench/bench/price/event"
 )
 
-// yardstickLimit is how long a C loop runs at most, in seconds, if its parent dies.
+// yardstickLimit is the longest time that a C loop runs if its parent dies, in seconds.
 const yardstickLimit = 600
 
 // process is a running C loop: an event.Loop.
@@ -28,8 +28,8 @@ type process struct {
 	}
 }
 
-// startYardstick starts the C loop at path and waits until it is armed. It takes the
-// times of its first turns, at most stamps of them.
+// startYardstick starts the C loop at path and waits until it is armed. The loop records
+// the times of its first turns, at most stamps of them.
 func (g *guest) startYardstick(ctx context.Context, path, mechanism string, stamps int) (*process, error) {
 	cmd := exec.CommandContext(ctx, path, mechanism, strconv.Itoa(g.Domid), strconv.FormatUint(g.site.GFN, 16),
 		strconv.FormatUint(g.site.VA>>12, 16), strconv.Itoa(yardstickLimit), strconv.Itoa(stamps))

@@ -1,5 +1,5 @@
-// Package event measures the price of an event: what a guest and dom0 pay when a monitor
-// is told of something that the guest did, and answers.
+// Package event measures the price of an event: the time that guest and dom0 spend when
+// Xen reports to a monitor what the guest did, and the monitor answers.
 //
 // [Measure] compares two loops that answer the same events in the same way: the project's
 // own (monitor.Session) and the yardstick, a minimal C loop on Xen's libraries
@@ -12,8 +12,8 @@
 // within blocks. For each side the report has:
 //
 //	total       time from one event to the next, including the guest's work
-//	stolen      the same without the guest's own work. The work is what the guest did in
-//	            the window, with the time that a unit took in the baseline windows
+//	stolen      the same without the guest's own work: the units of work done in the
+//	            window, times the time of a unit in the baseline windows
 //	dom0        time for which dom0's vCPUs ran. Xen accounts it, and it includes the
 //	            hypercalls that dom0 makes
 //

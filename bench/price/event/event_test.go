@@ -45,7 +45,7 @@ type fakeHost struct {
 	samples   uint64 // since a sampler was attached
 	spent     uint64 // cycles on its samples
 	busy      bool
-	dead      bool   // the heart does not beat
+	dead      bool   // the guest has no heartbeat
 	backedOut string // of ours
 	fail      error  // of Sleep
 	order     []string
@@ -195,7 +195,7 @@ func TestMeasureFails(t *testing.T) {
 	h := newFake()
 	h.backedOut = "livelock"
 	if _, err := Measure(t.Context(), h, h, "cr3", c); err == nil || !strings.Contains(err.Error(), "livelock") {
-		t.Errorf("a monitor that let go: %v", err)
+		t.Errorf("a monitor that detached by itself: %v", err)
 	}
 	h = newFake()
 	h.fail = context.Canceled

@@ -137,7 +137,7 @@ type Config struct {
 	Blocks int           // of six windows each
 	Window time.Duration // one window
 	Timed  time.Duration // the timed pass of each loop; 0 for none
-	// Log gets a record of what is measured now.
+	// Log gets a record before each measurement.
 	Log *slog.Logger
 }
 
@@ -310,7 +310,7 @@ type Reads struct {
 	Frame string `json:"frame_events,omitempty"`
 }
 
-// Attach attaches a monitor that traps nothing and samples with that period.
+// Attach attaches a monitor that traps nothing and samples once in a period.
 type Attach func(ctx context.Context, period time.Duration) (Sampler, error)
 
 // MeasurePoll measures polling on an idle guest and on a busy one, with windows without a

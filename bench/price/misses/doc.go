@@ -2,8 +2,8 @@
 //
 // The guest's kernel counts its switches itself, in each run queue (rq.nr_switches). A
 // session reads these counts when its trap is set and when it is removed, with the guest
-// paused, and counts its own signals in between (monitor.Counters). The difference is what
-// the mechanism missed. [Measure] takes both for one mechanism twice: with a trap that
+// paused, and counts its own signals in between (monitor.Counters). The difference is the
+// number of missed switches. [Measure] takes both for one mechanism twice: with a trap that
 // stops a vCPU at every switch, and with the default limit, where the trap stops each vCPU
 // a few times in a sampling period and is then open until the next period.
 //

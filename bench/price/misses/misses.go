@@ -36,8 +36,8 @@ type Watcher interface {
 	Detach() (monitor.Counters, error)
 }
 
-// Attach attaches a monitor that stops each vCPU at most so many times in a
-// sampling period (monitor.Config.Passes).
+// Attach attaches a monitor whose trap stops each vCPU at most passes times in a sampling
+// period (monitor.Config.Passes).
 type Attach func(mechanism string, passes int, period time.Duration) (Watcher, error)
 
 // Count holds the counts of one session.
@@ -68,7 +68,7 @@ type Series struct {
 type Config struct {
 	Window time.Duration // length of each window
 	Sample time.Duration // the sampling period
-	// Log gets a record of what is measured now.
+	// Log gets a record before each measurement.
 	Log *slog.Logger
 }
 

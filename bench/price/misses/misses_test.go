@@ -26,7 +26,7 @@ type fakeHost struct {
 	switches  uint64
 	lose      uint64 // one of so many switches gives no signal; 0 for none
 	backedOut string
-	dead      bool // the heart does not beat
+	dead      bool // the guest has no heartbeat
 	idle      bool
 	fail      error // of Sleep
 	attachErr error

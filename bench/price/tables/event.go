@@ -59,7 +59,7 @@ func price(r *event.Report) *table.Table {
 				"dom0: CPU time of dom0 in it.",
 			"ratio: the monitor's over C, median of n blocks (baseline, ours, C, C, ours, baseline) of " +
 				fmt.Sprint(r.WindowMS) + " ms windows.",
-			"guest: its heart beats after everything was detached.",
+			"guest: whether it had a heartbeat after everything was detached.",
 		},
 	}
 	if r.Host == results.Lab {
@@ -69,7 +69,7 @@ func price(r *event.Report) *table.Table {
 	for _, w := range r.Rows {
 		alive := "beats"
 		if !w.Alive {
-			alive = "STANDS STILL"
+			alive = "NO HEARTBEAT"
 		}
 		t.Rows = append(t.Rows, []string{where(r), w.Mechanism, fmt.Sprint(w.N), whole(w.OursInstr), whole(w.CInstr),
 			fmt.Sprintf("%.3f", w.Ratio), fmt.Sprintf("[%.3f..%.3f]", w.RatioMin, w.RatioMax),
@@ -85,7 +85,7 @@ func pace(r *event.Report) *table.Table {
 			"p50 (us)", "p99 (us)", "C p50", "C p99"},
 		Numeric: []bool{false, false, true, true, true, true, true, true, true, true},
 		Notes: []string{
-			"p50, p99: back from the wait to the answers being ready to send, in a pass of its own with the trace on.",
+			"p50, p99: from the return of the wait until the answers are ready, in a timed pass with the trace on.",
 		},
 	}
 	for _, w := range r.Rows {
@@ -103,9 +103,9 @@ func poll(r *event.Report) *table.Table {
 		Head:    []string{"", "guest", "samples", u + "/sample and vCPU", "share of one vCPU", "attach, " + u},
 		Numeric: []bool{false, false, true, true, true, true},
 		Notes: []string{
-			"dom0's CPU time with the monitor minus without, over the same window; the bar is 1%.",
-			fmt.Sprintf("The window begins %v after attaching; attach: what was spent until then beyond the price "+
-				"of its samples.", event.PollSettle),
+			"dom0's CPU time with the monitor minus without, over the same window; the limit is 1%.",
+			fmt.Sprintf("The window begins %v after attaching; attach: CPU time until then, without the price of the "+
+				"samples.", event.PollSettle),
 		},
 	}
 	for _, p := range r.Poll {
@@ -119,21 +119,21 @@ func reads(r *event.Report) *table.Table {
 	u := unit(r)
 	t := &table.Table{
 		Title:   "Reading eight bytes of guest memory",
-		Head:    []string{"", "page at hand, " + u, "page to be mapped, " + u, "exchanged frame"},
+		Head:    []string{"", "mapped page, " + u, "page not yet mapped, " + u, "exchanged frame"},
 		Numeric: []bool{false, true, true, false},
 		Notes: []string{
-			"The median of a hundred; the driver xenctrl maps sixteen pages at once.",
-			"stale: a frame that was exchanged for another shows the old one's memory, until the driver lets go of " +
-				"its pages (at least every 30 s).",
+			"Medians of 100 reads; the driver xenctrl maps 16 pages at once.",
+			"stale: after a frame was exchanged, the driver reads the old frame until it forgets its pages (at the " +
+				"latest after 30 s).",
 		},
 	}
 	if r.Reads.Kernel != "" {
-		t.Notes = append(t.Notes, "LibVMI with a configuration in memory finds the kernel where the monitor has it: "+
+		t.Notes = append(t.Notes, "LibVMI, with a configuration in memory, finds the kernel where the monitor does: "+
 			r.Reads.Kernel+".")
 	}
 	if r.Reads.Frame != "" {
-		t.Notes = append(t.Notes, "LibVMI reports executions in one frame by an event for it alone, in the host view "+
-			"and in another, until it is cleared: "+r.Reads.Frame+".")
+		t.Notes = append(t.Notes, "LibVMI reports executions in one frame by an event for that frame alone, in the "+
+			"host view and in another, until the event is cleared: "+r.Reads.Frame+".")
 	}
 	state := "fresh"
 	if r.Reads.Stale {
@@ -151,11 +151,11 @@ func Breakdown(r *event.Report) *table.Table {
 			"hypercalls", "lost"},
 		Numeric: []bool{false, false, true, true, true, true, true, true, true, true},
 		Notes: []string{
-			"hypervisor: guest's exit until dom0 is on the CPU, the answer until the guest may run, dom0's block until " +
-				"the guest's entry.",
-			"wake-up: dom0's kernel until the monitor is back from its wait; a loop that finds the next event without " +
-				"sleeping has little.",
-			"monitor: its own instructions; dom0 kernel: its system calls otherwise, with hypercalls whose end the " +
+			"hypervisor: from the guest's exit until dom0 is on the CPU, from the answer until the guest may run, from " +
+				"dom0's block until the guest's entry.",
+			"wake-up: dom0's kernel until the monitor's wait returns; small if the loop finds the next event without " +
+				"sleeping.",
+			"monitor: its own instructions; dom0 kernel: the rest of its system calls, with hypercalls whose end the " +
 				"trace does not show.",
 			"With Xen's trace on, which costs some hundred instructions a record. lost: trace records that Xen dropped.",
 		},

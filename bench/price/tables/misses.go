@@ -15,11 +15,11 @@ func Misses(r *misses.Report) *table.Table {
 		Head:    []string{"", "mechanism", "passes", "switches", "signals", "missed", "share", "events", "progress", "guest"},
 		Numeric: []bool{false, false, true, true, true, true, true, true, true, false},
 		Notes: []string{
-			"passes: how often in " + fmt.Sprint(r.SampleMS) + " ms the trap may stop a vCPU before it lets go until " +
+			"passes: how often in " + fmt.Sprint(r.SampleMS) + " ms the trap may stop a vCPU; after that it is open until " +
 				"the next sample.",
-			"switches: the run queues' own count, 0 where it cannot be read; signals: the monitor's, over the same " +
+			"switches: the run queues' own count, 0 if it cannot be read; signals: the monitor's count, over the same " +
 				"window of " + fmt.Sprint(r.WindowMS) + " ms.",
-			fmt.Sprintf("missed: the difference; up to %d either way come of the edges of the window.", r.Edge),
+			fmt.Sprintf("missed: switches minus signals; the edges of the window alone can make up to %d, either way.", r.Edge),
 			"progress: the guest's work with the monitor over its work without.",
 		},
 	}
@@ -30,9 +30,9 @@ func Misses(r *misses.Report) *table.Table {
 		guest := "beats"
 		switch {
 		case !w.Alive:
-			guest = "STANDS STILL"
+			guest = "NO HEARTBEAT"
 		case w.BackedOut != "":
-			guest = "beats; the monitor let go: " + w.BackedOut
+			guest = "beats; the monitor removed its trap: " + w.BackedOut
 		}
 		missed, share := fmt.Sprint(w.Missed), fmt.Sprintf("%.1f%%", 100*w.Share)
 		if w.BackedOut != "" || w.Switches == 0 {

@@ -1,4 +1,4 @@
-// Package tsc reads the time-stamp counter, the clock of Xen's trace records:
-// an instant that a program takes by it can be placed between them. In the lab
-// the counter counts instructions.
+// Package tsc reads the time-stamp counter. Xen's trace records have their times from it
+// too, so a program's instants can be sorted among them. In the lab the counter counts
+// instructions.
 package tsc

@@ -1,24 +1,25 @@
-/* eventloop: the smallest event loop on Xen's own libraries that does what a
- * monitor's loop must do. It is the yardstick of "hangbench bench event" and
- * watches nothing: every event is answered and counted.
+/* eventloop is the smallest event loop on Xen's own libraries that does the work of a
+ * monitor's loop: it answers every event and counts it. It looks for no hang. It is the
+ * yardstick of "hangbench bench event".
  *
  * usage: eventloop MODE DOMID GFN PAGE SECONDS [STAMPS]
  *
  *   MODE     exec-step, exec-emulate, exec-altp2m, exec-altp2m-fast or cr3
  *   DOMID    the guest, which must have no other monitor
- *   GFN      guest frame to take execution off (hexadecimal; unused by cr3)
+ *   GFN      guest frame whose execution is trapped (hexadecimal; unused by cr3)
  *   PAGE     virtual page number of that frame in the guest: a single-stepping
  *            vCPU steps until it leaves it; 0 steps one instruction at a time
- *   SECONDS  how long at most; SIGTERM ends it earlier
- *   STAMPS   how many turns of the loop to take the time of (0: none)
+ *   SECONDS  time limit; SIGTERM ends the loop earlier
+ *   STAMPS   number of turns of the loop whose times are recorded (0: none)
  *
- * It prints "armed" when events may come, and one line of JSON when the guest
- * has been let go:
+ * It prints "armed" when events may come. After it has detached from the guest it
+ * prints one line of JSON:
  *
  *   mode, events, accesses, steps, writes (of cr3), others
- *   elapsed_ns    armed to the request to stop, CLOCK_MONOTONIC
- *   turns         passes of the loop that answered something
- *   handling_p50_ns, handling_p99_ns  with STAMPS: back from the wait to answers sent
+ *   elapsed_ns    from armed to the request to stop, CLOCK_MONOTONIC
+ *   turns         turns of the loop that answered an event
+ *   handling_p50_ns, handling_p99_ns  with STAMPS: from the return of the wait until
+ *                 the answers are sent
  *   stamps        with STAMPS: for each turn the time-stamp counter at the return
  *                 from the wait, when the port was taken, before the answers were
  *                 sent, and after that
@@ -67,7 +68,7 @@ struct loop {
     uint16_t view; /* altp2m modes */
     bool paused, enabled, views;
     bool stepping[MAX_VCPUS];
-    bool letting_go; /* answers take the guest out of step and view */
+    bool detaching; /* answers end single steps and leave the view */
 
     uint64_t accesses, steps, writes, others, turns;
 };
@@ -101,7 +102,7 @@ static int fail(const char *what)
             return fail(what);    \
     } while (0)
 
-/* answer decides what becomes of one event. */
+/* answer writes the answer to one event. */
 static int answer(struct loop *l, const vm_event_request_t *q, vm_event_response_t *r)
 {
     bool step = q->vcpu_id < MAX_VCPUS && l->stepping[q->vcpu_id], want = step;
@@ -121,7 +122,7 @@ static int answer(struct loop *l, const vm_event_request_t *q, vm_event_response
             want = true;
             break;
         case EXEC_EMULATE:
-            if (!l->letting_go)
+            if (!l->detaching)
                 r->flags |= VM_EVENT_FLAG_EMULATE;
             break;
         case EXEC_ALTP2M:
@@ -132,7 +133,7 @@ static int answer(struct loop *l, const vm_event_request_t *q, vm_event_response
         case EXEC_ALTP2M_FAST:
             r->flags |= VM_EVENT_FLAG_ALTERNATE_P2M;
             r->altp2m_idx = 0;
-            if (!l->letting_go) {
+            if (!l->detaching) {
                 r->flags |= VM_EVENT_FLAG_FAST_SINGLESTEP;
                 r->u.fast_singlestep.p2midx = l->view;
             }
@@ -143,10 +144,10 @@ static int answer(struct loop *l, const vm_event_request_t *q, vm_event_response
         break;
     case VM_EVENT_REASON_SINGLESTEP:
         l->steps++;
-        if (!l->letting_go && l->vpage && q->data.regs.x86.rip >> 12 == l->vpage)
+        if (!l->detaching && l->vpage && q->data.regs.x86.rip >> 12 == l->vpage)
             break; /* still on the page: the next instruction steps as well */
         want = false;
-        if (l->letting_go)
+        if (l->detaching)
             break;
         if (l->mode == EXEC_STEP) {
             TRY(xc_set_mem_access(l->xc, l->dom, XENMEM_access_rw, l->gfn, 1), "close the page");
@@ -161,7 +162,7 @@ static int answer(struct loop *l, const vm_event_request_t *q, vm_event_response
     default:
         l->others++;
     }
-    if (l->letting_go) {
+    if (l->detaching) {
         want = false;
         if (l->views) {
             r->flags |= VM_EVENT_FLAG_ALTERNATE_P2M;
@@ -175,7 +176,7 @@ static int answer(struct loop *l, const vm_event_request_t *q, vm_event_response
     return 0;
 }
 
-/* serve answers everything in the ring and returns how many that were. */
+/* serve answers every event in the ring and returns their number. */
 static int serve(struct loop *l)
 {
     int n = 0;
@@ -209,7 +210,7 @@ static int arm(struct loop *l)
     l->xc = xc_interface_open(NULL, NULL, 0);
     if (!l->xc)
         return fail("open Xen");
-    TRY(xc_domain_getinfo_single(l->xc, l->dom, &info), "look at the guest");
+    TRY(xc_domain_getinfo_single(l->xc, l->dom, &info), "ask Xen about the guest");
     l->vcpus = info.max_vcpu_id + 1;
     if (l->vcpus > MAX_VCPUS) {
         errno = E2BIG;
@@ -252,11 +253,11 @@ static int arm(struct loop *l)
     return 0;
 }
 
-/* let_go undoes what arm has done, as far as it came. The guest stands still
- * meanwhile, so at most one event of each vCPU is open. The order matters: a fast
- * step in flight would take its vCPU back to the view, so steps end before views
- * do, and a view can only be destroyed once no vCPU is in it. */
-static int let_go(struct loop *l)
+/* detach undoes what arm has done, also if arm failed half way. The guest is paused
+ * meanwhile, so at most one event of each vCPU is unanswered. The order matters. A fast
+ * step that has begun would take its vCPU back to the view, so single steps end first.
+ * A view can be destroyed only when no vCPU is in it. */
+static int detach(struct loop *l)
 {
     int rc = 0;
 
@@ -267,7 +268,7 @@ static int let_go(struct loop *l)
     } while (0)
     if (!l->xc)
         return -1;
-    l->letting_go = true;
+    l->detaching = true;
     if (!l->paused) {
         DO(xc_domain_pause(l->xc, l->dom), "pause the guest");
         l->paused = true;
@@ -279,13 +280,13 @@ static int let_go(struct loop *l)
     }
     if (l->enabled) {
         if (l->mode == CR3)
-            DO(xc_monitor_write_ctrlreg(l->xc, l->dom, VM_EVENT_X86_CR3, false, true, 0, true), "trap CR3 no more");
+            DO(xc_monitor_write_ctrlreg(l->xc, l->dom, VM_EVENT_X86_CR3, false, true, 0, true), "end the trap of CR3");
         else if (!l->views)
-            DO(xc_set_mem_access(l->xc, l->dom, XENMEM_access_rwx, l->gfn, 1), "take the trap back");
+            DO(xc_set_mem_access(l->xc, l->dom, XENMEM_access_rwx, l->gfn, 1), "remove the trap");
         if (l->mode != CR3 && l->mode != EXEC_EMULATE) {
             for (unsigned int v = 0; v < l->vcpus; v++)
                 DO(xc_domain_debug_control(l->xc, l->dom, XEN_DOMCTL_DEBUG_OP_SINGLE_STEP_OFF, v), "end single-steps");
-            DO(xc_monitor_singlestep(l->xc, l->dom, false), "allow no single-steps");
+            DO(xc_monitor_singlestep(l->xc, l->dom, false), "forbid single-steps");
         }
     }
     if (l->views) {
@@ -306,7 +307,7 @@ static int let_go(struct loop *l)
 #undef DO
 }
 
-/* run answers events until it is time to stop. */
+/* run answers events until the time limit or a request to stop. */
 static int run(struct loop *l, int64_t end, struct stamp *stamps, uint64_t max_stamps, uint64_t *n_stamps)
 {
     struct pollfd fd = { .fd = xenevtchn_fd(l->xce), .events = POLLIN };
@@ -318,8 +319,9 @@ static int run(struct loop *l, int64_t end, struct stamp *stamps, uint64_t max_s
 
         if (left <= 0)
             return 0;
-        /* A signal may come just before the wait, which then ends by itself. (To let
-         * signals in by ppoll only does not do: while events are there it lets none in.) */
+        /* A signal that comes just before the wait does not end it; the wait ends by its
+         * own timeout. (Unblocking signals only in ppoll is no remedy: while events are
+         * pending, ppoll delivers no signal.) */
         n = poll(&fd, 1, left < MAX_WAIT_NS ? left / 1000000 + 1 : MAX_WAIT_NS / 1000000);
         if (n < 0 && errno != EINTR)
             return fail("wait for events");
@@ -355,7 +357,7 @@ static int by_value(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* report prints the JSON line. cycles_per_ns turns stamps into times. */
+/* report prints the JSON line. cycles_per_ns converts stamps to times. */
 static int report(const struct loop *l, int64_t elapsed, const struct stamp *stamps, uint64_t n, double cycles_per_ns)
 {
     printf("{\"mode\":\"%s\",\"events\":%" PRIu64 ",\"accesses\":%" PRIu64 ",\"steps\":%" PRIu64 ",\"writes\":%" PRIu64
@@ -391,7 +393,7 @@ static uint64_t number(const char *s, int base, uint64_t most)
     errno = 0;
     v = strtoull(s, &end, base);
     if (errno || end == s || *end || *s == '-' || v > most) {
-        fprintf(stderr, "eventloop: %s is no number from 0 to %" PRIu64 "\n", s, most);
+        fprintf(stderr, "eventloop: %s is not a number from 0 to %" PRIu64 "\n", s, most);
         exit(2);
     }
     return v;
@@ -426,8 +428,8 @@ int main(int argc, char **argv)
     if (max_stamps) {
         stamps = calloc(max_stamps, sizeof(*stamps));
         if (!stamps)
-            return fail("room for stamps"), 1;
-        memset(stamps, 1, max_stamps * sizeof(*stamps)); /* touched now, not in the loop */
+            return fail("allocate the stamps"), 1;
+        memset(stamps, 1, max_stamps * sizeof(*stamps)); /* the pages are mapped now, not in the loop */
     }
     sigaction(SIGTERM, &sa, NULL);
     sigaction(SIGINT, &sa, NULL);
@@ -442,7 +444,7 @@ int main(int argc, char **argv)
         cycles = __rdtsc() - cycles;
         elapsed = now_ns() - start;
     }
-    if (let_go(&l) < 0 || rc < 0)
+    if (detach(&l) < 0 || rc < 0)
         return 1;
     return report(&l, elapsed, stamps, n_stamps, elapsed > 0 ? (double)cycles / (double)elapsed : 1) < 0;
 }
