@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -31,12 +32,12 @@ func (a *app) checkCommand() *cobra.Command {
 	c.Flags().Uint64Var(&f.seed, "seed", 1, "`seed` of the plan")
 	c.Flags().BoolVar(&f.json, "json", false, "print the plan as JSON")
 	c.ValidArgsFunction = once(completeSuites)
-	c.RunE = func(_ *cobra.Command, args []string) error { return f.run(a, args[0]) }
+	c.RunE = func(c *cobra.Command, args []string) error { return f.run(c.Context(), a, args[0]) }
 	return c
 }
 
-func (f *checkFlags) run(a *app, suite string) error {
-	s, err := loadSuite(suite)
+func (f *checkFlags) run(ctx context.Context, a *app, suite string) error {
+	s, err := loadSuite(ctx, suite)
 	if err != nil {
 		return err
 	}

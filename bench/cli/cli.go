@@ -18,6 +18,7 @@ import (
 	"hangbench/bench/oldflag"
 	"hangbench/bench/progress"
 	"hangbench/bench/run"
+	"hangbench/guests/lab"
 	"hangbench/guests/lab/debian"
 	"hangbench/scenarios/suites"
 )
@@ -36,6 +37,7 @@ type app struct {
 	args    []string // the whole command line
 	out     *output
 	verbose bool
+	cache   lab.Cache // once the lab is used
 
 	display *progress.Display
 	file    progress.File // the log file, once a run has a folder
@@ -46,7 +48,7 @@ type app struct {
 // Main runs the command line and returns the exit status.
 func Main(ctx context.Context, env *Env, args []string) int {
 	a, root := newApp(env, args)
-	err := root.ExecuteContext(ctx)
+	err := a.explainEnd(ctx, root.ExecuteContext(ctx))
 	a.display.End()
 	err = errors.Join(err, a.out.err, a.file.Close())
 	if err != nil && !errors.Is(err, exit.ErrFailed) {

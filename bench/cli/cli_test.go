@@ -155,7 +155,7 @@ func TestCheckJSON(t *testing.T) {
 	if err := json.Unmarshal([]byte(stdout), &got); err != nil {
 		t.Fatal(err)
 	}
-	s, err := loadSuite("ci")
+	s, err := loadSuite(t.Context(), "ci")
 	if err != nil {
 		t.Fatal(err)
 	}

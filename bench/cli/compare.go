@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -42,11 +43,11 @@ func (a *app) compareCommand() *cobra.Command {
 	c.ValidArgsFunction = completeRuns
 	completeFlag(c, "mix", lists(mixable...))
 	completeFlag(c, "format", choices(formats...))
-	c.RunE = func(_ *cobra.Command, args []string) error { return o.run(a, args[0], args[1]) }
+	c.RunE = func(c *cobra.Command, args []string) error { return o.run(c.Context(), a, args[0], args[1]) }
 	return c
 }
 
-func (f *compareFlags) run(a *app, before, after string) error {
+func (f *compareFlags) run(ctx context.Context, a *app, before, after string) error {
 	tf, err := table.ParseFormat(f.format)
 	if err != nil {
 		return exit.UsageError{Err: err}
@@ -62,11 +63,11 @@ func (f *compareFlags) run(a *app, before, after string) error {
 	}
 	may := func(what string) bool { return slices.Contains(f.mix, what) }
 	o.MixHosts, o.MixKernels, o.MixSuites = may("hosts"), may("kernels"), may("suites")
-	old, err := readRuns(a, before)
+	old, err := readRuns(ctx, a, before)
 	if err != nil {
 		return err
 	}
-	next, err := readRuns(a, after)
+	next, err := readRuns(ctx, a, after)
 	if err != nil {
 		return err
 	}
@@ -107,10 +108,10 @@ func showComparison(a *app, r *compare.Report, f table.Format, all bool) error {
 }
 
 // readRuns reads runs whose folders are separated by commas.
-func readRuns(a *app, list string) ([]*results.Run, error) {
+func readRuns(ctx context.Context, a *app, list string) ([]*results.Run, error) {
 	var runs []*results.Run
 	for dir := range strings.SplitSeq(list, ",") {
-		r, err := readRun(a, dir)
+		r, err := readRun(ctx, a, dir)
 		if err != nil {
 			return nil, err
 		}
@@ -124,10 +125,10 @@ const badShown = 20
 
 // readRun reads a run. It warns of each record that it leaves out because it is
 // damaged. It returns a usage error if there is no run in dir, or no trial in the run.
-func readRun(a *app, dir string) (*results.Run, error) {
-	r, err := results.ReadRun(dir)
+func readRun(ctx context.Context, a *app, dir string) (*results.Run, error) {
+	r, err := readInput(ctx, func() (*results.Run, error) { return results.ReadRun(dir) })
 	if err != nil {
-		return nil, exit.UsageError{Err: err}
+		return nil, err
 	}
 	for i, bad := range r.Bad {
 		if i == badShown {
@@ -150,8 +151,8 @@ func (a *app) exportCommand() *cobra.Command {
 		"Print a run in the Go benchmark format, one line for each valid trial, for benchstat and other programs. "+
 			"RUN is its folder.", 1, 1)
 	c.ValidArgsFunction = once(completeRuns)
-	c.RunE = func(_ *cobra.Command, args []string) error {
-		r, err := readRun(a, args[0])
+	c.RunE = func(c *cobra.Command, args []string) error {
+		r, err := readRun(c.Context(), a, args[0])
 		if err != nil {
 			return err
 		}

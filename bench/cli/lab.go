@@ -61,6 +61,7 @@ func (l *labFlags) build(ctx context.Context, a *app, v lab.Variant) (*lab.Lab, 
 	if err != nil {
 		return nil, err
 	}
+	a.cache = c
 	src, err := l.findSource()
 	if err != nil {
 		return nil, err

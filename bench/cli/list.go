@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"slices"
@@ -23,12 +24,9 @@ func vocabulary() suites.Vocabulary {
 	return suitenames.Suites(lab.GuestKernels(), lab.GuestPrograms())
 }
 
-func loadSuite(name string) (*suites.Suite, error) {
-	s, err := suites.Load(name, vocabulary())
-	if err != nil {
-		return nil, exit.UsageError{Err: err}
-	}
-	return s, nil
+// loadSuite reads a suite. A suite with mistakes, or none, is a usage error.
+func loadSuite(ctx context.Context, name string) (*suites.Suite, error) {
+	return readInput(ctx, func() (*suites.Suite, error) { return suites.Load(name, vocabulary()) })
 }
 
 // nameList is a list of names that users may write.

@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -35,24 +37,24 @@ func (a *app) reportCommand() *cobra.Command {
 	c.ValidArgsFunction = once(completeRuns)
 	completeFlag(c, "format", choices(formats...))
 	completeFlag(c, "tables", lists(append(tableNames(), "all")...))
-	c.RunE = func(_ *cobra.Command, args []string) error { return f.run(a, args[0]) }
+	c.RunE = func(c *cobra.Command, args []string) error { return f.run(c.Context(), a, args[0]) }
 	return c
 }
 
 // formats are the formats of tables.
 var formats = []string{"text", "md", "csv", "latex"}
 
-func (f *reportFlags) run(a *app, dir string) error {
+func (f *reportFlags) run(ctx context.Context, a *app, dir string) error {
 	tf, err := table.ParseFormat(f.format)
 	if err != nil {
 		return exit.UsageError{Err: err}
 	}
-	r, err := readRun(a, dir)
+	r, err := readRun(ctx, a, dir)
 	if err != nil {
 		return err
 	}
 	if f.tables == "" && tf == table.Terminal {
-		return show(a, r)
+		return show(ctx, a, a.out, r)
 	}
 	set, err := analysis.Group(r)
 	if err != nil {
@@ -64,16 +66,16 @@ func (f *reportFlags) run(a *app, dir string) error {
 	return table.Summary(a.out, set, tf)
 }
 
-// show prints the tables, draws the figure and writes the report.
-func show(a *app, r *results.Run) error {
+// show prints the tables to w, draws the figures and writes the report.
+func show(ctx context.Context, a *app, w io.Writer, r *results.Run) error {
 	set, err := analysis.Group(r)
 	if err != nil {
 		return err
 	}
-	if err := table.Summary(a.out, set, table.Terminal); err != nil {
+	if err := table.Summary(w, set, table.Terminal); err != nil {
 		return err
 	}
-	paths, others, err := drawFigures(r.Dir, set)
+	paths, others, err := drawFigures(ctx, r.Dir, set)
 	if err != nil {
 		return fmt.Errorf("draw the figures: %w", err)
 	}
@@ -92,9 +94,9 @@ func show(a *app, r *results.Run) error {
 		names = append(names, figuresDir)
 	}
 	if n := r.Missing(); n > 0 {
-		fmt.Fprintf(a.out, "\n%d of %d trials are missing.\n", n, r.Manifest.Planned)
+		fmt.Fprintf(w, "\n%d of %d trials are missing.\n", n, r.Manifest.Planned)
 	}
-	fmt.Fprintf(a.out, "\n%s: %s, %s, %s\n", r.Dir, results.TrialsFile, results.ManifestFile, strings.Join(names, ", "))
+	fmt.Fprintf(w, "\n%s: %s, %s, %s\n", r.Dir, results.TrialsFile, results.ManifestFile, strings.Join(names, ", "))
 	return nil
 }
 
@@ -104,12 +106,15 @@ const figuresDir = "figures"
 // drawFigures draws all figures that the run has data for: the overview into the run's
 // folder, whose paths it returns, and the others into a folder in it. It also returns the
 // number of the others.
-func drawFigures(run string, set *analysis.Set) (overview []string, others int, err error) {
+func drawFigures(ctx context.Context, run string, set *analysis.Set) (overview []string, others int, err error) {
 	figures, err := exhibit.Draw(set)
 	if err != nil {
 		return nil, 0, err
 	}
 	for _, f := range figures {
+		if ctx.Err() != nil {
+			return nil, 0, ctx.Err()
+		}
 		dir := run
 		if f.Name != overviewName {
 			dir = filepath.Join(run, figuresDir)

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -57,7 +59,7 @@ func (r *runFlags) run(ctx context.Context, a *app, suite string) (err error) {
 	if err := r.host.check(); err != nil {
 		return err
 	}
-	s, err := loadSuite(suite)
+	s, err := loadSuite(ctx, suite)
 	if err != nil {
 		return err
 	}
@@ -111,9 +113,9 @@ func (a *app) resumeCommand() *cobra.Command {
 	r.host.add(c)
 	c.ValidArgsFunction = once(completeRuns)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		old, err := results.ReadRun(args[0])
+		old, err := readInput(c.Context(), func() (*results.Run, error) { return results.ReadRun(args[0]) })
 		if err != nil {
-			return exit.UsageError{Err: err}
+			return err
 		}
 		if !c.Flags().Changed("host") {
 			r.host.kind = old.Manifest.Host.Kind
@@ -173,44 +175,90 @@ type experiment struct {
 }
 
 // execute runs the trials that remain, and prints the results. It prints those of the
-// finished trials also when the run ends early.
+// finished trials also when the run ends early, unless the disk is full.
 func (x *experiment) execute(ctx context.Context, a *app) error {
 	err := a.file.Open(filepath.Join(x.store.Dir(), progress.FileName))
 	if err == nil {
 		err = x.runTrials(ctx, a)
 	}
 	a.display.End()
-	if b := x.host.bench(); len(b) > 0 {
-		err = errors.Join(err, x.store.UpdateManifest(func(m *results.Manifest) {
-			if m.Bench == nil {
-				m.Bench = map[string]float64{}
-			}
-			for k, v := range b {
-				m.Bench[k] = v
-			}
-		}))
+	cut := ctx.Err() != nil
+	if cut {
+		a.log.Debug("interrupted", "error", err)
+		err = nil
 	}
-	err = errors.Join(err, x.store.Close(a.Now()))
+	err = errors.Join(err, x.finish(a))
 	r, rerr := results.ReadRun(x.store.Dir())
 	if rerr != nil {
-		return errors.Join(err, rerr)
+		return x.explain(errors.Join(err, rerr), 0)
 	}
-	if len(r.Trials) > 0 {
-		if x.json {
-			rerr = showJSON(a, r)
-		} else {
-			rerr = show(a, r)
+	if len(r.Trials) > 0 && !noSpace(err) {
+		showing := ctx
+		if cut {
+			showing = context.WithoutCancel(ctx)
 		}
+		rerr = x.show(showing, a, r)
 	}
-	if err != nil && ctx.Err() != nil {
-		return fmt.Errorf("interrupted with %d of %d trials done; go on with: hangbench resume %s",
-			len(r.Trials), len(x.trials), x.store.Dir())
-	}
-	if err = errors.Join(err, rerr); err != nil {
-		return err
+	switch {
+	case ctx.Err() != nil:
+		if err != nil {
+			a.warn("%v", err)
+		}
+		return x.interrupted(len(r.Trials))
+	case err != nil || rerr != nil:
+		return x.explain(errors.Join(err, rerr), len(r.Trials))
 	}
 	return judge(a, r)
 }
+
+// finish closes the store. It records the host's figures first.
+func (x *experiment) finish(a *app) (err error) {
+	if b := x.host.bench(); len(b) > 0 {
+		err = x.store.UpdateManifest(func(m *results.Manifest) {
+			if m.Bench == nil {
+				m.Bench = map[string]float64{}
+			}
+			maps.Copy(m.Bench, b)
+		})
+	}
+	return errors.Join(err, x.store.Close(a.Now()))
+}
+
+// show prints the tables or the records, draws the figures and writes the report.
+func (x *experiment) show(ctx context.Context, a *app, r *results.Run) error {
+	if !x.json {
+		return show(ctx, a, a.out, r)
+	}
+	if err := show(ctx, a, io.Discard, r); err != nil {
+		return err
+	}
+	return showJSON(a, r)
+}
+
+// interrupted returns the error for a run that a signal ended with so many trials done.
+func (x *experiment) interrupted(done int) error {
+	if done == len(x.trials) {
+		return interruptedError{fmt.Sprintf("interrupted with all %d trials done; write the report with: "+
+			"hangbench report %s", done, x.store.Dir())}
+	}
+	return interruptedError{fmt.Sprintf("interrupted with %d of %d trials done, which are kept; go on with: "+
+		"hangbench resume %s", done, len(x.trials), x.store.Dir())}
+}
+
+// explain adds to what ended a run early how many trials are kept and how to go on. A
+// full disk, which several files meet, is said once.
+func (x *experiment) explain(err error, done int) error {
+	free := ""
+	if noSpace(err) {
+		first, _, _ := strings.Cut(err.Error(), "\n")
+		err, free = errors.New(first), "free some space, then "
+	}
+	return fmt.Errorf("%w; %d of %d trials are kept; %sgo on with: hangbench resume %s",
+		err, done, len(x.trials), free, x.store.Dir())
+}
+
+// noSpace says whether an error comes from a disk, or a user's part of it, that is full.
+func noSpace(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
 
 // runTrials runs the trials that remain, and records in the manifest how long they
 // took.

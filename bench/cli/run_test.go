@@ -206,7 +206,8 @@ func TestInterrupted(t *testing.T) {
 		}
 		return madeUpRecord(p), nil
 	})
-	want := "hangbench: interrupted with 3 of 8 trials done; go on with: hangbench resume " + store.Dir() + "\n"
+	want := "hangbench: interrupted with 3 of 8 trials done, which are kept; go on with: hangbench resume " +
+		store.Dir() + "\n"
 	if status != exit.Interrupted || !strings.HasSuffix(stderr, want) {
 		t.Errorf("status %d, stderr %q, want it to end with %q", status, stderr, want)
 	}

@@ -27,8 +27,8 @@ var update = flag.Bool("update", false, "rewrite the files in the scripts and th
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"hangbench": func() {
 		env := &Env{Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv, Now: time.Now}
-		os.Exit(Main(context.Background(), env, os.Args[1:]))
-	}})
+		os.Exit(Main(WithSignals(context.Background(), os.Stderr), env, os.Args[1:]))
+	}, "hangbench-waits": waits})
 }
 
 // TestScripts runs the scripts in testdata/script. Beside testscript's own commands

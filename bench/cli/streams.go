@@ -22,17 +22,17 @@ const streamBytes = 48 << 10
 func (t *timelineFlags) recordStream(ctx context.Context, a *app, what string) (err error) {
 	scenario := what
 	if strings.HasSuffix(what, ".jsonl") {
-		old, err := readHeader(what)
+		old, err := readInput(ctx, func() (recording, error) { return readStream(what) })
 		if err != nil {
-			return exit.UsageError{Err: fmt.Errorf("record a stream anew: %w", err)}
+			return fmt.Errorf("record a stream anew: %w", err)
 		}
-		scenario, t.vcpus = old.Scenario, old.VCPUs
+		scenario, t.vcpus = old.header.Scenario, old.header.VCPUs
 	}
 	if err := t.check(scenario); err != nil {
 		return err
 	}
 	path := filepath.Join(t.streams, fmt.Sprintf("%s-%d.jsonl", scenario, t.vcpus))
-	old, err := readHeader(path)
+	old, err := readStream(path)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return exit.UsageError{Err: fmt.Errorf("record a stream: %w", err)}
 	}
@@ -45,7 +45,7 @@ func (t *timelineFlags) recordStream(ctx context.Context, a *app, what string) (
 	if err != nil {
 		return err
 	}
-	if err := keepStream(path, old, header, stream); err != nil {
+	if err := keepStream(path, old.header, header, stream); err != nil {
 		return err
 	}
 	a.display.End()
@@ -53,18 +53,23 @@ func (t *timelineFlags) recordStream(ctx context.Context, a *app, what string) (
 	return nil
 }
 
-// readHeader reads the header of a stream, and checks the rest.
-func readHeader(name string) (detect.Header, error) {
-	f, err := os.Open(name)
+// recording is a recorded stream.
+type recording struct {
+	header       detect.Header
+	observations []detect.Observation
+}
+
+// readStream reads a recorded stream.
+func readStream(path string) (r recording, err error) {
+	f, err := os.Open(path)
 	if err != nil {
-		return detect.Header{}, err
+		return r, err
 	}
 	defer f.Close()
-	h, _, err := detect.ReadStream(f)
-	if err != nil {
-		return h, fmt.Errorf("%s: %w", name, err)
+	if r.header, r.observations, err = detect.ReadStream(f); err != nil {
+		return r, fmt.Errorf("%s: %w", path, err)
 	}
-	return h, nil
+	return r, nil
 }
 
 // keepStream writes a stream to a file. old is the header of the stream that the

@@ -12,16 +12,17 @@ import (
 // TestKeepStream: a recorded stream replaces one of the same verdict only.
 func TestKeepStream(t *testing.T) {
 	t.Parallel()
-	h, err := readHeader(stream("hard-lockup-partial-2"))
+	recorded, err := readStream(stream("hard-lockup-partial-2"))
 	if err != nil {
 		t.Fatal(err)
 	}
+	h := recorded.header
 	observations := []detect.Observation{{TimeNS: 5}}
 	path := filepath.Join(t.TempDir(), "new", "x.jsonl")
 	if err := keepStream(path, detect.Header{}, h, observations); err != nil {
 		t.Fatal(err)
 	}
-	if old, err := readHeader(path); err != nil || old.Scenario != h.Scenario || old.Class != "hard" {
+	if old, err := readStream(path); err != nil || old.header.Scenario != h.Scenario || old.header.Class != "hard" {
 		t.Errorf("%+v, %v", old, err)
 	}
 	before, err := os.ReadFile(path)

@@ -62,7 +62,7 @@ func (a *app) timelineCommand() *cobra.Command {
 			return t.recordStream(c.Context(), a, args[0])
 		}
 		if strings.HasSuffix(args[0], ".jsonl") {
-			return t.redraw(a, args[0])
+			return t.redraw(c.Context(), a, args[0])
 		}
 		if err := t.check(args[0]); err != nil {
 			return err
@@ -147,17 +147,12 @@ func (t *timelineFlags) record(ctx context.Context, a *app, scenario string) (er
 }
 
 // redraw draws a recorded stream. The verdict is that of the present detector.
-func (t *timelineFlags) redraw(a *app, path string) error {
-	f, err := os.Open(path)
+func (t *timelineFlags) redraw(ctx context.Context, a *app, path string) error {
+	recorded, err := readInput(ctx, func() (recording, error) { return readStream(path) })
 	if err != nil {
-		return exit.UsageError{Err: fmt.Errorf("timeline: %w", err)}
+		return err
 	}
-	defer f.Close()
-	header, stream, err := detect.ReadStream(f)
-	if err != nil {
-		return exit.UsageError{Err: fmt.Errorf("timeline: %s: %w", path, err)}
-	}
-	line, err := timeline(&header, stream)
+	line, err := timeline(&recorded.header, recorded.observations)
 	if err != nil {
 		return exit.UsageError{Err: fmt.Errorf("timeline: %s: %w", path, err)}
 	}

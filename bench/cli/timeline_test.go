@@ -32,7 +32,8 @@ func TestTimelineHeader(t *testing.T) {
 		t.Fatal(err)
 	}
 	// An older stream has host and guest in its comment.
-	reference, err := readHeader(filepath.Join("..", "..", "results", "reference", "timeline", streamFile))
+	recorded, err := readStream(filepath.Join("..", "..", "results", "reference", "timeline", streamFile))
+	reference := recorded.header
 	if err != nil || reference.Comment == "" {
 		t.Fatalf("%+v, %v", reference, err)
 	}

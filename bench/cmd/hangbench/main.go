@@ -5,16 +5,12 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
-	"os/signal"
 	"time"
 
-	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
 	"hangbench/bench/cli"
-	"hangbench/bench/exit"
 	"hangbench/bench/observe"
 )
 
@@ -24,16 +20,5 @@ func main() {
 	}
 	env := &cli.Env{Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv, Now: time.Now,
 		Terminal: term.IsTerminal(int(os.Stderr.Fd()))}
-	ctx, cancel := context.WithCancel(context.Background())
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, unix.SIGTERM, unix.SIGHUP)
-	go func() {
-		<-signals
-		fmt.Fprintln(os.Stderr, "\nhangbench: interrupted, cleaning up; once more to stop at once")
-		cancel()
-		<-signals
-		// Emulators end with this process, by the kernel's hand.
-		os.Exit(exit.Interrupted)
-	}()
-	os.Exit(cli.Main(ctx, env, os.Args[1:]))
+	os.Exit(cli.Main(cli.WithSignals(context.Background(), os.Stderr), env, os.Args[1:]))
 }

@@ -1,0 +1,107 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"hangbench/bench/exit"
+)
+
+// settle is the time within which several signals are one: timeout(1) sends its signal
+// to the program and to its process group.
+const settle = 500 * time.Millisecond
+
+// WithSignals returns a context that ends with the first signal that asks the program to
+// end. The second one ends the process at once. An interrupt or a hangup that was ignored
+// when the program started, as nohup(1) and a shell's background jobs have it, stays
+// ignored. SIGQUIT is left to Go, which prints what the goroutines do.
+func WithSignals(ctx context.Context, stderr io.Writer) context.Context {
+	asks := []os.Signal{unix.SIGTERM}
+	for _, s := range []os.Signal{os.Interrupt, unix.SIGHUP} {
+		if !signal.Ignored(s) {
+			asks = append(asks, s)
+		}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, asks...)
+	go func() {
+		twice(signals, func() {
+			fmt.Fprintln(stderr, "\nhangbench: interrupted, cleaning up; once more to stop at once")
+			cancel()
+		})
+		// Emulators end with this process, by the kernel's hand.
+		os.Exit(exit.Interrupted)
+	}()
+	return ctx
+}
+
+// twice calls first at the first signal and returns at the second. A signal that comes
+// less than settle after the first belongs to it.
+func twice(signals <-chan os.Signal, first func()) {
+	<-signals
+	begun := time.Now()
+	first()
+	for range signals {
+		if time.Since(begun) >= settle {
+			return
+		}
+	}
+}
+
+// interruptedError is the end of a command that a signal ended. Its text is a sentence
+// that says what is kept and how to go on.
+type interruptedError struct{ text string }
+
+func (e interruptedError) Error() string { return e.text }
+
+// explainEnd replaces the error of a command that a signal ended: what failed because
+// the context ended is no news. Mistakes of the user stay.
+func (a *app) explainEnd(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() == nil {
+		return err
+	}
+	var usage exit.UsageError
+	var told interruptedError
+	if errors.As(err, &usage) || errors.As(err, &told) {
+		return err
+	}
+	a.log.Debug("interrupted", "error", err)
+	if a.cache != "" {
+		return interruptedError{fmt.Sprintf("interrupted; what was fetched and built is kept in %s; "+
+			"to go on, give the command again", a.cache)}
+	}
+	return interruptedError{"interrupted; to go on, give the command again"}
+}
+
+// readInput calls f, which reads what the user names, and returns its value. An error of
+// f is a mistake of the user. readInput does not wait for f if ctx ends first: a file may
+// be very large, or on a disk that does not answer.
+func readInput[T any](ctx context.Context, f func() (T, error)) (T, error) {
+	type answer struct {
+		value T
+		err   error
+	}
+	c := make(chan answer, 1)
+	go func() {
+		v, err := f()
+		c <- answer{v, err}
+	}()
+	var got answer
+	select {
+	case got = <-c:
+	case <-ctx.Done():
+		return got.value, ctx.Err()
+	}
+	if got.err != nil {
+		return got.value, exit.UsageError{Err: got.err}
+	}
+	return got.value, nil
+}
