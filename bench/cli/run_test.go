@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"hangbench/bench/exit"
 	"hangbench/bench/labhost"
 	"hangbench/bench/plan"
@@ -185,6 +187,56 @@ func TestExecuteJSON(t *testing.T) {
 	if status != exit.Done || got.Schema != 1 || got.Dir != store.Dir() || len(got.Trials) != 8 ||
 		got.Manifest.RunID != store.Manifest().RunID {
 		t.Errorf("status %d, %+v", status, got)
+	}
+	for _, name := range []string{"overview.png", "report.html"} {
+		if _, err := os.Stat(filepath.Join(store.Dir(), name)); err != nil {
+			t.Errorf("a run with --json leaves what others do: %v", err)
+		}
+	}
+}
+
+// TestFullDisk: a full disk is said once, with what is kept and how to go on, and
+// nothing more is written to it.
+func TestFullDisk(t *testing.T) {
+	t.Parallel()
+	store := newRun(t)
+	status, stdout, stderr := work(t, t.Context(), store, false, func(_ context.Context, p plan.Trial) (results.Trial, error) {
+		if p.Index == 3 {
+			full := &os.PathError{Op: "write", Path: "log", Err: unix.ENOSPC}
+			return results.Trial{}, errors.Join(full, full)
+		}
+		return madeUpRecord(p), nil
+	})
+	want := "hangbench: trial 3 (control-idle, exec-step) failed 2 times: write log: no space left on device; " +
+		"3 of 8 trials are kept; free some space, then go on with: hangbench resume " + store.Dir() + "\n"
+	if _, told, _ := strings.Cut(stderr, "hangbench: trial 3"); status != exit.Broken || "hangbench: trial 3"+told != want {
+		t.Errorf("status %d, stderr %q, want it to end with %q", status, stderr, want)
+	}
+	if stdout != "" {
+		t.Errorf("there is output: %q", stdout)
+	}
+	if files, _ := filepath.Glob(filepath.Join(store.Dir(), "overview*")); len(files) > 0 {
+		t.Errorf("figures on a full disk: %v", files)
+	}
+}
+
+// TestInterruptedReport: who interrupts the report of a whole run is told how to have it.
+func TestInterruptedReport(t *testing.T) {
+	t.Parallel()
+	store := newRun(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	env, _, _ := testEnv()
+	a, _ := newApp(env, nil)
+	trials := madeUpPlan()
+	host := &opened{prepare: func(context.Context) error { return nil },
+		Host: hostFunc(func(_ context.Context, p plan.Trial) (results.Trial, error) { return madeUpRecord(p), nil }),
+		// The host is asked for its figures when the trials are done.
+		bench: func() map[string]float64 { cancel(); return nil }}
+	err := (&experiment{host: host, jobs: 1, trials: trials, store: store}).execute(ctx, a)
+	want := "interrupted with all 8 trials done; write the report with: hangbench report " + store.Dir()
+	if err == nil || err.Error() != want || exitStatus(ctx, err) != exit.Interrupted {
+		t.Errorf("%v, want %s", err, want)
 	}
 }
 
