@@ -70,21 +70,6 @@ func Kinds() []Kind {
 	}
 }
 
-// All returns the figures that the set has the data for.
-func All(set *analysis.Set) ([]*Figure, error) {
-	var figures []*Figure
-	for _, k := range Kinds() {
-		f, err := k.Make(set)
-		if err != nil {
-			return nil, err
-		}
-		if f != nil {
-			figures = append(figures, f)
-		}
-	}
-	return figures, nil
-}
-
 // Caption is the text beside the figure: where the numbers come from and how to
 // read the drawing.
 func (f *Figure) Caption() string { return f.head + ".\n\n" + f.says }

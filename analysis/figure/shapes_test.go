@@ -37,7 +37,7 @@ var shapes = sync.OnceValues(func() (map[string]*shape, error) {
 		if err != nil {
 			return nil, err
 		}
-		figures, err := All(set)
+		figures, err := drawAll(set)
 		if err != nil {
 			return nil, err
 		}
