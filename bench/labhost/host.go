@@ -2,7 +2,6 @@ package labhost
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -36,8 +35,9 @@ type Host struct {
 
 	variants variants
 
-	mu    sync.Mutex // held while a snapshot is made
-	times Times
+	mu     sync.Mutex // held while a snapshot is made
+	times  Times
+	opened map[string]*bochs.Snapshot // by their names
 }
 
 // Times are wall times of the lab's own work, in seconds. A time is 0 if the cache had
@@ -89,20 +89,18 @@ func (h *Host) run(ctx context.Context, t plan.Trial, log *slog.Logger, taken *d
 		baseName)
 }
 
-// retry calls f, and once more if a snapshot is damaged. The named snapshots are removed
-// before, so that f makes them anew.
+// retry calls f, and once more if a snapshot that it needs turns out to be damaged.
+// The named snapshots are those that f may need; f makes anew those that are missing.
 func retry[T any](ctx context.Context, h *Host, f func() (T, error), names ...string) (T, error) {
 	v, err := f()
-	damaged := (*bochs.SnapshotError)(nil)
-	if !errors.As(err, &damaged) || ctx.Err() != nil {
+	if err == nil || ctx.Err() != nil {
 		return v, err
 	}
-	h.Log.Warn("booting the lab anew", "error", damaged)
 	h.mu.Lock()
-	derr := h.drop(names...)
+	again := h.dropDamaged(ctx, err, names...)
 	h.mu.Unlock()
-	if derr != nil {
-		return v, errors.Join(err, derr)
+	if !again {
+		return v, err
 	}
 	return f()
 }
@@ -140,7 +138,12 @@ func (h *Host) runOnce(ctx context.Context, t plan.Trial, log *slog.Logger, take
 	}
 	if taken != nil {
 		*taken = dom0.Recording{}
-		return rec, m.expect(wire.KindStream, taken, nil)
+		if err := m.expect(wire.KindStream, taken, nil); err != nil {
+			return rec, err
+		}
+	}
+	if !snap.Untouched() {
+		return rec, &bochs.SnapshotError{Dir: snap.Dir, Err: bochs.ErrTouched}
 	}
 	return rec, nil
 }

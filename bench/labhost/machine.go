@@ -32,7 +32,6 @@ type Machine struct {
 	p    *bochs.Process
 	in   *wire.Reader
 	run  folder
-	snap *bochs.Snapshot
 	keep bool // keep the folder: something failed
 	said bool // the agent has sent a message
 }
@@ -84,7 +83,7 @@ func (h *Host) start(ctx context.Context, snap *bochs.Snapshot, job *agent.Job, 
 		run.end(ctx.Err() == nil)
 		return nil, err
 	}
-	m := &Machine{p: p, in: wire.NewReader(p.Conn()), run: run, snap: snap}
+	m := &Machine{p: p, in: wire.NewReader(p.Conn()), run: run}
 	log.Debug("emulator started", "pid", m.PID(), "logs", m.Dir())
 	return m, nil
 }
@@ -120,11 +119,7 @@ func (m *Machine) next(progress func(agent.Progress)) (wire.Message, error) {
 		msg, err := m.in.Next()
 		if err != nil {
 			m.keep = true
-			err = m.p.Explain("wait for the agent in dom0", err)
-			if !m.said {
-				err = &bochs.SnapshotError{Dir: m.snap.Dir, Err: err}
-			}
-			return msg, err
+			return msg, m.p.Explain("wait for the agent in dom0", err)
 		}
 		m.said = true
 		switch msg.Kind {

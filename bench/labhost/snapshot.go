@@ -65,7 +65,7 @@ func (h *Host) guest(ctx context.Context, g suites.Guest) (*bochs.Snapshot, erro
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	b := boot{name: guestName(g), job: &agent.Job{Guest: &g}, what: "boot the guest"}
-	if s, err := h.open(b.name); err == nil {
+	if s, err := h.open(ctx, b.name); err == nil {
 		return s, nil
 	}
 	for try := 1; ; try++ {
@@ -77,31 +77,69 @@ func (h *Host) guest(ctx context.Context, g suites.Guest) (*bochs.Snapshot, erro
 		if took > 0 {
 			h.times.GuestBootSec = took.Seconds()
 		}
-		damaged := (*bochs.SnapshotError)(nil)
-		if !errors.As(err, &damaged) || try > 1 {
+		if err == nil || try > 1 || !h.dropDamaged(ctx, err, baseName) {
 			return s, err
 		}
-		// The base itself is damaged.
-		h.Log.Warn("booting the lab anew", "error", damaged)
-		if err := h.drop(baseName); err != nil {
-			return nil, err
-		}
 	}
 }
 
-// open opens a snapshot that the cache has.
-func (h *Host) open(name string) (*bochs.Snapshot, error) {
-	return bochs.OpenSnapshot(h.snapshotDir(name), h.Lab.Manifest.Machine, h.Lab.Manifest.Key())
+// open opens a snapshot that the cache has. Its files are read once, and again when
+// they have changed. The caller holds mu.
+func (h *Host) open(ctx context.Context, name string) (*bochs.Snapshot, error) {
+	if s := h.opened[name]; s != nil {
+		if s.Verify(ctx) == nil {
+			return s, nil
+		}
+		delete(h.opened, name)
+	}
+	s, err := bochs.OpenSnapshot(ctx, h.snapshotDir(name), h.Lab.Manifest.Machine, h.Lab.Manifest.Key())
+	if err != nil {
+		return nil, err
+	}
+	h.keep(name, s)
+	return s, nil
 }
 
-// drop removes snapshots from the cache.
-func (h *Host) drop(names ...string) error {
-	for _, name := range names {
-		if err := os.RemoveAll(h.snapshotDir(name)); err != nil {
-			return fmt.Errorf("remove a damaged snapshot: %w", err)
-		}
+// keep keeps an open snapshot for the next machine. The caller holds mu.
+func (h *Host) keep(name string, s *bochs.Snapshot) {
+	if h.opened == nil {
+		h.opened = map[string]*bochs.Snapshot{}
+	}
+	h.opened[name] = s
+}
+
+// drop removes a snapshot from the cache.
+func (h *Host) drop(name string) error {
+	delete(h.opened, name)
+	if err := os.RemoveAll(h.snapshotDir(name)); err != nil {
+		return fmt.Errorf("remove a damaged snapshot: %w", err)
 	}
 	return nil
+}
+
+// dropDamaged looks for the cause of a failure in snapshots: it reads them again, and
+// removes those that are damaged. It reports whether the failure was a snapshot's, so
+// that another try is worth while. The caller holds mu.
+func (h *Host) dropDamaged(ctx context.Context, failure error, names ...string) bool {
+	damaged := (*bochs.SnapshotError)(nil)
+	again := errors.As(failure, &damaged)
+	for _, name := range names {
+		s := h.opened[name]
+		if s == nil {
+			continue
+		}
+		err := s.VerifyAgain(ctx)
+		if !errors.As(err, &damaged) {
+			continue
+		}
+		h.Log.Warn("making a snapshot anew", "error", err)
+		if err := h.drop(name); err != nil {
+			h.Log.Warn(err.Error())
+			return false
+		}
+		again = true
+	}
+	return again
 }
 
 // boot says how to make a snapshot.
@@ -124,21 +162,26 @@ func (b *boot) deadline() time.Duration {
 // snapshot opens a snapshot, or makes it. took is 0 if the cache had it. The caller
 // holds mu.
 func (h *Host) snapshot(ctx context.Context, b boot) (s *bochs.Snapshot, took time.Duration, err error) {
-	if s, err = h.open(b.name); err == nil {
+	damaged := (*bochs.SnapshotError)(nil)
+	switch s, err = h.open(ctx, b.name); {
+	case err == nil:
 		return s, 0, nil
-	}
-	if !errors.Is(err, os.ErrNotExist) {
+	case errors.As(err, &damaged):
 		h.Log.Warn("making a snapshot anew", "error", err)
 		if err := h.drop(b.name); err != nil {
 			return nil, 0, err
 		}
+	case !errors.Is(err, os.ErrNotExist):
+		return nil, 0, err
 	}
 	h.Log.Info(b.what)
 	start := time.Now()
-	s, err = h.save(ctx, b)
+	if s, err = h.save(ctx, b); err == nil {
+		h.keep(b.name, s)
+	}
 	if errors.Is(err, os.ErrExist) {
 		// Another process has made it meanwhile.
-		if s, err := h.open(b.name); err == nil {
+		if s, err := h.open(ctx, b.name); err == nil {
 			return s, 0, nil
 		}
 	}

@@ -25,6 +25,6 @@
 // of copying it.
 //
 // Every failure of a running machine is a [*Failure] with the ends of the machine's
-// console and of the emulator's log. A [*SnapshotError] says that the snapshot is
-// the likely cause; the remedy is to boot and to save a new snapshot.
+// console and of the emulator's log. A [*SnapshotError] says that a snapshot's files
+// are not those that were saved; the remedy is to boot and to save a new snapshot.
 package bochs

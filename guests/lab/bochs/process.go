@@ -82,9 +82,9 @@ const startTimeout = 2 * time.Minute
 // saved. The emulator is killed when ctx is done, at any time, and when this program
 // ends, in whatever way.
 //
-// An error is a [*SnapshotError] if the machine could not be restored from
-// l.Snapshot. Once the emulator has been started, every error is or wraps a
-// [*Failure].
+// An error is a [*SnapshotError] if l.Snapshot has been damaged since it was opened:
+// when a machine does not start from it, all its files are read again. Once the
+// emulator has been started, every other error is a [*Failure].
 func Start(ctx context.Context, l Launch) (*Process, error) {
 	p, err := l.start(ctx)
 	if err != nil {
@@ -105,11 +105,12 @@ func Start(ctx context.Context, l Launch) (*Process, error) {
 	if ctx.Err() != nil {
 		return nil, p.Explain("start the emulator", context.Cause(ctx))
 	}
-	err = p.Explain("start the emulator", err)
 	if l.Snapshot != nil {
-		err = &SnapshotError{Dir: l.Snapshot.Dir, Err: err}
+		if damaged := l.Snapshot.VerifyAgain(ctx); damaged != nil {
+			return nil, damaged
+		}
 	}
-	return nil, err
+	return nil, p.Explain("start the emulator", err)
 }
 
 // start fills the run's folder and starts the process.

@@ -44,7 +44,7 @@ func TestSaveTwice(t *testing.T) {
 		if tc.ok && (err != nil || s.Dir != first.Dir) || !tc.ok && !errors.Is(err, fs.ErrExist) {
 			t.Errorf("behind one of %q: %v, %v", tc.key, s, err)
 		}
-		if _, err := OpenSnapshot(dir, l.Machine, tc.key); err != nil {
+		if _, err := OpenSnapshot(t.Context(), dir, l.Machine, tc.key); err != nil {
 			t.Errorf("the faster one's: %v", err)
 		}
 		if left, err := os.ReadDir(filepath.Dir(dir)); err != nil || len(left) != 1 {

@@ -7,13 +7,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
 )
 
 // Names below a snapshot's folder and below its state.
@@ -41,23 +45,17 @@ type Snapshot struct {
 	Ticks uint64 `json:"ticks"`
 	// Files maps the names of the state's files to their sizes in bytes.
 	Files map[string]int64 `json:"files"`
-	// Sums maps the names of the files of up to maxSummed bytes to their CRC-32C.
-	// Larger files are images of memories; to read them would slow down each restore.
+	// Sums maps the names of the state's files to the CRC-32C of their content.
 	Sums map[string]uint32 `json:"sums"`
+
+	mu     sync.Mutex
+	stamps map[string]stamp // of the files that had the right sum when they were read
 }
 
-// maxSummed is the size in bytes up to which a file of the state has a checksum.
-const maxSummed = 8 << 20
-
-// sum returns the CRC-32C of a file.
-func sum(path string) (uint32, error) {
-	b, err := os.ReadFile(path)
-	return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)), err
-}
-
-// SnapshotError reports that a snapshot cannot be used: it is missing, damaged, of
-// another machine, or the emulator does not start from it. The remedy is to boot
-// the machine and to save a new snapshot.
+// SnapshotError reports that a snapshot cannot be used: it is missing, damaged, or
+// of another machine. The remedy is to boot the machine and to save a new snapshot.
+// An emulator that was killed, or that failed with an undamaged snapshot, is another
+// error ([*Failure]): the snapshot is worth keeping.
 type SnapshotError struct {
 	Dir string
 	Err error
@@ -70,21 +68,114 @@ func (e *SnapshotError) Error() string {
 // Unwrap returns the reason.
 func (e *SnapshotError) Unwrap() error { return e.Err }
 
+// ErrTouched is the reason of a [*SnapshotError] when files of a snapshot were written
+// or replaced while a machine ran from it.
+var ErrTouched = errors.New("its files were changed while a machine ran from it")
+
 // file returns the path of a file of the state.
 func (s *Snapshot) file(name string) string { return filepath.Join(s.Dir, savedState, name) }
 
-// OpenSnapshot opens the snapshot in dir. It must be complete, in this version's
-// format, and saved from machine m with the same key. Every error is a
-// [*SnapshotError]; it wraps fs.ErrNotExist if there is no snapshot.
-func OpenSnapshot(dir string, m Machine, key string) (*Snapshot, error) {
+// OpenSnapshot opens the snapshot in dir. It must be complete, undamaged, in this
+// version's format, and saved from machine m with the same key. All its files are
+// read, which takes tenths of a second. The error wraps fs.ErrNotExist if there is no
+// folder dir. It is a [*SnapshotError] if the snapshot there cannot be used, and no
+// such error if that is not known, as when ctx has ended or no file can be opened.
+func OpenSnapshot(ctx context.Context, dir string, m Machine, key string) (*Snapshot, error) {
+	if _, err := os.Lstat(dir); err != nil {
+		return nil, fmt.Errorf("open a snapshot: %w", err)
+	}
 	s, err := readSnapshot(dir)
 	if err == nil {
 		err = s.check(m, key)
 	}
 	if err != nil {
-		return nil, &SnapshotError{Dir: dir, Err: err}
+		return nil, unusable(dir, err)
+	}
+	if err := s.Verify(ctx); err != nil {
+		return nil, err
 	}
 	return s, nil
+}
+
+// unusable returns the error for a snapshot whose files cannot be read or are not
+// those that were saved. What the system refuses for another reason than the state of
+// its files, such as a lack of memory, is no [*SnapshotError].
+func unusable(dir string, err error) error {
+	damage := []error{unix.ENOENT, unix.ENOTDIR, unix.EISDIR, unix.ELOOP, unix.EIO}
+	is := func(d error) bool { return errors.Is(err, d) }
+	if no := unix.Errno(0); errors.As(err, &no) && !slices.ContainsFunc(damage, is) {
+		return fmt.Errorf("read the snapshot %s: %w", dir, err)
+	}
+	// Of a snapshot that is there, a file is missing: it does not wrap fs.ErrNotExist.
+	return &SnapshotError{Dir: dir, Err: errors.New(err.Error())}
+}
+
+// Verify compares the files of the snapshot with what was saved. It reads a file
+// unless it has done so before and the file's size and times are still the same. The
+// errors are those of [OpenSnapshot].
+func (s *Snapshot) Verify(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, name := range slices.Sorted(maps.Keys(s.Files)) {
+		if err := s.verify(ctx, name); err != nil {
+			if ctx.Err() != nil {
+				return fmt.Errorf("read the snapshot %s: %w", s.Dir, context.Cause(ctx))
+			}
+			return unusable(s.Dir, err)
+		}
+	}
+	return nil
+}
+
+// VerifyAgain is Verify, but reads every file.
+func (s *Snapshot) VerifyAgain(ctx context.Context) error {
+	s.mu.Lock()
+	clear(s.stamps)
+	s.mu.Unlock()
+	return s.Verify(ctx)
+}
+
+// Untouched reports whether no file has been written or replaced since Verify has read
+// it. A machine that ran meanwhile saw what was saved.
+func (s *Snapshot) Untouched() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name := range s.Files {
+		if is, err := stampOf(s.file(name)); err != nil || is != s.stamps[name] {
+			return false
+		}
+	}
+	return true
+}
+
+// verify is Verify for one file. The lock is held.
+func (s *Snapshot) verify(ctx context.Context, name string) error {
+	is, err := stampOf(s.file(name))
+	if err != nil {
+		return err
+	}
+	if is == s.stamps[name] {
+		return nil
+	}
+	if is.size != s.Files[name] {
+		return fmt.Errorf("%s has %d bytes, not the %d that were saved", name, is.size, s.Files[name])
+	}
+	want, ok := s.Sums[name]
+	if !ok {
+		return fmt.Errorf("%s was saved without a checksum", name)
+	}
+	got, err := sum(ctx, s.file(name))
+	if err != nil {
+		return err
+	}
+	if got != want {
+		return fmt.Errorf("%s has changed since it was saved", name)
+	}
+	if s.stamps == nil {
+		s.stamps = map[string]stamp{}
+	}
+	s.stamps[name] = is
+	return nil
 }
 
 // readSnapshot reads the manifest in a snapshot's folder.
@@ -123,8 +214,7 @@ func parseSnapshot(data []byte) (*Snapshot, error) {
 	return &s, nil
 }
 
-// check compares the snapshot with the machine and the key that are asked for, and
-// its files with the manifest.
+// check compares the snapshot with the machine and the key that are asked for.
 func (s *Snapshot) check(m Machine, key string) error {
 	switch {
 	case s.Version != formatVersion:
@@ -135,25 +225,6 @@ func (s *Snapshot) check(m Machine, key string) error {
 		return errors.New("it was taken from a machine with another configuration")
 	case len(s.Files) == 0:
 		return errors.New("it has no files")
-	}
-	for name, size := range s.Files {
-		info, err := os.Lstat(s.file(name))
-		if err != nil {
-			return err
-		}
-		if !info.Mode().IsRegular() || info.Size() != size {
-			return fmt.Errorf("%s has %d bytes, not the %d that were saved", name, info.Size(), size)
-		}
-		if size > maxSummed {
-			continue
-		}
-		got, err := sum(s.file(name))
-		if err != nil {
-			return err
-		}
-		if got != s.Sums[name] {
-			return fmt.Errorf("%s has changed since it was saved", name)
-		}
 	}
 	return nil
 }
@@ -210,7 +281,8 @@ type SaveRequest struct {
 // saves the state. The emulator then ends. The result does not depend on wall-clock
 // time or on chance: the same disc and the same machine give the same state again.
 //
-// Once the emulator has been started, every error is a [*Failure].
+// Once the emulator has been started, every error is a [*Failure], or a
+// [*SnapshotError] if l.Snapshot was damaged.
 func Save(ctx context.Context, l Launch, r SaveRequest) (*Snapshot, error) {
 	if r.After == "" || strings.ContainsAny(r.After, "\x00\n") {
 		return nil, fmt.Errorf("save the machine's state: %q is not the beginning of a line", r.After)
@@ -225,10 +297,14 @@ func Save(ctx context.Context, l Launch, r SaveRequest) (*Snapshot, error) {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o777); err != nil {
 		return nil, fmt.Errorf("save the machine's state: %w", err)
 	}
-	tmp, err := os.MkdirTemp(filepath.Dir(dir), ".snapshot-")
+	if _, err := RemoveUnfinished(filepath.Dir(dir)); err != nil {
+		return nil, fmt.Errorf("save the machine's state: %w", err)
+	}
+	tmp, held, err := makeUnfinished(filepath.Dir(dir))
 	if err != nil {
 		return nil, fmt.Errorf("save the machine's state: %w", err)
 	}
+	defer held.Close()
 	defer os.RemoveAll(tmp)
 	l.save = savePoint{after: r.After, dir: filepath.Join(tmp, savedState)}
 	if err := os.Mkdir(l.save.dir, 0o777); err != nil {
@@ -253,12 +329,14 @@ func Save(ctx context.Context, l Launch, r SaveRequest) (*Snapshot, error) {
 		return nil, p.Explain(fmt.Sprintf("wait for the line %q on com2", r.After), context.Cause(ctx))
 	case err != nil || !p.saved:
 		return nil, p.Explain("save the machine's state", err)
+	case l.Snapshot != nil && !l.Snapshot.Untouched():
+		return nil, &SnapshotError{Dir: l.Snapshot.Dir, Err: ErrTouched}
 	}
 	if err := punchHoles(filepath.Join(tmp, savedState, ramFile)); err != nil {
 		return nil, p.Explain("save the machine's state", err)
 	}
 	s := &Snapshot{Dir: tmp, Version: formatVersion, Key: r.Key, Config: l.Machine.Config()}
-	if err := s.collect(); err != nil {
+	if err := s.collect(ctx); err != nil {
 		return nil, p.Explain("save the machine's state", err)
 	}
 	if err := os.Chmod(tmp, 0o755); err != nil { // MkdirTemp makes it 0700
@@ -268,19 +346,23 @@ func Save(ctx context.Context, l Launch, r SaveRequest) (*Snapshot, error) {
 		// Another process was faster. Its snapshot of the same disc and machine is
 		// equal to this one. Any other folder stays as it is.
 		if errors.Is(err, fs.ErrExist) {
-			if won, openErr := OpenSnapshot(dir, l.Machine, r.Key); openErr == nil {
+			if won, openErr := OpenSnapshot(ctx, dir, l.Machine, r.Key); openErr == nil {
 				return won, nil
 			}
 		}
 		return nil, fmt.Errorf("save the machine's state: %w", err)
 	}
 	s.Dir = dir
+	if err := syncPath(filepath.Dir(dir)); err != nil {
+		return nil, fmt.Errorf("save the machine's state: %w", err)
+	}
 	return s, nil
 }
 
 // collect checks the files that Bochs has written, because Bochs ignores errors of
-// writing, and writes the manifest.
-func (s *Snapshot) collect() error {
+// writing. Once they are on the disk it writes the manifest: a machine that loses
+// power then has the whole snapshot, or none.
+func (s *Snapshot) collect(ctx context.Context) error {
 	if err := os.Remove(s.file(savedConfig)); err != nil {
 		return err
 	}
@@ -290,6 +372,7 @@ func (s *Snapshot) collect() error {
 	}
 	s.Files = make(map[string]int64, len(entries))
 	s.Sums = make(map[string]uint32, len(entries))
+	s.stamps = make(map[string]stamp, len(entries))
 	for _, e := range entries {
 		info, err := e.Info()
 		if err != nil {
@@ -313,10 +396,14 @@ func (s *Snapshot) collect() error {
 			return err
 		}
 		s.Files[e.Name()] = info.Size()
-		if info.Size() <= maxSummed {
-			if s.Sums[e.Name()], err = sum(s.file(e.Name())); err != nil {
-				return err
-			}
+		if s.stamps[e.Name()], err = stampOf(s.file(e.Name())); err != nil {
+			return err
+		}
+		if s.Sums[e.Name()], err = sum(ctx, s.file(e.Name())); err != nil {
+			return err
+		}
+		if err := syncPath(s.file(e.Name())); err != nil {
+			return err
 		}
 	}
 	for _, name := range []string{ramFile, systemFile, "memory", "cpu0", "serial", "logopts"} {
@@ -336,7 +423,16 @@ func (s *Snapshot) collect() error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(s.Dir, manifestFile), append(data, '\n'), 0o444)
+	manifest := filepath.Join(s.Dir, manifestFile)
+	if err := os.WriteFile(manifest, append(data, '\n'), 0o444); err != nil {
+		return err
+	}
+	for _, path := range []string{manifest, filepath.Join(s.Dir, savedState), s.Dir} {
+		if err := syncPath(path); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // readTicks reads the instruction counter from the saved state of the system's
