@@ -14,11 +14,11 @@ func TestBounded(t *testing.T) {
 	for i, ms := range []int64{8000, 500, 0, 500} {
 		tr := madeup.Trials(1)[0]
 		tr.Scenario, tr.Mechanism, tr.Trial, tr.BoundedMS, tr.Outcome = "s", "exec-step", i, ms, results.Undone
-		undone, resumed := ms*1e6, ms*1e6+2e8
-		tr.UndoneNS, tr.ResumedNS = &undone, &resumed
-		tr.DetectNS, tr.Expected, tr.DeadlineNS = nil, "", 0
+		tr.DetectNS, tr.Class, tr.Scope, tr.DeadlineNS = nil, "", "", ms*1e6
 		if ms == 0 {
-			tr.Outcome = results.Missed
+			tr.Outcome, tr.DeadlineNS = results.Missed, 8e9
+		} else {
+			tr.UndoneNS, tr.ResumedNS = new(ms*1e6), new(ms*1e6+2e8)
 		}
 		if err := tr.Validate(); err != nil {
 			t.Fatal(err)

@@ -22,7 +22,7 @@ func TestAlarms(t *testing.T) {
 		{"a neighbour's ends before it begins", 1, nil, []Alarm{{"spin", 5, at(4)}}, "neighbour's alarm 0"},
 		{"a neighbour's before the window", 1, nil, []Alarm{{"spin", -5, at(4)}}, "neighbour's alarm 0"},
 		{"of a neighbour that is not there", 0, nil, []Alarm{{"spin", 5, nil}}, "1 alarms about 0 neighbours"},
-		{"fewer neighbours than none", -1, nil, nil, "-1 neighbours"},
+		{"fewer neighbours than none", -1, nil, nil, "neighbours -1"},
 	} {
 		tr := testTrial(0)
 		tr.Neighbours, tr.Alarms, tr.NeighbourAlarms = tc.neighbours, tc.alarms, tc.beside

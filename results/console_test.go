@@ -28,7 +28,8 @@ func TestCleanConsole(t *testing.T) {
 
 func TestConsoleOfRecord(t *testing.T) {
 	t.Parallel()
-	tr := Trial{Schema: Schema, Outcome: Clean, Cell: Cell{Kind: Control}, Console: "[ 1.0] BUG\n[ 1.1] RIP"}
+	tr := testTrial(0)
+	tr.Console = "[ 1.0] BUG\n[ 1.1] RIP"
 	if err := tr.Validate(); err != nil {
 		t.Error(err)
 	}

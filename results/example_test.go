@@ -31,7 +31,7 @@ func Example() {
 			Schema: results.Schema, Suite: "mine", Host: "lab", Trial: i,
 			Cell: results.Cell{
 				Scenario: "control-idle", Kind: results.Control, Arm: results.Arm{Mechanism: "poll", Driver: "xenctrl"},
-				Machine: results.Machine{Kernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 160},
+				Machine: results.Machine{Kernel: "cloud-6.12", GuestKernel: "6.12.118", VCPUs: 1, MemoryMiB: 160},
 			},
 			Outcome: results.Clean, WindowNS: 2e9,
 		}, 3*time.Second)

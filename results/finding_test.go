@@ -63,18 +63,18 @@ func TestFindingsValidate(t *testing.T) {
 		harm func([]Finding)
 		want string
 	}{
-		{"negative time", func(f []Finding) { f[0].WatchedNS = -1 }, "watched for -1 ns"},
+		{"negative time", func(f []Finding) { f[0].WatchedNS = -1 }, "watched_ns -1"},
 		{"no name", func(f []Finding) { f[1].Observer = "" }, "finding 1 has no observer"},
 		{"twice", func(f []Finding) { f[1].Observer = "soft-lockup" }, "two findings of observer soft-lockup"},
 		{"report without time", func(f []Finding) { f[0].AtNS = nil }, "contradict"},
 		{"time without a report", func(f []Finding) { f[0].Reports = 0 }, "contradict"},
-		{"before the fault", func(f []Finding) { *f[0].AtNS = -5 }, "5 ns before the fault"},
+		{"before the fault", func(f []Finding) { *f[0].AtNS = -5 }, "at_ns -5"},
 		{"off and reported", func(f []Finding) { f[0].Armed = false }, "not armed"},
 		{"window backwards", func(f []Finding) { f[0].ToNS = 1 }, "predicted from"},
-		{"negative start", func(f []Finding) { f[1].FromNS = -1 }, "predicted from"},
-		{"negative threshold", func(f []Finding) { f[1].ThresholdNS = -1 }, "threshold -1"},
-		{"negative count", func(f []Finding) { f[1].FalseAlarms = -1 }, "-1 false alarms"},
-		{"negative reports", func(f []Finding) { f[1].Reports = -1 }, "-1 reports"},
+		{"negative start", func(f []Finding) { f[1].FromNS = -1 }, "from_ns -1"},
+		{"negative threshold", func(f []Finding) { f[1].ThresholdNS = -1 }, "threshold_ns -1"},
+		{"negative count", func(f []Finding) { f[1].FalseAlarms = -1 }, "false_alarms -1"},
+		{"negative reports", func(f []Finding) { f[1].Reports = -1 }, "reports -1"},
 	} {
 		rec := testTrial(0)
 		rec.Findings = testFindings()

@@ -22,23 +22,26 @@ func read(t *testing.T, lines ...string) []Trial {
 // TestOldRecords: a record without kind, kernel name and watchdogs gets them.
 func TestOldRecords(t *testing.T) {
 	t.Parallel()
-	const head = `{"schema":1,"host":"lab","guest_kernel":"6.12.118+deb13-cloud-amd64","vcpus":1,`
+	const head = `{"schema":1,"suite":"s","host":"lab","mechanism":"none","driver":"xenctrl",` +
+		`"guest_kernel":"6.12.118+deb13-cloud-amd64","vcpus":1,"memory_mib":160,"window_ns":9,`
 	for _, tc := range []struct {
 		rest string
 		want Cell
 	}{
 		{`"scenario":"hard-lockup","outcome":"invalid","reason":"r","expected_class":"hard"}`,
 			Cell{Scenario: "hard-lockup", Kind: Fault}},
-		{`"scenario":"x","outcome":"missed","deadline_ns":5}`, Cell{Scenario: "x", Kind: Fault}},
-		{`"scenario":"x","outcome":"undone","undone_ns":5,"resumed_ns":6}`, Cell{Scenario: "x", Kind: Fault}},
+		{`"scenario":"x","outcome":"missed","expected_class":"spin","deadline_ns":5}`, Cell{Scenario: "x", Kind: Fault}},
+		{`"scenario":"x","outcome":"undone","expected_class":"spin","bounded_ms":1,"deadline_ns":1000000,` +
+			`"undone_ns":1000000,"resumed_ns":1000001}`, Cell{Scenario: "x", Kind: Fault, BoundedMS: 1}},
 		{`"scenario":"control-idle","outcome":"false_alarm"}`, Cell{Scenario: "control-idle", Kind: Control}},
 		{`"scenario":"workload-cpu","outcome":"invalid","reason":"r"}`, Cell{Scenario: "workload-cpu", Kind: Measured}},
 		{`"scenario":"control-idle","outcome":"clean","baselines":{"setting":"minimum","watched_ns":1,"detectors":null}}`,
 			Cell{Scenario: "control-idle", Kind: Control, Watchdogs: "minimum"}},
-		{`"scenario":"control-idle","kind":"fault","kernel":"mine","outcome":"clean"}`,
+		{`"scenario":"control-idle","kind":"fault","kernel":"mine","outcome":"invalid","reason":"r"}`,
 			Cell{Scenario: "control-idle", Kind: Fault, Machine: Machine{Kernel: "mine"}}},
 	} {
-		tc.want.GuestKernel, tc.want.VCPUs = "6.12.118+deb13-cloud-amd64", 1
+		tc.want.GuestKernel, tc.want.VCPUs, tc.want.MemoryMiB = "6.12.118+deb13-cloud-amd64", 1, 160
+		tc.want.Arm = Arm{Unwatched, "xenctrl"}
 		if tc.want.Kernel == "" {
 			tc.want.Kernel = "cloud-6.12"
 		}

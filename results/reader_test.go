@@ -70,7 +70,7 @@ func TestReadTrialsBadLines(t *testing.T) {
 		{"negative index", edit(`"trial":0`, `"trial":-1`), "negative"},
 		{"outcome", edit(`"detected"`, `"maybe"`), `outcome "maybe"`},
 		{"no latency", edit(`"detect_ns":150000000,`, ``), "without detect_ns"},
-		{"early", edit(`"detect_ns":150000000,`, `"detect_ns":-7,`), "false alarm"},
+		{"early", edit(`"detect_ns":150000000,`, `"detect_ns":-7,`), "detect_ns -7"},
 		{"no reason", edit(`"detected"`, `"invalid"`), "without a reason"},
 		{"sum", edit(`"total":1400`, `"total":1401`), "add up to 1400"},
 		{"negative window", edit(`"window_ns":1200000000`, `"window_ns":-1`), "window_ns -1"},

@@ -12,8 +12,8 @@ import (
 // those that no suite can set are refused.
 func TestThresholds(t *testing.T) {
 	t.Parallel()
-	tr := Trial{Schema: Schema, Outcome: Clean, Cell: Cell{Kind: Control,
-		Thresholds: NewSettings(map[string]int64{"soft_ms": 7, "io_ms": 500})}}
+	tr := testTrial(0)
+	tr.Thresholds = NewSettings(map[string]int64{"soft_ms": 7, "io_ms": 500})
 	if err := tr.Validate(); err != nil {
 		t.Fatal(err)
 	}

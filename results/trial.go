@@ -116,7 +116,9 @@ type Trial struct {
 	Block  int    `json:"block"`  // repetition the trial belongs to, from 0
 	Host   string `json:"host"`   // kind of host: lab or xen
 	Cell
-	Seed uint64 `json:"seed"` // of the whole run
+	// Seed moves the fault. The plan draws it from the run's seed, one for all trials of a
+	// block, guest and scenario.
+	Seed uint64 `json:"seed"`
 
 	Outcome  Outcome  `json:"outcome"`                  // what the trial came to
 	Reason   string   `json:"reason,omitempty"`         // why the outcome is invalid, in one sentence

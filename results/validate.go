@@ -14,9 +14,22 @@ func schemaError(got, want int) error {
 	return fmt.Errorf("%w %d, this program reads %d: use the hangbench that wrote the run", ErrSchema, got, want)
 }
 
-// Validate returns an error if the record contradicts itself. It checks the schema, the
-// outcome, the kind, and the fields that the outcome implies. The store refuses a record
-// that fails, and the reader reports one.
+const (
+	// most is the largest time in nanoseconds (52 days) and the largest count of a record.
+	// A float64 holds it exactly, and sums of 2,000 trials fit an int64.
+	most = 1 << 52
+	// mostRatio is the largest ratio of a guest's progress with the monitor to that
+	// without. A monitor makes no guest faster; chance can do so in a short window.
+	mostRatio = 1000
+	// mostTrials is the largest number of trials of a plan.
+	mostTrials = 100_000_000
+	// mostAlarms is the largest number of alarms and of observers of a trial.
+	mostAlarms = 2000
+)
+
+// Validate returns an error if the record cannot be: a number is outside its range, or
+// two facts contradict each other. The store refuses a record that fails, and the reader
+// reports one.
 func (t *Trial) Validate() error {
 	if t.Schema != Schema {
 		return schemaError(t.Schema, Schema)
@@ -24,74 +37,255 @@ func (t *Trial) Validate() error {
 	if t.Trial < 0 {
 		return fmt.Errorf("trial index %d is negative", t.Trial)
 	}
-	switch {
-	case t.WindowNS < 0:
-		return fmt.Errorf("trial %d: window_ns %d is negative", t.Trial, t.WindowNS)
-	case t.DeadlineNS < 0:
-		return fmt.Errorf("trial %d: deadline_ns %d is negative", t.Trial, t.DeadlineNS)
-	case t.Guest.ProgressRatio != nil && !(*t.Guest.ProgressRatio >= 0):
-		return fmt.Errorf("trial %d: progress_ratio %g is negative", t.Trial, *t.Guest.ProgressRatio)
-	}
-	if !slices.Contains([]Kind{Fault, Control, Measured}, t.Kind) {
-		return fmt.Errorf("trial %d: kind %q is none of fault, control, workload", t.Trial, t.Kind)
-	}
-	if err := t.Thresholds.validate(); err != nil {
+	if err := t.valid(); err != nil {
 		return fmt.Errorf("trial %d: %w", t.Trial, err)
 	}
-	switch t.Outcome {
-	case Detected:
-		if t.DetectNS == nil {
-			return fmt.Errorf("trial %d: outcome detected without detect_ns", t.Trial)
-		}
-		if *t.DetectNS < 0 {
-			return fmt.Errorf("trial %d: detected %d ns before the fault, which is a false alarm", t.Trial, -*t.DetectNS)
-		}
-	case Invalid:
-		if t.Reason == "" {
-			return fmt.Errorf("trial %d: outcome invalid without a reason", t.Trial)
-		}
-	case Undone:
-		if t.UndoneNS == nil || t.ResumedNS == nil {
-			return fmt.Errorf("trial %d: outcome undone without undone_ns and resumed_ns", t.Trial)
-		}
-	case Missed, FalseAlarm, Clean:
-	default:
-		return fmt.Errorf("trial %d: outcome %q is none of detected, missed, false_alarm, undone, clean, invalid",
-			t.Trial, t.Outcome)
+	return nil
+}
+
+func (t *Trial) valid() error {
+	if err := inRange(t, trialNumbers); err != nil {
+		return err
 	}
-	last := int64(0)
-	for i, a := range t.Alarms {
-		if a.StartNS < last || a.ends() < a.StartNS {
-			return fmt.Errorf("trial %d: alarm %d is out of order", t.Trial, i)
-		}
-		last = a.ends()
-	}
-	for i, a := range t.NeighbourAlarms { // of several neighbours, one after the other
-		if a.StartNS < 0 || a.ends() < a.StartNS {
-			return fmt.Errorf("trial %d: a neighbour's alarm %d ends before it begins, or begins before the window", t.Trial, i)
+	for _, w := range trialWords {
+		if is := w.of(t); !slices.Contains(w.valid, is) {
+			return fmt.Errorf("%s %q is none of %q", w.name, is, w.valid)
 		}
 	}
-	if t.Neighbours < 0 || t.Neighbours == 0 && len(t.NeighbourAlarms) > 0 {
-		return fmt.Errorf("trial %d: %d alarms about %d neighbours", t.Trial, len(t.NeighbourAlarms), t.Neighbours)
+	if err := t.Thresholds.validate(); err != nil {
+		return err
 	}
-	if t.AllClearNS != nil && *t.AllClearNS < 0 {
-		return fmt.Errorf("trial %d: all_clear_ns %d is negative", t.Trial, *t.AllClearNS)
+	for _, r := range trialRules {
+		if r.broken(t) {
+			return errors.New(r.says)
+		}
+	}
+	if err := validAlarms(t); err != nil {
+		return err
 	}
 	if t.Workload != nil {
 		if err := t.Workload.validate(t.Outcome); err != nil {
-			return fmt.Errorf("trial %d: %w", t.Trial, err)
+			return err
 		}
 	}
 	if err := validFindings(t.Findings); err != nil {
-		return fmt.Errorf("trial %d: %w", t.Trial, err)
+		return err
 	}
 	if clean := CleanConsole([]byte(t.Console)); clean != t.Console {
-		return fmt.Errorf("trial %d: the console of %d bytes is too long, or has bytes that are no text", t.Trial,
-			len(t.Console))
+		return fmt.Errorf("the console of %d bytes is too long, or has bytes that are no text", len(t.Console))
 	}
 	e := t.EPT
 	if sum := e.Permission + e.Lazy + e.MMIO + e.Superpage + e.Suppressed + e.Residual; e.Total != sum {
-		return fmt.Errorf("trial %d: ept.total is %d, its classes add up to %d", t.Trial, e.Total, sum)
+		return fmt.Errorf("ept.total is %d, its classes add up to %d", e.Total, sum)
+	}
+	return nil
+}
+
+// number is a number of a record, or of an object in it, and the range that it can have.
+// Both ends are included. Times are nanoseconds.
+type number[T any] struct {
+	name     string // as in JSON
+	min, max int64
+	of       func(*T) any // int, int64, uint64, or a pointer, which is nil without a value
+}
+
+// inRange returns an error for the first number that is outside its range.
+func inRange[T any](of *T, numbers []number[T]) error {
+	for _, n := range numbers {
+		var x float64 // exact up to most, and above it far outside every range
+		value := n.of(of)
+		switch v := value.(type) {
+		case int:
+			x = float64(v)
+		case int64:
+			x = float64(v)
+		case uint64:
+			x = float64(v)
+		case *int64:
+			if v == nil {
+				continue
+			}
+			x, value = float64(*v), *v
+		case *float64:
+			if v == nil {
+				continue
+			}
+			x, value = *v, *v
+		default:
+			return fmt.Errorf("%s is a %T", n.name, value)
+		}
+		if !(x >= float64(n.min) && x <= float64(n.max)) {
+			return fmt.Errorf("%s %v is not within %d to %d", n.name, value, n.min, n.max)
+		}
+	}
+	return nil
+}
+
+// trialNumbers are the numbers of a record but for those in lists. The ranges of a
+// machine are those that a suite can ask for. Seed has none: every value is possible.
+var trialNumbers = []number[Trial]{
+	{"trial", 0, mostTrials, func(t *Trial) any { return t.Trial }},
+	{"block", 0, mostTrials, func(t *Trial) any { return t.Block }},
+	{"vcpus", 1, 8, func(t *Trial) any { return t.VCPUs }},
+	{"memory_mib", 128, 4096, func(t *Trial) any { return t.MemoryMiB }},
+	{"neighbours", 0, 3, func(t *Trial) any { return t.Neighbours }},
+	{"bounded_ms", 0, most / 1_000_000, func(t *Trial) any { return t.BoundedMS }},
+	{"detect_ns", 0, most, func(t *Trial) any { return t.DetectNS }},
+	{"deadline_ns", 0, most, func(t *Trial) any { return t.DeadlineNS }},
+	{"hang_ns", 0, most, func(t *Trial) any { return t.HangNS }},
+	{"undone_ns", 0, most, func(t *Trial) any { return t.UndoneNS }},
+	{"resumed_ns", 0, most, func(t *Trial) any { return t.ResumedNS }},
+	{"all_clear_ns", 0, most, func(t *Trial) any { return t.AllClearNS }},
+	{"window_ns", 0, most, func(t *Trial) any { return t.WindowNS }},
+	{"back_out_ns", 0, most, func(t *Trial) any { return t.BackOutNS }},
+	{"ept.total", 0, most, func(t *Trial) any { return t.EPT.Total }},
+	{"ept.permission", 0, most, func(t *Trial) any { return t.EPT.Permission }},
+	{"ept.lazy", 0, most, func(t *Trial) any { return t.EPT.Lazy }},
+	{"ept.mmio", 0, most, func(t *Trial) any { return t.EPT.MMIO }},
+	{"ept.superpage", 0, most, func(t *Trial) any { return t.EPT.Superpage }},
+	{"ept.suppressed", 0, most, func(t *Trial) any { return t.EPT.Suppressed }},
+	{"ept.residual", 0, most, func(t *Trial) any { return t.EPT.Residual }},
+	{"ept.trace_lost", 0, most, func(t *Trial) any { return t.EPT.TraceLost }},
+	{"events.delivered", 0, most, func(t *Trial) any { return t.Events.Delivered }},
+	{"events.steps", 0, most, func(t *Trial) any { return t.Events.Steps }},
+	{"events.ring_full", 0, most, func(t *Trial) any { return t.Events.RingFull }},
+	{"events.signals", 0, most, func(t *Trial) any { return t.Events.Signals }},
+	{"events.switches", 0, most, func(t *Trial) any { return t.Events.Switches }},
+	{"events.samples", 0, most, func(t *Trial) any { return t.Events.Samples }},
+	{"events.looks", 0, most, func(t *Trial) any { return t.Events.Looks }},
+	{"events.strange", 0, most, func(t *Trial) any { return t.Events.Strange }},
+	{"guest.progress_ratio", 0, mostRatio, func(t *Trial) any { return t.Guest.ProgressRatio }},
+	{"guest.dom0_before_ns", 0, most, func(t *Trial) any { return t.Guest.Dom0BeforeNS }},
+	{"guest.dom0_during_ns", 0, most, func(t *Trial) any { return t.Guest.Dom0DuringNS }},
+	{"guest.paired_ns", 0, most, func(t *Trial) any { return t.Guest.PairedNS }},
+	{"guest.beats_before", 0, most, func(t *Trial) any { return t.Guest.BeatsBefore }},
+	{"guest.beats_during", 0, most, func(t *Trial) any { return t.Guest.BeatsDuring }},
+	{"guest.beats_hung", 0, most, func(t *Trial) any { return t.Guest.BeatsHung }},
+	{"guest.beats_after", 0, most, func(t *Trial) any { return t.Guest.BeatsAfter }},
+	{"guest.work_during", 0, most, func(t *Trial) any { return t.Guest.WorkDuring }},
+	{"guest.work_hung", 0, most, func(t *Trial) any { return t.Guest.WorkHung }},
+}
+
+// trialWords are the words of a record that are one of a few.
+var trialWords = []struct {
+	name  string
+	valid []string
+	of    func(*Trial) string
+}{
+	{"host", HostKinds(), func(t *Trial) string { return t.Host }},
+	{"kind", []string{string(Fault), string(Control), string(Measured)}, func(t *Trial) string { return string(t.Kind) }},
+	{"outcome", []string{string(Detected), string(Missed), string(FalseAlarm), string(Undone), string(Clean),
+		string(Invalid)}, func(t *Trial) string { return string(t.Outcome) }},
+	{"scope", []string{"", "full", "partial"}, func(t *Trial) string { return t.Scope }},
+	{"guest_boot", []string{"", "distro"}, func(t *Trial) string { return t.Boot }},
+}
+
+// trialRules are the contradictions between two facts of a record.
+var trialRules = []struct {
+	says   string
+	broken func(*Trial) bool
+}{
+	{"a record without suite", func(t *Trial) bool { return t.Suite == "" }},
+	{"a record without scenario, mechanism or driver",
+		func(t *Trial) bool { return t.Scenario == "" || t.Mechanism == "" || t.Driver == "" }},
+	{"a valid trial without guest_kernel", func(t *Trial) bool { return t.confirmed() && t.GuestKernel == "" }},
+	{"a valid trial whose window_ns is 0", func(t *Trial) bool { return t.confirmed() && t.WindowNS == 0 }},
+	{"outcome invalid without a reason", func(t *Trial) bool { return !t.confirmed() && t.Reason == "" }},
+	{"a reason without outcome invalid", func(t *Trial) bool { return t.confirmed() && t.Reason != "" }},
+
+	{"a fault without deadline_ns", func(t *Trial) bool { return t.Kind == Fault && t.confirmed() && t.DeadlineNS == 0 }},
+	{"a fault without expected_class",
+		func(t *Trial) bool { return t.Kind == Fault && t.confirmed() && t.Expected == "" }},
+	{"a trial without a fault, with deadline_ns, expected_class, hang_ns, recovered or bounded_ms", func(t *Trial) bool {
+		return t.Kind != Fault && (t.DeadlineNS > 0 || t.Expected != "" || t.HangNS != nil || t.Recovered != nil ||
+			t.BoundedMS > 0)
+	}},
+	{"outcome clean of a fault", func(t *Trial) bool { return t.Outcome == Clean && t.Kind == Fault }},
+	{"outcome detected, missed or undone without a fault",
+		func(t *Trial) bool {
+			return t.Kind != Fault && (t.Outcome == Detected || t.Outcome == Missed || t.Outcome == Undone)
+		}},
+
+	{"outcome detected without detect_ns", func(t *Trial) bool { return t.Outcome == Detected && t.DetectNS == nil }},
+	{"detect_ns without outcome detected", func(t *Trial) bool { return t.Outcome != Detected && t.DetectNS != nil }},
+	{"a class or scope without a verdict", func(t *Trial) bool {
+		return (t.Class != "" || t.Scope != "") && (t.Outcome == Missed || t.Outcome == Undone || t.Outcome == Clean)
+	}},
+	{"detect_ns is after deadline_ns",
+		func(t *Trial) bool { return t.BoundedMS == 0 && t.DetectNS != nil && *t.DetectNS > t.DeadlineNS }},
+	{"detect_ns is after resumed_ns: the verdict is a false alarm",
+		func(t *Trial) bool { return t.DetectNS != nil && t.ResumedNS != nil && *t.DetectNS > *t.ResumedNS }},
+
+	{"deadline_ns of a bounded fault is not bounded_ms",
+		func(t *Trial) bool { return t.BoundedMS > 0 && t.DeadlineNS > 0 && t.DeadlineNS != t.BoundedMS*1e6 }},
+	{"outcome undone of a fault that is not bounded",
+		func(t *Trial) bool { return t.Outcome == Undone && t.BoundedMS == 0 }},
+	{"outcome undone without undone_ns and resumed_ns",
+		func(t *Trial) bool { return t.Outcome == Undone && (t.UndoneNS == nil || t.ResumedNS == nil) }},
+	{"undone_ns is before the end of the bounded fault",
+		func(t *Trial) bool { return t.UndoneNS != nil && *t.UndoneNS < t.BoundedMS*1e6 }},
+	{"resumed_ns is before undone_ns",
+		func(t *Trial) bool { return t.ResumedNS != nil && (t.UndoneNS == nil || *t.ResumedNS < *t.UndoneNS) }},
+
+	{"back_out_ns without backed_out", func(t *Trial) bool { return t.BackOutNS != nil && t.BackedOut == "" }},
+	{"CPU time of dom0 without paired_ns", func(t *Trial) bool {
+		return t.Guest.PairedNS == 0 && (t.Guest.Dom0BeforeNS > 0 || t.Guest.Dom0DuringNS > 0)
+	}},
+	{"silent_vcpus are not vCPUs of the guest in ascending order", func(t *Trial) bool {
+		last := -1
+		for _, v := range t.Guest.SilentVCPUs {
+			if v <= last || v >= t.VCPUs {
+				return true
+			}
+			last = v
+		}
+		return false
+	}},
+	{"a workload in a trial that measures none", func(t *Trial) bool { return t.Workload != nil && t.Kind != Measured }},
+	{"a clean trial that measures a workload, without the workload",
+		func(t *Trial) bool { return t.Workload == nil && t.Kind == Measured && t.Outcome == Clean }},
+}
+
+// confirmed reports whether the ground truth was confirmed: the trial enters measures.
+func (t *Trial) confirmed() bool { return t.Outcome != Invalid }
+
+// alarmNumbers are the numbers of an alarm.
+var alarmNumbers = []number[Alarm]{
+	{"start_ns", 0, most, func(a *Alarm) any { return a.StartNS }},
+	{"end_ns", 0, most, func(a *Alarm) any { return a.EndNS }},
+}
+
+// validAlarms returns an error for alarms that cannot have been in the monitored window.
+func validAlarms(t *Trial) error {
+	if len(t.Alarms) > mostAlarms || len(t.NeighbourAlarms) > mostAlarms {
+		return fmt.Errorf("%d alarms, and %d about neighbours: more than %d", len(t.Alarms), len(t.NeighbourAlarms),
+			mostAlarms)
+	}
+	last := int64(0)
+	for i := range t.Alarms {
+		a := &t.Alarms[i]
+		if err := inRange(a, alarmNumbers); err != nil {
+			return fmt.Errorf("alarm %d: %w", i, err)
+		}
+		if a.StartNS < last || a.ends() < a.StartNS {
+			return fmt.Errorf("alarm %d is out of order", i)
+		}
+		last = a.ends()
+	}
+	if t.confirmed() && last > t.WindowNS {
+		return fmt.Errorf("an alarm at %d ns is after the monitored window of %d ns", last, t.WindowNS)
+	}
+	for i := range t.NeighbourAlarms { // of several neighbours, one after the other
+		a := &t.NeighbourAlarms[i]
+		if err := inRange(a, alarmNumbers); err != nil {
+			return fmt.Errorf("a neighbour's alarm %d: %w", i, err)
+		}
+		if a.ends() < a.StartNS {
+			return fmt.Errorf("a neighbour's alarm %d ends before it begins", i)
+		}
+	}
+	if t.Neighbours == 0 && len(t.NeighbourAlarms) > 0 {
+		return fmt.Errorf("%d alarms about 0 neighbours", len(t.NeighbourAlarms))
 	}
 	return nil
 }

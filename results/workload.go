@@ -50,12 +50,13 @@ func (w *Workload) Complete() bool {
 	return n > 0 && 2*n == len(w.Windows)
 }
 
-const (
-	mostWindows = 64
-	// mostOps and mostWindowNS keep sums of windows far from overflowing.
-	mostOps      = 1 << 52
-	mostWindowNS = 1 << 52
-)
+const mostWindows = 64
+
+// windowNumbers are the numbers of a window.
+var windowNumbers = []number[Window]{
+	{"ns", 1, most, func(w *Window) any { return w.NS }},
+	{"ops", 0, most, func(w *Window) any { return w.Ops }},
+}
 
 func (w *Workload) validate(o Outcome) error {
 	if w.Program == "" || w.Op == "" {
@@ -64,12 +65,9 @@ func (w *Workload) validate(o Outcome) error {
 	if len(w.Windows) > mostWindows {
 		return fmt.Errorf("workload with %d windows, more than %d", len(w.Windows), mostWindows)
 	}
-	for i, win := range w.Windows {
-		switch {
-		case win.NS <= 0 || win.NS > mostWindowNS:
-			return fmt.Errorf("workload: window %d took %d ns", i, win.NS)
-		case win.Ops > mostOps:
-			return fmt.Errorf("workload: window %d has %d operations", i, win.Ops)
+	for i := range w.Windows {
+		if err := inRange(&w.Windows[i], windowNumbers); err != nil {
+			return fmt.Errorf("workload: window %d: %w", i, err)
 		}
 	}
 	if o != Clean {

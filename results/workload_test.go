@@ -23,13 +23,17 @@ func TestWorkload(t *testing.T) {
 		{"nothing done with the monitor", Clean, Workload{"p", "o", []Window{off, {Monitor: true, NS: 1}}}, ""},
 		{"no program", Clean, Workload{"", "o", []Window{off, on}}, "without program"},
 		{"no operation", Clean, Workload{"p", "", []Window{off, on}}, "without program or op"},
-		{"no time", Clean, Workload{"p", "o", []Window{off, {Monitor: true, Ops: 1}}}, "window 1 took 0 ns"},
-		{"too long", Clean, Workload{"p", "o", []Window{{Ops: 1, NS: mostWindowNS + 1}, on}}, "window 0 took"},
-		{"too much", Clean, Workload{"p", "o", []Window{{Ops: mostOps + 1, NS: 1}, on}}, "window 0 has"},
+		{"no time", Clean, Workload{"p", "o", []Window{off, {Monitor: true, Ops: 1}}}, "window 1: ns 0 is not within 1"},
+		{"too long", Clean, Workload{"p", "o", []Window{{Ops: 1, NS: most + 1}, on}}, "window 0: ns"},
+		{"too much", Clean, Workload{"p", "o", []Window{{Ops: most + 1, NS: 1}, on}}, "window 0: ops"},
 		{"too many", FalseAlarm, Workload{"p", "o", make([]Window, mostWindows+1)}, "65 windows"},
 	} {
 		tr := testTrial(0)
-		tr.Outcome, tr.Reason, tr.DetectNS, tr.Workload = tc.outcome, "some", nil, &tc.w
+		tr.Kind, tr.Scenario, tr.Outcome, tr.Workload = Measured, "workload-cpu", tc.outcome, &tc.w
+		tr.Class, tr.Scope, tr.Expected, tr.DetectNS, tr.DeadlineNS, tr.Recovered = "", "", "", nil, 0, nil
+		if tc.outcome == Invalid {
+			tr.Reason = "some"
+		}
 		err := tr.Validate()
 		if (err == nil) != (tc.want == "") || err != nil && !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: %v, want %q", tc.name, err, tc.want)

@@ -50,16 +50,19 @@ func FuzzRender(f *testing.F) {
 	})
 }
 
-// TestRenderExtreme: numbers at the ends of their types break no table and no
+// TestRenderExtreme: numbers at the ends of what a record can have break no table and no
 // figure.
 func TestRenderExtreme(t *testing.T) {
-	for _, ns := range []int64{0, 1, 1e9, math.MaxInt64} {
-		for _, ratio := range []float64{0, math.SmallestNonzeroFloat64, 1, math.MaxFloat64} {
-			for _, n := range []uint64{0, 1, math.MaxUint64} {
+	for _, ns := range []int64{1, 1e9, 1 << 52} {
+		for _, ratio := range []float64{0, math.SmallestNonzeroFloat64, 1, 1000} {
+			for _, n := range []uint64{0, 1, 1 << 52} {
 				run := testRun(2)
 				for i := range run.Trials {
 					tr := &run.Trials[i]
-					tr.WindowNS, tr.DeadlineNS, tr.HangNS = ns, ns, &ns
+					tr.WindowNS, tr.Alarms = ns, nil
+					if tr.Kind == results.Fault {
+						tr.DeadlineNS, tr.HangNS = ns, &ns
+					}
 					if tr.DetectNS != nil {
 						tr.DetectNS = &ns
 					}

@@ -82,7 +82,9 @@ func TestExecute(t *testing.T) {
 		want   string // on stderr
 	}{
 		{"good", good, exit.Done, "[8/8] trial 7 ("},
-		{"missed", with("spinlock-deadlock", func(r *results.Trial) { r.Outcome, r.DetectNS = results.Missed, nil }),
+		{"missed", with("spinlock-deadlock", func(r *results.Trial) {
+			r.Outcome, r.Class, r.Scope, r.DetectNS = results.Missed, "", "", nil
+		}),
 			exit.Done, "missed after"},
 		{"false alarm", with("control-idle", func(r *results.Trial) {
 			r.Outcome, r.Evidence = results.FalseAlarm, []string{"it looked so"}

@@ -89,6 +89,15 @@ func (t *Trial) External() (suites.Observer, bool) {
 	return t.Observers[i], true
 }
 
+// DeadlineNS is the time after the fault, in nanoseconds, at which a trial without a
+// verdict is a miss. A trial without a fault has none: it does not matter there.
+func (t *Trial) DeadlineNS() int64 {
+	if t.BoundedMS > 0 {
+		return t.BoundedMS * 1e6
+	}
+	return t.Timing.DeadlineMS * 1e6
+}
+
 // TrialSeed returns the seed of the trials of one block, guest and scenario. seed is
 // the run's seed. pair is the index of guest and scenario in the suite, from 0, with
 // the guests outermost. block and pair must be below 2^32.

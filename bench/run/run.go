@@ -95,6 +95,10 @@ func (r *runner) one(ctx context.Context, t plan.Trial) error {
 		rec, err := r.Host.Run(ctx, t, log)
 		if err == nil {
 			took := time.Since(start)
+			if why := rec.Validate(); why != nil {
+				log.Warn("impossible", "error", why)
+				rec = impossible(t, rec, why)
+			}
 			if err := r.Store.Append(rec, took); err != nil {
 				return fmt.Errorf("store trial %d: %w", t.Index, err)
 			}
@@ -110,6 +114,22 @@ func (r *runner) one(ctx context.Context, t plan.Trial) error {
 	}
 	return fmt.Errorf("trial %d (%s, %s) failed %d times: %w",
 		t.Index, t.Scenario, t.Mechanism, attempts, errors.Join(failures...))
+}
+
+// impossible is the record of a trial whose record cannot be, as when a guest lies about
+// what it did. It keeps what is known without the guest. One such trial must not end a
+// run.
+func impossible(t plan.Trial, rec results.Trial, why error) results.Trial {
+	cell := t.Cell
+	cell.Kind, cell.GuestKernel = rec.Kind, rec.GuestKernel
+	bad := results.Trial{
+		Schema: results.Schema, Suite: t.Suite, Trial: t.Index, Block: t.Block, Host: rec.Host, Cell: cell, Seed: t.Seed,
+		Outcome: results.Invalid, Reason: fmt.Sprintf("the record is impossible: %v", why),
+	}
+	if rec.Kind == results.Fault {
+		bad.Expected, bad.DeadlineNS = rec.Expected, t.DeadlineNS()
+	}
+	return bad
 }
 
 // ended logs the end of a trial.

@@ -66,7 +66,7 @@ func (r *trialRecords) Handle(_ context.Context, rec slog.Record) error { return
 func record(t plan.Trial) results.Trial {
 	return results.Trial{Schema: results.Schema, Suite: t.Suite, Trial: t.Index, Block: t.Block, Host: "lab", Seed: t.Seed,
 		Cell: results.Cell{Scenario: t.Scenario, Kind: results.Control, Arm: t.Arm,
-			Machine: results.Machine{GuestKernel: "k", VCPUs: 1, MemoryMiB: 160}},
+			Machine: results.Machine{Kernel: "k", GuestKernel: "k", VCPUs: 1, MemoryMiB: 160}},
 		Outcome: results.Clean, WindowNS: 1}
 }
 
@@ -156,6 +156,39 @@ func TestInterruptAndResume(t *testing.T) {
 		if n != 1 {
 			t.Errorf("trial %d ran %d times", i, n)
 		}
+	}
+}
+
+// TestImpossible: a record that cannot be becomes an invalid trial, which says why. The
+// run goes on.
+func TestImpossible(t *testing.T) {
+	t.Parallel()
+	p := testPlan(2)
+	s := newStore(t, len(p))
+	err := Run(t.Context(), Options{Plan: p, Store: s, Host: hostFunc(
+		func(ctx context.Context, p plan.Trial) (results.Trial, error) {
+			rec := record(p)
+			if p.Index == 0 {
+				rec.Guest.BeatsAfter = 1 << 63
+			}
+			return rec, nil
+		})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	r, err := results.ReadRun(s.Dir())
+	if err != nil || len(r.Trials) != 2 {
+		t.Fatalf("%d trials, %v", len(r.Trials), err)
+	}
+	got, other := r.Trials[0], r.Trials[1]
+	if got.Outcome != results.Invalid || !strings.Contains(got.Reason, "guest.beats_after 9223372036854775808") {
+		t.Errorf("outcome %s, %q", got.Outcome, got.Reason)
+	}
+	if got.Cell != other.Cell || got.Seed != p[0].Seed || other.Outcome != results.Clean {
+		t.Errorf("cell %+v, seed %d; the other trial is %s of %+v", got.Cell, got.Seed, other.Outcome, other.Cell)
 	}
 }
 

@@ -38,6 +38,24 @@ func TestLongWindow(t *testing.T) {
 	}
 }
 
+// TestLateHost: a verdict after the deadline is none, also if the host looks so late that
+// it finds it at its last look.
+func TestLateHost(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.alarmAfterFault = 8010 * time.Millisecond
+	w.onSleep = func() {
+		if w.faulted != 0 && w.now == w.faulted+int64(7980*time.Millisecond) {
+			w.now += int64(40 * time.Millisecond)
+			w.watch()
+		}
+	}
+	rec, err := w.run(t.Context(), job(deadlock, "exec-step"))
+	if err != nil || rec.Outcome != results.Missed || rec.DetectNS != nil || len(rec.Alarms) != 1 {
+		t.Errorf("%+v, %v; want a miss with an alarm", rec, err)
+	}
+}
+
 func TestPairedWindows(t *testing.T) {
 	t.Parallel()
 	if got := trial.PairedWindows(2 * time.Second); got != 9*time.Second {

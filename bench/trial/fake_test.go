@@ -147,9 +147,16 @@ func (w *world) env(p plan.Trial) trial.Env {
 	return env
 }
 
-// run runs a trial in the world.
+// run runs a trial in the world. Its record must be one that the store takes.
 func (w *world) run(ctx context.Context, p plan.Trial) (results.Trial, error) {
-	return trial.Run(ctx, p, w.env(p))
+	p.VCPUs = w.cpus
+	rec, err := trial.Run(ctx, p, w.env(p))
+	if err == nil {
+		if verr := rec.Validate(); verr != nil {
+			w.t.Errorf("the record is impossible: %v", verr)
+		}
+	}
+	return rec, err
 }
 
 func (w *world) call(format string, a ...any) { w.calls = append(w.calls, fmt.Sprintf(format, a...)) }

@@ -45,14 +45,11 @@ func Run(ctx context.Context, p plan.Trial, env Env) (results.Trial, error) {
 		return rec, err
 	}
 	rec.Expected, rec.Kind = sc.Class, sc.Kind()
-	if !sc.Control() {
-		rec.DeadlineNS = p.Timing.DeadlineMS * 1e6
+	if why := sc.Lasting(); p.BoundedMS > 0 && why != "" {
+		return rec, fmt.Errorf("scenario %s %s and cannot be bounded", sc.ID, why)
 	}
-	if p.BoundedMS > 0 {
-		if why := sc.Lasting(); why != "" {
-			return rec, fmt.Errorf("scenario %s %s and cannot be bounded", sc.ID, why)
-		}
-		rec.DeadlineNS = p.BoundedMS * 1e6
+	if !sc.Control() {
+		rec.DeadlineNS = p.DeadlineNS()
 	}
 	if facts.CPUs < sc.MinVCPUs {
 		return rec, fmt.Errorf("scenario %s needs a guest with %d vCPUs, this one has %d", sc.ID, sc.MinVCPUs, facts.CPUs)
