@@ -26,6 +26,9 @@ func (a *app) doctorCommand() *cobra.Command {
 }
 
 func (l *labFlags) doctor(ctx context.Context, a *app) error {
+	if _, err := l.findMirror(a.Env); err != nil {
+		return err
+	}
 	usable := dom0cmd.PrintFindings(a.out, "host lab (emulated Xen host; the default)", l.examine(a.Env))
 	if usable {
 		fmt.Fprintln(a.out, "  usable")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 	"hangbench/bench/exit"
 	"hangbench/bench/labhost"
 	"hangbench/guests/lab"
+	"hangbench/guests/lab/debian"
 	"hangbench/guests/lab/toolchain"
 )
 
@@ -35,7 +37,7 @@ func (l *labFlags) add(c *cobra.Command) {
 		"`folder` for packages, images and snapshots (default: $"+lab.CacheEnv+", else hangbench in the user's cache folder)")
 	f.StringVar(&l.source, "source", "",
 		"`root` of this project's source (default: found from the current folder and the program's)")
-	f.StringVar(&l.mirror, "mirror", "", "base `URL` of a Debian mirror (default: $"+mirrorEnv+", else Debian's own)")
+	f.StringVar(&l.mirror, "mirror", "", "`URL` of a Debian mirror, as in a sources.list (default: $"+mirrorEnv+", else Debian's own)")
 	completeFlag(c, "cache", folders)
 	completeFlag(c, "source", folders)
 }
@@ -61,14 +63,17 @@ func (l *labFlags) build(ctx context.Context, a *app, v lab.Variant) (*lab.Lab, 
 	if err != nil {
 		return nil, err
 	}
+	if err := tryFolder("--cache", string(c)); err != nil {
+		return nil, err
+	}
 	a.cache = c
 	src, err := l.findSource()
 	if err != nil {
 		return nil, err
 	}
-	mirror := l.mirror
-	if mirror == "" {
-		mirror = a.Getenv(mirrorEnv)
+	mirror, err := l.findMirror(a.Env)
+	if err != nil {
+		return nil, err
 	}
 	var vmi *lab.LibVMI
 	if l.libvmi {
@@ -80,6 +85,60 @@ func (l *labFlags) build(ctx context.Context, a *app, v lab.Variant) (*lab.Lab, 
 		Cache: c, Source: src, LibVMI: vmi, Mirror: mirror, Fields: dom0.Fields(), Variant: v,
 		Log: a.log,
 	})
+}
+
+// findMirror returns the mirror that the user names, and an empty text for none.
+func (l *labFlags) findMirror(env *Env) (string, error) {
+	name, mirror := "--mirror", l.mirror
+	if mirror == "" {
+		name, mirror = mirrorEnv, env.Getenv(mirrorEnv)
+	}
+	if mirror == "" {
+		return "", nil
+	}
+	if err := debian.CheckMirror(mirror); err != nil {
+		return "", exit.Usagef("%s: %w", name, err)
+	}
+	return mirror, nil
+}
+
+// tryFolder makes the folder that a flag names and writes a file to it, so that a mistake
+// is found before anything is fetched or built. It removes what it made.
+func tryFolder(flag, dir string) error {
+	if dir == "" {
+		return exit.Usagef("%s %q: name a folder", flag, dir)
+	}
+	var made []string // from the deepest
+	for d := filepath.Clean(dir); ; d = filepath.Dir(d) {
+		if _, err := os.Lstat(d); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		made = append(made, d)
+	}
+	defer func() {
+		for _, d := range made {
+			os.Remove(d)
+		}
+	}()
+	err := os.MkdirAll(dir, 0o755)
+	if target, lerr := os.Readlink(dir); err != nil && lerr == nil {
+		err = fmt.Errorf("it is a link to %s, where no folder is: %w", target, err)
+	}
+	var f *os.File
+	if err == nil {
+		f, err = os.CreateTemp(dir, ".hangbench-*")
+	}
+	if err == nil {
+		_, err = f.Write(make([]byte, 4096))
+		err = errors.Join(err, f.Close(), os.Remove(f.Name()))
+	}
+	switch {
+	case noSpace(err):
+		return fmt.Errorf("%s %s: %w: free some, or name another folder", flag, dir, err)
+	case err != nil:
+		return exit.Usagef("%s %s: %w: name another folder", flag, dir, err)
+	}
+	return nil
 }
 
 // findSource returns the root of this project's source. The program for dom0 is built

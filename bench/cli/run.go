@@ -66,6 +66,9 @@ func (r *runFlags) run(ctx context.Context, a *app, suite string) (err error) {
 	if err := setDrivers(s, r.drivers); err != nil {
 		return err
 	}
+	if err := tryFolder("--out", r.out); err != nil {
+		return err
+	}
 	x := experiment{jobs: r.host.jobs, trials: plan.Expand(s, r.seed), json: r.json}
 	x.host, err = r.host.open(ctx, a, s)
 	if err != nil {

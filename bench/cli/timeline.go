@@ -67,6 +67,9 @@ func (a *app) timelineCommand() *cobra.Command {
 		if err := t.check(args[0]); err != nil {
 			return err
 		}
+		if err := tryFolder("--out", t.out); err != nil {
+			return err
+		}
 		return t.record(c.Context(), a, args[0])
 	}
 	return c

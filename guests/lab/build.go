@@ -121,12 +121,15 @@ func Build(ctx context.Context, o Options) (*Lab, error) {
 		return nil, fmt.Errorf("build the lab: there are no guest programs %q; there are %s", p,
 			strings.Join(GuestPrograms(), ", "))
 	}
+	if err := debian.NeedSpace(string(o.Cache), o.Cache.lacks()); err != nil {
+		return nil, fmt.Errorf("build the lab: %w", err)
+	}
 	sets, err := o.packages(ctx)
 	if err != nil {
 		return nil, err
 	}
 	// Two builds at once would make the same lab twice, or prune each other's.
-	guard, err := lockFile(o.Cache.path("build.lock"), true, true)
+	guard, err := waitLock(ctx, o.Cache.path("build.lock"), true)
 	if err != nil {
 		return nil, fmt.Errorf("wait for another build: %w", err)
 	}
@@ -171,7 +174,7 @@ func Build(ctx context.Context, o Options) (*Lab, error) {
 	if err := os.MkdirAll(l.Dir, 0o755); err != nil {
 		return nil, fmt.Errorf("build the lab: %w", err)
 	}
-	if l.use, err = lockFile(filepath.Join(l.Dir, lockName), false, true); err != nil {
+	if l.use, err = waitLock(ctx, filepath.Join(l.Dir, lockName), false); err != nil {
 		return nil, fmt.Errorf("build the lab: %w", err)
 	}
 	if !l.complete() {

@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"hangbench/guests/lab/debian"
 )
@@ -17,7 +20,8 @@ const CacheEnv = "HANGBENCH_CACHE"
 
 // FindCache returns the cache and makes its folder. The folder is dir, or, if dir
 // is empty, the value of HANGBENCH_CACHE, or, if that is empty, the folder
-// hangbench below the user's cache folder.
+// hangbench below the user's cache folder. A path with characters that the lab's tools
+// cannot take is an error.
 func FindCache(dir string, getenv func(string) string) (Cache, error) {
 	if dir == "" {
 		dir = getenv(CacheEnv)
@@ -37,10 +41,47 @@ func FindCache(dir string, getenv func(string) string) (Cache, error) {
 	if err != nil {
 		return "", fmt.Errorf("cache folder: %w", err)
 	}
+	if i := strings.IndexFunc(dir, untakable); i >= 0 {
+		r, _ := utf8.DecodeRuneInString(dir[i:])
+		return "", fmt.Errorf("cache folder %q: its path has the character %q, which apt, gcc or the emulator cannot take; "+
+			"set %s to another one", dir, r, CacheEnv)
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", fmt.Errorf("cache folder: %w; set %s to another one", err, CacheEnv)
 	}
 	return Cache(dir), nil
+}
+
+// untakable says whether one of the programs that get paths of the cache cannot take a
+// character in them. apt cannot quote blanks, quotes and brackets, the loader separates
+// folders by colons and semicolons, gcc's specs give a meaning to percent, the emulator's
+// configuration to commas, number signs and dollars.
+func untakable(r rune) bool {
+	switch {
+	case r == utf8.RuneError || unicode.IsSpace(r) || unicode.IsControl(r):
+		return true
+	case r > unicode.MaxASCII || unicode.IsLetter(r) || unicode.IsDigit(r):
+		return false
+	}
+	return !strings.ContainsRune("/._-+@=~", r)
+}
+
+// lacks is the space in bytes that what the cache lacks will take: measured with Debian
+// 13, and rounded up.
+func (c Cache) lacks() (bytes int64) {
+	for _, part := range []struct {
+		pattern string
+		bytes   int64
+	}{
+		{"packages/packages.json", 400 << 20}, // 243 MiB, and apt's indices until they are there
+		{"prefix-*", 240 << 20},               // 233 MiB
+		{"labs/*/" + ManifestFile, 320 << 20}, // the disc of 151 MiB, and what it is made of
+	} {
+		if have, err := filepath.Glob(c.path(part.pattern)); err != nil || len(have) == 0 {
+			bytes += part.bytes
+		}
+	}
+	return bytes
 }
 
 func (c Cache) path(elem ...string) string {

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"hangbench/cgo/require"
 	"hangbench/guests/lab/bochs"
@@ -42,6 +44,7 @@ func TestFindCache(t *testing.T) {
 		{"XDG", "", without(CacheEnv), in("xdg", "hangbench")},
 		{"home", "", without(CacheEnv, "XDG_CACHE_HOME"), in("home", ".cache", "hangbench")},
 		{"flag without a home", in("flag"), nil, in("flag")},
+		{"letters of all kinds", in("Cäche-☃_1.5+x@y=z~"), all, in("Cäche-☃_1.5+x@y=z~")},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c, err := FindCache(tc.dir, func(n string) string { return tc.env[n] })
@@ -70,6 +73,53 @@ func TestFindCacheRelative(t *testing.T) {
 	}
 }
 
+// TestLacks: a cache lacks less with each thing that is there, and nothing with a lab.
+func TestLacks(t *testing.T) {
+	t.Parallel()
+	c := Cache(t.TempDir())
+	before := c.lacks()
+	if before < 500<<20 {
+		t.Errorf("an empty cache lacks %d bytes", before)
+	}
+	for _, file := range []string{"packages/packages.json", "prefix-1/x", "labs/1/" + ManifestFile} {
+		if err := os.MkdirAll(filepath.Dir(c.path(file)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(c.path(file), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		after := c.lacks()
+		if after >= before {
+			t.Errorf("with %s it lacks %d bytes, without %d", file, after, before)
+		}
+		before = after
+	}
+	if before != 0 {
+		t.Errorf("a cache with a lab lacks %d bytes", before)
+	}
+}
+
+// TestWaitLock: who waits for a lock hears an interrupt.
+func TestWaitLock(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "lock")
+	held, err := lockFile(path, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if _, err := waitLock(ctx, path, false); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a held lock: %v", err)
+	}
+	held.Close()
+	f, err := waitLock(t.Context(), path, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+}
+
 func TestFindCacheErrors(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "file")
@@ -77,7 +127,9 @@ func TestFindCacheErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, dir := range map[string]string{"no home": "", "a file is in the way": file,
-		"a file is on the way": filepath.Join(file, "below")} {
+		"a file is on the way": filepath.Join(file, "below"), "a colon": file + ":x", "a percent sign": file + "%c",
+		"a blank": file + " x", "a wide blank": file + "\u3000", "a line": file + "\nx", "not UTF-8": file + "\xff",
+		"a quote": file + "'", "a dollar": file + "$x", "a comma": file + ",x", "a number sign": file + "#"} {
 		c, err := FindCache(dir, func(string) string { return "" })
 		if err == nil {
 			t.Errorf("%s: cache is %s", name, c)
@@ -384,7 +436,7 @@ func TestPrune(t *testing.T) {
 		add(keep, true): true, add(variant, true): true, add(vmi, true): true,
 		add(old, true): false, add(used, true): true, add(half, false): false,
 	}
-	f, err := lockFile(filepath.Join(c.labs(), used.Key(), lockName), false, true)
+	f, err := lockFile(filepath.Join(c.labs(), used.Key(), lockName), false)
 	if err != nil {
 		t.Fatal(err)
 	}

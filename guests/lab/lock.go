@@ -1,20 +1,22 @@
 package lab
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
 	"sort"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 // lockFile opens the file path, which it creates if needed, and locks it with
 // flock(2). The kernel releases the lock when the file is closed or the process
-// ends, also after a kill. If another process holds the lock, lockFile waits, or,
-// without wait, returns unix.EWOULDBLOCK.
-func lockFile(path string, exclusive, wait bool) (*os.File, error) {
+// ends, also after a kill. If another process holds the lock, lockFile returns
+// unix.EWOULDBLOCK.
+func lockFile(path string, exclusive bool) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
@@ -23,11 +25,8 @@ func lockFile(path string, exclusive, wait bool) (*os.File, error) {
 	if exclusive {
 		how = unix.LOCK_EX
 	}
-	if !wait {
-		how |= unix.LOCK_NB
-	}
 	for {
-		err = unix.Flock(int(f.Fd()), how)
+		err = unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
 		if err != unix.EINTR {
 			break
 		}
@@ -37,6 +36,22 @@ func lockFile(path string, exclusive, wait bool) (*os.File, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// waitLock locks the file path as lockFile does, and waits for other processes until
+// ctx ends.
+func waitLock(ctx context.Context, path string, exclusive bool) (*os.File, error) {
+	for {
+		f, err := lockFile(path, exclusive)
+		if err != unix.EWOULDBLOCK {
+			return f, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }
 
 // lockName is the name of the lock file in a folder of the cache. Whoever uses the
@@ -74,7 +89,7 @@ func sameSource(dir string, m *Manifest) bool {
 // removeUnused removes a folder unless its lock is held, and reports whether it
 // did.
 func removeUnused(dir string) bool {
-	f, err := lockFile(filepath.Join(dir, lockName), true, false)
+	f, err := lockFile(filepath.Join(dir, lockName), true)
 	if err != nil {
 		return false
 	}
@@ -104,7 +119,7 @@ func (c Cache) RunDir(name string) (dir string, release func(), err error) {
 	if err != nil {
 		return "", nil, fmt.Errorf("make a folder for the run: %w", err)
 	}
-	f, err := lockFile(filepath.Join(dir, lockName), true, false)
+	f, err := lockFile(filepath.Join(dir, lockName), true)
 	if err != nil {
 		return "", nil, fmt.Errorf("lock the run's folder: %w", err)
 	}

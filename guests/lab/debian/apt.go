@@ -29,7 +29,11 @@ type apt struct {
 }
 
 // base returns the URL of an archive on the mirror.
-func (a *apt) base(archive string) string { return strings.TrimSuffix(a.mirror, "/") + "/" + archive }
+func (a *apt) base(archive string) string {
+	root := strings.TrimRight(a.mirror, "/")
+	root = strings.TrimRight(strings.TrimSuffix(root, "/debian"), "/")
+	return root + "/" + archive
+}
 
 // confPath returns the path of the configuration, for the variable APT_CONFIG.
 func (a *apt) confPath() string { return filepath.Join(a.dir, "apt.conf") }

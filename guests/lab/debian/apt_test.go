@@ -185,6 +185,7 @@ func TestFetchRefuses(t *testing.T) {
 		{Spec{Dir: t.TempDir()}, "no package is wanted"},
 		{Spec{Dir: t.TempDir(), Wanted: []string{"x"}, Mirror: "ftp://m"}, `"ftp://m"`},
 		{Spec{Dir: t.TempDir(), Wanted: []string{"x"}, Mirror: "http://"}, `"http://"`},
+		{Spec{Dir: t.TempDir(), Wanted: []string{"x"}, Mirror: "http://m/ x"}, `"http://m/ x"`},
 		{Spec{Dir: filepath.Join(t.TempDir(), "a b"), Wanted: []string{"x"}}, "a b"},
 	} {
 		if _, err := Fetch(t.Context(), c.spec); err == nil || !strings.Contains(err.Error(), c.want) {
@@ -193,13 +194,27 @@ func TestFetchRefuses(t *testing.T) {
 	}
 }
 
+// TestBase: a mirror is taken as users have it in their sources.list, too.
+func TestBase(t *testing.T) {
+	t.Parallel()
+	for _, mirror := range []string{"http://m", "http://m/", "http://m/debian", "http://m/debian/", "http://m//debian//"} {
+		a := &apt{mirror: mirror}
+		if d, s := a.base("debian"), a.base("debian-security"); d != "http://m/debian" || s != "http://m/debian-security" {
+			t.Errorf("%s: %s, %s", mirror, d, s)
+		}
+	}
+	if got := (&apt{mirror: "http://m/mirrors/debian.org"}).base("debian"); got != "http://m/mirrors/debian.org/debian" {
+		t.Error(got)
+	}
+}
+
 func TestNeedSpace(t *testing.T) {
 	dir := t.TempDir()
-	if err := needSpace(dir, 1); err != nil {
+	if err := NeedSpace(dir, 1); err != nil {
 		t.Error(err)
 	}
 	var full *NoSpaceError
-	if err := needSpace(dir, 1<<62); !errors.As(err, &full) || full.NeedBytes != 1<<62 || full.FreeBytes <= 0 ||
+	if err := NeedSpace(dir, 1<<62); !errors.As(err, &full) || full.NeedBytes != 1<<62 || full.FreeBytes <= 0 ||
 		!strings.Contains(err.Error(), dir) {
 		t.Errorf("4 EiB give %v", err)
 	}

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 )
 
 // DefaultMirror is the mirror network of the Debian project.
@@ -48,7 +49,8 @@ type Spec struct {
 	// and, during a fetch, apt's own files.
 	Dir string
 	// Mirror is the http or https URL below which the mirror has debian/ and
-	// debian-security/. Empty means DefaultMirror.
+	// debian-security/. The debian/ may be part of it, as in a sources.list. Empty means
+	// DefaultMirror.
 	Mirror string
 	// Release is the packages' release. Empty means Trixie.
 	Release Release
@@ -85,6 +87,17 @@ func (s *Spec) logStep(step string) {
 // caches of them: 57 MB and twice about 40 MB, measured, and rounded up.
 const indexSpaceBytes = 160 << 20
 
+// CheckMirror returns an error of one sentence if the text is no address that
+// Spec.Mirror can have.
+func CheckMirror(mirror string) error {
+	u, err := url.Parse(mirror)
+	odd := func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) } // apt would read another source
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || strings.ContainsFunc(mirror, odd) {
+		return fmt.Errorf("the Debian mirror %q is not an http or https address such as %s", mirror, DefaultMirror)
+	}
+	return nil
+}
+
 // Fetch puts every wanted package and its dependencies into DebDir(s.Dir), checks
 // each file against the SHA-256 of Debian's signed index, and returns the lock that
 // names them.
@@ -107,8 +120,8 @@ func Fetch(ctx context.Context, s Spec) (*Lock, error) {
 	if s.Mirror == "" {
 		s.Mirror = DefaultMirror
 	}
-	if u, err := url.Parse(s.Mirror); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
-		return nil, fmt.Errorf("the Debian mirror %q is not an http or https address such as %s", s.Mirror, DefaultMirror)
+	if err := CheckMirror(s.Mirror); err != nil {
+		return nil, err
 	}
 	dir, err := filepath.Abs(s.Dir)
 	if err != nil {
@@ -185,7 +198,7 @@ func (s *Spec) fetch(ctx context.Context, held *os.File) (*Lock, error) {
 			return nil, err
 		}
 	}
-	if err := needSpace(s.Dir, indexSpaceBytes); err != nil {
+	if err := NeedSpace(s.Dir, indexSpaceBytes); err != nil {
 		return nil, err
 	}
 	env := s.env
@@ -342,7 +355,7 @@ func (a *apt) eachIndexed(ctx context.Context, suite string, yield func(stanza) 
 // download has apt fetch the missing files. It reports progress from their sizes.
 func (s *Spec) download(ctx context.Context, a *apt, lock *Lock) error {
 	p := a.downloaded(lock)
-	if err := needSpace(s.Dir, p.bytesTotal-p.bytes+32<<20); err != nil {
+	if err := NeedSpace(s.Dir, p.bytesTotal-p.bytes+32<<20); err != nil {
 		return err
 	}
 	p.log(s.Log)

@@ -6,9 +6,9 @@ import (
 	"syscall"
 )
 
-// needSpace returns a *NoSpaceError if an ordinary user cannot write need bytes to the
+// NeedSpace returns a *NoSpaceError if an ordinary user cannot write need bytes to the
 // file system of dir, which must exist.
-func needSpace(dir string, need int64) error {
+func NeedSpace(dir string, need int64) error {
 	var st syscall.Statfs_t
 	if err := syscall.Statfs(dir, &st); err != nil {
 		return fmt.Errorf("ask for the free space of %s: %w", dir, err)
