@@ -46,6 +46,12 @@ type Key struct {
 	Max     int64  `json:"max,omitempty"`
 	Meaning string `json:"meaning"`
 	Example string `json:"example"` // a value, as it is written in a suite
+
+	// field returns where a guest has the value: a *string, *int or *bool. It is nil for
+	// keys of other sections.
+	field func(*Guest) any
+	// values returns the words that the value may be. It is nil if that is any word.
+	values func(*Vocabulary) []string
 }
 
 // Types of values.
@@ -86,7 +92,8 @@ func Keys() []Key {
 			Meaning: "scenarios to try; " + AllFaults + " and " + AllControls + " stand for all others of their kind " +
 				"that the suite's guests can have, without the monitor's own fault", Example: "[spinlock-deadlock, control-idle]"},
 		{Section: Whole, Name: "mechanisms", Type: words, Required: true,
-			Meaning: "mechanisms of the monitor; the name of an observer stands for that observer in place of the monitor",
+			Meaning: "mechanisms of the monitor; " + AllMechanisms + " stands for all others that attach a monitor; " +
+				"the name of an observer stands for that observer in place of the monitor",
 			Example: "[none, exec-altp2m]"},
 		{Section: Whole, Name: "drivers", Type: words, Default: defaultDriver,
 			Meaning: "libraries that the monitor watches through", Example: "[xenctrl]"},
@@ -112,18 +119,25 @@ func Keys() []Key {
 			Example: "[{name: probe, command: [/usr/bin/probe, --domain, \"{domid}\"]}]"},
 
 		{Section: OfGuest, Name: "kernel", Type: word, Required: true,
+			field: func(g *Guest) any { return &g.Kernel }, values: func(v *Vocabulary) []string { return v.Kernels },
 			Meaning: "name of a guest kernel", Example: "cloud-6.12"},
 		{Section: OfGuest, Name: "vcpus", Type: number, Required: true, Min: 1, Max: 8,
+			field:   func(g *Guest) any { return &g.VCPUs },
 			Meaning: "number of vCPUs", Example: "1"},
 		{Section: OfGuest, Name: "memory_mib", Type: number, Required: true, Min: 128, Max: 4096,
+			field:   func(g *Guest) any { return &g.MemoryMiB },
 			Meaning: "memory in MiB; a guest with programs needs 256", Example: "256"},
 		{Section: OfGuest, Name: "boot", Type: word, Default: Plain,
+			field: func(g *Guest) any { return &g.Boot }, values: func(*Vocabulary) []string { return []string{Plain, Distro} },
 			Meaning: "plain: nokaslr mitigations=off; distro: with KASLR and the kernel's own mitigations", Example: Distro},
 		{Section: OfGuest, Name: "superpages", Type: truth, Default: "false",
+			field:   func(g *Guest) any { return &g.Superpages },
 			Meaning: "the hypervisor gives the guest large pages", Example: "true"},
 		{Section: OfGuest, Name: "neighbours", Type: number, Default: "0", Max: 3,
+			field:   func(g *Guest) any { return &g.Neighbours },
 			Meaning: "how many more guests of this kind are up, idle and monitored beside it", Example: "1"},
 		{Section: OfGuest, Name: "programs", Type: word, Default: "none",
+			field: func(g *Guest) any { return &g.Programs }, values: func(v *Vocabulary) []string { return v.Programs },
 			Meaning: "set of programs in the guest's initramfs", Example: "stress-ng"},
 
 		ms("baseline_ms", d.BaselineMS, 400, 60_000,

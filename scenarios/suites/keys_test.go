@@ -118,6 +118,33 @@ func TestAllOf(t *testing.T) {
 	}
 }
 
+// TestAllMechanisms: all-mechanisms stands for every mechanism with a monitor that the
+// list does not name.
+func TestAllMechanisms(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct{ mechanisms, want, err string }{
+		{"all-mechanisms", "exec-step exec-altp2m", ""},
+		{"[all-mechanisms]", "exec-step exec-altp2m", ""},
+		{"[none, all-mechanisms]", "none exec-step exec-altp2m", ""},
+		{"[exec-altp2m, all-mechanisms]", "exec-altp2m exec-step", ""},
+		{"[all-mechanisms, all-mechanisms]", "", `x.yaml:3: mechanism "all-mechanisms" stands in line 3 already`},
+		{"[all-mechanism]", "", `did you mean "all-mechanisms"?`},
+		{"every", "", `x.yaml:3: mechanisms is the text "every": write a list`},
+	} {
+		s, err := Parse("x.yaml", []byte(strings.Replace(minimal, "[none]", tc.mechanisms, 1)), vocabulary)
+		switch {
+		case tc.err != "":
+			if err == nil || !strings.Contains(err.Error(), tc.err) {
+				t.Errorf("%s: error %v, want %q", tc.mechanisms, err, tc.err)
+			}
+		case err != nil:
+			t.Errorf("%s: %v", tc.mechanisms, err)
+		case strings.Join(s.Mechanisms, " ") != tc.want:
+			t.Errorf("%s: %q, want %q", tc.mechanisms, s.Mechanisms, tc.want)
+		}
+	}
+}
+
 // TestSameAsNamed: the built-in suites that say "all" try what they tried when they
 // named each scenario, in the same order: the plans, their seeds and their hashes are
 // those of the reference runs.
@@ -151,6 +178,17 @@ func TestSameAsNamed(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := strings.Join(s.Scenarios, " "); got != want {
+			t.Errorf("%s tries\n%s\nand tried\n%s", name, got, want)
+		}
+	}
+	for _, name := range []string{"coverage", "coverage-smp"} {
+		s, err := Load(name, built())
+		if err != nil {
+			t.Fatal(err)
+		}
+		const want = "poll cr3 exec-step exec-emulate exec-altp2m exec-altp2m-fast int3-step int3-altp2m write-altp2m"
+		// A mechanism that is newer comes after these.
+		if got := strings.Join(s.Mechanisms, " "); !strings.HasPrefix(got, want) {
 			t.Errorf("%s tries\n%s\nand tried\n%s", name, got, want)
 		}
 	}

@@ -1,11 +1,14 @@
 package suites
 
 import (
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"hangbench/results"
 )
 
 var namePattern = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
@@ -41,7 +44,7 @@ func (p *parser) suite(n *yaml.Node, s *Suite) {
 		"observers":  func(n *yaml.Node) { s.Observers = p.observers(n) },
 	})
 	if mechanisms != nil {
-		s.Mechanisms = p.names(mechanisms, "mechanism", append(p.v.MechanismNames(), observerNames(s.Observers)...))
+		s.Mechanisms = p.mechanisms(mechanisms, s)
 	}
 	if scenarios != nil {
 		s.Scenarios = p.scenarios(scenarios, s, bounded != nil)
@@ -106,10 +109,7 @@ const (
 // those of their kind that the list does not name, in the order of scenarios.All. Each
 // may also stand alone in place of the list.
 func (p *parser) scenarios(n *yaml.Node, s *Suite, bounded bool) []string {
-	if n.Kind == yaml.ScalarNode && (n.Value == AllFaults || n.Value == AllControls) {
-		n = &yaml.Node{Kind: yaml.SequenceNode, Line: n.Line, Content: []*yaml.Node{n}}
-	}
-	named := p.names(n, "scenario", append(p.v.ScenarioNames(), AllFaults, AllControls))
+	named := p.names(asList(n, AllFaults, AllControls), "scenario", append(p.v.ScenarioNames(), AllFaults, AllControls))
 	var all []string
 	for _, name := range named {
 		if name != AllFaults && name != AllControls {
@@ -133,33 +133,50 @@ func (p *parser) scenarios(n *yaml.Node, s *Suite, bounded bool) []string {
 	return all
 }
 
+// AllMechanisms stands for every mechanism that attaches a monitor.
+const AllMechanisms = "all-mechanisms"
+
+// mechanisms reads the mechanisms of a suite. AllMechanisms is replaced by those that
+// the list does not name, in the order of trap.Mechanisms. It may also stand alone in
+// place of the list.
+func (p *parser) mechanisms(n *yaml.Node, s *Suite) []string {
+	valid := slices.Concat(p.v.MechanismNames(), observerNames(s.Observers), []string{AllMechanisms})
+	named := p.names(asList(n, AllMechanisms), "mechanism", valid)
+	var all []string
+	for _, name := range named {
+		if name != AllMechanisms {
+			all = append(all, name)
+			continue
+		}
+		for _, m := range p.v.MechanismNames() {
+			if m != results.Unwatched && !slices.Contains(named, m) {
+				all = append(all, m)
+			}
+		}
+	}
+	return all
+}
+
+// asList returns a list of the node alone if the node is one of the words, and
+// otherwise the node.
+func asList(n *yaml.Node, words ...string) *yaml.Node {
+	if n.Kind != yaml.ScalarNode || !slices.Contains(words, n.Value) {
+		return n
+	}
+	return &yaml.Node{Kind: yaml.SequenceNode, Line: n.Line, Content: []*yaml.Node{n}}
+}
+
 func (p *parser) guests(n *yaml.Node) []Guest {
 	var guests []Guest
 	first := make(map[Guest]int)
 	p.sequence(n, "guests", func(item *yaml.Node) {
 		before := len(p.problems)
 		var g Guest
-		p.section(item, OfGuest, readers{
-			"kernel": func(n *yaml.Node) {
-				if p.text(n, "kernel", &g.Kernel) {
-					p.known(n, "kernel", g.Kernel, p.v.Kernels)
-				}
-			},
-			"vcpus":      func(n *yaml.Node) { g.VCPUs = int(p.number(n, OfGuest, "vcpus")) },
-			"memory_mib": func(n *yaml.Node) { g.MemoryMiB = int(p.number(n, OfGuest, "memory_mib")) },
-			"boot": func(n *yaml.Node) {
-				if p.text(n, "boot", &g.Boot) {
-					p.known(n, "boot", g.Boot, []string{Plain, Distro})
-				}
-			},
-			"superpages": func(n *yaml.Node) { p.boolean(n, "superpages", &g.Superpages) },
-			"neighbours": func(n *yaml.Node) { g.Neighbours = int(p.number(n, OfGuest, "neighbours")) },
-			"programs": func(n *yaml.Node) {
-				if p.text(n, "programs", &g.Programs) {
-					p.known(n, "programs", g.Programs, p.v.Programs)
-				}
-			},
-		})
+		read := readers{}
+		for _, k := range keysOf(OfGuest) {
+			read[k.Name] = func(n *yaml.Node) { p.guestKey(n, k, &g) }
+		}
+		p.section(item, OfGuest, read)
 		if len(p.problems) > before {
 			return
 		}
@@ -179,6 +196,22 @@ func (p *parser) guests(n *yaml.Node) []Guest {
 		guests = append(guests, g)
 	})
 	return guests
+}
+
+// guestKey reads the value of a key into its field.
+func (p *parser) guestKey(n *yaml.Node, k Key, g *Guest) {
+	switch to := k.field(g).(type) {
+	case *bool:
+		p.boolean(n, k.Name, to)
+	case *int:
+		*to = int(p.number(n, OfGuest, k.Name))
+	case *string:
+		if p.text(n, k.Name, to) && k.values != nil {
+			p.known(n, k.Name, *to, k.values(&p.v))
+		}
+	default:
+		panic(fmt.Sprintf("suites: key %s has a field of type %T", k.Name, to))
+	}
 }
 
 func (p *parser) timing(n *yaml.Node, t *Timing) {
