@@ -15,14 +15,14 @@ import (
 	"hangbench/monitor/trap"
 )
 
-// Counters are what a session counted from attach to detach.
-type Counters struct {
-	Accesses    uint64 // access events delivered
-	Steps       uint64 // single-step events delivered
-	Breakpoints uint64 // breakpoint events delivered
-	CR3         uint64 // writes of CR3 delivered
-	RingFull    uint64 // times the ring was seen without a free slot
-	Signals     uint64 // task switches that the mechanism saw
+// Counts are what a session counts for the record of a trial. The fields are those of
+// results.Events, in the same order: package observe converts one into the other, and
+// does not compile if they differ.
+type Counts struct {
+	Delivered uint64 // access, breakpoint and CR3 events delivered
+	Steps     uint64 // single-step events delivered
+	RingFull  uint64 // times the ring was seen without a free slot
+	Signals   uint64 // task switches that the mechanism saw
 	// Switches is the number of task switches that the guest's run queues counted, 0 if
 	// they cannot be read: 1 - Signals/Switches is the share that the mechanism missed.
 	Switches uint64
@@ -30,6 +30,18 @@ type Counters struct {
 	// Inspections counts the observations that include an inspection of the kernel.
 	Inspections uint64 `json:"Looks"`
 	Strange     uint64 // events that no trap of the session explains; only answered
+}
+
+// Events is how many times a vCPU was stopped.
+func (c *Counts) Events() uint64 { return c.Delivered + c.Steps + c.Strange }
+
+// Counters are what a session counted from attach to detach.
+type Counters struct {
+	Counts
+	// Accesses, Breakpoints and CR3 are the events of Delivered, by kind.
+	Accesses    uint64
+	Breakpoints uint64
+	CR3         uint64 // writes of CR3
 	// BackedOut says why the monitor removed its trap by itself and went on polling;
 	// empty if it did not.
 	BackedOut string
@@ -38,25 +50,23 @@ type Counters struct {
 	BackOutNS int64
 }
 
-// Events is how many times a vCPU was stopped.
-func (c *Counters) Events() uint64 {
-	return c.Accesses + c.Steps + c.Breakpoints + c.CR3 + c.Strange
-}
-
 // add counts an event by its kind.
 func (c *Counters) add(ev *driver.Event) {
 	switch ev.Kind {
 	case driver.EventAccess:
 		c.Accesses++
-	case driver.EventStep:
-		c.Steps++
 	case driver.EventBreakpoint:
 		c.Breakpoints++
 	case driver.EventCR3:
 		c.CR3++
+	case driver.EventStep:
+		c.Steps++
+		return
 	default:
 		c.Strange++
+		return
 	}
+	c.Delivered++
 }
 
 // Session is a monitor attached to a guest.

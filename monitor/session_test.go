@@ -117,11 +117,11 @@ func TestSession(t *testing.T) {
 	for mech, want := range map[string]Counters{
 		"poll":             {},
 		"cr3":              {CR3: 2},
-		"exec-step":        {Accesses: 2, Steps: 6},
+		"exec-step":        {Accesses: 2, Counts: Counts{Steps: 6}},
 		"exec-emulate":     {Accesses: 6},
-		"exec-altp2m":      {Accesses: 2, Steps: 6},
+		"exec-altp2m":      {Accesses: 2, Counts: Counts{Steps: 6}},
 		"exec-altp2m-fast": {Accesses: 6},
-		"int3-step":        {Breakpoints: 2, Steps: 2},
+		"int3-step":        {Breakpoints: 2, Counts: Counts{Steps: 2}},
 		"int3-altp2m":      {Breakpoints: 2},
 		"write-altp2m":     {Accesses: 4},
 	} {
@@ -142,6 +142,7 @@ func TestSession(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			want.Delivered = want.Accesses + want.Breakpoints + want.CR3
 			want.Signals, want.Switches, want.Samples, want.Inspections = 2, 2, c.Samples, c.Inspections
 			if c != want {
 				t.Errorf("%s, called back %v: %+v, want %+v", mech, serves, c, want)

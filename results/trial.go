@@ -53,9 +53,10 @@ type Events struct {
 	// difference, most of it on purpose where passes are limited.
 	Signals  uint64 `json:"signals"`
 	Switches uint64 `json:"switches"`
-	Samples  uint64 `json:"samples"`           // observations of the guest by the monitor
-	Looks    uint64 `json:"looks"`             // of these, how many walked the guest's task list
-	Strange  uint64 `json:"strange,omitempty"` // events that no trap explains
+	Samples  uint64 `json:"samples"` // observations of the guest by the monitor
+	// Inspections are those of Samples that walked the guest's task list.
+	Inspections uint64 `json:"looks"`
+	Strange     uint64 `json:"strange,omitempty"` // events that no trap explains
 }
 
 // Add adds the counts of another window.
@@ -66,7 +67,7 @@ func (e *Events) Add(o Events) {
 	e.Signals += o.Signals
 	e.Switches += o.Switches
 	e.Samples += o.Samples
-	e.Looks += o.Looks
+	e.Inspections += o.Inspections
 	e.Strange += o.Strange
 }
 

@@ -152,7 +152,7 @@ var trialNumbers = []number[Trial]{
 	{"events.signals", 0, most, func(t *Trial) any { return t.Events.Signals }},
 	{"events.switches", 0, most, func(t *Trial) any { return t.Events.Switches }},
 	{"events.samples", 0, most, func(t *Trial) any { return t.Events.Samples }},
-	{"events.looks", 0, most, func(t *Trial) any { return t.Events.Looks }},
+	{"events.looks", 0, most, func(t *Trial) any { return t.Events.Inspections }},
 	{"events.strange", 0, most, func(t *Trial) any { return t.Events.Strange }},
 	{"guest.progress_ratio", 0, mostRatio, func(t *Trial) any { return t.Guest.ProgressRatio }},
 	{"guest.dom0_before_ns", 0, most, func(t *Trial) any { return t.Guest.Dom0BeforeNS }},

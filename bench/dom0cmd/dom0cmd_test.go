@@ -20,7 +20,8 @@ func TestWatchLines(t *testing.T) {
 		{watchLine{Event: "verdict", MS: 12345, Class: "spin", Scope: "partial", VCPUs: []int{1}, Evidence: []string{"one",
 			"two"}}, []string{"12.345 s", "HANG spin", "partial, vCPUs [1]", "one\n", "two"}},
 		{watchLine{Event: "recovered", Class: "spin", HungMS: 1500}, []string{"spin hang is over", "1.500 s"}},
-		{watchLine{Event: "detached", Counters: &monitor.Counters{Samples: 17, Steps: 18, BackedOut: "livelock"}},
+		{watchLine{Event: "detached", Counters: &monitor.Counters{Counts: monitor.Counts{Samples: 17, Steps: 18},
+			BackedOut: "livelock"}},
 			[]string{"17 samples", "18 steps", "backed out: livelock"}},
 	} {
 		for _, want := range c.want {

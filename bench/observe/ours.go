@@ -126,10 +126,7 @@ func (m *Monitor) Detach(context.Context) (trial.Counts, error) {
 		err = trial.Failed("the monitor failed: %v", err)
 	}
 	return trial.Counts{
-		Events: results.Events{
-			Delivered: c.Accesses + c.Breakpoints + c.CR3, Steps: c.Steps, RingFull: c.RingFull,
-			Signals: c.Signals, Switches: c.Switches, Samples: c.Samples, Looks: c.Inspections, Strange: c.Strange,
-		},
+		Events:    results.Events(c.Counts),
 		Accesses:  c.Accesses,
 		BackedOut: c.BackedOut, BackOutNS: c.BackOutNS,
 		Neighbours: reportsOf(m.session.NeighbourAlarms()),

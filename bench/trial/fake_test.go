@@ -322,6 +322,12 @@ func (w *world) Mishandle(on bool) error {
 	return nil
 }
 
+// accessed are the counters of a monitor to which so many page accesses were delivered.
+func accessed(n uint64, c monitor.Counts) monitor.Counters {
+	c.Delivered = n
+	return monitor.Counters{Counts: c, Accesses: n}
+}
+
 func (w *world) Detach() (monitor.Counters, error) {
 	w.call("detach")
 	w.watching = false

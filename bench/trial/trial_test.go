@@ -164,7 +164,7 @@ func TestRun(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			w.violations = trial.Violations{Trapped: 90, Lazy: 4, MMIO: 3, Superpage: 2, Residual: 1, Lost: 5}
-			w.counters = monitor.Counters{Accesses: 80, Steps: 81, RingFull: 2}
+			w.counters = accessed(80, monitor.Counts{Steps: 81, RingFull: 2})
 			if tc.set != nil {
 				tc.set(w)
 			}
@@ -423,7 +423,7 @@ func TestEPT(t *testing.T) {
 	} {
 		w := newWorld(t)
 		w.violations = trial.Violations{Trapped: tc.trapped, Lazy: 4, MMIO: 3, Superpage: 2, Residual: 1, Lost: 5}
-		w.counters = monitor.Counters{Accesses: tc.delivered, Steps: 7, RingFull: 6}
+		w.counters = accessed(tc.delivered, monitor.Counts{Steps: 7, RingFull: 6})
 		rec, err := w.run(t.Context(), job(idle, "exec-step"))
 		if err != nil {
 			t.Fatal(err)

@@ -30,7 +30,7 @@ func TestPaired(t *testing.T) {
 	w := newWorld(t)
 	w.slowWork = 1.25
 	w.violations = trial.Violations{Trapped: 90, Lazy: 4, Lost: 1}
-	w.counters = monitor.Counters{Accesses: 80, Steps: 81, Samples: 20}
+	w.counters = accessed(80, monitor.Counts{Steps: 81, Samples: 20})
 	rec, err := w.run(t.Context(), workload("exec-step"))
 	if err != nil {
 		t.Fatal(err)

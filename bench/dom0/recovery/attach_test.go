@@ -234,8 +234,10 @@ type fakeWatched struct {
 	err  error
 }
 
-func (f fakeWatched) Done() <-chan struct{}             { return f.done }
-func (f fakeWatched) Detach() (monitor.Counters, error) { return monitor.Counters{Samples: 7}, f.err }
+func (f fakeWatched) Done() <-chan struct{} { return f.done }
+func (f fakeWatched) Detach() (monitor.Counters, error) {
+	return monitor.Counters{Counts: monitor.Counts{Samples: 7}}, f.err
+}
 
 // TestWatchEnds: how a watch can end, and what becomes of findings that nobody took.
 func TestWatchEnds(t *testing.T) {

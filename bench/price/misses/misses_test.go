@@ -78,13 +78,13 @@ type fakeWatcher struct {
 
 func (w *fakeWatcher) Detach() (monitor.Counters, error) {
 	n := w.h.switches - w.from
-	c := monitor.Counters{Signals: n, Switches: n, BackedOut: w.h.backedOut}
+	c := monitor.Counters{Counts: monitor.Counts{Signals: n, Switches: n}, BackedOut: w.h.backedOut}
 	if w.passes > 0 {
 		c.Signals = n / 10
 	} else if w.h.lose > 0 {
 		c.Signals -= n / w.h.lose
 	}
-	c.Accesses, c.Steps = c.Signals, 9*c.Signals
+	c.Accesses, c.Delivered, c.Steps = c.Signals, c.Signals, 9*c.Signals
 	w.h.watcher = nil
 	return c, w.h.detachErr
 }
