@@ -8,9 +8,8 @@
 
 #include <stddef.h>
 
-#include <xenctrl.h>
-#include <xen/memory.h>
-#include <xen/trace.h>
+#include "compat.h"
+
 #include <xen/vm_event.h>
 
 _Static_assert(VM_EVENT_INTERFACE_VERSION == 7, "vmevent has version 7 of the vm_event interface");
@@ -47,7 +46,7 @@ static const hb_offset layout[] = {
     VALUE(VM_EVENT_FLAG_VCPU_PAUSED), VALUE(VM_EVENT_FLAG_EMULATE), VALUE(VM_EVENT_FLAG_TOGGLE_SINGLESTEP),
     VALUE(VM_EVENT_FLAG_DENY), VALUE(VM_EVENT_FLAG_ALTERNATE_P2M), VALUE(VM_EVENT_FLAG_SET_REGISTERS),
     VALUE(VM_EVENT_FLAG_SET_EMUL_INSN_DATA), VALUE(VM_EVENT_FLAG_FAST_SINGLESTEP), VALUE(VM_EVENT_X86_CR3),
-    VALUE(XENMEM_access_rwx), VALUE(XENMEM_access_rw), VALUE(XENMEM_access_n2rwx), VALUE(XENMEM_access_default),
+    VALUE(XENMEM_access_rwx), VALUE(XENMEM_access_rw), VALUE(XENMEM_access_n2rwx), VALUE(HB_ACCESS_RPW), VALUE(HB_ACCESS_DEFAULT),
     VALUE(XEN_DOMINF_hvm_guest), VALUE(XEN_DOMINF_paused), VALUE(XEN_DOMINF_running), VALUE(XEN_DOMINF_shutdownshift),
     VALUE(DOMID_XEN), VALUE(TRC_HVM_NPF), VALUE(TRC_HVM_VMX_EXIT64), VALUE(TRC_HVM_VMX_EXIT), VALUE(TRC_HVM_VMENTRY),
     VALUE(TRC_SCHED_RUNSTATE_CHANGE), VALUE(TRC_LOST_RECORDS), VALUE(TRC_TRACE_WRAP_BUFFER),

@@ -12,11 +12,12 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include <xenctrl.h>
 #include <xenforeignmemory.h>
 #include <xenstore.h>
 #include <xen/hvm/dm_op.h>
 #include <xen/hvm/save.h>
+
+#include "compat.h"
 
 struct hb_xen {
     xc_interface *xc;
@@ -285,9 +286,21 @@ hb_ret hb_depopulate(hb_xen *x, uint32_t dom, uint64_t gfn)
     CALL(xc_domain_decrease_reservation_exact(x->xc, dom, 1, 0, &p));
 }
 
+/* The error of an access that this Xen does not have. */
+static hb_ret no_access(void)
+{
+    hb_begin();
+    errno = EINVAL;
+    return hb_done(-1);
+}
+
 hb_ret hb_set_access(hb_xen *x, uint32_t dom, uint64_t gfn, uint32_t n, int access)
 {
-    CALL(xc_set_mem_access(x->xc, dom, access, gfn, n));
+    xenmem_access_t a;
+
+    if (!hb_access_to_xen(access, &a))
+        return no_access();
+    CALL(xc_set_mem_access(x->xc, dom, a, gfn, n));
 }
 
 hb_ret hb_access(hb_xen *x, uint32_t dom, uint64_t gfn)
@@ -295,7 +308,7 @@ hb_ret hb_access(hb_xen *x, uint32_t dom, uint64_t gfn)
     xenmem_access_t a = 0;
 
     hb_begin();
-    return hb_done(xc_get_mem_access(x->xc, dom, gfn, &a) < 0 ? -1 : (int64_t)a);
+    return hb_done(xc_get_mem_access(x->xc, dom, gfn, &a) < 0 ? -1 : hb_access_from_xen(a));
 }
 
 /* ---- monitor ---- */
@@ -345,10 +358,13 @@ hb_ret hb_altp2m_set_state(hb_xen *x, uint32_t dom, bool on) { CALL(xc_altp2m_se
 
 hb_ret hb_view_create(hb_xen *x, uint32_t dom, int access)
 {
+    xenmem_access_t a;
     uint16_t v = 0;
 
+    if (!hb_access_to_xen(access, &a))
+        return no_access();
     hb_begin();
-    return hb_done(xc_altp2m_create_view(x->xc, dom, access, &v) < 0 ? -1 : v);
+    return hb_done(xc_altp2m_create_view(x->xc, dom, a, &v) < 0 ? -1 : v);
 }
 
 hb_ret hb_view_destroy(hb_xen *x, uint32_t dom, uint16_t view) { CALL(xc_altp2m_destroy_view(x->xc, dom, view)); }
@@ -356,7 +372,11 @@ hb_ret hb_view_switch(hb_xen *x, uint32_t dom, uint16_t view) { CALL(xc_altp2m_s
 
 hb_ret hb_view_set_access(hb_xen *x, uint32_t dom, uint16_t view, uint64_t gfn, int access)
 {
-    CALL(xc_altp2m_set_mem_access(x->xc, dom, view, gfn, access));
+    xenmem_access_t a;
+
+    if (!hb_access_to_xen(access, &a))
+        return no_access();
+    CALL(xc_altp2m_set_mem_access(x->xc, dom, view, gfn, a));
 }
 
 hb_ret hb_view_access(hb_xen *x, uint32_t dom, uint16_t view, uint64_t gfn)
@@ -364,7 +384,7 @@ hb_ret hb_view_access(hb_xen *x, uint32_t dom, uint16_t view, uint64_t gfn)
     xenmem_access_t a = 0;
 
     hb_begin();
-    return hb_done(xc_altp2m_get_mem_access(x->xc, dom, view, gfn, &a) < 0 ? -1 : (int64_t)a);
+    return hb_done(xc_altp2m_get_mem_access(x->xc, dom, view, gfn, &a) < 0 ? -1 : hb_access_from_xen(a));
 }
 
 hb_ret hb_view_change_gfn(hb_xen *x, uint32_t dom, uint16_t view, uint64_t from, uint64_t to)

@@ -273,10 +273,10 @@ func TestRealPrefix(t *testing.T) {
 		require.Missing(t, require.Prefix, "HANGBENCH_PREFIX does not name an unpacked package prefix: real programs and "+
 			"modules are not tried")
 	}
-	libs := Libraries{Prefix: prefix, Dirs: debian.Xen.LibraryDirs()}
+	libs := Libraries{Prefix: prefix, Dirs: debian.Lab().Xen.LibraryDirs()}
 	var tree Tree
 	for _, p := range []string{"xl", "xenstored", "xenconsoled", "xen-init-dom0", "xentrace", "xenctx"} {
-		if err := tree.Program("bin/"+p, filepath.Join(prefix, debian.Xen.Dir(), "bin", p), libs); err != nil {
+		if err := tree.Program("bin/"+p, filepath.Join(prefix, debian.Lab().Xen.Dir(), "bin", p), libs); err != nil {
 			t.Error(err)
 		}
 	}
@@ -295,7 +295,7 @@ func TestRealPrefix(t *testing.T) {
 			t.Errorf("%s: %d modules, %v", filepath.Base(dir), len(modules), err)
 		}
 	}
-	if !tree.has("lib/x86_64-linux-gnu/libxenlight.so."+string(debian.Xen)) || !tree.has("lib64/"+loader) {
+	if !tree.has("lib/x86_64-linux-gnu/libxenlight.so."+string(debian.Lab().Xen)) || !tree.has("lib64/"+loader) {
 		t.Error("xl's library or the loader is missing")
 	}
 	if !bytes.Equal(cpioBytes(t, &tree), cpioBytes(t, &tree)) {

@@ -117,14 +117,15 @@ const dom0Args = "console=hvc0 quiet loglevel=3 nokaslr mitigations=off cryptomg
 // cache has one with the same inputs (see Manifest.Key). It waits for other
 // builds in the same cache.
 func Build(ctx context.Context, o Options) (*Lab, error) {
-	if p := o.Variant.Programs; p != "" && !slices.Contains(GuestPrograms(), p) {
-		return nil, fmt.Errorf("build the lab: there are no guest programs %q; there are %s", p,
+	if set := o.Variant.Programs; set != "" && !slices.Contains(GuestPrograms(), set) {
+		return nil, fmt.Errorf("build the lab: there are no guest programs %q; there are %s", set,
 			strings.Join(GuestPrograms(), ", "))
 	}
 	if err := debian.NeedSpace(string(o.Cache), o.Cache.lacks()); err != nil {
 		return nil, fmt.Errorf("build the lab: %w", err)
 	}
-	sets, err := o.packages(ctx)
+	p := debian.Lab()
+	sets, err := o.packages(ctx, p)
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +135,7 @@ func Build(ctx context.Context, o Options) (*Lab, error) {
 		return nil, fmt.Errorf("wait for another build: %w", err)
 	}
 	defer guard.Close()
-	cc, err := toolchain.CC(sets.own.prefix, filepath.Join(o.Cache.toolchain(), sets.own.lock.Digest()[:16]))
+	cc, err := toolchain.CC(p, sets.own.prefix, filepath.Join(o.Cache.toolchain(), sets.own.lock.Digest()[:16]))
 	if err != nil {
 		return nil, fmt.Errorf("set up the compiler: %w", err)
 	}
@@ -178,7 +179,7 @@ func Build(ctx context.Context, o Options) (*Lab, error) {
 		return nil, fmt.Errorf("build the lab: %w", err)
 	}
 	if !l.complete() {
-		if err := o.assemble(l, kernels, work, vmi.dir, sets.programs.prefix); err != nil {
+		if err := o.assemble(p, l, kernels, work, vmi.dir, sets.programs.prefix); err != nil {
 			l.Close()
 			return nil, err
 		}
@@ -190,7 +191,7 @@ func Build(ctx context.Context, o Options) (*Lab, error) {
 // assemble extracts the kernels, makes every initramfs and the disc, and writes
 // the manifest. vmi is the folder with LibVMI, empty without. programs is the
 // prefix of the guests' programs, empty without.
-func (o *Options) assemble(l *Lab, kernels *kernelSet, work, vmi, programs string) error {
+func (o *Options) assemble(p debian.Platform, l *Lab, kernels *kernelSet, work, vmi, programs string) error {
 	if err := o.extractAll(kernels); err != nil {
 		return err
 	}
@@ -207,12 +208,12 @@ func (o *Options) assemble(l *Lab, kernels *kernelSet, work, vmi, programs strin
 		}
 	}
 	dom0RD := filepath.Join(work, "dom0.cpio")
-	if err := dom0Tree(l.Prefix, kernels, work, vmi, ramdisks, dom0RD); err != nil {
+	if err := dom0Tree(p, l.Prefix, kernels, work, vmi, ramdisks, dom0RD); err != nil {
 		return fmt.Errorf("build dom0's initramfs: %w", err)
 	}
 	disc := image.Disc{
 		Prefix: l.Prefix,
-		Xen:    filepath.Join(l.Prefix, debian.Xen.Image()), XenArgs: l.Manifest.XenArgs,
+		Xen:    filepath.Join(l.Prefix, p.Xen.Image()), XenArgs: l.Manifest.XenArgs,
 		Kernel: filepath.Join(kernels.Dir, "dom0", place.Kernel), KernelArgs: l.Manifest.Dom0Args,
 		Initrd: dom0RD,
 	}
@@ -236,36 +237,37 @@ type packageSets struct {
 }
 
 // packages fetches and unpacks all packages of the lab.
-func (o *Options) packages(ctx context.Context) (s packageSets, err error) {
-	s.own, err = o.fetch(ctx, debian.Spec{
-		Dir: o.Cache.packages(), Wanted: debian.LabWanted(), Excluded: debian.LabExcluded(),
+func (o *Options) packages(ctx context.Context, p debian.Platform) (s packageSets, err error) {
+	s.own, err = o.fetch(ctx, p, debian.Spec{
+		Dir: o.Cache.packages(), Release: p.Release, Wanted: p.Wanted(), Excluded: p.Excluded(),
 	})
 	if err != nil {
 		return s, err
 	}
-	s.kernels, err = o.fetch(ctx, debian.Spec{
+	s.kernels, err = o.fetch(ctx, p, debian.Spec{
 		Dir: o.Cache.packagesOf(debian.Bookworm), Release: debian.Bookworm,
 		Wanted: debian.KernelWanted(), Excluded: debian.KernelExcluded(),
 	})
 	if err != nil || o.Variant.Programs == "" {
 		return s, err
 	}
-	s.programs, err = o.fetch(ctx, debian.Spec{
-		Dir: o.Cache.packagesFor(o.Variant.Programs), Wanted: debian.StressWanted(), Excluded: debian.StressExcluded(),
+	s.programs, err = o.fetch(ctx, p, debian.Spec{
+		Dir: o.Cache.packagesFor(o.Variant.Programs), Release: p.Release,
+		Wanted: debian.StressWanted(), Excluded: debian.StressExcluded(),
 	})
 	return s, err
 }
 
 // fetch downloads one set of packages and lays it out in a folder of the cache
 // that is named after their hashes.
-func (o *Options) fetch(ctx context.Context, s debian.Spec) (u unpacked, err error) {
+func (o *Options) fetch(ctx context.Context, p debian.Platform, s debian.Spec) (u unpacked, err error) {
 	s.Mirror = o.Mirror
 	s.Log = o.Log
 	if u.lock, err = debian.Fetch(ctx, s); err != nil {
 		return u, fmt.Errorf("fetch the lab's packages: %w", err)
 	}
 	u.prefix = o.Cache.path("prefix-" + u.lock.Digest()[:16])
-	err = debian.Unpack(ctx, u.lock, debian.DebDir(s.Dir), u.prefix, debian.LabFilter(), o.Log)
+	err = debian.Unpack(ctx, u.lock, debian.DebDir(s.Dir), u.prefix, p.Filter(), o.Log)
 	if err != nil {
 		return u, fmt.Errorf("unpack the lab's packages: %w", err)
 	}

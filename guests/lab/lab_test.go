@@ -151,7 +151,7 @@ func testManifest() Manifest {
 		Packages: []debian.Package{
 			{Name: "bochs", Version: "3.0+dfsg-1", Arch: "amd64", Suite: "trixie", Path: "pool/b.deb", File: "b.deb",
 				SHA256: "aa", SizeBytes: 1, InstalledKiB: 2},
-			{Name: "xen-hypervisor-4.20-amd64", Version: "4.20.4", Arch: "amd64", Suite: "trixie", Path: "pool/x.deb",
+			{Name: debian.Lab().Xen.Hypervisor(), Version: "4.20.4", Arch: "amd64", Suite: "trixie", Path: "pool/x.deb",
 				File: "x.deb", SHA256: "bb", SizeBytes: 3, InstalledKiB: 4},
 		},
 		Kernels: []debian.Package{{Name: "linux", Version: "6.1", Arch: "amd64", Suite: "bookworm", Path: "pool/l.deb",

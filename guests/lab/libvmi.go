@@ -26,8 +26,8 @@ type LibVMI struct {
 
 // ErrNoLibVMI reports that this machine has no LibVMI.
 var ErrNoLibVMI = errors.New("pkg-config finds no libvmi: Debian has no package of it; build LibVMI 0.14 or newer " +
-	"with its Xen driver, against the headers of Xen " + string(debian.Xen) + ", install it, and name the folder of its " +
-	"libvmi.pc in PKG_CONFIG_PATH")
+	"with its Xen driver, against the headers of Xen " + string(debian.Lab().Xen) + ", install it, and name the " +
+	"folder of its libvmi.pc in PKG_CONFIG_PATH")
 
 // FindLibVMI finds this machine's LibVMI with pkg-config. The error is ErrNoLibVMI if
 // there is none.

@@ -83,7 +83,7 @@ func (m *Manifest) Version(name string) string {
 }
 
 // XenVersion returns the version of the lab's Xen: that of Debian's package.
-func (m *Manifest) XenVersion() string { return m.Version(debian.Xen.Hypervisor()) }
+func (m *Manifest) XenVersion() string { return m.Version(debian.Lab().Xen.Hypervisor()) }
 
 // hashStrings returns the SHA-256, in hexadecimal, of a list of strings.
 func hashStrings(list []string) string {

@@ -59,23 +59,25 @@ func guestTree(kernels *kernelSet, work, set, prefix, out string) error {
 
 // dom0Tree writes dom0's initramfs to the file out. vmi is the folder with LibVMI,
 // empty without. ramdisks maps the names of the guests' initramfs to files.
-func dom0Tree(prefix string, kernels *kernelSet, work, vmi string, ramdisks map[string]string, out string) error {
-	xen := debian.Xen.Dir()
-	libs := image.Libraries{Prefix: prefix, Dirs: debian.Xen.LibraryDirs(), Extra: vmi}
+func dom0Tree(
+	p debian.Platform, prefix string, kernels *kernelSet, work, vmi string, ramdisks map[string]string, out string,
+) error {
+	xen := p.Xen.Dir()
+	libs := image.Libraries{Prefix: prefix, Dirs: p.Xen.LibraryDirs(), Extra: vmi}
 	var t image.Tree
 	var errs []error
 	do := func(err error) { errs = append(errs, err) }
 	do(t.Program(strings.TrimPrefix(place.Agent, "/"), filepath.Join(work, agentProgram), libs))
 	do(t.Program(strings.TrimPrefix(place.Yardstick, "/"), filepath.Join(work, yardstickProgram), libs))
-	for _, p := range []string{"xenstored", "xenconsoled", "xen-init-dom0", "xl", "libxl-save-helper"} {
-		do(t.Program(xen+"/bin/"+p, filepath.Join(prefix, xen, "bin", p), libs))
+	for _, program := range []string{"xenstored", "xenconsoled", "xen-init-dom0", "xl", "libxl-save-helper"} {
+		do(t.Program(xen+"/bin/"+program, filepath.Join(prefix, xen, "bin", program), libs))
 	}
 	do(t.Symlink(filepath.Dir(place.XenBin), filepath.Base(xen)))
 	do(t.Library("libgcc_s.so.1", libs)) // pthread_cancel opens it
 	if vmi != "" {
 		// LibVMI opens these two libraries by names that only the -dev package has.
-		do(t.Symlink("lib/x86_64-linux-gnu/libxenctrl.so", debian.Xen.Libxenctrl()))
-		do(t.Symlink("lib/x86_64-linux-gnu/libxenstore.so", debian.Xen.Libxenstore()))
+		do(t.Symlink("lib/x86_64-linux-gnu/libxenctrl.so", p.Xen.Libxenctrl()))
+		do(t.Symlink("lib/x86_64-linux-gnu/libxenstore.so", p.Xen.Libxenstore()))
 	}
 	do(t.File("etc/xen/xl.conf", 0o644, nil))
 	// xl runs this script when a guest gets a disk; the agent does its work.

@@ -12,7 +12,8 @@
 // (ar, tar, xz), so a filled cache can be used on hosts without dpkg too. A [Filter]
 // leaves out files that the lab does not need.
 //
-// The lists of packages are in lab.go and programs.go; Xen's release is in xen.go.
+// The lists of packages are in lab.go and programs.go. What changes with the release of
+// Debian is in platform.go.
 // guests/lab/toolchain runs the prefix's C compiler, guests/image takes kernel
 // modules, programs and libraries from it, guests/lab/bochs starts its emulator.
 // Nothing in the prefix is installed or configured: no maintainer script runs.

@@ -52,7 +52,7 @@ type Spec struct {
 	// debian-security/. The debian/ may be part of it, as in a sources.list. Empty means
 	// DefaultMirror.
 	Mirror string
-	// Release is the packages' release. Empty means Trixie.
+	// Release is the packages' release. Empty means the lab's.
 	Release Release
 	// Wanted are the names of the packages. Their dependencies are fetched too, their
 	// recommendations are not.
@@ -115,7 +115,7 @@ func Fetch(ctx context.Context, s Spec) (*Lock, error) {
 		return nil, errors.New("fetch Debian packages: no package is wanted")
 	}
 	if s.Release == "" {
-		s.Release = Trixie
+		s.Release = Lab().Release
 	}
 	if s.Mirror == "" {
 		s.Mirror = DefaultMirror

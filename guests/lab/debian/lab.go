@@ -1,26 +1,26 @@
 package debian
 
-// LabWanted returns the packages of the lab.
-func LabWanted() []string {
+// Wanted returns the packages of the lab.
+func (p Platform) Wanted() []string {
 	return []string{
 		// The emulator and its firmware.
 		"bochs", "bochsbios", "vgabios",
 		// The boot loader of the lab's disc.
 		"isolinux", "syslinux-common",
 		// Hypervisor, its tools, and the headers of libxenctrl.
-		Xen.Hypervisor(), Xen.Utils(), "xenstore-utils", "libxen-dev",
+		p.Xen.Hypervisor(), p.Xen.Utils(), "xenstore-utils", "libxen-dev",
 		// The generic kernel is dom0's, the cloud kernel the guest's. The names without
 		// a version stand for the newest version in the suites.
 		"linux-image-amd64", "linux-image-cloud-amd64",
 		// The compiler of the programs that run in dom0.
-		"gcc-14", "libc6-dev", "binutils",
+		p.Compiler(), "libc6-dev", "binutils",
 	}
 }
 
-// LabExcluded returns the dependencies of LabWanted that are left out. No ELF file
+// Excluded returns the dependencies of Wanted that are left out. No ELF file
 // that the lab runs needs one of them (a test checks that). A package that another
 // one needs in exactly one version cannot be left out.
-func LabExcluded() []Exclusion {
+func (p Platform) Excluded() []Exclusion {
 	const (
 		install  = "only maintainer scripts use it, and none runs"
 		sanitize = "run time of a compiler option that is not used"
@@ -43,7 +43,7 @@ func LabExcluded() []Exclusion {
 		{"libpam0g", daemon},
 
 		{"bochs-term", "display for terminals; stands in for the bochs-gui that bochs asks for"},
-		{"libasound2t64", sound},
+		{"libasound2" + p.Time64, sound},
 		{"libasound2-data", sound},
 		{"libpulse0", sound},
 
@@ -53,7 +53,7 @@ func LabExcluded() []Exclusion {
 		{"fontconfig-config", looks},
 		{"hicolor-icon-theme", looks},
 		{"libcolord2", looks},
-		{"libcups2t64", looks},
+		{"libcups2" + p.Time64, looks},
 		{"libgdk-pixbuf2.0-common", looks},
 		{"libgtk-3-common", looks},
 		{"libthai-data", looks},
@@ -78,13 +78,13 @@ func LabExcluded() []Exclusion {
 	}
 }
 
-// LabFilter returns the filter for the lab's packages. It keeps kernel modules by
+// Filter returns the filter for the lab's packages. It keeps kernel modules by
 // folder: those of Xen, and of block devices and file systems that scenarios break.
-func LabFilter() Filter {
+func (p Platform) Filter() Filter {
 	var f Filter
 	rule := func(keep bool, patterns ...string) {
-		for _, p := range patterns {
-			f = append(f, Rule{Pattern: p, Keep: keep})
+		for _, pattern := range patterns {
+			f = append(f, Rule{Pattern: pattern, Keep: keep})
 		}
 	}
 	const kernel = "usr/lib/modules/*/kernel/" // of a release before the merge of /lib as well
@@ -113,7 +113,7 @@ func LabFilter() Filter {
 		"usr/lib/gcc/*/*/libgcov.a", "usr/lib/gcc/*/*/plugin",
 		"usr/lib/x86_64-linux-gnu/gconv",
 		"usr/lib/x86_64-linux-gnu/gtk-3.0", "usr/lib/x86_64-linux-gnu/gdk-pixbuf-2.0",
-		Xen.Dir()+"/lib/python", Xen.Dir()+"/ocaml",
+		p.Xen.Dir()+"/lib/python", p.Xen.Dir()+"/ocaml",
 		"etc", "var",
 	)
 	return f

@@ -22,7 +22,7 @@ func TestSpecs(t *testing.T) {
 		wanted   []string
 		excluded []debian.Exclusion
 	}{
-		{"lab", debian.LabWanted(), debian.LabExcluded()},
+		{"lab", debian.Lab().Wanted(), debian.Lab().Excluded()},
 		{"kernel", debian.KernelWanted(), debian.KernelExcluded()},
 		{"stress-ng", debian.StressWanted(), debian.StressExcluded()},
 	} {
@@ -52,11 +52,11 @@ func TestLabPrefixIsComplete(t *testing.T) {
 		require.Missing(t, require.Prefix, "HANGBENCH_PREFIX does not name an unpacked package prefix: its completeness "+
 			"is not checked")
 	}
-	libs := image.Libraries{Prefix: prefix, Dirs: debian.Xen.LibraryDirs()}
+	libs := image.Libraries{Prefix: prefix, Dirs: debian.Lab().Xen.LibraryDirs()}
 	n := 0
 	for _, dir := range []string{
-		"usr/bin", "usr/sbin", debian.Xen.Dir() + "/bin", "usr/lib/x86_64-linux-gnu/bochs/plugins",
-		"usr/libexec/gcc/x86_64-linux-gnu/14",
+		"usr/bin", "usr/sbin", debian.Lab().Xen.Dir() + "/bin", "usr/lib/x86_64-linux-gnu/bochs/plugins",
+		debian.Lab().GCCDir,
 	} {
 		err := filepath.WalkDir(filepath.Join(prefix, dir), func(path string, d fs.DirEntry, err error) error {
 			if err != nil || !d.Type().IsRegular() || !isELF(t, path) {
@@ -79,7 +79,7 @@ func TestLabPrefixIsComplete(t *testing.T) {
 	for _, want := range []string{
 		"usr/bin/bochs-bin", "usr/share/bochs/BIOS-bochs-latest", "usr/share/bochs/VGABIOS-lgpl-latest",
 		"usr/share/vgabios/vgabios.bin",
-		"usr/lib/ISOLINUX/isolinux.bin", "usr/lib/syslinux/modules/bios/mboot.c32", debian.Xen.Image(),
+		"usr/lib/ISOLINUX/isolinux.bin", "usr/lib/syslinux/modules/bios/mboot.c32", debian.Lab().Xen.Image(),
 		"usr/include/xenctrl.h", "usr/lib/x86_64-linux-gnu/libxenctrl.so", "usr/lib/x86_64-linux-gnu/libgcc_s.so.1",
 		"lib64/ld-linux-x86-64.so.2",
 	} {

@@ -24,7 +24,7 @@ type Release string
 
 // The releases whose keys are embedded.
 const (
-	Trixie   Release = "trixie"   // Debian 13, the lab's own
+	Trixie   Release = "trixie"   // Debian 13
 	Bookworm Release = "bookworm" // Debian 12
 )
 

@@ -1,12 +1,7 @@
 package debian
 
-// Xen is the release of Xen that the lab runs. Debian puts the release into the
-// names of packages, folders and libraries; this is the one place that says it.
-// What cgo/xenctrl knows of the same release (npf.go, recover.go) was read in
-// Xen's source: read it again when this changes.
-const Xen XenRelease = "4.20"
-
-// XenRelease is a release of Xen as Debian names it, such as "4.20".
+// XenRelease is a release of Xen as Debian names it, such as "4.20". Debian puts it into
+// the names of packages, folders and libraries.
 type XenRelease string
 
 // Hypervisor is the package of the hypervisor. Its version is Xen's version.

@@ -6,25 +6,29 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"hangbench/guests/lab/debian"
 )
 
 // Paths of Debian's packages below a prefix.
 const (
-	loader  = "usr/lib64/ld-linux-x86-64.so.2"
-	libs    = "usr/lib/x86_64-linux-gnu"
-	driver  = "usr/bin/x86_64-linux-gnu-gcc-14"
-	gccExec = "usr/libexec/gcc/x86_64-linux-gnu/14/"
+	loader = "usr/lib64/ld-linux-x86-64.so.2"
+	libs   = "usr/lib/x86_64-linux-gnu"
 )
 
-// helpers are the programs that the driver and collect2 start, with the names that
-// these look for in the folder of option -B.
-var helpers = []struct{ name, program string }{
-	{"cc1", gccExec + "cc1"},
-	{"collect2", gccExec + "collect2"},
-	{"as", "usr/bin/x86_64-linux-gnu-as"},
-	{"ld", "usr/bin/x86_64-linux-gnu-ld.bfd"},
-	{"nm", "usr/bin/x86_64-linux-gnu-nm"},
-	{"strip", "usr/bin/x86_64-linux-gnu-strip"},
+// helper is a program that the driver or collect2 starts, with the name that these look
+// for in the folder of option -B.
+type helper struct{ name, program string }
+
+func helpers(p debian.Platform) []helper {
+	return []helper{
+		{"cc1", p.GCCDir + "/cc1"},
+		{"collect2", p.GCCDir + "/collect2"},
+		{"as", "usr/bin/x86_64-linux-gnu-as"},
+		{"ld", "usr/bin/x86_64-linux-gnu-ld.bfd"},
+		{"nm", "usr/bin/x86_64-linux-gnu-nm"},
+		{"strip", "usr/bin/x86_64-linux-gnu-strip"},
+	}
 }
 
 // sourceDir replaces the prefix's path in debug information and in __FILE__.
@@ -38,11 +42,11 @@ func Loader(prefix string) (ld, libDir string) {
 	return filepath.Join(prefix, loader), filepath.Join(prefix, libs)
 }
 
-// CC writes the scripts to dir, which it makes if needed, and returns the path of the
-// C compiler's script. Both paths are in the scripts, so prefix and dir must not be
+// CC writes the scripts for the compiler of a platform to dir, which it makes if needed,
+// and returns the path of the C compiler's script. Both paths are in the scripts, so prefix and dir must not be
 // moved. Scripts that have the right text are not written again: a compiler may be
 // running from them.
-func CC(prefix, dir string) (string, error) {
+func CC(p debian.Platform, prefix, dir string) (string, error) {
 	var err error
 	if prefix, err = filepath.Abs(prefix); err != nil {
 		return "", fmt.Errorf("set up the C compiler: %w", err)
@@ -50,22 +54,22 @@ func CC(prefix, dir string) (string, error) {
 	if dir, err = filepath.Abs(dir); err != nil {
 		return "", fmt.Errorf("set up the C compiler: %w", err)
 	}
-	for _, p := range []string{prefix, dir} {
+	for _, path := range []string{prefix, dir} {
 		// The go command splits CC at blanks; the shell expands the other characters.
-		if strings.ContainsAny(p, " \t\n'\"\\$`=") {
+		if strings.ContainsAny(path, " \t\n'\"\\$`=") {
 			return "", fmt.Errorf("set up the C compiler: the path %q has a blank, quote, backslash, dollar or "+
-				"equals sign: choose another cache folder", p)
+				"equals sign: choose another cache folder", path)
 		}
 	}
 	ld, libDir := Loader(prefix)
-	need := []string{ld, filepath.Join(prefix, driver)}
-	for _, h := range helpers {
+	need := []string{ld, filepath.Join(prefix, p.CompilerDriver())}
+	for _, h := range helpers(p) {
 		need = append(need, filepath.Join(prefix, h.program))
 	}
-	for _, p := range need {
-		if _, err := os.Stat(p); err != nil {
-			return "", fmt.Errorf("set up the C compiler: %w; the prefix %s lacks the packages gcc-14, binutils or "+
-				"libc6", err, prefix)
+	for _, path := range need {
+		if _, err := os.Stat(path); err != nil {
+			return "", fmt.Errorf("set up the C compiler: %w; the prefix %s lacks the packages %s, binutils or "+
+				"libc6", err, prefix, p.Compiler())
 		}
 	}
 
@@ -73,7 +77,7 @@ func CC(prefix, dir string) (string, error) {
 	if err := os.MkdirAll(tools, 0o755); err != nil {
 		return "", fmt.Errorf("set up the C compiler: %w", err)
 	}
-	for _, h := range helpers {
+	for _, h := range helpers(p) {
 		program := filepath.Join(prefix, h.program)
 		script := fmt.Sprintf("#!/bin/sh\nexec %s --library-path %s %s \"$@\"\n", ld, libDir, program)
 		if err := writeScript(filepath.Join(tools, h.name), script); err != nil {
@@ -85,7 +89,7 @@ func CC(prefix, dir string) (string, error) {
 	script := fmt.Sprintf(`#!/bin/sh
 unset CPATH C_INCLUDE_PATH LIBRARY_PATH COMPILER_PATH GCC_EXEC_PREFIX DEPENDENCIES_OUTPUT LD_LIBRARY_PATH LD_PRELOAD
 exec %s --library-path %s %s -B%s/ --sysroot=%s -ffile-prefix-map=%s=%s "$@"
-`, ld, libDir, filepath.Join(prefix, driver), tools, prefix, prefix, sourceDir)
+`, ld, libDir, filepath.Join(prefix, p.CompilerDriver()), tools, prefix, prefix, sourceDir)
 	cc := filepath.Join(dir, "cc")
 	if err := writeScript(cc, script); err != nil {
 		return "", fmt.Errorf("set up the C compiler: %w", err)

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"hangbench/cgo/require"
+	"hangbench/guests/lab/debian"
 )
 
 // labPrefix returns an unpacked prefix for tests that need a real one.
@@ -28,8 +29,8 @@ func labPrefix(t *testing.T) string {
 func fakePrefix(t *testing.T) string {
 	t.Helper()
 	prefix := filepath.Join(t.TempDir(), "prefix")
-	files := []string{loader, driver}
-	for _, h := range helpers {
+	files := []string{loader, debian.Lab().CompilerDriver()}
+	for _, h := range helpers(debian.Lab()) {
 		files = append(files, h.program)
 	}
 	for _, f := range files {
@@ -49,7 +50,7 @@ func fakePrefix(t *testing.T) string {
 func TestCCScripts(t *testing.T) {
 	prefix := fakePrefix(t)
 	dir := filepath.Join(t.TempDir(), "cc")
-	cc, err := CC(prefix, dir)
+	cc, err := CC(debian.Lab(), prefix, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,14 +62,14 @@ func TestCCScripts(t *testing.T) {
 	}
 	want := []string{
 		"LIBRARY_PATH=",
-		"--library-path", filepath.Join(prefix, libs), filepath.Join(prefix, driver),
+		"--library-path", filepath.Join(prefix, libs), filepath.Join(prefix, debian.Lab().CompilerDriver()),
 		"-B" + filepath.Join(dir, "tools") + "/", "--sysroot=" + prefix, "-ffile-prefix-map=" + prefix + "=/lab",
 		"-c", "a b.c", "$HOME",
 	}
 	if got := strings.Split(strings.TrimSuffix(string(out), "\n"), "\n"); !slices.Equal(got, want) {
 		t.Errorf("the compiler script ran\n%q\nwant\n%q", got, want)
 	}
-	for _, h := range helpers {
+	for _, h := range helpers(debian.Lab()) {
 		out, err := exec.Command(filepath.Join(dir, "tools", h.name), "x y").Output()
 		if err != nil {
 			t.Fatal(err)
@@ -83,7 +84,7 @@ func TestCCScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := CC(prefix, dir); err != nil {
+	if _, err := CC(debian.Lab(), prefix, dir); err != nil {
 		t.Fatal(err)
 	}
 	after, err := os.Stat(cc)
@@ -97,14 +98,15 @@ func TestCCScripts(t *testing.T) {
 
 func TestCCRefuses(t *testing.T) {
 	prefix := fakePrefix(t)
-	if _, err := CC(prefix, filepath.Join(t.TempDir(), "a b")); err == nil || !strings.Contains(err.Error(), "blank") {
+	if _, err := CC(debian.Lab(), prefix, filepath.Join(t.TempDir(), "a b")); err == nil ||
+		!strings.Contains(err.Error(), "blank") {
 		t.Errorf("a folder with a blank gives %v", err)
 	}
-	if err := os.Remove(filepath.Join(prefix, gccExec, "cc1")); err != nil {
+	if err := os.Remove(filepath.Join(prefix, debian.Lab().GCCDir, "cc1")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := CC(prefix, t.TempDir()); err == nil || !strings.Contains(err.Error(), "cc1") ||
-		!strings.Contains(err.Error(), "gcc-14") {
+	if _, err := CC(debian.Lab(), prefix, t.TempDir()); err == nil || !strings.Contains(err.Error(), "cc1") ||
+		!strings.Contains(err.Error(), debian.Lab().Compiler()) {
 		t.Errorf("a prefix without cc1 gives %v", err)
 	}
 }
@@ -152,7 +154,7 @@ func TestBuildsSameBytes(t *testing.T) {
 		if err := os.Symlink(real, prefix); err != nil {
 			t.Fatal(err)
 		}
-		cc, err := CC(prefix, filepath.Join(top, "cc"))
+		cc, err := CC(debian.Lab(), prefix, filepath.Join(top, "cc"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -206,7 +208,7 @@ func TestBuildsSameBytes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"libxenctrl.so.4.20", "libxenevtchn.so.1", "libxenforeignmemory.so.1",
+	for _, want := range []string{debian.Lab().Xen.Libxenctrl(), "libxenevtchn.so.1", "libxenforeignmemory.so.1",
 		"libxenstore.so.4", "libc.so.6"} {
 		if !slices.Contains(needed, want) {
 			t.Errorf("the program needs %q, without %s", needed, want)
