@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"hangbench/results/printable"
 )
 
 // ManifestSchema is the version of the Manifest.
@@ -27,9 +29,9 @@ const (
 // SuiteInfo is the suite a run was made from. The text is kept whole, so that
 // a run says what was asked for even when the suite's file has changed since.
 type SuiteInfo struct {
-	Name   string `json:"name"`   // name of the suite
-	SHA256 string `json:"sha256"` // SHA-256 of Text in hexadecimal digits
-	Text   string `json:"text"`   // the suite's file
+	Name   string `json:"name"`               // name of the suite
+	SHA256 string `json:"sha256"`             // SHA-256 of Text in hexadecimal digits
+	Text   string `json:"text" printable:"-"` // the suite's file, byte for byte
 	// Drivers are those that the trials use, if they are not those of Text. A run
 	// from before this field was there has none.
 	Drivers []string `json:"drivers,omitempty"`
@@ -156,6 +158,7 @@ func parseManifest(data []byte) (*Manifest, error) {
 	if err := json.Unmarshal(data, &m); err != nil {
 		return nil, fmt.Errorf("not a manifest: %w", err)
 	}
+	printable.Fields(&m)
 	if m.Planned < 0 || len(m.TrialWallSec) != m.Planned {
 		return nil, fmt.Errorf("manifest plans %d trials but lists %d wall times", m.Planned, len(m.TrialWallSec))
 	}

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"iter"
+
+	"hangbench/results/printable"
 )
 
 // maxLine bounds one record. A trial is a few kilobytes; a longer line is
@@ -130,6 +132,7 @@ func parseLine(raw []byte) (record, error) {
 	if err := t.upgrade(raw); err != nil {
 		return record{}, err
 	}
+	printable.Fields(&t)
 	if err := t.Validate(); err != nil {
 		return record{}, err
 	}

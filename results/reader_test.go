@@ -2,6 +2,7 @@ package results
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"hangbench/results/printable"
 )
 
 func readAll(r io.Reader) (trials []Trial, errs []error) {
@@ -94,6 +97,34 @@ func TestReadTrialsBadLines(t *testing.T) {
 				t.Errorf("error %q does not say %q at line 2", errs[0], tc.want)
 			}
 		})
+	}
+}
+
+// TestReadTrialsPrintable: a record's strings can be printed, whoever wrote them, and the
+// record is kept.
+func TestReadTrialsPrintable(t *testing.T) {
+	t.Parallel()
+	const bad = "\x1b[31m\u202e\nx"
+	tr := testTrial(0)
+	tr.Scenario, tr.Mechanism, tr.GuestKernel, tr.Class, tr.BackedOut = bad, bad, bad, bad, bad
+	tr.Evidence = []string{"good", bad}
+	tr.Findings = []Finding{{Observer: bad, Task: bad, Evidence: []string{bad}}}
+	tr.Console = "two\nlines"
+	line, err := json.Marshal(tr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	trials, errs := readAll(bytes.NewReader(append(line, '\n')))
+	if len(errs) != 0 || len(trials) != 1 {
+		t.Fatalf("%d trials, %v", len(trials), errs)
+	}
+	want := tr
+	printable.Fields(&want)
+	if want.Evidence[1] != `\x1b[31m\u202e\nx` || !reflect.DeepEqual(trials[0], want) {
+		t.Errorf("read %+v\nwant %+v", trials[0], want)
+	}
+	if trials[0].Console != tr.Console {
+		t.Errorf("the console is %q", trials[0].Console)
 	}
 }
 

@@ -3,6 +3,7 @@ package results
 import (
 	"bufio"
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -465,6 +466,32 @@ func TestReadRunWithoutManifest(t *testing.T) {
 		if _, err := parseManifest([]byte(tc.data)); err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%q: %v", tc.data, err)
 		}
+	}
+}
+
+// TestManifestPrintable: strings of a manifest can be printed; the suite's text is kept
+// byte for byte, as its sum is of that.
+func TestManifestPrintable(t *testing.T) {
+	t.Parallel()
+	const bad, safe = "\x1b]0;x\a\u202e", `\x1b]0;x\a\u202e`
+	m := testManifest(0)
+	m.Schema, m.RunID, m.Host.Description, m.Suite.Text = ManifestSchema, bad, bad, bad
+	m.Warnings = []string{bad}
+	m.Versions.Packages = map[string]string{bad: bad}
+	data, err := json.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := parseManifest(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.RunID != safe || got.Host.Description != safe || got.Warnings[0] != safe ||
+		got.Versions.Packages[safe] != safe || len(got.Versions.Packages) != 1 {
+		t.Errorf("%+v", got)
+	}
+	if got.Suite.Text != bad {
+		t.Errorf("the suite's text is %q", got.Suite.Text)
 	}
 }
 

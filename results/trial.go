@@ -162,7 +162,7 @@ type Trial struct {
 	// Console is the end of what the guest's console said during the trial, as
 	// [CleanConsole] makes it. It is absent if the guest was silent, or its console is
 	// not logged.
-	Console string `json:"console,omitempty"`
+	Console string `json:"console,omitempty" printable:"-"`
 	// Findings are the reports of others that watched the same guest: the watchdogs of
 	// Linux and Xen, and external monitors. Each observer has one.
 	Findings []Finding `json:"findings,omitempty"`

@@ -20,6 +20,7 @@ import (
 	"hangbench/bench/run"
 	"hangbench/guests/lab"
 	"hangbench/guests/lab/debian"
+	"hangbench/results/printable"
 	"hangbench/scenarios/suites"
 )
 
@@ -52,7 +53,7 @@ func Main(ctx context.Context, env *Env, args []string) int {
 	a.display.End()
 	err = errors.Join(err, a.out.err, a.file.Close())
 	if err != nil && !errors.Is(err, exit.ErrFailed) {
-		fmt.Fprintf(env.Stderr, "hangbench: %v\n", err)
+		fmt.Fprintf(env.Stderr, "hangbench: %s\n", printable.Text(err.Error()))
 	}
 	return exitStatus(ctx, err)
 }

@@ -10,6 +10,7 @@ import (
 
 	"hangbench/bench/exit"
 	"hangbench/bench/oldflag"
+	"hangbench/results/printable"
 )
 
 // command is a command of the small program.
@@ -55,7 +56,7 @@ func doctor(w io.Writer, found []Finding) error {
 func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	err := dispatch(ctx, args, stdout, stderr)
 	if err != nil && !errors.Is(err, pflag.ErrHelp) && !errors.Is(err, exit.ErrFailed) {
-		fmt.Fprintf(stderr, "hangbench: %v\n", err)
+		fmt.Fprintf(stderr, "hangbench: %s\n", printable.Text(err.Error()))
 	}
 	return exit.Status(ctx, err)
 }

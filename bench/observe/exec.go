@@ -18,11 +18,11 @@ import (
 	"sync"
 	"syscall"
 	"time"
-	"unicode"
 
 	"golang.org/x/sys/unix"
 
 	"hangbench/bench/trial"
+	"hangbench/results/printable"
 	"hangbench/scenarios/suites"
 )
 
@@ -236,7 +236,7 @@ func state(s *os.ProcessState, err error) string {
 
 // said is the end of the standard error output, for a message. The lock is held.
 func (p *process) said() string {
-	if text := strings.TrimSpace(printable(string(p.words))); text != "" {
+	if text := printable.Line(strings.TrimSpace(string(p.words))); text != "" {
 		return ": " + text
 	}
 	return ""
@@ -395,9 +395,9 @@ func parseMessage(b []byte) (message, error) {
 	case m.VCPU != nil && (*m.VCPU < 0 || *m.VCPU > 4095):
 		return bad("whose vcpu is out of range")
 	}
-	m.Task = printable(m.Task)
+	m.Task = printable.Line(m.Task)
 	for i, text := range m.Evidence {
-		m.Evidence[i] = printable(text)
+		m.Evidence[i] = printable.Line(text)
 	}
 	for _, text := range append(m.Evidence, m.Task) {
 		if len(text) > maxText {
@@ -456,21 +456,11 @@ func (t *tail) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// printable replaces the characters that a terminal or a file of lines cannot show.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) || r == unicode.ReplacementChar {
-			return '?'
-		}
-		return r
-	}, s)
-}
-
 // clip cuts a line that is too long for a message.
 func clip(b []byte) string {
 	const most = 80
 	if len(b) <= most {
-		return printable(string(b))
+		return string(b)
 	}
-	return printable(string(b[:most])) + "..."
+	return string(b[:most]) + "..."
 }

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"hangbench/bench/trial"
+	"hangbench/results/printable"
 	"hangbench/scenarios/suites"
 )
 
@@ -180,7 +181,7 @@ func TestExecReports(t *testing.T) {
 	}
 	r[0].EndNS = 0
 	want := []trial.Report{
-		{Guard: "probe", Class: "spin", Scope: "partial", Evidence: []string{"web-1", "42", "tab?here"}, VCPU: 1,
+		{Guard: "probe", Class: "spin", Scope: "partial", Evidence: []string{"web-1", "42", `tab\there`}, VCPU: 1,
 			Task: "init:7"},
 		{Guard: "probe", Class: "soft", VCPU: -1},
 	}
@@ -219,7 +220,7 @@ func TestExecFails(t *testing.T) {
 		args    []string
 		want    string
 	}{
-		{"garbage", "says", []string{ready, "hello\x1b[2J"}, `observer probe printed "hello?[2J", which is no message`},
+		{"garbage", "says", []string{ready, "hello\x1b[2J"}, `observer probe printed "hello\x1b[2J", which is no message`},
 		{"an array", "says", []string{ready, `[1]`}, "which is no message"},
 		{"two in a line", "says", []string{ready, `{"clear":true}{"clear":true}`}, "which is more than one message"},
 		{"unknown field", "says", []string{ready, `{"klass":"spin"}`}, `unknown field "klass"`},
@@ -238,7 +239,7 @@ func TestExecFails(t *testing.T) {
 		{"many reports", "floods", nil, "reported more than 256 hangs"},
 		{"many lines", "repeats", nil, "printed more than 4096 lines"},
 		{"a line without end", "endless", nil, "printed a line of more than 8192 bytes"},
-		{"death", "dies", []string{ready}, "ended by itself: exit status 3: out of?[1m luck"},
+		{"death", "dies", []string{ready}, `ended by itself: exit status 3: out of\x1b[1m luck`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -417,7 +418,7 @@ func FuzzMessage(f *testing.F) {
 			t.Errorf("accepted %+v", m)
 		}
 		for _, text := range append(m.Evidence, m.Task, m.Class, m.Scope) {
-			if len(text) > maxText || printable(text) != text {
+			if len(text) > maxText || printable.Line(text) != text {
 				t.Errorf("accepted %q", text)
 			}
 		}

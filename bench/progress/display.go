@@ -10,6 +10,8 @@ import (
 	"sync"
 
 	"github.com/schollz/progressbar/v3"
+
+	"hangbench/results/printable"
 )
 
 // Names of the attributes that a Display understands. A package that may not
@@ -160,9 +162,10 @@ type step struct {
 	all                   []slog.Attr
 }
 
-// read reads a record and the attributes of its logger.
+// read reads a record and the attributes of its logger. Their texts may come from a guest
+// or from a file, so it makes lines of them.
 func read(r slog.Record, attrs []slog.Attr) step {
-	st := step{message: r.Message}
+	st := step{message: printable.Line(r.Message)}
 	add := func(a slog.Attr) bool {
 		v := a.Value.Resolve()
 		switch a.Key {
@@ -173,15 +176,15 @@ func read(r slog.Record, attrs []slog.Attr) step {
 		case Trial:
 			st.trial, st.ofTrial = number(v), true
 		case Scenario:
-			st.scenario = v.String()
+			st.scenario = printable.Line(v.String())
 		case Mechanism:
-			st.mechanism = v.String()
+			st.mechanism = printable.Line(v.String())
 		case Done:
 			st.done, st.counted = number(v), true
 		case Total:
 			st.total = number(v)
 		case Error:
-			st.cause = v.String()
+			st.cause = printable.Line(v.String())
 		}
 		st.all = append(st.all, a)
 		return true
@@ -234,7 +237,7 @@ func (st *step) verbose() string {
 
 // quoted quotes a value that would not read as one word.
 func quoted(v string) string {
-	if v == "" || strings.ContainsFunc(v, func(r rune) bool { return r <= ' ' || r == '"' || r == '=' || r == 0x7f }) {
+	if v == "" || strings.ContainsAny(v, ` "=`) || printable.Line(v) != v {
 		return fmt.Sprintf("%q", v)
 	}
 	return v

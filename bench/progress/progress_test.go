@@ -33,6 +33,7 @@ func play(d *Display) {
 	trial(1).Info("clean after 1 s", Done, 2, Total, 12)
 	trial(2).Info("invalid after 2 s", Done, 3, Total, 12)
 	log.Error("cannot go on", "error", "disk full")
+	log.With(Scenario, "\u202e").Warn("say \x1b]0;x\a\nhangbench: forged", Trial, 3, Error, "a\rb")
 	d.End()
 }
 
@@ -53,6 +54,7 @@ hangbench: warning: trial 1 (control-idle, exec-step): failed: emulator died
 [ 2/12] trial 1 (control-idle, exec-step): clean after 1 s
 [ 3/12] trial 2 (control-idle, exec-step): invalid after 2 s
 hangbench: cannot go on: disk full
+hangbench: warning: trial 3 (\u202e, ): say \x1b]0;x\a\nhangbench: forged: a\rb
 `
 	if got := b.String(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
@@ -96,8 +98,8 @@ func TestTerminal(t *testing.T) {
 	if !strings.Contains(got, wipe+"hangbench: warning: trial 1 (control-idle, exec-step): failed: emulator died\n") {
 		t.Errorf("the warning does not stand on a line of its own: %q", got)
 	}
-	if n := strings.Count(got, "\n"); n != 2 {
-		t.Errorf("%d lines stay, want the warning and the error: %q", n, got)
+	if n := strings.Count(got, "\n"); n != 3 {
+		t.Errorf("%d lines stay, want two warnings and the error: %q", n, got)
 	}
 	for _, want := range []string{"3/12", "control-idle exec-step: restore"} {
 		if !strings.Contains(got, want) {

@@ -2,6 +2,7 @@ package beat
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -223,6 +224,9 @@ func ParseAnnouncement(s string) (Announcement, error) {
 			}
 		case "release":
 			a.Release = val
+			if strings.ContainsFunc(val, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+				err = errors.New("want ASCII letters, digits and signs")
+			}
 		default:
 			err = fmt.Errorf("unknown key")
 		}

@@ -151,7 +151,8 @@ func TestAnnouncement(t *testing.T) {
 	}
 	for _, bad := range []string{"", "v1", "v2 gfn=0x1 cpus=1 release=x", "v1 gfn=0 cpus=1 release=x",
 		"v1 gfn=0x1 cpus=0 release=x", "v1 gfn=0x1 cpus=33 release=x", "v1 gfn=0x1 cpus=1 release=",
-		"v1 gfn=0xffffffffffff cpus=1 release=x", "v1 gfn=1 gfn=2 cpus=1", "v1 gfn=1 cpus=1 colour=red"} {
+		"v1 gfn=0xffffffffffff cpus=1 release=x", "v1 gfn=1 gfn=2 cpus=1", "v1 gfn=1 cpus=1 colour=red",
+		"v1 gfn=1 cpus=1 release=6\x1b[2J"} {
 		if a, err := ParseAnnouncement(bad); err == nil {
 			t.Errorf("ParseAnnouncement(%q) = %v, want an error", bad, a)
 		}

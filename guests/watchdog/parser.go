@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"hangbench/results/printable"
 )
 
 const (
@@ -115,13 +117,13 @@ func (p *Parser) parse(line string, arrival int64) {
 		if m == nil {
 			continue
 		}
-		f := Finding{Detector: r.detector, Printk: printk, Arrival: arrival, VCPU: -1, Text: printable(text)}
+		f := Finding{Detector: r.detector, Printk: printk, Arrival: arrival, VCPU: -1, Text: printable.Line(text)}
 		for i, name := range r.form.SubexpNames() {
 			switch name {
 			case "vcpu":
 				f.VCPU = vcpu(m[i])
 			case "task":
-				f.Task = printable(m[i])
+				f.Task = printable.Line(m[i])
 			}
 		}
 		p.keep(f)
@@ -162,14 +164,4 @@ func vcpu(digits string) int {
 		return -1
 	}
 	return n
-}
-
-// printable replaces control characters and invalid UTF-8 by question marks.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == '\uFFFD' || r >= 0x80 && r < 0xa0 {
-			return '?'
-		}
-		return r
-	}, s)
 }

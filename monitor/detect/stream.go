@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"hangbench/results/printable"
 )
 
 // Header is the first line of a recorded stream. It says where the stream comes
@@ -120,6 +122,7 @@ func ReadStream(r io.Reader) (Header, []Observation, error) {
 			if err := decode(lines.Bytes(), &h); err != nil {
 				return fail(err)
 			}
+			printable.Fields(&h)
 			h.upgrade()
 			if err := h.validate(); err != nil {
 				return fail(err)
@@ -130,6 +133,7 @@ func ReadStream(r io.Reader) (Header, []Observation, error) {
 		if err := decode(lines.Bytes(), &o); err != nil {
 			return fail(err)
 		}
+		printable.Fields(&o)
 		switch {
 		case len(stream) == maxObservations:
 			return fail(fmt.Errorf("more than %d observations", maxObservations))

@@ -212,6 +212,22 @@ func TestReplay(t *testing.T) {
 	}
 }
 
+// TestReadStreamPrintable: names in a stream can be printed, whoever recorded it.
+func TestReadStreamPrintable(t *testing.T) {
+	t.Parallel()
+	const bad, safe = "\x1b[2J\nx", `\x1b[2J\nx`
+	var b bytes.Buffer
+	o := Observation{TimeNS: 1, VCPUs: []VCPU{{Symbol: bad, Queue: &RunQueue{Comm: bad}}}}
+	if err := WriteStream(&b, Header{Schema: StreamSchema, Scenario: bad, Comment: bad}, []Observation{o}); err != nil {
+		t.Fatal(err)
+	}
+	h, stream, err := ReadStream(&b)
+	if err != nil || h.Scenario != safe || h.Comment != safe || stream[0].VCPUs[0].Symbol != safe ||
+		stream[0].VCPUs[0].Queue.Comm != safe {
+		t.Errorf("%v: %+v, %+v", err, h, stream)
+	}
+}
+
 func TestReadStreamErrors(t *testing.T) {
 	t.Parallel()
 	const header = `{"schema":1,"class":""}` + "\n"

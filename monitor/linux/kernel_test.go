@@ -13,6 +13,7 @@ import (
 	"hangbench/monitor"
 	"hangbench/monitor/detect"
 	"hangbench/monitor/driver"
+	"hangbench/results/printable"
 )
 
 var _ interface {
@@ -434,6 +435,11 @@ func TestInspectAgain(t *testing.T) {
 	g.write(phys(g.put(6, "comm")), []byte("play\x00"))
 	want.Owner = "play (6)"
 	check("a new name", want)
+	g.write(phys(g.put(6, "comm")), []byte("\x1b]0;x\a\nHANG\xff\x00"))
+	g.write(phys(g.put(3, "comm")), []byte("\xe2\x80\xae\r\x00"))
+	want.Owner, want.Comm = `\x1b]0;x\a\nHANG\xff (6)`, `\u202e\r`
+	check("names that a terminal would act on", want)
+	g.write(phys(g.put(3, "comm")), []byte("waiter\x00"))
 	// It continues and waits for something else, at the same place.
 	g.u64(sp+8*8, 0)
 	g.u64(sp+6*8, text+0x7105+g.slide)
@@ -550,10 +556,10 @@ func TestInspectForgets(t *testing.T) {
 	}
 	g.u64(percpu(0)+fakeSymbols["runqueues"]+0x18, g.taskAt(6))
 	for i := range 2 * maxNames {
-		want := fmt.Sprintf("other%d", i)
-		g.write(phys(g.put(6, "comm")), []byte(want+"\x00"))
+		name := fmt.Sprintf("other%d\x1b", i)
+		g.write(phys(g.put(6, "comm")), []byte(name+"\x00"))
 		var q detect.RunQueue
-		if !k.RunQueue(0, &q) || q.Comm != want {
+		if !k.RunQueue(0, &q) || q.Comm != printable.Line(name) {
 			t.Fatalf("run queue: %+v", q)
 		}
 	}
@@ -685,6 +691,12 @@ func TestAfterCall(t *testing.T) {
 	}
 }
 
+// badComm reports whether a name cannot come of 16 bytes, or is not a printable line.
+func badComm(name string) bool {
+	const escaped = len(`\xff`)
+	return len(name) > 16*escaped || printable.Line(name) != name
+}
+
 // FuzzKernel damages the guest's memory, page tables included, at places that are
 // read, and reads everything.
 func FuzzKernel(f *testing.F) {
@@ -743,20 +755,20 @@ func FuzzKernel(f *testing.F) {
 			var out detect.Kernel
 			k.Inspect(&out)
 			if out.Walked > maxThreads || len(out.Waiting) > detect.MaxWaiting ||
-				len(out.Unreadable) > maxUnreadable || out.LargestCount > out.Walked {
+				len(out.Unreadable) > maxUnreadable || out.LargestCount > out.Walked || badComm(out.LargestComm) {
 				t.Fatalf("out of bounds: %+v", out)
 			}
 			if limit := 64 * maxThreads; g.reads > limit {
 				t.Fatalf("%d reads, more than %d", g.reads, limit)
 			}
 			for _, w := range out.Waiting {
-				if len(w.Stack) > maxNamed || len(w.Comm) > 16 {
+				if len(w.Stack) > maxNamed || badComm(w.Comm) {
 					t.Fatalf("out of bounds: %+v", w)
 				}
 			}
 			for cpu := range 2 {
 				var q detect.RunQueue
-				if k.RunQueue(cpu, &q) && (q.PID < 0 || q.PID > maxPID || len(q.Comm) > 16) {
+				if k.RunQueue(cpu, &q) && (q.PID < 0 || q.PID > maxPID || badComm(q.Comm)) {
 					t.Fatalf("out of bounds: %+v", q)
 				}
 				k.CounterPlace(cpu)

@@ -3,6 +3,8 @@ package linux
 import (
 	"encoding/binary"
 	"fmt"
+
+	"hangbench/results/printable"
 )
 
 // reader reads kernel memory without allocating. It translates addresses of the
@@ -18,15 +20,15 @@ type reader struct {
 	// address 0 on. directLen is 0 if the map was not found.
 	direct, directLen uint64
 
-	// Task names, each made a string once: groups has the strings, and names their
-	// indexes in groups.
+	// Task names, each made a string once: groups has the strings, and names has their
+	// indexes in groups, by the name as it stands in memory.
 	names  map[string]int32
 	groups []group
 }
 
 // group is the threads of one name.
 type group struct {
-	comm string
+	comm string // printable
 	walk uint64 // number of the last walk that found one
 	size int    // threads in that walk
 }
@@ -93,14 +95,15 @@ func (r *reader) u32(va uint64) (uint32, error) {
 // maxNames bounds the task names that are kept from one inspection to the next.
 const maxNames = 4096
 
-// nameOf returns the string in b up to its first 0. Each name is made once.
+// nameOf returns the name in b, up to its first 0, as a printable line: the guest chose
+// it. Each name is made once.
 func (r *reader) nameOf(b []byte) string {
 	b = trim(b)
 	if i, ok := r.names[string(b)]; ok {
 		return r.groups[i].comm
 	}
 	if len(r.groups) >= maxNames {
-		return string(b)
+		return printable.Line(string(b))
 	}
 	return r.groups[r.addGroup(b)].comm
 }
@@ -118,7 +121,7 @@ func (r *reader) groupOf(b []byte) int32 {
 func (r *reader) addGroup(b []byte) int32 {
 	s, i := string(b), int32(len(r.groups))
 	r.names[s] = i
-	r.groups = append(r.groups, group{comm: s})
+	r.groups = append(r.groups, group{comm: printable.Line(s)})
 	return i
 }
 

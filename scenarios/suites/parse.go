@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"hangbench/results/printable"
 )
 
 // Parse reads a suite. The file name is used in messages only. The error joins one
@@ -66,9 +68,10 @@ var syntaxLine = regexp.MustCompile(`^yaml: line (\d+): (.*)$`)
 // syntax turns the library's "yaml: line 3: ..." into file:line form.
 func (p *parser) syntax(err error) error {
 	if m := syntaxLine.FindStringSubmatch(err.Error()); m != nil {
-		return fmt.Errorf("%s:%s: not valid YAML: %s", p.file, m[1], m[2])
+		return fmt.Errorf("%s:%s: not valid YAML: %s", p.file, m[1], printable.Line(m[2]))
 	}
-	return fmt.Errorf("%s: not valid YAML: %s", p.file, strings.TrimPrefix(err.Error(), "yaml: "))
+	return fmt.Errorf("%s: not valid YAML: %s", p.file,
+		printable.Line(strings.TrimPrefix(err.Error(), "yaml: ")))
 }
 
 // required lists the keys that a suite must have.

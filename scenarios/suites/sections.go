@@ -9,6 +9,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"hangbench/results"
+	"hangbench/results/printable"
 )
 
 var namePattern = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
@@ -26,8 +27,12 @@ func (p *parser) suite(n *yaml.Node, s *Suite) {
 	var scenarios, mechanisms, bounded, sweep *yaml.Node
 	later := func(to **yaml.Node) func(*yaml.Node) { return func(n *yaml.Node) { *to = n } }
 	p.section(n, Whole, readers{
-		"name":        func(n *yaml.Node) { p.name(n, &s.Name, "hang-latency") },
-		"description": func(n *yaml.Node) { p.text(n, "description", &s.Description) },
+		"name": func(n *yaml.Node) { p.name(n, &s.Name, "hang-latency") },
+		"description": func(n *yaml.Node) {
+			if p.text(n, "description", &s.Description) && printable.Text(s.Description) != s.Description {
+				p.errorf(n, "description is %s: it has a character that is not printable: remove it", describe(n))
+			}
+		},
 		"scenarios":   later(&scenarios),
 		"mechanisms":  later(&mechanisms),
 		"drivers":     func(n *yaml.Node) { s.Drivers = p.names(n, "driver", p.v.Drivers) },

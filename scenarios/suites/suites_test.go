@@ -255,6 +255,10 @@ func TestParseErrors(t *testing.T) {
 		want       []string // one a line of the message, in order
 	}{
 		{"empty", "", []string{"x.yaml:1: the file is empty: a suite needs"}},
+		{"escape", minimal + "description: \"a\\e[31mb\"\n",
+			[]string{`x.yaml:9: description is the text "a\x1b[31mb": it has a character that is not printable: remove it`}},
+		{"direction of writing", minimal + "description: a\u202eb\n",
+			[]string{`x.yaml:9: description is the text "a\u202eb": it has a character that is not printable: remove it`}},
 		{"comment only", "# nothing\n", []string{"x.yaml:1: the file is empty"}},
 		{"not YAML", "name: x\n  bad: [\n", []string{"x.yaml:2: not valid YAML: "}},
 		{"scalar", "hello\n", []string{`x.yaml:1: the suite is the text "hello": write it as key: value lines`}},

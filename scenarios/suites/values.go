@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"hangbench/results/printable"
 )
 
 // readers read the values of the keys of a section, by the name of the key.
@@ -170,7 +172,7 @@ func (p *parser) integer(n *yaml.Node, what string, r span) int64 {
 		return 0
 	}
 	if v < r.min || v > r.max {
-		p.errorf(n, "%s is %s, out of range: use %d to %d", what, clip(n.Value), r.min, r.max)
+		p.errorf(n, "%s is %s, out of range: use %d to %d", what, printable.Line(clip(n.Value)), r.min, r.max)
 		return 0
 	}
 	return v
@@ -193,7 +195,7 @@ func describe(n *yaml.Node) string {
 	case yaml.SequenceNode:
 		return "a list"
 	case yaml.AliasNode:
-		return "an alias (*" + clip(n.Value) + "), which suites do not have"
+		return "an alias (*" + printable.Line(clip(n.Value)) + "), which suites do not have"
 	}
 	switch n.Tag {
 	case "!!null":
@@ -201,9 +203,9 @@ func describe(n *yaml.Node) string {
 	case "!!str":
 		return fmt.Sprintf("the text %q", clip(n.Value))
 	case "!!int", "!!float":
-		return "the number " + clip(n.Value)
+		return "the number " + printable.Line(clip(n.Value))
 	case "!!bool":
-		return "the truth value " + clip(n.Value)
+		return "the truth value " + printable.Line(clip(n.Value))
 	}
 	return fmt.Sprintf("%q (%s)", clip(n.Value), clip(n.Tag))
 }
