@@ -171,15 +171,15 @@ func writeManifest(dir string, m *Manifest) error {
 	if err != nil {
 		return fmt.Errorf("encode manifest: %w", err)
 	}
-	if err := writeAtomic(filepath.Join(dir, ManifestFile), append(data, '\n')); err != nil {
+	if err := ReplaceFile(filepath.Join(dir, ManifestFile), append(data, '\n')); err != nil {
 		return fmt.Errorf("write manifest: %w", err)
 	}
 	return nil
 }
 
-// writeAtomic replaces the file at path by way of a synced sibling, so that a
-// kill at any instant leaves the old bytes or the new ones.
-func writeAtomic(path string, data []byte) (err error) {
+// ReplaceFile replaces the file at path, or creates it, by way of a synced sibling: a
+// full disk or a kill at any instant leaves the old bytes or the new ones.
+func ReplaceFile(path string, data []byte) (err error) {
 	tmp := path + ".tmp"
 	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
 	if err != nil {

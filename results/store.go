@@ -144,7 +144,7 @@ func resume(dir string, lock *os.File) (*Store, error) {
 		name string
 		data []byte
 	}{{partialFile, all.Bytes()}, {TrialsFile, inOrder.Bytes()}, {partialFile, rest.Bytes()}} {
-		if err := writeAtomic(filepath.Join(dir, step.name), step.data); err != nil {
+		if err := ReplaceFile(filepath.Join(dir, step.name), step.data); err != nil {
 			return nil, fmt.Errorf("resume %s: %w", dir, err)
 		}
 	}
@@ -175,7 +175,7 @@ func keepDamaged(path string) error {
 	if _, err := os.Stat(path + ".damaged"); err == nil {
 		return nil
 	}
-	return writeAtomic(path+".damaged", data)
+	return ReplaceFile(path+".damaged", data)
 }
 
 func (s *Store) open() (err error) {

@@ -5,13 +5,13 @@ import (
 	"encoding/csv"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 
 	"hangbench/analysis"
+	"hangbench/results"
 )
 
 // Figure is a drawing with its caption and the values drawn in it.
@@ -83,7 +83,8 @@ func (f *Figure) WriteCSV(w io.Writer) error {
 }
 
 // Write writes the figure into dir as PNG, SVG and PDF, its caption as .txt and
-// its values as .csv. The base name of the files is f.Name. It returns their paths.
+// its values as .csv. The base name of the files is f.Name. It returns their paths. If a
+// write fails, the file of an earlier call stays as it was.
 func (f *Figure) Write(dir string) ([]string, error) {
 	var paths []string
 	for _, file := range []struct {
@@ -101,7 +102,7 @@ func (f *Figure) Write(dir string) ([]string, error) {
 			return nil, err
 		}
 		path := filepath.Join(dir, f.Name+file.ext)
-		if err := os.WriteFile(path, buf.Bytes(), 0o644); err != nil {
+		if err := results.ReplaceFile(path, buf.Bytes()); err != nil {
 			return nil, fmt.Errorf("figure %s: %w", f.Name, err)
 		}
 		paths = append(paths, path)

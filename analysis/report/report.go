@@ -7,7 +7,6 @@ import (
 	"html/template"
 	"io"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -28,14 +27,14 @@ var pageText string
 const File = "report.html"
 
 // Write writes the run's page into dir and returns its path. set is the run's trials; it
-// is nil if there are none.
+// is nil if there are none. If the write fails, an earlier page stays as it was.
 func Write(dir string, run *results.Run, set *analysis.Set) (string, error) {
 	var buf bytes.Buffer
 	if err := Render(&buf, run, set); err != nil {
 		return "", err
 	}
 	path := filepath.Join(dir, File)
-	if err := os.WriteFile(path, buf.Bytes(), 0o644); err != nil {
+	if err := results.ReplaceFile(path, buf.Bytes()); err != nil {
 		return "", fmt.Errorf("report: %w", err)
 	}
 	return path, nil

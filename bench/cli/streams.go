@@ -12,6 +12,7 @@ import (
 
 	"hangbench/bench/exit"
 	"hangbench/monitor/detect"
+	"hangbench/results"
 )
 
 // streamBytes is the largest size of a stream that tests of the detector replay.
@@ -91,7 +92,7 @@ func keepStream(path string, old, h detect.Header, stream []detect.Observation) 
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return fmt.Errorf("make the folder of the streams: %w", err)
 	}
-	if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
+	if err := results.ReplaceFile(path, b.Bytes()); err != nil {
 		return fmt.Errorf("write the stream: %w", err)
 	}
 	return nil

@@ -138,7 +138,7 @@ func (t *timelineFlags) record(ctx context.Context, a *app, scenario string) (er
 	if err := os.MkdirAll(t.out, 0o755); err != nil {
 		return fmt.Errorf("make the folder of the time line: %w", err)
 	}
-	if err := os.WriteFile(filepath.Join(t.out, streamFile), text.Bytes(), 0o644); err != nil {
+	if err := results.ReplaceFile(filepath.Join(t.out, streamFile), text.Bytes()); err != nil {
 		return fmt.Errorf("write the stream: %w", err)
 	}
 	fmt.Fprintf(a.out, "%s, %s: %s", scenario, t.mechanism, rec.Outcome)
