@@ -32,6 +32,10 @@ LAB ?= 1
 # machines have.
 REQUIRE ?= go,kernels,lab,prefix
 
+# Under the race detector each test program, and each program that it starts, waits this
+# long before it ends. The default is a second.
+test: export GORACE ?= atexit_sleep_ms=20
+
 test: build ## install what the tests need (into the cache) and run all tests, with a sample of each of the lab's
 	$(BIN) lab build
 	eval "$$($(BIN) lab env 2>/dev/null)" && \

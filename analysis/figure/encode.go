@@ -3,6 +3,8 @@ package figure
 import (
 	"bytes"
 	"fmt"
+	"image"
+	"image/png"
 	"io"
 	"regexp"
 
@@ -27,14 +29,20 @@ func (f *Figure) draw(c draw.Canvas) { f.paint(sheet(c, f.head)) }
 func (f *Figure) WritePNG(w io.Writer) error { return f.writePNG(w, dpi) }
 
 func (f *Figure) writePNG(w io.Writer, dpi int) error {
-	// A figure of hundreds of rows is many pages long. Its pixels must fit into memory.
-	dpi = min(dpi, max(int(maxHeight/f.height.Dots(1)), 72))
-	c := vgimg.NewWith(vgimg.UseWH(width, f.height), vgimg.UseDPI(dpi), vgimg.UseBackgroundColor(white))
-	f.draw(draw.New(c))
-	if _, err := (vgimg.PngCanvas{Canvas: c}).WriteTo(w); err != nil {
+	// The best compression makes the file 3 % smaller and takes twice the time.
+	if err := (&png.Encoder{CompressionLevel: png.BestSpeed}).Encode(w, f.image(dpi)); err != nil {
 		return fmt.Errorf("figure %s: write png: %w", f.Name, err)
 	}
 	return nil
+}
+
+// image draws the figure with so many dots an inch, or fewer: a figure of hundreds of rows
+// is many pages long, and its pixels must fit into memory.
+func (f *Figure) image(dpi int) image.Image {
+	dpi = min(dpi, max(int(maxHeight/f.height.Dots(1)), 72))
+	c := vgimg.NewWith(vgimg.UseWH(width, f.height), vgimg.UseDPI(dpi), vgimg.UseBackgroundColor(white))
+	f.draw(draw.New(c))
+	return c.Image()
 }
 
 // WriteSVG draws the figure as SVG. Fonts are not embedded: they would make the file

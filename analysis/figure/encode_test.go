@@ -70,7 +70,8 @@ func TestSameAgain(t *testing.T) {
 	}
 }
 
-// TestPNG: a page has 300 dots an inch; a very long one has fewer, but at least 72.
+// TestPNG: a page has 300 dots an inch; a very long one has fewer, but at least 72. The
+// file has the pixels of the image.
 func TestPNG(t *testing.T) {
 	t.Parallel()
 	blank := func(draw.Canvas) {}
@@ -79,16 +80,17 @@ func TestPNG(t *testing.T) {
 		x, y   int
 	}{{vg.Inch, 2100, 300}, {13 * vg.Inch, 2100, 3900}, {14 * vg.Inch, 1995, 3990}, {50 * vg.Inch, 560, 4000},
 		{60 * vg.Inch, 504, 4320}} {
-		var out bytes.Buffer
 		f := &Figure{height: tc.height, paint: blank}
-		if err := f.WritePNG(&out); err != nil {
-			t.Fatal(err)
+		if got := f.image(dpi).Bounds(); got.Dx() != tc.x || got.Dy() != tc.y {
+			t.Errorf("%g inches high: %v pixels, want %d x %d", tc.height/vg.Inch, got, tc.x, tc.y)
 		}
-		got, err := png.DecodeConfig(&out)
-		if err != nil || got.Width != tc.x || got.Height != tc.y {
-			t.Errorf("%g inches high: %d x %d pixels (%v), want %d x %d", tc.height/vg.Inch, got.Width, got.Height, err,
-				tc.x, tc.y)
-		}
+	}
+	var out bytes.Buffer
+	if err := (&Figure{height: vg.Inch, paint: blank}).WritePNG(&out); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := png.DecodeConfig(&out); err != nil || got.Width != 2100 || got.Height != 300 {
+		t.Errorf("the file has %d x %d pixels (%v), want 2100 x 300", got.Width, got.Height, err)
 	}
 }
 

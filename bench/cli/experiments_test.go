@@ -1,6 +1,9 @@
 package cli
 
 import (
+	"bytes"
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -8,7 +11,10 @@ import (
 
 	"hangbench/analysis"
 	"hangbench/analysis/claims"
+	"hangbench/analysis/exhibit"
+	"hangbench/analysis/figure"
 	"hangbench/bench/exit"
+	"hangbench/monitor/detect"
 	"hangbench/results"
 )
 
@@ -86,8 +92,8 @@ func TestReferenceFigures(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			run, figure, _ := strings.Cut(filepath.ToSlash(within), "/")
-			byRun[run] = append(byRun[run], strings.TrimSuffix(figure, ".csv"))
+			run, name, _ := strings.Cut(filepath.ToSlash(within), "/")
+			byRun[run] = append(byRun[run], strings.TrimSuffix(name, ".csv"))
 		}
 	}
 	for _, run := range []string{"overhead", "paper", "thresholds", "timeline"} {
@@ -95,22 +101,26 @@ func TestReferenceFigures(t *testing.T) {
 			t.Errorf("the reference run %s has no figure", run)
 		}
 	}
-	for run, figures := range byRun {
+	for run, names := range byRun {
 		t.Run(run, func(t *testing.T) {
 			t.Parallel()
-			dir, drawn := filepath.Join(root, run), t.TempDir()
-			redraw(t, dir, drawn)
-			for _, figure := range figures {
-				for _, ext := range []string{".csv", ".txt", ".svg"} {
-					name := filepath.FromSlash(figure) + ext
-					was, err := os.ReadFile(filepath.Join(dir, name))
-					if err != nil {
-						t.Error(err)
-						continue
-					}
-					is, err := os.ReadFile(filepath.Join(drawn, name))
-					if err != nil || string(is) != string(was) {
-						t.Errorf("%s of %s is not what its records say (%v): make figures draws it anew", name, dir, err)
+			dir := filepath.Join(root, run)
+			drawn := redraw(t, dir)
+			for _, name := range names {
+				f := drawn[name]
+				if f == nil {
+					t.Errorf("%s of %s is not drawn of its records", name, dir)
+					continue
+				}
+				for ext, write := range map[string]func(io.Writer) error{
+					".csv": f.WriteCSV, ".svg": f.WriteSVG,
+					".txt": func(w io.Writer) error { _, err := io.WriteString(w, f.Caption()); return err },
+				} {
+					file := filepath.Join(dir, filepath.FromSlash(name)) + ext
+					was, err := os.ReadFile(file)
+					var is bytes.Buffer
+					if err := errors.Join(err, write(&is)); err != nil || is.String() != string(was) {
+						t.Errorf("%s is not what its records say (%v): make figures draws it anew", file, err)
 					}
 				}
 			}
@@ -118,24 +128,43 @@ func TestReferenceFigures(t *testing.T) {
 	}
 }
 
-// redraw draws the figures of a reference run into a folder.
-func redraw(t *testing.T, from, to string) {
+// redraw draws the figures of a reference run. It returns them by their paths in the run's
+// folder. It makes no PNG: to write those takes longer than all the rest.
+func redraw(t *testing.T, dir string) map[string]*figure.Figure {
 	t.Helper()
-	args := []string{"report", to}
-	if _, err := os.Stat(filepath.Join(from, streamFile)); err == nil {
-		args = []string{"timeline", filepath.Join(from, streamFile), "--out", to}
-	} else {
-		for _, name := range []string{results.ManifestFile, results.TrialsFile} {
-			data, err := os.ReadFile(filepath.Join(from, name))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(filepath.Join(to, name), data, 0o644); err != nil {
-				t.Fatal(err)
-			}
+	drawn := make(map[string]*figure.Figure)
+	if f, err := os.Open(filepath.Join(dir, streamFile)); err == nil {
+		defer f.Close()
+		header, stream, err := detect.ReadStream(f)
+		if err != nil {
+			t.Fatal(err)
 		}
+		line, err := timeline(&header, stream)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if drawn["timeline"], err = line.Figure(); err != nil {
+			t.Fatal(err)
+		}
+		return drawn
 	}
-	if status, _, stderr := hangbench(t, args...); status != exit.Done || stderr != "" {
-		t.Fatalf("%v: status %d, %s", args, status, stderr)
+	if status, _, stderr := hangbench(t, "report", dir, "--tables", "all"); status != exit.Done || stderr != "" {
+		t.Fatalf("report %s: status %d, %s", dir, status, stderr)
 	}
+	run, err := results.ReadRun(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := analysis.Group(run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	figures, err := exhibit.Draw(set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range figures {
+		drawn[filepath.ToSlash(figurePath(f.Name))] = f
+	}
+	return drawn
 }

@@ -103,6 +103,14 @@ func show(ctx context.Context, a *app, w io.Writer, r *results.Run) error {
 // figuresDir is the folder in a run's folder that holds its other figures.
 const figuresDir = "figures"
 
+// figurePath is where the files of a figure are in a run's folder, without their endings.
+func figurePath(name string) string {
+	if name == overviewName {
+		return name
+	}
+	return filepath.Join(figuresDir, name)
+}
+
 // drawFigures draws all figures that the run has data for: the overview into the run's
 // folder, whose paths it returns, and the others into a folder in it. It also returns the
 // number of the others.
@@ -115,11 +123,7 @@ func drawFigures(ctx context.Context, run string, set *analysis.Set) (overview [
 		if ctx.Err() != nil {
 			return nil, 0, ctx.Err()
 		}
-		dir := run
-		if f.Name != overviewName {
-			dir = filepath.Join(run, figuresDir)
-			others++
-		}
+		dir := filepath.Dir(filepath.Join(run, figurePath(f.Name)))
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return nil, 0, err
 		}
@@ -129,6 +133,8 @@ func drawFigures(ctx context.Context, run string, set *analysis.Set) (overview [
 		}
 		if f.Name == overviewName {
 			overview = paths
+		} else {
+			others++
 		}
 	}
 	return overview, others, nil

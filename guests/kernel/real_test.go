@@ -45,6 +45,7 @@ func TestRealKernels(t *testing.T) {
 	}
 	for _, path := range paths {
 		t.Run(filepath.Base(path), func(t *testing.T) {
+			t.Parallel()
 			k, err := Open(path)
 			if err != nil {
 				t.Fatal(err)
@@ -52,10 +53,10 @@ func TestRealKernels(t *testing.T) {
 			t.Logf("%s: %d symbols", k.Banner, k.Symbols.Len())
 			t.Run("symbols", func(t *testing.T) { testRealSymbols(t, k) })
 			t.Run("ksymtab", func(t *testing.T) { testKsymtab(t, k) })
-			t.Run("notes", func(t *testing.T) { testXenNotes(t, k) })
 			t.Run("data", func(t *testing.T) { testInitialData(t, k) })
 			t.Run("compact", func(t *testing.T) {
 				small := checkCompact(t, k.ELF)
+				testXenNotes(t, k, small)
 				t.Logf("%d bytes of %d are left", len(small), len(k.ELF))
 				k2, err := Read(small)
 				if err != nil {
@@ -163,11 +164,7 @@ func testKsymtab(t *testing.T, k *Kernel) {
 
 // testXenNotes compares symbols with the entry points in the notes for Xen, read from
 // the compact image.
-func testXenNotes(t *testing.T, k *Kernel) {
-	small, err := Compact(k.ELF)
-	if err != nil {
-		t.Fatal(err)
-	}
+func testXenNotes(t *testing.T, k *Kernel, small []byte) {
 	_, notes, _, _ := memory(t, small)
 	found := 0
 	for _, b := range notes {
