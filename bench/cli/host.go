@@ -158,6 +158,9 @@ func labVersions(ctx context.Context, host *labhost.Host, guests []suites.Guest)
 			continue
 		}
 		versions[labVersion+"-"+variant] = m.Key()
+		for name, release := range m.Guests {
+			versions["guest-"+name] = release
+		}
 		for _, set := range lab.GuestPrograms() { // a set has the name of its package
 			if v := m.Version(set); v != "" {
 				versions[set] = v

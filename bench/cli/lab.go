@@ -195,14 +195,21 @@ func (a *app) labBuild() *cobra.Command {
 		"build the lab whose guests have superpages, for scenarios that need them")
 	c.Flags().StringVar(&v.Programs, "programs", "",
 		"build the lab whose guests may have these programs: `NAME` is "+strings.Join(lab.GuestPrograms(), " or "))
+	kernel := c.Flags().String("kernel", "",
+		"build the lab whose guests have this kernel: `NAME` is one of "+strings.Join(lab.GuestKernels(), ", "))
 	var lf labFlags
 	lf.add(c)
 	lf.addLibVMI(c)
 	completeFlag(c, "programs", choices(lab.GuestPrograms()...))
+	completeFlag(c, "kernel", choices(lab.GuestKernels()...))
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if v.Programs != "" && !slices.Contains(lab.GuestPrograms(), v.Programs) {
 			return exit.Usagef("--programs %s: there are %s", v.Programs, strings.Join(lab.GuestPrograms(), ", "))
 		}
+		if *kernel != "" && !slices.Contains(lab.GuestKernels(), *kernel) {
+			return exit.Usagef("--kernel %s: there are %s", *kernel, strings.Join(lab.GuestKernels(), ", "))
+		}
+		v.Kernel = lab.VariantKernel(*kernel)
 		l, err := lf.build(c.Context(), a, v)
 		if err != nil {
 			return err

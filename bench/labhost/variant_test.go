@@ -16,7 +16,7 @@ import (
 // TestVariant: guests with superpages run in a lab of their own, which is built
 // once, when the first of them is asked for.
 func TestVariant(t *testing.T) {
-	small := suites.Guest{Kernel: "k", VCPUs: 1, MemoryMiB: 160}
+	small := suites.Guest{Kernel: lab.GuestKernels()[0], VCPUs: 1, MemoryMiB: 160}
 	large := small
 	large.Superpages = true
 	work := small
@@ -65,13 +65,17 @@ func TestVariant(t *testing.T) {
 		got = append(got, v)
 		return &lab.Lab{Dir: "work"}, nil
 	}
+	newer := small
+	newer.Kernel = "cloud-7.3"
 	for range 2 {
-		other, err := h.of(t.Context(), work)
-		if err != nil || other == first || other.Lab.Dir != "work" {
-			t.Errorf("a guest with programs runs on %v (%v)", other, err)
+		for _, g := range []suites.Guest{work, newer} {
+			other, err := h.of(t.Context(), g)
+			if err != nil || other == first || other.Lab.Dir != "work" {
+				t.Errorf("guest %+v runs on %v (%v)", g, other, err)
+			}
 		}
 	}
-	if want := []lab.Variant{{Programs: "stress-ng"}}; !slices.Equal(got, want) {
+	if want := []lab.Variant{{Programs: "stress-ng"}, {Kernel: "cloud-7.3"}}; !slices.Equal(got, want) {
 		t.Errorf("labs %+v were built, want %+v", got, want)
 	}
 	if _, err := os.Stat("large"); err == nil {
@@ -85,9 +89,10 @@ func TestManifests(t *testing.T) {
 	h.Variant = func(_ context.Context, v lab.Variant) (*lab.Lab, error) {
 		return &lab.Lab{Manifest: lab.Manifest{Dom0: "for " + v.String()}}, nil
 	}
-	got, err := h.Manifests(t.Context(), []suites.Guest{{}, {VCPUs: 2}, {Programs: "p"}, {Programs: "p", VCPUs: 2},
-		{Superpages: true, Programs: "p"}})
-	if err != nil || len(got) != 3 || got[""].Dom0 != "ordinary" || got["p"].Dom0 != "for p" ||
+	k := lab.GuestKernels()[1] // of the ordinary lab too
+	got, err := h.Manifests(t.Context(), []suites.Guest{{Kernel: k}, {Kernel: k, VCPUs: 2}, {Kernel: k, Programs: "p"},
+		{Kernel: k, Programs: "p", VCPUs: 2}, {Kernel: k, Superpages: true, Programs: "p"}, {Kernel: "cloud-7.3"}})
+	if err != nil || len(got) != 4 || got["cloud-7.3"].Dom0 != "for cloud-7.3" || got[""].Dom0 != "ordinary" || got["p"].Dom0 != "for p" ||
 		got["superpages-p"].Dom0 != "for superpages-p" {
 		t.Errorf("%+v, %v", got, err)
 	}

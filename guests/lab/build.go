@@ -46,6 +46,9 @@ type Variant struct {
 	// Programs is a set of programs for guests, one of GuestPrograms. dom0 then
 	// holds a second initramfs with them, beside the ordinary one. Empty: none.
 	Programs string
+	// Kernel is the one guest kernel of the lab, one of GuestKernels. Empty: those of the
+	// ordinary lab.
+	Kernel string
 }
 
 // String names the variant after the properties of its guests. The ordinary lab
@@ -57,6 +60,9 @@ func (v Variant) String() string {
 	}
 	if v.Programs != "" {
 		parts = append(parts, v.Programs)
+	}
+	if v.Kernel != "" {
+		parts = append(parts, v.Kernel)
 	}
 	return strings.Join(parts, "-")
 }
@@ -124,8 +130,12 @@ func Build(ctx context.Context, o Options) (*Lab, error) {
 	if err := debian.NeedSpace(string(o.Cache), o.Cache.lacks()); err != nil {
 		return nil, fmt.Errorf("build the lab: %w", err)
 	}
+	guests, err := o.Variant.kernels()
+	if err != nil {
+		return nil, fmt.Errorf("build the lab: %w", err)
+	}
 	p := debian.Lab()
-	sets, err := o.packages(ctx, p)
+	sets, err := o.packages(ctx, p, guests)
 	if err != nil {
 		return nil, err
 	}
@@ -154,16 +164,19 @@ func Build(ctx context.Context, o Options) (*Lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	kernels, err := findKernels(filepath.Join(work, "kernels"), sets.own.prefix, sets.kernels.prefix)
+	kernels, err := sets.findKernels(filepath.Join(work, "kernels"), guests)
 	if err != nil {
 		return nil, err
 	}
 	m := Manifest{
-		Schema: schema, Packages: sets.own.lock.Packages, Kernels: sets.kernels.lock.Packages,
+		Schema: schema, Packages: sets.own.lock.Packages,
 		Programs: programs, Go: goVersion,
 		Modules: slices.Concat(dom0Modules(), guestModules()), ProfileFields: hashStrings(o.Fields),
 		XenArgs: o.xenLine(), Dom0Args: dom0Args + " " + place.LabMark, Machine: bochs.DefaultMachine(),
 		Guests: kernels.guests, Dom0: kernels.dom0,
+	}
+	for _, u := range sets.kernels {
+		m.Kernels = append(m.Kernels, u.lock.Packages...)
 	}
 	if sets.programs.lock != nil {
 		m.GuestPackages = sets.programs.lock.Packages
@@ -231,25 +244,46 @@ type unpacked struct {
 
 // packageSets are the packages of a lab.
 type packageSets struct {
-	own      unpacked // the lab's own
-	kernels  unpacked // of an older release, for a guest kernel only
-	programs unpacked // of the guests' programs; zero without Variant.Programs
+	own      unpacked   // the lab's own
+	kernels  []unpacked // of guest kernels that are not among the lab's own
+	programs unpacked   // of the guests' programs; zero without Variant.Programs
 }
 
-// packages fetches and unpacks all packages of the lab.
-func (o *Options) packages(ctx context.Context, p debian.Platform) (s packageSets, err error) {
+// findKernels finds dom0's kernel and the guest kernels in the packages.
+func (s *packageSets) findKernels(dir string, guests []guestKernel) (*kernelSet, error) {
+	var names, prefixes []string
+	for _, k := range guests {
+		names = append(names, k.Name)
+	}
+	for _, u := range s.kernels {
+		prefixes = append(prefixes, u.prefix)
+	}
+	return findKernels(dir, names, s.own.prefix, prefixes...)
+}
+
+// packages fetches and unpacks all packages of a lab with these guest kernels.
+func (o *Options) packages(ctx context.Context, p debian.Platform, guests []guestKernel) (s packageSets, err error) {
 	s.own, err = o.fetch(ctx, p, debian.Spec{
 		Dir: o.Cache.packages(), Release: p.Release, Wanted: p.Wanted(), Excluded: p.Excluded(),
 	})
 	if err != nil {
 		return s, err
 	}
-	s.kernels, err = o.fetch(ctx, p, debian.Spec{
-		Dir: o.Cache.packagesOf(debian.Bookworm), Release: debian.Bookworm,
-		Wanted: debian.KernelWanted(), Excluded: debian.KernelExcluded(),
-	})
-	if err != nil || o.Variant.Programs == "" {
-		return s, err
+	for _, k := range guests {
+		if k.Package == "" {
+			continue
+		}
+		u, err := o.fetch(ctx, p, debian.Spec{
+			Dir: o.Cache.packagesOf(k), Release: k.Release,
+			Wanted: []string{k.Package}, Excluded: debian.KernelExcluded(),
+		})
+		if err != nil {
+			return s, fmt.Errorf("guest kernel %s: %w", k.Name, err)
+		}
+		s.kernels = append(s.kernels, u)
+	}
+	if o.Variant.Programs == "" {
+		return s, nil
 	}
 	s.programs, err = o.fetch(ctx, p, debian.Spec{
 		Dir: o.Cache.packagesFor(o.Variant.Programs), Release: p.Release,

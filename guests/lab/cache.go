@@ -7,8 +7,6 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
-
-	"hangbench/guests/lab/debian"
 )
 
 // Cache is a folder for packages, labs and the files of running labs. All of it
@@ -91,8 +89,13 @@ func (c Cache) path(elem ...string) string {
 // packages is the folder of the lab's own packages.
 func (c Cache) packages() string { return c.path("packages") }
 
-// packagesOf is the folder of the packages of another release.
-func (c Cache) packagesOf(r debian.Release) string { return c.path("packages-" + string(r)) }
+// packagesOf is the folder of the packages of a guest kernel.
+func (c Cache) packagesOf(k guestKernel) string {
+	if k.Ordinary {
+		return c.path("packages-" + string(k.Release))
+	}
+	return c.path("packages-" + k.Name)
+}
 
 // packagesFor is the folder of the packages of a set of guest programs.
 func (c Cache) packagesFor(programs string) string { return c.path("packages-" + programs) }

@@ -2,28 +2,83 @@ package lab
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 
 	"hangbench/guests/kernel"
+	"hangbench/guests/lab/debian"
 	"hangbench/guests/lab/place"
 )
 
-// GuestKernels returns the names of a lab's guest kernels. The first is the
+// guestKernel is a kernel that guests may run. To add one, add an entry to guestKernels.
+type guestKernel struct {
+	// Name is the flavour, cloud or generic, and the first two numbers of the version.
+	Name string
+	// Release has the package Package, which needs the kernel's own. Both are empty if the
+	// lab's own packages have the kernel.
+	Release debian.Release
+	Package string
+	// Ordinary: every lab has the kernel, unless it was made for another one. The others
+	// are fetched when the first guest needs them.
+	Ordinary bool
+}
+
+// guestKernels returns all kernels. The first is the default.
+func guestKernels() []guestKernel {
+	const cloud = "linux-image-cloud-amd64"
+	return []guestKernel{
+		{Name: "cloud-6.12", Ordinary: true},
+		{Name: "cloud-6.1", Release: debian.Bookworm, Package: cloud, Ordinary: true},
+		{Name: "cloud-7.3", Release: debian.TrixieBackports, Package: cloud},
+		{Name: "cloud-5.10", Release: debian.Bullseye, Package: cloud},
+		{Name: "generic-6.12"}, // dom0 runs it too
+	}
+}
+
+// GuestKernels returns the names of the kernels that guests may run. The first is the
 // default.
-func GuestKernels() []string { return []string{"cloud-6.12", "cloud-6.1"} }
+func GuestKernels() []string {
+	var names []string
+	for _, k := range guestKernels() {
+		names = append(names, k.Name)
+	}
+	return names
+}
+
+// VariantKernel returns the Variant.Kernel of guests that run the named kernel: the
+// name, and "" for a kernel that the ordinary lab has.
+func VariantKernel(name string) string {
+	for _, k := range guestKernels() {
+		if k.Name == name && k.Ordinary {
+			return ""
+		}
+	}
+	return name
+}
+
+// kernels returns the guest kernels of the lab.
+func (v Variant) kernels() ([]guestKernel, error) {
+	all := guestKernels()
+	if v.Kernel == "" {
+		return slices.DeleteFunc(all, func(k guestKernel) bool { return !k.Ordinary }), nil
+	}
+	i := slices.IndexFunc(all, func(k guestKernel) bool { return k.Name == v.Kernel })
+	if i < 0 {
+		return nil, fmt.Errorf("there is no guest kernel %q; there are %s", v.Kernel, strings.Join(GuestKernels(), ", "))
+	}
+	return all[i : i+1], nil
+}
 
 // dom0Kernel is the name of dom0's kernel among those of a kernelSet.
 const dom0Kernel = "dom0"
 
-// kernelSet is the kernels of some prefixes. extractAll puts the files of each
-// into the folder Dir/NAME: place.Kernel and, for guest kernels, place.Profile and
-// place.Relocs.
+// kernelSet is the kernels of a lab. extractAll puts the files of each into the folder
+// Dir/NAME: place.Kernel and, for guest kernels, place.Profile and place.Relocs.
 type kernelSet struct {
 	Dir     string
 	dom0    string            // release of dom0's kernel
@@ -32,40 +87,78 @@ type kernelSet struct {
 	modules map[string]string // release → folder of its modules
 }
 
-// vmlinuz matches the file names of kernels in a prefix. It captures the release,
-// the first two numbers of the version, and "cloud-" for a guest kernel.
-var vmlinuz = regexp.MustCompile(`^vmlinuz-((\d+\.\d+)\.\S*?-(cloud-)?amd64)$`)
+// kernelRelease matches the release of a kernel of Debian. It captures the first two
+// numbers of the version, and "cloud-" for a cloud kernel.
+var kernelRelease = regexp.MustCompile(`^(\d+\.\d+)\.\S*?-(cloud-)?amd64$`)
 
-// findKernels finds the kernels of the prefixes. They will be extracted into dir.
-func findKernels(dir string, prefixes ...string) (*kernelSet, error) {
+// findKernels finds dom0's kernel in the prefix own, and the named guest kernels in that
+// prefix and others. They will be extracted into dir.
+//
+// The image is boot/vmlinuz-RELEASE, or usr/lib/modules/RELEASE/vmlinuz in the packages
+// of Linux 7.
+func findKernels(dir string, names []string, own string, others ...string) (*kernelSet, error) {
 	set := &kernelSet{
 		Dir: dir, guests: map[string]string{}, sources: map[string]string{}, modules: map[string]string{},
 	}
-	for _, prefix := range prefixes {
-		boot, err := os.ReadDir(filepath.Join(prefix, "boot"))
+	var found []string
+	for _, prefix := range append([]string{own}, others...) {
+		images := map[string]string{} // by release
+		boot, err := filepath.Glob(filepath.Join(prefix, "boot", "vmlinuz-*"))
 		if err != nil {
 			return nil, fmt.Errorf("look for kernels: %w", err)
 		}
 		for _, f := range boot {
-			m := vmlinuz.FindStringSubmatch(f.Name())
+			images[strings.TrimPrefix(filepath.Base(f), "vmlinuz-")] = f
+		}
+		lib, err := filepath.Glob(filepath.Join(prefix, "usr/lib/modules", "*", "vmlinuz"))
+		if err != nil {
+			return nil, fmt.Errorf("look for kernels: %w", err)
+		}
+		for _, f := range lib {
+			images[filepath.Base(filepath.Dir(f))] = f
+		}
+		for _, release := range slices.Sorted(maps.Keys(images)) {
+			m := kernelRelease.FindStringSubmatch(release)
 			if m == nil {
 				continue
 			}
-			name := dom0Kernel
-			if m[3] != "" {
-				name = "cloud-" + m[2]
-				set.guests[name] = m[1]
-			} else {
-				set.dom0 = m[1]
+			name := "generic-" + m[1]
+			if m[2] != "" {
+				name = "cloud-" + m[1]
 			}
-			set.sources[name] = filepath.Join(prefix, "boot", f.Name())
-			set.modules[m[1]] = filepath.Join(prefix, "usr/lib/modules", m[1])
+			found = append(found, name)
+			add := func(name string) {
+				set.sources[name] = images[release]
+				set.modules[release] = filepath.Join(prefix, "usr/lib/modules", release)
+			}
+			if prefix == own && m[2] == "" {
+				set.dom0 = release
+				add(dom0Kernel)
+			}
+			if slices.Contains(names, name) {
+				set.guests[name] = release
+				add(name)
+			}
 		}
 	}
-	if set.dom0 == "" || len(set.guests) == 0 {
-		return nil, errors.New("the lab's packages hold no kernel for dom0 or none for guests")
+	if set.dom0 == "" {
+		return nil, fmt.Errorf("the lab's packages have no kernel for dom0; they have %s", list(found))
+	}
+	for _, name := range names {
+		if set.guests[name] == "" {
+			return nil, fmt.Errorf("the packages of the mirror have no guest kernel %s any more; they have %s", name,
+				list(found))
+		}
 	}
 	return set, nil
+}
+
+// list joins names for a sentence.
+func list(names []string) string {
+	if len(names) == 0 {
+		return "none"
+	}
+	return strings.Join(names, ", ")
 }
 
 // extractAll extracts all kernels of the set.

@@ -259,90 +259,115 @@ func TestVersion(t *testing.T) {
 	}
 }
 
+// TestFindKernels: dom0's kernel is the generic one of the first prefix; guest kernels
+// are found in every prefix, in both places where Debian puts images.
 func TestFindKernels(t *testing.T) {
 	t.Parallel()
-	const generic, cloud = "vmlinuz-6.12.48+deb13-amd64", "vmlinuz-6.12.48+deb13-cloud-amd64"
+	const (
+		generic = "boot/vmlinuz-6.12.48+deb13-amd64"
+		cloud   = "boot/vmlinuz-6.12.48+deb13-cloud-amd64"
+		new     = "usr/lib/modules/7.3.4+deb13-cloud-amd64/vmlinuz"
+		older   = "boot/vmlinuz-6.1.0-56-cloud-amd64"
+	)
+	junk := []string{"boot/config-6.12.48+deb13-amd64", "boot/xen-4.20-amd64.gz", "boot/vmlinuz",
+		"boot/vmlinuz-6.12.48+deb13-arm64", "boot/vmlinuz-6.12.48+deb13-amd64.old"}
+	type found map[string]string // name → image, below the prefix
 	for _, tc := range []struct {
-		name  string
-		files []string
-		want  *kernelSet
+		name        string
+		own, second []string
+		guests      []string
+		want        found
+		says        string
 	}{
-		{"both, among others", []string{generic, cloud, "config-6.12.48+deb13-amd64", "System.map-6.12.48+deb13-amd64",
-			"xen-4.20-amd64.gz", "vmlinuz", "vmlinuz-6.12.48+deb13-arm64", "vmlinuz-6.12.48+deb13-amd64.old"},
-			&kernelSet{
-				dom0: "6.12.48+deb13-amd64", guests: map[string]string{"cloud-6.12": "6.12.48+deb13-cloud-amd64"},
-				sources: map[string]string{"dom0": generic, "cloud-6.12": cloud},
-			}},
-		{"two guests", []string{generic, cloud, "vmlinuz-7.0.1-cloud-amd64"},
-			&kernelSet{
-				dom0:    "6.12.48+deb13-amd64",
-				guests:  map[string]string{"cloud-6.12": "6.12.48+deb13-cloud-amd64", "cloud-7.0": "7.0.1-cloud-amd64"},
-				sources: map[string]string{"dom0": generic, "cloud-6.12": cloud, "cloud-7.0": "vmlinuz-7.0.1-cloud-amd64"},
-			}},
-		{"none for guests", []string{generic}, nil},
-		{"none for dom0", []string{cloud}, nil},
-		{"empty", []string{}, nil},
-		{"no boot folder", nil, nil},
+		{"both, among others", append(junk, generic, cloud), nil, []string{"cloud-6.12"},
+			found{"dom0": generic, "cloud-6.12": cloud}, ""},
+		{"dom0's own", []string{generic, cloud}, nil, []string{"generic-6.12"},
+			found{"dom0": generic, "generic-6.12": generic}, ""},
+		{"Linux 7", []string{generic, cloud}, []string{new}, []string{"cloud-7.3"},
+			found{"dom0": generic, "cloud-7.3": new}, ""},
+		{"two", []string{generic, cloud}, []string{older}, []string{"cloud-6.12", "cloud-6.1"},
+			found{"dom0": generic, "cloud-6.12": cloud, "cloud-6.1": older}, ""},
+		{"a generic kernel of the second is not dom0's", []string{cloud}, []string{generic}, []string{"cloud-6.12"}, nil,
+			"no kernel for dom0; they have cloud-6.12, generic-6.12"},
+		{"another version now", []string{generic}, []string{"usr/lib/modules/7.4.1+deb13-cloud-amd64/vmlinuz"},
+			[]string{"cloud-7.3"}, nil, "no guest kernel cloud-7.3 any more; they have generic-6.12, cloud-7.4"},
+		{"empty", nil, nil, []string{"cloud-6.12"}, nil, "they have none"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			prefix, out := t.TempDir(), t.TempDir()
-			if tc.files != nil {
-				if err := os.Mkdir(filepath.Join(prefix, "boot"), 0o755); err != nil {
-					t.Fatal(err)
+			own, second, out := t.TempDir(), t.TempDir(), t.TempDir()
+			for prefix, files := range map[string][]string{own: tc.own, second: tc.second} {
+				for _, f := range files {
+					f = filepath.Join(prefix, f)
+					if err := os.MkdirAll(filepath.Dir(f), 0o755); err != nil {
+						t.Fatal(err)
+					}
+					if err := os.WriteFile(f, nil, 0o644); err != nil {
+						t.Fatal(err)
+					}
 				}
 			}
-			for _, f := range tc.files {
-				if err := os.WriteFile(filepath.Join(prefix, "boot", f), nil, 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			got, err := findKernels(out, prefix)
+			got, err := findKernels(out, tc.guests, own, second)
 			if tc.want == nil {
-				if err == nil {
-					t.Errorf("found %+v", got)
+				if err == nil || !strings.Contains(err.Error(), tc.says) {
+					t.Errorf("found %+v, %v; want %q", got, err, tc.says)
 				}
 				return
 			}
 			if err != nil {
 				t.Fatal(err)
 			}
-			tc.want.Dir, tc.want.modules = out, map[string]string{}
-			for name, f := range tc.want.sources {
-				tc.want.sources[name] = filepath.Join(prefix, "boot", f)
-				release := strings.TrimPrefix(f, "vmlinuz-")
-				tc.want.modules[release] = filepath.Join(prefix, "usr/lib/modules", release)
+			if got.Dir != out || len(got.sources) != len(tc.want) || len(got.guests) != len(tc.guests) {
+				t.Errorf("found %+v", got)
 			}
-			if !reflect.DeepEqual(got, tc.want) {
-				t.Errorf("found %+v, want %+v", got, tc.want)
+			for name, image := range tc.want {
+				prefix := own
+				if slices.Contains(tc.second, image) {
+					prefix = second
+				}
+				if got.sources[name] != filepath.Join(prefix, image) {
+					t.Errorf("%s is %s, want %s", name, got.sources[name], image)
+				}
+				release := got.guests[name]
+				if name == dom0Kernel {
+					release = got.dom0
+				}
+				if dir := filepath.Join(prefix, "usr/lib/modules", release); release == "" || got.modules[release] != dir {
+					t.Errorf("%s is of release %q with modules %s, want %s", name, release, got.modules[release], dir)
+				}
 			}
 		})
 	}
 }
 
-// TestFindKernelsOfTwo: a guest kernel may come from another release's packages.
-func TestFindKernelsOfTwo(t *testing.T) {
+// TestGuestKernels: every entry of the table can be chosen, and the ordinary lab is
+// what it was before there were others.
+func TestGuestKernels(t *testing.T) {
 	t.Parallel()
-	own, older := t.TempDir(), t.TempDir()
-	for _, f := range []string{own + "/boot/vmlinuz-6.12.48-amd64", own + "/boot/vmlinuz-6.12.48-cloud-amd64",
-		older + "/boot/vmlinuz-6.1.0-56-cloud-amd64"} {
-		if err := os.MkdirAll(filepath.Dir(f), 0o755); err != nil {
-			t.Fatal(err)
+	ordinary, err := Variant{}.kernels()
+	if err != nil || len(ordinary) != 2 || ordinary[0].Name != "cloud-6.12" || ordinary[1].Name != "cloud-6.1" {
+		t.Errorf("the ordinary lab has %+v, %v", ordinary, err)
+	}
+	dirs := map[string]bool{}
+	for _, k := range guestKernels() {
+		v := Variant{Kernel: VariantKernel(k.Name)}
+		if k.Ordinary != (v == Variant{}) {
+			t.Errorf("%s: lab %q", k.Name, v)
 		}
-		if err := os.WriteFile(f, nil, 0o644); err != nil {
-			t.Fatal(err)
+		if got, err := v.kernels(); err != nil || !slices.Contains(got, k) {
+			t.Errorf("%s: the lab %q has %+v, %v", k.Name, v, got, err)
+		}
+		if !regexp.MustCompile(`^(cloud|generic)-\d+\.\d+$`).MatchString(k.Name) {
+			t.Errorf("findKernels gives no kernel the name %s", k.Name)
+		}
+		if (k.Package == "") != (k.Release == "") || dirs[Cache("c").packagesOf(k)] {
+			t.Errorf("%s: packages %s of %s share the folder of another kernel", k.Name, k.Package, k.Release)
+		}
+		if k.Package != "" {
+			dirs[Cache("c").packagesOf(k)] = true
 		}
 	}
-	got, err := findKernels(t.TempDir(), own, older)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range GuestKernels() {
-		if got.guests[name] == "" || got.sources[name] == "" {
-			t.Errorf("no kernel %s: %+v", name, got)
-		}
-	}
-	if dir := got.modules[got.guests["cloud-6.1"]]; dir != filepath.Join(older, "usr/lib/modules/6.1.0-56-cloud-amd64") {
-		t.Errorf("its modules are looked for in %s", dir)
+	if _, err := (Variant{Kernel: "cloud-1.0"}).kernels(); err == nil || !strings.Contains(err.Error(), "cloud-7.3") {
+		t.Errorf("an unknown kernel: %v", err)
 	}
 }
 

@@ -26,7 +26,8 @@ const schema = 4
 type Manifest struct {
 	Schema   int              `json:"schema"`
 	Packages []debian.Package `json:"packages"`
-	Kernels  []debian.Package `json:"kernels"` // of another release, for a guest kernel only
+	// Kernels are the packages of guest kernels that are not among Packages.
+	Kernels []debian.Package `json:"kernels"`
 	// GuestPackages are the packages of the programs that guests may have.
 	GuestPackages []debian.Package `json:"guest_packages,omitempty"`
 	// Programs maps each program built from this project's source to its SHA-256.

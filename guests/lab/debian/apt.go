@@ -22,6 +22,9 @@ type apt struct {
 	debs   string
 	mirror string
 	suites []suite
+	// prefer is a suite whose packages are taken before newer ones of other suites. It may
+	// be empty.
+	prefer string
 	env    []string // environment of apt's programs
 	// held is the locked file of the package folder. apt inherits it: if this process
 	// is killed and apt goes on, the lock stays until apt ends.
@@ -98,8 +101,9 @@ Acquire::Retries "3";
 Acquire::http::Timeout "30";
 Acquire::https::Timeout "30";
 Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled "0";
+APT::Default-Release "%[8]s";
 `, a.dir, filepath.Join(a.dir, "etc"), filepath.Join(a.dir, "state"), filepath.Join(a.dir, "status"),
-		filepath.Join(a.dir, "cache"), a.debs, filepath.Join(a.dir, "log")) + hostProxy
+		filepath.Join(a.dir, "cache"), a.debs, filepath.Join(a.dir, "log"), a.prefer) + hostProxy
 }
 
 // exclude writes the package database and the preferences. The given packages count
@@ -168,6 +172,8 @@ var (
 	mirrorTrouble = regexp.MustCompile(`(?i)Failed to fetch|Could not resolve|Unable to connect|Could not connect|` +
 		`Temporary failure|Connection (failed|refused|timed out)|does not have a Release file|Some index files failed|` +
 		`Hash Sum mismatch|unexpected size`)
+	// A suite that was removed from the mirror has no Release file.
+	goneTrouble  = regexp.MustCompile(`(?i)The repository .* (no longer has|does not have) a Release file`)
 	spaceTrouble = regexp.MustCompile(`(?i)No space left on device|enough free space|Disk quota exceeded`)
 )
 
@@ -195,6 +201,8 @@ func (a *apt) explain(what string, err error, output string) error {
 	switch {
 	case spaceTrouble.MatchString(output):
 		return &NoSpaceError{Path: a.debs}
+	case goneTrouble.MatchString(output) && strings.Contains(output, "404"):
+		return &GoneError{Mirror: a.mirror, Detail: match(goneTrouble, output)}
 	case signatureTrouble.MatchString(output):
 		return &SignatureError{Mirror: a.mirror, Detail: match(signatureTrouble, output)}
 	case mirrorTrouble.MatchString(output):

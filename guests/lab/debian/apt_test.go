@@ -110,6 +110,8 @@ func TestExplain(t *testing.T) {
 		{"Err:1 http://m trixie InRelease\n  Could not connect to m:80 (1.2.3.4). - connect (111: Connection refused)\nE: " +
 			"Failed to fetch http://m/x  Could not connect\n", new(*MirrorError), "Could not connect to m:80"},
 		{"E: Failed to fetch http://m/x  404  Not Found [IP: 1.2.3.4 80]\n", new(*MirrorError), "404"},
+		{"Err:1 http://m/debian buzz Release\n  404  Not Found\nE: The repository 'http://m/debian buzz Release' does not " +
+			"have a Release file.\n", new(*GoneError), "buzz Release"},
 		{"W: GPG error: http://m trixie InRelease: The following signatures couldn't be " +
 			"verified because the public key is not available: NO_PUBKEY 123\n" +
 			"E: The repository 'http://m trixie InRelease' is not signed.\n", new(*SignatureError), "NO_PUBKEY"},

@@ -30,6 +30,18 @@ func (e *MirrorError) Error() string {
 		"or name another mirror", e.Mirror, e.Detail)
 }
 
+// GoneError reports that the mirror does not have a suite of the release.
+type GoneError struct {
+	Mirror string
+	// Detail is apt's message, which names the suite.
+	Detail string
+}
+
+func (e *GoneError) Error() string {
+	return fmt.Sprintf("the Debian mirror %s does not have this release any more (%s): name a mirror that has it, such as "+
+		"http://archive.debian.org for old releases", e.Mirror, e.Detail)
+}
+
 // SignatureError reports that the mirror's index is not signed by a Debian archive
 // key. Nothing from such a mirror is used.
 type SignatureError struct {

@@ -108,7 +108,7 @@ func CheckMirror(mirror string) error {
 // that was interrupted. Calls from several processes with the same Dir take turns.
 //
 // The typed errors, each with a message of one sentence for the user, are
-// *MissingToolError, *MirrorError, *SignatureError, *HashError (the damaged file is
+// *MissingToolError, *MirrorError, *GoneError, *SignatureError, *HashError (the damaged file is
 // deleted, and the next call fetches it again) and *NoSpaceError.
 func Fetch(ctx context.Context, s Spec) (*Lock, error) {
 	if len(s.Wanted) == 0 {
@@ -216,6 +216,9 @@ func (s *Spec) fetch(ctx context.Context, held *os.File) (*Lock, error) {
 		}
 	}
 	a := &apt{dir: s.aptDir(), debs: DebDir(s.Dir), mirror: s.Mirror, suites: s.Release.suites(), env: env, held: held}
+	if _, newer := s.Release.base(); newer {
+		a.prefer = string(s.Release)
+	}
 	if err := a.configure(ring, proxy); err != nil {
 		return nil, err
 	}

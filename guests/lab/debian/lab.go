@@ -119,12 +119,8 @@ func (p Platform) Filter() Filter {
 	return f
 }
 
-// KernelWanted returns the packages of a second release, of which only a guest kernel
-// is used.
-func KernelWanted() []string { return []string{"linux-image-cloud-amd64"} }
-
-// KernelExcluded returns the dependencies of KernelWanted that are left out: those
-// that only the installation of a kernel needs.
+// KernelExcluded returns the dependencies of a kernel's package that are left out:
+// those that only the installation of a kernel needs.
 func KernelExcluded() []Exclusion {
 	const install = "only maintainer scripts use it, and none runs"
 	return []Exclusion{{"initramfs-tools", install}, {"kmod", install}, {"linux-base", install}}

@@ -3,6 +3,7 @@ package debian
 import (
 	"embed"
 	"fmt"
+	"strings"
 )
 
 // keys holds the three keys that sign each release, from the package
@@ -16,31 +17,54 @@ import (
 //	05AB90340C0C5E797F44A8C8254CF3B5AEC0A8F0  security archive automatic (12/bookworm)
 //	4D64FEC119C2029067D6E791F8D2585B8783D481  stable release key (12/bookworm)
 //
+//	1F89983E0081FDE018F3CC9673A4F27B8DD47936  archive automatic (11/bullseye)
+//	AC530D520F2F3269F5E98313A48449044AAD5C5D  security archive automatic (11/bullseye)
+//	A4285295FC7B1A81600062A9605C66F00D6C9793  stable release key (11/bullseye)
+//
 //go:embed keys/*/*.gpg
 var keys embed.FS
 
-// Release is the code name of a release of Debian.
+// Release is the code name of a release of Debian, or the suite of its backports.
 type Release string
 
 // The releases whose keys are embedded.
 const (
 	Trixie   Release = "trixie"   // Debian 13
 	Bookworm Release = "bookworm" // Debian 12
+	Bullseye Release = "bullseye" // Debian 11
+
+	// TrixieBackports has newer packages for Debian 13, which are preferred to its own.
+	TrixieBackports Release = "trixie" + backports
 )
+
+const backports = "-backports"
+
+// base returns the release whose suites and keys r has, and whether r is the backports
+// of it.
+func (r Release) base() (Release, bool) {
+	name, ok := strings.CutSuffix(string(r), backports)
+	return Release(name), ok
+}
 
 // suite is a suite of a release. archive is the folder of its archive on a mirror.
 type suite struct{ name, archive string }
 
-// suites returns the release's own suite and that of its security updates, which has
-// newer versions of Xen and of the kernels.
+// suites returns the release's own suite, that of its security updates, which has newer
+// versions of Xen and of the kernels, and for backports theirs.
 func (r Release) suites() []suite {
-	return []suite{{string(r), "debian"}, {string(r) + "-security", "debian-security"}}
+	base, newer := r.base()
+	all := []suite{{string(base), "debian"}, {string(base) + "-security", "debian-security"}}
+	if newer {
+		all = append(all, suite{string(r), "debian"})
+	}
+	return all
 }
 
 // archiveKeys returns the release's keys as one binary keyring: a sequence of OpenPGP
 // certificates.
 func (r Release) archiveKeys() ([]byte, error) {
-	dir := "keys/" + string(r)
+	base, _ := r.base()
+	dir := "keys/" + string(base)
 	names, err := keys.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("no keys of Debian %s: %w", r, err)
