@@ -35,7 +35,8 @@ func guestKernels() []guestKernel {
 		{Name: "cloud-6.12", Ordinary: true},
 		{Name: "cloud-6.1", Release: debian.Bookworm, Package: cloud, Ordinary: true},
 		{Name: "cloud-7.3", Release: debian.TrixieBackports, Package: cloud},
-		{Name: "cloud-5.10", Release: debian.Bullseye, Package: cloud},
+		// Debian 11 gets no more updates, and its mirrors have lost some packages without content.
+		{Name: "cloud-5.10", Release: debian.Bullseye, Package: "linux-image-5.10.0-46-cloud-amd64"},
 		{Name: "generic-6.12"}, // dom0 runs it too
 	}
 }

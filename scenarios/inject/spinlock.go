@@ -31,7 +31,9 @@ func HoldRunQueue(vcpu int) Fault {
 		}
 		off, err := t.Offset("rq", "__lock")
 		if err != nil {
-			return nil, err
+			if off, err = t.Offset("rq", "lock"); err != nil { // before 5.14
+				return nil, err
+			}
 		}
 		return holdSpin(ctx, t, fmt.Sprintf("run queue of vCPU %d", vcpu), rq+off)
 	}

@@ -90,9 +90,9 @@ func (i *Injection) Remove(ctx context.Context) error {
 }
 
 // Fields are the structure fields that this package asks Machine.Offset for, as
-// "type.field".
+// "type.field". One that some kernels lack ends in "?".
 func Fields() []string {
-	return []string{"rwlock_t.raw_lock", "qrwlock.wlocked", "rq.__lock", "qspinlock.locked", "mutex.owner"}
+	return []string{"rwlock_t.raw_lock", "qrwlock.wlocked", "rq.__lock?", "rq.lock?", "qspinlock.locked", "mutex.owner"}
 }
 
 // ErrBusy says that a place in the guest never became free for the injector: a lock
