@@ -61,7 +61,7 @@ func plantedRun(t *testing.T, blocks int, truth func(vcpus int, mechanism string
 	if err := store.Close(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)); err != nil {
 		t.Fatal(err)
 	}
-	run, err := results.ReadRun(store.Dir())
+	run, err := results.ReadRun(store.Dir(), nil)
 	if err != nil || len(run.Bad) > 0 {
 		t.Fatal(run.Bad, err)
 	}

@@ -2,10 +2,11 @@
 // trial, the manifest of a run, and the store that appends the one and writes
 // the other.
 //
-// A run is a folder results/runs/<id>/ with two files:
+// A run is a folder results/runs/<id>/ with three files:
 //
 //	manifest.json   suite, seed, versions, host, wall-clock times
 //	trials.jsonl    one Trial a line, in plan order
+//	trials.sum      a checksum of each of these lines
 //
 // While it is being written there may be two more: lock, which keeps a second
 // writer out, and trials.partial.jsonl, with trials that parallel labs finished

@@ -43,7 +43,7 @@ func Example() {
 		log.Fatal(err)
 	}
 
-	run, err := results.ReadRun(store.Dir())
+	run, err := results.ReadRun(store.Dir(), nil)
 	if err != nil {
 		log.Fatal(err)
 	}

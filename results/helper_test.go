@@ -65,3 +65,8 @@ func memoryDir(t *testing.T) string {
 	})
 	return dir
 }
+
+func jsonLine(tr Trial) ([]byte, error) {
+	data, err := json.Marshal(tr)
+	return append(data, '\n'), err
+}

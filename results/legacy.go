@@ -108,7 +108,9 @@ func upgradeRun(trials []Trial) {
 		return
 	}
 	for i := range trials {
-		trials[i].Watchdogs = setting
+		if trials[i].Watchdogs == "" {
+			trials[i].Watchdogs = setting
+		}
 	}
 }
 

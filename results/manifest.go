@@ -6,10 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"hangbench/results/printable"
@@ -23,6 +26,7 @@ const (
 	ManifestFile = "manifest.json"
 	TrialsFile   = "trials.jsonl"
 	partialFile  = "trials.partial.jsonl"
+	SumsFile     = "trials.sum"
 	lockFile     = "lock"
 )
 
@@ -94,6 +98,10 @@ type Manifest struct {
 	// its end: snapshot_restore_sec, emulated_instr_per_sec, ...
 	Bench    map[string]float64 `json:"bench,omitempty"`
 	Warnings []string           `json:"warnings,omitempty"` // what went wrong without ending the run, a sentence each
+
+	// CRC32C is the checksum of the file, in eight hexadecimal digits: CRC-32C of its bytes
+	// with eight zeros in this place. A manifest of an earlier program has none.
+	CRC32C string `json:"crc32c,omitempty"`
 }
 
 // Session is one command's work on a run.
@@ -130,12 +138,30 @@ func (m *Manifest) clone() Manifest {
 	return c
 }
 
+// mostManifest bounds a manifest, in bytes. That of 100,000 trials has some 2 MB.
+const mostManifest = 256 << 20
+
 // readManifest reads and checks the manifest of the run in dir.
 func readManifest(dir string) (*Manifest, error) {
+	if dir == "" {
+		return nil, errors.New("read manifest: the name of the run's folder is empty")
+	}
 	path := filepath.Join(dir, ManifestFile)
-	data, err := os.ReadFile(path)
+	f, err := openFile(path)
 	if err != nil {
+		if runs := runsIn(dir); len(runs) > 0 {
+			return nil, fmt.Errorf("read manifest: %s is a folder of runs and not a run: give one of %s", dir,
+				strings.Join(runs, ", "))
+		}
 		return nil, fmt.Errorf("read manifest: %w: a run is a folder with a %s", err, ManifestFile)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, mostManifest+1))
+	if err != nil {
+		return nil, fmt.Errorf("read manifest: %w", err)
+	}
+	if len(data) > mostManifest {
+		return nil, fmt.Errorf("%s is larger than %d bytes, which no manifest is", path, mostManifest)
 	}
 	m, err := parseManifest(data)
 	if err != nil {
@@ -162,16 +188,77 @@ func parseManifest(data []byte) (*Manifest, error) {
 	if m.Planned < 0 || len(m.TrialWallSec) != m.Planned {
 		return nil, fmt.Errorf("manifest plans %d trials but lists %d wall times", m.Planned, len(m.TrialWallSec))
 	}
+	if m.CRC32C != "" {
+		if err := checkManifest(data); err != nil {
+			return nil, err
+		}
+		m.CRC32C = ""
+	}
+	if m.Suite.SHA256 != "" || m.Suite.Text != "" {
+		if is := NewSuiteInfo("", []byte(m.Suite.Text)).SHA256; is != m.Suite.SHA256 {
+			return nil, fmt.Errorf("the suite's text has the SHA-256 %s and not %q: it was changed or damaged", is,
+				m.Suite.SHA256)
+		}
+	}
 	return &m, nil
+}
+
+// manifestSum is the end of a manifest with a checksum.
+var manifestSum = regexp.MustCompile(`"crc32c": "([0-9a-f]{8})"\n}\n?$`)
+
+// noSum stands in the place of a manifest's checksum while it is computed.
+const noSum = "00000000"
+
+// checkManifest returns an error if the manifest's bytes do not have its checksum.
+func checkManifest(data []byte) error {
+	at := manifestSum.FindSubmatchIndex(data)
+	if at != nil {
+		whole := slices.Clone(data)
+		copy(whole[at[2]:at[3]], noSum)
+		if fmt.Sprintf("%08x", castagnoli(whole)) == string(data[at[2]:at[3]]) {
+			return nil
+		}
+	}
+	return errors.New("the manifest does not match its checksum, it was changed or damaged: restore it, or " +
+		`if it was changed on purpose set its "crc32c" to ""`)
+}
+
+// mostListed is how many runs a message names.
+const mostListed = 20
+
+// runsIn returns the folders in dir that are runs, sorted.
+func runsIn(dir string) []string {
+	paths, err := filepath.Glob(filepath.Join(glob(dir), "*", ManifestFile))
+	if err != nil {
+		return nil
+	}
+	var runs []string
+	for _, p := range paths {
+		runs = append(runs, filepath.Dir(p))
+	}
+	if n := len(runs); n > mostListed {
+		runs = append(runs[:mostListed], fmt.Sprintf("and %d more", n-mostListed))
+	}
+	return runs
+}
+
+// glob returns a pattern that matches the path.
+func glob(path string) string {
+	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(path)
 }
 
 // writeManifest replaces the manifest of the run in dir, whole or not at all.
 func writeManifest(dir string, m *Manifest) error {
-	data, err := json.MarshalIndent(m, "", "  ")
+	c := *m
+	c.CRC32C = noSum
+	data, err := json.MarshalIndent(c, "", "  ")
 	if err != nil {
 		return fmt.Errorf("encode manifest: %w", err)
 	}
-	if err := ReplaceFile(filepath.Join(dir, ManifestFile), append(data, '\n')); err != nil {
+	data = append(data, '\n')
+	at := manifestSum.FindSubmatchIndex(data)
+	copy(data[at[2]:at[3]], fmt.Sprintf("%08x", castagnoli(data)))
+	if err := ReplaceFile(filepath.Join(dir, ManifestFile), data); err != nil {
 		return fmt.Errorf("write manifest: %w", err)
 	}
 	return nil

@@ -58,7 +58,7 @@ func TestReferenceValues(t *testing.T) {
 	}
 	for _, path := range dirs {
 		dir := filepath.Dir(path)
-		run, err := ReadRun(dir)
+		run, err := ReadRun(dir, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

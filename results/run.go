@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"sort"
 )
@@ -14,25 +13,30 @@ type Run struct {
 	Dir      string
 	Manifest Manifest
 	Trials   []Trial // in plan order, each once
-	Bad      []error // lines left out, each with its file and line; show them
+	Bad      []error // records left out, each with its file and line; show them
+	// Notes are what a reader of the numbers should know beside that: checksums that are
+	// damaged, or that there is no plan to compare the records with.
+	Notes []error
 }
 
 // Missing returns how many planned trials have no record.
 func (r *Run) Missing() int { return max(0, r.Manifest.Planned-len(r.Trials)) }
 
 // ReadRun reads the run in dir, finished or not, without locking it. Lines
-// that cannot be believed are collected in Bad; only a missing or foreign
-// manifest or a failing disk is an error.
-func ReadRun(dir string) (*Run, error) {
+// that cannot be believed are collected in Bad: they are no records, have other
+// checksums, are impossible in themselves, or are not what the plan says. A nil
+// planner compares with no plan. A missing, damaged or foreign manifest and a
+// failing disk are errors.
+func ReadRun(dir string, plan Planner) (*Run, error) {
 	m, err := readManifest(dir)
 	if err != nil {
 		return nil, err
 	}
-	c, err := collect(dir, m)
+	c, err := collect(dir, m, plan)
 	if err != nil {
 		return nil, err
 	}
-	run := &Run{Dir: dir, Manifest: *m, Bad: c.bad}
+	run := &Run{Dir: dir, Manifest: *m, Bad: c.bad, Notes: c.notes}
 	for _, rec := range c.byTrial {
 		run.Trials = append(run.Trials, rec.trial)
 	}
@@ -46,18 +50,34 @@ func ReadRun(dir string) (*Run, error) {
 
 // collected is the content of the two trials files of a run.
 type collected struct {
+	plan    []Planned // nil if there is none to compare with
+	sums    map[int]uint32
 	byTrial map[int]record
 	bad     []error
+	notes   []error
 }
 
 // collect reads the trials file and then the side file of the run in dir. A
 // trial that is in both (a kill between the append to the one and the removal
 // of the other) counts once; two different records of one trial are reported
 // and the first stands.
-func collect(dir string, m *Manifest) (*collected, error) {
+func collect(dir string, m *Manifest, plan Planner) (*collected, error) {
 	c := &collected{byTrial: make(map[int]record)}
+	trials, note, err := planOf(m, plan)
+	if err != nil {
+		return nil, fmt.Errorf("read run %s: %w", dir, err)
+	}
+	c.plan = trials
+	// A writer adds the checksum after the record: those of records that are read now
+	// and do not have one yet are missed, which does no harm.
+	if c.sums, c.notes, err = readSums(dir); err != nil {
+		return nil, err
+	}
+	if note != nil {
+		c.notes = append(c.notes, note)
+	}
 	for _, name := range []string{TrialsFile, partialFile} {
-		f, err := os.Open(filepath.Join(dir, name))
+		f, err := openFile(filepath.Join(dir, name))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -86,10 +106,19 @@ func collect(dir string, m *Manifest) (*collected, error) {
 }
 
 func (c *collected) add(rec record, m *Manifest) error {
-	if err := m.admits(&rec.trial); err != nil {
+	t := rec.trial
+	if sum, ok := c.sums[t.Trial]; ok && sum != castagnoli(rec.raw) {
+		return fmt.Errorf("trial %d: the record does not match its checksum in %s: it was changed or damaged", t.Trial,
+			SumsFile)
+	}
+	if err := m.admits(&t); err != nil {
 		return err
 	}
-	t := rec.trial
+	if c.plan != nil {
+		if err := c.plan[t.Trial].Check(&t); err != nil {
+			return err
+		}
+	}
 	if have, ok := c.byTrial[t.Trial]; ok {
 		if string(have.raw) != string(rec.raw) {
 			return fmt.Errorf("trial %d has another record already, and they differ: the first stands", t.Trial)

@@ -30,8 +30,10 @@ type Store struct {
 	m      Manifest
 	main   *os.File
 	side   *os.File       // nil while no trial is early
+	sums   *os.File       // open for appends
 	next   int            // every trial below is in main
 	early  map[int][]byte // lines in side, not yet in main
+	sum    map[int]uint32 // checksums of the records that are stored
 	failed error          // the first failed write; the tail of a file is unknown after it
 }
 
@@ -72,7 +74,7 @@ func Create(runsDir string, m Manifest) (*Store, error) {
 	m.Started = m.Started.UTC()
 	m.Ended = time.Time{}
 	m.TrialWallSec = make([]float64, m.Planned)
-	s := &Store{dir: dir, lock: lock, m: m, early: make(map[int][]byte)}
+	s := &Store{dir: dir, lock: lock, m: m, early: make(map[int][]byte), sum: make(map[int]uint32)}
 	if err := writeManifest(dir, &s.m); err != nil {
 		return nil, errors.Join(err, unlockRun(lock))
 	}
@@ -83,32 +85,33 @@ func Create(runsDir string, m Manifest) (*Store, error) {
 }
 
 // Resume opens the run in dir to go on with it. What a kill left behind is
-// put in order first: a record cut short is dropped, early trials are merged.
-// A file with any other damage is kept beside as <name>.damaged, its good
-// records go on, and the manifest gets a warning for each bad line. Records
+// put in order first: a record cut short is dropped, early trials are merged,
+// and records without a checksum get one. A file with any other damage is kept
+// beside as <name>.damaged, its good records go on, and the manifest gets a
+// warning for each bad line. Plan and damage are as for ReadRun. Records
 // of an unknown schema are an error: another program is writing this run.
-func Resume(dir string) (*Store, error) {
+func Resume(dir string, plan Planner) (*Store, error) {
 	lock, err := lockRun(dir)
 	if err != nil {
 		return nil, err
 	}
-	s, err := resume(dir, lock)
+	s, err := resume(dir, lock, plan)
 	if err != nil {
 		return nil, errors.Join(err, unlockRun(lock))
 	}
 	return s, nil
 }
 
-func resume(dir string, lock *os.File) (*Store, error) {
+func resume(dir string, lock *os.File, plan Planner) (*Store, error) {
 	m, err := readManifest(dir)
 	if err != nil {
 		return nil, err
 	}
-	c, err := collect(dir, m)
+	c, err := collect(dir, m, plan)
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{dir: dir, lock: lock, m: *m, early: make(map[int][]byte)}
+	s := &Store{dir: dir, lock: lock, m: *m, early: make(map[int][]byte), sum: make(map[int]uint32)}
 	damaged := false
 	for _, bad := range c.bad {
 		if errors.Is(bad, ErrSchema) {
@@ -119,7 +122,7 @@ func resume(dir string, lock *os.File) (*Store, error) {
 		s.m.Warnings = append(s.m.Warnings, "resume: "+bad.Error())
 	}
 	if damaged {
-		for _, name := range []string{TrialsFile, partialFile} {
+		for _, name := range []string{TrialsFile, partialFile, SumsFile} {
 			if err := keepDamaged(filepath.Join(dir, name)); err != nil {
 				return nil, fmt.Errorf("resume %s: %w", dir, err)
 			}
@@ -128,7 +131,9 @@ func resume(dir string, lock *os.File) (*Store, error) {
 
 	var inOrder, rest, all bytes.Buffer
 	for i, n := range slices.Sorted(maps.Keys(c.byTrial)) {
-		line := append(c.byTrial[n].raw, '\n')
+		raw := c.byTrial[n].raw
+		s.sum[n] = castagnoli(raw)
+		line := append(raw, '\n')
 		all.Write(line)
 		if n == i {
 			inOrder.Write(line)
@@ -138,12 +143,14 @@ func resume(dir string, lock *os.File) (*Store, error) {
 			s.early[n] = line
 		}
 	}
-	// At every instant of these three steps the two files together hold
-	// every record.
+	// At every instant of these steps the two files of records together hold
+	// every record. The checksums of records that are dropped stay until the end:
+	// none of the others has the wrong one.
 	for _, step := range []struct {
 		name string
 		data []byte
-	}{{partialFile, all.Bytes()}, {TrialsFile, inOrder.Bytes()}, {partialFile, rest.Bytes()}} {
+	}{{partialFile, all.Bytes()}, {TrialsFile, inOrder.Bytes()}, {partialFile, rest.Bytes()},
+		{SumsFile, sumsOf(s.sum)}} {
 		if err := ReplaceFile(filepath.Join(dir, step.name), step.data); err != nil {
 			return nil, fmt.Errorf("resume %s: %w", dir, err)
 		}
@@ -182,6 +189,10 @@ func (s *Store) open() (err error) {
 	s.main, err = os.OpenFile(filepath.Join(s.dir, TrialsFile), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
 	if err != nil {
 		return fmt.Errorf("open trials: %w", err)
+	}
+	s.sums, err = os.OpenFile(filepath.Join(s.dir, SumsFile), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+	if err != nil {
+		return errors.Join(fmt.Errorf("open checksums: %w", err), s.main.Close())
 	}
 	return syncDir(s.dir)
 }
@@ -233,6 +244,9 @@ func (s *Store) Append(t Trial, wall time.Duration) error {
 	if err != nil {
 		return fmt.Errorf("store trial %d: %w", t.Trial, err)
 	}
+	if len(line) > maxLine {
+		return fmt.Errorf("store trial %d: the record of %d bytes is %w", t.Trial, len(line), errTooLong)
+	}
 	line = append(line, '\n')
 
 	s.mu.Lock()
@@ -249,6 +263,12 @@ func (s *Store) Append(t Trial, wall time.Duration) error {
 	if err := s.write(t.Trial, line); err != nil {
 		s.failed = err
 		return fmt.Errorf("store trial %d: %w", t.Trial, err)
+	}
+	// The checksum need not be synced: Resume writes one that is lost.
+	s.sum[t.Trial] = castagnoli(line[:len(line)-1])
+	if _, err := s.sums.Write(sumLine(t.Trial, s.sum[t.Trial])); err != nil {
+		s.failed = err
+		return fmt.Errorf("store the checksum of trial %d: %w", t.Trial, err)
 	}
 	s.m.TrialWallSec[t.Trial] = wall.Seconds()
 	if err := writeManifest(s.dir, &s.m); err != nil {
@@ -339,7 +359,9 @@ func (s *Store) Close(now time.Time) error {
 	defer s.mu.Unlock()
 	s.m.Ended = now.UTC()
 	s.m.Interrupted = s.next < s.m.Planned
-	err := errors.Join(writeManifest(s.dir, &s.m), s.main.Close())
+	// In plan order, so that equal runs have equal files.
+	err := ReplaceFile(filepath.Join(s.dir, SumsFile), sumsOf(s.sum))
+	err = errors.Join(err, writeManifest(s.dir, &s.m), s.main.Close(), s.sums.Close())
 	if s.side != nil {
 		err = errors.Join(err, s.side.Close())
 	}

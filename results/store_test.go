@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -56,12 +57,19 @@ func checkFinished(t *testing.T, dir string, n int) {
 	if want := wantFile(t, n); !bytes.Equal(got, want) {
 		t.Errorf("trials file differs from plan order:\n%s\nwant\n%s", got, want)
 	}
+	want := make(map[int]uint32)
+	for i := range n {
+		want[i] = castagnoli(bytes.TrimSuffix(testLine(t, i), []byte("\n")))
+	}
+	if sums, err := os.ReadFile(filepath.Join(dir, SumsFile)); err != nil || string(sums) != string(sumsOf(want)) {
+		t.Errorf("checksums are\n%s, %v; want\n%s", sums, err, sumsOf(want))
+	}
 	for _, name := range []string{partialFile, lockFile} {
 		if _, err := os.Stat(filepath.Join(dir, name)); !os.IsNotExist(err) {
 			t.Errorf("%s is still there (%v)", name, err)
 		}
 	}
-	run, err := ReadRun(dir)
+	run, err := ReadRun(dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +88,7 @@ func TestStoreAnyOrder(t *testing.T) {
 			for k, i := range order {
 				mustAppend(t, s, i)
 				// What is stored so far must be readable from disk.
-				run, err := ReadRun(s.Dir())
+				run, err := ReadRun(s.Dir(), nil)
 				if err != nil || len(run.Trials) != k+1 || len(run.Bad) > 0 {
 					t.Fatalf("after %d appends: %d trials, bad %v, err %v", k+1, len(run.Trials), run.Bad, err)
 				}
@@ -186,14 +194,14 @@ func TestCreateRefuses(t *testing.T) {
 func TestSecondWriter(t *testing.T) {
 	t.Parallel()
 	s := mustCreate(t, 2)
-	_, err := Resume(s.Dir())
+	_, err := Resume(s.Dir(), nil)
 	if err == nil || !strings.Contains(err.Error(), "process "+strconv.Itoa(os.Getpid())) {
 		t.Errorf("second writer: %v", err)
 	}
 	if err := s.Close(testEnd); err != nil {
 		t.Fatal(err)
 	}
-	s, err = Resume(s.Dir())
+	s, err = Resume(s.Dir(), nil)
 	if err != nil {
 		t.Fatalf("after close: %v", err)
 	}
@@ -205,7 +213,7 @@ func TestSecondWriter(t *testing.T) {
 // resumeAndFinish resumes the run and appends whatever it says is missing.
 func resumeAndFinish(t *testing.T, dir string) *Store {
 	t.Helper()
-	s, err := Resume(dir)
+	s, err := Resume(dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -261,7 +269,7 @@ func TestResumeTruncatedAnywhere(t *testing.T) {
 				if cut >= len(whole)-1 { // only the newline is gone, or nothing
 					want++
 				}
-				r, err := Resume(dir)
+				r, err := Resume(dir, nil)
 				if err != nil {
 					t.Fatalf("cut at %d: %v", cut, err)
 				}
@@ -345,7 +353,7 @@ func TestResumeDamage(t *testing.T) {
 			if err := os.WriteFile(file, before, 0o644); err != nil {
 				t.Fatal(err)
 			}
-			run, err := ReadRun(s.Dir())
+			run, err := ReadRun(s.Dir(), nil)
 			if err != nil || len(run.Bad) != 1 || len(run.Trials) != 2 {
 				t.Fatalf("ReadRun: %d trials, bad %v, err %v", len(run.Trials), run.Bad, err)
 			}
@@ -395,7 +403,7 @@ func TestResumeForeignSchema(t *testing.T) {
 	if err := os.WriteFile(file, data, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Resume(s.Dir()); err == nil || !strings.Contains(err.Error(), "trials.jsonl:1: unknown schema 2") {
+	if _, err := Resume(s.Dir(), nil); err == nil || !strings.Contains(err.Error(), "trials.jsonl:1: unknown schema 2") {
 		t.Errorf("resume: %v", err)
 	}
 	if got, err := os.ReadFile(file); err != nil || !bytes.Equal(got, data) {
@@ -416,6 +424,9 @@ func TestResumeKeepsUnknownFields(t *testing.T) {
 	if err := os.WriteFile(file, line, 0o644); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.Remove(filepath.Join(s.Dir(), SumsFile)); err != nil {
+		t.Fatal(err)
+	}
 	resumeAndFinish(t, s.Dir())
 	got, err := os.ReadFile(file)
 	if err != nil || !bytes.Equal(got, append(line, testLine(t, 1)...)) {
@@ -434,7 +445,7 @@ func TestUpdateManifest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	run, err := ReadRun(s.Dir())
+	run, err := ReadRun(s.Dir(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -455,7 +466,7 @@ func TestUpdateManifest(t *testing.T) {
 
 func TestReadRunWithoutManifest(t *testing.T) {
 	t.Parallel()
-	if _, err := ReadRun(t.TempDir()); err == nil || !strings.Contains(err.Error(), ManifestFile) {
+	if _, err := ReadRun(t.TempDir(), nil); err == nil || !strings.Contains(err.Error(), ManifestFile) {
 		t.Errorf("error %v does not name the manifest", err)
 	}
 	for _, tc := range []struct{ data, want string }{
@@ -475,7 +486,7 @@ func TestManifestPrintable(t *testing.T) {
 	t.Parallel()
 	const bad, safe = "\x1b]0;x\a\u202e", `\x1b]0;x\a\u202e`
 	m := testManifest(0)
-	m.Schema, m.RunID, m.Host.Description, m.Suite.Text = ManifestSchema, bad, bad, bad
+	m.Schema, m.RunID, m.Host.Description, m.Suite = ManifestSchema, bad, bad, NewSuiteInfo("test", []byte(bad))
 	m.Warnings = []string{bad}
 	m.Versions.Packages = map[string]string{bad: bad}
 	data, err := json.Marshal(m)
@@ -560,7 +571,7 @@ func TestKillNine(t *testing.T) {
 		if err := cmd.Wait(); err == nil && len(stored) < killN {
 			t.Fatalf("child ended by itself with %d of %d trials stored", len(stored), killN)
 		}
-		run, err := ReadRun(s.Dir())
+		run, err := ReadRun(s.Dir(), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -574,6 +585,14 @@ func TestKillNine(t *testing.T) {
 				t.Fatalf("trial %d was reported as stored and is lost", i)
 			}
 		}
+		for _, bad := range run.Bad {
+			if le, ok := errors.AsType[*LineError](bad); !ok || !le.Torn {
+				t.Fatalf("after a kill: %v", bad)
+			}
+		}
+		for _, note := range run.Notes {
+			t.Fatalf("after a kill: %v", note)
+		}
 	}
 	if kills == 0 {
 		t.Fatal("no writer was killed")
@@ -583,7 +602,7 @@ func TestKillNine(t *testing.T) {
 }
 
 func killedWriter(t *testing.T, dir string) {
-	s, err := Resume(dir)
+	s, err := Resume(dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

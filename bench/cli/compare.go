@@ -126,7 +126,7 @@ const badShown = 20
 // readRun reads a run. It warns of each record that it leaves out because it is
 // damaged. It returns a usage error if there is no run in dir, or no trial in the run.
 func readRun(ctx context.Context, a *app, dir string) (*results.Run, error) {
-	r, err := readInput(ctx, func() (*results.Run, error) { return results.ReadRun(dir) })
+	r, err := readInput(ctx, func() (*results.Run, error) { return results.ReadRun(dir, planner()) })
 	if err != nil {
 		return nil, err
 	}
@@ -140,10 +140,31 @@ func readRun(ctx context.Context, a *app, dir string) (*results.Run, error) {
 	if len(r.Bad) > 1 {
 		a.warn("%d records of %s are damaged and left out", len(r.Bad), dir)
 	}
+	for _, note := range r.Notes {
+		a.warn("%s: %v", dir, note)
+	}
 	if len(r.Trials) == 0 {
-		return nil, exit.UsageError{Err: errors.New(dir + " has no trials yet")}
+		return nil, exit.UsageError{Err: noTrials(r)}
 	}
 	return r, nil
+}
+
+// noTrials is the error for a run of which no record can be shown.
+func noTrials(r *results.Run) error {
+	if len(r.Bad) == 0 {
+		return errors.New(r.Dir + " has no trials yet")
+	}
+	foreign := 0
+	for _, bad := range r.Bad {
+		if errors.Is(bad, results.ErrSchema) {
+			foreign++
+		}
+	}
+	if foreign == len(r.Bad) {
+		return fmt.Errorf("%s: all %d records are of another version of hangbench: %w", r.Dir, foreign, r.Bad[0])
+	}
+	return fmt.Errorf("%s: none of its %d records can be used: resume the run, or restore it from a copy", r.Dir,
+		len(r.Bad))
 }
 
 func (a *app) exportCommand() *cobra.Command {

@@ -31,7 +31,7 @@ func TestExperiments(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	run, err := results.ReadRun(reference)
+	run, err := results.ReadRun(reference, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +151,7 @@ func redraw(t *testing.T, dir string) map[string]*figure.Figure {
 	if status, _, stderr := hangbench(t, "report", dir, "--tables", "all"); status != exit.Done || stderr != "" {
 		t.Fatalf("report %s: status %d, %s", dir, status, stderr)
 	}
-	run, err := results.ReadRun(dir)
+	run, err := results.ReadRun(dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

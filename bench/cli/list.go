@@ -15,6 +15,7 @@ import (
 	"hangbench/guests/lab"
 	"hangbench/monitor/detect"
 	"hangbench/monitor/trap"
+	"hangbench/results"
 	"hangbench/scenarios"
 	"hangbench/scenarios/suites"
 )
@@ -28,6 +29,9 @@ func vocabulary() suites.Vocabulary {
 func loadSuite(ctx context.Context, name string) (*suites.Suite, error) {
 	return readInput(ctx, func() (*suites.Suite, error) { return suites.Load(name, vocabulary()) })
 }
+
+// planner makes the plan of a run again, to compare its records with.
+func planner() results.Planner { return plan.Planner(vocabulary()) }
 
 // nameList is a list of names that users may write.
 type nameList struct {

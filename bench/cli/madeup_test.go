@@ -22,8 +22,21 @@ repetitions: 2
 
 var madeUpStart = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
-func madeUpPlan() []plan.Trial {
-	s, err := suites.Parse(madeUp+".yaml", []byte(madeUpSuite), vocabulary())
+// madeUpSweep varies a threshold.
+const madeUpSweep = `name: made-up
+scenarios: [spinlock-deadlock, control-idle]
+mechanisms: [exec-step]
+guests:
+  - {kernel: cloud-6.12, vcpus: 1, memory_mib: 160}
+repetitions: 2
+sweep:
+  - {threshold: io_ms, values: [500, 501]}
+`
+
+func madeUpPlan() []plan.Trial { return planOf(madeUpSuite) }
+
+func planOf(suite string) []plan.Trial {
+	s, err := suites.Parse(madeUp+".yaml", []byte(suite), vocabulary())
 	if err != nil {
 		panic(err)
 	}
@@ -34,12 +47,12 @@ func madeUpPlan() []plan.Trial {
 func madeUpRecord(p plan.Trial) results.Trial {
 	rec := results.Trial{
 		Schema: results.Schema, Suite: p.Suite, Trial: p.Index, Block: p.Block,
-		Cell: results.Cell{Scenario: p.Scenario, Kind: results.Control, Arm: p.Arm,
-			Machine: results.Machine{GuestKernel: "6.12-test", VCPUs: 1, MemoryMiB: 160}},
+		Cell: p.Cell,
 		Host: "lab", Seed: p.Seed,
 		Outcome: results.Clean, WindowNS: 5e9 + int64(p.Index),
 		Guest: results.Guest{BeatsBefore: 10, BeatsDuring: 9, BeatsAfter: 2},
 	}
+	rec.Kind, rec.GuestKernel = results.Control, "6.12-test"
 	if p.Mechanism != "none" {
 		rec.EPT = results.EPT{Total: 110, Permission: 100, Lazy: 10}
 		rec.Events = results.Events{Delivered: 100, Steps: 300}
@@ -60,10 +73,18 @@ func madeUpRecord(p plan.Trial) results.Trial {
 }
 
 // createRun makes a made-up run without trials below a folder.
-func createRun(dir, kind string) (*results.Store, error) {
+func createRun(dir, kind string) (*results.Store, error) { return createRunOf(dir, kind, madeUpSuite) }
+
+func createRunOf(dir, kind, suite string) (*results.Store, error) {
+	trials := planOf(suite)
+	hash, err := plan.Hash(trials)
+	if err != nil {
+		return nil, err
+	}
 	return results.Create(dir, results.Manifest{
-		RunID: results.RunID(madeUp, 1, madeUpStart), Suite: results.NewSuiteInfo(madeUp, []byte(madeUpSuite)), Seed: 1,
-		Planned: len(madeUpPlan()), Host: results.HostInfo{Kind: kind, Description: "made up"}, Started: madeUpStart,
+		PlanHash: hash,
+		RunID:    results.RunID(madeUp, 1, madeUpStart), Suite: results.NewSuiteInfo(madeUp, []byte(suite)), Seed: 1,
+		Planned: len(trials), Host: results.HostInfo{Kind: kind, Description: "made up"}, Started: madeUpStart,
 		Versions: results.Versions{Hangbench: "test", Go: "go", Packages: map[string]string{"lab": "0123456789abcdef"}},
 	})
 }

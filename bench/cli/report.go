@@ -96,6 +96,9 @@ func show(ctx context.Context, a *app, w io.Writer, r *results.Run) error {
 	if n := r.Missing(); n > 0 {
 		fmt.Fprintf(w, "\n%d of %d trials are missing.\n", n, r.Manifest.Planned)
 	}
+	if _, err := os.Stat(filepath.Join(r.Dir, results.SumsFile)); err == nil {
+		names = append(names, results.SumsFile)
+	}
 	fmt.Fprintf(w, "\n%s: %s, %s, %s\n", r.Dir, results.TrialsFile, results.ManifestFile, strings.Join(names, ", "))
 	return nil
 }

@@ -116,8 +116,13 @@ func (a *app) resumeCommand() *cobra.Command {
 	r.host.add(c)
 	c.ValidArgsFunction = once(completeRuns)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		old, err := readInput(c.Context(), func() (*results.Run, error) { return results.ReadRun(args[0]) })
+		old, err := readInput(c.Context(), func() (*results.Run, error) { return results.ReadRun(args[0], planner()) })
 		if err != nil {
+			return err
+		}
+		if len(old.Bad) == 0 && old.Missing() == 0 && !old.Manifest.Interrupted {
+			_, err := fmt.Fprintf(a.out, "%s is complete: all of its %d trials are stored. There is nothing to resume.\n",
+				args[0], old.Manifest.Planned)
 			return err
 		}
 		if !c.Flags().Changed("host") {
@@ -135,21 +140,14 @@ func (r *resumeFlags) run(ctx context.Context, a *app, dir string, old *results.
 	if r.host.kind != old.Host.Kind {
 		return exit.Usagef("resume: %s ran on host %s and cannot go on on %s", dir, old.Host.Kind, r.host.kind)
 	}
-	s, err := suites.Parse(old.Suite.Name+".yaml", []byte(old.Suite.Text), vocabulary())
+	s, trials, err := plan.Again(old, vocabulary())
+	if err == nil {
+		err = setDrivers(s, old.Suite.Drivers) // are they there?
+	}
 	if err != nil {
-		return exit.UsageError{Err: fmt.Errorf("resume: the suite in %s: %w", results.ManifestFile, err)}
+		return exit.Usagef("resume: %s: %w; run the suite anew", dir, err)
 	}
-	if err := setDrivers(s, old.Suite.Drivers); err != nil {
-		return exit.UsageError{Err: fmt.Errorf("resume: the suite in %s: %w", results.ManifestFile, err)}
-	}
-	x := experiment{jobs: r.host.jobs, trials: plan.Expand(s, old.Seed), json: r.json}
-	hash, err := plan.Hash(x.trials)
-	if err != nil {
-		return err
-	}
-	if was := old.PlanHash; was != "" && was != hash {
-		return exit.Usagef("resume: %s has another plan than this version makes of its suite; run the suite anew", dir)
-	}
+	x := experiment{jobs: r.host.jobs, trials: trials, json: r.json}
 	x.host, err = r.host.open(ctx, a, s)
 	if err != nil {
 		return err
@@ -162,7 +160,7 @@ func (r *resumeFlags) run(ctx context.Context, a *app, dir string, old *results.
 				"run the suite anew", dir, was, is)
 		}
 	}
-	if x.store, err = results.Resume(dir); err != nil {
+	if x.store, err = results.Resume(dir, planner()); err != nil {
 		return err
 	}
 	return x.execute(ctx, a)
@@ -191,7 +189,7 @@ func (x *experiment) execute(ctx context.Context, a *app) error {
 		err = nil
 	}
 	err = errors.Join(err, x.finish(a))
-	r, rerr := results.ReadRun(x.store.Dir())
+	r, rerr := results.ReadRun(x.store.Dir(), planner())
 	if rerr != nil {
 		return x.explain(errors.Join(err, rerr), 0)
 	}

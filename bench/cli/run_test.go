@@ -50,16 +50,39 @@ func work(
 ) (status int, stdout, stderr string) {
 	t.Helper()
 	env, out, errs := testEnv()
-	trials := madeUpPlan()
+	m := store.Manifest()
+	_, trials, err := plan.Again(&m, vocabulary())
+	if err != nil {
+		t.Fatal(err)
+	}
 	host := &opened{Host: f, prepare: func(context.Context) error { return nil },
 		bench: func() map[string]float64 { return map[string]float64{"made_up_sec": 1} }}
 	a, _ := newApp(env, nil)
-	err := (&experiment{host: host, jobs: 1, trials: trials, store: store, json: asJSON}).execute(ctx, a)
+	err = (&experiment{host: host, jobs: 1, trials: trials, store: store, json: asJSON}).execute(ctx, a)
 	err = errors.Join(err, a.file.Close())
 	if err != nil && !errors.Is(err, exit.ErrFailed) {
 		errs.WriteString("hangbench: " + err.Error() + "\n")
 	}
 	return exitStatus(ctx, err), out.String(), errs.String()
+}
+
+// TestSwept: an alarm that a sweep asks about is no failure.
+func TestSwept(t *testing.T) {
+	t.Parallel()
+	store, err := createRunOf(t.TempDir(), "lab", madeUpSweep)
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, _, stderr := work(t, t.Context(), store, true, func(ctx context.Context, p plan.Trial) (results.Trial, error) {
+		rec := madeUpRecord(p)
+		if p.Scenario == "control-idle" && p.Block == 0 {
+			rec.Outcome = results.FalseAlarm
+		}
+		return rec, nil
+	})
+	if status != exit.Done || !strings.Contains(stderr, "false_alarm after") {
+		t.Errorf("status %d:\n%s", status, stderr)
+	}
 }
 
 func TestExecute(t *testing.T) {
@@ -92,14 +115,6 @@ func TestExecute(t *testing.T) {
 		{"invalid", with("control-idle", func(r *results.Trial) {
 			r.Outcome, r.Reason = results.Invalid, "the monitor ended by itself"
 		}), exit.Failed, "(control-idle, exec-step) is invalid: the monitor ended by itself\n"},
-		{"alarm that a sweep asks about", func(ctx context.Context, p plan.Trial) (results.Trial, error) {
-			rec := madeUpRecord(p)
-			rec.Thresholds = results.NewSettings(map[string]int64{"io_ms": 500 + int64(p.Block)})
-			if p.Scenario == "control-idle" && p.Block == 0 {
-				rec.Outcome = results.FalseAlarm
-			}
-			return rec, nil
-		}, exit.Done, "false_alarm after"},
 		{"mixed hosts", with("control-idle", func(r *results.Trial) { r.Host = "xen" }), exit.Broken,
 			`ran on host "xen", the run is of "lab"`},
 		{"broken", func(ctx context.Context, p plan.Trial) (results.Trial, error) {
@@ -120,7 +135,7 @@ func TestExecute(t *testing.T) {
 			if !strings.Contains(stdout, store.Dir()) {
 				t.Errorf("what there is is not shown:\n%s", stdout)
 			}
-			r, err := results.ReadRun(store.Dir())
+			r, err := results.ReadRun(store.Dir(), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -202,16 +217,18 @@ func TestExecuteJSON(t *testing.T) {
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
 	store := newRun(t)
-	status, stdout, stderr := work(t, t.Context(), store, false, func(_ context.Context, p plan.Trial) (results.Trial, error) {
+	host := func(_ context.Context, p plan.Trial) (results.Trial, error) {
 		if p.Index == 3 {
 			full := &os.PathError{Op: "write", Path: "log", Err: unix.ENOSPC}
 			return results.Trial{}, errors.Join(full, full)
 		}
 		return madeUpRecord(p), nil
-	})
+	}
+	status, stdout, stderr := work(t, t.Context(), store, false, host)
 	want := "hangbench: trial 3 (control-idle, exec-step) failed 2 times: write log: no space left on device; " +
 		"3 of 8 trials are kept; free some space, then go on with: hangbench resume " + store.Dir() + "\n"
-	if _, told, _ := strings.Cut(stderr, "hangbench: trial 3"); status != exit.Broken || "hangbench: trial 3"+told != want {
+	_, told, _ := strings.Cut(stderr, "hangbench: trial 3")
+	if status != exit.Broken || "hangbench: trial 3"+told != want {
 		t.Errorf("status %d, stderr %q, want it to end with %q", status, stderr, want)
 	}
 	if stdout != "" {
@@ -268,7 +285,7 @@ func TestInterrupted(t *testing.T) {
 	if !strings.Contains(stdout, "5 of 8 trials are missing.") {
 		t.Errorf("stdout does not tell what is missing:\n%s", stdout)
 	}
-	store, err := results.Resume(store.Dir())
+	store, err := results.Resume(store.Dir(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -324,7 +341,7 @@ func TestSetDrivers(t *testing.T) {
 		if err := store.Close(time.Now()); err != nil {
 			t.Fatal(err)
 		}
-		m, err := results.ReadRun(store.Dir())
+		m, err := results.ReadRun(store.Dir(), nil)
 		if err != nil || fmt.Sprint(m.Manifest.Suite.Drivers) != tc.want || m.Manifest.Suite.Text != madeUpSuite {
 			t.Errorf("%v: the manifest has %+v, %v", tc.drivers, m.Manifest.Suite, err)
 		}

@@ -49,7 +49,9 @@ func TestSchema(t *testing.T) {
 			"Records of earlier programs have `baselines` in place of `watchdogs` and `findings`, and neither\n" +
 			"`kind` nor `kernel`. " +
 			"Reading them fills these fields in (`results/legacy.go`). The objects in a record have\n" +
-			"[a page of their own](schema-objects.md).\n" +
+			"[a page of their own](schema-objects.md).\n\n" +
+			"A line of `trials.sum` is the index of a trial, the CRC-32C of its line in trials.jsonl without the newline,\n" +
+			"and the CRC-32C of both so far, each in eight hexadecimal digits. Runs of earlier programs have no such file.\n" +
 			trials.page(trials.objects[:1]),
 		"schema-objects.md": fmt.Sprintf(head, "Objects in trials.jsonl",
 			"what each field of the objects in a trial's record means.",

@@ -84,7 +84,7 @@ func (r *Run) trials(ctx context.Context, h run.Host, s run.Start, stdout, stder
 	log := slog.New(slog.NewTextHandler(stderr, nil))
 	err = run.Run(ctx, run.Options{Host: h, Plan: s.Plan, Store: store, Jobs: 1, Log: log})
 	err = errors.Join(err, store.Close(time.Now()))
-	read, rerr := results.ReadRun(store.Dir())
+	read, rerr := results.ReadRun(store.Dir(), nil)
 	if err = errors.Join(err, rerr); err != nil {
 		return err
 	}

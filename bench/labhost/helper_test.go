@@ -222,7 +222,7 @@ func (h *testLab) runPlan(t *testing.T, ctx context.Context, s *suites.Suite, tr
 	if err := store.Close(time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	r, err := results.ReadRun(store.Dir())
+	r, err := results.ReadRun(store.Dir(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

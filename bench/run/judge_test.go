@@ -46,7 +46,7 @@ func TestJudge(t *testing.T) {
 // with which the analysis reads runs from before manifests had them.
 func TestArms(t *testing.T) {
 	t.Parallel()
-	old, err := results.ReadRun(filepath.Join("..", "..", "results", "reference", "paper"))
+	old, err := results.ReadRun(filepath.Join("..", "..", "results", "reference", "paper"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

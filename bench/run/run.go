@@ -99,6 +99,14 @@ func (r *runner) one(ctx context.Context, t plan.Trial) error {
 				log.Warn("impossible", "error", why)
 				rec = impossible(t, rec, why)
 			}
+			planned := t.Planned()
+			err = planned.Check(&rec)
+			if err == nil && rec.Trial != t.Index {
+				err = fmt.Errorf("the record is of trial %d", rec.Trial)
+			}
+			if err != nil {
+				return fmt.Errorf("trial %d: the host returned the record of another trial: %w", t.Index, err)
+			}
 			if err := r.Store.Append(rec, took); err != nil {
 				return fmt.Errorf("store trial %d: %w", t.Index, err)
 			}

@@ -137,7 +137,7 @@ func TestInterruptAndResume(t *testing.T) {
 		t.Fatalf("interrupted run: %v", err)
 	}
 	s.Close(time.Now())
-	s, err := results.Resume(s.Dir())
+	s, err := results.Resume(s.Dir(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +145,7 @@ func TestInterruptAndResume(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Close(time.Now())
-	r, err := results.ReadRun(s.Dir())
+	r, err := results.ReadRun(s.Dir(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +179,7 @@ func TestImpossible(t *testing.T) {
 	if err := s.Close(time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	r, err := results.ReadRun(s.Dir())
+	r, err := results.ReadRun(s.Dir(), nil)
 	if err != nil || len(r.Trials) != 2 {
 		t.Fatalf("%d trials, %v", len(r.Trials), err)
 	}
