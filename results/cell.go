@@ -27,7 +27,8 @@ type Arm struct {
 // detected, and is not missed.
 func (a Arm) Watched() bool { return a.Mechanism != Unwatched }
 
-// Machine is the guest that a trial runs on.
+// Machine is the guest that a trial runs on. The tags min and max are the range of a
+// number, here and in a record: see Trial.Validate. Suites can ask for no other values.
 type Machine struct {
 	// Kernel is the name of a guest kernel, as in cloud-6.12.
 	Kernel string `json:"kernel,omitempty"`
@@ -41,11 +42,10 @@ type Machine struct {
 	Programs string `json:"programs,omitempty"`
 	// Superpages: the hypervisor may give the guest large pages.
 	Superpages bool `json:"superpages,omitempty"`
-	VCPUs      int  `json:"vcpus"`      // virtual CPUs of the guest, 1 to 8
-	MemoryMiB  int  `json:"memory_mib"` // memory of the guest, 128 to 4096
-	// Neighbours is how many more guests of this kind are up and monitored beside it, 0
-	// to 3.
-	Neighbours int `json:"neighbours,omitempty"`
+	VCPUs      int  `json:"vcpus" min:"1" max:"8"`           // virtual CPUs of the guest
+	MemoryMiB  int  `json:"memory_mib" min:"128" max:"4096"` // memory of the guest
+	// Neighbours is how many more guests of this kind are up and monitored beside it.
+	Neighbours int `json:"neighbours,omitempty" max:"3"`
 }
 
 // Cell identifies a trial before it runs. Trials with equal cells are repetitions of each
@@ -57,7 +57,7 @@ type Cell struct {
 	Machine
 	// BoundedMS is how long the fault lasts, in milliseconds. 0 means until the verdict
 	// or the deadline.
-	BoundedMS int64 `json:"bounded_ms,omitempty"`
+	BoundedMS int64 `json:"bounded_ms,omitempty" max:"4503599627"`
 	// Watchdogs is how the watchdogs of Linux and Xen are set: default, minimum or xen.
 	// Empty means that nobody listens to them.
 	Watchdogs string `json:"watchdogs,omitempty"`

@@ -78,8 +78,9 @@ type Guest struct {
 	// clock. 1 means no cost, 0 that the guest stood still. For mechanism none it
 	// is the price of the trace that counts EPT violations, which the others pay
 	// too. Absent when a verdict cut the windows short. In a trial with a Workload it
-	// is that of its windows, all of them with the trace.
-	ProgressRatio *float64 `json:"progress_ratio,omitempty"`
+	// is that of its windows, all of them with the trace. A monitor makes no guest faster;
+	// chance can do so in a short window, by less than the tag's maximum.
+	ProgressRatio *float64 `json:"progress_ratio,omitempty" max:"1000"`
 	// Dom0BeforeNS and Dom0DuringNS are the CPU time of the control domain in the
 	// paired windows without and with the monitor, and PairedNS is how long each was.
 	// They are absent when a verdict cut the windows short. The trial's own looks are in
@@ -111,15 +112,15 @@ type Alarm struct {
 // Trial is one repetition of a cell. All times are nanoseconds of dom0's
 // monotonic clock.
 type Trial struct {
-	Schema int    `json:"schema"` // version of the record: 1
-	Suite  string `json:"suite"`  // name of the suite
-	Trial  int    `json:"trial"`  // index in the plan, from 0
-	Block  int    `json:"block"`  // repetition the trial belongs to, from 0
-	Host   string `json:"host"`   // kind of host: lab or xen
+	Schema int    `json:"schema"`                // version of the record: 1
+	Suite  string `json:"suite"`                 // name of the suite
+	Trial  int    `json:"trial" max:"100000000"` // index in the plan, from 0
+	Block  int    `json:"block" max:"100000000"` // repetition the trial belongs to, from 0
+	Host   string `json:"host"`                  // kind of host: lab or xen
 	Cell
 	// Seed moves the fault. The plan draws it from the run's seed, one for all trials of a
 	// block, guest and scenario.
-	Seed uint64 `json:"seed"`
+	Seed uint64 `json:"seed" max:"any"`
 
 	Outcome  Outcome  `json:"outcome"`                  // what the trial came to
 	Reason   string   `json:"reason,omitempty"`         // why the outcome is invalid, in one sentence

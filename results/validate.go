@@ -3,7 +3,10 @@ package results
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
+	"strconv"
+	"strings"
 )
 
 // ErrSchema marks a record or manifest written by another version of the
@@ -18,11 +21,6 @@ const (
 	// most is the largest time in nanoseconds (52 days) and the largest count of a record.
 	// A float64 holds it exactly, and sums of 2,000 trials fit an int64.
 	most = 1 << 52
-	// mostRatio is the largest ratio of a guest's progress with the monitor to that
-	// without. A monitor makes no guest faster; chance can do so in a short window.
-	mostRatio = 1000
-	// mostTrials is the largest number of trials of a plan.
-	mostTrials = 100_000_000
 	// mostAlarms is the largest number of alarms and of observers of a trial.
 	mostAlarms = 2000
 )
@@ -44,7 +42,7 @@ func (t *Trial) Validate() error {
 }
 
 func (t *Trial) valid() error {
-	if err := inRange(t, trialNumbers); err != nil {
+	if err := inRange(reflect.ValueOf(t).Elem(), ""); err != nil {
 		return err
 	}
 	for _, w := range trialWords {
@@ -81,89 +79,66 @@ func (t *Trial) valid() error {
 	return nil
 }
 
-// number is a number of a record, or of an object in it, and the range that it can have.
-// Both ends are included. Times are nanoseconds.
-type number[T any] struct {
-	name     string // as in JSON
-	min, max int64
-	of       func(*T) any // int, int64, uint64, or a pointer, which is nil without a value
-}
-
-// inRange returns an error for the first number that is outside its range.
-func inRange[T any](of *T, numbers []number[T]) error {
-	for _, n := range numbers {
-		var x float64 // exact up to most, and above it far outside every range
-		value := n.of(of)
-		switch v := value.(type) {
-		case int:
-			x = float64(v)
-		case int64:
-			x = float64(v)
-		case uint64:
-			x = float64(v)
-		case *int64:
-			if v == nil {
+// inRange returns an error for the first number of a struct that is outside its range,
+// which is 0 to most. The tags min and max of a field say otherwise; max is "any" if
+// every value is possible. Both ends are included. Lists are left out: the caller looks
+// at their elements. prefix stands before the names, which are those in JSON.
+func inRange(of reflect.Value, prefix string) error {
+	for i := range of.NumField() {
+		field, v := of.Type().Field(i), of.Field(i)
+		if v.Kind() == reflect.Pointer {
+			if v.IsNil() {
 				continue
 			}
-			x, value = float64(*v), *v
-		case *float64:
-			if v == nil {
-				continue
-			}
-			x, value = *v, *v
-		default:
-			return fmt.Errorf("%s is a %T", n.name, value)
+			v = v.Elem()
 		}
-		if !(x >= float64(n.min) && x <= float64(n.max)) {
-			return fmt.Errorf("%s %v is not within %d to %d", n.name, value, n.min, n.max)
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		name = prefix + name
+		var x float64 // exact up to most, and above it far outside every range
+		switch {
+		case v.Kind() == reflect.Struct && field.Anonymous:
+			if err := inRange(v, prefix); err != nil {
+				return err
+			}
+			continue
+		case v.Kind() == reflect.Struct:
+			if err := inRange(v, name+"."); err != nil {
+				return err
+			}
+			continue
+		case v.CanInt():
+			x = float64(v.Int())
+		case v.CanUint():
+			x = float64(v.Uint())
+		case v.CanFloat():
+			x = v.Float()
+		default:
+			continue
+		}
+		if field.Tag.Get("max") == "any" {
+			continue
+		}
+		low, err := limit(field.Tag.Get("min"), 0)
+		if err != nil {
+			return fmt.Errorf("%s: tag min: %w", name, err)
+		}
+		high, err := limit(field.Tag.Get("max"), most)
+		if err != nil {
+			return fmt.Errorf("%s: tag max: %w", name, err)
+		}
+		if !(x >= float64(low) && x <= float64(high)) {
+			return fmt.Errorf("%s %v is not within %d to %d", name, v, low, high)
 		}
 	}
 	return nil
 }
 
-// trialNumbers are the numbers of a record but for those in lists. The ranges of a
-// machine are those that a suite can ask for. Seed has none: every value is possible.
-var trialNumbers = []number[Trial]{
-	{"trial", 0, mostTrials, func(t *Trial) any { return t.Trial }},
-	{"block", 0, mostTrials, func(t *Trial) any { return t.Block }},
-	{"vcpus", 1, 8, func(t *Trial) any { return t.VCPUs }},
-	{"memory_mib", 128, 4096, func(t *Trial) any { return t.MemoryMiB }},
-	{"neighbours", 0, 3, func(t *Trial) any { return t.Neighbours }},
-	{"bounded_ms", 0, most / 1_000_000, func(t *Trial) any { return t.BoundedMS }},
-	{"detect_ns", 0, most, func(t *Trial) any { return t.DetectNS }},
-	{"deadline_ns", 0, most, func(t *Trial) any { return t.DeadlineNS }},
-	{"hang_ns", 0, most, func(t *Trial) any { return t.HangNS }},
-	{"undone_ns", 0, most, func(t *Trial) any { return t.UndoneNS }},
-	{"resumed_ns", 0, most, func(t *Trial) any { return t.ResumedNS }},
-	{"all_clear_ns", 0, most, func(t *Trial) any { return t.AllClearNS }},
-	{"window_ns", 0, most, func(t *Trial) any { return t.WindowNS }},
-	{"back_out_ns", 0, most, func(t *Trial) any { return t.BackOutNS }},
-	{"ept.total", 0, most, func(t *Trial) any { return t.EPT.Total }},
-	{"ept.permission", 0, most, func(t *Trial) any { return t.EPT.Permission }},
-	{"ept.lazy", 0, most, func(t *Trial) any { return t.EPT.Lazy }},
-	{"ept.mmio", 0, most, func(t *Trial) any { return t.EPT.MMIO }},
-	{"ept.superpage", 0, most, func(t *Trial) any { return t.EPT.Superpage }},
-	{"ept.suppressed", 0, most, func(t *Trial) any { return t.EPT.Suppressed }},
-	{"ept.residual", 0, most, func(t *Trial) any { return t.EPT.Residual }},
-	{"ept.trace_lost", 0, most, func(t *Trial) any { return t.EPT.TraceLost }},
-	{"events.delivered", 0, most, func(t *Trial) any { return t.Events.Delivered }},
-	{"events.steps", 0, most, func(t *Trial) any { return t.Events.Steps }},
-	{"events.ring_full", 0, most, func(t *Trial) any { return t.Events.RingFull }},
-	{"events.signals", 0, most, func(t *Trial) any { return t.Events.Signals }},
-	{"events.switches", 0, most, func(t *Trial) any { return t.Events.Switches }},
-	{"events.samples", 0, most, func(t *Trial) any { return t.Events.Samples }},
-	{"events.looks", 0, most, func(t *Trial) any { return t.Events.Inspections }},
-	{"events.strange", 0, most, func(t *Trial) any { return t.Events.Strange }},
-	{"guest.progress_ratio", 0, mostRatio, func(t *Trial) any { return t.Guest.ProgressRatio }},
-	{"guest.dom0_before_ns", 0, most, func(t *Trial) any { return t.Guest.Dom0BeforeNS }},
-	{"guest.dom0_during_ns", 0, most, func(t *Trial) any { return t.Guest.Dom0DuringNS }},
-	{"guest.paired_ns", 0, most, func(t *Trial) any { return t.Guest.PairedNS }},
-	{"guest.beats_before", 0, most, func(t *Trial) any { return t.Guest.BeatsBefore }},
-	{"guest.beats_during", 0, most, func(t *Trial) any { return t.Guest.BeatsDuring }},
-	{"guest.beats_hung", 0, most, func(t *Trial) any { return t.Guest.BeatsHung }},
-	{"guest.beats_after", 0, most, func(t *Trial) any { return t.Guest.BeatsAfter }},
-	{"guest.work_during", 0, most, func(t *Trial) any { return t.Guest.WorkDuring }},
-	{"guest.work_hung", 0, most, func(t *Trial) any { return t.Guest.WorkHung }},
+// limit is the limit in a tag, or another one without a tag.
+func limit(tag string, other int64) (int64, error) {
+	if tag == "" {
+		return other, nil
+	}
+	return strconv.ParseInt(tag, 10, 64)
 }
 
 // trialWords are the words of a record that are one of a few.
@@ -249,12 +224,6 @@ var trialRules = []struct {
 // confirmed reports whether the ground truth was confirmed: the trial enters measures.
 func (t *Trial) confirmed() bool { return t.Outcome != Invalid }
 
-// alarmNumbers are the numbers of an alarm.
-var alarmNumbers = []number[Alarm]{
-	{"start_ns", 0, most, func(a *Alarm) any { return a.StartNS }},
-	{"end_ns", 0, most, func(a *Alarm) any { return a.EndNS }},
-}
-
 // validAlarms returns an error for alarms that cannot have been in the monitored window.
 func validAlarms(t *Trial) error {
 	if len(t.Alarms) > mostAlarms || len(t.NeighbourAlarms) > mostAlarms {
@@ -264,7 +233,7 @@ func validAlarms(t *Trial) error {
 	last := int64(0)
 	for i := range t.Alarms {
 		a := &t.Alarms[i]
-		if err := inRange(a, alarmNumbers); err != nil {
+		if err := inRange(reflect.ValueOf(a).Elem(), ""); err != nil {
 			return fmt.Errorf("alarm %d: %w", i, err)
 		}
 		if a.StartNS < last || a.ends() < a.StartNS {
@@ -277,7 +246,7 @@ func validAlarms(t *Trial) error {
 	}
 	for i := range t.NeighbourAlarms { // of several neighbours, one after the other
 		a := &t.NeighbourAlarms[i]
-		if err := inRange(a, alarmNumbers); err != nil {
+		if err := inRange(reflect.ValueOf(a).Elem(), ""); err != nil {
 			return fmt.Errorf("a neighbour's alarm %d: %w", i, err)
 		}
 		if a.ends() < a.StartNS {

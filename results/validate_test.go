@@ -67,6 +67,43 @@ func TestEveryNumber(t *testing.T) {
 	}
 }
 
+// TestRanges: the tags of a field are the ends of its range, and both ends are in it.
+func TestRanges(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name string
+		set  func(*Trial, int64)
+		in   []int64
+		out  []int64
+	}{
+		{"vcpus", func(t *Trial, n int64) { t.VCPUs = int(n) }, []int64{1, 8}, []int64{0, 9}},
+		{"memory_mib", func(t *Trial, n int64) { t.MemoryMiB = int(n) }, []int64{128, 4096}, []int64{127, 4097}},
+		{"neighbours", func(t *Trial, n int64) { t.Neighbours = int(n) }, []int64{1, 3}, []int64{-1, 4}},
+		{"trial", func(t *Trial, n int64) { t.Trial = int(n) }, []int64{0, 100_000_000}, []int64{100_000_001}},
+		{"block", func(t *Trial, n int64) { t.Block = int(n) }, []int64{0, 100_000_000}, []int64{-1, 100_000_001}},
+		{"seed", func(t *Trial, n int64) { t.Seed = uint64(n) }, []int64{0, -1}, nil},
+		{"guest.progress_ratio", func(t *Trial, n int64) { t.Guest.ProgressRatio = new(float64(n)) }, []int64{0, 1000},
+			[]int64{-1, 1001}},
+		{"events.looks", func(t *Trial, n int64) { t.Events.Inspections = uint64(n) }, []int64{0, most},
+			[]int64{-1, most + 1}},
+		{"ept.trace_lost", func(t *Trial, n int64) { t.EPT.TraceLost = uint64(n) }, []int64{0, most},
+			[]int64{most + 1}},
+	} {
+		rec := filled(Fault)
+		for _, n := range tc.in {
+			if tc.set(&rec, n); rec.Validate() != nil {
+				t.Errorf("%s cannot be %d: %v", tc.name, n, rec.Validate())
+			}
+		}
+		for _, n := range tc.out {
+			tc.set(&rec, n)
+			if err := rec.Validate(); err == nil || !strings.Contains(err.Error(), tc.name+" ") {
+				t.Errorf("%s is %d: %v", tc.name, n, err)
+			}
+		}
+	}
+}
+
 // set reports whether harm fits the type of its value.
 func set(harm func()) (ok bool) {
 	defer func() { ok = recover() == nil }()
