@@ -3,6 +3,7 @@ package suites
 import (
 	"embed"
 	"fmt"
+	"io"
 	"os"
 	"path"
 	"strings"
@@ -24,6 +25,9 @@ func Builtin() []string {
 	return names
 }
 
+// mostBytes is the largest size of a suite's file. The largest built-in suite has 3 kB.
+const mostBytes = 1 << 20
+
 // Load reads the suite of that name, which is one of Builtin or else the path
 // of a file ending in .yaml or .yml.
 func Load(name string, v Vocabulary) (*Suite, error) {
@@ -31,12 +35,23 @@ func Load(name string, v Vocabulary) (*Suite, error) {
 		return Parse(name+".yaml", data, v)
 	}
 	if ext := path.Ext(name); ext != ".yaml" && ext != ".yml" {
+		if _, err := os.Stat(name); err == nil && name != "" {
+			return nil, fmt.Errorf("%s is no suite: the name of a suite's file ends in .yaml or .yml", name)
+		}
 		return nil, fmt.Errorf("suite %q is not built in%s: give one of %s, or the path of a .yaml file",
 			name, DidYouMean(name, Builtin()), strings.Join(Builtin(), ", "))
 	}
-	data, err := os.ReadFile(name)
+	f, err := os.Open(name)
 	if err != nil {
 		return nil, fmt.Errorf("read suite: %w", err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, mostBytes+1))
+	if err != nil {
+		return nil, fmt.Errorf("read suite: %w", err)
+	}
+	if len(data) > mostBytes {
+		return nil, fmt.Errorf("%s is larger than %d MiB, which no suite is", name, mostBytes>>20)
 	}
 	return Parse(name, data, v)
 }

@@ -85,7 +85,7 @@ func Keys() []Key {
 	}
 	return []Key{
 		{Section: Whole, Name: "name", Type: word, Required: true,
-			Meaning: "name of the suite: lower-case letters, digits and single dashes", Example: "my-suite"},
+			Meaning: "name of the suite: up to 100 lower-case letters, digits and single dashes", Example: "my-suite"},
 		{Section: Whole, Name: "description", Type: text, Default: "none",
 			Meaning: "one sentence for people", Example: `"one deadlock, with and without altp2m"`},
 		{Section: Whole, Name: "scenarios", Type: words, Required: true,
@@ -161,7 +161,7 @@ func Keys() []Key {
 			Meaning: "other thresholds that are set beside it", Example: "{spin_ms: 9}"},
 
 		{Section: OfObserver, Name: "name", Type: word, Required: true,
-			Meaning: "name of the observer in records: lower-case letters, digits and single dashes", Example: "probe"},
+			Meaning: "name of the observer in records: up to 100 lower-case letters, digits and single dashes", Example: "probe"},
 		{Section: OfObserver, Name: "command", Type: words, Required: true,
 			Meaning: "program with its arguments; {domain} and {domid} stand for the guest's name and number",
 			Example: "[/usr/bin/probe, --domain, \"{domid}\"]"},

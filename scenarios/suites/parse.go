@@ -5,22 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"sort"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
-
-	"hangbench/results/printable"
 )
 
 // Parse reads a suite. The file name is used in messages only. The error joins one
-// sentence for every problem found, in the order of the lines.
+// sentence for every mistake found, in the order of the lines, up to mostProblems.
 //
 // Parse walks the YAML node by node. Decoding into a struct would lose the line of each
 // value, which every message names.
 func Parse(file string, data []byte, v Vocabulary) (*Suite, error) {
-	p := &parser{file: file, v: v}
+	p := &parser{file: file, data: data, v: v}
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	var doc yaml.Node
 	if err := dec.Decode(&doc); errors.Is(err, io.EOF) {
@@ -38,40 +35,49 @@ func Parse(file string, data []byte, v Vocabulary) (*Suite, error) {
 	s := &Suite{Timing: DefaultTiming(), Drivers: []string{defaultDriver}, Text: bytes.Clone(data)}
 	p.suite(doc.Content[0], s)
 	if len(p.problems) > 0 {
-		sort.SliceStable(p.problems, func(i, j int) bool { return p.problems[i].line < p.problems[j].line })
-		errs := make([]error, len(p.problems))
-		for i, pr := range p.problems {
-			errs[i] = fmt.Errorf("%s:%d: %s", file, pr.line, pr.text)
-		}
-		return nil, errors.Join(errs...)
+		return nil, p.errors()
 	}
 	return s, nil
 }
 
 type parser struct {
 	file     string
+	data     []byte
 	v        Vocabulary
 	problems []problem
 }
 
+// problem is a mistake in a suite. Its text is empty if there were mostProblems before.
 type problem struct {
 	line int
 	text string
 }
 
+// mostProblems is how many mistakes of a file are told one by one.
+const mostProblems = 20
+
+// errorf notes a mistake. Arguments that are fmt.Stringers are asked only if it is told.
 func (p *parser) errorf(n *yaml.Node, format string, args ...any) {
-	p.problems = append(p.problems, problem{max(n.Line, 1), fmt.Sprintf(format, args...)})
+	found := problem{line: max(n.Line, 1)}
+	if len(p.problems) < mostProblems {
+		found.text = fmt.Sprintf(format, args...)
+	}
+	p.problems = append(p.problems, found)
 }
 
-var syntaxLine = regexp.MustCompile(`^yaml: line (\d+): (.*)$`)
-
-// syntax turns the library's "yaml: line 3: ..." into file:line form.
-func (p *parser) syntax(err error) error {
-	if m := syntaxLine.FindStringSubmatch(err.Error()); m != nil {
-		return fmt.Errorf("%s:%s: not valid YAML: %s", p.file, m[1], printable.Line(m[2]))
+// errors joins one sentence for every mistake, in the order of the lines, and counts
+// those after the first mostProblems.
+func (p *parser) errors() error {
+	told := p.problems[:min(len(p.problems), mostProblems)]
+	sort.SliceStable(told, func(i, j int) bool { return told[i].line < told[j].line })
+	var errs []error
+	for _, pr := range told {
+		errs = append(errs, fmt.Errorf("%s:%d: %s", p.file, pr.line, pr.text))
 	}
-	return fmt.Errorf("%s: not valid YAML: %s", p.file,
-		printable.Line(strings.TrimPrefix(err.Error(), "yaml: ")))
+	if more := len(p.problems) - len(told); more > 0 {
+		errs = append(errs, fmt.Errorf("%s: %d more mistakes are not told", p.file, more))
+	}
+	return errors.Join(errs...)
 }
 
 // required lists the keys that a suite must have.

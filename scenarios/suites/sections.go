@@ -14,10 +14,18 @@ import (
 
 var namePattern = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 
+// mostName is the largest length of a name. The names of a run's folder and of its files
+// are made from it, and a file system takes 255 bytes.
+const mostName = 100
+
 // name reads a name of the suite's own.
 func (p *parser) name(n *yaml.Node, to *string, example string) {
-	if p.text(n, "name", to) && !namePattern.MatchString(*to) {
-		p.errorf(n, "name %q: use lower-case letters, digits and single dashes, as in %s", *to, example)
+	switch {
+	case !p.text(n, "name", to):
+	case !namePattern.MatchString(*to):
+		p.errorf(n, "name %q: use lower-case letters, digits and single dashes, as in %s", clip(*to), example)
+	case len(*to) > mostName:
+		p.errorf(n, "name %q has %d characters: use at most %d", clip(*to), len(*to), mostName)
 	}
 }
 
@@ -168,7 +176,7 @@ func asList(n *yaml.Node, words ...string) *yaml.Node {
 	if n.Kind != yaml.ScalarNode || !slices.Contains(words, n.Value) {
 		return n
 	}
-	return &yaml.Node{Kind: yaml.SequenceNode, Line: n.Line, Content: []*yaml.Node{n}}
+	return &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq", Line: n.Line, Content: []*yaml.Node{n}}
 }
 
 func (p *parser) guests(n *yaml.Node) []Guest {

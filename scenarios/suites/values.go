@@ -29,18 +29,21 @@ func (p *parser) mapping(n *yaml.Node, what string, keys []Key, read readers) {
 		p.errorf(n, "%s is %s: write it as key: value lines", what, describe(n))
 		return
 	}
+	if n.Tag != "!!map" {
+		p.errorf(n, "%s has the tag %s, which suites do not have: remove it", what, clip(n.Tag))
+		return
+	}
 	seen := make(map[string]int)
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
 		f, ok := read[key.Value]
-		if key.Kind != yaml.ScalarNode || !ok {
-			got := key.Value
-			if key.Kind != yaml.ScalarNode {
-				got = describe(key)
-			}
-			valid := slices.Collect(maps.Keys(read))
-			slices.Sort(valid)
-			p.errorf(key, "%s has no key %q%s: valid keys are %s", what, clip(got), DidYouMean(got, valid), listed(valid))
+		if key.Kind != yaml.ScalarNode {
+			p.errorf(key, "%s has %s as a key: write a word", what, describe(key))
+			continue
+		}
+		if !ok {
+			p.errorf(key, "%s has no key %q%v", what, clip(key.Value),
+				advice{key.Value, "valid keys are", slices.Collect(maps.Keys(read))})
 			continue
 		}
 		if line, dup := seen[key.Value]; dup {
@@ -60,6 +63,10 @@ func (p *parser) mapping(n *yaml.Node, what string, keys []Key, read readers) {
 func (p *parser) sequence(n *yaml.Node, what string, parse func(item *yaml.Node)) {
 	if n.Kind != yaml.SequenceNode {
 		p.errorf(n, "%s is %s: write a list, as in [a, b]", what, describe(n))
+		return
+	}
+	if n.Tag != "!!seq" {
+		p.errorf(n, "%s has the tag %s, which suites do not have: remove it", what, clip(n.Tag))
 		return
 	}
 	if len(n.Content) == 0 {
@@ -133,8 +140,22 @@ func (p *parser) known(n *yaml.Node, what, name string, valid []string) bool {
 	if slices.Contains(valid, name) {
 		return true
 	}
-	p.errorf(n, "%s %q is unknown%s: valid are %s", what, clip(name), DidYouMean(name, valid), listed(valid))
+	p.errorf(n, "%s %q is unknown%v", what, clip(name), advice{name, "valid are", valid})
 	return false
+}
+
+// advice is the end of a sentence about an unknown name: the nearest of the valid names,
+// and all of them.
+type advice struct {
+	got   string
+	are   string
+	valid []string
+}
+
+// String implements fmt.Stringer.
+func (a advice) String() string {
+	valid := slices.Sorted(slices.Values(a.valid))
+	return fmt.Sprintf("%s: %s %s", DidYouMean(a.got, valid), a.are, listed(valid))
 }
 
 func (p *parser) text(n *yaml.Node, what string, to *string) bool {
@@ -164,11 +185,14 @@ func (p *parser) number(n *yaml.Node, s Section, name string) int64 {
 // integer reads a whole number within a range. It returns 0 if that is a problem.
 func (p *parser) integer(n *yaml.Node, what string, r span) int64 {
 	v, err := strconv.ParseInt(n.Value, 10, 64)
+	if digits := strings.TrimLeft(n.Value, "+-"); len(digits) > 1 && digits[0] == '0' {
+		err = strconv.ErrSyntax // 010 is 8 in some versions of YAML, and 10 in others
+	}
 	if errors.Is(err, strconv.ErrRange) {
 		v, err = math.MaxInt64, nil
 	}
 	if n.Kind != yaml.ScalarNode || n.Tag != "!!int" || err != nil {
-		p.errorf(n, "%s is %s: write a whole number from %d to %d without a unit", what, describe(n), r.min, r.max)
+		p.errorf(n, "%s is %s: write a whole number from %d to %d without a unit or a leading zero", what, describe(n), r.min, r.max)
 		return 0
 	}
 	if v < r.min || v > r.max {
