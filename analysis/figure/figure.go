@@ -2,7 +2,6 @@ package figure
 
 import (
 	"bytes"
-	"encoding/csv"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -11,6 +10,7 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 
 	"hangbench/analysis"
+	"hangbench/analysis/internal/csvfile"
 	"hangbench/results"
 )
 
@@ -76,8 +76,8 @@ func (f *Figure) Caption() string { return f.head + ".\n\n" + f.says }
 
 // WriteCSV writes every value drawn.
 func (f *Figure) WriteCSV(w io.Writer) error {
-	if err := csv.NewWriter(w).WriteAll(f.values); err != nil {
-		return fmt.Errorf("figure %s: write csv: %w", f.Name, err)
+	if err := csvfile.Write(w, f.values); err != nil {
+		return fmt.Errorf("figure %s: %w", f.Name, err)
 	}
 	return nil
 }

@@ -1,12 +1,13 @@
 package table
 
 import (
-	"encoding/csv"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 
 	"hangbench/analysis"
+	"hangbench/analysis/internal/csvfile"
 	"hangbench/analysis/stats"
 )
 
@@ -134,21 +135,12 @@ func (t *Table) WriteCSV(w io.Writer, common ...[2]string) error {
 	for _, c := range common {
 		names, values = append(names, c[0]), append(values, c[1])
 	}
-	cw := csv.NewWriter(w)
-	if err := cw.Write(append(names, t.csvHead...)); err != nil {
-		return fmt.Errorf("write csv: %w", err)
-	}
+	rows := [][]string{append(names, t.csvHead...)}
 	for i, row := range t.csvRows {
 		if len(row) != len(t.csvHead) {
 			return fmt.Errorf("table %q: row %d has %d values, the head has %d", t.Title, i, len(row), len(t.csvHead))
 		}
-		if err := cw.Write(append(values[:len(values):len(values)], row...)); err != nil {
-			return fmt.Errorf("write csv: %w", err)
-		}
+		rows = append(rows, slices.Concat(values, row))
 	}
-	cw.Flush()
-	if err := cw.Error(); err != nil {
-		return fmt.Errorf("write csv: %w", err)
-	}
-	return nil
+	return csvfile.Write(w, rows)
 }

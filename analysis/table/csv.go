@@ -1,12 +1,11 @@
 package table
 
 import (
-	"encoding/csv"
-	"fmt"
 	"io"
 	"strconv"
 
 	"hangbench/analysis"
+	"hangbench/analysis/internal/csvfile"
 	"hangbench/analysis/stats"
 	"hangbench/results"
 )
@@ -14,7 +13,6 @@ import (
 // writeCSV writes one row for each cell. Column names end in their unit; a
 // field without a value is empty.
 func writeCSV(w io.Writer, set *analysis.Set) error {
-	cw := csv.NewWriter(w)
 	head := []string{
 		"host", "scenario", "kind", "mechanism", "driver",
 	}
@@ -45,9 +43,7 @@ func writeCSV(w io.Writer, set *analysis.Set) error {
 			head = append(head, "baseline_"+name+part)
 		}
 	}
-	if err := cw.Write(head); err != nil {
-		return fmt.Errorf("write csv: %w", err)
-	}
+	rows := [][]string{head}
 	for _, c := range set.Cells {
 		kind, rateOf, k := "control", "false_alarms", c.Counts.FalseAlarms
 		if c.Fault {
@@ -98,13 +94,7 @@ func writeCSV(w io.Writer, set *analysis.Set) error {
 			}
 			row = append(row, strconv.Itoa(armed), strconv.Itoa(detected), strconv.Itoa(alarms))
 		}
-		if err := cw.Write(row); err != nil {
-			return fmt.Errorf("write csv: %w", err)
-		}
+		rows = append(rows, row)
 	}
-	cw.Flush()
-	if err := cw.Error(); err != nil {
-		return fmt.Errorf("write csv: %w", err)
-	}
-	return nil
+	return csvfile.Write(w, rows)
 }

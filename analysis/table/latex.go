@@ -45,6 +45,9 @@ func (t *Table) writeLaTeX(w io.Writer) error {
 		last = row[0]
 		line(cells)
 	}
+	if len(t.Rows) == 0 {
+		fmt.Fprintf(&b, "\\multicolumn{%d}{l}{%s} \\\\\n", len(t.Head), noData)
+	}
 	b.WriteString("\\bottomrule\n\\end{tabular}}\n")
 	if len(t.Notes) > 0 {
 		b.WriteString("\n\\begin{minipage}{\\linewidth}\\scriptsize\n")

@@ -52,8 +52,11 @@ func Summary(w io.Writer, set *analysis.Set, f Format) error {
 // WriteAll writes a caption and tables. The format must not be CSV: a CSV file has one
 // table.
 func WriteAll(w io.Writer, caption string, tables []*Table, f Format) error {
-	if f == LaTeX {
-		caption = "% " + caption + "\n% needs \\usepackage{booktabs,graphicx}"
+	switch f {
+	case Markdown:
+		caption = markdownLine(caption)
+	case LaTeX:
+		caption = "% " + strings.ReplaceAll(caption, "\n", " ") + "\n% needs \\usepackage{booktabs,graphicx}"
 	}
 	if _, err := fmt.Fprintf(w, "%s\n\n", caption); err != nil {
 		return err

@@ -65,6 +65,25 @@ func TestSummaryGolden(t *testing.T) {
 	}
 }
 
+// TestNoData: a table without rows says so in every format for people.
+func TestNoData(t *testing.T) {
+	t.Parallel()
+	tab := New("Empty", TextColumn("a", "a"), NumberColumn("b", "b"))
+	tab.Notes = []string{"a note"}
+	for f, want := range map[Format]string{
+		Terminal: "Empty\n  no data\n", Markdown: "### Empty\n\nno data\n", CSV: "a,b\n",
+		LaTeX: "\\midrule\n\\multicolumn{2}{l}{no data} \\\\\n\\bottomrule",
+	} {
+		var b bytes.Buffer
+		if err := tab.Write(&b, f); err != nil {
+			t.Fatal(err)
+		}
+		if got := b.String(); got != want && (f != LaTeX || !strings.Contains(got, want)) {
+			t.Errorf("format %d: %q, want %q", f, got, want)
+		}
+	}
+}
+
 // TestBackOuts: only trials whose monitor removed its trap by itself are in the table, and
 // without one there is no table.
 func TestBackOuts(t *testing.T) {

@@ -3,12 +3,14 @@ package table
 import (
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/olekukonko/tablewriter"
 	"github.com/olekukonko/tablewriter/renderer"
 	"github.com/olekukonko/tablewriter/tw"
 )
+
+// noData stands in place of a table without rows.
+const noData = "no data"
 
 // Format is how a table is written.
 type Format int
@@ -51,11 +53,15 @@ func (t *Table) Write(w io.Writer, f Format) error {
 		}
 		return nil
 	}
-	title, note := "%s\n", "  %s\n"
+	title, note := t.Title+"\n", "  %s\n"
 	if f == Markdown {
-		title, note = "### %s\n\n", "%s\n"
+		title, note = "### "+markdown(t.Title)+"\n\n", "%s\n"
 	}
-	if _, err := fmt.Fprintf(w, title, t.Title); err != nil {
+	if _, err := io.WriteString(w, title); err != nil {
+		return err
+	}
+	if len(t.Rows) == 0 {
+		_, err := fmt.Fprintf(w, note, noData)
 		return err
 	}
 	if err := t.render(w, f); err != nil {
@@ -67,8 +73,11 @@ func (t *Table) Write(w io.Writer, f Format) error {
 		}
 	}
 	for i, n := range t.Notes {
-		if f == Markdown && i < len(t.Notes)-1 {
-			n += "  " // a line break in Markdown
+		if f == Markdown {
+			n = markdownLine(n)
+			if i < len(t.Notes)-1 {
+				n += "  " // a line break in Markdown
+			}
 		}
 		if _, err := fmt.Fprintf(w, note, n); err != nil {
 			return err
@@ -156,13 +165,12 @@ func fold(head []string, rows [][]string) ([]string, [][]string) {
 	return append([]string{head[0]}, head[2:]...), out
 }
 
-// cellsOf hands cells to the renderer one by one, with Markdown's own characters
-// escaped.
+// cellsOf returns cells as the renderer takes them, escaped for Markdown.
 func cellsOf(cells []string, f Format) []any {
 	out := make([]any, len(cells))
 	for i, c := range cells {
 		if f == Markdown {
-			c = strings.NewReplacer(`\`, `\\`, "|", `\|`, "_", `\_`, "*", `\*`, "<", "&lt;").Replace(c)
+			c = markdown(c)
 		}
 		out[i] = c
 	}
