@@ -56,6 +56,8 @@ type Metric struct {
 	Column, Export string
 	// OfInvalid: invalid trials have a value too.
 	OfInvalid bool
+	// Mishap: only trials in which the monitor did harm have a value. No value is good.
+	Mishap bool
 }
 
 // Value is the metric's value for the trial. It returns false if there is none, as of
@@ -152,7 +154,7 @@ var (
 		Name:    "back_out_ms",
 		Meaning: "from when the guest first stood still because of the monitor to when the monitor removed its trap",
 		Unit:    Milliseconds,
-		Better:  Lower, Compared: true, Column: "back_out_ms", Export: "back-out-sec",
+		Better:  Lower, Compared: true, Column: "back_out_ms", Export: "back-out-sec", Mishap: true,
 		Of: func(t *results.Trial) (float64, bool) { return duration(t.BackOutNS) },
 	}
 	Window = Metric{
@@ -308,7 +310,7 @@ func (c EPTClass) Metric() Metric {
 func FindingTime(observer string) Metric {
 	return Metric{
 		Name: observer + "_ms", Meaning: "from the fault to the first report of " + observer, Unit: Milliseconds,
-		Better: Lower,
+		Better: Lower, Compared: true,
 		Column: "baseline_" + observer + "_ms", Export: observer + "-sec",
 		Of: func(t *results.Trial) (float64, bool) {
 			f := t.Finding(observer)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -34,6 +35,8 @@ type Options struct {
 	Seed uint64 // of the bootstrap
 	// MixHosts, MixKernels and MixSuites allow runs of different hosts, kernels and suites.
 	MixHosts, MixKernels, MixSuites bool
+	// AllowMissing lets a comparison pass although trials, cells or metrics are missing.
+	AllowMissing bool
 }
 
 // Row is one metric of one cell.
@@ -66,11 +69,17 @@ type Report struct {
 	Paired   bool
 	Rows     []Row
 	Warnings []string
+	// Missing says what could not be compared, a sentence without full stop each: trials
+	// and records that are missing, cells that only one side has, and metrics that the new
+	// side has no more.
+	Missing []string
+
+	missingFails bool
 }
 
-// Failed reports whether any row fails.
+// Failed reports whether any row fails, or something is missing that must not be.
 func (r *Report) Failed() bool {
-	return slices.ContainsFunc(r.Rows, func(row Row) bool { return row.Fails })
+	return r.missingFails || slices.ContainsFunc(r.Rows, func(row Row) bool { return row.Fails })
 }
 
 // MixError is the error for runs that were not measured under the same conditions.
@@ -87,7 +96,8 @@ func (e *MixError) Error() string {
 // Runs compares the old runs with the new ones. Several runs of one side are boots of one
 // experiment. It returns a *MixError if the two sides differ in host, suite or kernel and
 // o does not allow that. It is also an error if a side has no run or no trial, if the runs
-// of one side differ in host or suite, or if the two sides have no cell in common.
+// of one side differ in host or suite, if a run is there twice, if the gate names an
+// observer that neither side has, or if the two sides have no cell in common.
 func Runs(old, next []*results.Run, o Options) (*Report, error) {
 	r := &Report{}
 	a, err := newSide(old)
@@ -98,8 +108,27 @@ func Runs(old, next []*results.Run, o Options) (*Report, error) {
 	if err != nil {
 		return nil, fmt.Errorf("new: %w", err)
 	}
+	for _, x := range old {
+		for _, y := range next {
+			if sameRun(&x.Manifest, &y.Manifest) && reflect.DeepEqual(x.Trials, y.Trials) {
+				return nil, fmt.Errorf("run %s is old and new: give two runs", x.Manifest.RunID)
+			}
+		}
+	}
 	r.Old, r.New = a.ids, b.ids
-	r.Warnings = append(a.warnings, b.warnings...)
+	for _, missing := range a.missing {
+		r.Missing = append(r.Missing, "old: "+missing)
+	}
+	for _, missing := range b.missing {
+		r.Missing = append(r.Missing, "new: "+missing)
+	}
+	all := metrics()
+	for _, name := range observers(old, next) {
+		all = append(all, analysis.FindingTime(name))
+	}
+	if err := o.Gate.check(all); err != nil {
+		return nil, err
+	}
 	for _, m := range []struct {
 		what     string
 		allowed  bool
@@ -117,11 +146,9 @@ func Runs(old, next []*results.Run, o Options) (*Report, error) {
 		}
 		r.Warnings = append(r.Warnings, fmt.Sprintf("the %s differ: %s and %s", m.what, m.old, m.new))
 	}
+	hosts := []string{a.kind + results.HostNote(a.kind), b.kind + results.HostNote(b.kind)}
 	r.Caption = fmt.Sprintf("old: %s; new: %s; host: %s", strings.Join(a.ids, ", "), strings.Join(b.ids, ", "),
-		strings.Join(slices.Compact([]string{a.kind, b.kind}), " and "))
-	if a.kind == results.Lab || b.kind == results.Lab {
-		r.Caption += results.HostNote(results.Lab)
-	}
+		strings.Join(slices.Compact(hosts), " and "))
 	r.Paired = a.host == b.host && pairable(old, next)
 
 	oneKernel := a.kernels != b.kernels && !strings.Contains(a.kernels, " + ") && !strings.Contains(b.kernels, " + ")
@@ -138,30 +165,55 @@ func Runs(old, next []*results.Run, o Options) (*Report, error) {
 	for _, c := range a.cells {
 		n := inNew[name(c.key)]
 		if n == nil {
-			r.Warnings = append(r.Warnings, fmt.Sprintf("%s, %s: only in the old run", c.key.Title(), c.label))
+			r.Missing = append(r.Missing, fmt.Sprintf("%s, %s: only old has trials", c.key.Title(), c.label))
 			continue
 		}
 		delete(inNew, name(c.key))
-		for _, m := range metrics() {
+		for _, m := range all {
 			row, ok, err := compareCell(c, n, m, r.Paired, a.kind == results.Lab && b.kind == results.Lab, o)
 			if err != nil {
 				return nil, fmt.Errorf("%s, %s, %s: %w", c.key.Title(), c.label, m.Name, err)
 			}
-			if ok {
-				r.Rows = append(r.Rows, row)
+			if !ok {
+				continue
+			}
+			r.Rows = append(r.Rows, row)
+			if row.NewN == 0 && !m.Mishap && o.Gate.counts(m.Name) {
+				r.Missing = append(r.Missing, fmt.Sprintf("%s, %s: old has %s in %d trials, new in none", c.key.Title(), c.label,
+					m.Name, row.OldN))
 			}
 		}
 	}
 	for _, c := range b.cells {
 		if inNew[name(c.key)] == c {
-			r.Warnings = append(r.Warnings, fmt.Sprintf("%s, %s: only in the new run", c.key.Title(), c.label))
+			r.Missing = append(r.Missing, fmt.Sprintf("%s, %s: only new has trials", c.key.Title(), c.label))
 		}
 	}
 	if len(r.Rows) == 0 {
 		return nil, errors.New("the runs have no cell in common: nothing can be compared")
 	}
 	r.judge(o.Gate)
+	r.missingFails = len(r.Missing) > 0 && !o.AllowMissing && !o.Gate.none()
 	return r, nil
+}
+
+// sameRun reports whether two manifests can be of one run. Runs that began in the same
+// second on two machines have one ID.
+func sameRun(a, b *results.Manifest) bool {
+	return a.RunID == b.RunID && a.Host == b.Host && a.Suite.SHA256 == b.Suite.SHA256
+}
+
+// observers are the names of all observers that reported on a trial of the runs.
+func observers(old, next []*results.Run) []string {
+	seen := make(map[string]bool)
+	for _, r := range slices.Concat(old, next) {
+		for i := range r.Trials {
+			for _, f := range r.Trials[i].Findings {
+				seen[f.Observer] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(seen))
 }
 
 // side holds the runs of one side, grouped by cell.
@@ -169,7 +221,7 @@ type side struct {
 	ids                        []string
 	kind, host, suite, kernels string
 	cells                      []*cell
-	warnings                   []string
+	missing                    []string
 }
 
 // cell holds the trials of one key. boots[i] are those of run i.
@@ -190,15 +242,20 @@ func newSide(runs []*results.Run) (*side, error) {
 		s.ids = append(s.ids, m.RunID)
 		hosts[m.Host.Kind+", "+m.Host.Description] = true
 		suites[fmt.Sprintf("%s (%.8s)", m.Suite.Name, m.Suite.SHA256)] = true
-		if n := r.Missing(); n > 0 {
-			s.warnings = append(s.warnings, fmt.Sprintf("%s: %d of %d trials are missing", m.RunID, n, m.Planned))
-		}
-		if n := len(r.Bad); n > 0 {
-			s.warnings = append(s.warnings, fmt.Sprintf("%s: %d damaged records left out", m.RunID, n))
+		if text := analysis.Incomplete(r); text != "" {
+			s.missing = append(s.missing, m.RunID+": "+text)
 		}
 	}
 	if len(hosts) > 1 || len(suites) > 1 {
 		return nil, fmt.Errorf("runs of one side are boots of one experiment, these are of %s, %s", list(hosts), list(suites))
+	}
+	for i, r := range runs {
+		for _, other := range runs[:i] {
+			if r.Manifest.RunID == other.Manifest.RunID || reflect.DeepEqual(r.Trials, other.Trials) {
+				return nil, fmt.Errorf("runs %s and %s are one, or have the same trials: they would count as two boots",
+					other.Manifest.RunID, r.Manifest.RunID)
+			}
+		}
 	}
 	set, err := analysis.Group(runs...)
 	if err != nil {

@@ -191,9 +191,10 @@ func TestPlanted(t *testing.T) {
 			if other.Failed() {
 				t.Errorf("a gate on steps fails: %s", other.Answer())
 			}
-			large := compareTrials(t, old, planted(tc.seed, tc.repetitions, tc.change), Gate{2, nil})
-			if large.Failed() {
-				t.Errorf("a tolerance of 200%% fails: %s", large.Answer())
+			large, err := Runs([]*results.Run{old}, []*results.Run{planted(tc.seed, tc.repetitions, tc.change)},
+				Options{Gate: Gate{2, nil}, AllowMissing: true})
+			if err != nil || large.Failed() {
+				t.Errorf("a tolerance of 200%% fails: %v, %s", err, large.Answer())
 			}
 		})
 	}
@@ -281,6 +282,65 @@ func TestMix(t *testing.T) {
 	}
 }
 
+// TestVanished: a metric that new has no more fails a gate that counts it, unless it
+// tells of harm that the monitor did.
+func TestVanished(t *testing.T) {
+	old, next := run("a", 1, madeup.Trials(4)), run("b", 1, madeup.Trials(4))
+	for i := range old.Trials {
+		old.Trials[i].BackOutNS = new(int64(5e6))
+		old.Trials[i].AllClearNS = new(int64(5e6))
+	}
+	r := compareTrials(t, old, next, anyGate)
+	if len(r.Missing) != 9 || r.Missing[0] != "spinlock-deadlock, none: old has all_clear_ms in 4 trials, new in none" ||
+		!r.Failed() {
+		t.Errorf("failed %v, missing %q", r.Failed(), r.Missing)
+	}
+	if r := compareTrials(t, old, next, Gate{Only: map[string]float64{"detected": -1}}); r.Failed() || len(r.Missing) > 0 {
+		t.Errorf("a gate that does not count it: failed %v, missing %q", r.Failed(), r.Missing)
+	}
+	if r := compareTrials(t, next, old, anyGate); r.Failed() || len(r.Missing) > 0 {
+		t.Errorf("a metric that is new: failed %v, missing %q", r.Failed(), r.Missing)
+	}
+}
+
+// TestObserverRows: the time of each observer is compared, and a gate may name it.
+func TestObserverRows(t *testing.T) {
+	old, next := run("a", 1, madeup.Listened(8)), run("b", 1, madeup.Listened(8))
+	for i := range next.Trials {
+		for j := range next.Trials[i].Findings {
+			if f := &next.Trials[i].Findings[j]; f.Observer == "soft-lockup" && f.AtNS != nil {
+				f.AtNS = new(*f.AtNS + 2e9)
+			}
+		}
+	}
+	gate, err := ParseGate("soft-lockup_ms:1%", "3%")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := compareTrials(t, old, next, gate)
+	row := r.find(t, "spinlock-deadlock", "exec-step", "soft-lockup_ms")
+	if row.Verdict != Worse || !row.Fails || row.OldN != 8 || row.NewN != 8 || row.Unit != "ms" ||
+		math.Abs(row.Change-2.0/25) > 0.01 {
+		t.Errorf("%+v", row)
+	}
+	for i := range next.Trials {
+		for j := range next.Trials[i].Findings {
+			next.Trials[i].Findings[j].AtNS = nil
+		}
+	}
+	if r := compareTrials(t, old, next, gate); !r.Failed() || len(r.Missing) != 3 {
+		t.Errorf("an observer that reports no more: failed %v, missing %q", r.Failed(), r.Missing)
+	}
+	if gate, err = ParseGate("probe_ms", "3%"); err != nil {
+		t.Fatal(err)
+	}
+	_, err = Runs([]*results.Run{old}, []*results.Run{next}, Options{Gate: gate})
+	if err == nil || !strings.Contains(err.Error(), `no metric "probe_ms" in these runs`) ||
+		!strings.Contains(err.Error(), "soft-lockup_ms") {
+		t.Errorf("an observer that is not there: %v", err)
+	}
+}
+
 func TestRunsRefuses(t *testing.T) {
 	good := run("a", 1, madeup.Trials(1))
 	empty := run("a", 1, nil)
@@ -289,20 +349,31 @@ func TestRunsRefuses(t *testing.T) {
 	other := run("d", 1, madeup.Trials(1)[:1])
 	other.Trials[0].Scenario = "another"
 	other.Manifest.Planned = 1
+	again, second := run("b", 1, madeup.Trials(1)), run("e", 2, madeup.Seeded(2, 1))
+	half := run("a", 1, madeup.Trials(1)[:4])
 	for name, sides := range map[string][2][]*results.Run{
 		"no old":          {nil, {good}},
 		"no new":          {{good}, nil},
 		"no trial":        {{good}, {empty}},
 		"boots mixed":     {{good, foreign}, {good}},
 		"nothing in both": {{good}, {other}},
+		"a run twice":     {{good, good}, {second}},
+		"a run's copy":    {{second}, {good, half}},
+		"equal boots":     {{good, again}, {second}},
+		"old is new":      {{good}, {good}},
+		"old is in new":   {{good}, {second, good}},
 	} {
-		if r, err := Runs(sides[0], sides[1], Options{}); err == nil {
+		if r, err := Runs(sides[0], sides[1], Options{AllowMissing: true}); err == nil {
 			t.Errorf("%s: %s", name, r.Answer())
 		}
 	}
+	if _, err := Runs([]*results.Run{good}, []*results.Run{again}, Options{}); err != nil {
+		t.Errorf("a run that gave the same again: %v", err)
+	}
 }
 
-// TestIncomplete: a report warns of missing trials, damaged records and missing cells.
+// TestIncomplete: a comparison fails because of missing trials, damaged records and missing
+// cells, unless that is allowed or nothing fails. It says what is missing in any case.
 func TestIncomplete(t *testing.T) {
 	old, next := run("a", 1, madeup.Trials(4)), run("b", 1, madeup.Trials(4))
 	next.Trials = slices.DeleteFunc(next.Trials, func(tr results.Trial) bool {
@@ -311,16 +382,29 @@ func TestIncomplete(t *testing.T) {
 	})
 	next.Bad = []error{errors.New("trials.jsonl:3: torn")}
 	r := compareTrials(t, old, next, anyGate)
-	all := strings.Join(r.Warnings, "\n")
-	for _, want := range []string{"b: 4 of 36 trials are missing", "b: 1 damaged records left out",
-		"control-idle, exec-step: only in the old run"} {
-		if !strings.Contains(all, want) {
-			t.Errorf("the warnings lack %q:\n%s", want, all)
-		}
+	want := []string{"new: b: 4 of 36 trials are missing, 1 damaged record is left out",
+		"control-idle, exec-step: only old has trials"}
+	const fails = "; FAILED because the runs cannot be compared as a whole"
+	if !slices.Equal(r.Missing, want) || !r.Failed() || !strings.HasSuffix(r.Answer(), fails) {
+		t.Errorf("missing %q, failed %v: %s", r.Missing, r.Failed(), r.Answer())
 	}
 	back := compareTrials(t, next, old, anyGate)
-	if !strings.Contains(strings.Join(back.Warnings, "\n"), "control-idle, exec-step: only in the new run") {
-		t.Errorf("warnings %q", back.Warnings)
+	want = []string{"old: b: 4 of 36 trials are missing, 1 damaged record is left out",
+		"control-idle, exec-step: only new has trials"}
+	if !slices.Equal(back.Missing, want) || !back.Failed() {
+		t.Errorf("missing %q, failed %v", back.Missing, back.Failed())
+	}
+	for _, o := range []Options{{Gate: anyGate, AllowMissing: true}, {Gate: Gate{Only: map[string]float64{}}}} {
+		r, err := Runs([]*results.Run{old}, []*results.Run{next}, o)
+		if err != nil || len(r.Missing) != 2 || r.Failed() || !strings.HasSuffix(r.Answer(), "which is allowed") {
+			t.Errorf("%+v: %v, missing %q, %s", o, err, r.Missing, r.Answer())
+		}
+	}
+	// A damaged record beside those of all trials is a failure too: which is right?
+	torn := run("c", 1, madeup.Trials(4))
+	torn.Bad = next.Bad
+	if r := compareTrials(t, old, torn, anyGate); len(r.Missing) != 1 || !r.Failed() {
+		t.Errorf("missing %q, failed %v", r.Missing, r.Failed())
 	}
 	// Trials that are on one side only are not paired with others.
 	half := run("b", 1, madeup.Trials(4)[18:])

@@ -265,12 +265,14 @@ func onHost(kind string) *results.Run {
 func TestCaption(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct{ old, next, want string }{
-		{"lab", "lab", "old: lab; new: lab; host: lab (emulated; virtual time)"},
-		{"lab", "xen", "old: lab; new: xen; host: lab and xen (emulated; virtual time)"},
-		{"xen", "lab", "old: xen; new: lab; host: xen and lab (emulated; virtual time)"},
-		{"xen", "xen", "old: xen; new: xen; host: xen"},
+		{"lab", "lab", "old: lab; new: new lab; host: lab (emulated; virtual time)"},
+		{"lab", "xen", "old: lab; new: new xen; host: lab (emulated; virtual time) and xen"},
+		{"xen", "lab", "old: xen; new: new lab; host: xen and lab (emulated; virtual time)"},
+		{"xen", "xen", "old: xen; new: new xen; host: xen"},
 	} {
-		r, err := Runs([]*results.Run{onHost(tc.old)}, []*results.Run{onHost(tc.next)}, Options{MixHosts: true})
+		next := onHost(tc.next)
+		next.Manifest.RunID = "new " + tc.next
+		r, err := Runs([]*results.Run{onHost(tc.old)}, []*results.Run{next}, Options{MixHosts: true})
 		if err != nil || r.Caption != tc.want {
 			t.Errorf("caption %q, want %q: %v", r.Caption, tc.want, err)
 		}
@@ -317,15 +319,15 @@ func TestKernels(t *testing.T) {
 			t.Fatal(err)
 		}
 		only := 0
-		for _, w := range r.Warnings {
-			if strings.HasSuffix(w, ": only in the "+tc.side+" run") && strings.Contains(w, "5.10") {
+		for _, w := range append(r.Warnings, r.Missing...) {
+			if strings.HasSuffix(w, ": only "+tc.side+" has trials") && strings.Contains(w, "5.10") {
 				only++
 			} else if !strings.HasPrefix(w, "the kernels differ: ") {
 				t.Errorf("%v to %v: warning %q", tc.old, tc.next, w)
 			}
 		}
 		if only != tc.cells {
-			t.Errorf("%v to %v: %d cells are on one side only, want %d: %q", tc.old, tc.next, only, tc.cells, r.Warnings)
+			t.Errorf("%v to %v: %d cells are on one side only, want %d: %q", tc.old, tc.next, only, tc.cells, r.Missing)
 		}
 	}
 	for want, machine := range map[string]results.Machine{
@@ -360,7 +362,7 @@ func TestSide(t *testing.T) {
 			t.Errorf("cell %d has boots of %v trials, want %v", i, got, want)
 		}
 	}
-	if len(s.cells) != 2 || len(s.warnings) != 0 || !slices.Equal(s.ids, []string{"a", "b"}) {
+	if len(s.cells) != 2 || len(s.missing) != 0 || !slices.Equal(s.ids, []string{"a", "b"}) {
 		t.Errorf("%+v", s)
 	}
 	second.Manifest.Suite = results.NewSuiteInfo("other", nil)
@@ -368,7 +370,7 @@ func TestSide(t *testing.T) {
 		!strings.Contains(err.Error(), "other") {
 		t.Errorf("boots of two suites: %v", err)
 	}
-	third := run("c", 1, madeup.Trials(1)[:1])
+	third := run("c", 1, madeup.Trials(1)[1:2])
 	third.Manifest.Host.Description = "another"
 	if _, err := newSide([]*results.Run{first, third}); err == nil || !strings.Contains(err.Error(), "another") {
 		t.Errorf("boots of two hosts: %v", err)

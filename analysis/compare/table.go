@@ -117,6 +117,13 @@ func (r *Report) Answer() string {
 	if fails == 1 {
 		noun = "regression"
 	}
-	return fmt.Sprintf("%d %s beyond the tolerance; of %d metrics %d worse, %d better, %d the same, %d unclear",
+	text := fmt.Sprintf("%d %s beyond the tolerance; of %d metrics %d worse, %d better, %d the same, %d unclear",
 		fails, noun, len(r.Rows), r.Count(Worse), r.Count(Better), r.Count(Same), r.Count(Unclear))
+	switch {
+	case r.missingFails:
+		text += "; FAILED because the runs cannot be compared as a whole"
+	case len(r.Missing) > 0:
+		text += "; the runs are not compared as a whole, which is allowed"
+	}
+	return text
 }

@@ -20,7 +20,7 @@ import (
 type compareFlags struct {
 	failOn, tolerance, format string
 	mix                       []string
-	all                       bool
+	all, allowMissing         bool
 	seed                      uint64
 }
 
@@ -30,13 +30,16 @@ var mixable = []string{"hosts", "kernels", "suites"}
 func (a *app) compareCommand() *cobra.Command {
 	c := a.command("compare OLD NEW", "compare two runs: what got better, what worse, how sure it is",
 		"Compare two runs metric by metric. OLD and NEW are folders of runs; several boots of one experiment are separated "+
-			"by commas. Exit status: 0 no regression beyond the tolerance, 1 there is one, 2 the runs cannot be compared.", 2, 2)
+			"by commas. Exit status: 0 no regression beyond the tolerance, 1 there is one, or trials, cells or "+
+			"metrics are missing on one side, 2 the runs cannot be compared.", 2, 2)
 	var o compareFlags
 	f := c.Flags()
 	f.StringVar(&o.failOn, "fail-on", "any", "`LIST` of the metrics whose regression is a failure: any, none, or names "+
 		"with tolerances of their own, as in detect_ms:5%,false_alarm")
 	f.StringVar(&o.tolerance, "tolerance", "3%", "`PERCENT` that a metric may get worse by")
 	f.StringSliceVar(&o.mix, "mix", nil, "`LIST` of what may differ between the runs: "+strings.Join(mixable, ", "))
+	f.BoolVar(&o.allowMissing, "allow-missing", false,
+		"do not fail because trials, cells or metrics are missing on one side")
 	f.BoolVar(&o.all, "all", false, "print all metrics, not only those that changed")
 	f.StringVar(&o.format, "format", "text", "`FORMAT` of the table: text, md, csv (of all metrics) or latex")
 	f.Uint64Var(&o.seed, "seed", 1, "`NUMBER` that seeds the bootstrap")
@@ -52,7 +55,7 @@ func (f *compareFlags) run(ctx context.Context, a *app, before, after string) er
 	if err != nil {
 		return exit.UsageError{Err: err}
 	}
-	o := compare.Options{Seed: f.seed}
+	o := compare.Options{Seed: f.seed, AllowMissing: f.allowMissing}
 	if o.Gate, err = compare.ParseGate(f.failOn, f.tolerance); err != nil {
 		return exit.UsageError{Err: fmt.Errorf("compare: %w", err)}
 	}
@@ -90,6 +93,9 @@ func (f *compareFlags) run(ctx context.Context, a *app, before, after string) er
 func showComparison(a *app, r *compare.Report, f table.Format, all bool) error {
 	t := r.Table(all || f == table.CSV)
 	if f == table.CSV {
+		for _, missing := range r.Missing {
+			a.warn("missing: %s", missing)
+		}
 		return t.Write(a.out, f)
 	}
 	if len(t.Rows) > 0 {
@@ -99,11 +105,18 @@ func showComparison(a *app, r *compare.Report, f table.Format, all bool) error {
 	} else if _, err := fmt.Fprintln(a.out, r.Caption); err != nil {
 		return err
 	}
-	comment := ""
-	if f == table.LaTeX {
+	comment, end := "", ""
+	switch f {
+	case table.LaTeX:
 		comment = "% "
+	case table.Markdown:
+		end = "  " // a line break
 	}
-	_, err := fmt.Fprintf(a.out, "\n%s%s.\n", comment, r.Answer())
+	text := "\n"
+	for _, missing := range r.Missing {
+		text += fmt.Sprintf("%sMissing: %s.%s\n", comment, missing, end)
+	}
+	_, err := fmt.Fprintf(a.out, "%s%s%s.\n", text, comment, r.Answer())
 	return err
 }
 

@@ -73,9 +73,11 @@ func madeUpRecord(p plan.Trial) results.Trial {
 }
 
 // createRun makes a made-up run without trials below a folder.
-func createRun(dir, kind string) (*results.Store, error) { return createRunOf(dir, kind, madeUpSuite) }
+func createRun(dir, kind string) (*results.Store, error) {
+	return createRunOf(dir, kind, madeUpSuite, madeUpStart)
+}
 
-func createRunOf(dir, kind, suite string) (*results.Store, error) {
+func createRunOf(dir, kind, suite string, start time.Time) (*results.Store, error) {
 	trials := planOf(suite)
 	hash, err := plan.Hash(trials)
 	if err != nil {
@@ -83,8 +85,8 @@ func createRunOf(dir, kind, suite string) (*results.Store, error) {
 	}
 	return results.Create(dir, results.Manifest{
 		PlanHash: hash,
-		RunID:    results.RunID(madeUp, 1, madeUpStart), Suite: results.NewSuiteInfo(madeUp, []byte(suite)), Seed: 1,
-		Planned: len(trials), Host: results.HostInfo{Kind: kind, Description: "made up"}, Started: madeUpStart,
+		RunID:    results.RunID(madeUp, 1, start), Suite: results.NewSuiteInfo(madeUp, []byte(suite)), Seed: 1,
+		Planned: len(trials), Host: results.HostInfo{Kind: kind, Description: "made up"}, Started: start,
 		Versions: results.Versions{Hangbench: "test", Go: "go", Packages: map[string]string{"lab": "0123456789abcdef"}},
 	})
 }

@@ -69,7 +69,7 @@ func work(
 // TestSwept: an alarm that a sweep asks about is no failure.
 func TestSwept(t *testing.T) {
 	t.Parallel()
-	store, err := createRunOf(t.TempDir(), "lab", madeUpSweep)
+	store, err := createRunOf(t.TempDir(), "lab", madeUpSweep, madeUpStart)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -179,7 +179,11 @@ func scriptMadeUp(ts *testscript.TestScript, neg bool, args []string) {
 	if change == "xen" {
 		kind = "xen"
 	}
-	store, err := createRun(ts.MkAbs(args[0]), kind)
+	start := madeUpStart // each name has its own, and so does the run's ID
+	for _, c := range args[0] {
+		start = start.Add(time.Duration(c) * time.Second)
+	}
+	store, err := createRunOf(ts.MkAbs(args[0]), kind, madeUpSuite, start)
 	ts.Check(err)
 	for _, p := range madeUpPlan()[:n] {
 		rec := madeUpRecord(p)
@@ -196,6 +200,8 @@ func scriptMadeUp(ts *testscript.TestScript, neg bool, args []string) {
 var madeUpChanges = map[string]func(*results.Trial){
 	"none":   func(*results.Trial) {},
 	"xen":    func(t *results.Trial) { t.Host = "xen" },
+	"window": func(t *results.Trial) { t.WindowNS++ },
+	"mute":   func(t *results.Trial) { t.Guest.ProgressRatio = nil },
 	"kernel": func(t *results.Trial) { t.GuestKernel = "6.1-test" },
 	"violation": func(t *results.Trial) { // one more for each event
 		t.EPT.Lazy += t.Events.Delivered
