@@ -158,8 +158,8 @@ func (m *testMirror) publish(t *testing.T, suite, archive string, debs ...testDe
 }
 
 func (m *testMirror) spec(dir string) Spec {
-	return Spec{Dir: dir, Mirror: m.URL, Wanted: []string{"tool"}, Excluded: []Exclusion{{"heavy", "test"}},
-		keyring: m.keyring, env: withoutProxy()}
+	return Spec{Dir: dir, Mirror: m.URL, Release: Trixie, Wanted: []string{"tool"},
+		Excluded: []Exclusion{{"heavy", "test"}}, keyring: m.keyring, env: withoutProxy()}
 }
 
 // withoutProxy returns this process's environment without a proxy for the mirror, which
