@@ -202,7 +202,8 @@ func TestImports(t *testing.T) {
 		}
 		for _, imp := range slices.Concat(pkg.Imports, pkg.TestImports, pkg.XTestImports) {
 			ours := strings.HasPrefix(imp, "hangbench/")
-			if ours && imp != "hangbench/results" && imp != "hangbench/cgo/require" && imp != "hangbench/analysis" &&
+			if ours && imp != "hangbench/results" && imp != "hangbench/results/printable" &&
+				imp != "hangbench/cgo/require" && imp != "hangbench/analysis" &&
 				!strings.HasPrefix(imp, "hangbench/analysis/") {
 				t.Errorf("%s imports %s", path, imp)
 			}

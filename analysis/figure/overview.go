@@ -28,7 +28,8 @@ func values(points []point) []float64 {
 const leftShare = 0.54
 
 // overview draws two panels: on the left the EPT violations of every cell, on the right
-// the detection times of every fault with a monitor.
+// the detection times of every fault with a monitor. Without such a fault the left panel
+// has the whole page.
 func overview(set *analysis.Set) (*Figure, error) {
 	var bars []bar
 	var rows []row
@@ -48,6 +49,10 @@ func overview(set *analysis.Set) (*Figure, error) {
 		values: overviewValues(set.Host, bars, rows),
 		height: layoutBars(bars).height(9),
 		paint: func(c draw.Canvas) {
+			if len(rows) == 0 {
+				drawBars(c, bars)
+				return
+			}
 			split := c.Min.X + (c.Max.X-c.Min.X)*leftShare
 			left, right := c, c
 			left.Max.X = split - 6
@@ -60,20 +65,24 @@ func overview(set *analysis.Set) (*Figure, error) {
 
 func overviewCaption(bars []bar, rows []row, invalid int) string {
 	var b strings.Builder
-	b.WriteString("Left: EPT violations of a trial between attach and detach of the monitor, as traced by the " +
+	if len(rows) > 0 {
+		b.WriteString("Left: ")
+	}
+	b.WriteString("EPT violations of a trial between attach and detach of the monitor, as traced by the " +
 		"hypervisor. A bar is as long as the median over the valid trials; its parts share it like the classes share " +
 		"the sum over these trials. A dot is one trial.\n")
 	for _, c := range analysis.EPTClasses() {
 		fmt.Fprintf(&b, "  %s: %s.\n", c.Name, c.Meaning)
 	}
-	b.WriteString("\nRight: detection time T_D, from fault to verdict, of faults with a monitor. A dot is one detected " +
-		"trial, the line their median; k/n counts detected of valid trials. A cross is a miss: no verdict came before " +
-		"the deadline, so T_D is censored there and enters no median.\n")
+	if len(rows) > 0 {
+		b.WriteString("\nRight: detection time T_D, from fault to verdict, of faults with a monitor. A dot is one detected " +
+			"trial, the line their median; k/n counts detected of valid trials. A cross is a miss: no verdict came before " +
+			"the deadline, so T_D is censored there and enters no median.\n")
+	} else {
+		b.WriteString("\nThere is no valid trial of a fault with a monitor, so there are no detection times.\n")
+	}
 	for _, r := range rows {
 		fmt.Fprintf(&b, "  %s, %s: %s.\n", r.cell.Title(), r.cell.Label, r.summary())
-	}
-	if len(rows) == 0 {
-		b.WriteString("  There is no valid trial of a fault with a monitor.\n")
 	}
 	trials := 0
 	for _, x := range bars {

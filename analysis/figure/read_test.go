@@ -199,6 +199,14 @@ func TestReadOverview(t *testing.T) {
 			t.Parallel()
 			s := theShape(t, name)
 			r := record(t, s.figure(t, "overview"))
+			watched := func(c *analysis.Cell) bool { return c.Counts.Valid > 0 && c.Fault && c.Watched() }
+			if !slices.ContainsFunc(s.set.Cells, watched) {
+				readBars(t, s.set, r) // they have the whole page
+				if n := len(r.texts(func(s string) bool { return strings.Contains(s, "Detection") })); n > 0 {
+					t.Errorf("%d texts about detection times that there are not", n)
+				}
+				return
+			}
 			split := 4 + 494*vg.Length(leftShare)
 			readBars(t, s.set, r.in(0, 0, split, r.h))
 			readRows(t, s.set, r.in(split, 0, r.w, r.h-14))
@@ -253,14 +261,6 @@ func readRows(t *testing.T, set *analysis.Set, r *recorder) {
 				misses++
 			}
 		}
-	}
-	if len(cells) == 0 {
-		r.text(t, "Detection time")
-		r.text(t, "no valid trial of a fault with a monitor")
-		if len(r.marks) != 2 {
-			t.Errorf("an empty panel has %d marks", len(r.marks))
-		}
-		return
 	}
 	title := "Detection time"
 	if titles[0] == titles[len(titles)-1] {

@@ -67,7 +67,7 @@ func swept(set *analysis.Set) (*fact, error) {
 			i = n
 		}
 	}
-	f.Figure = fmt.Sprintf("%d values of %d thresholds", values, len(set.Swept()))
+	f.Figure = analysis.Count(values, "value") + " of " + analysis.Count(len(set.Swept()), "threshold")
 	f.Text = append(f.Text, clock(set))
 	return f, nil
 }
@@ -158,9 +158,22 @@ func detected(set *analysis.Set) (*fact, error) {
 		return nil, err
 	}
 	f.Figure = fmt.Sprintf("%d of %d hangs", k, n)
-	first := fmt.Sprintf("95%% interval of the rate: %.0f%% to %.0f%%; %d were called by the right class.", 100*iv.Lo,
-		100*iv.Hi, right)
+	were := "were"
+	if right == 1 {
+		were = "was"
+	}
+	first := fmt.Sprintf("95%% interval of the rate: %.0f%% to %.0f%%; %d %s called by the right class.", 100*iv.Lo,
+		100*iv.Hi, right, were)
 	f.Text = append([]string{first}, f.Text...)
+	unwatched := 0
+	for _, c := range set.Cells {
+		if c.Fault && !c.Arm.Watched() {
+			unwatched += c.Counts.Valid
+		}
+	}
+	if unwatched > 0 {
+		f.Text = append(f.Text, "Not counted: "+analysis.Count(unwatched, "hang")+" without a monitor.")
+	}
 	if len(missed) > 0 {
 		const most = 4
 		more := ""
@@ -269,8 +282,9 @@ func alarms(set *analysis.Set) (*fact, error) {
 		return nil, err
 	}
 	f.Figure = fmt.Sprintf("%d in %.0f s", k, seconds)
-	f.Text = append([]string{fmt.Sprintf("In %d trials without a fault. The rate is below %.3g an hour with 95%% "+
-		"confidence: the shorter the watch, the weaker the bound.", n, 3600*upper)}, f.Text...)
+	f.Text = append([]string{fmt.Sprintf("In %s without a fault. The rate is below %s an hour with 95%% "+
+		"confidence: the shorter the watch, the weaker the bound.", analysis.Count(n, "trial"),
+		analysis.Significant(3600*upper))}, f.Text...)
 	if early > 0 {
 		f.Text = append(f.Text, fmt.Sprintf("%d more came before the fault of a trial with one.", early))
 	}
@@ -338,17 +352,17 @@ func altp2m(set *analysis.Set) (*fact, error) {
 			if err != nil {
 				continue // no pair of both
 			}
-			text := fmt.Sprintf("%s over %s: %s ×%.3g", name, twin, m.what, s.Median)
+			text := fmt.Sprintf("%s over %s: %s ×%s", name, twin, m.what, analysis.Significant(s.Median))
 			switch {
 			case s.CI != nil:
-				text += fmt.Sprintf(" [%.3g, %.3g]", s.CI.Lo, s.CI.Hi)
+				text += fmt.Sprintf(" [%s, %s]", analysis.Significant(s.CI.Lo), analysis.Significant(s.CI.Hi))
 			case s.N > 1:
-				text += fmt.Sprintf(" [%.3g..%.3g]", s.Min, s.Max)
+				text += fmt.Sprintf(" [%s..%s]", analysis.Significant(s.Min), analysis.Significant(s.Max))
 			}
 			if f.Figure == "" {
-				f.Figure = fmt.Sprintf("×%.3g EPT violations", s.Median)
+				f.Figure = "×" + analysis.Significant(s.Median) + " EPT violations"
 			}
-			f.Text = append(f.Text, fmt.Sprintf("%s, %d pairs", text, s.N))
+			f.Text = append(f.Text, text+", "+analysis.Count(s.N, "pair"))
 		}
 	}
 	if f.Figure == "" {

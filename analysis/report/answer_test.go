@@ -49,7 +49,8 @@ func TestAnswer(t *testing.T) {
 		text             []string
 	}{
 		{"What was detected?", "15 of 16 hangs", []string{"13 were called by the right class",
-			"exec-step: 8 of 8 [63%, 100%]", "spinlock-deadlock by exec-altp2m (1 of 8)"}},
+			"exec-step: 8 of 8 [63%, 100%]", "spinlock-deadlock by exec-altp2m (1 of 8)",
+			"Not counted: 8 hangs without a monitor."}},
 		{"How fast?", "half by 137 ms", []string{"misses censored", "exec-altp2m: half by 139 ms [134 ms, 149 ms], n = 8",
 			"not with hardware"}},
 		{"False alarms?", "1 in 33 s", []string{"In 31 trials without a fault", "exec-step: 1 in 17 s"}},
@@ -68,6 +69,22 @@ func TestAnswer(t *testing.T) {
 				t.Errorf("%s lacks %q:\n%s", tc.question, want, all)
 			}
 		}
+	}
+}
+
+// TestAnswerOfOne: one is said as one, and a large rate without an exponent.
+func TestAnswerOfOne(t *testing.T) {
+	t.Parallel()
+	one := slices.DeleteFunc(madeup.Trials(1), func(tr results.Trial) bool {
+		return tr.Mechanism != "exec-step" || tr.Scenario == "control-busy"
+	})
+	by := facts(t, one)
+	if text := strings.Join(by["What was detected?"].Text, "\n"); !strings.Contains(text, "; 1 was called by") {
+		t.Errorf("detected: %s", text)
+	}
+	text := strings.Join(by["False alarms?"].Text, "\n")
+	if !strings.Contains(text, "In 1 trial without a fault. The rate is below ") || strings.Contains(text, "e+") {
+		t.Errorf("alarms: %s", text)
 	}
 }
 
@@ -177,7 +194,7 @@ func TestLongRun(t *testing.T) {
 		`<details class="trials" open>`) {
 		t.Error("trials of a short run are to be seen, those of a long one on request")
 	}
-	if !strings.Contains(long, "<summary>spinlock-deadlock: 39 detected, 21 missed</summary>") {
+	if !strings.Contains(long, "<summary>spinlock-deadlock: 39 detected, 1 missed, 20 without a monitor</summary>") {
 		t.Error("a folded scenario does not say what is in it")
 	}
 	run := testRun(1)

@@ -18,6 +18,7 @@ import (
 	"hangbench/analysis/figure"
 	"hangbench/analysis/table"
 	"hangbench/results"
+	"hangbench/results/printable"
 )
 
 //go:embed page.html
@@ -48,7 +49,7 @@ func Render(w io.Writer, run *results.Run, set *analysis.Set) error {
 		Caption:    "no trials yet",
 		Notices:    notices(run),
 		Provenance: provenance(&run.Manifest),
-		Suite:      run.Manifest.Suite.Text,
+		Suite:      printable.Text(run.Manifest.Suite.Text),
 	}
 	if set != nil {
 		p.Caption = set.Caption()
@@ -146,26 +147,38 @@ func (p *page) group(set *analysis.Set, trials []results.Trial) {
 			p.Groups = append(p.Groups, g)
 		}
 	}
-	counts := make(map[string]map[results.Outcome]int)
+	counts := make(map[string]map[string]int) // of each scenario, by outcome
 	for i := range trials {
 		t := &trials[i]
 		g := by[t.Title()]
 		g.Trials = append(g.Trials, newTrialRow(set, t))
 		if counts[t.Title()] == nil {
-			counts[t.Title()] = make(map[results.Outcome]int)
+			counts[t.Title()] = make(map[string]int)
 		}
-		counts[t.Title()][t.Outcome]++
+		counts[t.Title()][outcome(t)]++
 	}
 	for _, g := range p.Groups {
 		var parts []string
-		for _, o := range []results.Outcome{results.Detected, results.Undone, results.Missed, results.Clean,
+		for _, o := range []results.Outcome{results.Detected, results.Undone, results.Missed, unwatched, results.Clean,
 			results.FalseAlarm, results.Invalid} {
-			if n := counts[g.Scenario][o]; n > 0 {
+			if n := counts[g.Scenario][string(o)]; n > 0 {
 				parts = append(parts, fmt.Sprintf("%d %s", n, strings.ReplaceAll(string(o), "_", " ")))
 			}
 		}
 		g.Summary = strings.Join(parts, ", ")
 	}
+}
+
+// unwatched is the outcome of a fault without a monitor: nothing could detect it, so it
+// is not missed.
+const unwatched = "without a monitor"
+
+// outcome is the trial's outcome for a reader.
+func outcome(t *results.Trial) string {
+	if t.Outcome == results.Missed && !t.Watched() {
+		return unwatched
+	}
+	return string(t.Outcome)
 }
 
 type pair struct{ Name, Value string }
@@ -188,12 +201,12 @@ func notices(run *results.Run) []string {
 		}
 	}
 	if invalid > 0 {
-		ns = append(ns, fmt.Sprintf("%d of %d trials are invalid: their ground truth was not confirmed. They are listed "+
-			"below and used for no number.", invalid, len(run.Trials)))
+		ns = append(ns, fmt.Sprintf("Invalid: %d of %s. Their ground truth was not confirmed. They are listed below and used "+
+			"for no number.", invalid, analysis.Count(len(run.Trials), "trial")))
 	}
 	for i, bad := range run.Bad {
 		if i == badShown {
-			ns = append(ns, fmt.Sprintf("Left out: %d more records.", len(run.Bad)-i))
+			ns = append(ns, "Left out: "+analysis.Count(len(run.Bad)-i, "more record")+".")
 			break
 		}
 		ns = append(ns, "Left out: "+bad.Error())
@@ -274,7 +287,7 @@ type trialRow struct {
 func newTrialRow(set *analysis.Set, t *results.Trial) trialRow {
 	const none = "–"
 	r := trialRow{
-		Trial: t.Trial, Block: t.Block, Mechanism: set.Label(t.Cell), Life: newLife(t), Outcome: string(t.Outcome),
+		Trial: t.Trial, Block: t.Block, Mechanism: set.Label(t.Cell), Life: newLife(t), Outcome: outcome(t),
 		Style: string(t.Outcome),
 		Class: none, Detect: none, Events: none, Progress: none, Recovered: none,
 		Violations: t.EPT.Total, Seed: t.Seed, Reason: t.Reason, Evidence: slices.Concat(t.Evidence, observed(t)),
@@ -286,8 +299,8 @@ func newTrialRow(set *analysis.Set, t *results.Trial) trialRow {
 			r.Lines = fmt.Sprintf("%d lines", n)
 		}
 	}
-	if t.Outcome == results.Missed && !t.Watched() {
-		r.Outcome, r.Style = "missed (no monitor)", ""
+	if r.Outcome == unwatched {
+		r.Style = "" // not the colour of a miss
 	}
 	if n, ok := analysis.Delivered.Of(t); ok {
 		r.Events = strconv.FormatFloat(n, 'f', 0, 64)
@@ -336,7 +349,8 @@ func observed(t *results.Trial) []string {
 
 // throughput is how many trials a session ran an hour.
 func throughput(s results.Session) string {
-	text := fmt.Sprintf("%d trials in %.0f s with %d at a time on %d CPUs", s.Trials, s.WallSec, s.Jobs, s.CPUs)
+	text := fmt.Sprintf("%s in %.0f s with %d at a time on %s", analysis.Count(s.Trials, "trial"), s.WallSec, s.Jobs,
+		analysis.Count(s.CPUs, "CPU"))
 	if s.WallSec > 0 {
 		perHour := 3600 * float64(s.Trials) / s.WallSec
 		text += fmt.Sprintf(": %.0f an hour, %.0f for each CPU in use", perHour, perHour/float64(max(1, min(s.Jobs, s.CPUs))))

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -73,7 +74,8 @@ func render(t *testing.T, run *results.Run) string {
 	return a.String()
 }
 
-// checkTags fails unless every element that is opened is closed.
+// checkTags fails unless every element that is opened is closed, headings skip no level,
+// and the heads of tables say that they are of columns.
 func checkTags(t *testing.T, page string) {
 	t.Helper()
 	d := xml.NewDecoder(strings.NewReader(page))
@@ -81,6 +83,7 @@ func checkTags(t *testing.T, page string) {
 	d.AutoClose = []string{"meta"}
 	d.Entity = xml.HTMLEntity
 	var open []string
+	level := 0
 	for {
 		tok, err := d.RawToken()
 		if errors.Is(err, io.EOF) {
@@ -93,6 +96,16 @@ func checkTags(t *testing.T, page string) {
 		case xml.StartElement:
 			if e.Name.Local != "meta" {
 				open = append(open, e.Name.Local)
+			}
+			if n, err := strconv.Atoi(strings.TrimPrefix(e.Name.Local, "h")); err == nil {
+				if n > level+1 {
+					t.Errorf("heading %d follows heading %d", n, level)
+				}
+				level = n
+			}
+			if col := (xml.Attr{Name: xml.Name{Local: "scope"}, Value: "col"}); e.Name.Local == "th" &&
+				!slices.Contains(e.Attr, col) {
+				t.Errorf("a head of a table has the attributes %v", e.Attr)
 			}
 		case xml.EndElement:
 			if len(open) == 0 || open[len(open)-1] != e.Name.Local {
@@ -115,7 +128,7 @@ func TestRender(t *testing.T) {
 		"host: lab (emulated; virtual time)",
 		"the lab was restarted once",
 		"Left out: trials.jsonl:9: empty line",
-		"1 of 27 trials are invalid",
+		"Invalid: 1 of 27 trials.",
 		"the guest made no progress after the monitor was detached",
 		"vcpu 0 runs in queued_read_lock_slowpath",
 		"detected 2/3 [21%, 94%]",

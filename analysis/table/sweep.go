@@ -93,7 +93,8 @@ func merge(names, more []string) []string {
 func perHour(q *stats.QoS) Cell {
 	const hour = 3600
 	return Cell{
-		fmt.Sprintf("%.3g [%.3g, %.3g]", hour*q.Rate, hour*q.RateCI.Lo, hour*q.RateCI.Hi),
+		fmt.Sprintf("%s [%s, %s]", analysis.Significant(hour*q.Rate), analysis.Significant(hour*q.RateCI.Lo),
+			analysis.Significant(hour*q.RateCI.Hi)),
 		[]string{analysis.Number(hour * q.Rate), analysis.Number(hour * q.RateCI.Lo), analysis.Number(hour * q.RateCI.Hi)},
 	}
 }

@@ -303,7 +303,7 @@ func QoS(set *analysis.Set) (*Table, error) {
 			const hour = 3600
 			row = append(row, Number(q.Exposure, true, tenths), Int(q.Mistakes),
 				perHour(q),
-				Number(hour*q.Upper, true, func(x float64) string { return fmt.Sprintf("%.3g", x) }),
+				Number(hour*q.Upper, true, analysis.Significant),
 				Number(q.Recurrence, !math.IsNaN(q.Recurrence), tenths),
 				Number(q.Duration, q.Mistakes > 0 && a.Unended == 0, tenths), Number(q.Good, !math.IsNaN(q.Good), tenths),
 				Number(q.Accuracy, a.Unended == 0, fixed))
@@ -321,8 +321,8 @@ func QoS(set *analysis.Set) (*Table, error) {
 			"next. T_G and T_MR need two mistakes in one trial. P_A: share of the time without a mistake.",
 	)
 	if unended > 0 {
-		t.Notes = append(t.Notes, fmt.Sprintf("%d mistakes lasted until the monitor was detached: T_M and P_A are not "+
-			"known there.", unended))
+		t.Notes = append(t.Notes, fmt.Sprintf("%s lasted until the monitor was detached: T_M and P_A are not "+
+			"known there.", analysis.Count(unended, "mistake")))
 	}
 	if early > 0 {
 		t.Notes = append(t.Notes, "early: false alarms of faults before the fault; the time watched there is not recorded "+

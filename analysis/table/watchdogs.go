@@ -100,7 +100,7 @@ func Watchdogs(set *analysis.Set) (*Table, error) {
 				return nil, fmt.Errorf("%s: %w", w.Detector, err)
 			}
 			observed, rate, mistakes = Number(q.Exposure, true, tenths), perHour(q), q.Mistakes
-			below = Number(3600*q.Upper, true, func(x float64) string { return fmt.Sprintf("%.3g", x) })
+			below = Number(3600*q.Upper, true, analysis.Significant)
 		}
 		t.Add(Text(w.Detector), Text(w.Setting), Int(len(w.Lives)), Int(reported), td, Int(len(w.Controls)), observed,
 			Int(mistakes), rate, below, Int(w.Early), Int(w.Absent))
