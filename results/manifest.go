@@ -172,17 +172,20 @@ func readManifest(dir string) (*Manifest, error) {
 
 func parseManifest(data []byte) (*Manifest, error) {
 	var head struct {
-		Schema int `json:"schema"`
+		Schema *int `json:"schema"`
 	}
 	if err := json.Unmarshal(data, &head); err != nil {
-		return nil, fmt.Errorf("not a manifest: %w", err)
+		return nil, fmt.Errorf("not a manifest: %w", printable.JSON(err))
 	}
-	if head.Schema != ManifestSchema {
-		return nil, schemaError(head.Schema, ManifestSchema)
+	if head.Schema == nil {
+		return nil, errors.New("not a manifest: no schema")
+	}
+	if *head.Schema != ManifestSchema {
+		return nil, schemaError(*head.Schema, ManifestSchema)
 	}
 	var m Manifest
 	if err := json.Unmarshal(data, &m); err != nil {
-		return nil, fmt.Errorf("not a manifest: %w", err)
+		return nil, fmt.Errorf("not a manifest: %w", printable.JSON(err))
 	}
 	printable.Fields(&m)
 	if m.Planned < 0 || len(m.TrialWallSec) != m.Planned {

@@ -117,7 +117,7 @@ func parseLine(raw []byte) (record, error) {
 		Schema *int `json:"schema"`
 	}
 	if err := json.Unmarshal(raw, &head); err != nil {
-		return record{}, fmt.Errorf("not a trial record: %w", err)
+		return record{}, fmt.Errorf("not a trial record: %w", printable.JSON(err))
 	}
 	if head.Schema == nil {
 		return record{}, errors.New("not a trial record: no schema")
@@ -127,7 +127,7 @@ func parseLine(raw []byte) (record, error) {
 	}
 	var t Trial
 	if err := json.Unmarshal(raw, &t); err != nil {
-		return record{}, fmt.Errorf("not a trial record: %w", err)
+		return record{}, fmt.Errorf("not a trial record: %w", printable.JSON(err))
 	}
 	if err := t.upgrade(raw); err != nil {
 		return record{}, err

@@ -48,6 +48,10 @@ func ReadRun(dir string, plan Planner) (*Run, error) {
 	return run, nil
 }
 
+// mostBad is how many damaged lines of a run are kept as errors. A file of empty lines
+// would fill the memory otherwise.
+const mostBad = 100_000
+
 // collected is the content of the two trials files of a run.
 type collected struct {
 	plan    []Planned // nil if there is none to compare with
@@ -98,6 +102,11 @@ func collect(dir string, m *Manifest, plan Planner) (*collected, error) {
 			}
 			if err != nil {
 				c.bad = append(c.bad, err)
+			}
+			if len(c.bad) > mostBad {
+				f.Close()
+				return nil, fmt.Errorf("read run %s: %s has more than %d lines that are no records: "+
+					"it is no file of trials, or a damaged one", dir, name, mostBad)
 			}
 		}
 		f.Close()

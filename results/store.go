@@ -44,8 +44,11 @@ func RunID(suite string, seed uint64, start time.Time) string {
 	return fmt.Sprintf("%s-%d-%s", suite, seed, start.UTC().Format("20060102T150405Z"))
 }
 
+// ErrRunExists means that there is a run, or another file, of the same name.
+var ErrRunExists = errors.New("it exists already")
+
 // Create makes the folder of a new run, runsDir/<m.RunID>, writes its manifest
-// and locks it. The caller fills in RunID, Suite, Seed, Planned, Host,
+// and locks it. It returns ErrRunExists if the folder is there. The caller fills in RunID, Suite, Seed, Planned, Host,
 // Versions, Started and Bench; the rest is the store's.
 func Create(runsDir string, m Manifest) (*Store, error) {
 	if !idPattern.MatchString(m.RunID) {
@@ -60,10 +63,19 @@ func Create(runsDir string, m Manifest) (*Store, error) {
 	}
 	dir := filepath.Join(runsDir, m.RunID)
 	if err := os.Mkdir(dir, 0o755); errors.Is(err, fs.ErrExist) {
-		return nil, fmt.Errorf("run %s exists already: resume it, or give another run id", dir)
+		return nil, fmt.Errorf("create run %s: %w", dir, ErrRunExists)
 	} else if err != nil {
 		return nil, fmt.Errorf("create run: %w", err)
 	}
+	s, err := create(dir, m)
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir)) // half a run is none
+	}
+	return s, nil
+}
+
+// create makes the files of a new run in an empty folder.
+func create(dir string, m Manifest) (*Store, error) {
 	lock, err := lockRun(dir)
 	if err != nil {
 		return nil, err

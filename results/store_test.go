@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -188,6 +189,54 @@ func TestCreateRefuses(t *testing.T) {
 	}
 	if err := s.Close(testEnd); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestCreateHalf: a run that cannot be created leaves no folder. Its manifest is one that
+// JSON cannot have.
+func TestCreateHalf(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	m := testManifest(1)
+	m.Bench = map[string]float64{"a": math.NaN()}
+	if _, err := Create(dir, m); err == nil {
+		t.Error("a manifest with NaN is written")
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("%v, %v", left, err)
+	}
+	s, err := Create(dir, testManifest(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Create(dir, testManifest(1)); !errors.Is(err, ErrRunExists) {
+		t.Errorf("the same run: %v", err)
+	}
+	if err := s.Close(time.Now()); err != nil {
+		t.Error(err)
+	}
+	if _, err := ReadRun(s.Dir(), nil); err != nil {
+		t.Errorf("the run that was there: %v", err)
+	}
+}
+
+// TestManyBadLines: a file of nothing but damage is given up, and does not fill the memory.
+func TestManyBadLines(t *testing.T) {
+	t.Parallel()
+	s, err := Create(t.TempDir(), testManifest(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	for n, want := range map[int]string{mostBad: "", mostBad + 1: "trials.jsonl has more than 100000 lines that are no records"} {
+		if err := os.WriteFile(filepath.Join(s.Dir(), TrialsFile), bytes.Repeat([]byte("\n"), n), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ReadRun(s.Dir(), nil); !strings.Contains(fmt.Sprint(err), want) || (err == nil) != (want == "") {
+			t.Errorf("%d empty lines: %v", n, err)
+		}
 	}
 }
 

@@ -59,6 +59,9 @@ func ParseGate(list, tolerance string) (Gate, error) {
 	g.Only = make(map[string]float64)
 	for item := range strings.SplitSeq(list, ",") {
 		name, percent, own := strings.Cut(item, ":")
+		if name == "any" || name == "none" {
+			return Gate{}, fmt.Errorf("%s stands alone: give any, none, or some of %s", name, strings.Join(Names(), ", "))
+		}
 		if m, err := analysis.FindMetric(name); err == nil && !m.Compared || err != nil && !strings.HasSuffix(name, "_ms") {
 			return Gate{}, fmt.Errorf("there is no metric %q: give any, none, or some of %s", name, strings.Join(Names(), ", "))
 		}

@@ -63,7 +63,9 @@ func Parse(list string) ([]Exhibit, error) {
 		if i < 0 {
 			return nil, fmt.Errorf("there is no table %q: give all, or some of %s", name, strings.Join(names, ", "))
 		}
-		chosen = append(chosen, tables[i])
+		if !slices.ContainsFunc(chosen, func(e Exhibit) bool { return e.Name == name }) { // it is printed once
+			chosen = append(chosen, tables[i])
+		}
 	}
 	return chosen, nil
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -28,8 +29,10 @@ import (
 type Env struct {
 	Stdout, Stderr io.Writer
 	Getenv         func(string) string
-	Terminal       bool // Stderr is a terminal
-	Now            func() time.Time
+	Terminal       bool // Stderr is a terminal that can wipe a line
+	// Width returns the number of its columns, 0 if it is not known. Nil: not known.
+	Width func() int
+	Now   func() time.Time
 }
 
 // app is a call of the program.
@@ -115,7 +118,8 @@ func newApp(env *Env, args []string) (*app, *cobra.Command) {
 
 // start makes the logger from the flags as they are now.
 func (a *app) start() {
-	a.display = progress.NewDisplay(a.Stderr, progress.Options{Terminal: a.Terminal, Verbose: a.verbose})
+	a.display = progress.NewDisplay(a.Stderr, progress.Options{Terminal: a.Terminal, Width: a.Width,
+		Verbose: a.verbose})
 	a.log = slog.New(slog.NewMultiHandler(a.display, progress.NewText(&a.file), &a.warned))
 }
 
@@ -225,6 +229,10 @@ func flagError(c *cobra.Command, err error) error {
 		name += ": "
 	}
 	hint := ""
+	var bad *pflag.InvalidValueError
+	if errors.As(err, &bad) && tooLarge(bad.GetValue()) {
+		return exit.Usagef("%s--%s %s: the number is too large", name, bad.GetFlag().Name, bad.GetValue())
+	}
 	if unknown := (*pflag.NotExistError)(nil); errors.As(err, &unknown) {
 		var names []string
 		c.Flags().VisitAll(func(f *pflag.Flag) {
@@ -235,6 +243,13 @@ func flagError(c *cobra.Command, err error) error {
 		hint = suites.DidYouMean("--"+unknown.GetSpecifiedName(), names)
 	}
 	return exit.Usagef("%s%w%s", name, err, hint)
+}
+
+// tooLarge says whether a text is a whole number that no flag can hold.
+func tooLarge(text string) bool {
+	_, err := strconv.ParseInt(text, 0, 64)
+	_, uerr := strconv.ParseUint(text, 0, 64)
+	return errors.Is(err, strconv.ErrRange) && (text[0] == '-' || errors.Is(uerr, strconv.ErrRange))
 }
 
 // helpCommand returns the command "help COMMAND".

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -122,6 +124,13 @@ func showComparison(a *app, r *compare.Report, f table.Format, all bool) error {
 
 // readRuns reads runs whose folders are separated by commas.
 func readRuns(ctx context.Context, a *app, list string) ([]*results.Run, error) {
+	if _, err := os.Stat(filepath.Join(list, results.ManifestFile)); err == nil {
+		r, err := readRun(ctx, a, list) // one folder, with commas in its name or without
+		if err != nil {
+			return nil, err
+		}
+		return []*results.Run{r}, nil
+	}
 	var runs []*results.Run
 	for dir := range strings.SplitSeq(list, ",") {
 		r, err := readRun(ctx, a, dir)

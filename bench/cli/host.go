@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"hangbench/bench/dom0"
 	"hangbench/bench/exit"
@@ -53,11 +54,12 @@ type opened struct {
 	close   func() error
 }
 
-func (h *hostFlags) check() error {
+// check checks the flags and fills in the number of jobs if the user has not given it.
+func (h *hostFlags) check(given *pflag.FlagSet) error {
 	switch {
 	case !slices.Contains(hostKinds, h.kind):
-		return exit.Usagef("--host %s: there are %s", h.kind, strings.Join(hostKinds, " and "))
-	case h.jobs < 0 || h.jobs > 64:
+		return exit.Usagef("--host %q: there are %s", h.kind, strings.Join(hostKinds, " and "))
+	case h.jobs < 0 || h.jobs > 64 || h.jobs == 0 && given.Changed("jobs"):
 		return exit.Usagef("--jobs %d: want 1 to 64", h.jobs)
 	case h.kind == results.Xen && h.jobs > 1:
 		return exit.Usagef("--jobs %d: a real Xen host runs one trial at a time, because its trace buffers are shared",

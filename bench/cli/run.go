@@ -51,14 +51,19 @@ func (a *app) runCommand() *cobra.Command {
 	c.ValidArgsFunction = once(completeSuites)
 	completeFlag(c, "out", folders)
 	completeFlag(c, "driver", lists(dom0.Drivers()...))
-	c.RunE = func(c *cobra.Command, args []string) error { return r.run(c.Context(), a, args[0]) }
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if err := r.host.check(c.Flags()); err != nil {
+			return err
+		}
+		if c.Flags().Changed("driver") && len(r.drivers) == 0 {
+			return exit.Usagef("--driver \"\": name %s or both", strings.Join(dom0.Drivers(), " or "))
+		}
+		return r.run(c.Context(), a, args[0])
+	}
 	return c
 }
 
 func (r *runFlags) run(ctx context.Context, a *app, suite string) (err error) {
-	if err := r.host.check(); err != nil {
-		return err
-	}
 	s, err := loadSuite(ctx, suite)
 	if err != nil {
 		return err
@@ -128,15 +133,15 @@ func (a *app) resumeCommand() *cobra.Command {
 		if !c.Flags().Changed("host") {
 			r.host.kind = old.Manifest.Host.Kind
 		}
+		if err := r.host.check(c.Flags()); err != nil {
+			return err
+		}
 		return r.run(c.Context(), a, args[0], &old.Manifest)
 	}
 	return c
 }
 
 func (r *resumeFlags) run(ctx context.Context, a *app, dir string, old *results.Manifest) (err error) {
-	if err := r.host.check(); err != nil {
-		return err
-	}
 	if r.host.kind != old.Host.Kind {
 		return exit.Usagef("resume: %s ran on host %s and cannot go on on %s", dir, old.Host.Kind, r.host.kind)
 	}

@@ -62,6 +62,11 @@ func (a *app) timelineCommand() *cobra.Command {
 			return t.recordStream(c.Context(), a, args[0])
 		}
 		if strings.HasSuffix(args[0], ".jsonl") {
+			for _, other := range []string{"mechanism", "vcpus", "seed"} {
+				if f.Changed(other) {
+					return exit.Usagef("--%s: not with a STREAM, which has its own", other)
+				}
+			}
 			return t.redraw(c.Context(), a, args[0])
 		}
 		if err := t.check(args[0]); err != nil {
@@ -77,6 +82,9 @@ func (a *app) timelineCommand() *cobra.Command {
 
 func (t *timelineFlags) check(scenario string) error {
 	if _, err := scenarios.Find(scenario); err != nil {
+		if _, serr := os.Stat(scenario); serr == nil {
+			return exit.Usagef("%s is no scenario; the name of a stream's file ends in .jsonl", scenario)
+		}
 		return exit.UsageError{Err: err}
 	}
 	m, err := trap.Find(t.mechanism)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -30,7 +31,10 @@ const (
 // Options say how a Display shows records.
 type Options struct {
 	Terminal bool // the writer is a terminal: steps replace each other
-	Verbose  bool // every record is a line, with all its attributes
+	// Width returns the number of columns of the terminal, 0 if it is not known. Steps are
+	// cut to it. Nil: not known.
+	Width   func() int
+	Verbose bool // every record is a line, with all its attributes
 }
 
 // Display is a slog.Handler that shows records to a person. It may be used by
@@ -109,14 +113,46 @@ func (s *screen) line(text string) error {
 	return err
 }
 
+// leastBar is the number of columns that a bar needs. On a narrower terminal a step is a
+// line of text. From wideBar on the bar itself is longer.
+const (
+	leastBar = 60
+	wideBar  = 100
+)
+
+// columns is the number of columns that a step may take.
+func (s *screen) columns() int {
+	if s.Width != nil {
+		if n := s.Width(); n > 0 {
+			return n - 1 // some terminals wrap when the last one is written
+		}
+	}
+	return math.MaxInt
+}
+
+// cut cuts a text to a number of columns.
+func cut(text string, columns int) string {
+	letters := []rune(text)
+	if len(letters) <= columns {
+		return text
+	}
+	return string(letters[:max(columns-1, 0)]) + "…"
+}
+
 // step shows what is done now.
 func (s *screen) step(st step) error {
-	if st.counted && s.Terminal {
+	columns := s.columns()
+	bar := 20
+	if columns < wideBar {
+		bar = 8
+	}
+	narrow := s.Terminal && columns < leastBar
+	if st.counted && s.Terminal && !narrow {
 		if s.bar == nil {
 			s.wipe()
 			s.bar = progressbar.NewOptions64(st.total,
 				progressbar.OptionSetWriter(s.w),
-				progressbar.OptionSetWidth(20),
+				progressbar.OptionSetWidth(bar),
 				progressbar.OptionShowCount(),
 				progressbar.OptionSetPredictTime(true),
 				progressbar.OptionClearOnFinish(),
@@ -126,9 +162,10 @@ func (s *screen) step(st step) error {
 	}
 	switch {
 	case st.ofTrial && s.bar != nil:
-		s.bar.Describe(fmt.Sprintf("%s %s: %s", st.scenario, st.mechanism, st.message))
+		// The rest of the line is the bar, the count and the times.
+		s.bar.Describe(cut(fmt.Sprintf("%s %s: %s", st.scenario, st.mechanism, st.message), columns-40-bar))
 		return nil
-	case st.ofTrial != st.counted:
+	case st.ofTrial != st.counted && !narrow:
 		return nil // a step of one of many trials, or the count before the first
 	}
 	text := st.text()
@@ -144,7 +181,7 @@ func (s *screen) step(st step) error {
 	}
 	s.last = text
 	if s.Terminal {
-		_, err := fmt.Fprintf(s.w, "\r\x1b[K%s", text)
+		_, err := fmt.Fprintf(s.w, "\r\x1b[K%s", cut(text, columns))
 		return err
 	}
 	_, err := fmt.Fprintln(s.w, text)

@@ -111,6 +111,30 @@ func TestTerminal(t *testing.T) {
 	}
 }
 
+// TestNarrow: nothing that replaces itself is wider than the terminal, with a bar or
+// without one.
+func TestNarrow(t *testing.T) {
+	t.Parallel()
+	for _, columns := range []int{1, 20, 59, 60, 61, 80, 100, 101, 200} {
+		var b bytes.Buffer
+		play(NewDisplay(&b, Options{Terminal: true, Width: func() int { return columns }}))
+		shown := 0
+		for line := range strings.SplitSeq(strings.ReplaceAll(b.String(), "\x1b[K", "\r"), "\r") {
+			if strings.HasSuffix(line, "\n") {
+				continue // a line that stays
+			}
+			if n := len([]rune(line)); n >= columns && columns > 1 {
+				t.Errorf("%d columns: %q has %d", columns, line, n)
+			}
+			shown++
+		}
+		bar := strings.Contains(b.String(), "3/12)")
+		if shown < 10 || bar != (columns > 60) {
+			t.Errorf("%d columns: %d steps are shown, a bar: %v: %q", columns, shown, bar, b.String())
+		}
+	}
+}
+
 // failing is a writer whose disk is full.
 type failing struct{}
 

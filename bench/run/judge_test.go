@@ -2,6 +2,7 @@ package run
 
 import (
 	"bytes"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -71,6 +72,33 @@ func TestArms(t *testing.T) {
 	}
 }
 
+// TestCreateInOneSecond: runs that begin in the same second have folders of their own.
+// What is in the way otherwise is an error.
+func TestCreateInOneSecond(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	start := Start{Suite: &suites.Suite{Name: "made-up"}, Seed: 5, Plan: []plan.Trial{{}}, Time: time.Unix(1, 0)}
+	for _, want := range []string{"made-up-5-19700101T000001Z", "made-up-5-19700101T000001Z-2", "made-up-5-19700101T000001Z-3"} {
+		store, err := Create(dir, start)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := store.Close(time.Unix(2, 0)); err != nil {
+			t.Fatal(err)
+		}
+		if got := filepath.Base(store.Dir()); got != want || store.Manifest().RunID != want {
+			t.Errorf("run %s in folder %s, want %s", store.Manifest().RunID, got, want)
+		}
+	}
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Create(file, start); err == nil {
+		t.Error("a run below a file")
+	}
+}
+
 // TestCreate: what a run begins with stands in its manifest.
 func TestCreate(t *testing.T) {
 	t.Parallel()
@@ -92,6 +120,9 @@ func TestCreate(t *testing.T) {
 	}
 	defer store.Close(time.Unix(2, 0))
 	m := store.Manifest()
+	if m.RunID != "made-up-5-19700101T000001Z" {
+		t.Errorf("run %s", m.RunID)
+	}
 	if m.Suite.Name != "made-up" || m.Suite.Text != "name: made-up\n" || m.Seed != 5 || m.Planned != 2 ||
 		m.PlanHash != hash || m.Host.Kind != "lab" || m.Versions.Packages["xen"] != "4.20" ||
 		m.Versions.Hangbench == "" || len(m.Warnings) != 1 ||

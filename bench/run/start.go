@@ -1,6 +1,8 @@
 package run
 
 import (
+	"errors"
+	"fmt"
 	"runtime"
 	"runtime/debug"
 	"time"
@@ -23,7 +25,8 @@ type Start struct {
 	Time     time.Time
 }
 
-// Create creates the run's store in a new folder below dir.
+// Create creates the run's store in a new folder below dir, named after the suite, the seed
+// and the time.
 func Create(dir string, s Start) (*results.Store, error) {
 	hash, err := plan.Hash(s.Plan)
 	if err != nil {
@@ -37,14 +40,24 @@ func Create(dir string, s Start) (*results.Store, error) {
 			slow = append(slow, string(class.Class))
 		}
 	}
-	return results.Create(dir, results.Manifest{
-		SlowClasses: slow,
-		RunID:       results.RunID(s.Suite.Name, s.Seed, s.Time), Suite: info,
-		Seed: s.Seed, Planned: len(s.Plan), PlanHash: hash, Host: s.Host, Started: s.Time, Warnings: s.Warnings,
+	m := results.Manifest{
+		SlowClasses: slow, Suite: info, Seed: s.Seed, Planned: len(s.Plan), PlanHash: hash, Host: s.Host, Started: s.Time, Warnings: s.Warnings,
 		Arms:     arms(s.Plan),
 		Versions: results.Versions{Hangbench: Revision(), Go: runtime.Version(), Packages: s.Versions},
-	})
+	}
+	id := results.RunID(s.Suite.Name, s.Seed, s.Time)
+	m.RunID = id
+	store, err := results.Create(dir, m)
+	for n := 2; errors.Is(err, results.ErrRunExists) && n <= mostInSecond; n++ {
+		m.RunID = fmt.Sprintf("%s-%d", id, n)
+		store, err = results.Create(dir, m)
+	}
+	return store, err
 }
+
+// mostInSecond is how many runs of a suite may begin in one second in one folder. All but
+// the first have a number at the end of their names.
+const mostInSecond = 100
 
 // arms returns the traits of the mechanisms of a plan, for the analysis. A program that
 // watches in place of the monitor has none.

@@ -9,7 +9,7 @@ import (
 
 // Errors for [errors.Is].
 var (
-	ErrNotBuilt = errors.New("this program was built without Xen support (build it with -tags xen and cgo)")
+	ErrNotBuilt = errors.New("this program was built without Xen support: make build-xen builds one with it")
 	ErrNoXen    = errors.New("no Xen here: this machine is not a Xen control domain, " +
 		"or its privcmd, evtchn or xenstore device is missing")
 	ErrUnsupported = errors.New("not supported by this Xen, this guest or this CPU")

@@ -146,6 +146,9 @@ func ReadStream(r io.Reader) (Header, []Observation, error) {
 	}
 	if err := lines.Err(); err != nil {
 		n++
+		if errors.Is(err, bufio.ErrTooLong) {
+			err = fmt.Errorf("it is longer than %d MiB, which no observation is", maxLine>>20)
+		}
 		return fail(err)
 	}
 	if n == 0 {
@@ -221,7 +224,7 @@ func decode(line []byte, to any) error {
 	d := json.NewDecoder(bytes.NewReader(line))
 	d.DisallowUnknownFields()
 	if err := d.Decode(to); err != nil {
-		return err
+		return printable.JSON(err)
 	}
 	if _, err := d.Token(); err != io.EOF {
 		return errors.New("more than one value")

@@ -19,6 +19,15 @@ func main() {
 		observe.Guard()
 	}
 	env := &cli.Env{Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv, Now: time.Now,
-		Terminal: term.IsTerminal(int(os.Stderr.Fd()))}
+		Terminal: term.IsTerminal(int(os.Stderr.Fd())) && os.Getenv("TERM") != "dumb", Width: width}
 	os.Exit(cli.Main(cli.WithSignals(context.Background(), os.Stderr), env, os.Args[1:]))
+}
+
+// width returns the number of columns of the terminal, and 0 without one.
+func width() int {
+	columns, _, err := term.GetSize(int(os.Stderr.Fd()))
+	if err != nil {
+		return 0
+	}
+	return columns
 }
