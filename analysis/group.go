@@ -113,6 +113,8 @@ type Set struct {
 	suites, drivers []string
 	factors         map[string][]results.Factor // the values that occur, by name
 	trials          int
+	missing         int // planned trials without a record
+	damaged         int // records left out
 }
 
 // Group makes cells of the trials of runs. It refuses runs without a trial, and trials
@@ -122,6 +124,7 @@ func Group(runs ...*results.Run) (*Set, error) {
 	var trials []results.Trial
 	for _, r := range runs {
 		trials = append(trials, r.Trials...)
+		s.missing, s.damaged = s.missing+r.Missing(), s.damaged+len(r.Bad)
 		maps.Copy(s.Arms, r.Manifest.Arms)
 		for _, class := range r.Manifest.SlowClasses {
 			s.SlowClasses = addName(s.SlowClasses, class)
@@ -275,5 +278,9 @@ func (s *Set) Caption() string {
 	if s.trials == 1 {
 		noun = "trial"
 	}
-	return strings.Join(append(parts, fmt.Sprintf("%d %s", s.trials, noun)), "; ")
+	parts = append(parts, fmt.Sprintf("%d %s", s.trials, noun))
+	if text := s.Incomplete(); text != "" {
+		parts = append(parts, text)
+	}
+	return strings.Join(parts, "; ")
 }

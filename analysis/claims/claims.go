@@ -18,6 +18,9 @@ type Claim struct {
 	Says  string
 	Holds bool
 	By    string // the numbers
+	// SoFar says which trials are missing, without which the claim cannot be judged for
+	// good. It is empty if none is.
+	SoFar string
 }
 
 // InTime and InTimeWaiting are the times in milliseconds within which a hang must be
@@ -39,6 +42,7 @@ func Of(set *analysis.Set) ([]Claim, error) {
 			return nil, err
 		}
 		if c != nil {
+			c.SoFar = set.Incomplete()
 			all = append(all, *c)
 		}
 	}
@@ -47,10 +51,17 @@ func Of(set *analysis.Set) ([]Claim, error) {
 
 // Verdict says whether the claim holds, and by which numbers.
 func (c *Claim) Verdict() string {
-	if c.Holds {
-		return "holds: " + c.By
+	verdict := "does not hold"
+	switch {
+	case c.Holds && c.SoFar != "":
+		verdict = "undecided, holds so far"
+	case c.Holds:
+		verdict = "holds"
 	}
-	return "does not hold: " + c.By
+	if c.SoFar != "" {
+		verdict += " (" + c.SoFar + ")"
+	}
+	return verdict + ": " + c.By
 }
 
 // Table returns the claims as a table.
@@ -66,6 +77,7 @@ func Table(set *analysis.Set) (*table.Table, error) {
 		t.Add(table.Text(c.ID), table.Text(c.Says), table.Text(c.Verdict()))
 	}
 	t.Notes = append(t.Notes, "What counts as holding is in EXPERIMENTS.md. Few trials say little: see the intervals.")
+	t.Mark(set)
 	return t, nil
 }
 
@@ -119,8 +131,8 @@ func realTime(set *analysis.Set) (*Claim, error) {
 		slices.Sort(waiting)
 		by += fmt.Sprintf("; of class %s the last after %.0f ms", strings.Join(waiting, ", "), lastWaiting)
 	}
-	return &Claim{"C1", "hangs are detected from outside, in real time", k == n && last < InTime &&
-		lastWaiting < InTimeWaiting, by}, nil
+	return &Claim{ID: "C1", Says: "hangs are detected from outside, in real time", Holds: k == n && last < InTime &&
+		lastWaiting < InTimeWaiting, By: by}, nil
 }
 
 // violationsOccur is C2: page traps cause EPT violations, and every violation is explained.
@@ -138,9 +150,9 @@ func violationsOccur(set *analysis.Set) (*Claim, error) {
 	if n == 0 {
 		return nil, nil
 	}
-	return &Claim{"C2", "EPT violations occur while monitoring", permission > 0 && events == permission &&
+	return &Claim{ID: "C2", Says: "EPT violations occur while monitoring", Holds: permission > 0 && events == permission &&
 		residual == 0 && lost == 0,
-		fmt.Sprintf("%d events, %d violations on trapped pages, %d unexplained, %d lost", events, permission, residual,
+		By: fmt.Sprintf("%d events, %d violations on trapped pages, %d unexplained, %d lost", events, permission, residual,
 			lost)}, nil
 }
 
@@ -165,7 +177,7 @@ func altp2mMinimises(set *analysis.Set) (*Claim, error) {
 	if len(by) == 0 {
 		return nil, nil // no pair
 	}
-	return &Claim{"C3", "altp2m minimises EPT violations", holds, strings.Join(by, "; ")}, nil
+	return &Claim{ID: "C3", Says: "altp2m minimises EPT violations", Holds: holds, By: strings.Join(by, "; ")}, nil
 }
 
 // noFalseAlarm is C4: there is no verdict on a control.
@@ -180,12 +192,12 @@ func noFalseAlarm(set *analysis.Set) (*Claim, error) {
 	if n == 0 {
 		return nil, nil
 	}
-	iv, err := stats.Wilson(k, n, table.Level)
+	iv, err := stats.ClopperPearson(k, n, table.Level)
 	if err != nil {
 		return nil, err
 	}
-	return &Claim{"C4", "an idle or busy guest is not called hung", k == 0,
-		fmt.Sprintf("%d of %d (Wilson 95%%: up to %.0f%%)", k, n, 100*iv.Hi)}, nil
+	return &Claim{ID: "C4", Says: "an idle or busy guest is not called hung", Holds: k == 0,
+		By: fmt.Sprintf("%d of %d (exact 95%%: up to %.0f%%)", k, n, 100*iv.Hi)}, nil
 }
 
 // survives is C5: every guest goes on after the fault was removed and the monitor
@@ -200,6 +212,6 @@ func survives(set *analysis.Set) (*Claim, error) {
 			recovered += c.Counts.Recovered
 		}
 	}
-	return &Claim{"C5", "the guest survives the monitor", recovered == tried && invalid == 0,
-		fmt.Sprintf("%d of %d recovered, %d of %d trials invalid", recovered, tried, invalid, all)}, nil
+	return &Claim{ID: "C5", Says: "the guest survives the monitor", Holds: recovered == tried && invalid == 0,
+		By: fmt.Sprintf("%d of %d recovered, %d of %d trials invalid", recovered, tried, invalid, all)}, nil
 }

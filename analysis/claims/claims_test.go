@@ -2,6 +2,8 @@ package claims
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -44,6 +46,37 @@ func good() []results.Trial {
 	return trials
 }
 
+// TestHalfRun: no claim holds for good while trials are missing, and each verdict counts
+// them, as does the table in every format.
+func TestHalfRun(t *testing.T) {
+	trials := good()
+	run := madeup.Run(trials)
+	run.Manifest.Planned = len(trials) + 3
+	run.Bad = []error{errors.New("damaged")}
+	set, err := analysis.Group(run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := Of(set)
+	if err != nil || len(all) != 5 {
+		t.Fatalf("%d claims, %v", len(all), err)
+	}
+	want := fmt.Sprintf("(3 of %d trials are missing, 1 damaged record is left out): ", len(trials)+3)
+	for _, c := range all {
+		if !strings.HasPrefix(c.Verdict(), "undecided, holds so far "+want) {
+			t.Errorf("%s: %s", c.ID, c.Verdict())
+		}
+		c.Holds = false
+		if !strings.HasPrefix(c.Verdict(), "does not hold "+want) {
+			t.Errorf("%s: %s", c.ID, c.Verdict())
+		}
+	}
+	table, err := Table(set)
+	if err != nil || !strings.HasPrefix(table.Notes[0], "Not whole: 3 of ") {
+		t.Errorf("notes %q, %v", table.Notes, err)
+	}
+}
+
 func TestHolds(t *testing.T) {
 	by := of(t, good())
 	for _, id := range []string{"C1", "C2", "C3", "C4", "C5"} {
@@ -53,7 +86,7 @@ func TestHolds(t *testing.T) {
 	}
 	for id, want := range map[string]string{
 		"C1": "4 of 4 detected, the last after 1", "C2": " 0 unexplained, 0 lost", "C3": "0.5 times as many",
-		"C4": "0 of 8 (Wilson 95%: up to 32%)", "C5": "4 of 4 recovered, 0 of 18 trials invalid",
+		"C4": "0 of 8 (exact 95%: up to 37%)", "C5": "4 of 4 recovered, 0 of 18 trials invalid",
 	} {
 		if c := by[id]; !strings.Contains(c.By, want) {
 			t.Errorf("%s by %q, want %q", id, c.By, want)

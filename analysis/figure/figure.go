@@ -46,6 +46,7 @@ func (k Kind) Make(set *analysis.Set) (*Figure, error) {
 	}
 	if f != nil {
 		f.Name, f.Title, f.head = k.Name, k.Meaning, set.Caption()
+		f.values = set.MarkCSV(f.values)
 	}
 	return f, nil
 }

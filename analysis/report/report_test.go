@@ -131,7 +131,7 @@ func TestRender(t *testing.T) {
 		"Invalid: 1 of 27 trials.",
 		"the guest made no progress after the monitor was detached",
 		"vcpu 0 runs in queued_read_lock_slowpath",
-		"detected 2/3 [21%, 94%]",
+		"detected 2/3 [9%, 99%]",
 		"<dt>bochs</dt><dd>3.0</dd>",
 		"<dt>snapshot_restore_sec</dt><dd>4.5</dd>",
 		"195.8 s in all",

@@ -46,6 +46,18 @@ func (t *Table) Add(cells ...Cell) {
 	t.csvRows = append(t.csvRows, values)
 }
 
+// Mark says in a note and in two more columns of the CSV file what the set lacks, if it is
+// not whole. A table that goes elsewhere takes it along.
+func (t *Table) Mark(set *analysis.Set) {
+	text := set.Incomplete()
+	if text == "" {
+		return
+	}
+	t.Notes = slices.Insert(t.Notes, 0, "Not whole: "+text+".")
+	rows := set.MarkCSV(append([][]string{t.csvHead}, t.csvRows...))
+	t.csvHead, t.csvRows = rows[0], rows[1:]
+}
+
 // TextColumn is a column of words, aligned left.
 func TextColumn(head, name string) Column { return Column{head, false, []string{name}} }
 
@@ -115,10 +127,10 @@ func spreadCell(s *stats.Summary, shown string) Cell {
 	return c
 }
 
-// Rate is a cell of k of n with the interval that the function computes; a dash for
-// n = 0.
-func Rate(k, n int, interval func(k, n int, level float64) (stats.Interval, error)) Cell {
-	iv, err := interval(k, n, Level)
+// Rate is a cell of k of n with the exact interval, which all rates of a report have; a
+// dash for n = 0.
+func Rate(k, n int) Cell {
+	iv, err := stats.ClopperPearson(k, n, Level)
 	if err != nil {
 		return Cell{none, []string{strconv.Itoa(k), strconv.Itoa(n), "", ""}}
 	}

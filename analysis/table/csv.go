@@ -59,7 +59,7 @@ func writeCSV(w io.Writer, set *analysis.Set) error {
 			n.RecoveredOf} {
 			row = append(row, strconv.Itoa(v))
 		}
-		if iv, err := stats.Wilson(k, n.Valid, Level); err == nil && c.Watched() {
+		if iv, err := stats.ClopperPearson(k, n.Valid, Level); err == nil && c.Watched() {
 			row = append(row, rateOf, analysis.Number(float64(k)/float64(n.Valid)), analysis.Number(iv.Lo),
 				analysis.Number(iv.Hi))
 		} else {
@@ -96,5 +96,5 @@ func writeCSV(w io.Writer, set *analysis.Set) error {
 		}
 		rows = append(rows, row)
 	}
-	return csvfile.Write(w, rows)
+	return csvfile.Write(w, set.MarkCSV(rows))
 }

@@ -37,7 +37,7 @@ func Metrics(set *analysis.Set) *Table {
 			notes = append(notes, m.Name+": "+m.Meaning+".")
 		}
 	}
-	t.Notes = append(notes, "Shares of trials: k/n with Wilson's 95% interval.")
+	t.Notes = append(notes, "Shares of trials: k/n with the exact 95% interval of Clopper and Pearson.")
 	t.Notes = spreadNotes(t.Notes)
 	return t
 }
@@ -45,7 +45,7 @@ func Metrics(set *analysis.Set) *Table {
 // share is a cell of k of n trials in a column of medians: the share takes the place of
 // the median.
 func share(k, n int) Cell {
-	c := Rate(k, n, stats.Wilson)
+	c := Rate(k, n)
 	return Cell{c.Text, []string{c.CSV[1], analysis.Number(float64(k) / float64(n)), "", "", c.CSV[2], c.CSV[3],
 		analysis.Number(Level)}}
 }

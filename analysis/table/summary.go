@@ -112,9 +112,9 @@ func Detection(set *analysis.Set) *Table {
 		faults = faults || td != nil
 		miss = miss || c.Watched() && c.Counts.Missed > 0
 		n := c.Counts
-		verdicts := Rate(n.FalseAlarms, n.Valid, stats.Wilson)
+		verdicts := Rate(n.FalseAlarms, n.Valid)
 		if c.Fault {
-			verdicts = Rate(n.Detected, n.Valid, stats.Wilson)
+			verdicts = Rate(n.Detected, n.Valid)
 		}
 		if !c.Watched() {
 			verdicts.CSV = []string{"", "", "", ""}
@@ -124,7 +124,8 @@ func Detection(set *analysis.Set) *Table {
 			Cell{ratio(n.Recovered, n.RecoveredOf), []string{strconv.Itoa(n.Recovered), strconv.Itoa(n.RecoveredOf)}},
 			Spread(progress))
 	}
-	t.Notes = append(t.Notes, "outcome: faults detected, or false alarms of controls, of n, with Wilson's 95% interval.")
+	t.Notes = append(t.Notes, "outcome: faults detected, or false alarms of controls, of n, with the exact 95% interval "+
+		"of Clopper and Pearson.")
 	if faults {
 		note := "T_D: verdict minus fault, over detected trials."
 		if miss {
@@ -219,7 +220,7 @@ func outcome(c *analysis.Cell) string {
 }
 
 func rate(k, n int) string {
-	iv, err := stats.Wilson(k, n, Level)
+	iv, err := stats.ClopperPearson(k, n, Level)
 	if err != nil {
 		return none
 	}

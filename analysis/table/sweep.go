@@ -49,8 +49,8 @@ func Sweep(set *analysis.Set) (*Table, error) {
 			}
 			row := []Cell{Text(name), Cell{strconv.FormatInt(p.Value, 10), []string{strconv.FormatInt(p.Value, 10)}},
 				Text(p.Arm),
-				Int(len(p.Lives)), Int(detected), Text(strings.Join(p.Called, ", ")), td, Rate(p.Alarms, p.N,
-					stats.ClopperPearson), Text(strings.Join(p.Classes, ", "))}
+				Int(len(p.Lives)), Int(detected), Text(strings.Join(p.Called, ", ")), td, Rate(p.Alarms, p.N),
+				Text(strings.Join(p.Classes, ", "))}
 			switch q := p.QoS; {
 			case q != nil:
 				row = append(row, Number(q.Exposure, true, tenths), perHour(q))

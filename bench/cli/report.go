@@ -63,7 +63,17 @@ func (f *reportFlags) run(ctx context.Context, a *app, dir string) error {
 	if f.tables != "" {
 		return showTables(a, set, f.tables, tf)
 	}
+	if tf == table.CSV {
+		warnIncomplete(a, set)
+	}
 	return table.Summary(a.out, set, tf)
+}
+
+// warnIncomplete says what the set lacks, for formats that have no place for a note.
+func warnIncomplete(a *app, set *analysis.Set) {
+	if text := set.Incomplete(); text != "" {
+		a.warn("%s", text)
+	}
 }
 
 // show prints the tables to w, draws the figures and writes the report.
@@ -165,6 +175,7 @@ func showTables(a *app, set *analysis.Set, list string, f table.Format) error {
 		return err
 	}
 	if f == table.CSV {
+		warnIncomplete(a, set)
 		return tables[0].WriteCSV(a.out, [2]string{"host", set.Host})
 	}
 	return table.WriteAll(a.out, set.Caption(), tables, f)

@@ -317,5 +317,7 @@ func showJSON(a *app, r *results.Run) error {
 		Dir      string           `json:"dir"`
 		Manifest results.Manifest `json:"manifest"`
 		Trials   []results.Trial  `json:"trials"`
-	}{1, r.Dir, r.Manifest, r.Trials})
+		Missing  int              `json:"missing"` // planned trials without a record
+		Damaged  int              `json:"damaged"` // records left out
+	}{1, r.Dir, r.Manifest, r.Trials, r.Missing(), len(r.Bad)})
 }

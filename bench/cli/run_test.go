@@ -188,10 +188,11 @@ func TestExecuteJSON(t *testing.T) {
 		return madeUpRecord(p), nil
 	})
 	var got struct {
-		Schema   int
-		Dir      string
-		Manifest results.Manifest
-		Trials   []results.Trial
+		Schema           int
+		Dir              string
+		Manifest         results.Manifest
+		Trials           []results.Trial
+		Missing, Damaged *int
 	}
 	d := json.NewDecoder(strings.NewReader(stdout))
 	d.DisallowUnknownFields()
@@ -202,7 +203,8 @@ func TestExecuteJSON(t *testing.T) {
 		t.Error("there is more than one document")
 	}
 	if status != exit.Done || got.Schema != 1 || got.Dir != store.Dir() || len(got.Trials) != 8 ||
-		got.Manifest.RunID != store.Manifest().RunID {
+		got.Manifest.RunID != store.Manifest().RunID || got.Missing == nil || *got.Missing != 0 || got.Damaged == nil ||
+		*got.Damaged != 0 {
 		t.Errorf("status %d, %+v", status, got)
 	}
 	for _, name := range []string{"overview.png", "report.html"} {

@@ -400,7 +400,7 @@ var columnMeanings = map[string]string{
 	"recovery_tried": "trials whose fault can be removed, and was",
 	"rate_of":        "the column that `rate` counts: `detected` for faults, `false_alarms` for controls",
 	"rate":           "the column named by `rate_of`, divided by `n`",
-	"rate_ci_lo":     "lower end of Wilson's 95% interval of `rate`",
+	"rate_ci_lo":     "lower end of the exact 95% interval (Clopper and Pearson) of `rate`",
 	"rate_ci_hi":     "upper end of the same interval",
 	"class":          "the classes of the verdicts",
 }
