@@ -111,7 +111,7 @@ func faults() []Scenario {
 			Summary:  "wait4 loops in the kernel with interrupts on: a task that calls it never leaves its vCPU",
 			Workload: beat.Idle,
 			Class:    "soft",
-			Fault:    inject.LoopIn("kernel_wait4"),
+			Fault:    inject.LoopIn("kernel_wait4", inject.AllVCPUs),
 			Sign:     sign.Silent{VCPUs: sign.Every},
 		},
 		{
@@ -119,7 +119,7 @@ func faults() []Scenario {
 			Summary:  "reading /proc/filesystems loops in the kernel with interrupts on: only the last vCPU's task does",
 			Workload: beat.Files,
 			Class:    "soft",
-			Fault:    inject.LoopIn("filesystems_proc_show"),
+			Fault:    inject.LoopIn("filesystems_proc_show", inject.OneVCPU),
 			Sign:     sign.Silent{VCPUs: sign.OnlyLast}, MinVCPUs: 2,
 		},
 		{

@@ -16,10 +16,10 @@ import (
 // These methods make the guest an inject.Machine.
 
 // Symbol returns the virtual address of a kernel symbol; of a per-CPU variable,
-// its offset in the area of each CPU.
+// the address to which a CPU's offset is added.
 func (g *Guest) Symbol(name string) (uint64, error) {
 	if s, ok := g.profile.Symbols.Lookup(name); ok && s.PerCPU {
-		return s.Addr, nil // an offset, which the kernel's place does not change
+		return g.kernel.PerCPU(s.Addr), nil
 	}
 	return g.kernel.Symbol(name)
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"hangbench/guests/lab"
 	"hangbench/scenarios/suites"
 )
 
@@ -13,10 +14,17 @@ import (
 // linked, and one moved and with page-table isolation.
 func TestInspect(t *testing.T) {
 	ctx, h := openLab(t)
-	for _, g := range []suites.Guest{
+	guests := []suites.Guest{
 		{Kernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 160},
 		{Kernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 160, Boot: suites.Distro},
-	} {
+	}
+	if all() { // each of the other kernels needs a lab of its own
+		for _, k := range lab.GuestKernels()[1:] {
+			guests = append(guests, suites.Guest{Kernel: k, VCPUs: 1, MemoryMiB: 192},
+				suites.Guest{Kernel: k, VCPUs: 2, MemoryMiB: 192, Boot: suites.Distro})
+		}
+	}
+	for _, g := range guests {
 		s, err := h.inspect(ctx, g)
 		if err != nil {
 			t.Fatalf("%+v: %v", g, err)
@@ -38,8 +46,8 @@ func TestInspect(t *testing.T) {
 			}
 		}
 		k := s.Kernel
-		if len(k.Unreadable) > 0 {
-			t.Errorf("%+v: not read: %q", g, k.Unreadable)
+		if len(k.Unreadable) > 0 || len(k.Unjudged) > 0 {
+			t.Errorf("%+v: not read: %q; not judged: %v", g, k.Unreadable, k.Unjudged)
 		}
 		if diff := int(k.Threads) - k.Walked; k.Walked < 20 || diff < -2 || diff > 2 {
 			t.Errorf("%+v: met %d threads, the kernel counts %d", g, k.Walked, k.Threads)

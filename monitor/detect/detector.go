@@ -48,6 +48,7 @@ type Detector struct {
 	bootNS    int64      // time of the first inspection that showed it booting
 	ran       bool       // the kernel was seen running: it does not boot again
 	unseen    []string   // what the last inspection could not read
+	unjudged  []Unjudged // classes that cannot be judged, by the last inspection
 
 	hang     Verdict // that goes on; Class is empty if there is none
 	hungNS   int64   // time of its first verdict
@@ -56,6 +57,9 @@ type Detector struct {
 	calms    int     // number of these
 	recovery Recovery
 }
+
+// maxUnjudged bounds the classes that cannot be judged: there are not as many classes.
+const maxUnjudged = 32
 
 // minSamples is the number of samples in a row that a rule needs for a verdict,
 // however long they took. One sample may be chance.
@@ -109,7 +113,7 @@ func (d *Detector) Observe(o *Observation) (Verdict, bool) {
 	d.skipped = ""
 	d.take(o, dt)
 	for i, r := range d.rules {
-		d.levels[i] = r.observe(s)
+		d.levels[i] = d.allowed(r, r.observe(s))
 	}
 	v, report := d.judge()
 	d.keep(o)
@@ -153,7 +157,7 @@ func (d *Detector) restart(o *Observation, why string) (Verdict, bool) {
 		r.restart(len(o.VCPUs))
 		d.levels[i] = blind
 		if d.entries[i].single && !o.Domain.Paused {
-			d.levels[i] = r.observe(&d.step)
+			d.levels[i] = d.allowed(r, r.observe(&d.step))
 		}
 	}
 	var v Verdict
@@ -165,8 +169,24 @@ func (d *Detector) restart(o *Observation, why string) (Verdict, bool) {
 	return v, report
 }
 
+// allowed returns the level of a rule, and blind if it finds a hang of a class that
+// cannot be judged in this guest.
+func (d *Detector) allowed(r rule, l level) level {
+	if l != hung || len(d.unjudged) == 0 {
+		return l
+	}
+	class := r.verdict(&d.step).Class
+	if slices.ContainsFunc(d.unjudged, func(u Unjudged) bool { return u.Class == class }) {
+		return blind
+	}
+	return l
+}
+
 // take makes the step of an observation and of the one before it.
 func (d *Detector) take(o *Observation, dt int64) {
+	if o.Kernel != nil {
+		d.unjudged = append(d.unjudged[:0], o.Kernel.Unjudged[:min(len(o.Kernel.Unjudged), maxUnjudged)]...)
+	}
 	s := &d.step
 	s.t, s.dt, s.domain, s.vcpus, s.last, s.kernel = o.TimeNS, dt, o.Domain, o.VCPUs, d.last, o.Kernel
 	clear(s.affected)
@@ -254,6 +274,9 @@ func (d *Detector) Undecided() []string {
 	var notes []string
 	if d.skipped != "" {
 		notes = append(notes, "nothing was judged: "+d.skipped)
+	}
+	for _, u := range d.unjudged {
+		notes = append(notes, fmt.Sprintf("%s cannot be judged: %s", u.Class, u.Why))
 	}
 	for _, r := range d.rules {
 		notes = r.notes(notes)

@@ -111,6 +111,15 @@ type Kernel struct {
 	IOSectors uint64 `json:"io_sectors,omitempty"`
 	// Unreadable says what could not be read, and why. That is unknown, not absent.
 	Unreadable []string `json:"unreadable,omitempty"`
+	// Unjudged lists the classes that cannot be judged in this guest.
+	Unjudged []Unjudged `json:"unjudged,omitempty"`
+}
+
+// Unjudged is a class that cannot be judged in a guest, because its kernel lacks what the
+// rule reads.
+type Unjudged struct {
+	Class Class  `json:"class"`
+	Why   string `json:"why"` // what the kernel lacks
 }
 
 // Values of Kernel.Phase.

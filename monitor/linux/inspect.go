@@ -45,14 +45,14 @@ func (k *Kernel) findSymbols() {
 	}
 	k.counterSymbols = counterSymbols{
 		initTask: at("init_task"), threads: at("nr_threads"), forks: at("total_forks"), panicCPU: at("panic_cpu"),
-		timekeeping: at("tk_core"), totalRAM: at("_totalram_pages", "totalram_pages"),
+		timekeeping: at("timekeeper_data", "tk_core"), totalRAM: at("_totalram_pages", "totalram_pages"),
 		zones: at("vm_zone_stat"), nodes: at("vm_node_stat"),
 		refaults: counters(refaults),
 	}
 	if v, ok := k.layout.Constant("SYSTEM_RUNNING"); ok && v > 0 && v < 100 {
 		k.state, k.runningState = at("system_state"), uint32(v)
 	}
-	sums := [...][]string{events.scanned, events.stolen, events.major, events.stalls, events.oom, events.io}
+	sums := [...][]string{vmEvents.scanned, vmEvents.stolen, vmEvents.major, vmEvents.stalls, vmEvents.oom, vmEvents.io}
 	for i, names := range sums {
 		k.eventSums[i] = counters(names)
 		for _, off := range k.eventSums[i] {
@@ -68,10 +68,11 @@ func (k *Kernel) findSymbols() {
 }
 
 // Inspect fills out anew with the kernel's clock, its counters and its threads. It
-// names in Unreadable what it could not read. Its work is bounded: it reads at most
+// names in Unreadable what it could not read, and in Unjudged what cannot be judged
+// because this kernel has not what it takes. Its work is bounded: it reads at most
 // maxThreads tasks, and the stacks of detect.MaxWaiting of them.
 func (k *Kernel) Inspect(out *detect.Kernel) {
-	*out = detect.Kernel{Panicking: -1, Waiting: out.Waiting[:0], Unreadable: out.Unreadable[:0]}
+	*out = detect.Kernel{Panicking: -1, Waiting: out.Waiting[:0], Unreadable: out.Unreadable[:0], Unjudged: k.unjudged}
 	k.forget()
 	unreadable := func(what string, err error) {
 		if len(out.Unreadable) < maxUnreadable {

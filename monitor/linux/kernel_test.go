@@ -134,13 +134,13 @@ func TestOpenWitnesses(t *testing.T) {
 	}
 }
 
-func TestNeedReschedBit(t *testing.T) {
-	for banner, want := range map[string]int{"Linux version 6.12.118+deb13-cloud-amd64 (": 3,
-		"Linux version 5.10.0-1 (": 3, "Linux version 6.17.9 (": 3,
-		"Linux version 6.18.0-rc1 (": 4, "Linux version 6.18-rc1 (": 4, "Linux version 7.0.0 (": 4,
-		"": 3, "Linux version x.y z": 3} {
-		if got := tifNeedResched(banner); got != want {
-			t.Errorf("%q: bit %d, want %d", banner, got, want)
+func TestNeedResched(t *testing.T) {
+	for banner, want := range map[string]uint32{"Linux version 6.12.118+deb13-cloud-amd64 (": 8,
+		"Linux version 5.10.0-1 (": 8, "Linux version 6.13.1 (": 8 | 16, "Linux version 6.17.9 (": 8 | 16,
+		"Linux version 6.18.0-rc1 (": 16 | 32, "Linux version 6.18-rc1 (": 16 | 32, "Linux version 7.0.0 (": 16 | 32,
+		"": 8, "Linux version x.y z": 8} {
+		if got := needResched(banner); got != want {
+			t.Errorf("%q: mask %#x, want %#x", banner, got, want)
 		}
 	}
 }

@@ -36,9 +36,9 @@ type Field struct {
 	BitOffset, BitSize uint32
 }
 
-// events are the constants of vm_event_item whose counters are summed for a field of
+// vmEvents are the constants of vm_event_item whose counters are summed for a field of
 // detect.Memory, or for detect.Kernel.IOSectors. Each kernel has some of each list.
-var events = struct{ scanned, stolen, major, stalls, oom, io []string }{
+var vmEvents = struct{ scanned, stolen, major, stalls, oom, io []string }{
 	scanned: []string{"PGSCAN_KSWAPD", "PGSCAN_DIRECT", "PGSCAN_KHUGEPAGED", "PGSCAN_PROACTIVE"},
 	stolen:  []string{"PGSTEAL_KSWAPD", "PGSTEAL_DIRECT", "PGSTEAL_KHUGEPAGED", "PGSTEAL_PROACTIVE"},
 	major:   []string{"PGMAJFAULT"},
@@ -67,34 +67,24 @@ var interrupts = []string{
 	"hyperv_stimer0_count", "posted_msi_notification_count",
 }
 
-// Fields returns the names that a Kernel looks up in a Layout: fields as type.path,
-// types, and constants as "enum NAME". A name that some kernels lack ends in "?".
-func Fields() []string {
-	f := []string{
-		"task_struct.pid", "task_struct.comm", "task_struct.tasks", "task_struct.signal", "task_struct.thread_node",
-		"task_struct.stack", "task_struct.thread.sp", "task_struct.nvcsw", "task_struct.nivcsw",
-		"task_struct.__state?", "task_struct.state?", "task_struct.in_iowait?", "task_struct.thread_info.flags?",
-		"signal_struct.thread_head",
-		"rq.nr_switches", "rq.nr_running", "rq.clock", "rq.curr", "rq.nr_uninterruptible?",
-		"pcpu_hot.preempt_count?", "hrtimer_cpu_base.expires_next?", "hrtimer_cpu_base.hres_active?",
-		"mutex.owner?", "mutex.wait_list?", "mutex_waiter.list?", "mutex_waiter.task?",
-		"rw_semaphore.owner?", "rw_semaphore.wait_list?", "rwsem_waiter.list?", "rwsem_waiter.task?",
-		"semaphore.wait_list?", "semaphore_waiter.list?", "semaphore_waiter.task?",
-		"timekeeper.tkr_mono.base?", "timekeeper.tkr_mono.xtime_nsec?", "timekeeper.tkr_mono.shift?",
-		"tk_data.timekeeper?", "seqcount_raw_spinlock_t?", "cpuinfo_x86.x86_capability?",
-		"enum NR_FREE_PAGES?", "enum SYSTEM_SCHEDULING?", "enum SYSTEM_RUNNING?",
-	}
-	for _, list := range [][]string{events.scanned, events.stolen, events.major, events.stalls, events.oom, events.io,
-		refaults} {
-		for _, c := range list {
-			f = append(f, "enum "+c+"?")
-		}
-	}
-	for _, c := range interrupts {
-		f = append(f, "irq_cpustat_t."+c+"?")
-	}
-	return f
+// interruptCounts are the constants of irq_stat_counts that index irq_cpustat_t.counts,
+// which has the place of most of interrupts since Linux 7. The same are left out. One
+// that is new is too: IRQ_COUNT_PERF_GUEST_MEDIATED_PMI, an interrupt of performance
+// counters; and those of machine checks and of errors of interrupt controllers.
+var interruptCounts = []string{
+	"IRQ_COUNT_APIC_TIMER", "IRQ_COUNT_SPURIOUS", "IRQ_COUNT_IRQ_WORK", "IRQ_COUNT_X86_PLATFORM_IPI",
+	"IRQ_COUNT_RESCHEDULE", "IRQ_COUNT_CALL_FUNCTION", "IRQ_COUNT_TLB", "IRQ_COUNT_THERMAL_APIC",
+	"IRQ_COUNT_THRESHOLD_APIC", "IRQ_COUNT_DEFERRED_ERROR", "IRQ_COUNT_HYPERVISOR_CALLBACK",
+	"IRQ_COUNT_HYPERV_REENLIGHTENMENT", "IRQ_COUNT_HYPERV_STIMER0", "IRQ_COUNT_POSTED_INTR",
+	"IRQ_COUNT_POSTED_INTR_NESTED", "IRQ_COUNT_POSTED_INTR_WAKEUP",
 }
+
+// Names of functions and variables that kernels of different ages have, the newest first.
+var (
+	systemCallEntries = []string{"entry_SYSCALL_64"}
+	pageFaultEntries  = []string{"asm_exc_page_fault", "asm_page_fault", "page_fault"}
+	ownRoots          = []string{"init_top_pgt", "swapper_pg_dir", "init_level4_pgt"}
+)
 
 // place is an offset that a kernel may lack: then ok is false.
 type place struct {
@@ -124,15 +114,21 @@ type offsets struct {
 	irq                        []uint64 // their offsets, of 4 bytes each
 	base, xtime, shift, keeper place
 	uninterruptible            place
+	blocker                    place // of a task: the lock that it waits for
 	locks                      []lockKind
 }
 
 // lockKind is a kind of lock whose waiters sleep.
 type lockKind struct {
-	name               string
-	list, owner        place  // in the lock
+	name string
+	// In the lock: the head of the list of waiters, or, since Linux 7.1, the address of
+	// the first of them; and the owner. The waiters of the latter form a ring without a
+	// head.
+	list, first, owner place
 	waitList, waitTask uint64 // in the queue element on a waiter's stack
+	queued             bool   // the waiters of such a lock can be found: list or first is there, and the two above
 	readers            bool   // if bit 0 of owner is set, readers hold it and owner is the last of them
+	last               bool   // owner is the thread that got the lock last, and may have released it
 }
 
 // maxIRQs bounds the size of irq_cpustat_t, which has some twenty counters.
@@ -198,17 +194,22 @@ func (k *Kernel) lookUpFields() error {
 	if f, ok := k.layout.Field("task_struct", "in_iowait"); ok && f.BitSize == 1 && f.BitOffset < 8 {
 		o.ioWait, o.ioWaitBit = place{uint64(f.Offset), true}, 1<<f.BitOffset
 	}
+	o.blocker = may("task_struct", "blocker")
 	for _, l := range []struct {
-		kind, typ, waiter string
-		readers           bool
+		typ, waiter, owner string
+		readers, last      bool
 	}{
-		{"mutex", "mutex", "mutex_waiter", false},
-		{"rw_semaphore", "rw_semaphore", "rwsem_waiter", true},
-		{"semaphore", "semaphore", "semaphore_waiter", false},
+		{"mutex", "mutex_waiter", "owner", false, false},
+		{"rw_semaphore", "rwsem_waiter", "owner", true, false},
+		{"semaphore", "semaphore_waiter", "last_holder", false, true},
 	} {
 		list, task := may(l.waiter, "list"), may(l.waiter, "task")
-		lock := lockKind{l.kind, may(l.typ, "wait_list"), may(l.typ, "owner"), list.off, task.off, l.readers}
-		if lock.list.ok && list.ok && task.ok && list.off < 256 && task.off < 256 {
+		lock := lockKind{
+			name: l.typ, list: may(l.typ, "wait_list"), first: may(l.typ, "first_waiter"), owner: may(l.typ, l.owner),
+			waitList: list.off, waitTask: task.off, readers: l.readers, last: l.last,
+		}
+		lock.queued = (lock.list.ok || lock.first.ok) && list.ok && task.ok && list.off < 256 && task.off < 256
+		if lock.queued || o.blocker.ok {
 			o.locks = append(o.locks, lock)
 		}
 	}
@@ -217,12 +218,22 @@ func (k *Kernel) lookUpFields() error {
 	}
 	// The timer's time means something only if the mode is known.
 	f, ok := k.layout.Field("hrtimer_cpu_base", "hres_active")
-	if ok && f.BitSize == 1 && f.BitOffset < 8 && o.expires.ok {
+	bit := f.BitSize == 1 && f.BitOffset < 8
+	flag := f.BitSize == 0 && f.Size == 1 // a bool, which it is since Linux 7
+	if ok && o.expires.ok && (bit || flag) {
 		o.highRes, o.highResBit = place{uint64(f.Offset), true}, 1<<f.BitOffset
 	}
 	for _, c := range interrupts {
 		if f, ok := k.layout.Field("irq_cpustat_t", c); ok && f.Size == 4 && f.Offset < maxIRQs-4 {
 			o.irq = append(o.irq, uint64(f.Offset))
+		}
+	}
+	if f, ok := k.layout.Field("irq_cpustat_t", "counts"); ok && f.Offset < maxIRQs {
+		for _, c := range interruptCounts {
+			v, ok := k.layout.Constant(c)
+			if ok && v >= 0 && v < int64(f.Size/4) && uint64(f.Offset)+4*uint64(v) < maxIRQs-4 {
+				o.irq = append(o.irq, uint64(f.Offset)+4*uint64(v))
+			}
 		}
 	}
 	if len(o.irq) > 0 {

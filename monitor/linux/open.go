@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"hangbench/monitor/detect"
 	"hangbench/monitor/driver"
 )
 
@@ -20,6 +21,7 @@ type Kernel struct {
 	slide       uint64
 	off         offsets
 	needResched uint32 // mask in thread_info.flags
+	unjudged    []detect.Unjudged
 
 	cpus           []cpu
 	textLo, textHi uint64 // _stext and _etext, slid
@@ -74,6 +76,15 @@ var ErrBooting = errors.New("the kernel is in its early boot and cannot be read 
 // vCPU leads to the kernel, that the symbols belong to another kernel, or that the
 // layout lacks something.
 func Open(mem Memory, layout Layout, regs ...driver.Registers) (*Kernel, error) {
+	k, err := open(mem, layout, regs...)
+	if err == nil {
+		k.unjudged = Unjudged(layout)
+	}
+	return k, err
+}
+
+// open is Open without what cannot be judged.
+func open(mem Memory, layout Layout, regs ...driver.Registers) (*Kernel, error) {
 	if len(regs) == 0 || len(regs) > maxCPUs {
 		return nil, fmt.Errorf("open the guest's kernel: registers of %d vCPUs, want 1 to %d", len(regs), maxCPUs)
 	}
@@ -141,7 +152,7 @@ func (k *Kernel) find(r *driver.Registers) error {
 		}
 		k.space, k.slide = s, slide
 		// The kernel's own root is better, if there is one: that of a process ends with it.
-		for _, name := range []string{"init_top_pgt", "swapper_pg_dir", "init_level4_pgt"} {
+		for _, name := range ownRoots {
 			addr, _, ok := k.layout.Lookup(name)
 			if !ok {
 				continue
@@ -187,11 +198,11 @@ func (k *Kernel) findSlide(s *Space, r *driver.Registers) (uint64, error) {
 	var slide uint64
 	found := false
 	if r.LSTAR >= kernelHalf {
-		slide, found = check("entry of system calls", r.LSTAR, "entry_SYSCALL_64")
+		slide, found = check("entry of system calls", r.LSTAR, systemCallEntries...)
 	}
 	if va, err := gate(s, r.IDTBase, pageFault); err != nil {
 		errs = append(errs, err)
-	} else if second, ok := check("page fault's handler", va, "asm_exc_page_fault", "asm_page_fault", "page_fault"); ok {
+	} else if second, ok := check("page fault's handler", va, pageFaultEntries...); ok {
 		if found && second != slide {
 			return 0, fmt.Errorf("entry of system calls and page fault's handler disagree: "+
 				"the kernel was moved by %#x or by %#x", slide, second)
@@ -223,7 +234,7 @@ func gate(s *Space, table uint64, vector uint64) (uint64, error) {
 // prepare finds the variables of the kernel and of its CPUs. They do not move later.
 func (k *Kernel) prepare(cpus int) error {
 	k.reader.space = k.space
-	k.needResched = 1 << tifNeedResched(k.layout.Banner())
+	k.needResched = needResched(k.layout.Banner())
 	k.textLo, _ = k.Symbol("_stext")
 	k.textHi, _ = k.Symbol("_etext")
 	k.known = make(map[uint64]int32)
@@ -247,10 +258,7 @@ func (k *Kernel) prepare(cpus int) error {
 			if !ok || !perCPU || !plus.ok {
 				return 0
 			}
-			if addr >= kernelHalf { // since 6.15; an offset before
-				addr += k.slide
-			}
-			if addr += off + plus.off; addr < kernelHalf {
+			if addr = k.PerCPU(addr) + off + plus.off; addr < kernelHalf {
 				return 0
 			}
 			return addr
@@ -303,25 +311,40 @@ func (k *Kernel) findDirect() {
 	}
 }
 
-// tifNeedResched returns the bit of TIF_NEED_RESCHED in thread_info.flags: 3
-// (arch/x86/include/asm/thread_info.h), and 4 since x86 uses the numbers of
-// include/asm-generic/thread_info_tif.h (6.18).
-func tifNeedResched(banner string) int {
+// needResched returns the mask, in thread_info.flags, of the bits that ask a task to
+// schedule. TIF_NEED_RESCHED is bit 3 (arch/x86/include/asm/thread_info.h), and bit 4
+// since x86 uses the numbers of include/asm-generic/thread_info_tif.h (6.18).
+// TIF_NEED_RESCHED_LAZY, the bit above it, exists since 6.13. It asks first: a tick that
+// finds it set asks by TIF_NEED_RESCHED.
+func needResched(banner string) uint32 {
+	since := func(major, minor, a, b int) bool { return major > a || major == a && minor >= b }
+	major, minor := version(banner)
+	switch {
+	case since(major, minor, 6, 18):
+		return 1<<4 | 1<<5
+	case since(major, minor, 6, 13):
+		return 1<<3 | 1<<4
+	}
+	return 1 << 3
+}
+
+// version returns the first two numbers of the release in a banner, 0 for those that are
+// not there.
+func version(banner string) (major, minor int) {
 	f := strings.Fields(banner)
 	if len(f) < 3 {
-		return 3
+		return 0, 0
 	}
-	major, rest, _ := strings.Cut(f[2], ".")
-	minor := rest
+	first, rest, _ := strings.Cut(f[2], ".")
 	if end := strings.IndexFunc(rest, func(r rune) bool { return r < '0' || r > '9' }); end >= 0 {
-		minor = rest[:end]
+		rest = rest[:end]
 	}
-	a, err1 := strconv.Atoi(major)
-	b, err2 := strconv.Atoi(minor)
-	if err1 == nil && err2 == nil && (a > 6 || a == 6 && b >= 18) {
-		return 4
+	a, err1 := strconv.Atoi(first)
+	b, err2 := strconv.Atoi(rest)
+	if err1 != nil || err2 != nil {
+		return 0, 0
 	}
-	return 3
+	return a, b
 }
 
 // Slide returns how far KASLR moved the kernel, in bytes.
@@ -338,6 +361,16 @@ func (k *Kernel) Symbol(name string) (uint64, error) {
 		return 0, fmt.Errorf("symbol %s is a variable of every CPU", name)
 	}
 	return addr + k.slide, nil
+}
+
+// PerCPU returns, for the linked address of a per-CPU variable, the address to which the
+// offset of a CPU is added in the running kernel. Before 6.15 it is an offset itself,
+// which KASLR does not change.
+func (k *Kernel) PerCPU(linked uint64) uint64 {
+	if linked < kernelHalf {
+		return linked
+	}
+	return linked + k.slide
 }
 
 // Translate returns the guest-physical address of a kernel address.

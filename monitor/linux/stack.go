@@ -218,16 +218,24 @@ func (k *Kernel) Callers(names []string, rsp uint64) []string {
 	return k.named(names, words, maxNamed)
 }
 
-// lockOf finds the lock that a thread sleeps for. A thread in the lock's queue has a
-// queue element on its stack, which holds the thread's own address; the queue leads
-// to its head, which is in the lock; and the lock's address is on the stack too. All
-// three together are proof. If the queue is torn, lockOf returns without proof a lock
-// whose owner the walk has found and whose function is on the stack.
+// lockOf finds the lock that a thread sleeps for. Newer kernels say it themselves
+// (blockerOf). Otherwise: a thread in the lock's queue has a queue element on its stack,
+// which holds the thread's own address; the queue leads to its head, which is in the
+// lock, or forms a ring, of which the lock knows the first element; and the lock's
+// address is on the stack too. All three together are proof. If the queue is torn, lockOf
+// returns without proof a lock whose owner the walk has found and whose function is on
+// the stack.
 func (k *Kernel) lockOf(stack []string, self, sp, end uint64, words []uint64) (
 	lock uint64, kind *lockKind, proven bool) {
+	if lock, kind, ok := k.blockerOf(self); ok {
+		return lock, kind, true
+	}
 	words = words[:min(len(words), lockSpan)]
 	for i := range k.off.locks {
 		kind := &k.off.locks[i]
+		if !kind.queued {
+			continue
+		}
 		tries := maxWaiters
 		for i, v := range words {
 			at := sp + 8*uint64(i)
@@ -238,7 +246,11 @@ func (k *Kernel) lockOf(stack []string, self, sp, end uint64, words []uint64) (
 				break
 			}
 			node := at - kind.waitTask + kind.waitList
-			if lock, ok := k.headOf(node, kind, sp, end, words); ok {
+			find := k.headOf
+			if !kind.list.ok {
+				find = k.ringOf
+			}
+			if lock, ok := find(node, kind, sp, end, words); ok {
 				return lock, kind, true
 			}
 		}
@@ -296,6 +308,52 @@ func (k *Kernel) headOf(node uint64, kind *lockKind, sp, end uint64, words []uin
 	return 0, false
 }
 
+// blockerOf returns the lock that a thread waits for as the kernel notes it for its own
+// detector of hung tasks: task_struct.blocker, whose two lowest bits are the kind
+// (include/linux/hung_task.h). It is not set while a thread spins for the lock.
+func (k *Kernel) blockerOf(task uint64) (lock uint64, kind *lockKind, ok bool) {
+	if !k.off.blocker.ok {
+		return 0, nil, false
+	}
+	v, err := k.u64(task + k.off.blocker.off)
+	if err != nil || v < kernelHalf {
+		return 0, nil, false
+	}
+	name := [...]string{"mutex", "semaphore", "rw_semaphore", "rw_semaphore"}[v&3] // the last two: reader, writer
+	i := slices.IndexFunc(k.off.locks, func(l lockKind) bool { return l.name == name })
+	if i < 0 {
+		return 0, nil, false
+	}
+	return v &^ 3, &k.off.locks[i], true
+}
+
+// ringOf follows the ring of waiters from an element on the stack. The lock is a word of
+// the stack that is the address of a lock whose first waiter is in the ring.
+func (k *Kernel) ringOf(node uint64, kind *lockKind, sp, end uint64, words []uint64) (lock uint64, ok bool) {
+	var ring [maxHops]uint64 // addresses of queue elements
+	n := 0
+	for next := node; n < maxHops; {
+		ring[n] = next - kind.waitList
+		n++
+		var err error
+		if next, err = k.u64(next); err != nil || next < kernelHalf || next&7 != 0 {
+			return 0, false
+		}
+		if next == node {
+			break
+		}
+	}
+	for _, v := range words {
+		if v < kernelHalf || v&7 != 0 || v >= sp && v < end {
+			continue
+		}
+		if first, err := k.u64(v + kind.first.off); err == nil && slices.Contains(ring[:n], first) {
+			return v, true
+		}
+	}
+	return 0, false
+}
+
 // describe names the lock and its owner. The low three bits of the owner are flags
 // (kernel/locking/mutex.c and rwsem.c).
 func (k *Kernel) describe(w *detect.Waiting, lock uint64, kind *lockKind) {
@@ -319,7 +377,10 @@ func (k *Kernel) describe(w *detect.Waiting, lock uint64, kind *lockKind) {
 	} else {
 		w.Owner = fmt.Sprintf("no thread that exists (%#x)", owner&^7)
 	}
-	if kind.readers && owner&1 != 0 {
+	switch {
+	case kind.readers && owner&1 != 0:
 		w.Owner += ", the last of its readers"
+	case kind.last:
+		w.Owner += ", the last that got it"
 	}
 }

@@ -78,7 +78,7 @@ func TestOccupied(t *testing.T) {
 	// One behind the code does not.
 	g := newFake()
 	g.stay, g.rip[0] = true, symbols["kernel_wait4"]+2
-	in, err := LoopIn("kernel_wait4")(t.Context(), g)
+	in, err := LoopIn("kernel_wait4", AllVCPUs)(t.Context(), g)
 	if err != nil {
 		t.Fatalf("a vCPU behind the code: %v", err)
 	}
@@ -112,10 +112,10 @@ func TestPageEnd(t *testing.T) {
 	g := newFake()
 	g.set("last", endbr64)
 	g.set("beyond", endbr64)
-	if _, err := LoopIn("last")(t.Context(), g); err != nil {
+	if _, err := LoopIn("last", AllVCPUs)(t.Context(), g); err != nil {
 		t.Errorf("five bytes that end with the page: %v", err)
 	}
-	_, err := LoopIn("beyond")(t.Context(), g)
+	_, err := LoopIn("beyond", AllVCPUs)(t.Context(), g)
 	if err == nil || !strings.Contains(err.Error(), "begins at the end of a page") {
 		t.Errorf("five bytes that do not: %v", err)
 	}

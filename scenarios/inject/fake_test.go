@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -38,6 +39,10 @@ var symbols = map[string]uint64{
 	"beyond":           base + 0x6ffc, // and these do not
 	"set_next_event":   base + 0x2100,
 	"runqueues":        0x100, // per CPU
+	"__preempt_count":  0x200, // per CPU
+	"pcpu_hot":         0x300, // per CPU
+
+	"preempt_dynamic_mode": base + 0x1900,
 }
 
 const kthreadd = 0xffff888000001000
@@ -63,6 +68,7 @@ type fakeGuest struct {
 	onRead  func(gpa uint64) // before each read
 
 	offsets            map[string]uint64 // of fields that are not where the others are
+	without            []string          // symbols and fields that are not there
 	movedFrom, movedTo uint64            // a page that is elsewhere in physical memory
 
 	noSymbols, unmapped, stuck, noGo, noStop bool
@@ -103,13 +109,16 @@ func (g *fakeGuest) check(t *testing.T) {
 
 func (g *fakeGuest) Symbol(name string) (uint64, error) {
 	va, ok := symbols[name]
-	if !ok || g.noSymbols {
+	if !ok || g.noSymbols || slices.Contains(g.without, name) {
 		return 0, fmt.Errorf("no symbol %s", name)
 	}
 	return va, nil
 }
 
 func (g *fakeGuest) Offset(typ, field string) (uint64, error) {
+	if slices.Contains(g.without, typ+"."+field) {
+		return 0, fmt.Errorf("no field %s.%s", typ, field)
+	}
 	if off, ok := g.offsets[typ+"."+field]; ok {
 		return off, nil
 	}

@@ -112,7 +112,7 @@ func TestPatch(t *testing.T) {
 	g := newFake()
 	was := bytes.Clone(g.get("kernel_wait4", 9))
 	g.rip[1] = symbols["kernel_wait4"] + 1 // between the two bytes
-	in, err := LoopIn("kernel_wait4")(t.Context(), g)
+	in, err := LoopIn("kernel_wait4", AllVCPUs)(t.Context(), g)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +132,8 @@ func TestPatch(t *testing.T) {
 
 	for _, odd := range [][]byte{{0x55, 0x48, 0x89, 0xe5}, {0xeb, 0xfe, 0x1e, 0xfa}} {
 		g.set("kernel_wait4", odd)
-		if _, err := LoopIn("kernel_wait4")(t.Context(), g); err == nil || !bytes.Equal(g.get("kernel_wait4", 4), odd) {
+		_, err := LoopIn("kernel_wait4", AllVCPUs)(t.Context(), g)
+		if err == nil || !bytes.Equal(g.get("kernel_wait4", 4), odd) {
 			t.Errorf("a function that begins with %x was patched: %v", odd, err)
 		}
 	}

@@ -36,7 +36,7 @@ func TestFails(t *testing.T) {
 		"rwlock":     HoldRWLock("tasklist_lock"),
 		"runqueue":   HoldRunQueue(1),
 		"mutex":      HoldMutex("rtnl_mutex", beat.Pass),
-		"loop":       LoopIn("kernel_wait4"),
+		"loop":       LoopIn("kernel_wait4", AllVCPUs),
 		"interrupts": LoseInterrupts("kernel_wait4"),
 		"timer":      LoseTimer("set_next_event"),
 		"panic loop": PanicLoop("kernel_wait4", "notify"),

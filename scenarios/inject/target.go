@@ -14,7 +14,7 @@ import (
 // Machine is a guest's machine and kernel, seen from outside.
 type Machine interface {
 	// Symbol returns the virtual address of a kernel variable or function. For a
-	// per-CPU variable it returns the offset in the area of each CPU.
+	// per-CPU variable it returns the address to which a CPU's offset is added.
 	Symbol(name string) (uint64, error)
 	// Size returns the length of a function in bytes.
 	Size(function string) (uint64, error)
@@ -92,7 +92,8 @@ func (i *Injection) Remove(ctx context.Context) error {
 // Fields are the structure fields that this package asks Machine.Offset for, as
 // "type.field". One that some kernels lack ends in "?".
 func Fields() []string {
-	return []string{"rwlock_t.raw_lock", "qrwlock.wlocked", "rq.__lock?", "rq.lock?", "qspinlock.locked", "mutex.owner"}
+	return []string{"rwlock_t.raw_lock", "qrwlock.wlocked", "rq.__lock?", "rq.lock?", "qspinlock.locked", "mutex.owner",
+		"pcpu_hot.preempt_count?"}
 }
 
 // ErrBusy says that a place in the guest never became free for the injector: a lock

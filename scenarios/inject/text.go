@@ -120,16 +120,36 @@ func patch(ctx context.Context, t Target, function string, code []byte, first ..
 // LoopIn makes a kernel function loop at its first instruction, with interrupts on. A
 // kernel without preemption never leaves the loop. After Remove the vCPUs in the loop
 // continue into the function as if it had just been called.
-func LoopIn(function string) Fault {
+//
+// In a kernel with preemption a loop is no hang: the scheduler takes the task from its
+// vCPU. There LoopIn waits until so many vCPUs are in the loop, and turns their preemption
+// off, as a lock that the caller holds would. Remove turns it on again.
+func LoopIn(function string, vcpus Share) Fault {
 	return func(ctx context.Context, t Target) (*Injection, error) {
+		preempts, err := preemptible(t)
+		if err != nil {
+			return nil, err
+		}
 		s, err := patch(ctx, t, function, jumpToSelf, firstInstructions...)
 		if err != nil {
 			return nil, err
 		}
-		return &Injection{
+		in := &Injection{
 			What:   function + " loops at its first instruction",
 			remove: func(ctx context.Context) error { return s.write(ctx, t, jumpToSelf, s.old, s.atStart) },
-		}, nil
+		}
+		if !preempts {
+			return in, nil
+		}
+		p := pinned{site: s, counts: make([]uint64, t.VCPUs())}
+		in.What += ", with preemption off"
+		in.Asked = true
+		restore := in.remove
+		in.remove = func(ctx context.Context) error { return errors.Join(p.release(t), restore(ctx)) }
+		if err := p.hold(ctx, t, vcpus.of(t.VCPUs())); err != nil {
+			return nil, errors.Join(err, in.Remove(context.WithoutCancel(ctx)))
+		}
+		return in, nil
 	}
 }
 

@@ -45,9 +45,11 @@ func TestInterrupted(t *testing.T) {
 		fault Fault
 		set   func(*fakeGuest)
 	}{
-		"lock held":     {HoldRWLock("tasklist_lock"), func(g *fakeGuest) { g.set("tasklist_lock", []byte{writeLocked}) }},
-		"queue held":    {HoldRunQueue(0), func(g *fakeGuest) { g.mem[perCPUBase+0x100+rqLock] = spinLocked }},
-		"code occupied": {LoopIn("kernel_wait4"), func(g *fakeGuest) { g.stay, g.rip[0] = true, symbols["kernel_wait4"]+1 }},
+		"lock held":  {HoldRWLock("tasklist_lock"), func(g *fakeGuest) { g.set("tasklist_lock", []byte{writeLocked}) }},
+		"queue held": {HoldRunQueue(0), func(g *fakeGuest) { g.mem[perCPUBase+0x100+rqLock] = spinLocked }},
+		"code occupied": {LoopIn("kernel_wait4", AllVCPUs), func(g *fakeGuest) {
+			g.stay, g.rip[0] = true, symbols["kernel_wait4"]+1
+		}},
 		"interrupts": {LoseInterrupts("kernel_wait4"), func(g *fakeGuest) {
 			g.stay, g.rip[0] = true,
 				symbols["kernel_wait4"]+1
