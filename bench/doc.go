@@ -15,6 +15,7 @@
 //	agent               carries out jobs inside the emulated host's dom0
 //	dom0                guests of a dom0, and trials on them
 //	trial, observe      one trial, and whoever watches its guest
+//	kernelcheck         what can be read of a kernel image
 //	price               cost of an event, and task switches that a monitor misses
 //
 // The rules: cgo/* imports the standard library only; monitor and guests never import

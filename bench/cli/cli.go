@@ -94,7 +94,8 @@ func newApp(env *Env, args []string) (*app, *cobra.Command) {
 	a.start()
 	root := a.group("hangbench", "hang Xen guests on purpose, and measure how a monitor sees it",
 		a.runCommand(), a.resumeCommand(), a.checkCommand(), a.listCommand(), a.reportCommand(), a.compareCommand(),
-		a.exportCommand(), a.timelineCommand(), a.labCommand(), a.watchCommand(), a.recoverCommand(), a.benchCommand(),
+		a.exportCommand(), a.timelineCommand(), a.labCommand(), a.kernelCommand(), a.watchCommand(), a.recoverCommand(),
+		a.benchCommand(),
 		a.doctorCommand(), a.completionCommand(), a.manCommand())
 	root.Version = run.Revision() + " (" + runtime.Version() + ")"
 	root.SetVersionTemplate("hangbench {{.Version}}\n")

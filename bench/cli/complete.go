@@ -79,6 +79,11 @@ func folders(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirecti
 	return nil, cobra.ShellCompDirectiveFilterDirs
 }
 
+// files makes the shell complete a file.
+func files(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return nil, cobra.ShellCompDirectiveDefault
+}
+
 // completeSuites completes with the built-in suites. The shell completes files.
 func completeSuites(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 	var all []string

@@ -12,6 +12,9 @@ import (
 	"hangbench/scenarios/suites"
 )
 
+// LayoutOf returns a guest kernel's profile as a monitor reads it.
+func LayoutOf(p *kernel.Profile) linux.Layout { return layout{p} }
+
 // layout is a guest kernel's profile as a linux.Layout.
 type layout struct{ p *kernel.Profile }
 

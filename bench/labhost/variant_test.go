@@ -92,7 +92,8 @@ func TestManifests(t *testing.T) {
 	k := lab.GuestKernels()[1] // of the ordinary lab too
 	got, err := h.Manifests(t.Context(), []suites.Guest{{Kernel: k}, {Kernel: k, VCPUs: 2}, {Kernel: k, Programs: "p"},
 		{Kernel: k, Programs: "p", VCPUs: 2}, {Kernel: k, Superpages: true, Programs: "p"}, {Kernel: "cloud-7.3"}})
-	if err != nil || len(got) != 4 || got["cloud-7.3"].Dom0 != "for cloud-7.3" || got[""].Dom0 != "ordinary" || got["p"].Dom0 != "for p" ||
+	if err != nil || len(got) != 4 || got["cloud-7.3"].Dom0 != "for cloud-7.3" ||
+		got[""].Dom0 != "ordinary" || got["p"].Dom0 != "for p" ||
 		got["superpages-p"].Dom0 != "for superpages-p" {
 		t.Errorf("%+v, %v", got, err)
 	}

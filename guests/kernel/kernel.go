@@ -21,7 +21,7 @@ type Kernel struct {
 	ELF []byte
 }
 
-// Open reads a kernel image, vmlinuz or vmlinux.
+// Open reads a kernel image, vmlinuz or vmlinux. See [Read] for ErrNoBTF.
 func Open(path string) (*Kernel, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -29,12 +29,15 @@ func Open(path string) (*Kernel, error) {
 	}
 	k, err := Read(b)
 	if err != nil {
-		return nil, fmt.Errorf("open kernel %s: %w", path, err)
+		return k, fmt.Errorf("open kernel %s: %w", path, err)
 	}
 	return k, nil
 }
 
 // Read is [Open] for an image in memory. The Kernel keeps a reference to it.
+//
+// With ErrNoBTF it returns all the same what else is known of the kernel: its Types have
+// no type.
 func Read(b []byte) (*Kernel, error) {
 	b, err := ExtractELF(b)
 	if err != nil {
@@ -61,7 +64,11 @@ func Read(b []byte) (*Kernel, error) {
 		}
 	}
 	if k.Types, err = img.types(k.Symbols); err != nil {
-		return nil, fmt.Errorf("read types of Linux %s: %w", k.Release, err)
+		err = fmt.Errorf("read types of Linux %s: %w", k.Release, err)
+		if !errors.Is(err, ErrNoBTF) {
+			return nil, err
+		}
+		return k, err
 	}
 	return k, nil
 }

@@ -2,7 +2,9 @@ package kernel
 
 import (
 	"bytes"
+	"compress/gzip"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -61,11 +63,55 @@ func TestReadErrors(t *testing.T) {
 		{"no BTF", without("R__start_BTF"), "CONFIG_DEBUG_INFO_BTF"},
 		{"damaged BTF", without("\x9f\xeb\x01\x00"), "parse BTF"},
 	} {
-		if _, err := Read(tt.image); err == nil || !strings.Contains(err.Error(), tt.want) {
+		k, err := Read(tt.image)
+		if k != nil && !errors.Is(err, ErrNoBTF) {
+			t.Errorf("%s: a kernel came with %v", tt.name, err)
+		}
+		if err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: error %v, want one with %q", tt.name, err, tt.want)
 		}
 	}
+	// Without types the rest is known.
+	k, err := Read(without("R__start_BTF"))
+	if !errors.Is(err, ErrNoBTF) || k == nil || k.Release != fakeRelease || k.Symbols.Len() == 0 {
+		t.Errorf("no BTF: %+v, %v", k, err)
+	} else if _, err := k.Profile([]string{"task_struct.comm?", "task_struct?", "enum NR_FREE_PAGES?"}); err != nil {
+		t.Errorf("no BTF: %v", err)
+	} else if _, err := k.Profile([]string{"task_struct.comm", "enum NR_FREE_PAGES"}); !errors.Is(err, ErrNotFound) {
+		t.Errorf("no BTF: %v, want %v", err, ErrNotFound)
+	}
 	if _, err := Open(filepath.Join(t.TempDir(), "nosuch")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("missing file: %v", err)
+	}
+}
+
+// TestNoBTFFile: the image without types that tests of other packages read is what this
+// package makes.
+func TestNoBTFFile(t *testing.T) {
+	t.Parallel()
+	image, _ := fakeKernel(t, kallsymsLayouts[2])
+	image = bytes.ReplaceAll(image, []byte("R__start_BTF"), []byte("R__other_BTF"))
+	file := filepath.Join("testdata", "no-btf.gz")
+	if *update {
+		var b bytes.Buffer
+		w := gzip.NewWriter(&b)
+		w.Write(image)
+		w.Close()
+		if err := os.WriteFile(file, b.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(z)
+	if err != nil || !bytes.Equal(got, image) {
+		t.Errorf("%s differs from the image that is made (%v): run with -update", file, err)
 	}
 }

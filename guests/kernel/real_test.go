@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"debug/elf"
 	"encoding/binary"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,37 +12,11 @@ import (
 	"hangbench/cgo/require"
 )
 
-// realKernels returns the paths of distribution kernels: those in the variable
-// HANGBENCH_TEST_KERNELS, or those of the lab's packages in the cache directory.
-func realKernels() []string {
-	if list := os.Getenv("HANGBENCH_TEST_KERNELS"); list != "" {
-		return filepath.SplitList(list)
-	}
-	cache := os.Getenv("HANGBENCH_CACHE")
-	if cache == "" {
-		dir, err := os.UserCacheDir()
-		if err != nil {
-			return nil
-		}
-		cache = filepath.Join(dir, "hangbench")
-	}
-	paths, err := filepath.Glob(filepath.Join(cache, "prefix-*", "boot", "vmlinuz-*"))
-	if err != nil {
-		return nil // the cache's path has a meta character
-	}
-	return paths
-}
-
 // TestRealKernels compares the results with other parts of the same image, which the
 // code under test does not read.
 func TestRealKernels(t *testing.T) {
 	t.Parallel()
-	paths := realKernels()
-	if len(paths) == 0 {
-		require.Missing(t, require.Kernels, "no distribution kernel to test with: list paths in HANGBENCH_TEST_KERNELS, "+
-			"or build a lab, whose packages have some")
-	}
-	for _, path := range paths {
+	for _, path := range require.KernelImages(t) {
 		t.Run(filepath.Base(path), func(t *testing.T) {
 			t.Parallel()
 			k, err := Open(path)
@@ -299,7 +272,7 @@ func testRealProfile(t *testing.T, k *Kernel) {
 // the number of its symbols.
 func benchmarkKernel(b *testing.B) *Kernel {
 	b.Helper()
-	if paths := realKernels(); len(paths) > 0 {
+	if paths := require.FindKernels(); len(paths) > 0 {
 		k, err := Open(paths[0])
 		if err != nil {
 			b.Fatal(err)

@@ -17,6 +17,9 @@ import (
 // Kernels differ: task_struct.state became __state in 5.14.
 var ErrNotFound = errors.New("not found")
 
+// ErrNoBTF reports that an image does not describe its types.
+var ErrNoBTF = errors.New("no BTF in the image; the kernel needs CONFIG_DEBUG_INFO_BTF=y")
+
 // maxDepth bounds how deep anonymous members may nest.
 const maxDepth = 32
 
@@ -38,7 +41,7 @@ type Field struct {
 // that every distribution's kernel carries). It may be used by any number of
 // goroutines.
 type Types struct {
-	spec *btf.Spec
+	spec *btf.Spec // nil for a kernel without BTF, which has no types
 
 	once     sync.Once
 	enums    map[string]int64
@@ -71,7 +74,7 @@ func (img *image) types(symbols *Symbols) (*Types, error) {
 			return parseTypes(blob)
 		}
 	}
-	return nil, errors.New("no BTF in the image; the kernel needs CONFIG_DEBUG_INFO_BTF=y")
+	return &Types{}, ErrNoBTF
 }
 
 // Field returns the place of a field of a structure or union, which may be
@@ -150,6 +153,9 @@ func (t *Types) EnumValue(name string) (int64, error) {
 // indexEnums collects all constants: BTF has no index for them.
 func (t *Types) indexEnums() {
 	t.enums, t.conflict = make(map[string]int64), make(map[string]bool)
+	if t.spec == nil {
+		return
+	}
 	for typ, err := range t.spec.All() {
 		if err != nil {
 			t.enumErr = err
@@ -171,6 +177,9 @@ func (t *Types) indexEnums() {
 
 // named returns the types with a name that occupy memory.
 func (t *Types) named(name string) ([]btf.Type, error) {
+	if t.spec == nil {
+		return nil, fmt.Errorf("type %s %w", name, ErrNotFound)
+	}
 	all, err := t.spec.AnyTypesByName(name)
 	if err != nil && !errors.Is(err, btf.ErrNotFound) {
 		return nil, err

@@ -8,12 +8,16 @@ import (
 	"io"
 	"strings"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/ulikunitz/xz"
 )
 
+// maxWindow bounds the window of a zstd stream in bytes. dpkg compresses with 8 MiB.
+const maxWindow = 128 << 20
+
 // debData returns the file tree of a Debian package file (deb(5)): the tar
-// archive in its member data.tar, data.tar.gz or data.tar.xz. Debian 13 uses
-// xz for every package.
+// archive in its member data.tar, data.tar.gz, data.tar.xz or data.tar.zst. Debian 13
+// uses xz for every package, Ubuntu zstd.
 func debData(r io.Reader) (*tar.Reader, error) {
 	ar, err := newArReader(bufio.NewReaderSize(r, 1<<18))
 	if err != nil {
@@ -59,7 +63,13 @@ func debData(r io.Reader) (*tar.Reader, error) {
 				return nil, fmt.Errorf("open %s: %w", name, err)
 			}
 			return tar.NewReader(z), nil
+		case ".zst":
+			z, err := zstd.NewReader(br, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxWindow))
+			if err != nil {
+				return nil, fmt.Errorf("open %s: %w", name, err)
+			}
+			return tar.NewReader(z), nil
 		}
-		return nil, fmt.Errorf("the compression of %s is not supported (xz and gz are)", name)
+		return nil, fmt.Errorf("the compression of %s is not supported (xz, gz and zst are)", name)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/ulikunitz/xz"
 )
 
@@ -75,6 +76,8 @@ func compress(t testing.TB, ext string, data []byte) []byte {
 		w = gzip.NewWriter(&b)
 	case ".xz":
 		w, err = xz.NewWriter(&b)
+	case ".zst":
+		w, err = zstd.NewWriter(&b)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -100,7 +103,7 @@ func makeDeb(t testing.TB, ext string, files ...file) []byte {
 
 func TestDebData(t *testing.T) {
 	t.Parallel()
-	for _, ext := range []string{"", ".gz", ".xz"} {
+	for _, ext := range []string{"", ".gz", ".xz", ".zst"} {
 		deb := makeDeb(t, ext, file{name: "./usr/", mode: 0o755, typ: tar.TypeDir},
 			file{name: "./usr/x", mode: 0o644, data: "hello"})
 		tr, err := debData(bytes.NewReader(deb))
@@ -141,7 +144,7 @@ func TestDebDataRefuses(t *testing.T) {
 		{"another first member", makeAr(member{"hello", []byte("2.0\n")}), "not a Debian package"},
 		{"another format", makeAr(member{"debian-binary", []byte("3.0\n")}), "not a Debian package"},
 		{"no data", makeAr(member{"debian-binary", []byte("2.0\n")}), "no data.tar"},
-		{"zstd", makeAr(member{"debian-binary", []byte("2.0\n")}, member{"data.tar.zst", []byte("x")}), "not supported"},
+		{"lzma", makeAr(member{"debian-binary", []byte("2.0\n")}, member{"data.tar.lzma", []byte("x")}), "not supported"},
 		{"cut short", good[:100], "unexpected EOF"},
 		{"bad header", []byte(arMagic + strings.Repeat("x", 60)), "no end mark"},
 		{"negative size", []byte(arMagic + fmt.Sprintf("%-16s%-12d%-6d%-6d%-8s%-10d`\n", "debian-binary", 0, 0, 0, "0", -4)),

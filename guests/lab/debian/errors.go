@@ -38,8 +38,8 @@ type GoneError struct {
 }
 
 func (e *GoneError) Error() string {
-	return fmt.Sprintf("the Debian mirror %s does not have this release any more (%s): name a mirror that has it, such as "+
-		"http://archive.debian.org for old releases", e.Mirror, e.Detail)
+	return fmt.Sprintf("the Debian mirror %s does not have this release any more (%s): name a mirror that has it, "+
+		"such as http://archive.debian.org for old releases", e.Mirror, e.Detail)
 }
 
 // SignatureError reports that the mirror's index is not signed by a Debian archive
