@@ -65,21 +65,7 @@ func TestSchema(t *testing.T) {
 			"[`reference/soak`](../reference/soak), whose columns these are.") + columnsPage(t, trials),
 	}
 	for name, want := range pages {
-		want = strings.Join(brokenAt(120, strings.Split(want, "\n")), "\n")
-		path := filepath.Join("..", "..", "results", "reports", name)
-		if *update {
-			if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		got, err := os.ReadFile(path)
-		if err != nil {
-			t.Error(err)
-			continue
-		}
-		if string(got) != want {
-			t.Errorf("%s is not what the types say; go test -update writes it anew:\n%s", name, want)
-		}
+		checkPage(t, name, want)
 	}
 }
 
