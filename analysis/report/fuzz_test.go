@@ -4,6 +4,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"math"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -11,42 +16,128 @@ import (
 	"hangbench/results"
 )
 
-// FuzzRender: whatever passes for records, a page can be made of them, with every
-// table and figure, and nothing in it is markup that we did not write.
-func FuzzRender(f *testing.F) {
-	var seed bytes.Buffer
-	enc := json.NewEncoder(&seed)
-	for _, tr := range madeup.Trials(1)[:3] {
-		if err := enc.Encode(tr); err != nil {
-			f.Fatal(err)
-		}
-	}
-	f.Add(seed.Bytes())
-	f.Add([]byte(`{"schema":1,"outcome":"detected","detect_ns":0,"deadline_ns":1,"host":"lab","mechanism":"x",` +
-		`"guest":{"progress_ratio":1e308}}`))
-	f.Add([]byte(`{"schema":1,"outcome":"missed","deadline_ns":9223372036854775807,"window_ns":-5,"host":"lab",` +
-		`"mechanism":"<script>","ept":{"total":18446744073709551615,"lazy":18446744073709551615}}`))
-	f.Add([]byte(`{"schema":1,"outcome":"clean","host":"lab","mechanism":"none","window_ns":1,` +
-		`"guest":{"progress_ratio":-7}}`))
-	f.Fuzz(func(t *testing.T, lines []byte) {
-		run := testRun(1)
-		run.Trials = nil
-		for tr, err := range results.ReadTrials(bytes.NewReader(lines)) {
-			if err == nil {
-				tr.Host = "lab"
-				run.Trials = append(run.Trials, tr)
-			}
-			if len(run.Trials) == 20 {
-				break
-			}
-		}
-		var page bytes.Buffer
-		if err := Render(&page, run, setOf(t, run)); err != nil {
+// write writes a run's folder.
+func write(t testing.TB, dir string, manifest, trials []byte) {
+	t.Helper()
+	for name, data := range map[string][]byte{results.ManifestFile: manifest, results.TrialsFile: trials} {
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if strings.Contains(strings.ToLower(page.String()), "<script") {
-			t.Error("a record became markup")
+	}
+}
+
+// encode returns the files of a run.
+func encode(t testing.TB, run *results.Run) (manifest, trials []byte) {
+	t.Helper()
+	manifest, err := json.Marshal(&run.Manifest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	for _, tr := range run.Trials {
+		if err := enc.Encode(tr); err != nil {
+			t.Fatal(err)
 		}
+	}
+	return manifest, b.Bytes()
+}
+
+// FuzzReport: whatever a run's folder holds, it is refused, or everything that can be shown
+// of it has nothing in it but what we wrote there, and text.
+func FuzzReport(f *testing.F) {
+	small := testRun(1)
+	small.Trials = small.Trials[:3]
+	for _, run := range []*results.Run{small, testRun(2)} {
+		manifest, trials := encode(f, run)
+		f.Add(manifest, trials)
+		f.Add(manifest, trials[:len(trials)-7])
+		f.Add(manifest, bytes.ReplaceAll(trials, []byte("spinlock-deadlock"), []byte(`\u001b[31m\u202e<b>|`)))
+		f.Add(bytes.ReplaceAll(manifest, []byte("made up for tests"), []byte(`\n# a\u0000\ufffe`)), trials)
+	}
+	f.Fuzz(func(t *testing.T, manifest, trials []byte) {
+		dir := t.TempDir()
+		write(t, dir, manifest, trials)
+		run, err := results.ReadRun(dir, nil)
+		if err != nil {
+			return
+		}
+		if len(run.Trials) > 40 {
+			run.Trials = run.Trials[:40]
+		}
+		judgeAll(t, run)
+	})
+}
+
+// hostile replaces every string of the value by s, except those that are empty, and those
+// that must be one of a few words for a record to be read.
+func hostile(v reflect.Value, s string) {
+	switch v.Kind() {
+	case reflect.String:
+		if v.Len() > 0 {
+			v.SetString(s)
+		}
+	case reflect.Pointer:
+		if !v.IsNil() {
+			hostile(v.Elem(), s)
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			hostile(v.Index(i), s+strconv.Itoa(i))
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			switch f := v.Type().Field(i); {
+			case !f.IsExported() || slices.Contains([]string{"Outcome", "Host", "Kind", "Thresholds", "Console", "SHA256",
+				"CRC32C", "Reason", "Scope", "Boot", "Watchdogs", "Text", "Driver", "PlanHash"}, f.Name):
+			default:
+				hostile(v.Field(i), s)
+			}
+		}
+	}
+}
+
+// FuzzStrings: strings of a run, as a guest or another author chose them, are shown as text
+// in every format.
+func FuzzStrings(f *testing.F) {
+	for _, s := range []string{"plain", "\x1b]0;x\a\x1b[2J", "a\nb\rc\u202ed\x00\xff\ufffe",
+		"</text></svg><script>alert(1)</script>",
+		`=cmd|'/c calc'!A1`, "@a", "-1+1", "+a", "[a](javascript:alert(1)) ![b](c) `d` $e$ *f* _g_ ~~h~~ # i", "|", "a|b\\|",
+		`\input{a}^^5c%{}$&#_`, "&lt;&#x1b;", "1. a", "> a", "\\", "\\`a\\`", "\u00a0", "日本語", "x\u0301\u0301\u0301"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if len(s) > 1000 {
+			return
+		}
+		run := testRun(1)
+		run.Trials = append(run.Trials, madeup.Listened(1)...)
+		for i := range run.Trials {
+			run.Trials[i].Trial = i
+			run.Trials[i].Console = results.CleanConsole([]byte(s))
+			kept := run.Trials[i].Mechanism == results.Unwatched
+			hostile(reflect.ValueOf(&run.Trials[i]), s)
+			if kept {
+				run.Trials[i].Mechanism = results.Unwatched
+			}
+		}
+		m := &run.Manifest
+		m.Planned, m.TrialWallSec = len(run.Trials), make([]float64, len(run.Trials))
+		hostile(reflect.ValueOf(m), s)
+		m.Suite = results.NewSuiteInfo(s, []byte(strings.ToValidUTF8(s, "?"))) // as JSON has it
+		m.Warnings, m.Bench, m.Versions.Packages = []string{s}, map[string]float64{s: 1}, map[string]string{s: s}
+		m.Arms = results.Arms{s: {PageTrap: true, View: results.Altp2mView, TwinOf: "exec-step"}}
+		dir := t.TempDir()
+		manifest, trials := encode(t, run)
+		write(t, dir, manifest, trials)
+		read, err := results.ReadRun(dir, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(read.Trials) < len(run.Trials)/2 {
+			t.Fatalf("%d of %d records are read: %v", len(read.Trials), len(run.Trials), read.Bad)
+		}
+		judgeAll(t, read)
 	})
 }
 
