@@ -7,5 +7,5 @@
 // driver.Controls.
 //
 // To add a mechanism, write its file and name its function in [Mechanisms]. If the
-// yardstick is to measure its events too, add it to bench/event/yardstick.
+// yardstick is to measure its events too, add it to bench/price/yardstick.
 package trap
