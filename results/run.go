@@ -74,7 +74,7 @@ func collect(dir string, m *Manifest, plan Planner) (*collected, error) {
 	c.plan = trials
 	// A writer adds the checksum after the record: those of records that are read now
 	// and do not have one yet are missed, which does no harm.
-	if c.sums, c.notes, err = readSums(dir); err != nil {
+	if c.sums, c.notes, err = readSums(dir, m.Planned); err != nil {
 		return nil, err
 	}
 	if note != nil {

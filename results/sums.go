@@ -49,9 +49,10 @@ func parseSum(line []byte) (trial int, sum uint32, err error) {
 	return trial, sum, nil
 }
 
-// readSums returns the checksums of the run in dir by trial; none if the run has no file
-// of them. Damaged lines are left out and told, but for a last line that was cut short.
-func readSums(dir string) (sums map[int]uint32, damaged []error, err error) {
+// readSums returns the checksums of the run in dir by trial, of which it has so many
+// planned; none if the run has no file of them. Damaged lines are left out and told, but
+// for a last line that was cut short.
+func readSums(dir string, planned int) (sums map[int]uint32, damaged []error, err error) {
 	f, err := openFile(filepath.Join(dir, SumsFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, nil
@@ -60,14 +61,14 @@ func readSums(dir string) (sums map[int]uint32, damaged []error, err error) {
 		return nil, nil, fmt.Errorf("read checksums: %w", err)
 	}
 	defer f.Close()
-	sums, damaged, err = scanSums(f)
+	sums, damaged, err = scanSums(f, planned)
 	if err != nil {
 		return nil, nil, fmt.Errorf("read checksums: %s: %w", f.Name(), err)
 	}
 	return sums, damaged, nil
 }
 
-func scanSums(r io.Reader) (sums map[int]uint32, damaged []error, err error) {
+func scanSums(r io.Reader, planned int) (sums map[int]uint32, damaged []error, err error) {
 	sums = make(map[int]uint32)
 	br := bufio.NewReaderSize(r, 64<<10)
 	for n := 1; ; n++ {
@@ -81,8 +82,10 @@ func scanSums(r io.Reader) (sums map[int]uint32, damaged []error, err error) {
 		trial, sum, perr := parseSum(line)
 		switch {
 		case perr == nil && complete:
-			sums[trial] = sum
-		case err == nil: // not cut short
+			if trial < planned {
+				sums[trial] = sum
+			}
+		case err == nil && len(damaged) < mostBad: // not cut short
 			damaged = append(damaged, fmt.Errorf("%s:%d: %w: the record is checked by its values alone", SumsFile, n, perr))
 		}
 		if err != nil {

@@ -101,6 +101,36 @@ func TestResumeWhole(t *testing.T) {
 	}
 }
 
+// TestResumeKilledAtEnd: a run that was killed after its last trial gets the end that it
+// lacks, and no host for it.
+func TestResumeKilledAtEnd(t *testing.T) {
+	t.Parallel()
+	dir := finished(t)
+	uncheck(t, dir)
+	path := filepath.Join(dir, results.ManifestFile)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = bytes.Replace(text, []byte(`"interrupted": false`), []byte(`"interrupted": true`), 1)
+	if err := os.WriteFile(path, text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	status, out, errs := hangbench(t, "resume", dir, "--json")
+	if status != exit.Done || errs != "" || !strings.Contains(out, `"interrupted": false`) {
+		t.Errorf("status %d\n%s\n%s", status, out, errs)
+	}
+	for _, name := range []string{"report.html", "overview.png"} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+			t.Error(err)
+		}
+	}
+	run, err := results.ReadRun(dir, planner())
+	if err != nil || run.Manifest.Interrupted || run.Manifest.Ended.IsZero() {
+		t.Errorf("%+v, %v", run.Manifest, err)
+	}
+}
+
 // contents is the text of all files in a folder, with their names.
 func contents(t *testing.T, dir string) string {
 	t.Helper()

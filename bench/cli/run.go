@@ -125,10 +125,8 @@ func (a *app) resumeCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if len(old.Bad) == 0 && old.Missing() == 0 && !old.Manifest.Interrupted {
-			_, err := fmt.Fprintf(a.out, "%s is complete: all of its %d trials are stored. There is nothing to resume.\n",
-				args[0], old.Manifest.Planned)
-			return err
+		if len(old.Bad) == 0 && old.Missing() == 0 {
+			return r.whole(c.Context(), a, old)
 		}
 		if !c.Flags().Changed("host") {
 			r.host.kind = old.Manifest.Host.Kind
@@ -139,6 +137,34 @@ func (a *app) resumeCommand() *cobra.Command {
 		return r.run(c.Context(), a, args[0], &old.Manifest)
 	}
 	return c
+}
+
+// whole ends a run all of whose trials are stored. It needs no host. A run that was killed
+// after its last trial gets the end that it lacks: its manifest, tables and report.
+func (r *resumeFlags) whole(ctx context.Context, a *app, old *results.Run) error {
+	if !old.Manifest.Interrupted {
+		if r.json {
+			return showJSON(a, old)
+		}
+		_, err := fmt.Fprintf(a.out, "%s is complete: all of its %d trials are stored. There is nothing to resume.\n",
+			old.Dir, old.Manifest.Planned)
+		return err
+	}
+	store, err := results.Resume(old.Dir, planner())
+	if err != nil {
+		return err
+	}
+	if err := store.Close(a.Now()); err != nil {
+		return err
+	}
+	run, err := results.ReadRun(old.Dir, planner())
+	if err != nil {
+		return err
+	}
+	if err := (&experiment{store: store, json: r.json}).show(ctx, a, run); err != nil {
+		return err
+	}
+	return judge(a, run)
 }
 
 func (r *resumeFlags) run(ctx context.Context, a *app, dir string, old *results.Manifest) (err error) {
