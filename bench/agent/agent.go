@@ -66,7 +66,8 @@ type agent struct {
 	consoles string // folder of the guests' console logs
 	log      *slog.Logger
 	host     host
-	guest    guest // nil until one was made
+	guest    guest    // nil until one was made
+	program  *program // the last one of Job.Exec; nil: none yet
 }
 
 func newAgent(port io.ReadWriter, consoles string) *agent {
@@ -109,8 +110,10 @@ func (s stages) Handle(_ context.Context, r slog.Record) error {
 	return s.a.send(wire.KindProgress, Progress{Stage: r.Message, UpNS: clock.Now()})
 }
 
-// serve carries out jobs until the port fails.
+// serve carries out jobs until the port fails. It then ends a program that runs.
 func (a *agent) serve(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	if err := a.ready(); err != nil {
 		return err
 	}
@@ -145,18 +148,26 @@ func (a *agent) serve(ctx context.Context) error {
 	}
 }
 
+// errBusy means that a job came while a program ran.
+var errBusy = errors.New("dom0 is busy with another program")
+
 // errNoGuest means that a job needs a guest and none was made.
 var errNoGuest = errors.New("there is no guest")
 
-// do carries out a job and sends the answer.
+// do carries out a job and sends the answer. A program runs on after do has returned,
+// so that it can be stopped.
 func (a *agent) do(ctx context.Context, job Job) error {
 	switch {
-	case len(job.Exec) > 0:
-		out, err := a.exec(ctx, job.Exec)
-		if err != nil {
-			return err
+	case job.Stop:
+		if a.program.running() {
+			a.program.end()
 		}
-		return a.send(wire.KindRecord, out)
+		return nil
+	case a.program.running():
+		return errBusy
+	case len(job.Exec) > 0:
+		a.program = a.startProgram(ctx, job.Exec)
+		return nil
 	case job.Guest != nil:
 		if a.guest != nil {
 			return fmt.Errorf("make a guest: there is one already")

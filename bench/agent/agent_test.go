@@ -244,34 +244,132 @@ func TestJobs(t *testing.T) {
 	}
 }
 
-// TestExec: a program's outputs and its exit status come back.
+// program runs a program and returns its outputs and its exit status.
+func (l *line) program(argv ...string) (stdout, stderr string, status int) {
+	l.t.Helper()
+	l.send(Job{Exec: argv})
+	return l.programEnd()
+}
+
+// programEnd reads to the end of a program.
+func (l *line) programEnd() (stdout, stderr string, status int) {
+	l.t.Helper()
+	for {
+		m, err := l.in.Next()
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		switch m.Kind {
+		case wire.KindProgress:
+		case wire.KindStdout:
+			stdout += string(m.Body)
+		case wire.KindStderr:
+			stderr += string(m.Body)
+		default:
+			var e Exit
+			if err := m.Decode(&e); err != nil || m.Kind != wire.KindRecord {
+				l.t.Fatalf("a %s message: %s (%v)", m.Kind, m.Body, err)
+			}
+			return stdout, stderr, e.Status
+		}
+	}
+}
+
+// TestExec: a program's outputs and its exit status come back, to the byte.
 func TestExec(t *testing.T) {
 	t.Parallel()
 	l := serve(t)
 	for _, c := range []struct {
-		argv []string
-		want Output
+		argv           []string
+		stdout, stderr string
+		status         int
 	}{
-		{[]string{"echo", "out"}, Output{Stdout: "out\n"}},
-		{[]string{"sh", "-c", "echo bad >&2; exit 3"}, Output{Stderr: "bad\n", Status: 3}},
-		{[]string{"sh", "-c", "kill -9 $$"}, Output{Status: -1}},
-		{[]string{"printf", `\377`}, Output{Stdout: "?"}},
+		{[]string{"echo", "out"}, "out\n", "", 0},
+		{[]string{"sh", "-c", "echo bad >&2; exit 3"}, "", "bad\n", 3},
+		{[]string{"sh", "-c", "kill -9 $$"}, "", "", 128 + 9},
+		{[]string{"printf", `\377\000\n@hb1 `}, "\xff\x00\n@hb1 ", "", 0},
+		{[]string{"head", "-c", "6000000", "/dev/zero"}, strings.Repeat("\x00", 6000000), "", 0},
 	} {
-		l.send(Job{Exec: c.argv})
-		var got Output
-		l.expect(wire.KindRecord, &got)
-		if got != c.want {
-			t.Errorf("%v: %+v, want %+v", c.argv, got, c.want)
+		stdout, stderr, status := l.program(c.argv...)
+		if stdout != c.stdout || stderr != c.stderr || status != c.status {
+			t.Errorf("%v: %d bytes %.40q, %q, status %d", c.argv, len(stdout), stdout, stderr, status)
 		}
 	}
-	l.refused(Job{Exec: []string{"/no/such/program"}}, "no such file")
-	// Only the beginning of a long output is kept.
-	l.send(Job{Exec: []string{"head", "-c", "600000", "/dev/zero"}})
-	var got Output
-	l.expect(wire.KindRecord, &got)
-	if len(got.Stdout) != execOutput {
-		t.Errorf("%d bytes of output, want %d", len(got.Stdout), execOutput)
+	for _, path := range []string{"/no/such/program", "no-such-program", t.TempDir()} {
+		if f := l.refused(Job{Exec: []string{path}}, path); !f.NoProgram {
+			t.Errorf("%s: %+v", path, f)
+		}
 	}
+}
+
+// TestExecDaemon: a daemon that keeps a program's output open does not hold up its end.
+func TestExecDaemon(t *testing.T) {
+	t.Parallel()
+	l := serve(t)
+	stdout, _, status := l.program("sh", "-c", "echo started; sleep 3600 & exit 4")
+	if stdout != "started\n" || status != 4 {
+		t.Errorf("%q, status %d", stdout, status)
+	}
+}
+
+// TestStop: a program that runs is ended, with its children, and meanwhile there is no
+// other job. Without a program there is nothing to stop.
+func TestStop(t *testing.T) {
+	t.Parallel()
+	l := serve(t)
+	l.send(Job{Stop: true})
+	child := l.child()
+	l.refused(Job{Exec: []string{"true"}}, errBusy.Error())
+	l.refused(Job{Guest: &spec}, errBusy.Error())
+	l.send(Job{Stop: true})
+	l.send(Job{Stop: true}) // a second one is of no effect
+	if _, _, status := l.programEnd(); status != 128+9 {
+		t.Errorf("the stopped program: status %d", status)
+	}
+	for until := time.Now().Add(time.Minute); alive(child); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatal("the child of a stopped program goes on")
+		}
+	}
+	if stdout, _, status := l.program("echo", "next"); stdout != "next\n" || status != 0 {
+		t.Errorf("the next program: %q, status %d", stdout, status)
+	}
+}
+
+// TestEndWithProgram: an agent whose port ends kills the program that runs.
+func TestEndWithProgram(t *testing.T) {
+	t.Parallel()
+	var pid string
+	t.Run("port", func(t *testing.T) {
+		l := serve(t)
+		pid = l.child()
+	}) // the port is closed here
+	for until := time.Now().Add(time.Minute); alive(pid); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatal("a program goes on without its agent")
+		}
+	}
+}
+
+// child starts a program that waits for its child, and returns the child's process id.
+func (l *line) child() string {
+	l.t.Helper()
+	l.send(Job{Exec: []string{"sh", "-c", "sleep 3600 & echo $!; wait"}})
+	for {
+		m, err := l.in.Next()
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		if m.Kind == wire.KindStdout {
+			return strings.TrimSpace(string(m.Body))
+		}
+	}
+}
+
+// alive reports whether a process runs.
+func alive(pid string) bool {
+	stat, err := os.ReadFile(filepath.Join("/proc", pid, "stat"))
+	return err == nil && !strings.Contains(string(stat), ") Z")
 }
 
 // TestRefused: a job that cannot be done is an error with the end of the guests'
@@ -320,11 +418,11 @@ func TestNoise(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.send(Job{Exec: []string{"true"}})
-	l.expect(wire.KindRecord, &Output{})
+	l.expect(wire.KindRecord, &Exit{})
 	// A harness of a restored machine counts its frames anew.
 	l.out = wire.NewWriter(l.raw)
 	l.send(Job{Exec: []string{"true"}})
-	l.expect(wire.KindRecord, &Output{})
+	l.expect(wire.KindRecord, &Exit{})
 }
 
 // errPort is a port that takes so many bytes and then fails.

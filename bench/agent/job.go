@@ -32,8 +32,11 @@ type Job struct {
 	Measure *MeasureJob `json:"measure,omitempty"`
 	// Inspect reads the kernel of the guest that was made. The answer is a dom0.Inspection.
 	Inspect bool `json:"inspect,omitempty"`
-	// Exec runs a program in dom0. The answer is an Output.
+	// Exec runs a program in dom0, as long as it takes. What it writes comes as it is
+	// written (wire.KindStdout, wire.KindStderr). The answer is an Exit.
 	Exec []string `json:"exec,omitempty"`
+	// Stop ends the program of Exec that runs. It has no answer of its own.
+	Stop bool `json:"stop,omitempty"`
 }
 
 // MeasureJob is a measurement on the guest. Exactly one of its fields is set.
@@ -64,7 +67,7 @@ func count(set ...bool) int {
 var errJob = errors.New("a job has exactly one task, and only a trial is recorded")
 
 func (j *Job) check() error {
-	if count(j.Guest != nil, j.Trial != nil, j.Measure != nil, j.Inspect, len(j.Exec) > 0) != 1 {
+	if count(j.Guest != nil, j.Trial != nil, j.Measure != nil, j.Inspect, len(j.Exec) > 0, j.Stop) != 1 {
 		return errJob
 	}
 	if j.Record && j.Trial == nil {
@@ -76,11 +79,11 @@ func (j *Job) check() error {
 	return nil
 }
 
-// Output is the result of Job.Exec.
-type Output struct {
-	Stdout string `json:"stdout"` // the first 512 KiB
-	Stderr string `json:"stderr"` // the first 512 KiB
-	Status int    `json:"status"` // exit status; -1 if a signal ended the program
+// Exit is the end of the program of Job.Exec.
+type Exit struct {
+	// Status is the exit status; 128 and the signal's number if a signal ended the
+	// program, as a shell has it.
+	Status int `json:"status"`
 }
 
 // Mark is the line that the agent writes behind each Ready. It is no message: the
@@ -107,4 +110,7 @@ type Failure struct {
 	Error string `json:"error"`
 	// Console is the end of the guests' consoles, when there is a guest.
 	Console string `json:"console,omitempty"`
+	// NoProgram means that dom0 has no program that Job.Exec could run: a mistake of
+	// the user.
+	NoProgram bool `json:"no_program,omitempty"`
 }

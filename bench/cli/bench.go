@@ -134,7 +134,7 @@ func restore(ctx context.Context, h *labhost.Host) (sec float64, peak int64, err
 		return 0, 0, err
 	}
 	defer m.Close()
-	_, err = m.Exec([]string{"xl", "list"})
+	_, err = m.Run(ctx, []string{"xl", "list"}, io.Discard, io.Discard)
 	return time.Since(start).Seconds(), peakKiB(m.PID()), err
 }
 

@@ -19,11 +19,25 @@ import (
 	"hangbench/results"
 )
 
+// output is what a program in dom0 has written, and its exit status.
+type output struct {
+	Stdout, Stderr string
+	Status         int
+}
+
+// execute runs a program in dom0.
+func execute(t *testing.T, m *labhost.Machine, argv ...string) (output, error) {
+	t.Helper()
+	var stdout, stderr strings.Builder
+	status, err := m.Run(t.Context(), argv, &stdout, &stderr)
+	return output{stdout.String(), stderr.String(), status}, err
+}
+
 // inDom0 runs a command of the dom0 program and checks its exit status and a part of
 // its output, standard output and error together.
-func inDom0(t *testing.T, m *labhost.Machine, status int, want string, args ...string) agent.Output {
+func inDom0(t *testing.T, m *labhost.Machine, status int, want string, args ...string) output {
 	t.Helper()
-	out, err := m.Exec(append([]string{place.Agent}, args...))
+	out, err := execute(t, m, append([]string{place.Agent}, args...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,14 +57,14 @@ func TestDom0(t *testing.T) {
 			t.Errorf("doctor in dom0 does not say %q:\n%s", want, out.Stdout)
 		}
 	}
-	if out, err := m.Exec([]string{"xl", "no-such-command"}); err != nil || out.Status == 0 || out.Stderr == "" {
+	if out, err := execute(t, m, "xl", "no-such-command"); err != nil || out.Status == 0 || out.Stderr == "" {
 		t.Errorf("a failing program: %+v, %v", out, err)
 	}
-	if _, err := m.Exec([]string{"/no/such/program"}); err == nil {
+	if _, err := execute(t, m, "/no/such/program"); err == nil {
 		t.Error("a program that is not there ran")
 	}
 	// The machine goes on after a job that failed.
-	if out, err := m.Exec([]string{"xl", "info"}); err != nil || !strings.Contains(out.Stdout, "xen_version") {
+	if out, err := execute(t, m, "xl", "info"); err != nil || !strings.Contains(out.Stdout, "xen_version") {
 		t.Errorf("xl info: %+v, %v", out, err)
 	}
 }
@@ -81,7 +95,7 @@ func TestXenHost(t *testing.T) {
 	if n != len(trials) {
 		t.Errorf("%d records, want %d", n, len(trials))
 	}
-	if list, err := m.Exec([]string{"xl", "list"}); err != nil || strings.Count(list.Stdout, "\n") != 2 {
+	if list, err := execute(t, m, "xl", "list"); err != nil || strings.Count(list.Stdout, "\n") != 2 {
 		t.Errorf("guests are left behind: %s (%v)", list.Stdout, err)
 	}
 }

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"time"
@@ -19,17 +21,34 @@ import (
 	"hangbench/guests/lab/wire"
 )
 
-// Limits of a lab's silence, in wall time. A trial reports a stage every few virtual
-// seconds. A lab that was restored from a good snapshot sends its first message within
-// some virtual milliseconds.
+// Limits of a lab's silence, by the lab's own clock: a lab on a busy host is waited for.
+// A trial reports a stage every few virtual seconds, and the largest message takes six
+// virtual minutes on the serial line. A lab that was restored sends its first message
+// within some virtual milliseconds.
 const (
-	patience      = 5 * time.Minute
+	patience      = 10 * time.Minute
 	firstPatience = time.Minute
 )
 
+// maxProgress is how many reports of progress a job may have. A trial has one every
+// ten virtual seconds.
+const maxProgress = 100_000
+
+// process is the part of a bochs.Process that a Machine needs.
+type process interface {
+	io.Reader // of com2, with a limit
+	Limit(d time.Duration)
+	Conn() net.Conn
+	Explain(op string, err error) error
+	Done() <-chan struct{}
+	PID() int
+	Dir() string
+	Close() error
+}
+
 // Machine is a running lab.
 type Machine struct {
-	p    *bochs.Process
+	p    process
 	in   *wire.Reader
 	run  folder
 	keep bool // keep the folder: something failed
@@ -83,7 +102,7 @@ func (h *Host) start(ctx context.Context, snap *bochs.Snapshot, job *agent.Job, 
 		run.end(ctx.Err() == nil)
 		return nil, err
 	}
-	m := &Machine{p: p, in: wire.NewReader(p.Conn()), run: run}
+	m := &Machine{p: p, in: wire.NewReader(p), run: run}
 	log.Debug("emulator started", "pid", m.PID(), "logs", m.Dir())
 	return m, nil
 }
@@ -110,12 +129,12 @@ func (h *Host) launch(job *agent.Job) (bochs.Launch, folder, error) {
 
 // next returns the next message that is not progress. Progress is passed on.
 func (m *Machine) next(progress func(agent.Progress)) (wire.Message, error) {
-	for {
+	for range maxProgress {
 		wait := patience
 		if !m.said {
 			wait = firstPatience
 		}
-		m.p.Conn().SetReadDeadline(time.Now().Add(wait))
+		m.p.Limit(wait)
 		msg, err := m.in.Next()
 		if err != nil {
 			m.keep = true
@@ -136,6 +155,9 @@ func (m *Machine) next(progress func(agent.Progress)) (wire.Message, error) {
 			if err := msg.Decode(&f); err != nil {
 				return msg, err
 			}
+			if f.NoProgram {
+				return msg, &AgentError{f}
+			}
 			m.keep = true
 			if f.Console != "" {
 				os.WriteFile(filepath.Join(m.p.Dir(), "guest-console.log"), []byte(f.Console), 0o600)
@@ -145,6 +167,8 @@ func (m *Machine) next(progress func(agent.Progress)) (wire.Message, error) {
 			return msg, nil
 		}
 	}
+	m.keep = true
+	return wire.Message{}, m.p.Explain("run a job", fmt.Errorf("the agent reported progress %d times and no result", maxProgress))
 }
 
 // expect reads the next message, which must be of that kind, into v.
@@ -153,6 +177,11 @@ func (m *Machine) expect(kind wire.Kind, v any, progress func(agent.Progress)) e
 	if err != nil {
 		return err
 	}
+	return m.decode(msg, kind, v)
+}
+
+// decode reads a message, which must be of that kind, into v.
+func (m *Machine) decode(msg wire.Message, kind wire.Kind, v any) error {
 	if msg.Kind != kind {
 		m.keep = true
 		return m.p.Explain("run a job", fmt.Errorf("the agent sent %s where %s was due", msg.Kind, kind))
@@ -160,9 +189,8 @@ func (m *Machine) expect(kind wire.Kind, v any, progress func(agent.Progress)) e
 	return msg.Decode(v)
 }
 
-// do sends a job and reads the answer into v. Only a machine that was started without
-// a job, or has done it, can.
-func (m *Machine) do(job agent.Job, v any, log *slog.Logger) error {
+// send sends a job.
+func (m *Machine) send(job agent.Job) error {
 	b, err := frame(job)
 	if err != nil {
 		return err
@@ -170,14 +198,54 @@ func (m *Machine) do(job agent.Job, v any, log *slog.Logger) error {
 	if _, err := m.p.Conn().Write(b); err != nil {
 		return m.p.Explain("send a job", err)
 	}
+	return nil
+}
+
+// do sends a job and reads the answer into v. Only a machine that was started without
+// a job, or has done it, can.
+func (m *Machine) do(job agent.Job, v any, log *slog.Logger) error {
+	if err := m.send(job); err != nil {
+		return err
+	}
 	return m.expect(wire.KindRecord, v, func(p agent.Progress) { log.Info(p.Stage) })
 }
 
-// Exec runs a program in dom0 and returns its output and exit status.
-func (m *Machine) Exec(argv []string) (agent.Output, error) {
-	var out agent.Output
-	err := m.do(agent.Job{Exec: argv}, &out, slog.New(slog.DiscardHandler))
-	return out, err
+// Run runs a program in dom0 and returns its exit status, which is 128 and the signal's
+// number if a signal has ended it. Its output is written as it comes. When ctx ends, or
+// the output cannot be written, the program is killed, Run returns the reason, and the
+// machine is ready for the next program. The error is an *AgentError with NoProgram set
+// if there is no such program.
+func (m *Machine) Run(ctx context.Context, argv []string, stdout, stderr io.Writer) (status int, err error) {
+	if err := m.send(agent.Job{Exec: argv}); err != nil {
+		return 0, err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stopped := make(chan error, 1)
+	stop := context.AfterFunc(ctx, func() { stopped <- m.send(agent.Job{Stop: true}) })
+	defer func() {
+		if !stop() {
+			err = errors.Join(err, <-stopped) // a late one would stop the next program
+		}
+	}()
+	to := map[wire.Kind]io.Writer{wire.KindStdout: stdout, wire.KindStderr: stderr}
+	for {
+		msg, err := m.next(nil)
+		if err != nil {
+			return 0, err
+		}
+		if w := to[msg.Kind]; w != nil {
+			if _, err := w.Write(msg.Body); err != nil {
+				cancel(fmt.Errorf("pass on the output of %s: %w", argv[0], err))
+			}
+			continue
+		}
+		var e agent.Exit
+		if err := m.decode(msg, wire.KindRecord, &e); err != nil {
+			return 0, err
+		}
+		return e.Status, context.Cause(ctx)
+	}
 }
 
 // MeasureEvent measures on the machine's guest. The report lacks what

@@ -150,9 +150,9 @@ type boot struct {
 	what string          // names it in messages
 }
 
-// deadline returns how long it may take, in wall time. Neighbours of a guest boot one
-// after the other.
-func (b *boot) deadline() time.Duration {
+// limit returns how long it may take, in the machine's time. Neighbours of a guest boot
+// one after the other.
+func (b *boot) limit() time.Duration {
 	if b.job != nil && b.job.Guest != nil {
 		return patience * time.Duration(1+b.job.Guest.Neighbours)
 	}
@@ -203,10 +203,7 @@ func (h *Host) save(ctx context.Context, b boot) (*bochs.Snapshot, error) {
 		return nil, err
 	}
 	l.Snapshot = b.from
-	limited, stop := context.WithTimeoutCause(ctx, b.deadline(), fmt.Errorf("the agent was not ready within %v",
-		b.deadline()))
-	defer stop()
-	running, cancel := context.WithCancelCause(limited)
+	running, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	r, w := io.Pipe()
 	read := make(chan struct{})
@@ -214,7 +211,9 @@ func (h *Host) save(ctx context.Context, b boot) (*bochs.Snapshot, error) {
 		defer close(read)
 		h.follow(r, b.what, cancel)
 	}()
-	s, err := bochs.Save(running, l, bochs.SaveRequest{Dir: dir, After: agent.Mark, Key: h.Lab.Manifest.Key(), Output: w})
+	s, err := bochs.Save(running, l, bochs.SaveRequest{
+		Dir: dir, After: agent.Mark, Within: b.limit(), Key: h.Lab.Manifest.Key(), Output: w,
+	})
 	w.Close()
 	<-read
 	run.end(err != nil && ctx.Err() == nil)

@@ -2,6 +2,7 @@ package bochs
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,7 +46,8 @@ type Launch struct {
 	// kernel resets the port (see wire.Writer.Sync).
 	Job []byte
 
-	save savePoint
+	save  savePoint
+	every time.Duration // observeEvery, unless a test sets another one
 }
 
 // savePoint says when and where to save the state.
@@ -59,9 +61,14 @@ func (l Launch) saves() bool { return l.save.after != "" }
 
 // Process is a running emulator. Any goroutine may call its methods.
 type Process struct {
-	dir  string
-	conn net.Conn
-	cmd  *exec.Cmd
+	dir   string
+	conn  net.Conn
+	cmd   *exec.Cmd
+	clock *os.File // the shim counts virtual milliseconds in it
+	every time.Duration
+
+	limit, limitFrom atomic.Int64 // see Limit; durations of the machine's time
+	saving           atomic.Bool  // the state is being written
 
 	running chan struct{} // closed at the first virtual millisecond
 	done    chan struct{} // closed when the process has ended and been reaped
@@ -73,10 +80,6 @@ type Process struct {
 	closing  sync.Once
 	closeErr error
 }
-
-// startTimeout bounds the wall-clock time until the first virtual millisecond. A
-// restore from a cold disk on a busy host takes a few seconds.
-const startTimeout = 2 * time.Minute
 
 // Start starts a machine and returns when it runs: in its BIOS, or where it was
 // saved. The emulator is killed when ctx is done, at any time, and when this program
@@ -90,16 +93,9 @@ func Start(ctx context.Context, l Launch) (*Process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start the emulator: %w", err)
 	}
-	timeout := time.NewTimer(startTimeout)
-	defer timeout.Stop()
-	select {
-	case <-p.running:
+	err = p.awaitRunning(ctx)
+	if err == nil {
 		return p, nil
-	case <-p.done:
-		err = p.Wait()
-	case <-timeout.C:
-		err = fmt.Errorf("it does not run %v after its start", startTimeout)
-	case <-ctx.Done():
 	}
 	p.Close()
 	if ctx.Err() != nil {
@@ -111,6 +107,32 @@ func Start(ctx context.Context, l Launch) (*Process, error) {
 		}
 	}
 	return nil, p.Explain("start the emulator", err)
+}
+
+// awaitRunning waits for the machine's first virtual millisecond.
+func (p *Process) awaitRunning(ctx context.Context) error {
+	tick := time.NewTicker(p.every)
+	defer tick.Stop()
+	for w := (patience{}); ; {
+		select {
+		case <-p.running:
+			return nil
+		case <-p.done:
+			if err := p.Wait(); err != nil {
+				return err
+			}
+			return &ExitError{}
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+		}
+		if err := w.observe(p); err != nil {
+			return err
+		}
+		if used, err := cpuTime(p.PID()); err == nil && used > startCPU {
+			return fmt.Errorf("its machine does not run after %v of processor time", used)
+		}
+	}
 }
 
 // start fills the run's folder and starts the process.
@@ -153,10 +175,17 @@ func (l Launch) start(ctx context.Context) (*Process, error) {
 		return nil, fmt.Errorf("make the status line: %w", err)
 	}
 	defer statusWriter.Close()
+	clock, err := newClock()
+	if err != nil {
+		conn.Close()
+		statusReader.Close()
+		return nil, fmt.Errorf("make the machine's clock: %w", err)
+	}
 	output, err := os.Create(filepath.Join(l.Dir, outputLog))
 	if err != nil {
 		conn.Close()
 		statusReader.Close()
+		clock.Close()
 		return nil, err
 	}
 	defer output.Close()
@@ -165,12 +194,12 @@ func (l Launch) start(ctx context.Context) (*Process, error) {
 	program := filepath.Join(l.Prefix, "usr/bin/bochs-bin")
 	args = append([]string{"--library-path", libs, "--preload", l.Shim, program}, args...)
 	p := &Process{
-		dir: l.Dir, conn: conn, cmd: exec.Command(loader, args...),
+		dir: l.Dir, conn: conn, cmd: exec.Command(loader, args...), clock: clock, every: cmp.Or(l.every, observeEvery),
 		running: make(chan struct{}), done: make(chan struct{}),
 	}
 	p.cmd.Dir = l.Dir
 	p.cmd.Stdout, p.cmd.Stderr = output, output
-	p.cmd.ExtraFiles = []*os.File{com2, statusWriter} // 3 and 4 in the child
+	p.cmd.ExtraFiles = []*os.File{com2, statusWriter, clock} // 3 to 5 in the child
 	// The emulator does not inherit this program's environment, which could change
 	// the emulated machine.
 	p.cmd.Env = []string{
@@ -178,7 +207,7 @@ func (l Launch) start(ctx context.Context) (*Process, error) {
 		"HOME=" + l.Dir, "TMPDIR=" + l.Dir,
 		"BXSHARE=" + filepath.Join(l.Prefix, "usr/share/bochs"),
 		"LTDL_LIBRARY_PATH=" + filepath.Join(libs, "bochs/plugins"),
-		"HANGBENCH_COM2_FD=3", "HANGBENCH_STATUS_FD=4",
+		"HANGBENCH_COM2_FD=3", "HANGBENCH_STATUS_FD=4", "HANGBENCH_CLOCK_FD=5",
 	}
 	if l.saves() {
 		p.cmd.Env = append(p.cmd.Env, "HANGBENCH_SAVE_AFTER="+l.save.after, "HANGBENCH_SAVE_DIR="+l.save.dir)
@@ -196,6 +225,7 @@ func (l Launch) start(ctx context.Context) (*Process, error) {
 	if err := <-started; err != nil {
 		conn.Close()
 		statusReader.Close()
+		clock.Close()
 		return nil, err
 	}
 	stop := context.AfterFunc(ctx, func() { p.Close() })
@@ -314,6 +344,8 @@ func (p *Process) follow(statusLine *os.File) (failed string) {
 		case word == "running" && !running:
 			running = true
 			close(p.running)
+		case word == "saving":
+			p.saving.Store(true)
 		case word == "saved":
 			p.saved = true
 		case word == "failed":
@@ -325,7 +357,8 @@ func (p *Process) follow(statusLine *os.File) (failed string) {
 
 // Conn returns this program's end of com2. Reading from it fails with io.EOF or
 // net.ErrClosed when the machine has ended. If nobody reads and the socket's buffer
-// is full, the machine and its clock stop until somebody does.
+// is full, the machine and its clock stop until somebody does. [Process.Read] reads
+// with a limit.
 func (p *Process) Conn() net.Conn { return p.conn }
 
 // PID returns the emulator's process id.
@@ -355,7 +388,7 @@ func (p *Process) Close() error {
 			return
 		}
 		<-p.done
-		p.closeErr = p.conn.Close()
+		p.closeErr = errors.Join(p.conn.Close(), p.clock.Close())
 	})
 	return p.closeErr
 }

@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -273,6 +274,8 @@ type SaveRequest struct {
 	// Key is the caller's name for the content of the disc and the state reached.
 	// OpenSnapshot needs the same key.
 	Key string
+	// Within is the machine's time in which the line must come; 0: any.
+	Within time.Duration
 	// Output, if not nil, gets what the machine sends on com2 until it is saved.
 	Output io.Writer
 }
@@ -320,7 +323,8 @@ func Save(ctx context.Context, l Launch, r SaveRequest) (*Snapshot, error) {
 	if output == nil {
 		output = io.Discard
 	}
-	if _, err := io.Copy(output, p.Conn()); err != nil && ctx.Err() == nil {
+	p.Limit(r.Within)
+	if _, err := io.Copy(output, p); err != nil && ctx.Err() == nil {
 		return nil, p.Explain("read the serial port com2", err)
 	}
 	err = p.Wait()

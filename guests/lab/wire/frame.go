@@ -29,6 +29,10 @@ const (
 	// KindStream carries the observations of a trial's monitor. It follows the
 	// trial's record.
 	KindStream Kind = "stream"
+	// KindStdout and KindStderr carry bytes that a program has written to its standard
+	// output and to its standard error.
+	KindStdout Kind = "stdout"
+	KindStderr Kind = "stderr"
 	// KindError carries the reason why a job failed.
 	KindError Kind = "error"
 	// KindDone ends a job.
@@ -38,7 +42,7 @@ const (
 // Valid reports whether k is one of the kinds above.
 func (k Kind) Valid() bool {
 	switch k {
-	case KindReady, KindJob, KindProgress, KindRecord, KindStream, KindError, KindDone:
+	case KindReady, KindJob, KindProgress, KindRecord, KindStream, KindStdout, KindStderr, KindError, KindDone:
 		return true
 	}
 	return false

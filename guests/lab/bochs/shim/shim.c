@@ -1,5 +1,5 @@
 // shim.c is a library that is preloaded into the emulator (Bochs 3.0). It lets the
-// program that starts the emulator control it. It does six things:
+// program that starts the emulator control it. It does seven things:
 //
 //   - It blocks the network. Each internet socket that the emulator opens becomes
 //     a unix socket without a name. The display (rfb) listens on one and waits for
@@ -12,6 +12,8 @@
 //     timer that is served last, Bochs calls the handler of its configuration
 //     interface, on the thread that emulates. At that moment the state is whole and
 //     can be saved. The display's save button leads to the same place.
+//   - It counts the safe moments in memory that the starter shares: the machine's
+//     time. The starter sees that the emulator gets on, however slowly.
 //   - It saves the state at the first safe moment after com2 has sent a line with a
 //     given beginning. The emulator then exits. The state does not depend on
 //     wall-clock time, so the same image always gives the same snapshot.
@@ -27,7 +29,9 @@
 //
 //   HANGBENCH_COM2_FD     descriptor that becomes com2
 //   HANGBENCH_STATUS_FD   descriptor for one line a step: "running" at the first
-//                         safe moment, "saved", "failed REASON"
+//                         safe moment, "saving", "saved", "failed REASON"
+//   HANGBENCH_CLOCK_FD    descriptor of a file of 8 bytes for the number of safe
+//                         moments so far, a virtual millisecond each
 //   HANGBENCH_SAVE_AFTER  beginning of the line after which the state is saved
 //   HANGBENCH_SAVE_DIR    existing folder for the state
 //   HANGBENCH_RAM_IMAGE   file of the machine's memory in the snapshot that is
@@ -65,6 +69,7 @@ enum { BX_SYNC_EVT_TICK = 2003 };
 typedef void *(*event_handler)(void *arg, void *event);
 
 static int com2 = -1;
+static uint64_t *milliseconds; // shared with the starter
 static FILE *ram_image;
 
 static const char *mark;
@@ -117,6 +122,7 @@ static void *bochs(const char *name) {
 static void *simulator(void) { return *(void **)bochs("SIM"); }
 
 static void save(const char *dir) {
+    status("saving\n");
     bool (*save_state)(void *, const char *) = bochs("_ZN13bx_real_sim_c10save_stateEPKc");
     bool ok = save_state(simulator(), dir);
     // Every file has been closed. The starter sees in their sizes what could not be
@@ -136,6 +142,8 @@ static void *on_event(void *arg, void *event) {
     void *answer = next_handler(next_arg, event);
     if (type != BX_SYNC_EVT_TICK)
         return answer;
+    if (milliseconds != NULL)
+        __atomic_fetch_add(milliseconds, 1, __ATOMIC_RELAXED);
     if (!running) {
         running = true;
         status("running\n");
@@ -205,6 +213,17 @@ static void redirect(void) {
         FAIL("change the emulator's code: %s\n", strerror(errno));
 }
 
+// share maps the file of the clock.
+static void share(void) {
+    int fd = descriptor("HANGBENCH_CLOCK_FD");
+    if (fd < 0)
+        return;
+    milliseconds = mmap(NULL, sizeof *milliseconds, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (milliseconds == MAP_FAILED)
+        FAIL("map the clock: %s\n", strerror(errno));
+    close(fd);
+}
+
 // hook installs on_event. Bochs has set its own handler before it makes the devices.
 static void hook(void) {
     void (*get)(void *, event_handler *, void **) =
@@ -215,6 +234,7 @@ static void hook(void) {
     if (next_handler == NULL)
         FAIL("the emulator's configuration interface is not up\n");
     set(simulator(), on_event, NULL);
+    share();
     redirect();
 }
 

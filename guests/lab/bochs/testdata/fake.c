@@ -7,7 +7,7 @@
 // stores WORD in the memory; "get" answers what is stored; "time" answers the
 // counter; "enter" enters a guest and answers with the steps; "clock" answers the
 // host's time of day; "fill N" answers N bytes; "net" tries to reach the network;
-// "panic" and "exit N" end the machine. At power-on it says "hello" and "@ready".
+// "panic" and "exit N" end the machine, "freeze" stops its clock. At power-on it says "hello" and "@ready".
 
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -201,6 +201,8 @@ static void obey(int com2, char *s) {
         panic("3rd exception with no resolution");
     } else if (strncmp(s, "exit ", 5) == 0) {
         exit(atoi(s + 5));
+    } else if (strcmp(s, "freeze") == 0) {
+        for (;;) pause();
     }
 }
 
@@ -226,6 +228,8 @@ int main(int argc, char **argv) {
         fputs("(XEN) \033[1mbooting\033[0m\r\n", console);
 
     if (disc("broken")) panic("ROM: System BIOS must end at 0xfffff");
+    if (disc("frozen"))
+        for (;;) pause();
     if (disc("killed")) raise(SIGKILL); // as the kernel does without memory
 
     char text[4096];
