@@ -2,11 +2,9 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,31 +17,11 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
-	"hangbench/bench/agent"
 	"hangbench/bench/exit"
 	"hangbench/bench/labhost"
 	"hangbench/guests/lab"
 	"hangbench/guests/lab/bochs"
 )
-
-// A lab that is up has a process of its own, the keeper, which listens on a unix
-// socket in the cache. When the keeper ends, for any reason, the kernel ends the
-// emulator.
-
-// request is a request to the keeper of a running lab.
-type request struct {
-	Exec []string `json:"exec,omitempty"` // run a program in dom0
-	Stop bool     `json:"stop,omitempty"` // end the lab
-}
-
-// answer is the keeper's reply.
-type answer struct {
-	Output agent.Output `json:"output"`
-	Dir    string       `json:"dir"` // the machine's logs
-	PID    int          `json:"pid"` // the emulator
-	Lab    string       `json:"lab"`
-	Error  string       `json:"error,omitempty"`
-}
 
 // namedLab are the flags that select one of the running labs.
 type namedLab struct {
@@ -63,54 +41,6 @@ func (n *namedLab) cache(env *Env) (lab.Cache, error) {
 		return "", exit.Usagef("--name %q: use up to 32 of a-z, 0-9 and '-'", n.name)
 	}
 	return n.open(env)
-}
-
-func upDir(c lab.Cache) string { return filepath.Join(string(c), "up") }
-
-// socketPath returns a path for a socket in dir. It has less than the 108 bytes that
-// the kernel accepts, also if the path of dir is longer. It is valid until the closer
-// is closed.
-func socketPath(dir, name string) (string, io.Closer, error) {
-	f, err := os.Open(dir)
-	if err != nil {
-		return "", nil, err
-	}
-	return fmt.Sprintf("/proc/self/fd/%d/%s.sock", f.Fd(), name), f, nil
-}
-
-// errNotUp says that no lab of that name runs.
-var errNotUp = exit.Usagef("no lab of that name is running; start it with: hangbench lab up")
-
-// ask sends a request to the keeper of a running lab.
-func ask(c lab.Cache, name string, r request) (answer, error) {
-	var a answer
-	path, dir, err := socketPath(upDir(c), name)
-	if errors.Is(err, os.ErrNotExist) {
-		return a, errNotUp
-	}
-	if err != nil {
-		return a, err
-	}
-	defer dir.Close()
-	conn, err := net.Dial("unix", path)
-	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED) {
-		return a, errNotUp
-	}
-	if err != nil {
-		return a, fmt.Errorf("reach the running lab: %w", err)
-	}
-	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(3 * time.Minute))
-	if err := json.NewEncoder(conn).Encode(r); err != nil {
-		return a, fmt.Errorf("reach the running lab: %w", err)
-	}
-	if err := json.NewDecoder(conn).Decode(&a); err != nil {
-		return a, fmt.Errorf("hear from the running lab: %w", err)
-	}
-	if a.Error != "" {
-		return a, errors.New(a.Error)
-	}
-	return a, nil
 }
 
 // keepCommand is the hidden flag with which "lab up" starts the keeper.
@@ -139,10 +69,15 @@ func (a *app) labUp() *cobra.Command {
 // hide hides a flag from help.
 func hide(c *cobra.Command, flag string) { c.Flags().Lookup(flag).Hidden = true }
 
-// up starts the keeper of a lab and waits until it answers.
+// up starts the keeper of a lab and waits until the lab is up.
 func (n *namedLab) up(ctx context.Context, a *app, c lab.Cache) error {
-	if up, err := ask(c, n.name, request{}); err == nil {
-		return exit.Usagef("lab %s is up already (%s)", n.name, up.Dir)
+	switch at, err := ask(ctx, c, n.name, request{}, nil); {
+	case err == nil && at.Lab != "":
+		return exit.Usagef("lab %s is up already (%s)", n.name, at.Dir)
+	case err == nil:
+		return n.await(ctx, a, c, nil) // another command is starting it
+	case !errors.Is(err, errNotUp):
+		return err
 	}
 	// Build and boot the lab here: what can go wrong is shown to the user.
 	h, err := n.host(ctx, a)
@@ -157,127 +92,104 @@ func (n *namedLab) up(ctx context.Context, a *app, c lab.Cache) error {
 	if err != nil {
 		return err
 	}
-	logPath := filepath.Join(upDir(c), n.name+".log")
 	if err := os.MkdirAll(upDir(c), 0o700); err != nil {
 		return err
 	}
-	log, err := os.Create(logPath)
+	// Keepers of one name share the log: of several that are started at once, one goes on.
+	log, err := os.OpenFile(logPath(c, n.name), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}
 	defer log.Close()
-	cmd := exec.Command(exe, append(slices.Clone(a.args), "--"+keepCommand)...)
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true}
-	if err := cmd.Start(); err != nil {
+	k := &keeperProcess{ended: make(chan error, 1)}
+	k.cmd = exec.Command(exe, append(slices.Clone(a.args), "--"+keepCommand)...)
+	if k.logFrom, err = log.Seek(0, io.SeekEnd); err != nil {
+		return err
+	}
+	k.cmd.Stdout, k.cmd.Stderr = log, log
+	k.cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true}
+	if err := k.cmd.Start(); err != nil {
 		return fmt.Errorf("start the lab: %w", err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	for deadline := time.Now().Add(2 * time.Minute); ; {
-		if up, err := ask(c, n.name, request{}); err == nil {
-			fmt.Fprintf(a.out, "lab %s is up (%s)\n", n.name, up.Dir)
+	go func() { k.ended <- k.cmd.Wait() }()
+	return n.await(ctx, a, c, k)
+}
+
+// keeperProcess is a keeper that was started.
+type keeperProcess struct {
+	cmd     *exec.Cmd
+	ended   chan error // gets the end of the process
+	logFrom int64      // where its part of the log begins
+}
+
+// taken reports whether a keeper ended because another one has the name.
+func (k *keeperProcess) taken() bool { return k.cmd.ProcessState.ExitCode() == exit.Usage }
+
+// await waits until the lab is up. k is nil if another command has started the keeper.
+func (n *namedLab) await(ctx context.Context, a *app, c lab.Cache, k *keeperProcess) error {
+	mine, ended := 0, (chan error)(nil)
+	if k != nil {
+		mine, ended = k.cmd.Process.Pid, k.ended
+	}
+	for {
+		switch at, err := ask(ctx, c, n.name, request{}, nil); {
+		case err == nil && at.Lab != "" && at.keeper == mine:
+			fmt.Fprintf(a.out, "lab %s is up (%s)\n", n.name, at.Dir)
 			return nil
+		case err == nil && at.Lab != "":
+			return exit.Usagef("lab %s is up already (%s)", n.name, at.Dir)
+		case errors.Is(err, errNotUp) && ended == nil:
+			return fmt.Errorf("another command was starting lab %s, which has ended; see %s", n.name, logPath(c, n.name))
+		case err != nil && !errors.Is(err, errNotUp) && ctx.Err() == nil:
+			return err
 		}
 		select {
 		case err := <-ended:
-			text, _ := os.ReadFile(logPath)
-			return fmt.Errorf("the lab ended at once: %w: %s", err, strings.TrimSpace(string(text)))
+			if !k.taken() {
+				return fmt.Errorf("the lab ended at once: %w: %s", err, k.said(logPath(c, n.name)))
+			}
+			mine, ended = 0, nil
 		case <-ctx.Done():
-			cmd.Process.Kill()
-			return ctx.Err()
+			if ended != nil {
+				k.cmd.Process.Kill()
+			}
+			return context.Cause(ctx)
 		case <-time.After(100 * time.Millisecond):
 		}
-		if time.Now().After(deadline) {
-			cmd.Process.Kill()
-			return fmt.Errorf("the lab did not come up within two minutes; see %s", logPath)
-		}
 	}
+}
+
+// said returns the keeper's part of the log.
+func (k *keeperProcess) said(path string) string {
+	log, err := os.Open(path)
+	if err != nil {
+		return err.Error()
+	}
+	defer log.Close()
+	text, err := io.ReadAll(io.NewSectionReader(log, k.logFrom, 64<<10))
+	if err != nil {
+		return err.Error()
+	}
+	return strings.TrimSpace(string(text))
 }
 
 // keep runs a machine and answers requests until it is told to stop.
 func (n *namedLab) keep(ctx context.Context, a *app, c lab.Cache) error {
-	h, err := n.host(ctx, a)
+	l, release, err := listen(ctx, c, n.name)
 	if err != nil {
 		return err
 	}
-	m, err := h.Up(ctx)
-	if err != nil {
-		return err
-	}
-	defer m.Close()
-	path, dir, err := socketPath(upDir(c), n.name)
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	os.Remove(path) // of a keeper that was killed; ask found nobody there
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		return fmt.Errorf("listen for requests: %w", err)
-	}
-	return serve(ctx, l, m, h.Lab.Manifest.Key())
-}
-
-// machine is the part of a labhost.Machine that a keeper needs.
-type machine interface {
-	Exec(argv []string) (agent.Output, error)
-	Done() <-chan struct{} // closed when the emulator has ended
-	PID() int
-	Dir() string
-}
-
-// serve answers requests until one says to stop. It closes the listener. The error is
-// ctx's if ctx ends first.
-func serve(ctx context.Context, l net.Listener, m machine, key string) error {
-	defer l.Close()
-	ended := make(chan struct{})
-	defer close(ended)
-	go func() {
-		select {
-		case <-ctx.Done():
-		case <-m.Done():
-		case <-ended:
-		}
-		l.Close()
-	}()
-	for {
-		conn, err := l.Accept()
+	return newKeeper(n.name).keep(ctx, l, func(ctx context.Context) (machine, string, error) {
+		h, err := n.host(ctx, a)
 		if err != nil {
-			if ctx.Err() == nil {
-				return fmt.Errorf("the emulator ended by itself; its logs are in %s", m.Dir())
-			}
-			return ctx.Err()
+			return nil, "", err
 		}
-		stop := serveOne(conn, m, key)
-		conn.Close()
-		if stop {
-			return nil
-		}
-	}
-}
-
-// requestPatience is how long a client may take to send its request.
-const requestPatience = 10 * time.Second
-
-// serveOne answers one request, and reports whether it says to stop. Who sends none, or
-// one that cannot be read, gets no answer.
-func serveOne(conn net.Conn, m machine, key string) (stop bool) {
-	conn.SetReadDeadline(time.Now().Add(requestPatience))
-	var r request
-	if json.NewDecoder(io.LimitReader(conn, 1<<20)).Decode(&r) != nil {
-		return false
-	}
-	a := answer{Dir: m.Dir(), PID: m.PID(), Lab: key}
-	if len(r.Exec) > 0 {
-		out, err := m.Exec(r.Exec)
-		a.Output = out
+		m, err := h.Up(ctx)
 		if err != nil {
-			a.Error = err.Error()
+			return nil, "", err
 		}
-	}
-	json.NewEncoder(conn).Encode(a)
-	return r.Stop
+		return m, h.Lab.Manifest.Key(), nil
+	}, release)
 }
 
 // labRun is the command "lab run".
@@ -290,7 +202,8 @@ type labRun struct {
 func (a *app) labRun() *cobra.Command {
 	c := a.command("run PROGRAM [ARGUMENT...]", "run a program in dom0 of the running lab, or of one started for it",
 		`Run a program in dom0: "xl list", "xl info", "xl dmesg". In the running lab if there is one, else in one started `+
-			"for it.", 1, 1000)
+			"for it. Output and exit status are the program's own. An interrupt stops the program, and no lab that is up.",
+		1, 1000)
 	c.Flags().SetInterspersed(false)
 	var r labRun
 	r.add(c)
@@ -310,30 +223,48 @@ func (r *labRun) run(ctx context.Context, a *app, program []string) error {
 	if r.guest && r.named {
 		return exit.Usagef("lab run: --guest starts a lab of its own, --name is for one that runs")
 	}
-	var said answer
+	status := 0
+	err = errNotUp
 	if !r.guest {
-		said, err = ask(c, r.name, request{Exec: program})
+		status, err = r.inRunning(ctx, a, c, program)
 	}
 	if r.guest || errors.Is(err, errNotUp) && !r.named {
-		said.Output, err = r.once(ctx, a, program)
+		status, err = r.once(ctx, a, program)
 	}
-	if err != nil {
+	failed := (*labhost.AgentError)(nil)
+	switch {
+	case a.out.err != nil:
+		return nil // Main reports it
+	case errors.As(err, &failed) && failed.NoProgram:
+		return exit.UsageError{Err: err}
+	case err != nil:
 		return err
-	}
-	io.WriteString(a.Stderr, said.Output.Stderr)
-	io.WriteString(a.out, said.Output.Stdout)
-	if said.Output.Status != 0 {
-		fmt.Fprintf(a.Stderr, "hangbench: %s ended with status %d in dom0\n", program[0], said.Output.Status)
-		return exit.ErrFailed
+	case status != 0:
+		return exit.ProgramError{Status: status}
 	}
 	return nil
 }
 
+// inRunning runs the program in the lab that is up.
+func (r *labRun) inRunning(ctx context.Context, a *app, c lab.Cache, program []string) (status int, err error) {
+	said := false
+	end, err := ask(ctx, c, r.name, request{Exec: program}, func(at answer) error {
+		if len(at.Busy) > 0 && !slices.Equal(at.Busy, program) && !said {
+			said = true
+			fmt.Fprintf(a.Stderr, "hangbench: lab %s is %s; waiting for its end\n", r.name, at.busy())
+		}
+		_, err := a.Stderr.Write(at.Stderr)
+		_, oerr := a.out.Write(at.Stdout)
+		return errors.Join(err, oerr)
+	})
+	return end.Status, err
+}
+
 // once runs the program in a lab started for it.
-func (r *labRun) once(ctx context.Context, a *app, program []string) (out agent.Output, err error) {
+func (r *labRun) once(ctx context.Context, a *app, program []string) (status int, err error) {
 	h, err := r.host(ctx, a)
 	if err != nil {
-		return out, err
+		return 0, err
 	}
 	var m *labhost.Machine
 	if r.guest {
@@ -342,11 +273,11 @@ func (r *labRun) once(ctx context.Context, a *app, program []string) (out agent.
 		m, err = h.Up(ctx)
 	}
 	if err != nil {
-		return out, err
+		return 0, err
 	}
 	defer m.Close()
 	a.display.End()
-	return m.Exec(program)
+	return m.Run(ctx, program, a.out, a.Stderr)
 }
 
 func (a *app) labConsole() *cobra.Command {
@@ -364,9 +295,12 @@ func (n *namedLab) console(ctx context.Context, a *app, follow bool) error {
 	if err != nil {
 		return err
 	}
-	up, err := ask(c, n.name, request{})
+	up, err := ask(ctx, c, n.name, request{}, nil)
 	if err != nil {
 		return err
+	}
+	if up.Lab == "" {
+		return fmt.Errorf("lab %s is %s: it has no console yet", n.name, up.busy())
 	}
 	path := filepath.Join(up.Dir, bochs.ConsoleLog)
 	log, err := os.Open(path)
@@ -405,28 +339,21 @@ func (a *app) labDown() *cobra.Command {
 	c := a.command("down", "stop the running lab", "Stop the running lab.", 0, 0)
 	var nl namedLab
 	nl.add(c)
-	c.RunE = func(*cobra.Command, []string) error { return nl.down(a) }
+	c.RunE = func(c *cobra.Command, _ []string) error { return nl.down(c.Context(), a) }
 	return c
 }
 
-func (n *namedLab) down(a *app) error {
+func (n *namedLab) down(ctx context.Context, a *app) error {
 	c, err := n.cache(a.Env)
 	if err != nil {
 		return err
 	}
-	up, err := ask(c, n.name, request{Stop: true})
-	if err != nil {
+	// The keeper answers when the emulator has ended and the name is free.
+	if _, err := ask(ctx, c, n.name, request{Stop: true}, nil); err != nil {
 		return err
 	}
-	// The keeper answers before it ends. Wait for its end.
-	for range 100 {
-		if _, err := ask(c, n.name, request{}); err != nil {
-			fmt.Fprintf(a.out, "lab %s is down\n", n.name)
-			return nil
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	return fmt.Errorf("the lab does not stop; its emulator is process %d", up.PID)
+	fmt.Fprintf(a.out, "lab %s is down\n", n.name)
+	return nil
 }
 
 func (a *app) labStatus() *cobra.Command {
@@ -434,11 +361,11 @@ func (a *app) labStatus() *cobra.Command {
 		"Say what is in the cache and which labs run.", 0, 0)
 	var lf labFlags
 	lf.add(c)
-	c.RunE = func(*cobra.Command, []string) error { return lf.status(a) }
+	c.RunE = func(c *cobra.Command, _ []string) error { return lf.status(c.Context(), a) }
 	return c
 }
 
-func (l *labFlags) status(a *app) error {
+func (l *labFlags) status(ctx context.Context, a *app) error {
 	c, err := l.open(a.Env)
 	if err != nil {
 		return err
@@ -451,7 +378,9 @@ func (l *labFlags) status(a *app) error {
 		snaps, _ := os.ReadDir(filepath.Join(dir, "snapshots"))
 		var names []string
 		for _, s := range snaps {
-			names = append(names, s.Name())
+			if !strings.HasPrefix(s.Name(), ".") { // one that is being saved, or was not saved to its end
+				names = append(names, s.Name())
+			}
 		}
 		fmt.Fprintf(a.out, "  lab %s: %d MiB, snapshots: %s\n", filepath.Base(dir), diskMiB(dir), orNone(names))
 	}
@@ -462,12 +391,24 @@ func (l *labFlags) status(a *app) error {
 	running := 0
 	for _, s := range socks {
 		name := strings.TrimSuffix(filepath.Base(s), ".sock")
-		up, err := ask(c, name, request{})
-		if err != nil {
-			continue
+		up, err := ask(ctx, c, name, request{}, nil)
+		if errors.Is(err, errNotUp) {
+			continue // the rest of a keeper that was killed
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
 		}
 		running++
-		fmt.Fprintf(a.out, "up: %s (lab %s, emulator is process %d, logs in %s)\n", name, up.Lab, up.PID, up.Dir)
+		switch busy := up.busy(); {
+		case err != nil:
+			fmt.Fprintf(a.out, "up: %s: %v\n", name, err)
+		case up.Lab == "":
+			fmt.Fprintf(a.out, "up: %s is %s\n", name, busy)
+		case busy != "":
+			fmt.Fprintf(a.out, "up: %s (lab %s, emulator is process %d, logs in %s) is %s\n", name, up.Lab, up.PID, up.Dir, busy)
+		default:
+			fmt.Fprintf(a.out, "up: %s (lab %s, emulator is process %d, logs in %s)\n", name, up.Lab, up.PID, up.Dir)
+		}
 	}
 	if running == 0 {
 		fmt.Fprintln(a.out, "nothing is running")

@@ -46,11 +46,23 @@ func (e MissingError) Unwrap() error { return e.Err }
 // already printed the reason.
 var ErrFailed = errors.New("trials failed")
 
+// ProgramError is the end of a program that the command has run for the user. The
+// program has said why; its exit status becomes the command's.
+type ProgramError struct{ Status int }
+
+func (e ProgramError) Error() string {
+	return fmt.Sprintf("the program ended with status %d", e.Status)
+}
+
+// Is makes it an ErrFailed: there is nothing to print.
+func (e ProgramError) Is(target error) bool { return target == ErrFailed }
+
 // Status returns the exit status for a command that returned err. A command that
 // fails after ctx has ended was interrupted, unless its command line was wrong.
 func Status(ctx context.Context, err error) int {
 	var usage UsageError
 	var missing MissingError
+	var program ProgramError
 	switch {
 	case err == nil || errors.Is(err, pflag.ErrHelp):
 		return Done
@@ -58,6 +70,8 @@ func Status(ctx context.Context, err error) int {
 		return Usage
 	case ctx.Err() != nil:
 		return Interrupted
+	case errors.As(err, &program):
+		return program.Status
 	case errors.Is(err, ErrFailed):
 		return Failed
 	case errors.As(err, &missing),

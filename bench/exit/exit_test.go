@@ -30,6 +30,7 @@ func TestStatus(t *testing.T) {
 		{"usage, and then interrupted", ended, Usagef("--jobs 0"), Usage},
 		{"interrupted", ended, broken, Interrupted},
 		{"a bad result", t.Context(), fmt.Errorf("judge: %w", ErrFailed), Failed},
+		{"a program's own", t.Context(), fmt.Errorf("run it: %w", ProgramError{130}), 130},
 		{"missing", t.Context(), fmt.Errorf("open: %w", MissingError{broken}), Missing},
 		{"built without Xen", t.Context(), fmt.Errorf("open: %w", xenctrl.ErrNotBuilt), Missing},
 		{"no Xen", t.Context(), fmt.Errorf("open: %w", xenctrl.ErrNoXen), Missing},

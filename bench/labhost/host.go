@@ -130,7 +130,9 @@ func (h *Host) runOnce(ctx context.Context, t plan.Trial, log *slog.Logger, take
 		log.Info(p.Stage)
 	})
 	if err != nil {
-		m.keep = m.keep && ctx.Err() == nil // the logs of an interrupted machine are of no use
+		if ctx.Err() != nil {
+			m.keep.Store(false) // the logs of an interrupted machine are of no use
+		}
 		return rec, err
 	}
 	if rec.Trial != t.Index || rec.Seed != t.Seed {

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"hangbench/bench/agent"
@@ -51,8 +52,8 @@ type Machine struct {
 	p    process
 	in   *wire.Reader
 	run  folder
-	keep bool // keep the folder: something failed
-	said bool // the agent has sent a message
+	keep atomic.Bool // keep the folder: something failed
+	said bool        // the agent has sent a message
 }
 
 // folder is the folder of a running machine.
@@ -137,7 +138,7 @@ func (m *Machine) next(progress func(agent.Progress)) (wire.Message, error) {
 		m.p.Limit(wait)
 		msg, err := m.in.Next()
 		if err != nil {
-			m.keep = true
+			m.keep.Store(true)
 			return msg, m.p.Explain("wait for the agent in dom0", err)
 		}
 		m.said = true
@@ -158,7 +159,7 @@ func (m *Machine) next(progress func(agent.Progress)) (wire.Message, error) {
 			if f.NoProgram {
 				return msg, &AgentError{f}
 			}
-			m.keep = true
+			m.keep.Store(true)
 			if f.Console != "" {
 				os.WriteFile(filepath.Join(m.p.Dir(), "guest-console.log"), []byte(f.Console), 0o600)
 			}
@@ -167,8 +168,9 @@ func (m *Machine) next(progress func(agent.Progress)) (wire.Message, error) {
 			return msg, nil
 		}
 	}
-	m.keep = true
-	return wire.Message{}, m.p.Explain("run a job", fmt.Errorf("the agent reported progress %d times and no result", maxProgress))
+	m.keep.Store(true)
+	return wire.Message{}, m.p.Explain("run a job",
+		fmt.Errorf("the agent reported progress %d times and no result", maxProgress))
 }
 
 // expect reads the next message, which must be of that kind, into v.
@@ -183,7 +185,7 @@ func (m *Machine) expect(kind wire.Kind, v any, progress func(agent.Progress)) e
 // decode reads a message, which must be of that kind, into v.
 func (m *Machine) decode(msg wire.Message, kind wire.Kind, v any) error {
 	if msg.Kind != kind {
-		m.keep = true
+		m.keep.Store(true)
 		return m.p.Explain("run a job", fmt.Errorf("the agent sent %s where %s was due", msg.Kind, kind))
 	}
 	return msg.Decode(v)
@@ -278,7 +280,8 @@ func (m *Machine) PID() int { return m.p.PID() }
 // Dir is the folder with the machine's logs.
 func (m *Machine) Dir() string { return m.p.Dir() }
 
-// Close ends the machine and removes its folder, unless something failed.
+// Close ends the machine, also while another goroutine waits for an answer, and removes
+// its folder, unless something failed.
 func (m *Machine) Close() error {
-	return errors.Join(m.p.Close(), m.run.end(m.keep))
+	return errors.Join(m.p.Close(), m.run.end(m.keep.Load()))
 }
