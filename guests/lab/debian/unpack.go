@@ -33,7 +33,8 @@ var mergedDirs = []string{"bin", "lib", "lib64", "sbin"}
 //
 // The prefix appears when it is complete: a call that was killed leaves none, and the
 // next call starts again. A prefix that an earlier call has made from equal packages
-// with an equal filter stays as it is. Owners, set-id bits and time stamps are not
+// with an equal filter stays as it is, if all its files are as they were (CheckPrefix).
+// Owners, set-id bits and time stamps are not
 // kept. Links with absolute targets are made relative, so that they stay inside the
 // prefix. An entry outside of the prefix, and one that is neither file, folder nor
 // link, is an error.
@@ -58,7 +59,14 @@ func Unpack(ctx context.Context, lock *Lock, debs, prefix string, filter Filter,
 
 	stamp := fmt.Sprintf("layout %s\npackages %s\nfilter %s\n", layout, lock.Digest(), filter.digest())
 	if old, err := os.ReadFile(filepath.Join(prefix, stampName)); err == nil && string(old) == stamp {
-		return nil
+		err := CheckPrefix(ctx, prefix)
+		damaged := (*DamageError)(nil)
+		if !errors.As(err, &damaged) {
+			return err
+		}
+		if log != nil {
+			log.Warn("unpacking the packages anew", "error", err)
+		}
 	}
 	staging, old := prefix+".new", prefix+".old"
 	for _, d := range []string{staging, old} {
@@ -70,8 +78,12 @@ func Unpack(ctx context.Context, lock *Lock, debs, prefix string, filter Filter,
 		os.RemoveAll(staging)
 		return noSpace(err, filepath.Dir(prefix))
 	}
-	if err := writeFile(filepath.Join(staging, stampName), []byte(stamp)); err != nil {
-		return fmt.Errorf("unpack: %w", err)
+	err = writeInventory(ctx, staging)
+	if err == nil {
+		err = writeFile(filepath.Join(staging, stampName), []byte(stamp))
+	}
+	if err != nil {
+		return noSpace(fmt.Errorf("unpack: %w", err), filepath.Dir(prefix))
 	}
 	if err := os.Rename(prefix, old); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("unpack: put the old prefix aside: %w", err)
