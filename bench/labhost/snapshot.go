@@ -31,7 +31,7 @@ func guestName(g suites.Guest) string {
 	return fmt.Sprintf("guest-%s-%dcpu-%s", g.Kernel, g.VCPUs, hex.EncodeToString(sum[:4]))
 }
 
-func (h *Host) snapshotDir(name string) string { return filepath.Join(h.Lab.Dir, "snapshots", name) }
+func (h *Host) snapshotDir(name string) string { return filepath.Join(h.Lab.Snapshots(), name) }
 
 // Base returns the snapshot of dom0 with its agent ready. It boots the lab if the
 // cache has no such snapshot.
@@ -162,10 +162,18 @@ func (b *boot) limit() time.Duration {
 // snapshot opens a snapshot, or makes it. took is 0 if the cache had it. The caller
 // holds mu.
 func (h *Host) snapshot(ctx context.Context, b boot) (s *bochs.Snapshot, took time.Duration, err error) {
+	if s, err = h.open(ctx, b.name); err == nil {
+		return s, 0, nil
+	}
+	held, err := h.Lab.LockSnapshot(ctx, b.name)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer held.Close()
 	damaged := (*bochs.SnapshotError)(nil)
 	switch s, err = h.open(ctx, b.name); {
 	case err == nil:
-		return s, 0, nil
+		return s, 0, nil // another process has made it meanwhile
 	case errors.As(err, &damaged):
 		h.Log.Warn("making a snapshot anew", "error", err)
 		if err := h.drop(b.name); err != nil {
@@ -178,12 +186,6 @@ func (h *Host) snapshot(ctx context.Context, b boot) (s *bochs.Snapshot, took ti
 	start := time.Now()
 	if s, err = h.save(ctx, b); err == nil {
 		h.keep(b.name, s)
-	}
-	if errors.Is(err, os.ErrExist) {
-		// Another process has made it meanwhile.
-		if s, err := h.open(ctx, b.name); err == nil {
-			return s, 0, nil
-		}
 	}
 	if err != nil {
 		return nil, 0, fmt.Errorf("%s: %w", b.what, err)

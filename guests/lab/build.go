@@ -3,7 +3,10 @@ package lab
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -92,6 +95,25 @@ const DiscFile = "lab.iso"
 // Disc returns the path of the boot disc.
 func (l *Lab) Disc() string { return filepath.Join(l.Dir, DiscFile) }
 
+// snapshotsDir is the folder of a lab's snapshots, in the lab's own.
+const snapshotsDir = "snapshots"
+
+// Snapshots returns the folder of the lab's snapshots.
+func (l *Lab) Snapshots() string { return filepath.Join(l.Dir, snapshotsDir) }
+
+// LockSnapshot locks the name of a snapshot until held is closed. It waits for another
+// process that makes the snapshot: two would need twice the memory and the time.
+func (l *Lab) LockSnapshot(ctx context.Context, name string) (held io.Closer, err error) {
+	if err := os.MkdirAll(l.Snapshots(), 0o755); err != nil {
+		return nil, fmt.Errorf("make a snapshot: %w", err)
+	}
+	f, err := waitLock(ctx, filepath.Join(l.Snapshots(), "."+name+".lock"), true)
+	if err != nil {
+		return nil, fmt.Errorf("wait for another process that makes the snapshot %s: %w", name, err)
+	}
+	return f, nil
+}
+
 // xenArgs is Xen's command line, without the options for superpages. Access and
 // dirty bits, XPTI, the guards against speculation, SMAP and SMEP cost the
 // emulator time and do not affect what is measured. Scrubbing free memory in the
@@ -140,16 +162,17 @@ func Build(ctx context.Context, o Options) (*Lab, error) {
 		return nil, err
 	}
 	// Two builds at once would make the same lab twice, or prune each other's.
-	guard, err := waitLock(ctx, o.Cache.path("build.lock"), true)
+	guard, err := waitLock(ctx, o.Cache.path(buildLock), true)
 	if err != nil {
 		return nil, fmt.Errorf("wait for another build: %w", err)
 	}
 	defer guard.Close()
+	o.Cache.removeWork()
 	cc, err := toolchain.CC(p, sets.own.prefix, filepath.Join(o.Cache.toolchain(), sets.own.lock.Digest()[:16]))
 	if err != nil {
 		return nil, fmt.Errorf("set up the compiler: %w", err)
 	}
-	work, err := os.MkdirTemp(o.Cache.path(), "build-")
+	work, err := os.MkdirTemp(o.Cache.path(), workName)
 	if err != nil {
 		return nil, fmt.Errorf("build the lab: %w", err)
 	}
@@ -191,7 +214,10 @@ func Build(ctx context.Context, o Options) (*Lab, error) {
 	if l.use, err = waitLock(ctx, filepath.Join(l.Dir, lockName), false); err != nil {
 		return nil, fmt.Errorf("build the lab: %w", err)
 	}
-	if !l.complete() {
+	if why := l.complete(); why != nil {
+		if !errors.Is(why, fs.ErrNotExist) {
+			o.Log.Warn("building the lab anew", "error", why)
+		}
 		if err := o.assemble(p, l, kernels, work, vmi.dir, sets.programs.prefix); err != nil {
 			l.Close()
 			return nil, err
@@ -315,16 +341,43 @@ type built struct {
 	DiscSHA256 string `json:"disc_sha256"` // equal inputs give equal discs
 }
 
-// complete reports whether the cache holds the whole lab. The manifest is written
-// last, so an interrupted build leaves none.
-func (l *Lab) complete() bool {
+// complete says why the cache does not hold the whole lab; nil: it does. The error wraps
+// fs.ErrNotExist if nothing is there. The manifest is written last, so an interrupted
+// build leaves none.
+func (l *Lab) complete() error {
 	m, err := readBuilt(l.Dir)
-	if err != nil || m.Key() != l.Manifest.Key() {
-		return false
+	if err != nil {
+		return err
 	}
-	st, err := os.Stat(l.Disc())
-	return err == nil && st.Size() == m.DiscBytes
+	if m.Key() != l.Manifest.Key() {
+		return fmt.Errorf("%s is of another lab: %s", filepath.Join(l.Dir, ManifestFile), m.Key())
+	}
+	return m.checkDisc(l.Dir)
 }
+
+// checkDisc compares the disc in a lab's folder with the manifest.
+func (b *built) checkDisc(dir string) error {
+	disc := filepath.Join(dir, DiscFile)
+	st, err := os.Stat(disc)
+	if err != nil {
+		return missing(err)
+	}
+	if st.Size() != b.DiscBytes {
+		return fmt.Errorf("%s has %d bytes, and was built with %d", disc, st.Size(), b.DiscBytes)
+	}
+	sum, err := hashFile(disc)
+	if err != nil {
+		return err
+	}
+	if sum != b.DiscSHA256 {
+		return fmt.Errorf("%s has changed since it was built", disc)
+	}
+	return nil
+}
+
+// missing returns an error that does not wrap fs.ErrNotExist: a part of something that
+// is there is missing.
+func missing(err error) error { return errors.New(err.Error()) }
 
 // readBuilt reads the manifest in a lab's folder.
 func readBuilt(dir string) (*built, error) {

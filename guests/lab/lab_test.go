@@ -385,7 +385,7 @@ func TestComplete(t *testing.T) {
 	}
 	want := func(built bool, when string) {
 		t.Helper()
-		if got := l.complete(); got != built {
+		if got := l.complete(); (got == nil) != built {
 			t.Errorf("%s: complete is %v, want %v", when, got, built)
 		}
 	}
@@ -404,6 +404,12 @@ func TestComplete(t *testing.T) {
 	want(false, "disc of another length")
 	put(DiscFile, "")
 	want(true, "disc as it was built")
+	put(DiscFile, "as it is")
+	if err := l.writeManifest(); err != nil {
+		t.Fatal(err)
+	}
+	put(DiscFile, "As it is")
+	want(false, "disc of another content")
 	if err := os.Remove(l.Disc()); err != nil {
 		t.Fatal(err)
 	}

@@ -58,6 +58,13 @@ func waitLock(ctx context.Context, path string, exclusive bool) (*os.File, error
 // folder holds the lock.
 const lockName = "lock"
 
+// workName is the beginning of the name of a build's folder. Whoever builds holds the
+// lock buildLock of the cache.
+const (
+	workName  = "build-"
+	buildLock = "build.lock"
+)
+
 // prune removes unused labs, except keep and the other variants of the same
 // source (see sameSource). A lab takes over 0.5 GiB, and every change of the
 // source makes a new one.
@@ -68,9 +75,17 @@ func (c Cache) prune(keep *Manifest) {
 			removeUnused(d)
 		}
 	}
-	// Work folders of builds that were killed.
-	left, _ := filepath.Glob(c.path("build-*"))
-	for _, d := range left {
+}
+
+// workDirs returns the folders of builds that were killed. The caller holds buildLock.
+func (c Cache) workDirs() []string {
+	left, _ := filepath.Glob(c.path(workName + "*"))
+	return left
+}
+
+// removeWork removes them. What cannot be removed takes space, and does no harm.
+func (c Cache) removeWork() {
+	for _, d := range c.workDirs() {
 		os.RemoveAll(d)
 	}
 }

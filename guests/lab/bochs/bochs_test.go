@@ -716,6 +716,28 @@ func alive(pid int) bool {
 	return !strings.HasPrefix(rest, "Z") && !strings.HasPrefix(rest, "X")
 }
 
+// TestDamagedShim: a library that was damaged is built anew.
+func TestDamagedShim(t *testing.T) {
+	t.Parallel()
+	l := fakePrefix(t)
+	was, err := os.ReadFile(l.Shim)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, size := range []int{0, len(was) / 2} {
+		if err := os.Truncate(l.Shim, int64(size)); err != nil {
+			t.Fatal(err)
+		}
+		path, err := BuildShim(t.Context(), "cc", filepath.Dir(l.Shim))
+		if err != nil || path != l.Shim {
+			t.Fatalf("built as %s, %v; want %s", path, err, l.Shim)
+		}
+		if is, err := os.ReadFile(path); err != nil || !bytes.Equal(is, was) {
+			t.Errorf("with %d bytes it was left as it is (%v)", size, err)
+		}
+	}
+}
+
 func TestBuildShimFails(t *testing.T) {
 	t.Parallel()
 	_, err := BuildShim(t.Context(), "/bin/false", t.TempDir())

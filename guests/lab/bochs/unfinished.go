@@ -48,6 +48,17 @@ func lockDir(dir string) (*os.File, error) {
 	return f, nil
 }
 
+// Unfinished reports whether a folder is one in which a process that was killed meant to
+// save a snapshot.
+func Unfinished(dir string) bool {
+	held, err := lockDir(dir)
+	if err != nil {
+		return false
+	}
+	held.Close()
+	return strings.HasPrefix(filepath.Base(dir), unfinished)
+}
+
 // RemoveUnfinished removes the folders below dir in which a process that was killed
 // meant to save a snapshot, and returns their paths.
 func RemoveUnfinished(dir string) (removed []string, err error) {

@@ -55,18 +55,23 @@ func (e *SignatureError) Error() string {
 }
 
 // HashError reports that a package file does not have the hash or the length of the
-// signed index, or of the lock made from it. The file has been deleted.
+// signed index, or of the lock made from it.
 type HashError struct {
-	// Path is the deleted file.
+	// Path is the file.
 	Path string
+	// Deleted says that it has been deleted.
+	Deleted bool
 	// Want and Got are SHA-256 in hexadecimal. If the length is wrong, Got gives both
 	// lengths instead.
 	Want, Got string
 }
 
 func (e *HashError) Error() string {
-	return fmt.Sprintf("%s is damaged: SHA-256 %s expected, found %s; the file was deleted, run the command again "+
-		"to fetch it", e.Path, e.Want, e.Got)
+	s := fmt.Sprintf("%s is damaged: SHA-256 %s expected, found %s", e.Path, e.Want, e.Got)
+	if e.Deleted {
+		s += "; the file was deleted, run the command again to fetch it"
+	}
+	return s
 }
 
 // NoSpaceError reports that a file system is too full. NeedBytes and FreeBytes are 0

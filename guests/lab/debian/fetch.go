@@ -155,7 +155,7 @@ func Fetch(ctx context.Context, s Spec) (*Lock, error) {
 // complete returns the lock of an earlier call if it is of the same spec and every
 // file is undamaged. It returns nil if the mirror is needed.
 func (s *Spec) complete(ctx context.Context) (*Lock, error) {
-	lock, err := ReadLock(lockPath(s.Dir))
+	lock, err := ReadLock(LockPath(s.Dir))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -237,7 +237,7 @@ func (s *Spec) fetch(ctx context.Context, held *os.File) (*Lock, error) {
 	if err := s.check(ctx, lock); err != nil {
 		return nil, err
 	}
-	if err := lock.write(lockPath(s.Dir)); err != nil {
+	if err := lock.write(LockPath(s.Dir)); err != nil {
 		return nil, err
 	}
 	return lock, s.tidy(lock)

@@ -371,7 +371,7 @@ func TestFetchErrors(t *testing.T) {
 		if !errors.As(err, &mirror) || !strings.Contains(err.Error(), "tool") {
 			t.Errorf("error %v", err)
 		}
-		if _, err := os.Stat(lockPath(dir)); !errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(LockPath(dir)); !errors.Is(err, fs.ErrNotExist) {
 			t.Error("a lock was written")
 		}
 	})

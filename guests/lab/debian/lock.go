@@ -75,8 +75,8 @@ func (l *Lock) answers(s *Spec) bool {
 	return l.Schema == lockSchema && slices.Equal(l.Wanted, s.Wanted) && slices.Equal(l.Excluded, s.excludedNames())
 }
 
-// lockPath returns the path of the lock of the package folder dir.
-func lockPath(dir string) string { return filepath.Join(dir, "packages.json") }
+// LockPath returns the path of the lock of the package folder dir.
+func LockPath(dir string) string { return filepath.Join(dir, "packages.json") }
 
 // DebDir returns the folder of the package files of the package folder dir.
 func DebDir(dir string) string { return filepath.Join(dir, "debs") }
@@ -146,6 +146,18 @@ func writeFile(path string, data []byte) error {
 // fs.ErrNotExist for a missing file. A wrong file is deleted; the error is then a
 // *HashError.
 func (p *Package) verify(debs string) error {
+	err := p.compare(debs)
+	if wrong := (*HashError)(nil); errors.As(err, &wrong) {
+		if err := os.Remove(wrong.Path); err != nil {
+			return fmt.Errorf("delete the damaged package file: %w", err)
+		}
+		wrong.Deleted = true
+	}
+	return err
+}
+
+// compare is verify, but leaves a wrong file where it is.
+func (p *Package) compare(debs string) error {
 	path := filepath.Join(debs, p.File)
 	f, err := os.Open(path)
 	if err != nil {
@@ -164,10 +176,25 @@ func (p *Package) verify(debs string) error {
 	if n != p.SizeBytes {
 		got = fmt.Sprintf("%d bytes instead of %d", n, p.SizeBytes)
 	}
-	if err := os.Remove(path); err != nil {
-		return fmt.Errorf("delete the damaged package file: %w", err)
-	}
 	return &HashError{Path: path, Want: p.SHA256, Got: got}
+}
+
+// CheckPackages compares the package files in a package folder with its lock, and
+// changes nothing. The error names the first file that is missing or wrong.
+func CheckPackages(ctx context.Context, dir string) error {
+	lock, err := ReadLock(LockPath(dir))
+	if err != nil {
+		return err
+	}
+	for _, p := range lock.Packages {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("check the packages in %s: %w", dir, err)
+		}
+		if err := p.compare(DebDir(dir)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // flock takes an exclusive lock on path. If another process holds it, flock waits.

@@ -57,6 +57,12 @@ func Unpack(ctx context.Context, lock *Lock, debs, prefix string, filter Filter,
 	}
 	defer held.Close()
 
+	staging, old := prefix+".new", prefix+".old"
+	for _, d := range []string{staging, old} {
+		if err := os.RemoveAll(d); err != nil {
+			return fmt.Errorf("unpack: delete the rest of an earlier run: %w", err)
+		}
+	}
 	stamp := fmt.Sprintf("layout %s\npackages %s\nfilter %s\n", layout, lock.Digest(), filter.digest())
 	if old, err := os.ReadFile(filepath.Join(prefix, stampName)); err == nil && string(old) == stamp {
 		err := CheckPrefix(ctx, prefix)
@@ -66,12 +72,6 @@ func Unpack(ctx context.Context, lock *Lock, debs, prefix string, filter Filter,
 		}
 		if log != nil {
 			log.Warn("unpacking the packages anew", "error", err)
-		}
-	}
-	staging, old := prefix+".new", prefix+".old"
-	for _, d := range []string{staging, old} {
-		if err := os.RemoveAll(d); err != nil {
-			return fmt.Errorf("unpack: delete the rest of an earlier run: %w", err)
 		}
 	}
 	if err := unpackAll(ctx, lock, debs, staging, filter, log); err != nil {
