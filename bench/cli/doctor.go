@@ -29,7 +29,7 @@ func (l *labFlags) doctor(ctx context.Context, a *app) error {
 	if _, err := l.findMirror(a.Env); err != nil {
 		return err
 	}
-	usable := dom0cmd.PrintFindings(a.out, "host lab (emulated Xen host; the default)", l.examine(a.Env))
+	usable := dom0cmd.PrintFindings(a.out, "host lab (emulated Xen host; the default)", l.examine(ctx, a.Env))
 	if usable {
 		fmt.Fprintln(a.out, "  usable")
 	}
@@ -44,7 +44,7 @@ func (l *labFlags) doctor(ctx context.Context, a *app) error {
 	return nil
 }
 
-func (l *labFlags) examine(env *Env) []dom0cmd.Finding {
+func (l *labFlags) examine(ctx context.Context, env *Env) []dom0cmd.Finding {
 	found := []dom0cmd.Finding{
 		{What: "machine", OK: runtime.GOOS == "linux" && runtime.GOARCH == "amd64",
 			Detail: runtime.GOOS + "/" + runtime.GOARCH,
@@ -60,8 +60,12 @@ func (l *labFlags) examine(env *Env) []dom0cmd.Finding {
 		return append(found, dom0cmd.Finding{What: "cache", Detail: err.Error(),
 			Remedy: "name a folder with --cache", Needed: true})
 	}
+	if err := tryFolder("--cache", string(c)); err != nil {
+		return append(found, dom0cmd.Finding{What: "cache", Detail: err.Error(),
+			Remedy: "name a folder with --cache", Needed: true})
+	}
 	found = append(found, dom0cmd.Finding{What: "cache", OK: true,
-		Detail: fmt.Sprintf("%s, %d MiB", c, diskMiB(string(c))), Needed: true})
+		Detail: fmt.Sprintf("%s, %d MiB, can be written", c, diskMiB(string(c))), Needed: true})
 	// The rest is made when it is needed.
 	have := func(what string, pattern ...string) dom0cmd.Finding {
 		m, _ := filepath.Glob(filepath.Join(append([]string{string(c)}, pattern...)...))
@@ -75,7 +79,8 @@ func (l *labFlags) examine(env *Env) []dom0cmd.Finding {
 		have("packages", "packages", "packages.json"),
 		have("emulator", "prefix-*", "usr/bin/bochs-bin"),
 		have("lab", "labs", "*", lab.DiscFile),
-		have("snapshot", "labs", "*", "snapshots", "*"),
+		have("snapshot", "labs", "*", "snapshots", "[^.]*"),
+		examineContents(ctx, c),
 		dom0cmd.Finding{What: "altp2m", OK: true, Detail: "the lab's Xen is booted with altp2m=1 hap_1gb=0 hap_2mb=0"})
 }
 

@@ -184,12 +184,13 @@ func (a *app) labCommand() *cobra.Command {
 		return run(c, args)
 	}
 	return a.group("lab", "make and use the emulated Xen host",
-		a.labBuild(), a.labEnv(), a.labUp(), a.labRun(), a.labConsole(), a.labDown(), a.labStatus(), old)
+		a.labBuild(), a.labCheck(), a.labEnv(), a.labUp(), a.labRun(), a.labConsole(), a.labDown(), a.labStatus(), old)
 }
 
 func (a *app) labBuild() *cobra.Command {
 	c := a.command("build", "fetch the packages and build the lab",
-		"Fetch the lab's packages and build its disc, unless the cache has it.", 0, 0)
+		"Fetch the lab's packages and build its disc, unless the cache has it. What is damaged in the cache is removed or "+
+			"made anew.", 0, 0)
 	var v lab.Variant
 	c.Flags().BoolVar(&v.Superpages, "superpages", false,
 		"build the lab whose guests have superpages, for scenarios that need them")
@@ -212,6 +213,10 @@ func (a *app) labBuild() *cobra.Command {
 		v.Kernel = lab.VariantKernel(*kernel)
 		l, err := lf.build(c.Context(), a, v)
 		if err != nil {
+			return err
+		}
+		defer l.Close()
+		if err := mend(c.Context(), a, l.Cache); err != nil {
 			return err
 		}
 		a.display.End()

@@ -222,7 +222,8 @@ func TestKeeperStarts(t *testing.T) {
 		{exit.Broken, "", "hangbench: lab lab is being started: it has no console yet\n", []string{"console"}},
 		{exit.Done, "lab lab is down\n", "", []string{"down"}},
 	} {
-		status, out, errs := hangbench(t, slices.Concat([]string{"lab", tc.args[0], "--cache", string(cache)}, tc.args[1:])...)
+		args := slices.Concat([]string{"lab", tc.args[0], "--cache", string(cache)}, tc.args[1:])
+		status, out, errs := hangbench(t, args...)
 		if status != tc.status || !strings.HasSuffix(out, tc.stdout) || errs != tc.errs {
 			t.Errorf("%v: status %d, %q, %q", tc.args, status, out, errs)
 		}

@@ -147,7 +147,8 @@ func TestCheck(t *testing.T) {
 func TestCheckInUse(t *testing.T) {
 	t.Parallel()
 	c, dir := wholeCache(t)
-	if err := errors.Join(os.Remove(c.path("prefix-1/lib")), os.Truncate(filepath.Join(dir, ManifestFile), 9)); err != nil {
+	err := errors.Join(os.Remove(c.path("prefix-1/lib")), os.Truncate(filepath.Join(dir, ManifestFile), 9))
+	if err != nil {
 		t.Fatal(err)
 	}
 	unpacks, err := lockFile(c.path("prefix-1.lock"), true)
@@ -162,7 +163,7 @@ func TestCheckInUse(t *testing.T) {
 	if err != nil || len(found) != 1 || found[0].Path != dir {
 		t.Fatalf("found %v, %v", found, err)
 	}
-	if err := c.Mend(found); err == nil || !strings.Contains(err.Error(), dir) || !strings.Contains(err.Error(), "in use") {
+	if err := c.Mend(found); err == nil || !strings.Contains(err.Error(), dir+", which is damaged: it is in use") {
 		t.Errorf("a lab that runs: %v", err)
 	}
 	if _, err := os.Stat(filepath.Join(dir, DiscFile)); err != nil {

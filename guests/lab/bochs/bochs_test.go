@@ -44,7 +44,14 @@ func TestMain(m *testing.M) {
 		fmt.Println(p.PID())
 		<-p.Done()
 	}
-	os.Exit(m.Run())
+	var err error
+	if programs.dir, err = os.MkdirTemp("", "hangbench-bochs-"); err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	status := m.Run()
+	os.RemoveAll(programs.dir)
+	os.Exit(status)
 }
 
 // fakePrefix compiles testdata/fake.c and the shim, and puts them into a prefix as
@@ -81,20 +88,48 @@ func fakePrefix(t *testing.T) Launch {
 	for _, name := range []string{"usr/share/bochs/BIOS-bochs-latest", "usr/share/bochs/VGABIOS-lgpl-latest", "disc"} {
 		writeFile(t, filepath.Join(prefix, name), "x")
 	}
-	out, err := exec.Command(cc, "-Wall", "-Wextra", "-O1", "-rdynamic", "-o", filepath.Join(prefix, "usr/bin/bochs-bin"),
-		"testdata/fake.c", "-lpthread").CombinedOutput()
-	if err != nil {
-		t.Fatalf("compile testdata/fake.c: %v\n%s", err, out)
-	}
-	shim, err := BuildShim(t.Context(), cc, filepath.Join(prefix, "cache"))
+	built, err := compiled(cc)
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := BuildShim(t.Context(), "/nonexistent/cc", filepath.Join(prefix, "cache"))
-	if err != nil || again != shim {
+	l := Launch{Prefix: prefix, Shim: filepath.Join(prefix, "cache", filepath.Base(built.shim)),
+		Disc: filepath.Join(prefix, "disc"), Machine: DefaultMachine()}
+	for from, to := range map[string]string{built.fake: filepath.Join(prefix, "usr/bin/bochs-bin"), built.shim: l.Shim} {
+		b, err := os.ReadFile(from)
+		err = errors.Join(err, os.MkdirAll(filepath.Dir(to), 0o777), os.WriteFile(to, b, 0o777))
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	again, err := BuildShim(t.Context(), "/nonexistent/cc", filepath.Dir(l.Shim))
+	if err != nil || again != l.Shim {
 		t.Errorf("a library that is there is built again: %q, %v", again, err)
 	}
-	return Launch{Prefix: prefix, Shim: shim, Disc: filepath.Join(prefix, "disc"), Machine: DefaultMachine()}
+	return l
+}
+
+// programs are the compiled stand-in and the shim. TestMain makes their folder.
+var programs struct {
+	once       sync.Once
+	dir        string
+	fake, shim string
+	err        error
+}
+
+// compiled compiles the stand-in and the shim, once for all tests.
+func compiled(cc string) (built struct{ fake, shim string }, err error) {
+	programs.once.Do(func() {
+		programs.fake = filepath.Join(programs.dir, "fake")
+		out, err := exec.Command(cc, "-Wall", "-Wextra", "-O1", "-rdynamic", "-o", programs.fake, "testdata/fake.c",
+			"-lpthread").CombinedOutput()
+		if err != nil {
+			programs.err = fmt.Errorf("compile testdata/fake.c: %w\n%s", err, out)
+			return
+		}
+		programs.shim, programs.err = BuildShim(context.Background(), cc, programs.dir)
+	})
+	built.fake, built.shim = programs.fake, programs.shim
+	return built, programs.err
 }
 
 func writeFile(t *testing.T, path, content string) {

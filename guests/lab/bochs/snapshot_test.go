@@ -93,7 +93,8 @@ func TestNotDamaged(t *testing.T) {
 		t.Errorf("no snapshot: %v", err)
 	}
 	for _, no := range []error{unix.EMFILE, unix.ENOMEM, unix.EACCES} {
-		if err := unusable("d", &fs.PathError{Op: "open", Path: "f", Err: no}); errors.As(err, &damaged) || !errors.Is(err, no) {
+		err := unusable("d", &fs.PathError{Op: "open", Path: "f", Err: no})
+		if errors.As(err, &damaged) || !errors.Is(err, no) {
 			t.Errorf("%v: %v", no, err)
 		}
 	}
@@ -125,10 +126,11 @@ func TestSaveFromTouched(t *testing.T) {
 	l.Job = []byte("say @again\n")
 	l.Dir = t.TempDir()
 	var once sync.Once
-	r := SaveRequest{Dir: filepath.Join(t.TempDir(), "s"), After: "@again", Output: writerFunc(func(p []byte) (int, error) {
+	r := SaveRequest{Dir: filepath.Join(t.TempDir(), "s"), After: "@again"}
+	r.Output = writerFunc(func(p []byte) (int, error) {
 		once.Do(func() { flip(t, l.Snapshot.file("cpu0"), 0) })
 		return len(p), nil
-	})}
+	})
 	_, err := Save(t.Context(), l, r)
 	if damaged := (*SnapshotError)(nil); !errors.As(err, &damaged) || !errors.Is(err, ErrTouched) {
 		t.Errorf("error %v", err)
