@@ -39,6 +39,11 @@ type SuiteInfo struct {
 	// Drivers are those that the trials use, if they are not those of Text. A run
 	// from before this field was there has none.
 	Drivers []string `json:"drivers,omitempty"`
+	// Guests are those that the trials run on, if they are not those of Text: kernels were
+	// given on the command line, or one of them is a file.
+	Guests []Machine `json:"guests,omitempty"`
+	// KernelFiles maps the name of a guest kernel that the user brought to its file.
+	KernelFiles map[string]string `json:"kernel_files,omitempty"`
 }
 
 // NewSuiteInfo describes a suite by its name and the bytes of its file.
@@ -119,6 +124,7 @@ type Session struct {
 func (m *Manifest) clone() Manifest {
 	c := *m
 	c.Suite.Drivers = append([]string(nil), m.Suite.Drivers...)
+	c.Suite.Guests, c.Suite.KernelFiles = slices.Clone(m.Suite.Guests), maps.Clone(m.Suite.KernelFiles)
 	c.TrialWallSec = append([]float64(nil), m.TrialWallSec...)
 	c.Warnings = append([]string(nil), m.Warnings...)
 	c.Sessions = append([]Session(nil), m.Sessions...)

@@ -38,6 +38,9 @@ func (a *app) checkCommand() *cobra.Command {
 
 func (f *checkFlags) run(ctx context.Context, a *app, suite string) error {
 	s, err := loadSuite(ctx, suite)
+	if err == nil {
+		err = nameFiles(s)
+	}
 	if err != nil {
 		return err
 	}

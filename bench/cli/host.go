@@ -77,8 +77,13 @@ func (h *hostFlags) check(given *pflag.FlagSet) error {
 // open opens the host on which the suite's trials can run.
 func (h *hostFlags) open(ctx context.Context, a *app, s *suites.Suite) (*opened, error) {
 	if h.kind == results.Xen {
+		if len(s.KernelFiles) > 0 {
+			return nil, exit.Usagef("a kernel that is a file is for the lab: " +
+				"on a real Xen host, put it into the folder --guests")
+		}
 		return h.openXen(s)
 	}
+	h.lab.kernels = s.KernelFiles
 	h.lab.libvmi = needsLibVMI(s.Drivers...)
 	l, err := h.lab.build(ctx, a, lab.Variant{})
 	if err != nil {
@@ -162,6 +167,9 @@ func labVersions(ctx context.Context, host *labhost.Host, guests []suites.Guest)
 		versions[labVersion+"-"+variant] = m.Key()
 		for name, release := range m.Guests {
 			versions["guest-"+name] = release
+		}
+		for name, sum := range m.KernelFiles {
+			versions["guest-"+name+"-sha256"] = sum
 		}
 		for _, set := range lab.GuestPrograms() { // a set has the name of its package
 			if v := m.Version(set); v != "" {

@@ -20,12 +20,14 @@ import (
 	"hangbench/guests/lab"
 	"hangbench/guests/lab/debian"
 	"hangbench/guests/lab/toolchain"
+	"hangbench/scenarios/suites"
 )
 
 // labFlags are the folders and the mirror of the lab.
 type labFlags struct {
 	cache, source, mirror string
-	libvmi                bool // use the lab with this machine's LibVMI
+	libvmi                bool              // use the lab with this machine's LibVMI
+	kernels               map[string]string // guest kernels that the user brings: lab.Options.KernelFiles
 }
 
 // mirrorEnv is the environment variable that selects another mirror of Debian's packages.
@@ -81,10 +83,14 @@ func (l *labFlags) build(ctx context.Context, a *app, v lab.Variant) (*lab.Lab, 
 			return nil, exit.MissingError{Err: err}
 		}
 	}
-	return lab.Build(ctx, lab.Options{
-		Cache: c, Source: src, LibVMI: vmi, Mirror: mirror, Fields: dom0.Fields(), Variant: v,
+	built, err := lab.Build(ctx, lab.Options{
+		Cache: c, Source: src, LibVMI: vmi, Mirror: mirror, Fields: dom0.Fields(), Variant: v, KernelFiles: l.kernels,
 		Log: a.log,
 	})
+	if mistake := (*lab.KernelFileError)(nil); errors.As(err, &mistake) && ctx.Err() == nil {
+		return nil, exit.UsageError{Err: err}
+	}
+	return built, err
 }
 
 // findMirror returns the mirror that the user names, and an empty text for none.
@@ -197,7 +203,8 @@ func (a *app) labBuild() *cobra.Command {
 	c.Flags().StringVar(&v.Programs, "programs", "",
 		"build the lab whose guests may have these programs: `NAME` is "+strings.Join(lab.GuestPrograms(), " or "))
 	kernel := c.Flags().String("kernel", "",
-		"build the lab whose guests have this kernel: `NAME` is one of "+strings.Join(lab.GuestKernels(), ", "))
+		"build the lab whose guests have this kernel: `NAME` is "+suites.KernelFile+"PATH, or one of "+
+			strings.Join(lab.GuestKernels(), ", "))
 	var lf labFlags
 	lf.add(c)
 	lf.addLibVMI(c)
@@ -207,10 +214,13 @@ func (a *app) labBuild() *cobra.Command {
 		if v.Programs != "" && !slices.Contains(lab.GuestPrograms(), v.Programs) {
 			return exit.Usagef("--programs %s: there are %s", v.Programs, strings.Join(lab.GuestPrograms(), ", "))
 		}
-		if *kernel != "" && !slices.Contains(lab.GuestKernels(), *kernel) {
-			return exit.Usagef("--kernel %s: there are %s", *kernel, strings.Join(lab.GuestKernels(), ", "))
+		if *kernel != "" {
+			s := &suites.Suite{Guests: []suites.Guest{{}}}
+			if err := setKernels(s, []string{*kernel}); err != nil {
+				return err
+			}
+			lf.kernels, v.Kernel = s.KernelFiles, lab.VariantKernel(s.Guests[0].Kernel)
 		}
-		v.Kernel = lab.VariantKernel(*kernel)
 		l, err := lf.build(c.Context(), a, v)
 		if err != nil {
 			return err

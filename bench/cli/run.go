@@ -23,6 +23,7 @@ import (
 	"hangbench/bench/plan"
 	"hangbench/bench/progress"
 	"hangbench/bench/run"
+	"hangbench/guests/lab"
 	"hangbench/results"
 	"hangbench/scenarios/suites"
 )
@@ -34,6 +35,7 @@ type runFlags struct {
 	out     string
 	json    bool
 	drivers []string // in place of the suite's
+	kernels []string // in place of the kernels of its guests
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -47,9 +49,12 @@ func (a *app) runCommand() *cobra.Command {
 	f.BoolVar(&r.json, "json", false, "print the records and the run's folder as JSON instead of tables")
 	f.StringSliceVar(&r.drivers, "driver", nil,
 		"`names` of the libraries underneath, xenctrl or libvmi or both, in place of the suite's")
+	f.StringArrayVar(&r.kernels, "kernel", nil, "`kernel` of the guests, in place of the suite's: a name, or "+
+		suites.KernelFile+"PATH, and more of them with another --kernel")
 	r.host.add(c)
 	c.ValidArgsFunction = once(completeSuites)
 	completeFlag(c, "out", folders)
+	completeFlag(c, "kernel", choices(lab.GuestKernels()...))
 	completeFlag(c, "driver", lists(dom0.Drivers()...))
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if err := r.host.check(c.Flags()); err != nil {
@@ -69,6 +74,9 @@ func (r *runFlags) run(ctx context.Context, a *app, suite string) (err error) {
 		return err
 	}
 	if err := setDrivers(s, r.drivers); err != nil {
+		return err
+	}
+	if err := setKernels(s, r.kernels); err != nil {
 		return err
 	}
 	if err := tryFolder("--out", r.out); err != nil {
@@ -104,6 +112,71 @@ func setDrivers(s *suites.Suite, drivers []string) error {
 		}
 	}
 	s.Drivers = drivers
+	return nil
+}
+
+// setKernels gives the guests of a suite other kernels, each guest one after the other,
+// unless kernels is empty. Then it gives the kernels that are files their names.
+func setKernels(s *suites.Suite, kernels []string) error {
+	for i, k := range kernels {
+		path, file := strings.CutPrefix(k, suites.KernelFile)
+		switch {
+		case file && path != "":
+		case !slices.Contains(lab.GuestKernels(), k):
+			return exit.Usagef("--kernel %q: there are %s, and %sPATH", k, strings.Join(lab.GuestKernels(), ", "),
+				suites.KernelFile)
+		case slices.Contains(kernels[:i], k):
+			return exit.Usagef("--kernel %s: it is there twice", k)
+		}
+	}
+	if len(kernels) > 0 {
+		given := s.Guests
+		s.Guests, s.GivenGuests = nil, true
+		for _, k := range kernels {
+			for _, g := range given {
+				if g.Kernel = k; !slices.Contains(s.Guests, g) {
+					s.Guests = append(s.Guests, g)
+				}
+			}
+		}
+	}
+	return nameFiles(s)
+}
+
+// nameFiles gives the kernels of a suite that are files the names by which a run knows
+// them.
+func nameFiles(s *suites.Suite) error {
+	for i := range s.Guests {
+		spec, file := strings.CutPrefix(s.Guests[i].Kernel, suites.KernelFile)
+		if !file {
+			continue
+		}
+		name, err := lab.KernelFileName(spec)
+		if err != nil {
+			return exit.UsageError{Err: err}
+		}
+		if s.KernelFiles == nil {
+			s.Guests, s.KernelFiles = slices.Clone(s.Guests), map[string]string{}
+		}
+		if was := s.KernelFiles[name]; was != "" && was != spec {
+			return exit.Usagef("the guest kernels %s and %s are the same file: remove one of them", was, spec)
+		}
+		s.Guests[i].Kernel, s.KernelFiles[name], s.GivenGuests = name, spec, true
+	}
+	return nil
+}
+
+// sameFiles reports that a file of a guest kernel is not what it was when a run began.
+func sameFiles(s *suites.Suite) error {
+	for name, spec := range s.KernelFiles {
+		is, err := lab.KernelFileName(spec)
+		if err == nil && is != name {
+			err = fmt.Errorf("guest kernel %s has changed since the run began", spec)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -174,6 +247,9 @@ func (r *resumeFlags) run(ctx context.Context, a *app, dir string, old *results.
 	s, trials, err := plan.Again(old, vocabulary())
 	if err == nil {
 		err = setDrivers(s, old.Suite.Drivers) // are they there?
+	}
+	if err == nil {
+		err = sameFiles(s)
 	}
 	if err != nil {
 		return exit.Usagef("resume: %s: %w; run the suite anew", dir, err)

@@ -9,6 +9,7 @@ import (
 
 	"hangbench/bench/dom0"
 	"hangbench/guests/kernel"
+	"hangbench/guests/lab"
 	"hangbench/monitor/detect"
 	"hangbench/monitor/linux"
 	"hangbench/monitor/trap"
@@ -87,23 +88,13 @@ func profile(k *kernel.Kernel) (*kernel.Profile, error) {
 	return k.Profile(fields)
 }
 
-// guestNeeds are symbols that a kernel must have to boot as a guest of type PVH and to
-// run hangbench's PID 1.
-var guestNeeds = []struct{ what, symbol, effect string }{
-	{"entry point for guests of type PVH", "pvh_start_xen", "it cannot be booted as a PVH guest: set CONFIG_XEN_PVH=y"},
-	{"initramfs", "unpack_to_rootfs", "it cannot start PID 1: set CONFIG_BLK_DEV_INITRD=y"},
-	{"xenstore device", "xenbus_file_write", "the guest cannot say that it is up: set CONFIG_XEN_XENBUS_FRONTEND=y"},
-	{"Xen console", "xen_hvc_init", "its console is not seen: set CONFIG_HVC_XEN=y"},
-	{"Xen block device, built in", "blkfront_probe", "its module xen-blkfront is needed beside the kernel"},
-}
-
 func boot(l linux.Layout) []Item {
 	var items []Item
-	for _, n := range guestNeeds {
-		_, _, ok := l.Lookup(n.symbol)
-		i := Item{What: n.what, OK: ok, Names: []Name{{"symbol " + n.symbol, ok}}}
+	for _, n := range lab.GuestNeeds() {
+		_, _, ok := l.Lookup(n.Symbol)
+		i := Item{What: n.What, OK: ok, Names: []Name{{"symbol " + n.Symbol, ok}}}
 		if !ok {
-			i.Effect = n.effect
+			i.Effect = n.Without
 		}
 		items = append(items, i)
 	}

@@ -25,7 +25,7 @@ var cannot = map[string]map[string]string{
 }
 
 // module are the things of a guest that distributions build as modules.
-var module = []string{"Xen block device, built in"}
+var module = []string{"Xen block device, built in", "Xen hypercalls of programs, built in"}
 
 // TestRealKernels: every class can be judged in the kernels of distributions, and every
 // fault can be injected, but for those that are known.

@@ -22,6 +22,9 @@ func Again(m *results.Manifest, v suites.Vocabulary) (*suites.Suite, []Trial, er
 	if len(m.Suite.Drivers) > 0 {
 		s.Drivers = m.Suite.Drivers
 	}
+	if len(m.Suite.Guests) > 0 {
+		s.Guests, s.KernelFiles, s.GivenGuests = m.Suite.Guests, m.Suite.KernelFiles, true
+	}
 	trials := Expand(s, m.Seed)
 	for _, hash := range []func([]Trial) (string, error){Hash, legacyHash} {
 		is, err := hash(trials)

@@ -86,6 +86,23 @@ func TestAgain(t *testing.T) {
 			t.Errorf("%s: planner: %v", tc.name, perr)
 		}
 	}
+	// Guests that were given in place of the suite's, one of them with a kernel that no
+	// suite names.
+	given := []results.Machine{
+		{Kernel: "file-0123456789ab", VCPUs: 1, MemoryMiB: 160}, {Kernel: "k", VCPUs: 2, MemoryMiB: 160},
+	}
+	s.Guests = given
+	hash, err = plan.Hash(plan.Expand(s, 5))
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := manifest(func(m *results.Manifest) {
+		m.Suite.Guests, m.Suite.KernelFiles = given, map[string]string{"file-0123456789ab": "vmlinuz"}
+	})
+	if suite, got, err := plan.Again(other, v); err != nil || len(got) != 2*len(trials) ||
+		suite.KernelFiles["file-0123456789ab"] != "vmlinuz" || !suite.GivenGuests {
+		t.Errorf("other guests: %d trials, %v", len(got), err)
+	}
 	old := manifest(func(m *results.Manifest) { m.PlanHash = "" })
 	if _, got, err := plan.Again(old, v); err != nil || len(got) != len(trials) {
 		t.Errorf("without a hash: %d trials, %v", len(got), err)

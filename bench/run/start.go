@@ -34,6 +34,9 @@ func Create(dir string, s Start) (*results.Store, error) {
 	}
 	info := results.NewSuiteInfo(s.Suite.Name, s.Suite.Text)
 	info.Drivers = s.Suite.Drivers
+	if s.Suite.GivenGuests {
+		info.Guests, info.KernelFiles = s.Suite.Guests, s.Suite.KernelFiles
+	}
 	var slow []string
 	for _, class := range detect.List() {
 		if class.Waits {

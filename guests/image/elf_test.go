@@ -2,14 +2,17 @@ package image
 
 import (
 	"bytes"
+	"compress/gzip"
 	"debug/elf"
 	"encoding/binary"
+	"io"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/ulikunitz/xz"
 
 	"hangbench/cgo/require"
@@ -240,6 +243,45 @@ func TestModules(t *testing.T) {
 		t.Error("a folder without modules is taken")
 	}
 
+}
+
+// TestModuleFormats: distributions compress modules in different ways.
+func TestModuleFormats(t *testing.T) {
+	t.Parallel()
+	ko := makeELF(t, "", nil, "depends=\x00")
+	var gz, zst bytes.Buffer
+	z := gzip.NewWriter(&gz)
+	s, err := zstd.NewWriter(&zst)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range []io.WriteCloser{z, s} {
+		if _, err := w.Write(ko); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m, err := OpenModules(writeFiles(t, map[string][]byte{
+		"plain.ko": ko, "as-xz.ko.xz": xzBytes(t, ko), "as-gz.ko.gz": gz.Bytes(), "as-zst.ko.zst": zst.Bytes(),
+		"as-bz2.ko.bz2": ko, "text.gz": ko, "bad.ko.zst": []byte("not zstd"), "bad2.ko.gz": []byte("not gzip"),
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"plain", "as-xz", "as-gz", "as-zst"} {
+		got, err := m.InOrder(name)
+		if err != nil || len(got) != 1 || !bytes.Equal(got[0].Data, ko) {
+			t.Errorf("%s: %d modules, %v", name, len(got), err)
+		}
+	}
+	for name, want := range map[string]string{"as-bz2": "is not below", "text": "is not below", "bad": "bad.ko.zst",
+		"bad2": "bad2.ko.gz"} {
+		if _, err := m.InOrder(name); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", name, err, want)
+		}
+	}
 }
 
 func FuzzModinfo(f *testing.F) {

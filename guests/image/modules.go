@@ -2,6 +2,7 @@ package image
 
 import (
 	"bytes"
+	"compress/gzip"
 	"debug/elf"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/ulikunitz/xz"
 )
 
@@ -26,7 +28,7 @@ type Modules struct {
 }
 
 // OpenModules finds the modules below dir, the kernel's folder in usr/lib/modules:
-// files named *.ko or *.ko.xz, in any subfolder. The file modules.builtin, if it
+// files named *.ko, *.ko.xz, *.ko.zst or *.ko.gz, in any subfolder. The file modules.builtin, if it
 // exists, lists the modules that are part of the kernel itself.
 func OpenModules(dir string) (*Modules, error) {
 	m := &Modules{dir: dir, files: make(map[string]string), builtin: make(map[string]bool)}
@@ -52,15 +54,24 @@ func OpenModules(dir string) (*Modules, error) {
 		}
 	}
 	if len(m.files) == 0 {
-		return nil, fmt.Errorf("look for kernel modules: none is below %s", dir)
+		return nil, fmt.Errorf("look for kernel modules: %w below %s", ErrNoModules, dir)
 	}
 	return m, nil
 }
 
+// ErrNoModules reports that there is no module in a folder.
+var ErrNoModules = errors.New("none is")
+
+// Dir returns the folder of the modules.
+func (m *Modules) Dir() string { return m.dir }
+
 // moduleName returns the normal name of the module in a file. ok is false for a file
 // that is no module.
 func moduleName(file string) (normal string, ok bool) {
-	name, ok := strings.CutSuffix(strings.TrimSuffix(file, ".xz"), ".ko")
+	if ext := filepath.Ext(file); ext != ".ko" && moduleFormats[ext] != nil {
+		file = strings.TrimSuffix(file, ext)
+	}
+	name, ok := strings.CutSuffix(file, ".ko")
 	return normalName(name), ok
 }
 
@@ -124,16 +135,26 @@ func (m *Modules) InOrder(names ...string) ([]Module, error) {
 	return order, nil
 }
 
+// moduleFormats are the formats of compressed modules, by the end of the file's name.
+var moduleFormats = map[string]func(io.Reader) (io.Reader, error){
+	".xz": func(r io.Reader) (io.Reader, error) { return xz.NewReader(r) },
+	".gz": func(r io.Reader) (io.Reader, error) { return gzip.NewReader(r) },
+	".zst": func(r io.Reader) (io.Reader, error) {
+		return zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxModuleBytes))
+	},
+}
+
 // readModule returns the content of a module's file, decompressed.
 func readModule(file string) ([]byte, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("read kernel module: %w", err)
 	}
-	if !strings.HasSuffix(file, ".xz") {
+	open := moduleFormats[filepath.Ext(file)]
+	if open == nil {
 		return data, nil
 	}
-	z, err := xz.NewReader(bytes.NewReader(data))
+	z, err := open(bytes.NewReader(data))
 	if err != nil {
 		return nil, fmt.Errorf("decompress kernel module %s: %w", file, err)
 	}

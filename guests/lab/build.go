@@ -33,6 +33,9 @@ type Options struct {
 	Fields []string
 	// Variant selects one of the labs built from the same source.
 	Variant Variant
+	// KernelFiles are guest kernels that the user brings, by their names: see
+	// KernelFileName.
+	KernelFiles map[string]string
 	// LibVMI, if not nil, is copied into dom0, and the agent is linked with it.
 	LibVMI *LibVMI
 	// Log gets a record at each step. One that moves bytes has the attributes
@@ -49,8 +52,8 @@ type Variant struct {
 	// Programs is a set of programs for guests, one of GuestPrograms. dom0 then
 	// holds a second initramfs with them, beside the ordinary one. Empty: none.
 	Programs string
-	// Kernel is the one guest kernel of the lab, one of GuestKernels. Empty: those of the
-	// ordinary lab.
+	// Kernel is the one guest kernel of the lab, one of GuestKernels or the name of one of
+	// Options.KernelFiles. Empty: those of the ordinary lab.
 	Kernel string
 }
 
@@ -152,7 +155,7 @@ func Build(ctx context.Context, o Options) (*Lab, error) {
 	if err := debian.NeedSpace(string(o.Cache), o.Cache.lacks()); err != nil {
 		return nil, fmt.Errorf("build the lab: %w", err)
 	}
-	guests, err := o.Variant.kernels()
+	guests, err := o.Variant.kernels(o.KernelFiles)
 	if err != nil {
 		return nil, fmt.Errorf("build the lab: %w", err)
 	}
@@ -191,8 +194,17 @@ func Build(ctx context.Context, o Options) (*Lab, error) {
 	if err != nil {
 		return nil, err
 	}
+	var given map[string]string
+	if spec := o.KernelFiles[o.Variant.Kernel]; spec != "" {
+		sum, err := o.addFile(ctx, kernels, o.Variant.Kernel, spec, filepath.Join(work, "given"))
+		if err != nil {
+			return nil, err
+		}
+		given = map[string]string{o.Variant.Kernel: sum}
+	}
 	m := Manifest{
-		Schema: schema, Packages: sets.own.lock.Packages,
+		KernelFiles: given,
+		Schema:      schema, Packages: sets.own.lock.Packages,
 		Programs: programs, Go: goVersion,
 		Modules: slices.Concat(dom0Modules(), guestModules()), ProfileFields: hashStrings(o.Fields),
 		XenArgs: o.xenLine(), Dom0Args: dom0Args + " " + place.LabMark, Machine: bochs.DefaultMachine(),

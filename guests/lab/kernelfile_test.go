@@ -7,10 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"hangbench/cgo/require"
 )
 
 // writePackage writes a Debian package with these files, of which it holds the names.
@@ -101,5 +105,46 @@ func TestUnpackKernel(t *testing.T) {
 	}
 	if pkg, err := isPackage(short); pkg || err != nil {
 		t.Errorf("a short file: %v, %v", pkg, err)
+	}
+}
+
+// TestAddFile brings real kernels as a user would: with their modules, and without.
+func TestAddFile(t *testing.T) {
+	t.Parallel()
+	tried := 0
+	for _, path := range require.KernelImages(t) {
+		prefix, release, ok := strings.Cut(path, "/boot/vmlinuz-")
+		if !ok || !strings.Contains(release, "cloud") {
+			continue
+		}
+		tried++
+		modules := filepath.Join(prefix, "usr/lib/modules")
+		o := &Options{Log: slog.New(slog.DiscardHandler)}
+		add := func(spec string) (*kernelSet, string, error) {
+			set := &kernelSet{guests: map[string]string{}, sources: map[string]string{}, modules: map[string]string{}}
+			sum, err := o.addFile(t.Context(), set, "file-x", spec, filepath.Join(t.TempDir(), "given"))
+			return set, sum, err
+		}
+		set, sum, err := add(path + "," + modules) // a folder of several kernels' modules
+		if err != nil {
+			t.Fatal(err)
+		}
+		if set.guests["file-x"] != release || set.sources["file-x"] != path ||
+			set.modules[release] != filepath.Join(modules, release) ||
+			!slices.Equal(set.load[release], guestModules()) {
+			t.Errorf("%s: %+v", release, set)
+		}
+		if file, err := hashFile(path); err != nil || len(sum) != 64 || sum == file {
+			t.Errorf("%s: the hash %s does not say which modules are loaded", release, sum)
+		}
+		var mistake *KernelFileError
+		_, _, err = add(path)
+		if !errors.As(err, &mistake) || !strings.Contains(err.Error(), "its module xen-blkfront is needed beside") {
+			t.Errorf("%s without modules: %v", release, err)
+		}
+		break // one is as good as the other
+	}
+	if tried == 0 {
+		t.Error("none of the kernels is a cloud kernel with modules")
 	}
 }

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -62,9 +63,13 @@ func VariantKernel(name string) string {
 	return name
 }
 
-// kernels returns the guest kernels of the lab.
-func (v Variant) kernels() ([]guestKernel, error) {
+// kernels returns the guest kernels of the lab. A kernel in one of the files is not among
+// them.
+func (v Variant) kernels(files map[string]string) ([]guestKernel, error) {
 	all := guestKernels()
+	if files[v.Kernel] != "" {
+		return nil, nil
+	}
 	if v.Kernel == "" {
 		return slices.DeleteFunc(all, func(k guestKernel) bool { return !k.Ordinary }), nil
 	}
@@ -86,6 +91,9 @@ type kernelSet struct {
 	guests  map[string]string // name → release, of guest kernels
 	sources map[string]string // name → compressed image
 	modules map[string]string // release → folder of its modules
+	// load maps the release of a kernel that a user brings to the modules that guests load.
+	// Guests with other kernels load guestModules.
+	load map[string][]string
 }
 
 // kernelRelease matches the release of a kernel of Debian. It captures the first two
@@ -214,7 +222,8 @@ func (o *Options) extract(file, dir string, guest bool) error {
 		return err
 	}
 	relocs, err := kernel.TrailingRelocations(elf)
-	if err != nil {
+	// A vmlinux has none, and can only be booted where it was linked.
+	if err != nil && !errors.Is(err, kernel.ErrNoRelocations) {
 		return err
 	}
 	return os.WriteFile(filepath.Join(dir, place.Relocs), relocs, 0o644)

@@ -343,7 +343,7 @@ func TestFindKernels(t *testing.T) {
 // what it was before there were others.
 func TestGuestKernels(t *testing.T) {
 	t.Parallel()
-	ordinary, err := Variant{}.kernels()
+	ordinary, err := Variant{}.kernels(nil)
 	if err != nil || len(ordinary) != 2 || ordinary[0].Name != "cloud-6.12" || ordinary[1].Name != "cloud-6.1" {
 		t.Errorf("the ordinary lab has %+v, %v", ordinary, err)
 	}
@@ -353,7 +353,7 @@ func TestGuestKernels(t *testing.T) {
 		if k.Ordinary != (v == Variant{}) {
 			t.Errorf("%s: lab %q", k.Name, v)
 		}
-		if got, err := v.kernels(); err != nil || !slices.Contains(got, k) {
+		if got, err := v.kernels(nil); err != nil || !slices.Contains(got, k) {
 			t.Errorf("%s: the lab %q has %+v, %v", k.Name, v, got, err)
 		}
 		if !regexp.MustCompile(`^(cloud|generic)-\d+\.\d+$`).MatchString(k.Name) {
@@ -366,7 +366,7 @@ func TestGuestKernels(t *testing.T) {
 			dirs[Cache("c").packagesOf(k)] = true
 		}
 	}
-	if _, err := (Variant{Kernel: "cloud-1.0"}).kernels(); err == nil || !strings.Contains(err.Error(), "cloud-7.3") {
+	if _, err := (Variant{Kernel: "cloud-1.0"}).kernels(nil); err == nil || !strings.Contains(err.Error(), "cloud-7.3") {
 		t.Errorf("an unknown kernel: %v", err)
 	}
 }

@@ -28,6 +28,9 @@ type Manifest struct {
 	Packages []debian.Package `json:"packages"`
 	// Kernels are the packages of guest kernels that are not among Packages.
 	Kernels []debian.Package `json:"kernels"`
+	// KernelFiles maps the name of a guest kernel that a user brings to the SHA-256 of its
+	// file and its modules.
+	KernelFiles map[string]string `json:"kernel_files,omitempty"`
 	// GuestPackages are the packages of the programs that guests may have.
 	GuestPackages []debian.Package `json:"guest_packages,omitempty"`
 	// Programs maps each program built from this project's source to its SHA-256.

@@ -38,11 +38,18 @@ func guestTree(kernels *kernelSet, work, set, prefix, out string) error {
 	// The kernel opens this device as init's standard files.
 	err = errors.Join(err, guest.CharDevice("dev/console", 0o600, 5, 1))
 	for _, release := range slices.Sorted(maps.Values(kernels.guests)) {
+		load, given := kernels.load[release]
+		if !given {
+			load = guestModules()
+		}
+		if len(load) == 0 {
+			continue
+		}
 		modules, merr := image.OpenModules(kernels.modules[release])
 		if merr != nil {
 			return merr
 		}
-		err = errors.Join(err, addModules(&guest, "lib/modules/"+release, modules, guestModules()))
+		err = errors.Join(err, addModules(&guest, "lib/modules/"+release, modules, load))
 	}
 	if set == "" {
 		return errors.Join(err, guest.WriteCPIOFile(out))

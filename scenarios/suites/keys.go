@@ -52,6 +52,9 @@ type Key struct {
 	field func(*Guest) any
 	// values returns the words that the value may be. It is nil if that is any word.
 	values func(*Vocabulary) []string
+	// file begins a value that names a file and is permitted beside them. It is empty if
+	// there is none.
+	file string
 }
 
 // Types of values.
@@ -120,7 +123,11 @@ func Keys() []Key {
 
 		{Section: OfGuest, Name: "kernel", Type: word, Required: true,
 			field: func(g *Guest) any { return &g.Kernel }, values: func(v *Vocabulary) []string { return v.Kernels },
-			Meaning: "name of a guest kernel", Example: "cloud-6.12"},
+			file: KernelFile,
+			Meaning: "name of a guest kernel; or " + KernelFile + " and the path, from the current folder, of a vmlinuz, a " +
+				"vmlinux or a Debian package with one, and behind a comma that of a folder or package with its modules, " +
+				"if it needs others",
+			Example: "cloud-6.12"},
 		{Section: OfGuest, Name: "vcpus", Type: number, Required: true, Min: 1, Max: 8,
 			field:   func(g *Guest) any { return &g.VCPUs },
 			Meaning: "number of vCPUs", Example: "1"},

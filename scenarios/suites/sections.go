@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 
 	"go.yaml.in/yaml/v3"
 
@@ -219,9 +220,16 @@ func (p *parser) guestKey(n *yaml.Node, k Key, g *Guest) {
 	case *int:
 		*to = int(p.number(n, OfGuest, k.Name))
 	case *string:
-		if p.text(n, k.Name, to) && k.values != nil {
-			p.known(n, k.Name, *to, k.values(&p.v))
+		if !p.text(n, k.Name, to) || k.values == nil {
+			return
 		}
+		if path, ok := strings.CutPrefix(*to, k.file); ok && k.file != "" {
+			if path == "" || strings.ContainsFunc(path, unicode.IsControl) {
+				p.errorf(n, "%s is %q: write the path of a file behind %s", k.Name, clip(*to), k.file)
+			}
+			return
+		}
+		p.known(n, k.Name, *to, k.values(&p.v))
 	default:
 		panic(fmt.Sprintf("suites: key %s has a field of type %T", k.Name, to))
 	}

@@ -35,9 +35,18 @@ type Suite struct {
 	// in every trial, beside the monitor, and their reports are recorded.
 	Observers []Observer
 
+	// GivenGuests: Guests are not those of Text, because kernels were given on the command
+	// line, or because a kernel is a file, which a run knows by another name.
+	GivenGuests bool
+	// KernelFiles maps the names of such kernels to their files, without KernelFile.
+	KernelFiles map[string]string
+
 	// Text is the text of the suite's file, for the run's manifest.
 	Text []byte
 }
+
+// KernelFile begins a guest's kernel that is a file and not a name.
+const KernelFile = "file:"
 
 // Sweep is a threshold that takes one value after the other.
 type Sweep struct {

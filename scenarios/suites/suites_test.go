@@ -322,6 +322,11 @@ func TestParseErrors(t *testing.T) {
 			[]string{`x.yaml:9: driver "libvirt" is unknown (did you mean "libvmi"?): valid are libvmi, xenctrl`}},
 		{"kernel", edit("cloud-6.12", "cloud-6.1"),
 			[]string{`x.yaml:5: kernel "cloud-6.1" is unknown (did you mean "cloud-6.12"?)`}},
+		{"kernel file", edit("cloud-6.12", `"file:"`),
+			[]string{`x.yaml:5: kernel is "file:": write the path of a file behind file:`}},
+		{"kernel file unquoted", edit("cloud-6.12", `"file:a\nb"`), []string{`write the path of a file behind file:`}},
+		{"file of something else", edit("    vcpus: 1", "    boot: file:x\n    vcpus: 1"),
+			[]string{`boot "file:x" is unknown`}},
 		{"scenario twice", edit("[control-idle]", "\n  - control-idle\n  - control-idle"),
 			[]string{`x.yaml:4: scenario "control-idle" stands in line 3 already`}},
 		{"empty list", edit("[none]", "[]"), []string{"x.yaml:3: mechanisms is an empty list: name at least one"}},
@@ -521,4 +526,15 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("accepted %+v", s)
 		}
 	})
+}
+
+// TestKernelFile: a guest's kernel may be a file, which need not be there.
+func TestKernelFile(t *testing.T) {
+	t.Parallel()
+	for _, kernel := range []string{"file:vmlinuz", "file:/boot/vmlinuz-7.3,/lib/modules/7.3", `"file:a b"`} {
+		s, err := Parse("x.yaml", []byte(strings.Replace(minimal, "cloud-6.12", kernel, 1)), vocabulary)
+		if err != nil || s.Guests[0].Kernel != strings.Trim(kernel, `"`) || s.GivenGuests || s.KernelFiles != nil {
+			t.Errorf("%s: %+v, %v", kernel, s, err)
+		}
+	}
 }
