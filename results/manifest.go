@@ -235,7 +235,7 @@ func checkManifest(data []byte) error {
 // mostListed is how many runs a message names.
 const mostListed = 20
 
-// runsIn returns the folders in dir that are runs, sorted.
+// runsIn returns the folders in dir that are runs, sorted, for a message.
 func runsIn(dir string) []string {
 	paths, err := filepath.Glob(filepath.Join(glob(dir), "*", ManifestFile))
 	if err != nil {
@@ -243,7 +243,7 @@ func runsIn(dir string) []string {
 	}
 	var runs []string
 	for _, p := range paths {
-		runs = append(runs, filepath.Dir(p))
+		runs = append(runs, printable.Line(filepath.Dir(p)))
 	}
 	if n := len(runs); n > mostListed {
 		runs = append(runs[:mostListed], fmt.Sprintf("and %d more", n-mostListed))

@@ -14,6 +14,7 @@ import (
 	"hangbench/bench/kernelcheck"
 	"hangbench/guests/kernel"
 	"hangbench/guests/lab"
+	"hangbench/results/printable"
 )
 
 func (a *app) kernelCommand() *cobra.Command {
@@ -66,7 +67,7 @@ func printKernel(w io.Writer, r *kernelcheck.Report) {
 	if !r.Types {
 		types = "without types: it has no BTF, set CONFIG_DEBUG_INFO_BTF=y"
 	}
-	fmt.Fprintf(w, "Linux %s: %d symbols, %s\n", r.Release, r.Symbols, types)
+	fmt.Fprintf(w, "Linux %s: %d symbols, %s\n", printable.Line(r.Release), r.Symbols, types)
 	for _, list := range []struct {
 		title, bad string
 		items      []kernelcheck.Item

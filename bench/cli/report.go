@@ -17,6 +17,7 @@ import (
 	"hangbench/bench/exit"
 	"hangbench/bench/progress"
 	"hangbench/results"
+	"hangbench/results/printable"
 )
 
 // overviewName is the name of the figure whose files are in the run's folder itself.
@@ -109,7 +110,8 @@ func show(ctx context.Context, a *app, w io.Writer, r *results.Run) error {
 	if _, err := os.Stat(filepath.Join(r.Dir, results.SumsFile)); err == nil {
 		names = append(names, results.SumsFile)
 	}
-	fmt.Fprintf(w, "\n%s: %s, %s, %s\n", r.Dir, results.TrialsFile, results.ManifestFile, strings.Join(names, ", "))
+	fmt.Fprintf(w, "\n%s: %s, %s, %s\n", printable.Line(r.Dir), results.TrialsFile, results.ManifestFile,
+		strings.Join(names, ", "))
 	return nil
 }
 

@@ -25,6 +25,7 @@ import (
 	"hangbench/bench/run"
 	"hangbench/guests/lab"
 	"hangbench/results"
+	"hangbench/results/printable"
 	"hangbench/scenarios/suites"
 )
 
@@ -220,7 +221,7 @@ func (r *resumeFlags) whole(ctx context.Context, a *app, old *results.Run) error
 			return showJSON(a, old)
 		}
 		_, err := fmt.Fprintf(a.out, "%s is complete: all of its %d trials are stored. There is nothing to resume.\n",
-			old.Dir, old.Manifest.Planned)
+			printable.Line(old.Dir), old.Manifest.Planned)
 		return err
 	}
 	store, err := results.Resume(old.Dir, planner())
