@@ -181,10 +181,17 @@ func (l newLayout) Lookup(name string) (uint64, bool, bool) {
 	case "timekeeper_data":
 		return fakeSymbols["tk_core"], false, l.has(name)
 	case "__preempt_count":
-		return fakeSymbols["pcpu_hot"] + 8, true, l.has(name)
+		return linkedPerCPU + fakeSymbols["pcpu_hot"] + 8, true, l.has(name)
 	}
-	return l.fakeLayout.Lookup(name)
+	addr, perCPU, ok := l.fakeLayout.Lookup(name)
+	if perCPU {
+		addr += linkedPerCPU
+	}
+	return addr, perCPU, ok
 }
+
+// linkedPerCPU is where per-CPU variables are linked since 6.15.
+const linkedPerCPU = text + 0x2000000
 
 func (l newLayout) Field(typ, path string) (Field, bool) {
 	if f, ok := newFields[typ+"."+path]; ok {
@@ -224,6 +231,7 @@ func newGuest(change func(g *fakeGuest, node uint64)) *fakeGuest {
 	g.u64(fakeSymbols["big_lock"]+16, node)
 	g.u64(fakeSymbols["big_lock"]+24, 0)
 	for cpu := range 2 {
+		g.u64(fakeSymbols["__per_cpu_offset"]+8*uint64(cpu), percpu(cpu)-linkedPerCPU-g.slide)
 		g.u32(percpu(cpu)+fakeSymbols["hrtimer_bases"]+0x10, 1)
 	}
 	if change != nil {
