@@ -54,7 +54,14 @@ func Main(ctx context.Context, env *Env, args []string) int {
 	a, root := newApp(env, args)
 	err := a.explainEnd(ctx, root.ExecuteContext(ctx))
 	a.display.End()
-	err = errors.Join(err, a.out.err, a.file.Close())
+	switch {
+	case a.out.err == nil || errors.Is(err, a.out.err):
+	case errors.Is(err, exit.ErrFailed): // nobody could read why
+		err = a.out.err
+	default:
+		err = errors.Join(err, a.out.err)
+	}
+	err = errors.Join(err, a.file.Close())
 	if err != nil && !errors.Is(err, exit.ErrFailed) {
 		fmt.Fprintf(env.Stderr, "hangbench: %s\n", printable.Text(err.Error()))
 	}
