@@ -6,7 +6,8 @@ TAGS    ?= xen
 RUNS    ?= results/runs
 BIN     := bin/hangbench
 
-.PHONY: help build build-xen man test test-all test-libvmi fuzz lint reproduce-quick reproduce figures reference clean
+.PHONY: help build build-xen man test test-all break test-libvmi fuzz lint reproduce-quick reproduce
+.PHONY: figures reference clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -47,6 +48,10 @@ test: build ## install what the tests need (into the cache) and run all tests, w
 
 test-all: ## every test, all of the lab's included: about an hour
 	$(MAKE) test LAB=all REQUIRE=$(REQUIRE),lab-all
+
+break: ## try to break the program with all that is wrong or odd; says how often it was good
+	@log=$$(mktemp) && { $(GO) test -count=1 -v -run '^TestBreak' ./bench/cli >$$log 2>&1; status=$$?; \
+		sed -n 's/^ *break_test.go:[0-9]*: //p; /^FAIL/p' $$log; rm -f $$log; exit $$status; }
 
 FUZZTIME ?= 10s
 

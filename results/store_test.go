@@ -230,7 +230,8 @@ func TestManyBadLines(t *testing.T) {
 	if err := s.Close(time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	for n, want := range map[int]string{mostBad: "", mostBad + 1: "trials.jsonl has more than 100000 lines that are no records"} {
+	for n, want := range map[int]string{mostBad: "",
+		mostBad + 1: "trials.jsonl has more than 100000 lines that are no records"} {
 		if err := os.WriteFile(filepath.Join(s.Dir(), TrialsFile), bytes.Repeat([]byte("\n"), n), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -452,7 +453,8 @@ func TestResumeForeignSchema(t *testing.T) {
 	if err := os.WriteFile(file, data, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Resume(s.Dir(), nil); err == nil || !strings.Contains(err.Error(), "trials.jsonl:1: unknown schema 2") {
+	if _, err := Resume(s.Dir(), nil); err == nil ||
+		!strings.Contains(err.Error(), "trials.jsonl:1: unknown schema 2") {
 		t.Errorf("resume: %v", err)
 	}
 	if got, err := os.ReadFile(file); err != nil || !bytes.Equal(got, data) {

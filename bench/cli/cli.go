@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"runtime"
 	"slices"
 	"strconv"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"golang.org/x/term"
 
 	"hangbench/bench/exit"
 	"hangbench/bench/oldflag"
@@ -35,6 +37,22 @@ type Env struct {
 	Now   func() time.Time
 }
 
+// ProcessEnv returns the environment of this process.
+func ProcessEnv() *Env {
+	stderr := int(os.Stderr.Fd())
+	return &Env{
+		Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv, Now: time.Now,
+		Terminal: term.IsTerminal(stderr) && os.Getenv("TERM") != "dumb",
+		Width: func() int {
+			columns, _, err := term.GetSize(stderr)
+			if err != nil {
+				return 0
+			}
+			return columns
+		},
+	}
+}
+
 // app is a call of the program.
 type app struct {
 	*Env
@@ -42,6 +60,8 @@ type app struct {
 	out     *output
 	verbose bool
 	cache   lab.Cache // once the lab is used
+	// unhelped is the error of a call for help that names no command: cobra gives none.
+	unhelped error
 
 	display *progress.Display
 	file    progress.File // the log file, once a run has a folder
@@ -52,7 +72,11 @@ type app struct {
 // Main runs the command line and returns the exit status.
 func Main(ctx context.Context, env *Env, args []string) int {
 	a, root := newApp(env, args)
-	err := a.explainEnd(ctx, root.ExecuteContext(ctx))
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		err = a.unhelped
+	}
+	err = a.explainEnd(ctx, err)
 	a.display.End()
 	switch {
 	case a.out.err == nil || errors.Is(err, a.out.err):
@@ -111,7 +135,13 @@ func newApp(env *Env, args []string) (*app, *cobra.Command) {
 	root.SetOut(a.out)
 	root.SetErr(env.Stderr)
 	root.SetArgs(slices.Concat([]string{}, args)) // cobra takes nil for the process's own
-	root.SetHelpFunc(func(c *cobra.Command, _ []string) { printHelp(a.out, c) })
+	root.SetHelpFunc(func(c *cobra.Command, _ []string) {
+		if rest := c.Flags().Args(); c.HasSubCommands() && len(rest) > 0 {
+			a.unhelped = noCommand(c, rest[0]) // the help of a command that does not exist
+			return
+		}
+		printHelp(a.out, c)
+	})
 	root.SetHelpCommand(a.helpCommand())
 	root.SetFlagErrorFunc(flagError)
 	root.Flags().Bool("version", false, "print the version")

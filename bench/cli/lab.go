@@ -39,7 +39,8 @@ func (l *labFlags) add(c *cobra.Command) {
 		"`folder` for packages, images and snapshots (default: $"+lab.CacheEnv+", else hangbench in the user's cache folder)")
 	f.StringVar(&l.source, "source", "",
 		"`root` of this project's source (default: found from the current folder and the program's)")
-	f.StringVar(&l.mirror, "mirror", "", "`URL` of a Debian mirror, as in a sources.list (default: $"+mirrorEnv+", else Debian's own)")
+	f.StringVar(&l.mirror, "mirror", "",
+		"`URL` of a Debian mirror, as in a sources.list (default: $"+mirrorEnv+", else Debian's own)")
 	completeFlag(c, "cache", folders)
 	completeFlag(c, "source", folders)
 }

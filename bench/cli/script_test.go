@@ -5,6 +5,7 @@ import (
 	"encoding/csv"
 	"errors"
 	"flag"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,8 +27,7 @@ var update = flag.Bool("update", false, "rewrite the files in the scripts and th
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"hangbench": func() {
-		env := &Env{Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv, Now: time.Now}
-		os.Exit(Main(WithSignals(context.Background(), os.Stderr), env, os.Args[1:]))
+		os.Exit(Main(WithSignals(context.Background(), os.Stderr), ProcessEnv(), os.Args[1:]))
 	}, "hangbench-waits": waits})
 }
 
@@ -43,10 +43,21 @@ func TestMain(m *testing.M) {
 //	benchfmt N                           the last standard output is N Go benchmark results
 //	sh COMMAND                           looks at files and edits them with the shell
 //
-// and the condition [dom0]. HANGBENCH is the program's path, REPO that
+// and the conditions [dom0], [root] and [mounts]. HANGBENCH is the program's path, REPO that
 // of the repository.
 func TestScripts(t *testing.T) {
 	t.Parallel()
+	files, err := filepath.Glob(filepath.Join("testdata", "script", "*.txtar"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files = slices.DeleteFunc(files, func(f string) bool { return strings.HasPrefix(filepath.Base(f), "break-") })
+	runScripts(t, files, nil) // TestBreak runs the others
+}
+
+// runScripts runs scripts. They have more commands than those of TestScripts.
+func runScripts(t *testing.T, files []string, more map[string]func(*testscript.TestScript, bool, []string)) {
+	t.Helper()
 	program, err := exec.LookPath("hangbench")
 	if err != nil {
 		t.Fatal(err)
@@ -55,32 +66,38 @@ func TestScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	commands := map[string]func(*testscript.TestScript, bool, []string){
+		"fails": scriptFails, "madeup": scriptMadeUp, "csv": scriptCSV, "benchfmt": scriptBenchfmt,
+		"says":  func(ts *testscript.TestScript, neg bool, args []string) { scriptHas(ts, "stdout", neg, args) },
+		"warns": func(ts *testscript.TestScript, neg bool, args []string) { scriptHas(ts, "stderr", neg, args) },
+		"sh": func(ts *testscript.TestScript, _ bool, args []string) {
+			ts.Check(ts.Exec("sh", append([]string{"-ec"}, args...)...))
+		},
+	}
+	maps.Copy(commands, more)
 	testscript.Run(t, testscript.Params{
-		Dir:                 filepath.Join("testdata", "script"),
+		Files:               files,
 		UpdateScripts:       *update,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HANGBENCH", program)
 			env.Setenv("REPO", repo)
-			// The race detector makes each program wait a second before it ends.
-			env.Setenv("GORACE", "atexit_sleep_ms=0")
 			return nil
 		},
 		Condition: condition,
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"fails": scriptFails, "madeup": scriptMadeUp, "csv": scriptCSV, "benchfmt": scriptBenchfmt,
-			"says":  func(ts *testscript.TestScript, neg bool, args []string) { scriptHas(ts, "stdout", neg, args) },
-			"warns": func(ts *testscript.TestScript, neg bool, args []string) { scriptHas(ts, "stderr", neg, args) },
-			"sh": func(ts *testscript.TestScript, _ bool, args []string) {
-				ts.Check(ts.Exec("sh", append([]string{"-ec"}, args...)...))
-			},
-		},
+		Cmds:      commands,
 	})
 }
 
 // condition is a condition of a script.
 func condition(name string) (bool, error) {
+	if name == "root" {
+		return os.Geteuid() == 0, nil
+	}
+	if name == "mounts" {
+		return exec.Command("unshare", "-m", "true").Run() == nil, nil
+	}
 	if name != "dom0" {
 		return false, errors.New("there is no condition " + name)
 	}

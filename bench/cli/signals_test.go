@@ -92,6 +92,7 @@ func TestSignals(t *testing.T) {
 		{"timeout(1)", "exec hangbench-waits", []unix.Signal{unix.SIGTERM, unix.SIGTERM}, 0, 7},
 		{"twice", "exec hangbench-waits", []unix.Signal{unix.SIGINT, unix.SIGINT}, settle + 100*time.Millisecond,
 			exit.Interrupted},
+		{"quit", "exec hangbench-waits", []unix.Signal{unix.SIGQUIT}, 0, 2}, // Go's own
 		{"nohup", "trap '' HUP; exec hangbench-waits", []unix.Signal{unix.SIGHUP}, 0, 0},
 		{"nohup, interrupted", "trap '' HUP; exec hangbench-waits", []unix.Signal{unix.SIGHUP, unix.SIGINT}, 0, 7},
 		{"background job", "trap '' INT; exec hangbench-waits", []unix.Signal{unix.SIGINT}, 0, 0},

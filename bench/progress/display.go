@@ -96,8 +96,11 @@ func (d *Display) End() {
 	d.screen.bar, d.screen.last = nil, ""
 }
 
-// wipe empties the line of a terminal.
+// wipe empties the line of a terminal, if a step is shown there.
 func (s *screen) wipe() {
+	if s.bar == nil && s.last == "" {
+		return
+	}
 	if s.bar != nil {
 		s.bar.Clear()
 	}

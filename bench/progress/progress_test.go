@@ -111,6 +111,18 @@ func TestTerminal(t *testing.T) {
 	}
 }
 
+// TestNothingShown: a terminal on which no step is shown gets no control character.
+func TestNothingShown(t *testing.T) {
+	t.Parallel()
+	var b bytes.Buffer
+	d := NewDisplay(&b, Options{Terminal: true})
+	slog.New(d).Warn("beware")
+	d.End()
+	if b.String() != "hangbench: warning: beware\n" {
+		t.Errorf("%q", b.String())
+	}
+}
+
 // TestNarrow: nothing that replaces itself is wider than the terminal, with a bar or
 // without one.
 func TestNarrow(t *testing.T) {

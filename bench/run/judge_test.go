@@ -78,7 +78,8 @@ func TestCreateInOneSecond(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	start := Start{Suite: &suites.Suite{Name: "made-up"}, Seed: 5, Plan: []plan.Trial{{}}, Time: time.Unix(1, 0)}
-	for _, want := range []string{"made-up-5-19700101T000001Z", "made-up-5-19700101T000001Z-2", "made-up-5-19700101T000001Z-3"} {
+	for _, want := range []string{"made-up-5-19700101T000001Z",
+		"made-up-5-19700101T000001Z-2", "made-up-5-19700101T000001Z-3"} {
 		store, err := Create(dir, start)
 		if err != nil {
 			t.Fatal(err)

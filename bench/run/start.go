@@ -44,7 +44,8 @@ func Create(dir string, s Start) (*results.Store, error) {
 		}
 	}
 	m := results.Manifest{
-		SlowClasses: slow, Suite: info, Seed: s.Seed, Planned: len(s.Plan), PlanHash: hash, Host: s.Host, Started: s.Time, Warnings: s.Warnings,
+		SlowClasses: slow, Suite: info, Seed: s.Seed,
+		Planned: len(s.Plan), PlanHash: hash, Host: s.Host, Started: s.Time, Warnings: s.Warnings,
 		Arms:     arms(s.Plan),
 		Versions: results.Versions{Hangbench: Revision(), Go: runtime.Version(), Packages: s.Versions},
 	}

@@ -35,9 +35,10 @@ func FindCache(dir string, getenv func(string) string) (Cache, error) {
 		}
 		dir = filepath.Join(base, "hangbench")
 	}
+	named := dir
 	dir, err := filepath.Abs(dir)
 	if err != nil {
-		return "", fmt.Errorf("cache folder: %w", err)
+		return "", fmt.Errorf("cache folder %q: the current folder is gone: %w", named, err)
 	}
 	if i := strings.IndexFunc(dir, untakable); i >= 0 {
 		r, _ := utf8.DecodeRuneInString(dir[i:])

@@ -253,7 +253,8 @@ func TestReadStreamErrors(t *testing.T) {
 		{"time stands", header + one + one, "line 3: time 5 is not after 5"},
 		{"blank line", header + "\n", "line 2: EOF"},
 		{"long line",
-			header + `{"time_ns":5,"vcpus":[` + strings.Repeat(" ", maxLine) + "]}\n", "line 2: it is longer than 4 MiB, which no observation is"},
+			header + `{"time_ns":5,"vcpus":[` + strings.Repeat(" ", maxLine) + "]}\n",
+			"line 2: it is longer than 4 MiB, which no observation is"},
 		{"vCPUs", header + `{"time_ns":5,"vcpus":[` + strings.Repeat("{},", maxVCPUs) + "{}]}\n", "513 vCPUs, more than 512"},
 	} {
 		_, _, err := ReadStream(strings.NewReader(tc.text))

@@ -6,11 +6,15 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"time"
 )
 
 // JSON returns an error of encoding/json in the words of JSON. The library's own text
 // names types of Go. Other errors stay as they are.
 func JSON(err error) error {
+	if wrong, ok := errors.AsType[*time.ParseError](err); ok {
+		return fmt.Errorf("%q is no time, as in 2026-01-02T15:04:05Z", strings.Trim(wrong.Value, `"`))
+	}
 	wrong, ok := errors.AsType[*json.UnmarshalTypeError](err)
 	if !ok {
 		return err

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestJSON(t *testing.T) {
@@ -22,6 +23,7 @@ func TestJSON(t *testing.T) {
 		EPT    *inner         `json:"ept"`
 		List   []int          `json:"list"`
 		Map    map[string]int `json:"map"`
+		At     time.Time      `json:"at"`
 	}
 	for text, want := range map[string]string{
 		`{"schema": "1"}`:        "schema is a text, and not a whole number",
@@ -36,6 +38,7 @@ func TestJSON(t *testing.T) {
 		`{"list": {}}`:           "list is an object, and not a list",
 		`{"list": [true]}`:       "list is true or false, and not a whole number",
 		`{"map": {"a": "b"}}`:    "map is a text, and not a whole number",
+		`{"at": "yesterday"}`:    `"yesterday" is no time, as in 2026-01-02T15:04:05Z`,
 		`[]`:                     "it is a list, and not an object",
 	} {
 		err := json.Unmarshal([]byte(text), &to)

@@ -168,7 +168,8 @@ func Keys() []Key {
 			Meaning: "other thresholds that are set beside it", Example: "{spin_ms: 9}"},
 
 		{Section: OfObserver, Name: "name", Type: word, Required: true,
-			Meaning: "name of the observer in records: up to 100 lower-case letters, digits and single dashes", Example: "probe"},
+			Meaning: "name of the observer in records: up to 100 lower-case letters, digits and single dashes",
+			Example: "probe"},
 		{Section: OfObserver, Name: "command", Type: words, Required: true,
 			Meaning: "program with its arguments; {domain} and {domid} stand for the guest's name and number",
 			Example: "[/usr/bin/probe, --domain, \"{domid}\"]"},

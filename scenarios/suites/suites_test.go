@@ -167,7 +167,8 @@ func TestDefaults(t *testing.T) {
 		vocabulary); err != nil || same.Timing.SampleMS != 500 {
 		t.Errorf("windows and samples of one length: %v", err)
 	}
-	if s.Timing != want || !reflect.DeepEqual(s.Thresholds, map[string]int64{"spin_ms": 50, "forkstorm_threads": 1000}) {
+	if s.Timing != want ||
+		!reflect.DeepEqual(s.Thresholds, map[string]int64{"spin_ms": 50, "forkstorm_threads": 1000}) {
 		t.Errorf("timing %+v, thresholds %v", s.Timing, s.Thresholds)
 	}
 }
@@ -261,15 +262,18 @@ func TestParseErrors(t *testing.T) {
 			[]string{`x.yaml:9: description is the text "a\u202eb": it has a character that is not printable: remove it`}},
 		{"comment only", "# nothing\n", []string{"x.yaml:1: the file is empty"}},
 		{"not YAML", "name: x\n  bad: [\n", []string{"x.yaml:2: not valid YAML: "}},
-		{"tab", "name: x\nguests:\n\t- a\n", []string{"x.yaml:3: not valid YAML: the line begins with a tab: indent with blanks"}},
+		{"tab", "name: x\nguests:\n\t- a\n",
+			[]string{"x.yaml:3: not valid YAML: the line begins with a tab: indent with blanks"}},
 		{"tab too deep", "name: x\na: b\n\tc: d\n",
 			[]string{"x.yaml:3: not valid YAML: the line begins with a tab: indent with blanks"}},
 		{"tab in the first line", "\tname: x\n", []string{"x.yaml:1: not valid YAML: the line begins with a tab"}},
 		{"no token", "name: x\na: @b\n", []string{"x.yaml:2: not valid YAML: found character that cannot start any token"}},
 		{"not UTF-8", "name: x\ndescription: caf\xe9 au lait\n",
 			[]string{"x.yaml:2: not valid YAML: it is not UTF-8 text: save the file as UTF-8"}},
-		{"zero byte", "name: x\na: \x00\n", []string{"x.yaml:2: not valid YAML: it has the control character U+0000: remove it"}},
-		{"control character", "name: x\n\na: \a\n", []string{"x.yaml:3: not valid YAML: it has the control character U+0007"}},
+		{"zero byte", "name: x\na: \x00\n",
+			[]string{"x.yaml:2: not valid YAML: it has the control character U+0000: remove it"}},
+		{"control character", "name: x\n\na: \a\n",
+			[]string{"x.yaml:3: not valid YAML: it has the control character U+0007"}},
 		{"anchor", "name: x\n\nscenarios: *zz\n", []string{"x.yaml:3: not valid YAML: unknown anchor 'zz' referenced"}},
 		{"line of the grammar", "name: x\na: b\n- c\n", []string{"x.yaml:3: not valid YAML: did not find expected key"}},
 		{"first line", "a: [1]]\n", []string{"x.yaml:1: not valid YAML: did not find expected key"}},
@@ -280,7 +284,8 @@ func TestParseErrors(t *testing.T) {
 		{"tag of a word", edit("name: x", "name: !x y"), []string{`x.yaml:1: name is "y" (!x): write a word`}},
 		{"list as a key", minimal + "? [a, b]\n: c\n", []string{"x.yaml:9: the suite has a list as a key: write a word"}},
 		{"leading zero", edit("repetitions: 1", "repetitions: 010"),
-			[]string{"x.yaml:8: repetitions is the number 010: write a whole number from 1 to 1000 without a unit or a leading zero"}},
+			[]string{"x.yaml:8: repetitions is the number 010: write a whole number from 1 to 1000 " +
+				"without a unit or a leading zero"}},
 		{"leading zero with a sign", edit("repetitions: 1", "repetitions: +01"),
 			[]string{"x.yaml:8: repetitions is the number +01: write a whole number"}},
 		{"long name", edit("name: x", "name: "+strings.Repeat("a", mostName+1)),
@@ -335,7 +340,8 @@ func TestParseErrors(t *testing.T) {
 		{"number as name", edit("[none]", "[7]"), []string{`x.yaml:3: mechanism is the number 7: write a word`}},
 		{"name", edit("name: x", "name: Not Good"), []string{`x.yaml:1: name "Not Good": use lower-case letters`}},
 		{"text as number", edit("repetitions: 1", `repetitions: "2"`),
-			[]string{`x.yaml:8: repetitions is the text "2": write a whole number from 1 to 1000 without a unit or a leading zero`}},
+			[]string{`x.yaml:8: repetitions is the text "2": write a whole number from 1 to 1000 ` +
+				`without a unit or a leading zero`}},
 		{"boot", edit("vcpus: 1", "vcpus: 1\n    boot: distr"),
 			[]string{`x.yaml:7: boot "distr" is unknown (did you mean "distro"?): valid are distro, plain`}},
 		{"boot as truth", edit("vcpus: 1", "vcpus: 1\n    boot: true"),
@@ -381,7 +387,8 @@ func TestParseErrors(t *testing.T) {
 		{"timing key", minimal + "timing: {deadline: 5000}\n",
 			[]string{`x.yaml:9: timing has no key "deadline" (did you mean "deadline_ms"?)`}},
 		{"timing value", minimal + "timing:\n  sample_ms: 10ms\n",
-			[]string{`x.yaml:10: sample_ms is the text "10ms": write a whole number from 1 to 1000 without a unit or a leading zero`}},
+			[]string{`x.yaml:10: sample_ms is the text "10ms": write a whole number from 1 to 1000 ` +
+				`without a unit or a leading zero`}},
 		{"windows", minimal + "timing: {baseline_ms: 900, observe_ms: 800}\n",
 			[]string{`x.yaml:9: observe_ms 800 is shorter than baseline_ms 900`}},
 		{"sampling", minimal + "timing: {baseline_ms: 450, sample_ms: 500}\n",
@@ -462,7 +469,8 @@ func TestManyMistakes(t *testing.T) {
 	}
 	// A mistake that is not told is one all the same.
 	swept := strings.Replace(text, "repetitions", "sweep:\n  - {threshold: nope, values: [1, 2]}\nrepetitions", 1)
-	if _, err := Parse("x.yaml", []byte(swept), vocabulary); err == nil || !strings.Contains(err.Error(), "49981 more") {
+	if _, err := Parse("x.yaml", []byte(swept), vocabulary); err == nil ||
+		!strings.Contains(err.Error(), "49981 more") {
 		t.Error(err)
 	}
 }
@@ -473,7 +481,8 @@ func TestLoadBounds(t *testing.T) {
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
 	whole := minimal + "# " + strings.Repeat("x", mostBytes-len(minimal)-3) + "\n"
-	for name, text := range map[string]string{"plain": minimal, "x.YAML": minimal, "whole.yaml": whole, "large.yaml": whole + "\n"} {
+	for name, text := range map[string]string{"plain": minimal, "x.YAML": minimal,
+		"whole.yaml": whole, "large.yaml": whole + "\n"} {
 		if err := os.WriteFile(at(name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

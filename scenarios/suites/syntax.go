@@ -44,7 +44,8 @@ func (p *parser) syntax(err error) error {
 		at := notUTF8(p.data)
 		line, text = p.lineOf(at), "it is not UTF-8 text: save the file as UTF-8"
 	case strings.Contains(text, "control characters"):
-		at := bytes.IndexFunc(p.data, func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\r' && r != '\t' })
+		control := func(r rune) bool { return unicode.IsControl(r) && !strings.ContainsRune("\n\r\t", r) }
+		at := bytes.IndexFunc(p.data, control)
 		if at >= 0 {
 			r, _ := utf8.DecodeRune(p.data[at:])
 			line, text = p.lineOf(at), fmt.Sprintf("it has the control character %U: remove it", r)

@@ -192,7 +192,8 @@ func (p *parser) integer(n *yaml.Node, what string, r span) int64 {
 		v, err = math.MaxInt64, nil
 	}
 	if n.Kind != yaml.ScalarNode || n.Tag != "!!int" || err != nil {
-		p.errorf(n, "%s is %s: write a whole number from %d to %d without a unit or a leading zero", what, describe(n), r.min, r.max)
+		p.errorf(n, "%s is %s: write a whole number from %d to %d without a unit or a leading zero", what, describe(n),
+			r.min, r.max)
 		return 0
 	}
 	if v < r.min || v > r.max {

@@ -6,9 +6,6 @@ package main
 import (
 	"context"
 	"os"
-	"time"
-
-	"golang.org/x/term"
 
 	"hangbench/bench/cli"
 	"hangbench/bench/observe"
@@ -18,16 +15,5 @@ func main() {
 	if observe.IsGuard() {
 		observe.Guard()
 	}
-	env := &cli.Env{Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv, Now: time.Now,
-		Terminal: term.IsTerminal(int(os.Stderr.Fd())) && os.Getenv("TERM") != "dumb", Width: width}
-	os.Exit(cli.Main(cli.WithSignals(context.Background(), os.Stderr), env, os.Args[1:]))
-}
-
-// width returns the number of columns of the terminal, and 0 without one.
-func width() int {
-	columns, _, err := term.GetSize(int(os.Stderr.Fd()))
-	if err != nil {
-		return 0
-	}
-	return columns
+	os.Exit(cli.Main(cli.WithSignals(context.Background(), os.Stderr), cli.ProcessEnv(), os.Args[1:]))
 }
