@@ -35,6 +35,8 @@ type Timeline struct {
 	// Removed: the fault was undone, at RemovedNS.
 	Removed   bool
 	RemovedNS int64
+	// Dropped is how many samples are missing at the end.
+	Dropped int
 }
 
 // TimelineSample is the guest at one instant.
@@ -208,6 +210,9 @@ func (t *Timeline) caption(traced bool) string {
 	}
 	if !t.Fault && t.Verdict != "" {
 		fmt.Fprintf(&b, " The verdict, %s, is a false alarm.", t.Verdict)
+	}
+	if t.Dropped > 0 {
+		fmt.Fprintf(&b, " The end is missing: %d more observations were not recorded.", t.Dropped)
 	}
 	b.WriteString("\n")
 	return b.String()

@@ -118,15 +118,12 @@ func (t *timelineFlags) record(ctx context.Context, a *app, scenario string) (er
 		return err
 	}
 	a.display.End()
-	if taken.Dropped > 0 {
-		a.warn("the end of the stream is missing: %d observations did not fit", taken.Dropped)
-	}
 	stream, err := taken.Stream()
 	if err != nil {
 		return err
 	}
 	header := detect.Header{
-		Scenario: scenario, Mechanism: t.mechanism, FromNS: taken.T0NS, RemovedNS: taken.RemovedNS,
+		Scenario: scenario, Mechanism: t.mechanism, FromNS: taken.T0NS, RemovedNS: taken.RemovedNS, Dropped: taken.Dropped,
 		Class: detect.Class(rec.Class), Scope: detect.Scope(rec.Scope),
 		Host: rec.Host, VCPUs: t.vcpus, MemoryMiB: trial.MemoryMiB, Guest: rec.GuestKernel,
 	}
@@ -174,6 +171,9 @@ func (t *timelineFlags) redraw(ctx context.Context, a *app, path string) error {
 }
 
 func (t *timelineFlags) draw(a *app, line *figure.Timeline) error {
+	if line.Dropped > 0 {
+		a.warn("the end of the stream is missing: %d observations did not fit", line.Dropped)
+	}
 	fig, err := line.Figure()
 	if err != nil {
 		return exit.UsageError{Err: err}
@@ -192,7 +192,8 @@ func timeline(h *detect.Header, stream []detect.Observation) (*figure.Timeline, 
 	if len(stream) == 0 {
 		return nil, errors.New("the stream has no observation")
 	}
-	t := &figure.Timeline{Host: h.Host, Scenario: h.Scenario, Mechanism: h.Mechanism, Fault: h.FromNS > 0}
+	t := &figure.Timeline{Host: h.Host, Scenario: h.Scenario, Mechanism: h.Mechanism, Fault: h.FromNS > 0,
+		Dropped: h.Dropped}
 	t.Guest = fmt.Sprintf("%d vCPU, %d MiB, %s", h.VCPUs, h.MemoryMiB, h.Guest)
 	if h.Host == "" { // a stream whose recorder does not say where it comes from
 		t.Host, t.Guest = results.Xen, h.Comment

@@ -40,6 +40,9 @@ type Header struct {
 	// RemovedNS is the time at which the fault was removed, on the same clock; 0 if it
 	// was not.
 	RemovedNS int64 `json:"lifted_ns,omitempty"`
+	// Dropped is how many observations are missing at the end of the stream, which the
+	// recorder had no room for.
+	Dropped int `json:"dropped,omitempty"`
 	// Thresholds are the values of the thresholds with which the verdict is right, by
 	// name. The others have their defaults.
 	Thresholds map[string]int64 `json:"thresholds,omitempty"`
