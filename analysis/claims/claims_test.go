@@ -145,7 +145,7 @@ func TestDoesNotHold(t *testing.T) {
 }
 
 // TestWaiting: a hang that shows in that somebody waits has more time, faults that
-// are undone and thresholds of one's own say nothing.
+// are undone and thresholds that the suite set are left out.
 func TestWaiting(t *testing.T) {
 	trials := good()
 	for i := range trials {

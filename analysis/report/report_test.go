@@ -227,8 +227,8 @@ func paper(t *testing.T, shot []byte) int {
 	return grey[len(grey)/2]
 }
 
-// TestConsole: what the guest said stands under its trial, and is text whatever it
-// is, as is what its own watchdogs reported.
+// TestConsole: the guest's console and the reports of its watchdogs are below the trial. They
+// are text, whatever they contain.
 func TestConsole(t *testing.T) {
 	run := testRun(1)
 	at := int64(24_410_000_000)

@@ -35,7 +35,7 @@ type Kernel struct {
 type cpu struct {
 	rq, preempt, timers, irqs, events uint64
 
-	// The name of the task that ran last, as it stands in memory and as a string.
+	// The name of the task that ran last: its bytes in memory, and as a printable string.
 	comm [16]byte
 	name string
 }
@@ -66,7 +66,7 @@ var ErrBooting = errors.New("the kernel is in its early boot and cannot be read 
 // The slide of KASLR is the distance between the entry of system calls (LSTAR) and
 // its linked address. The interrupt table, which the kernel maps for user space too,
 // gives the slide a second time: if both are known they must agree. The slide counts
-// only if linux_banner then stands where it must.
+// only if linux_banner is then where it must be.
 //
 // With page-table isolation the CR3 of a vCPU in user space is a root without the
 // kernel. The root with the kernel is one page below. Through it Open finds the

@@ -21,7 +21,7 @@ type reader struct {
 	direct, directLen uint64
 
 	// Task names, each made a string once: groups has the strings, and names has their
-	// indexes in groups, by the name as it stands in memory.
+	// indexes in groups, by the name in memory.
 	names  map[string]int32
 	groups []group
 }

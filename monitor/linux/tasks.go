@@ -26,7 +26,7 @@ const (
 	taskNoLoad          = 0x400
 )
 
-// taskList is what the walks of the task list keep. Most threads are still there at
+// taskList keeps what walks of the task list have found. Most threads are still there at
 // the next walk.
 type taskList struct {
 	walks   uint64           // walks so far
@@ -50,7 +50,7 @@ type task struct {
 	walk  uint64 // number of the last walk that found it
 	pid   int32
 	group int32    // index in reader.groups of its name; -1 before it is known
-	comm  [16]byte // the name as it stands in memory
+	comm  [16]byte // the name in memory
 	runs  bool     // it is runnable, or was running
 	wait  *wait    // what was read when it was in state D
 }

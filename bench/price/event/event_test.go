@@ -36,7 +36,7 @@ func golden(t *testing.T, name string, got []byte) {
 	}
 }
 
-// fakeHost is a host on which everything costs what the test says.
+// fakeHost is a host with prices that the test sets.
 type fakeHost struct {
 	now       Account
 	attached  string
@@ -68,7 +68,7 @@ func (h *fakeHost) Start(_ context.Context, kind LoopKind, _ string) (Loop, erro
 	return h.start(map[LoopKind]string{Ours: "ours", Yardstick: "c"}[kind])
 }
 
-// attachNS is what attaching a monitor that samples takes of dom0.
+// attachNS is the CPU time of dom0 for attaching a monitor that samples.
 const attachNS = 7_000_000
 
 func (h *fakeHost) Poll(context.Context, time.Duration) (Sampler, error) {
@@ -84,7 +84,7 @@ func (h *fakeHost) Timed(context.Context, LoopKind, string, time.Duration) ([]In
 	return oneEvent(0), 3, nil
 }
 
-// unit is what a unit of work takes.
+// unit is the time of a unit of work.
 const unit = int64(time.Millisecond)
 
 // Sleep lets the guest do what the attached loop leaves it: half of the time goes
