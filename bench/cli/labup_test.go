@@ -175,7 +175,7 @@ func TestKeeperBusy(t *testing.T) {
 		t.Errorf("who waits is told %q", busy)
 	}
 	interrupt()
-	if got := <-first; got.status != exit.Interrupted || got.stdout != "it begins\n" {
+	if got := <-first; got.status != exit.Interrupted {
 		t.Errorf("interrupted: %+v", got)
 	}
 	<-m.stopped // the program does not outlive its client

@@ -145,7 +145,7 @@ func (m *Machine) next(progress func(agent.Progress)) (wire.Message, error) {
 		switch msg.Kind {
 		case wire.KindProgress:
 			var p agent.Progress
-			if err := msg.Decode(&p); err != nil {
+			if err := m.decode(msg, wire.KindProgress, &p); err != nil {
 				return msg, err
 			}
 			if progress != nil {
@@ -153,7 +153,7 @@ func (m *Machine) next(progress func(agent.Progress)) (wire.Message, error) {
 			}
 		case wire.KindError:
 			var f agent.Failure
-			if err := msg.Decode(&f); err != nil {
+			if err := m.decode(msg, wire.KindError, &f); err != nil {
 				return msg, err
 			}
 			if f.NoProgram {
@@ -184,11 +184,15 @@ func (m *Machine) expect(kind wire.Kind, v any, progress func(agent.Progress)) e
 
 // decode reads a message, which must be of that kind, into v.
 func (m *Machine) decode(msg wire.Message, kind wire.Kind, v any) error {
-	if msg.Kind != kind {
-		m.keep.Store(true)
-		return m.p.Explain("run a job", fmt.Errorf("the agent sent %s where %s was due", msg.Kind, kind))
+	err := fmt.Errorf("the agent sent %s where %s was due", msg.Kind, kind)
+	if msg.Kind == kind {
+		err = msg.Decode(v)
 	}
-	return msg.Decode(v)
+	if err == nil {
+		return nil
+	}
+	m.keep.Store(true)
+	return m.p.Explain("run a job", err)
 }
 
 // send sends a job.
@@ -227,7 +231,10 @@ func (m *Machine) Run(ctx context.Context, argv []string, stdout, stderr io.Writ
 	stop := context.AfterFunc(ctx, func() { stopped <- m.send(agent.Job{Stop: true}) })
 	defer func() {
 		if !stop() {
-			err = errors.Join(err, <-stopped) // a late one would stop the next program
+			serr := <-stopped // a late one would stop the next program
+			if err == nil {
+				err = serr
+			}
 		}
 	}()
 	to := map[wire.Kind]io.Writer{wire.KindStdout: stdout, wire.KindStderr: stderr}
