@@ -568,3 +568,57 @@ func FuzzFailure(f *testing.F) {
 		}
 	})
 }
+
+// FuzzHarness: whatever arrives at the agent's port, the agent goes on to its end and
+// answers each job. It starts no program here.
+func FuzzHarness(f *testing.F) {
+	for _, job := range []Job{{Inspect: true}, {Guest: &spec}, {Stop: true},
+		{Trial: &plan.Trial{Cell: on(spec)}, Record: true}, {Measure: &MeasureJob{Event: &price.EventJob{}}}} {
+		b, err := json.Marshal(job)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add("job", b, []byte("@hb1 1 job t 1/1 2 00000000 {}\n"))
+	}
+	f.Add("job", []byte(`{"guest":{"vcpus":-1}}`), []byte("\x00\xff\r\n"))
+	f.Add("record", []byte(`{"inspect":true}`), bytes.Repeat([]byte("x"), 9000))
+	f.Fuzz(func(t *testing.T, kind string, body, noise []byte) {
+		var job Job
+		if json.Unmarshal(body, &job) == nil && len(job.Exec) > 0 || bytes.Contains(noise, []byte("exec")) {
+			t.Skip("it would start a program")
+		}
+		var in, out bytes.Buffer
+		w := wire.NewWriter(&in)
+		for range 2 {
+			in.Write(noise)
+			in.WriteByte('\n')
+			if wire.Kind(kind).Valid() {
+				if err := w.Write(wire.Kind(kind), body); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		a := newAgent(port{&in, &out}, t.TempDir())
+		a.host = &fakeHost{}
+		if err := a.serve(t.Context()); !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Fatalf("the agent ended with %v", err)
+		}
+		answers := 0
+		for r := wire.NewReader(&out); ; {
+			m, err := r.Next()
+			if err != nil {
+				break
+			}
+			if m.Kind != wire.KindProgress && m.Kind != wire.KindStream && m.Kind != wire.KindDone {
+				answers++
+			}
+		}
+		want := 1 // it is ready
+		if wire.Kind(kind) == wire.KindJob && !(job.Stop && job.check() == nil) {
+			want += 2
+		}
+		if answers < want {
+			t.Fatalf("%d answers, want %d: %s", answers, want, out.Bytes())
+		}
+	})
+}
