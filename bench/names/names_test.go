@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"hangbench/guests/lab"
 	"hangbench/scenarios/suites"
 )
 
@@ -11,7 +12,7 @@ import (
 // has the kernels and programs that it wants.
 func TestBuiltin(t *testing.T) {
 	t.Parallel()
-	v := Suites([]string{"cloud-6.12", "cloud-6.1"}, []string{"stress-ng"})
+	v := Suites(lab.GuestKernels(), lab.GuestPrograms())
 	for _, name := range suites.Builtin() {
 		if _, err := suites.Load(name, v); err != nil {
 			t.Errorf("%s: %v", name, err)

@@ -37,7 +37,8 @@ var vocabulary = Vocabulary{
 
 // built returns the vocabulary of the built-in suites.
 func built() Vocabulary {
-	return NewVocabulary([]string{"xenctrl", "libvmi"}, []string{"cloud-6.1", "cloud-6.12"}, []string{stress.Set})
+	return NewVocabulary([]string{"xenctrl", "libvmi"}, []string{"cloud-5.10", "cloud-6.1", "cloud-6.12", "cloud-7.3",
+		"generic-6.12"}, []string{stress.Set})
 }
 
 // TestWhole: suites that are to leave nothing out do not.
