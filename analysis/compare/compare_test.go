@@ -535,6 +535,7 @@ func TestParseGate(t *testing.T) {
 
 func FuzzParseGate(f *testing.F) {
 	f.Add("any", "3%")
+	f.Add("_ms", "3%")
 	f.Add("detect_ms:5%,false_alarm", "0%")
 	f.Fuzz(func(t *testing.T, list, tolerance string) {
 		g, err := ParseGate(list, tolerance)
@@ -547,7 +548,8 @@ func FuzzParseGate(f *testing.F) {
 			}
 		}
 		for name := range g.Only {
-			if !slices.Contains(Names(), name) {
+			// Runs checks that the observer of such a metric is there.
+			if observer, ok := strings.CutSuffix(name, "_ms"); !slices.Contains(Names(), name) && (!ok || observer == "") {
 				t.Errorf("%q names %q", list, name)
 			}
 		}

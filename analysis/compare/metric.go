@@ -62,7 +62,8 @@ func ParseGate(list, tolerance string) (Gate, error) {
 		if name == "any" || name == "none" {
 			return Gate{}, fmt.Errorf("%s stands alone: give any, none, or some of %s", name, strings.Join(Names(), ", "))
 		}
-		if m, err := analysis.FindMetric(name); err == nil && !m.Compared || err != nil && !strings.HasSuffix(name, "_ms") {
+		if m, err := analysis.FindMetric(name); err == nil && !m.Compared ||
+			err != nil && (name == "_ms" || !strings.HasSuffix(name, "_ms")) { // an observer's metric ends so
 			return Gate{}, fmt.Errorf("there is no metric %q: give any, none, or some of %s", name, strings.Join(Names(), ", "))
 		}
 		if _, twice := g.Only[name]; twice {
