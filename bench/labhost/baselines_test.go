@@ -57,9 +57,10 @@ func TestBaselineWindows(t *testing.T) {
 	if !*update {
 		long(t)
 	}
-	ctx, h := openLab(t)
+	ctx, h := openLab(t, 4*time.Minute)
 	for _, l := range listened {
 		t.Run(fmt.Sprintf("%s-%d-%s", l.scenario, l.vcpus, l.setting), func(t *testing.T) {
+			t.Parallel()
 			rec, console, err := listen(ctx, h, l.scenario, l.vcpus, l.setting, slog.New(slog.DiscardHandler))
 			if err != nil {
 				t.Fatal(err)

@@ -49,8 +49,8 @@ func inDom0(t *testing.T, m *labhost.Machine, status int, want string, args ...s
 
 // TestDom0: programs run in dom0, and hangbench there finds a real Xen with altp2m.
 func TestDom0(t *testing.T) {
-	ctx, h := openLab(t)
-	m := h.machine(t, func() (*labhost.Machine, error) { return h.Up(ctx) })
+	ctx, h := openLab(t, 10*time.Second)
+	m := h.dom0(t, ctx)
 	out := inDom0(t, m, exit.Done, "usable", "doctor")
 	for _, want := range []string{"ok      dom0", "ok      Xen", "ok      altp2m", "built with the Xen libraries"} {
 		if !strings.Contains(out.Stdout, want) {
@@ -70,12 +70,17 @@ func TestDom0(t *testing.T) {
 }
 
 // TestXenHost: the lab's dom0 is a Xen host like any other. A suite runs there as with
-// --host xen, each trial with a guest made for it, and no guest stays behind.
+// --host xen, each trial with a guest made for it, and no guest stays behind. The short
+// form takes a suite of two trials.
 func TestXenHost(t *testing.T) {
-	ctx, h := openLab(t)
-	_, trials := suitePlan(t, "ci")
-	m := h.machine(t, func() (*labhost.Machine, error) { return h.Up(ctx) })
-	out := inDom0(t, m, exit.Done, "", "run", "ci", "--host", "xen", "--guests", place.Guests, "--out", "/tmp/runs",
+	ctx, h := openLab(t, time.Minute)
+	suite := "smoke"
+	if all() {
+		suite = "ci"
+	}
+	_, trials := suitePlan(t, suite)
+	m := h.dom0(t, ctx)
+	out := inDom0(t, m, exit.Done, "", "run", suite, "--host", "xen", "--guests", place.Guests, "--out", "/tmp/runs",
 		"--json")
 	n := 0
 	for d := json.NewDecoder(strings.NewReader(out.Stdout)); d.More(); n++ {
@@ -104,7 +109,7 @@ func TestXenHost(t *testing.T) {
 // recovered; one that is told to end leaves nothing to recover. The short form takes
 // the mechanism that changes most in the guest; its fourth kill is one while attaching.
 func TestKill(t *testing.T) {
-	ctx, h := openLab(t)
+	ctx, h := openLab(t, 70*time.Second)
 	var mechanisms []string
 	for _, m := range trap.Mechanisms() {
 		mechanisms = append(mechanisms, m.Name)
@@ -146,7 +151,7 @@ func TestKill(t *testing.T) {
 // TestWatch: the monitor of a guest that is there says that it is attached and what it
 // counted, and a guest in order is recovered without harm.
 func TestWatch(t *testing.T) {
-	ctx, h := openLab(t)
+	ctx, h := openLab(t, 20*time.Second)
 	m := h.guest(t, ctx, guest(1))
 	out := inDom0(t, m, exit.Done, "", "watch", agent.GuestName, "--mechanism", "exec-step", "--duration", "2s", "--json")
 	var events []string
@@ -177,7 +182,7 @@ func TestWatch(t *testing.T) {
 // TestEvent: both loops get events, and the guest's heart beats afterwards. The cost of
 // an event is a result and not asserted.
 func TestEvent(t *testing.T) {
-	ctx, h := openLab(t)
+	ctx, h := openLab(t, 35*time.Second)
 	mechanisms := price.EventMechanisms()
 	if !all() {
 		mechanisms = []string{"exec-altp2m", price.PollMechanism}
@@ -213,7 +218,7 @@ func TestEvent(t *testing.T) {
 // switch sees every switch that the guest counts. No mechanism sees more than there
 // are. How many the others miss is a result and not asserted.
 func TestMisses(t *testing.T) {
-	ctx, h := openLab(t)
+	ctx, h := openLab(t, 15*time.Second)
 	const vcpus = 2
 	mechanisms := []string{"exec-altp2m"}
 	if all() {

@@ -2,11 +2,13 @@ package labhost_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -48,58 +50,176 @@ func long(t *testing.T) {
 	}
 }
 
+// TestMain lets all tests run at a time. Those in the lab wait for emulators, and not for
+// processors.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", "64"); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
+
 // maxEmulators is how many emulators run at a time.
 const maxEmulators = 2
 
-// testLab is a lab for tests. Of all together only maxEmulators run at a time.
-type testLab struct {
-	*labhost.Host
-	warnings progress.Warnings
-	slots    chan struct{}
+// queue is where tests wait for an emulator. Whoever needs the most time goes first: so
+// the last emulators that run are those of short tests, and none runs alone for long.
+type queue struct {
+	mu      sync.Mutex
+	free    int
+	waiting []waiter
 }
 
-// slots are taken by running emulators.
-var slots = make(chan struct{}, maxEmulators)
+// waiter waits for an emulator.
+type waiter struct {
+	need time.Duration
+	turn chan struct{} // closed when it has one
+}
 
-// buildLab builds the lab from this source, or finds it in the cache. vmi, if it is
-// not nil, is put into its dom0.
+// take waits for an emulator.
+func (q *queue) take(need time.Duration) {
+	q.mu.Lock()
+	if q.free > 0 {
+		q.free--
+		q.mu.Unlock()
+		return
+	}
+	w := waiter{need, make(chan struct{})}
+	q.waiting = append(q.waiting, w)
+	q.mu.Unlock()
+	<-w.turn
+}
+
+// release gives an emulator back.
+func (q *queue) release() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.waiting) == 0 {
+		q.free++
+		return
+	}
+	first := 0
+	for i, w := range q.waiting {
+		if w.need > q.waiting[first].need {
+			first = i
+		}
+	}
+	close(q.waiting[first].turn)
+	q.waiting = slices.Delete(q.waiting, first, first+1)
+}
+
+// emulators is the queue for all emulators of this program.
+var emulators = queue{free: maxEmulators}
+
+// testLab is a lab for tests, with which one test runs emulators.
+type testLab struct {
+	*labhost.Host
+	warnings *progress.Warnings
+	boots    *boots
+	need     time.Duration // what the test takes
+}
+
+// boots are the snapshots of a lab that were asked for. Each is made once, and the tests
+// that wait for it hold no emulator meanwhile.
+type boots struct {
+	mu   sync.Mutex
+	once map[suites.Guest]func() error // the zero guest is dom0 alone
+	one  map[lab.Variant]*sync.Mutex   // held while a snapshot of that variant is made
+}
+
+// booted waits until the snapshot of a guest, or of dom0 alone, is in the cache.
+func (h *testLab) booted(ctx context.Context, g suites.Guest) error {
+	h.boots.mu.Lock()
+	once := h.boots.once[g]
+	if once == nil {
+		v := lab.Variant{Superpages: g.Superpages, Programs: g.Programs}
+		if h.boots.one[v] == nil {
+			h.boots.one[v] = &sync.Mutex{}
+		}
+		one := h.boots.one[v]
+		once = sync.OnceValue(func() (err error) {
+			one.Lock()
+			defer one.Unlock()
+			emulators.take(h.need)
+			defer emulators.release()
+			if g == (suites.Guest{}) {
+				_, err = h.Base(ctx)
+			} else {
+				_, err = h.Guest(ctx, g)
+			}
+			return err
+		})
+		h.boots.once[g] = once
+	}
+	h.boots.mu.Unlock()
+	return once()
+}
+
+// emulate calls f, which runs an emulator from the snapshot of a guest, once there is
+// one to run.
+func (h *testLab) emulate(ctx context.Context, g suites.Guest, f func() error) error {
+	if err := h.booted(ctx, g); err != nil {
+		return err
+	}
+	emulators.take(h.need)
+	defer emulators.release()
+	return f()
+}
+
+// labOptions are those of a lab that is built from this source, or found in the cache.
+func labOptions(show slog.Handler) (o lab.Options, warnings *progress.Warnings, err error) {
+	o = lab.Options{
+		Source: filepath.Join("..", ".."), Fields: dom0.Fields(), Mirror: os.Getenv("HANGBENCH_DEBIAN_MIRROR"),
+	}
+	o.Cache, err = lab.FindCache("", os.Getenv)
+	warnings = &progress.Warnings{}
+	o.Log = slog.New(slog.NewMultiHandler(show, warnings))
+	return o, warnings, err
+}
+
+// buildLab builds a lab, and others of its kind when they are needed. vmi, if it is not
+// nil, is put into its dom0.
 func buildLab(ctx context.Context, vmi *lab.LibVMI, show slog.Handler) (*testLab, error) {
-	cache, err := lab.FindCache("", os.Getenv)
+	options, warnings, err := labOptions(show)
 	if err != nil {
 		return nil, err
 	}
-	h := &testLab{slots: slots}
-	log := slog.New(slog.NewMultiHandler(show, &h.warnings))
-	options := lab.Options{
-		Cache: cache, Source: filepath.Join("..", ".."), LibVMI: vmi, Fields: dom0.Fields(),
-		Mirror: os.Getenv("HANGBENCH_DEBIAN_MIRROR"), Log: log,
-	}
+	options.LibVMI = vmi
 	l, err := lab.Build(ctx, options)
 	if err != nil {
 		return nil, err
 	}
-	if h.Host, err = labhost.New(ctx, l, log); err != nil {
+	host, err := labhost.New(ctx, l, options.Log)
+	if err != nil {
 		return nil, err
 	}
-	h.Variant = func(ctx context.Context, v lab.Variant) (*lab.Lab, error) {
+	host.Variant = func(ctx context.Context, v lab.Variant) (*lab.Lab, error) {
 		other := options
 		other.Variant = v
 		return lab.Build(ctx, other)
 	}
-	return h, nil
+	return newTestLab(host, warnings), nil
+}
+
+func newTestLab(h *labhost.Host, warnings *progress.Warnings) *testLab {
+	return &testLab{Host: h, warnings: warnings, boots: &boots{
+		once: map[suites.Guest]func() error{}, one: map[lab.Variant]*sync.Mutex{},
+	}}
 }
 
 // discard is a log that nobody reads.
 var discard = slog.New(slog.DiscardHandler)
 
-// sharedLab is the lab of the tests that run in parallel: they share its snapshots. It
-// stays open until the test program ends.
+// sharedLab is the lab of the tests: they share its snapshots. It stays open until the
+// test program ends.
 var sharedLab = sync.OnceValues(func() (*testLab, error) {
 	return buildLab(context.Background(), nil, slog.DiscardHandler)
 })
 
-// openLab returns the lab that parallel tests share, and makes the test one of them.
-func openLab(t *testing.T) (context.Context, *testLab) {
+// openLab returns the lab that tests share, and makes the test a parallel one. need is
+// about how long the test runs emulators.
+func openLab(t *testing.T, need time.Duration) (context.Context, *testLab) {
 	t.Helper()
 	needLab(t)
 	t.Parallel()
@@ -107,24 +227,31 @@ func openLab(t *testing.T) (context.Context, *testLab) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return interruptible(t), h
+	return interruptible(t), h.as(need)
 }
 
-// ownLab returns a lab of the test's own, whose snapshots it may spoil: they are the
-// same files, so the test must not run in parallel.
-func ownLab(t *testing.T, vmi *lab.LibVMI) (context.Context, *testLab) {
+// as returns the lab for a test that needs emulators for so long.
+func (h *testLab) as(need time.Duration) *testLab {
+	own := *h
+	own.need = need
+	return &own
+}
+
+// unbooted returns the same lab, with a folder of its own for its snapshots. So it has
+// to be booted, and the test may spoil them.
+func (h *testLab) unbooted(t *testing.T, ctx context.Context) *testLab {
 	t.Helper()
-	needLab(t)
-	ctx := interruptible(t)
-	h, err := buildLab(ctx, vmi, slog.NewTextHandler(t.Output(), nil))
+	l := *h.Lab
+	l.Dir = t.TempDir()
+	if err := os.Symlink(h.Lab.Disc(), l.Disc()); err != nil {
+		t.Fatal(err)
+	}
+	warnings := &progress.Warnings{}
+	host, err := labhost.New(ctx, &l, slog.New(warnings))
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		h.Close()
-		h.Lab.Close()
-	})
-	return ctx, h
+	return newTestLab(host, warnings).as(h.need)
 }
 
 // interruptible returns a context that ends when the test program is interrupted.
@@ -134,32 +261,42 @@ func interruptible(t *testing.T) context.Context {
 	return ctx
 }
 
-// Run runs a trial once there is a slot.
-func (h *testLab) Run(ctx context.Context, p plan.Trial, log *slog.Logger) (results.Trial, error) {
-	h.slots <- struct{}{}
-	defer func() { <-h.slots }()
-	return h.Host.Run(ctx, p, log)
+// Run runs a trial once there is an emulator.
+func (h *testLab) Run(ctx context.Context, p plan.Trial, log *slog.Logger) (rec results.Trial, err error) {
+	err = h.emulate(ctx, p.Machine, func() error {
+		rec, err = h.Host.Run(ctx, p, log)
+		return err
+	})
+	return rec, err
 }
 
-// look reads the kernel of a guest once there is a slot.
-func (h *testLab) inspect(ctx context.Context, g suites.Guest) (dom0.Inspection, error) {
-	h.slots <- struct{}{}
-	defer func() { <-h.slots }()
-	return h.Inspect(ctx, g)
+// inspect reads the kernel of a guest once there is an emulator.
+func (h *testLab) inspect(ctx context.Context, g suites.Guest) (i dom0.Inspection, err error) {
+	err = h.emulate(ctx, g, func() error {
+		i, err = h.Inspect(ctx, g)
+		return err
+	})
+	return i, err
 }
 
-// record records a trial once there is a slot.
-func (h *testLab) record(ctx context.Context, p plan.Trial, log *slog.Logger) (results.Trial, dom0.Recording, error) {
-	h.slots <- struct{}{}
-	defer func() { <-h.slots }()
-	return h.Record(ctx, p, log)
+// record records a trial once there is an emulator.
+func (h *testLab) record(ctx context.Context, p plan.Trial, log *slog.Logger) (rec results.Trial,
+	taken dom0.Recording, err error) {
+	err = h.emulate(ctx, p.Machine, func() error {
+		rec, taken, err = h.Record(ctx, p, log)
+		return err
+	})
+	return rec, taken, err
 }
 
-// stream records a stream for a replay once there is a slot.
-func (h *testLab) stream(ctx context.Context, scenario string, vcpus int) (detect.Header, []detect.Observation, error) {
-	h.slots <- struct{}{}
-	defer func() { <-h.slots }()
-	return h.RecordStream(ctx, scenario, vcpus, discard)
+// stream records a stream for a replay once there is an emulator.
+func (h *testLab) stream(ctx context.Context, scenario string, vcpus int) (header detect.Header,
+	observations []detect.Observation, err error) {
+	err = h.emulate(ctx, guest(vcpus), func() error {
+		header, observations, err = h.RecordStream(ctx, scenario, vcpus, discard)
+		return err
+	})
+	return header, observations, err
 }
 
 // trial runs a trial that must run.
@@ -175,14 +312,23 @@ func (h *testLab) trial(t *testing.T, ctx context.Context, p plan.Trial) results
 // guest starts a machine with a guest, until the test ends.
 func (h *testLab) guest(t *testing.T, ctx context.Context, g suites.Guest) *labhost.Machine {
 	t.Helper()
-	return h.machine(t, func() (*labhost.Machine, error) { return h.UpGuest(ctx, g) })
+	return h.machine(t, ctx, g, func() (*labhost.Machine, error) { return h.UpGuest(ctx, g) })
 }
 
-// machine starts a machine, until the test ends.
-func (h *testLab) machine(t *testing.T, start func() (*labhost.Machine, error)) *labhost.Machine {
+// dom0 starts a machine without a guest, until the test ends.
+func (h *testLab) dom0(t *testing.T, ctx context.Context) *labhost.Machine {
 	t.Helper()
-	h.slots <- struct{}{}
-	t.Cleanup(func() { <-h.slots })
+	return h.machine(t, ctx, suites.Guest{}, func() (*labhost.Machine, error) { return h.Up(ctx) })
+}
+
+func (h *testLab) machine(t *testing.T, ctx context.Context, g suites.Guest,
+	start func() (*labhost.Machine, error)) *labhost.Machine {
+	t.Helper()
+	if err := h.booted(ctx, g); err != nil {
+		t.Fatal(err)
+	}
+	emulators.take(h.need)
+	t.Cleanup(emulators.release)
 	m, err := start()
 	if err != nil {
 		t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"hangbench/guests/lab"
 	"hangbench/scenarios/suites"
@@ -13,7 +14,7 @@ import (
 // TestInspect reads the kernels of real guests from outside: one where it was
 // linked, and one moved and with page-table isolation.
 func TestInspect(t *testing.T) {
-	ctx, h := openLab(t)
+	ctx, h := openLab(t, 30*time.Second)
 	guests := []suites.Guest{
 		{Kernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 160},
 		{Kernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 160, Boot: suites.Distro},

@@ -5,90 +5,67 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"hangbench/results"
 )
 
 // TestTrials runs the ci suite on a real Xen with a real guest: the deadlock is
-// seen by every mechanism, with its lock by name, and removed again; the idle guest
-// is left alone; EPT violations and events agree.
+// seen by every mechanism, with its lock by name, and lifted again; the idle guest
+// is left alone; EPT violations and events agree. The records are the same to the byte
+// when the trials run one by one in a lab that was booted anew, and when a snapshot of
+// that lab is damaged: it is made anew, with a warning.
 func TestTrials(t *testing.T) {
-	ctx, h := openLab(t)
+	ctx, h := openLab(t, 2*time.Minute)
 	s, trials := suitePlan(t, "ci")
+	own := h.unbooted(t, ctx)
+	alone := own.runPlan(t, ctx, s, trials, 1)
 	r := h.runPlan(t, ctx, s, trials, 2)
-	for _, tr := range r.Trials {
-		name := tr.Scenario + ", " + tr.Mechanism
-		want := results.Clean
-		if tr.Scenario == "spinlock-deadlock" {
-			want = results.Detected
-			if tr.Class != "spin" || tr.Scope != "full" {
-				t.Errorf("%s: %s %s hang, want a full spin", name, tr.Scope, tr.Class)
-			}
-			if e := strings.Join(tr.Evidence, "\n"); !strings.Contains(e, "queued_read_lock_slowpath") ||
-				!strings.Contains(e, "tasklist_lock") {
-				t.Errorf("%s: the evidence does not name the lock:\n%s", name, e)
-			}
-			if tr.Recovered == nil || !*tr.Recovered {
-				t.Errorf("%s: the guest did not recover", name)
-			}
-		}
-		if tr.Outcome != want {
-			t.Errorf("%s: %s (%s), want %s", name, tr.Outcome, tr.Reason, want)
-		}
-		if tr.Host != "lab" {
-			t.Errorf("%s: host %q", name, tr.Host)
-		}
-		if tr.Events.Delivered == 0 || tr.Events.Steps == 0 {
-			t.Errorf("%s: no events: the trap was not armed", name)
-		}
-		// Every violation on the trapped frame is an event, and nothing is lost.
-		if tr.EPT.Permission != tr.Events.Delivered || tr.EPT.Suppressed != 0 || tr.EPT.TraceLost != 0 ||
-			tr.EPT.Residual != 0 {
-			t.Errorf("%s: %d events, EPT violations %+v", name, tr.Events.Delivered, tr.EPT)
-		}
-		if altp2m := tr.Mechanism == "exec-altp2m"; altp2m != (tr.EPT.Lazy > 0) {
-			t.Errorf("%s: %d lazy copies", name, tr.EPT.Lazy)
-		}
-		if tr.Guest.BeatsAfter < 2 {
-			t.Errorf("%s: %d heartbeats after detaching", name, tr.Guest.BeatsAfter)
-		}
-	}
-}
-
-// TestDeterminism: the same suite and seed give byte-identical records, whether
-// trials run one by one or side by side, and also in a lab that was booted anew.
-func TestDeterminism(t *testing.T) {
-	ctx, h := ownLab(t, nil)
-	s, trials := suitePlan(t, "ci")
-	read := func(jobs int) []byte {
-		b, err := os.ReadFile(filepath.Join(h.runPlan(t, ctx, s, trials, jobs).Dir, results.TrialsFile))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return b
-	}
-	one, two := read(1), read(2)
+	one, two := trialsOf(t, alone), trialsOf(t, r)
 	if !bytes.Equal(one, two) {
-		t.Errorf("one job and two jobs differ:\n%s\n%s", one, two)
+		t.Errorf("trials one by one in a lab booted anew and trials side by side differ:\n%s\n%s", one, two)
 	}
-	if err := os.RemoveAll(filepath.Join(h.Lab.Dir, "snapshots")); err != nil {
-		t.Fatal(err)
+	if all() {
+		if two := trialsOf(t, own.runPlan(t, ctx, s, trials, 2)); !bytes.Equal(one, two) {
+			t.Errorf("in the same lab, trials one by one and side by side differ:\n%s\n%s", one, two)
+		}
+		if one := trialsOf(t, h.runPlan(t, ctx, s, trials, 1)); !bytes.Equal(one, two) {
+			t.Errorf("side by side and one by one differ:\n%s\n%s", one, two)
+		}
 	}
-	if anew := read(2); !bytes.Equal(one, anew) {
-		t.Errorf("a lab booted anew differs:\n%s\n%s", one, anew)
+	for _, tr := range r.Trials {
+		checkCI(t, tr)
+	}
+
+	own.damage(t)
+	again, err := own.Run(ctx, trials[0], discard)
+	if err != nil {
+		t.Fatalf("with a damaged snapshot: %v", err)
+	}
+	if !reflect.DeepEqual(again, alone.Trials[0]) {
+		t.Errorf("with a snapshot made anew: %+v, want %+v", again, alone.Trials[0])
+	}
+	if len(own.warnings.Texts()) == 0 {
+		t.Error("a damaged snapshot was replaced without a warning")
 	}
 }
 
-// TestDamagedSnapshot: a snapshot that cannot be restored is made anew, with a
-// warning, and the trial runs all the same.
-func TestDamagedSnapshot(t *testing.T) {
-	ctx, h := ownLab(t, nil)
-	_, trials := suitePlan(t, "ci")
-	if _, err := h.Guest(ctx, trials[0].Machine); err != nil {
+// trialsOf returns the file with the records of a run.
+func trialsOf(t *testing.T, r *results.Run) []byte {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(r.Dir, results.TrialsFile))
+	if err != nil {
 		t.Fatal(err)
 	}
+	return b
+}
+
+// damage damages every snapshot of a guest. The file keeps its size.
+func (h *testLab) damage(t *testing.T) {
+	t.Helper()
 	cpus, err := filepath.Glob(filepath.Join(h.Lab.Dir, "snapshots", "guest-*", "state", "cpu0"))
 	if err != nil || len(cpus) == 0 {
 		t.Fatalf("no snapshot of a guest (%v)", err)
@@ -98,20 +75,49 @@ func TestDamagedSnapshot(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// Of the right size and full of rubbish: it passes for whole until it is used.
 		rubbish := bytes.Repeat([]byte("rubbish\n"), int(st.Size())/8+1)[:st.Size()]
 		if err := errors.Join(os.Chmod(cpu, 0o600), os.WriteFile(cpu, rubbish, 0o600)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	rec, err := h.Run(ctx, trials[0], discard)
-	if err != nil {
-		t.Fatalf("with a damaged snapshot: %v", err)
+}
+
+// checkCI checks a record of the ci suite.
+func checkCI(t *testing.T, tr results.Trial) {
+	t.Helper()
+	name := tr.Scenario + ", " + tr.Mechanism
+	want := results.Clean
+	if tr.Scenario == "spinlock-deadlock" {
+		want = results.Detected
+		if tr.Class != "spin" || tr.Scope != "full" {
+			t.Errorf("%s: %s %s hang, want a full spin", name, tr.Scope, tr.Class)
+		}
+		if e := strings.Join(tr.Evidence, "\n"); !strings.Contains(e, "queued_read_lock_slowpath") ||
+			!strings.Contains(e, "tasklist_lock") {
+			t.Errorf("%s: the evidence does not name the lock:\n%s", name, e)
+		}
+		if tr.Recovered == nil || !*tr.Recovered {
+			t.Errorf("%s: the guest did not recover", name)
+		}
 	}
-	if rec.Outcome == results.Invalid {
-		t.Errorf("invalid: %s", rec.Reason)
+	if tr.Outcome != want {
+		t.Errorf("%s: %s (%s), want %s", name, tr.Outcome, tr.Reason, want)
 	}
-	if len(h.warnings.Texts()) == 0 {
-		t.Error("a damaged snapshot was replaced without a warning")
+	if tr.Host != "lab" {
+		t.Errorf("%s: host %q", name, tr.Host)
+	}
+	if tr.Events.Delivered == 0 || tr.Events.Steps == 0 {
+		t.Errorf("%s: no events: the trap was not armed", name)
+	}
+	// Every violation on the trapped frame is an event, and nothing is lost.
+	if tr.EPT.Permission != tr.Events.Delivered || tr.EPT.Suppressed != 0 || tr.EPT.TraceLost != 0 ||
+		tr.EPT.Residual != 0 {
+		t.Errorf("%s: %d events, EPT violations %+v", name, tr.Events.Delivered, tr.EPT)
+	}
+	if altp2m := tr.Mechanism == "exec-altp2m"; altp2m != (tr.EPT.Lazy > 0) {
+		t.Errorf("%s: %d lazy copies", name, tr.EPT.Lazy)
+	}
+	if tr.Guest.BeatsAfter < 2 {
+		t.Errorf("%s: %d heartbeats after detaching", name, tr.Guest.BeatsAfter)
 	}
 }

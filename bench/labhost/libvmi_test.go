@@ -2,6 +2,7 @@ package labhost_test
 
 import (
 	"errors"
+	"log/slog"
 	"os/exec"
 	"slices"
 	"testing"
@@ -27,7 +28,15 @@ func TestLibVMI(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, h := ownLab(t, vmi)
+	needLab(t)
+	t.Parallel()
+	ctx := interruptible(t)
+	h, err := buildLab(ctx, vmi, slog.NewTextHandler(t.Output(), nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { h.Lab.Close() })
+	h = h.as(10 * time.Minute)
 	_, ci := suitePlan(t, "ci")
 	deadlock := ci[slices.IndexFunc(ci, func(p plan.Trial) bool { return p.Scenario == "spinlock-deadlock" })]
 	for _, m := range trap.Mechanisms() {

@@ -16,7 +16,7 @@ const backOutLimit = time.Second
 // real guest up, by every way to trap; its own watchdog names it, lets go within a
 // second, and the guest works and beats again with the monitor still attached.
 func TestMonitorLivelock(t *testing.T) {
-	ctx, h := openLab(t)
+	ctx, h := openLab(t, 15*time.Second)
 	s, trials := suitePlan(t, "livelock")
 	if !all() {
 		trials = trials[:1]

@@ -3,6 +3,7 @@ package labhost_test
 import (
 	"bytes"
 	"testing"
+	"time"
 
 	"hangbench/monitor/detect"
 )
@@ -11,7 +12,7 @@ import (
 // observations of before and after the fault.
 func TestRecordTwice(t *testing.T) {
 	long(t)
-	ctx, h := openLab(t)
+	ctx, h := openLab(t, 3*time.Minute)
 	var texts [2][]byte
 	for i := range texts {
 		header, stream, err := h.stream(ctx, "spinlock-deadlock", 1)

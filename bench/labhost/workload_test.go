@@ -2,6 +2,7 @@ package labhost_test
 
 import (
 	"testing"
+	"time"
 
 	"hangbench/bench/plan"
 	"hangbench/guests/stress"
@@ -14,7 +15,7 @@ import (
 // without: each gets something done in every window, by the program it should be,
 // and no monitor raises an alarm. The short form runs the first one.
 func TestWorkloads(t *testing.T) {
-	ctx, h := openLab(t)
+	ctx, h := openLab(t, 100*time.Second)
 	timing := suites.DefaultTiming()
 	timing.BaselineMS = 1000
 	n := 0
