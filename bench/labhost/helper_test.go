@@ -167,25 +167,19 @@ func (h *testLab) emulate(ctx context.Context, g suites.Guest, f func() error) e
 	return f()
 }
 
-// labOptions are those of a lab that is built from this source, or found in the cache.
-func labOptions(show slog.Handler) (o lab.Options, warnings *progress.Warnings, err error) {
-	o = lab.Options{
-		Source: filepath.Join("..", ".."), Fields: dom0.Fields(), Mirror: os.Getenv("HANGBENCH_DEBIAN_MIRROR"),
-	}
-	o.Cache, err = lab.FindCache("", os.Getenv)
-	warnings = &progress.Warnings{}
-	o.Log = slog.New(slog.NewMultiHandler(show, warnings))
-	return o, warnings, err
-}
-
-// buildLab builds a lab, and others of its kind when they are needed. vmi, if it is not
-// nil, is put into its dom0.
-func buildLab(ctx context.Context, vmi *lab.LibVMI, show slog.Handler) (*testLab, error) {
-	options, warnings, err := labOptions(show)
+// buildLab builds a lab from this source, or finds it in the cache, and others of its
+// kind when they are needed. set changes its options.
+func buildLab(ctx context.Context, show slog.Handler, set func(*lab.Options)) (*testLab, error) {
+	cache, err := lab.FindCache("", os.Getenv)
 	if err != nil {
 		return nil, err
 	}
-	options.LibVMI = vmi
+	warnings := &progress.Warnings{}
+	options := lab.Options{
+		Cache: cache, Source: filepath.Join("..", ".."), Fields: dom0.Fields(),
+		Mirror: os.Getenv("HANGBENCH_DEBIAN_MIRROR"), Log: slog.New(slog.NewMultiHandler(show, warnings)),
+	}
+	set(&options)
 	l, err := lab.Build(ctx, options)
 	if err != nil {
 		return nil, err
@@ -214,7 +208,7 @@ var discard = slog.New(slog.DiscardHandler)
 // sharedLab is the lab of the tests: they share its snapshots. It stays open until the
 // test program ends.
 var sharedLab = sync.OnceValues(func() (*testLab, error) {
-	return buildLab(context.Background(), nil, slog.DiscardHandler)
+	return buildLab(context.Background(), slog.DiscardHandler, func(*lab.Options) {})
 })
 
 // openLab returns the lab that tests share, and makes the test a parallel one. need is
@@ -228,6 +222,20 @@ func openLab(t *testing.T, need time.Duration) (context.Context, *testLab) {
 		t.Fatal(err)
 	}
 	return interruptible(t), h.as(need)
+}
+
+// otherLab returns a lab with other options, and makes the test a parallel one.
+func otherLab(t *testing.T, need time.Duration, set func(*lab.Options)) (context.Context, *testLab) {
+	t.Helper()
+	needLab(t)
+	t.Parallel()
+	ctx := interruptible(t)
+	h, err := buildLab(ctx, slog.NewTextHandler(t.Output(), nil), set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { h.Lab.Close() })
+	return ctx, h.as(need)
 }
 
 // as returns the lab for a test that needs emulators for so long.

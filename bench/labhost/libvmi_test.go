@@ -2,7 +2,6 @@ package labhost_test
 
 import (
 	"errors"
-	"log/slog"
 	"os/exec"
 	"slices"
 	"testing"
@@ -28,15 +27,7 @@ func TestLibVMI(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	needLab(t)
-	t.Parallel()
-	ctx := interruptible(t)
-	h, err := buildLab(ctx, vmi, slog.NewTextHandler(t.Output(), nil))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { h.Lab.Close() })
-	h = h.as(10 * time.Minute)
+	ctx, h := otherLab(t, 10*time.Minute, func(o *lab.Options) { o.LibVMI = vmi })
 	_, ci := suitePlan(t, "ci")
 	deadlock := ci[slices.IndexFunc(ci, func(p plan.Trial) bool { return p.Scenario == "spinlock-deadlock" })]
 	for _, m := range trap.Mechanisms() {

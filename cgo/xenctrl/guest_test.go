@@ -20,9 +20,8 @@ import (
 )
 
 // These tests run in a Xen control domain beside a guest whose PID 1 is this project's,
-// which has a heartbeat. Build them with go test -tags xen -c and run the program with
-// -guest NAME. Nothing runs them in the lab yet: its serial port takes some hundred bytes
-// a second, so the program has to be in the image of dom0.
+// which has a heartbeat. TestBinding of bench/labhost runs them in the lab's dom0. For
+// another dom0 build them with go test -tags xen -c and run the program with -guest NAME.
 
 var (
 	guestName = flag.String("guest", "", "`name` of the guest for the tests TestGuest*")

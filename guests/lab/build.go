@@ -38,6 +38,9 @@ type Options struct {
 	KernelFiles map[string]string
 	// LibVMI, if not nil, is copied into dom0, and the agent is linked with it.
 	LibVMI *LibVMI
+	// Tests puts the tests of package cgo/xenctrl into dom0, as place.Tests. Those that
+	// need a guest run nowhere else.
+	Tests bool
 	// Log gets a record at each step. One that moves bytes has the attributes
 	// done_bytes and total_bytes.
 	Log *slog.Logger
@@ -259,7 +262,7 @@ func (o *Options) assemble(p debian.Platform, l *Lab, kernels *kernelSet, work, 
 		}
 	}
 	dom0RD := filepath.Join(work, "dom0.cpio")
-	if err := dom0Tree(p, l.Prefix, kernels, work, vmi, ramdisks, dom0RD); err != nil {
+	if err := dom0Tree(p, l.Prefix, kernels, work, vmi, o.dom0Programs(), ramdisks, dom0RD); err != nil {
 		return fmt.Errorf("build dom0's initramfs: %w", err)
 	}
 	disc := image.Disc{

@@ -10,9 +10,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"hangbench/guests/lab/debian"
+	"hangbench/guests/lab/place"
 	"hangbench/guests/lab/toolchain"
 )
 
@@ -21,6 +23,7 @@ const (
 	agentPackage    = "./bench/cmd/hangbench-dom0" // runs in dom0 as place.Agent
 	initPackage     = "./guests/init"              // runs in guests as /init
 	yardstickSource = "bench/price/yardstick/eventloop.c"
+	testsPackage    = "./cgo/xenctrl" // its tests run in dom0 as place.Tests
 )
 
 // Names of the lab's programs, in the manifest and in the folder of a build.
@@ -28,7 +31,17 @@ const (
 	agentProgram     = "agent"
 	initProgram      = "init"
 	yardstickProgram = "yardstick"
+	testsProgram     = "tests"
 )
+
+// dom0Programs maps the paths of the lab's programs in dom0 to their names.
+func (o *Options) dom0Programs() map[string]string {
+	programs := map[string]string{place.Agent: agentProgram, place.Yardstick: yardstickProgram}
+	if o.Tests {
+		programs[place.Tests] = testsProgram
+	}
+	return programs
+}
 
 // compileAll compiles the lab's programs into the folder work. It returns the
 // SHA-256 of each, and the version of the Go toolchain.
@@ -47,13 +60,16 @@ func (o *Options) compileAll(ctx context.Context, cc, work string, vmi *staged) 
 		agentEnv = append(agentEnv, vmi.env()...)
 	}
 	out := func(program string) string { return filepath.Join(work, program) }
-	agent := append([]string{"build"}, toolchain.GoFlags()...)
-	agent = append(agent, "-tags", tags, "-o", out(agentProgram), agentPackage)
-	steps := []struct {
+	withXen := func(program, source string, command ...string) error {
+		args := slices.Concat(command, toolchain.GoFlags(), []string{"-tags", tags, "-o", out(program), source})
+		return o.golang(ctx, append(host, agentEnv...), args...)
+	}
+	type step struct {
 		program string
 		compile func() error
-	}{
-		{agentProgram, func() error { return o.golang(ctx, append(host, agentEnv...), agent...) }},
+	}
+	steps := []step{
+		{agentProgram, func() error { return withXen(agentProgram, agentPackage, "build") }},
 		{initProgram, func() error {
 			return o.golang(ctx, append(host, "CGO_ENABLED=0"), "build", "-trimpath", "-buildvcs=false",
 				"-ldflags=-s -w -buildid=", "-o", out(initProgram), initPackage)
@@ -61,6 +77,11 @@ func (o *Options) compileAll(ctx context.Context, cc, work string, vmi *staged) 
 		{yardstickProgram, func() error {
 			return o.compile(ctx, cc, out(yardstickProgram), filepath.Join(o.Source, yardstickSource))
 		}},
+	}
+	if o.Tests {
+		steps = append(steps, step{testsProgram, func() error {
+			return withXen(testsProgram, testsPackage, "test", "-c")
+		}})
 	}
 	sums = map[string]string{}
 	for _, s := range steps {

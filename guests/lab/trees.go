@@ -65,17 +65,20 @@ func guestTree(kernels *kernelSet, work, set, prefix, out string) error {
 }
 
 // dom0Tree writes dom0's initramfs to the file out. vmi is the folder with LibVMI,
-// empty without. ramdisks maps the names of the guests' initramfs to files.
+// empty without. programs maps paths in dom0 to programs in the folder work, and
+// ramdisks the names of the guests' initramfs to files.
 func dom0Tree(
-	p debian.Platform, prefix string, kernels *kernelSet, work, vmi string, ramdisks map[string]string, out string,
+	p debian.Platform, prefix string, kernels *kernelSet, work, vmi string, programs, ramdisks map[string]string,
+	out string,
 ) error {
 	xen := p.Xen.Dir()
 	libs := image.Libraries{Prefix: prefix, Dirs: p.Xen.LibraryDirs(), Extra: vmi}
 	var t image.Tree
 	var errs []error
 	do := func(err error) { errs = append(errs, err) }
-	do(t.Program(strings.TrimPrefix(place.Agent, "/"), filepath.Join(work, agentProgram), libs))
-	do(t.Program(strings.TrimPrefix(place.Yardstick, "/"), filepath.Join(work, yardstickProgram), libs))
+	for _, path := range slices.Sorted(maps.Keys(programs)) {
+		do(t.Program(strings.TrimPrefix(path, "/"), filepath.Join(work, programs[path]), libs))
+	}
 	for _, program := range []string{"xenstored", "xenconsoled", "xen-init-dom0", "xl", "libxl-save-helper"} {
 		do(t.Program(xen+"/bin/"+program, filepath.Join(prefix, xen, "bin", program), libs))
 	}

@@ -16,6 +16,8 @@ const (
 	BlockScript = "/etc/xen/scripts/block"
 	// Yardstick is the C event loop of bench/price/yardstick.
 	Yardstick = "/usr/lib/hangbench/eventloop"
+	// Tests is the program of the tests of package cgo/xenctrl, in a lab that has them.
+	Tests = "/usr/lib/hangbench/tests"
 	// Guests is the folder of guest kernels: one folder for each kernel, named
 	// after it, and the guests' initramfs (see Ramdisk).
 	Guests = "/guest"
