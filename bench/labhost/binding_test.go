@@ -32,13 +32,13 @@ func TestBinding(t *testing.T) {
 		t.Fatalf("%s has no __schedule", images[0])
 	}
 	m := h.guest(t, ctx, guest(1))
-	list, err := m.Exec([]string{place.Tests, "-test.list", "^TestGuest"})
+	list, err := execute(t, m, place.Tests, "-test.list", "^TestGuest")
 	names := strings.Fields(list.Stdout)
 	if err != nil || list.Status != 0 || len(names) < 9 {
 		t.Fatalf("the tests are %q: status %d, %s, %v", names, list.Status, list.Stderr, err)
 	}
-	out, err := m.Exec([]string{place.Tests, "-test.v", "-test.run", "^TestGuest", "-guest", agent.GuestName,
-		"-va", fmt.Sprintf("%#x", schedule.Addr)})
+	out, err := execute(t, m, place.Tests, "-test.v", "-test.run", "^TestGuest", "-guest", agent.GuestName,
+		"-va", fmt.Sprintf("%#x", schedule.Addr))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -133,7 +133,7 @@ func (h *testLab) booted(ctx context.Context, g suites.Guest) error {
 	h.boots.mu.Lock()
 	once := h.boots.once[g]
 	if once == nil {
-		v := lab.Variant{Superpages: g.Superpages, Programs: g.Programs}
+		v := lab.Variant{Superpages: g.Superpages, Programs: g.Programs, Kernel: lab.VariantKernel(g.Kernel)}
 		if h.boots.one[v] == nil {
 			h.boots.one[v] = &sync.Mutex{}
 		}
