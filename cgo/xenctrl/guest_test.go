@@ -599,7 +599,9 @@ func TestGuestRecover(t *testing.T) {
 	g := openGuest(t)
 	for _, mode := range []string{"die", "disable"} {
 		t.Run(mode, func(t *testing.T) {
-			cmd := exec.Command(os.Args[0], "-test.run", "^TestGuestRecover$", "-guest", *guestName)
+			// It must trap the same page.
+			cmd := exec.Command(os.Args[0], "-test.run", "^TestGuestRecover$", "-guest", *guestName,
+				"-va", fmt.Sprintf("%#x", g.va))
 			cmd.Env = append(os.Environ(), "HANGBENCH_TEST_CRASH="+mode)
 			out, err := cmd.CombinedOutput()
 			var exit *exec.ExitError
