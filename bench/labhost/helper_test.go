@@ -230,7 +230,7 @@ func otherLab(t *testing.T, need time.Duration, set func(*lab.Options)) (context
 	needLab(t)
 	t.Parallel()
 	ctx := interruptible(t)
-	h, err := buildLab(ctx, slog.NewTextHandler(t.Output(), nil), set)
+	h, err := buildLab(ctx, slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}), set)
 	if err != nil {
 		t.Fatal(err)
 	}
