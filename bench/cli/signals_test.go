@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -168,6 +169,60 @@ func TestInterruptedRead(t *testing.T) {
 				t.Errorf("%v: %s", c.ProcessState, &stderr)
 			}
 		})
+	}
+}
+
+// TestInterruptedFetch: who interrupts the download of the lab's packages is told in one
+// sentence what is kept.
+func TestInterruptedFetch(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("apt-get"); err != nil {
+		t.Skip("there is no apt-get")
+	}
+	mirror, err := net.Listen("tcp", "127.0.0.1:0") // which never answers
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mirror.Close()
+	repo, err := filepath.Abs(filepath.Join("..", ".."))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cache := t.TempDir()
+	c := exec.Command("hangbench", "run", "ci", "--source", repo, "--cache", cache, "--out", t.TempDir(),
+		"--mirror", "http://"+mirror.Addr().String())
+	for _, v := range os.Environ() {
+		if name, _, _ := strings.Cut(v, "="); !strings.HasSuffix(strings.ToLower(name), "_proxy") {
+			c.Env = append(c.Env, v)
+		}
+	}
+	var stderr bytes.Buffer
+	c.Stderr = &stderr
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	asked := make(chan net.Conn, 1)
+	ended := make(chan error, 1)
+	go func() {
+		conn, err := mirror.Accept()
+		if err == nil {
+			asked <- conn
+		}
+	}()
+	go func() { ended <- c.Wait() }()
+	select {
+	case conn := <-asked:
+		defer conn.Close()
+	case <-ended:
+		t.Fatalf("it ends before it asks the mirror: %s", &stderr)
+	}
+	if err := c.Process.Signal(unix.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	<-ended
+	want := "hangbench: interrupted; what was fetched and built is kept in " + cache + "; to go on, give the command again\n"
+	if c.ProcessState.ExitCode() != exit.Interrupted || !strings.HasSuffix(stderr.String(), want) {
+		t.Errorf("%v: %s", c.ProcessState, &stderr)
 	}
 }
 
