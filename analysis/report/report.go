@@ -201,8 +201,8 @@ func notices(run *results.Run) []string {
 		}
 	}
 	if invalid > 0 {
-		ns = append(ns, fmt.Sprintf("Invalid: %d of %s. Their ground truth was not confirmed. They are listed below and used "+
-			"for no number.", invalid, analysis.Count(len(run.Trials), "trial")))
+		ns = append(ns, fmt.Sprintf("Invalid: %d of %s. Their ground truth was not confirmed. They are listed below and "+
+			"used for no number.", invalid, analysis.Count(len(run.Trials), "trial")))
 	}
 	for i, bad := range run.Bad {
 		if i == badShown {

@@ -87,7 +87,8 @@ func TestHostile(t *testing.T) {
 	vcpu := detect.VCPU{Symbol: evil, Callers: []string{evil}, Queue: &detect.RunQueue{PID: 1, Comm: evil}}
 	if err := detect.WriteStream(&b, detect.Header{Schema: detect.StreamSchema, Scenario: evil, Mechanism: "poll",
 		Host: "lab", Guest: evil, Comment: evil},
-		[]detect.Observation{{TimeNS: 1e9, VCPUs: []detect.VCPU{vcpu}}, {TimeNS: 2e9, VCPUs: []detect.VCPU{vcpu}}}); err != nil {
+		[]detect.Observation{{TimeNS: 1e9, VCPUs: []detect.VCPU{vcpu}},
+			{TimeNS: 2e9, VCPUs: []detect.VCPU{vcpu}}}); err != nil {
 		t.Fatal(err)
 	}
 	writeFile(t, stream, b.String())
@@ -95,7 +96,8 @@ func TestHostile(t *testing.T) {
 	for _, args := range [][]string{
 		{"report", first}, {"report", first, "--tables", "all"}, {"report", first, "--tables", "all", "--format", "md"},
 		{"report", first, "--tables", "all", "--format", "latex"}, {"report", first, "--format", "csv"},
-		{"report", damaged}, {"report", damaged, "--tables", "claims"}, {"report", dir}, {"report", named}, {"report", dir + "\x1b[2J"},
+		{"report", damaged}, {"report", damaged, "--tables", "claims"}, {"report", dir}, {"report", named},
+		{"report", dir + "\x1b[2J"},
 		{"compare", first, second}, {"compare", first, damaged}, {"compare", first, second, "--format", "md"},
 		{"export", first}, {"export", damaged}, {"resume", dir + "\u202e"}, {"resume", first},
 		{"check", suite}, {"check", "no\x1b[2J"}, {"timeline", stream, "--out", filepath.Join(dir, "drawn")},

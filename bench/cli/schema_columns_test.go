@@ -265,8 +265,9 @@ func columnRows(t *testing.T, file string, head []string, meanings map[string]st
 }
 
 // endingsText is about columns that belong together.
-const endingsText = `A column of the kind *spread* stands for seven, whose names end in ` + "`_n`" + ` (values), ` +
-	"`_median`,\n`_min`, `_max`, `_ci_lo`, `_ci_hi`" + ` (order-statistic interval of the median; empty with too few trials)
+const endingsText = "A column of the kind *spread* stands for seven, whose names end in `_n` (values), " +
+	"`_median`,\n`_min`, `_max`, `_ci_lo`, `_ci_hi`" +
+	` (order-statistic interval of the median; empty with too few trials)
 and ` + "`_ci_confidence`. A *rate* stands for four: the count, `_of`" + ` (of how many), and the exact 95% interval of
 Clopper and Pearson, ` + "`_ci_lo` and `_ci_hi`" + `. An *interval* stands for three: the estimate and its 95% interval,
 ` + "`_ci_lo` and `_ci_hi`" + `. An empty field means that there is no value. An empty upper end of an interval means
@@ -275,9 +276,9 @@ that the trials do not bound it.
 `
 
 // commonText is about columns that nearly all files have.
-const commonText = "Not listed below are `host`, `scenario`" + ` (with the length of its fault if that is bounded), and
-` + "`mechanism` or `arm`" + ` (mechanism, and driver, guest and thresholds where the run has several). If the run is not
-whole, two more columns are the last of each file but that of a comparison: ` + "`trials_missing`, planned trials\n" +
+const commonText = "Not listed below are `host`, `scenario` (with the length of its fault if that is bounded), and\n" +
+	"`mechanism` or `arm` (mechanism, and driver, guest and thresholds where the run has several). If the run is not\n" +
+	"whole, two more columns are the last of each file but that of a comparison: `trials_missing`, planned trials\n" +
 	"without a record, and `records_damaged`, records left out.\n\n"
 
 // TestSchemaColumns: a page says of every column of the CSV file of every single table and

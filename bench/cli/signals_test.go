@@ -220,7 +220,8 @@ func TestInterruptedFetch(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-ended
-	want := "hangbench: interrupted; what was fetched and built is kept in " + cache + "; to go on, give the command again\n"
+	want := "hangbench: interrupted; what was fetched and built is kept in " + cache +
+		"; to go on, give the command again\n"
 	if c.ProcessState.ExitCode() != exit.Interrupted || !strings.HasSuffix(stderr.String(), want) {
 		t.Errorf("%v: %s", c.ProcessState, &stderr)
 	}

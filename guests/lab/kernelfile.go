@@ -198,10 +198,10 @@ func (o *Options) addFile(ctx context.Context, set *kernelSet, name, spec, dir s
 		case n.Optional:
 			o.Log.Warn(fmt.Sprintf("guest kernel %s: %s", k.Release, n.Without))
 		case n.Module != "":
-			return fail(fmt.Errorf("Linux %s: %s: name a package or folder with it behind a comma, as in file:%s,FOLDER",
+			return fail(fmt.Errorf("kernel %s: %s: name a package or folder with it behind a comma, as in file:%s,FOLDER",
 				k.Release, n.Without, path))
 		default:
-			return fail(fmt.Errorf("Linux %s: %s", k.Release, n.Without))
+			return fail(fmt.Errorf("kernel %s: %s", k.Release, n.Without))
 		}
 	}
 	set.guests[name], set.sources[name] = k.Release, source
