@@ -42,6 +42,7 @@ test: build ## install what the tests need (into the cache) and run all tests, w
 	eval "$$($(BIN) lab env 2>/dev/null)" && \
 		$(GO) vet -tags xen ./cgo/... ./monitor/... ./bench/... && \
 		$(GO) test -race -tags xen -exec "$$HANGBENCH_EXEC" ./cgo/...
+	$(if $(RACE),$(MAKE) --no-print-directory break)
 	export HANGBENCH_TEST_LAB=$(LAB) HANGBENCH_TEST_REQUIRE=$(REQUIRE) && \
 		prefix="$$($(BIN) lab env 2>/dev/null | sed -n "s/^export HANGBENCH_PREFIX='\(.*\)'/\1/p")" && \
 		HANGBENCH_PREFIX="$$prefix" $(GO) test $(RACE) -timeout 80m ./...

@@ -97,6 +97,9 @@ func (e end) check(statuses []int, texts []string) error {
 // environments. Most of it is what was tried when the program was young; testdata/break.txt
 // has the whole list. The number of attempts and of those that the program stood is logged.
 func TestBreak(t *testing.T) {
+	if raced {
+		t.Skip("make test tries to break the program without the race detector, by make break")
+	}
 	t.Parallel()
 	all := attempts{failed: map[string]string{}}
 	t.Run("suites", func(t *testing.T) { breakSuites(t, &all) })

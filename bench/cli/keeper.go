@@ -84,7 +84,7 @@ var errNotUp = exit.Usagef("no lab of that name is running; start it with: hangb
 
 // answerPatience is how long a keeper may take for an answer that needs nothing of the
 // machine. It answers at once, unless it was stopped or this machine is very busy.
-const answerPatience = 15 * time.Second
+const answerPatience = 8 * time.Second
 
 // ask sends a request to the keeper of a running lab and returns its last answer. A
 // program's output goes to each, with the answers before the last. When ctx ends, the
