@@ -11,7 +11,9 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -306,9 +308,16 @@ func TestExec(t *testing.T) {
 func TestExecDaemon(t *testing.T) {
 	t.Parallel()
 	l := serve(t)
-	stdout, _, status := l.program("sh", "-c", "echo started; sleep 3600 & exit 4")
-	if stdout != "started\n" || status != 4 {
-		t.Errorf("%q, status %d", stdout, status)
+	stdout, _, status := l.program("sh", "-c", "sleep 60 & echo $!; exit 4")
+	daemon, err := strconv.Atoi(strings.TrimSpace(stdout))
+	if err != nil || status != 4 {
+		t.Fatalf("%q, status %d", stdout, status)
+	}
+	if !alive(strconv.Itoa(daemon)) {
+		t.Error("the daemon has ended")
+	}
+	if err := syscall.Kill(daemon, syscall.SIGKILL); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -354,7 +363,7 @@ func TestEndWithProgram(t *testing.T) {
 // child starts a program that waits for its child, and returns the child's process id.
 func (l *line) child() string {
 	l.t.Helper()
-	l.send(Job{Exec: []string{"sh", "-c", "sleep 3600 & echo $!; wait"}})
+	l.send(Job{Exec: []string{"sh", "-c", "sleep 60 & echo $!; wait"}})
 	for {
 		m, err := l.in.Next()
 		if err != nil {
