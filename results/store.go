@@ -48,8 +48,9 @@ func RunID(suite string, seed uint64, start time.Time) string {
 var ErrRunExists = errors.New("it exists already")
 
 // Create makes the folder of a new run, runsDir/<m.RunID>, writes its manifest
-// and locks it. It returns ErrRunExists if the folder is there. The caller fills in RunID, Suite, Seed, Planned, Host,
-// Versions, Started and Bench; the rest is the store's.
+// and locks it. It returns ErrRunExists if the folder is there. The caller fills in
+// RunID, Suite, Seed, Planned, Host, Versions, Started and Bench; the rest is the
+// store's.
 func Create(runsDir string, m Manifest) (*Store, error) {
 	if !idPattern.MatchString(m.RunID) {
 		return nil, fmt.Errorf("run id %q: use letters, digits, dot, dash and underscore, beginning with a letter or "+

@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"hangbench/analysis"
-	"hangbench/analysis/internal/golden"
+	"hangbench/analysis/golden"
 	"hangbench/analysis/internal/madeup"
 	"hangbench/analysis/stats"
 	"hangbench/analysis/table"

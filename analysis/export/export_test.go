@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/perf/benchfmt"
 
-	"hangbench/analysis/internal/golden"
+	"hangbench/analysis/golden"
 	"hangbench/analysis/internal/madeup"
 	"hangbench/results"
 )

@@ -18,7 +18,7 @@ import (
 	"gonum.org/v1/plot/vg"
 
 	"hangbench/analysis"
-	"hangbench/analysis/internal/golden"
+	"hangbench/analysis/golden"
 )
 
 var keep = flag.String("keep", "", "write the figures of the tests into this folder, to be looked at")

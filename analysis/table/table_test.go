@@ -13,7 +13,7 @@ import (
 	"unicode/utf8"
 
 	"hangbench/analysis"
-	"hangbench/analysis/internal/golden"
+	"hangbench/analysis/golden"
 	"hangbench/analysis/internal/madeup"
 	"hangbench/analysis/stats"
 	"hangbench/cgo/require"

@@ -1,23 +1,18 @@
 package misses
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"hangbench/analysis/golden"
 	"hangbench/bench/price/event"
 	"hangbench/monitor"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden file")
 
 // fakeHost is a guest that switches once a millisecond and does a unit of work
 // with each, half as often while it is watched.
@@ -173,18 +168,5 @@ func TestGolden(t *testing.T) {
 		t.Fatal(err)
 	}
 	got = append(got, '\n')
-	path := filepath.Join("testdata", "report.json")
-	if *update {
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want) {
-		t.Errorf("%s differs (go test -update rewrites it); got\n%s", path, got)
-	}
+	golden.Compare(t, "report.json", got)
 }

@@ -3,18 +3,16 @@ package tables
 import (
 	"bytes"
 	"encoding/json"
-	"flag"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"hangbench/analysis/golden"
 	"hangbench/analysis/table"
 	"hangbench/bench/price/event"
 	"hangbench/bench/price/misses"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 // report reads the golden report of one of the measuring packages.
 func report[Report any](t *testing.T, of string) *Report {
@@ -42,24 +40,6 @@ func text(t *testing.T, all ...*table.Table) []byte {
 	return b.Bytes()
 }
 
-func golden(t *testing.T, name string, got []byte) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want) {
-		t.Errorf("%s differs (go test -update rewrites it); got\n%s", name, got)
-	}
-}
-
 func TestEvent(t *testing.T) {
 	t.Parallel()
 	r := report[event.Report](t, "event")
@@ -67,7 +47,7 @@ func TestEvent(t *testing.T) {
 	r.Host, r.Series[0].Alive = "xen", false
 	r.Compute()
 	got = append(got, text(t, Event(r)...)...)
-	golden(t, "event.txt", got)
+	golden.Compare(t, "event.txt", got)
 }
 
 // TestEventParts: tables of what was not measured are left out, and what LibVMI
@@ -89,5 +69,5 @@ func TestEventParts(t *testing.T) {
 
 func TestMisses(t *testing.T) {
 	t.Parallel()
-	golden(t, "misses.txt", text(t, Misses(report[misses.Report](t, "misses"))))
+	golden.Compare(t, "misses.txt", text(t, Misses(report[misses.Report](t, "misses"))))
 }
