@@ -19,6 +19,7 @@ func TestBounded(t *testing.T) {
 			tr.Outcome, tr.DeadlineNS = results.Missed, 8e9
 		} else {
 			tr.UndoneNS, tr.ResumedNS = new(ms*1e6), new(ms*1e6+2e8)
+			tr.WindowNS = ms*1e6 + 3e8
 		}
 		if err := tr.Validate(); err != nil {
 			t.Fatal(err)

@@ -23,7 +23,7 @@ func read(t *testing.T, lines ...string) []Trial {
 func TestOldRecords(t *testing.T) {
 	t.Parallel()
 	const head = `{"schema":1,"suite":"s","host":"lab","mechanism":"none","driver":"xenctrl",` +
-		`"guest_kernel":"6.12.118+deb13-cloud-amd64","vcpus":1,"memory_mib":160,"window_ns":9,`
+		`"guest_kernel":"6.12.118+deb13-cloud-amd64","vcpus":1,"memory_mib":160,"window_ns":2000000,`
 	for _, tc := range []struct {
 		rest string
 		want Cell

@@ -201,6 +201,10 @@ var trialRules = []struct {
 		func(t *Trial) bool { return t.UndoneNS != nil && *t.UndoneNS < t.BoundedMS*1e6 }},
 	{"resumed_ns is before undone_ns",
 		func(t *Trial) bool { return t.ResumedNS != nil && (t.UndoneNS == nil || *t.ResumedNS < *t.UndoneNS) }},
+	{"detect_ns, hang_ns, undone_ns or resumed_ns is longer than window_ns, in which the fault lies", func(t *Trial) bool {
+		return t.confirmed() && slices.ContainsFunc([]*int64{t.DetectNS, t.HangNS, t.UndoneNS, t.ResumedNS},
+			func(ns *int64) bool { return ns != nil && *ns > t.WindowNS })
+	}},
 
 	{"back_out_ns without backed_out", func(t *Trial) bool { return t.BackOutNS != nil && t.BackedOut == "" }},
 	{"CPU time of dom0 without paired_ns", func(t *Trial) bool {

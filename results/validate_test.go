@@ -146,6 +146,7 @@ func TestContradictions(t *testing.T) {
 	bounded := func(tr *Trial) {
 		tr.BoundedMS, tr.DeadlineNS, tr.Outcome, tr.Class, tr.Scope, tr.DetectNS = 2000, 2e9, Undone, "", "", nil
 		tr.UndoneNS, tr.ResumedNS = new(int64(2_000_000_001)), new(int64(2_000_000_002))
+		tr.WindowNS = 3e9
 	}
 	for _, tc := range []struct {
 		says string
@@ -186,6 +187,10 @@ func TestContradictions(t *testing.T) {
 		{"before the end of the bounded", bounded, func(t *Trial) { *t.UndoneNS = 1_999_999_999 }},
 		{"resumed_ns is before", bounded, func(t *Trial) { *t.ResumedNS = 2_000_000_000 }},
 		{"resumed_ns is before", nil, func(t *Trial) { t.ResumedNS = new(int64(5e9)) }},
+		{"longer than window_ns", nil, func(t *Trial) { *t.DetectNS = t.WindowNS + 1 }},
+		{"longer than window_ns", nil, func(t *Trial) { *t.HangNS = t.WindowNS + 1 }},
+		{"longer than window_ns", bounded, func(t *Trial) { *t.ResumedNS = t.WindowNS + 1 }},
+		{"longer than window_ns", bounded, func(t *Trial) { t.WindowNS = *t.UndoneNS - 1 }},
 		{"without backed_out", nil, func(t *Trial) { t.BackedOut = "" }},
 		{"without paired_ns", nil, func(t *Trial) { t.Guest.PairedNS, t.Guest.Dom0BeforeNS = 0, 0 }},
 		{"silent_vcpus", nil, func(t *Trial) { t.Guest.SilentVCPUs = []int{1} }},
