@@ -369,7 +369,7 @@ func parseMessage(b []byte) (message, error) {
 		return message{}, fmt.Errorf("printed %q, %s", clip(b), fmt.Sprintf(why, args...))
 	}
 	if err := d.Decode(&m); err != nil {
-		return bad("which is no message: %v", err)
+		return bad("which is no message: %v", printable.JSON(err))
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return bad("which is more than one message")

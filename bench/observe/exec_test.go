@@ -223,7 +223,7 @@ func TestExecFails(t *testing.T) {
 		{"garbage", "says", []string{ready, "hello\x1b[2J"}, `observer probe printed "hello\x1b[2J", which is no message`},
 		{"an array", "says", []string{ready, `[1]`}, "which is no message"},
 		{"two in a line", "says", []string{ready, `{"clear":true}{"clear":true}`}, "which is more than one message"},
-		{"unknown field", "says", []string{ready, `{"klass":"spin"}`}, `unknown field "klass"`},
+		{"unknown field", "says", []string{ready, `{"klass":"spin"}`}, `there is no key "klass"`},
 		{"nothing", "says", []string{ready, `{}`}, "not one of ready, class and clear"},
 		{"two at once", "says", []string{ready, `{"class":"spin","clear":true}`}, "not one of ready, class and clear"},
 		{"class", "says", []string{ready, `{"class":"Spin lock"}`}, "whose class is not a word"},

@@ -5,15 +5,23 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strconv"
 	"strings"
 	"time"
 )
 
 // JSON returns an error of encoding/json in the words of JSON. The library's own text
-// names types of Go. Other errors stay as they are.
+// names types of Go, and quotes keys and values of any length: of those it keeps the
+// first 80 bytes. Other errors stay as they are.
 func JSON(err error) error {
 	if wrong, ok := errors.AsType[*time.ParseError](err); ok {
-		return fmt.Errorf("%q is no time, as in 2026-01-02T15:04:05Z", strings.Trim(wrong.Value, `"`))
+		return fmt.Errorf("%q is no time, as in 2026-01-02T15:04:05Z", short(strings.Trim(wrong.Value, `"`)))
+	}
+	// The library has no type for this error.
+	if quoted, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
+		if key, bad := strconv.Unquote(quoted); bad == nil {
+			return fmt.Errorf("there is no key %q", short(key))
+		}
 	}
 	wrong, ok := errors.AsType[*json.UnmarshalTypeError](err)
 	if !ok {
@@ -28,7 +36,16 @@ func JSON(err error) error {
 	if value != "" || name == "" {
 		name = strings.TrimSpace("the number " + value)
 	}
-	return fmt.Errorf("%s is %s, and not %s", Line(field), Line(name), jsonType(wrong.Type))
+	return fmt.Errorf("%s is %s, and not %s", Line(short(field)), Line(short(name)), jsonType(wrong.Type))
+}
+
+// short returns at most the first 80 bytes.
+func short(s string) string {
+	const most = 80
+	if len(s) <= most {
+		return s
+	}
+	return s[:most] + "..."
 }
 
 // jsonType is the JSON that a type of Go holds.

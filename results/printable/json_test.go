@@ -25,23 +25,30 @@ func TestJSON(t *testing.T) {
 		Map    map[string]int `json:"map"`
 		At     time.Time      `json:"at"`
 	}
+	long := strings.Repeat("1234567890", 100)
 	for text, want := range map[string]string{
-		`{"schema": "1"}`:        "schema is a text, and not a whole number",
-		`{"time_ns": 1.5}`:       "time_ns is the number 1.5, and not a whole number",
-		`{"time_ns": 1e308}`:     "time_ns is the number 1e308, and not a whole number",
-		`{"ratio": 1e999}`:       "ratio is the number 1e999, and not a number in range",
-		`{"ept": {"total": -1}}`: "ept.total is the number -1, and not a whole number from 0 on",
-		`{"ept": []}`:            "ept is a list, and not an object",
-		`{"name": {}}`:           "name is an object, and not a text",
-		`{"name": 5}`:            "name is the number, and not a text",
-		`{"done": "x"}`:          "done is a text, and not true or false",
-		`{"list": {}}`:           "list is an object, and not a list",
-		`{"list": [true]}`:       "list is true or false, and not a whole number",
-		`{"map": {"a": "b"}}`:    "map is a text, and not a whole number",
-		`{"at": "yesterday"}`:    `"yesterday" is no time, as in 2026-01-02T15:04:05Z`,
-		`[]`:                     "it is a list, and not an object",
+		`{"schema": "1"}`:           "schema is a text, and not a whole number",
+		`{"time_ns": 1.5}`:          "time_ns is the number 1.5, and not a whole number",
+		`{"time_ns": 1e308}`:        "time_ns is the number 1e308, and not a whole number",
+		`{"ratio": 1e999}`:          "ratio is the number 1e999, and not a number in range",
+		`{"ept": {"total": -1}}`:    "ept.total is the number -1, and not a whole number from 0 on",
+		`{"ept": []}`:               "ept is a list, and not an object",
+		`{"name": {}}`:              "name is an object, and not a text",
+		`{"name": 5}`:               "name is the number, and not a text",
+		`{"done": "x"}`:             "done is a text, and not true or false",
+		`{"list": {}}`:              "list is an object, and not a list",
+		`{"list": [true]}`:          "list is true or false, and not a whole number",
+		`{"map": {"a": "b"}}`:       "map is a text, and not a whole number",
+		`{"at": "yesterday"}`:       `"yesterday" is no time, as in 2026-01-02T15:04:05Z`,
+		`{"at": "` + long + `"}`:    `"` + long[:80] + `..." is no time, as in 2026-01-02T15:04:05Z`,
+		`{"schema": 1` + long + `}`: "schema is the number 1" + long[:68] + "..., and not a whole number",
+		`{"nmae": 5}`:               `there is no key "nmae"`,
+		`{"` + long + `": 5}`:       `there is no key "` + long[:80] + `..."`,
+		`[]`:                        "it is a list, and not an object",
 	} {
-		err := json.Unmarshal([]byte(text), &to)
+		d := json.NewDecoder(strings.NewReader(text))
+		d.DisallowUnknownFields()
+		err := d.Decode(&to)
 		if err == nil {
 			t.Errorf("%s is decoded", text)
 			continue
