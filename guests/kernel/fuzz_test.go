@@ -67,6 +67,39 @@ func FuzzRead(f *testing.F) {
 	})
 }
 
+// FuzzReadMemory: a running kernel's image may be cut anywhere and hold anything. Symbols
+// and slide agree with each other, and what is found is the same wherever the pieces end.
+func FuzzReadMemory(f *testing.F) {
+	for _, l := range kallsymsLayouts {
+		image, _ := fakeKernel(f, l)
+		img, err := parseImage(image)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(img.segs[0].data, uint64(fakeBase), uint(0))
+		f.Add(img.segs[0].data, uint64(fakeBase+0x4a00000), uint(0x1000))
+	}
+	f.Fuzz(func(t *testing.T, b []byte, addr uint64, cut uint) {
+		n := min(int(cut%(1<<24)), len(b))
+		k, slide, err := ReadMemory([]Segment{{addr, b[:n]}, {addr + uint64(n), b[n:]}})
+		if k == nil {
+			if err == nil || slide != 0 {
+				t.Fatalf("no kernel, slide %#x and no error", slide)
+			}
+			return
+		}
+		useSymbols(t, k.Symbols)
+		if text, ok := k.Symbols.Lookup("_text"); slide != 0 && (!ok || text.Addr != linkedText) {
+			t.Fatalf("moved by %#x, and _text is linked at %#x, %v", slide, text.Addr, ok)
+		}
+		if k.Types == nil {
+			t.Fatal("no types")
+		}
+		_, _ = k.Types.Field("task_struct", "lock.pending")
+		_, _ = k.Types.EnumValue("FAKE_RUN")
+	})
+}
+
 // useSymbols calls everything a table has.
 func useSymbols(t *testing.T, s *Symbols) {
 	t.Helper()

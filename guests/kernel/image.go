@@ -7,13 +7,14 @@ import (
 	"fmt"
 )
 
-// image is an ELF kernel with its segments in memory.
+// image is a kernel with its segments in memory.
 type image struct {
-	file *elf.File
+	file *elf.File // nil for one that runs
 	segs []segment
 }
 
-// segment is the part of a PT_LOAD segment that is in the file.
+// segment is the part of a PT_LOAD segment that is in the file, or a piece of a kernel
+// that runs.
 type segment struct {
 	addr uint64
 	data []byte

@@ -23,8 +23,9 @@ import (
 const (
 	tokens         = 256
 	tokenIndexSize = 2 * tokens
-	maxToken       = 512 // longest token, KSYM_NAME_LEN
-	maxName        = 512 // with the type letter; KSYM_NAME_LEN counts a NUL instead
+	maxToken       = 512      // longest token, KSYM_NAME_LEN
+	maxName        = 512      // with the type letter; KSYM_NAME_LEN counts a NUL instead
+	maxNames       = 64 << 20 // of all names together, in bytes; kernels of distributions have 2 to 6 MB
 	namesPerMarker = 256
 
 	// minSymbols is so large that there are several markers to check.
@@ -49,7 +50,7 @@ func (img *image) kallsyms() (*Symbols, error) {
 		// A real image is read about once. In a hostile one every position could look like
 		// the beginning of a table.
 		scan := &kallsymsScan{data: seg.data, addr: seg.addr, budget: 16 * len(seg.data)}
-		for pos := 0; pos+tokenIndexSize <= len(seg.data); pos += 4 {
+		for pos := 0; pos+tokenIndexSize <= len(seg.data) && scan.budget > 0; pos += 4 {
 			if !scan.tokensAt(pos) {
 				continue
 			}
@@ -120,6 +121,7 @@ func (k *kallsymsScan) tokenTableAt(table, index int) bool {
 		for start+n < end && k.data[start+n] > ' ' && k.data[start+n] < 0x7f {
 			n++
 		}
+		k.budget -= n + 1
 		k.token[i] = k.data[start : start+n]
 		if i+1 < tokens {
 			if n != end-start-1 || k.data[start+n] != 0 {
@@ -242,7 +244,9 @@ func (k *kallsymsScan) decode() (*Symbols, error) {
 		if len(name) < 2 {
 			return nil, fmt.Errorf("symbol at %#x has no name", addr)
 		}
-		list.add(addr, name[0], name[1:])
+		if list.add(addr, name[0], name[1:]); len(list.names) > maxNames {
+			return nil, fmt.Errorf("the names of its %d symbols have more than %d bytes", k.count, maxNames)
+		}
 	}
 	return list.table(), nil
 }

@@ -47,7 +47,17 @@ func Read(b []byte) (*Kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &Kernel{ELF: b}
+	k, err := img.read()
+	if k != nil {
+		k.ELF = b
+	}
+	return k, err
+}
+
+// read reads the kernel from its segments. With ErrNoBTF it returns what else is known.
+func (img *image) read() (*Kernel, error) {
+	k := &Kernel{}
+	var err error
 	if k.Release, k.Banner, err = img.banner(); err != nil {
 		return nil, err
 	}

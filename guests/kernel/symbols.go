@@ -129,6 +129,20 @@ func (s *Symbols) Find(addr uint64) (sym Symbol, offset uint64, ok bool) {
 	return sym, offset, true
 }
 
+// moveDown subtracts a slide of KASLR from the addresses in the kernel's mapping. If
+// that would take one out of the mapping it changes nothing and returns false.
+func (s *Symbols) moveDown(by uint64) bool {
+	first := sort.Search(s.Len(), func(i int) bool { return s.addr(i) >= kernelMap })
+	if first < s.Len() && s.addr(first)-kernelMap < by {
+		return false
+	}
+	for i := first; i < s.Len(); i++ {
+		binary.LittleEndian.PutUint64(s.addrs[8*i:], s.addr(i)-by)
+	}
+	s.finish()
+	return true
+}
+
 // finish computes the fields that are not stored.
 func (s *Symbols) finish() *Symbols {
 	between := func(start, end string, otherwise span) span {

@@ -20,8 +20,17 @@ var ErrNotFound = errors.New("not found")
 // ErrNoBTF reports that an image does not describe its types.
 var ErrNoBTF = errors.New("no BTF in the image; the kernel needs CONFIG_DEBUG_INFO_BTF=y")
 
-// maxDepth bounds how deep anonymous members may nest.
-const maxDepth = 32
+const (
+	// maxDepth bounds how deep anonymous members may nest.
+	maxDepth = 32
+	// maxMembers bounds the members that one look-up visits. The largest structures of
+	// kernels have some hundred, with those of their anonymous members.
+	maxMembers = 1 << 16
+	// maxSame bounds the types that have one name. Kernels have up to ten.
+	maxSame = 64
+	// maxBTF bounds the size of BTF in bytes. Kernels of distributions have 4 to 8 MB.
+	maxBTF = 64 << 20
+)
 
 // A Field is the place of a structure's field.
 type Field struct {
@@ -50,6 +59,9 @@ type Types struct {
 }
 
 func parseTypes(blob []byte) (*Types, error) {
+	if len(blob) > maxBTF {
+		return nil, fmt.Errorf("parse BTF: it has %d bytes, more than the limit of %d", len(blob), maxBTF)
+	}
 	spec, err := btf.LoadSpecFromReader(bytes.NewReader(blob))
 	if err != nil {
 		return nil, fmt.Errorf("parse BTF: %w", err)
@@ -60,19 +72,27 @@ func parseTypes(blob []byte) (*Types, error) {
 // types finds the BTF blob by its section header, or by the symbols at its two
 // ends when there are none.
 func (img *image) types(symbols *Symbols) (*Types, error) {
-	if s := img.file.Section(".BTF"); s != nil {
-		blob, err := io.ReadAll(s.Open())
-		if err != nil {
-			return nil, fmt.Errorf("read .BTF section: %w", err)
+	if img.file != nil {
+		if s := img.file.Section(".BTF"); s != nil {
+			blob, err := io.ReadAll(s.Open())
+			if err != nil {
+				return nil, fmt.Errorf("read .BTF section: %w", err)
+			}
+			return parseTypes(blob)
 		}
-		return parseTypes(blob)
 	}
 	start, ok := symbols.Lookup("__start_BTF")
 	stop, ok2 := symbols.Lookup("__stop_BTF")
-	if ok && ok2 {
-		if blob, ok := img.between(start.Addr, stop.Addr); ok {
-			return parseTypes(blob)
+	if ok && ok2 && stop.Addr > start.Addr {
+		blob, ok := img.between(start.Addr, stop.Addr)
+		if !ok {
+			return nil, fmt.Errorf("BTF, from %#x to %#x, is not in the image", start.Addr, stop.Addr)
 		}
+		return parseTypes(blob)
+	}
+	if _, ok := symbols.Lookup("linux_banner"); !ok {
+		return &Types{}, fmt.Errorf("%w; its symbols are functions only, so CONFIG_KALLSYMS_ALL=y may be missing instead",
+			ErrNoBTF)
 	}
 	return &Types{}, ErrNoBTF
 }
@@ -191,8 +211,11 @@ func (t *Types) named(name string) ([]btf.Type, error) {
 			sized = append(sized, u)
 		}
 	}
-	if len(sized) == 0 {
+	switch {
+	case len(sized) == 0:
 		return nil, fmt.Errorf("type %s %w", name, ErrNotFound)
+	case len(sized) > maxSame:
+		return nil, fmt.Errorf("type %s: %d types have this name, more than the limit of %d", name, len(sized), maxSame)
 	}
 	return sized, nil
 }
@@ -203,6 +226,7 @@ const maxOffset = 1 << 32
 // resolve walks a path from a type to a field.
 func resolve(typ btf.Type, path string) (Field, error) {
 	var at uint64 // of the member from the start, in bits
+	budget := maxMembers
 	var last btf.Member
 	for step := range strings.SplitSeq(path, ".") {
 		name, indices, _ := strings.Cut(step, "[")
@@ -210,7 +234,7 @@ func resolve(typ btf.Type, path string) (Field, error) {
 		if !ok {
 			return Field{}, fmt.Errorf("%s is looked up in a type that is no structure; pointers are not followed", step)
 		}
-		m, offset, err := member(members, name, maxDepth)
+		m, offset, err := member(members, name, maxDepth, &budget)
 		if err != nil {
 			return Field{}, err
 		}
@@ -271,12 +295,16 @@ func membersOf(typ btf.Type) ([]btf.Member, bool) {
 }
 
 // member finds a member by name, also inside of anonymous members. offset is its
-// distance in bits from the start of the outermost structure.
-func member(members []btf.Member, name string, depth int) (m btf.Member, offset uint64, err error) {
+// distance in bits from the start of the outermost structure. budget is the number of
+// members that may still be visited.
+func member(members []btf.Member, name string, depth int, budget *int) (m btf.Member, offset uint64, err error) {
 	if name == "" || depth == 0 {
 		return btf.Member{}, 0, fmt.Errorf("member %q %w", name, ErrNotFound)
 	}
 	for _, m := range members {
+		if *budget--; *budget < 0 {
+			return btf.Member{}, 0, fmt.Errorf("member %s: the structure has more than %d members", name, maxMembers)
+		}
 		if m.Name == name {
 			return m, uint64(m.Offset), nil
 		}
@@ -284,8 +312,12 @@ func member(members []btf.Member, name string, depth int) (m btf.Member, offset 
 			continue
 		}
 		if inner, ok := membersOf(btf.UnderlyingType(m.Type)); ok {
-			if found, offset, err := member(inner, name, depth-1); err == nil {
+			found, offset, err := member(inner, name, depth-1, budget)
+			if err == nil {
 				return found, uint64(m.Offset) + offset, nil
+			}
+			if !errors.Is(err, ErrNotFound) {
+				return btf.Member{}, 0, err
 			}
 		}
 	}

@@ -128,20 +128,15 @@ func (k *Kernel) earlyBoot() bool {
 // find finds the slide and the page tables from the registers of one vCPU.
 func (k *Kernel) find(r *driver.Registers) error {
 	if r.CR3&addrMask == 0 {
-		return errors.New("it has no page tables yet")
+		return errNoTables
 	}
 	banner, _, ok := k.layout.Lookup("linux_banner")
 	if !ok {
 		return errors.New("the symbols have no linux_banner")
 	}
-	la57 := r.CR4&(1<<12) != 0
-	roots := []uint64{r.CR3 &^ 0x1000}
-	if r.CR3&0x1000 != 0 {
-		roots = append(roots, r.CR3) // without isolation any frame may be a root
-	}
 	var errs []error
-	for _, root := range roots {
-		s := NewSpace(k.mem, root, la57)
+	for _, root := range roots(r) {
+		s := NewSpace(k.mem, root, la57(r))
 		slide, err := k.findSlide(s, r)
 		if err == nil {
 			err = CheckBanner(s, banner+slide, k.layout.Banner())
@@ -161,7 +156,7 @@ func (k *Kernel) find(r *driver.Registers) error {
 			if err != nil || gpa&0xfff != 0 {
 				continue
 			}
-			if own := NewSpace(k.mem, gpa, la57); CheckBanner(own, banner+slide, k.layout.Banner()) == nil {
+			if own := NewSpace(k.mem, gpa, la57(r)); CheckBanner(own, banner+slide, k.layout.Banner()) == nil {
 				k.space = own
 				break
 			}
@@ -169,6 +164,22 @@ func (k *Kernel) find(r *driver.Registers) error {
 		return nil
 	}
 	return errors.Join(errs...)
+}
+
+// errNoTables says that a vCPU cannot lead to the kernel yet.
+var errNoTables = errors.New("it has no page tables yet")
+
+// la57 reports whether the vCPU's page tables have five levels: CR4 bit 12.
+func la57(r *driver.Registers) bool { return r.CR4&(1<<12) != 0 }
+
+// roots returns what the root of the kernel's page tables can be, by a vCPU's CR3. With
+// page-table isolation it is one page below that of user space.
+func roots(r *driver.Registers) []uint64 {
+	all := []uint64{r.CR3 &^ 0x1000}
+	if r.CR3&0x1000 != 0 {
+		all = append(all, r.CR3) // without isolation any frame may be a root
+	}
+	return all
 }
 
 // pageFault is the vector of the page fault in the interrupt table.

@@ -1,0 +1,134 @@
+package kernel
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/cilium/ebpf/btf"
+)
+
+// running returns the constants of a fake kernel that runs, moved by slide: the addresses
+// in them are moved too, as KASLR does.
+func running(t testing.TB, l kallsymsLayout, slide uint64) []Segment {
+	t.Helper()
+	image, _ := fakeKernel(t, l)
+	img, err := parseImage(image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := img.segs[0].data
+	for pos := 0; pos+8 <= len(data); pos += 4 {
+		// The only 64-bit addresses are relative_base and the table of whole ones. Distances
+		// from a position move with it.
+		v := binary.LittleEndian.Uint64(data[pos:])
+		if pos%8 == 0 && v >= fakeBase && v < fakeBase+0x1000000 && l.encoding != "place" {
+			binary.LittleEndian.PutUint64(data[pos:], v+slide)
+		}
+	}
+	return []Segment{{fakeBase + slide, data}}
+}
+
+// TestReadMemory: a kernel that runs has the symbols and types of its file, in every
+// layout of its tables, moved or not.
+func TestReadMemory(t *testing.T) {
+	t.Parallel()
+	for _, l := range kallsymsLayouts {
+		for _, slide := range []uint64{0, 0x4a00000} {
+			t.Run(fmt.Sprintf("%s, %#x", l.name, slide), func(t *testing.T) {
+				t.Parallel()
+				k, got, err := ReadMemory(running(t, l, slide))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got != slide || k.Release != fakeRelease || k.Banner != fakeBanner || k.ELF != nil {
+					t.Errorf("slide %#x, want %#x; %q, %q", got, slide, k.Release, k.Banner)
+				}
+				image, _ := fakeKernel(t, l)
+				want, err := Read(image)
+				if err != nil {
+					t.Fatal(err)
+				}
+				checkSymbols(t, k.Symbols, all(want.Symbols))
+				if f, err := k.Types.Field("task_struct", "lock.pending"); err != nil || f.Offset != 5 {
+					t.Errorf("task_struct.lock.pending is %+v, %v", f, err)
+				}
+			})
+		}
+	}
+}
+
+// TestReadMemoryLinkedElsewhere: the symbols of a kernel that is not linked where most are
+// keep the addresses that they have in memory.
+func TestReadMemoryLinkedElsewhere(t *testing.T) {
+	t.Parallel()
+	const odd = 0x100000 // no distance that KASLR moves a kernel
+	k, slide, err := ReadMemory(running(t, kallsymsLayouts[0], odd))
+	if err != nil || slide != 0 {
+		t.Fatalf("slide %#x, %v", slide, err)
+	}
+	if s, ok := k.Symbols.Lookup("_text"); !ok || s.Addr != fakeBase+odd {
+		t.Errorf("_text is %+v, %v", s, ok)
+	}
+}
+
+// TestReadMemoryLacks: what a kernel lacks is said, and how it would have it.
+func TestReadMemoryLacks(t *testing.T) {
+	t.Parallel()
+	segs := running(t, kallsymsLayouts[3], 0)
+	if _, _, err := ReadMemory(nil); err == nil || !strings.Contains(err.Error(), "no Linux banner") {
+		t.Errorf("no memory: %v", err)
+	}
+	tables := strings.Index(string(segs[0].Data), "\xc8") // the first name with a token
+	cut := []Segment{{segs[0].Addr, segs[0].Data[:tables]}}
+	if _, _, err := ReadMemory(cut); !errors.Is(err, errNoKallsyms) {
+		t.Errorf("no symbols: %v", err)
+	}
+	k, _, err := ReadMemory(segs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start, _ := k.Symbols.Lookup("__start_BTF")
+	at := start.Addr - segs[0].Addr + 16
+	halves := []Segment{{segs[0].Addr, segs[0].Data[:at]}, {segs[0].Addr + at, segs[0].Data[at:]}}
+	if _, _, err := ReadMemory(halves); err == nil || !strings.Contains(err.Error(), "BTF, from 0x") {
+		t.Errorf("BTF in two pieces: %v", err)
+	}
+}
+
+// TestTypesBounds: types that are made to take long are refused.
+func TestTypesBounds(t *testing.T) {
+	t.Parallel()
+	u32 := &btf.Int{Name: "unsigned int", Size: 4}
+	// Each anonymous structure has the next one twice: 2^31 members to visit.
+	inner := &btf.Struct{Size: 4, Members: []btf.Member{{Name: "x", Type: u32}}}
+	for range maxDepth - 1 {
+		inner = &btf.Struct{Size: 4, Members: []btf.Member{{Type: inner}, {Type: inner}}}
+	}
+	all := []btf.Type{&btf.Struct{Name: "deep", Size: 4, Members: []btf.Member{{Type: inner}}}}
+	for i := range maxSame + 1 {
+		all = append(all, &btf.Struct{Name: "same", Size: uint32(4 + i), Members: []btf.Member{{Name: "x", Type: u32}}})
+	}
+	b, err := btf.NewBuilder(all, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	blob, err := b.Marshal(nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	types, err := parseTypes(blob)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"deep": "more than 65536 members", "same": "more than the limit of 64"} {
+		if f, err := types.Field(name, "absent"); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s.absent is %+v, %v, want %q", name, f, err, want)
+		}
+	}
+	if _, err := parseTypes(make([]byte, maxBTF+1)); err == nil || !strings.Contains(err.Error(), "limit") {
+		t.Errorf("too much BTF: %v", err)
+	}
+}
