@@ -10,6 +10,7 @@
 //
 //	host.go         the control domain
 //	guest.go        open guests, their drivers, attaching a monitor
+//	memory.go       the kernel of a guest whose kernel file is not known
 //	make.go         making a guest; kernel.go moves its kernel
 //	machine.go      the guest as a machine in which faults are injected
 //	environment.go  one trial: Guest.Run; group.go, trace.go and console.go serve it

@@ -15,11 +15,13 @@ import (
 	"hangbench/guests/disk"
 	"hangbench/guests/kernel"
 	"hangbench/monitor"
+	"hangbench/monitor/detect"
 	"hangbench/monitor/driver"
 	vmidriver "hangbench/monitor/driver/libvmi"
 	xcdriver "hangbench/monitor/driver/xenctrl"
 	"hangbench/monitor/linux"
 	"hangbench/monitor/trap"
+	"hangbench/results/printable"
 	"hangbench/scenarios/inject"
 	"hangbench/scenarios/suites"
 )
@@ -65,6 +67,9 @@ type Guest struct {
 	Spec    suites.Guest // zero for a guest that others made
 	Domid   int
 	Release string // of its kernel
+	// InMemory says what was read to find the kernel in the guest's memory. It is nil if a
+	// profile was given.
+	InMemory *MemoryRead
 	// Heartbeat is nil for a guest that others made.
 	Heartbeat *heartbeat.Page
 
@@ -100,8 +105,8 @@ func (h *Host) FindGuest(ctx context.Context, name string) (*Guest, error) {
 	return g, nil
 }
 
-// ErrNoProfile means that the guest runs none of the kernels whose profiles are
-// known.
+// ErrNoProfile means that the guest runs none of the kernels whose profiles are known,
+// and that its own is not found in its memory, if that was tried.
 var ErrNoProfile = errors.New("none of the kernels at hand is the guest's; name it with --kernel, or " +
 	"a folder that has it with --guests")
 
@@ -116,13 +121,27 @@ const (
 
 // OpenGuest opens a domain that is there already, whoever made it. It needs no
 // heartbeat. The guest's kernel is the one among profiles whose banner stands in its
-// memory; the error is ErrNoProfile if there is none. If the guest has just been
-// started OpenGuest says so once and waits until it can be read. The caller closes
-// the guest with Close and must not use it for trials.
-func (h *Host) OpenGuest(ctx context.Context, domid int, profiles []*kernel.Profile, say func(string)) (*Guest, error) {
+// memory. If there is none and inMemory is set, its profile is made from what the guest
+// has of it in its memory. The error is ErrNoProfile if there is none. If the guest has
+// just been started OpenGuest says so once and waits until it can be read. The caller
+// closes the guest with Close and must not use it for trials.
+func (h *Host) OpenGuest(ctx context.Context, domid int, profiles []*kernel.Profile, inMemory bool,
+	say func(string)) (*Guest, error) {
+	known := make([]knownKernel, len(profiles))
+	for i, p := range profiles {
+		known[i].profile = p
+	}
 	began, said := clock.Now(), false
 	for {
-		g, err := h.tryGuest(domid, profiles)
+		g, err := h.tryGuest(domid, known)
+		if inMemory && errors.Is(err, ErrNoProfile) {
+			k, kerr := h.kernelInMemory(domid)
+			if kerr == nil {
+				known, inMemory = append(known, k), false
+				continue
+			}
+			err = errors.Join(err, kerr)
+		}
 		patience := time.Duration(0)
 		switch {
 		case err == nil:
@@ -148,17 +167,39 @@ func (h *Host) OpenGuest(ctx context.Context, domid int, profiles []*kernel.Prof
 	}
 }
 
+// knownKernel is a kernel that a guest may run.
+type knownKernel struct {
+	profile *kernel.Profile
+	read    *MemoryRead // nil if the profile is not from the guest's memory
+}
+
+// kernelInMemory finds the kernel of a domain in its memory.
+func (h *Host) kernelInMemory(domid int) (k knownKernel, err error) {
+	g := &Guest{Domid: domid, host: h}
+	if g.driver, err = xcdriver.New(h.Xen, domid); err != nil {
+		return k, err
+	}
+	defer func() { err = errors.Join(err, g.Close()) }()
+	regs, err := g.registers()
+	if err != nil {
+		return k, err
+	}
+	p, read, err := ProfileInMemory(g.driver, regs...)
+	return knownKernel{p, &read}, err
+}
+
 // tryGuest opens a domain if its kernel can be read now.
-func (h *Host) tryGuest(domid int, profiles []*kernel.Profile) (*Guest, error) {
+func (h *Host) tryGuest(domid int, kernels []knownKernel) (*Guest, error) {
 	g := &Guest{Domid: domid, host: h}
 	errs := []error{fmt.Errorf("domain %d: %w", domid, ErrNoProfile)}
-	for _, p := range profiles {
-		g.profile, g.Release = p, p.Release
+	for _, k := range kernels {
+		g.profile, g.InMemory = k.profile, k.read
+		g.Release = printable.Line(k.profile.Release) // the guest may have chosen it
 		err := g.open()
 		if err == nil {
 			return g, nil
 		}
-		err = errors.Join(fmt.Errorf("as Linux %s: %w", p.Release, err), g.Close())
+		err = errors.Join(fmt.Errorf("as Linux %s: %w", g.Release, err), g.Close())
 		if errors.Is(err, linux.ErrBooting) { // its banner stands there
 			return nil, fmt.Errorf("domain %d: %w", domid, err)
 		}
@@ -248,6 +289,10 @@ func (g *Guest) Use(name string) error {
 	g.watched = *g.libvmi
 	return nil
 }
+
+// Unjudged returns the classes of hangs that cannot be judged in the guest, because its
+// kernel lacks what that takes.
+func (g *Guest) Unjudged() []detect.Unjudged { return linux.Unjudged(layout{g.profile}) }
 
 // Watched returns what monitors watch through.
 func (g *Guest) Watched() Access { return g.watched }

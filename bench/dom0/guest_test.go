@@ -256,7 +256,7 @@ func TestOpenGuest(t *testing.T) {
 		t.Fatalf("%d profiles, %v", len(profiles), err)
 	}
 	say := func(what string) { t.Errorf("said %q", what) }
-	g, err := f.OpenGuest(t.Context(), int(x.ID()), profiles, say)
+	g, err := f.OpenGuest(t.Context(), int(x.ID()), profiles, true, say)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -274,7 +274,7 @@ func TestOpenGuest(t *testing.T) {
 	said := 0
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	g, err = f.OpenGuest(ctx, int(x.ID()), profiles, func(what string) {
+	g, err = f.OpenGuest(ctx, int(x.ID()), profiles, true, func(what string) {
 		said++
 		copy(state, old)
 	})
@@ -287,10 +287,10 @@ func TestOpenGuest(t *testing.T) {
 	// Without a profile the guest's kernel is unknown; a young guest is given some time.
 	ended, stop := context.WithCancel(t.Context())
 	stop()
-	if _, err := f.OpenGuest(ended, int(x.ID()), nil, func(string) {}); !errors.Is(err, context.Canceled) {
+	if _, err := f.OpenGuest(ended, int(x.ID()), nil, true, func(string) {}); !errors.Is(err, context.Canceled) {
 		t.Errorf("no profile: %v", err)
 	}
-	if _, err := f.OpenGuest(t.Context(), 999, profiles, say); !errors.Is(err, dom0.ErrNoProfile) {
+	if _, err := f.OpenGuest(t.Context(), 999, profiles, true, say); !errors.Is(err, dom0.ErrNoProfile) {
 		t.Errorf("no domain: %v", err)
 	}
 	if f.Hypervisor.Mappings() != 0 {

@@ -15,6 +15,11 @@ type Inspection struct {
 	Kernel   detect.Kernel     `json:"kernel"`
 	Callers  []string          `json:"callers"` // on the stack of vCPU 0, wherever it was stopped
 
+	// InMemory says what was read to find the kernel in the guest's memory, Differences how
+	// what was found differs from the profile of the kernel's file.
+	InMemory    MemoryRead `json:"in_memory"`
+	Differences []string   `json:"differences"`
+
 	// Times on dom0's clock. In the lab 10 ns are an instruction.
 	QueueNS     int64 `json:"queue_ns"`      // one run queue, mean of many
 	LookNS      int64 `json:"look_ns"`       // one inspection of the task list, mean of some
@@ -52,5 +57,10 @@ func (g *Guest) Inspect() (Inspection, error) {
 		return s, err
 	}
 	s.Callers = g.kernel.Callers(nil, r[0].RSP)
+	p, read, err := ProfileInMemory(g.driver, r...)
+	if err != nil {
+		return s, err
+	}
+	s.InMemory, s.Differences = read, Differences(p, g.profile)
 	return s, nil
 }

@@ -6,8 +6,10 @@ import (
 	"strings"
 	"testing"
 
+	"hangbench/bench/dom0"
 	"hangbench/bench/dom0/recovery"
 	"hangbench/monitor"
+	"hangbench/monitor/detect"
 )
 
 func TestWatchLines(t *testing.T) {
@@ -16,7 +18,12 @@ func TestWatchLines(t *testing.T) {
 		want []string
 	}{
 		{watchLine{Event: "attached", Domain: 3, Mechanism: "poll", Kernel: "6.12.1"}, []string{"domain 3", "poll",
-			"6.12.1"}},
+			"6.12.1", "known from a file"}},
+		{watchLine{Event: "attached", Kernel: "6.1.0", KernelFrom: kernelMemory,
+			Memory:   &dom0.MemoryRead{Slide: 0x1200000, Bytes: 11 << 20, NS: 1_400_000_000},
+			Unjudged: []detect.Unjudged{{Class: detect.ClassThrash, Why: "free memory: none"}}},
+			[]string{"found in its memory (moved by 0x1200000; 11.0 MiB read in 1.4 s)\n",
+				"thrash cannot be judged: free memory: none"}},
 		{watchLine{Event: "verdict", MS: 12345, Class: "spin", Scope: "partial", VCPUs: []int{1}, Evidence: []string{"one",
 			"two"}}, []string{"12.345 s", "HANG spin", "partial, vCPUs [1]", "one\n", "two"}},
 		{watchLine{Event: "recovered", Class: "spin", HungMS: 1500}, []string{"spin hang is over", "1.500 s"}},

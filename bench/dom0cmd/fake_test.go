@@ -81,7 +81,8 @@ func TestWatchGuest(t *testing.T) {
 		t.Errorf("events %s", out.events())
 	}
 	first, last := out.all[0], out.all[1]
-	if first.Domain != int(g.ID()) || first.Mechanism != "exec-step" || first.Kernel != dom0test.Release {
+	if first.Domain != int(g.ID()) || first.Mechanism != "exec-step" || first.Kernel != dom0test.Release ||
+		first.KernelFrom != kernelFile || first.Memory != nil || len(first.Unjudged) == 0 {
 		t.Errorf("%+v", first)
 	}
 	if last.Counters == nil || last.Counters.Signals == 0 || last.MS < 400 {

@@ -62,8 +62,9 @@ type kernelFlags struct{ guests, image string }
 
 func (k *kernelFlags) add(f *pflag.FlagSet) {
 	f.StringVar(&k.guests, "guests", "",
-		"`folder` of guest kernels, of which the guest runs one (default in the lab's dom0: "+place.Guests+")")
-	f.StringVar(&k.image, "kernel", "", "`file` of the kernel that the guest runs: vmlinuz or vmlinux")
+		"`folder` of guest kernels, of which the guest may run one (default in the lab's dom0: "+place.Guests+")")
+	f.StringVar(&k.image, "kernel", "", "`file` of the kernel that the guest runs: vmlinuz or vmlinux (default: "+
+		"what the folder has, or what the guest has in its memory)")
 }
 
 // profiles returns the profiles of the kernels that the guest may run.

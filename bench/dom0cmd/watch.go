@@ -27,7 +27,8 @@ import (
 
 // WatchHelp is the description of the command watch.
 const WatchHelp = "Monitor a guest that runs on this Xen host, by its name or number. Print each hang with its " +
-	"evidence, and the end of the hang. Ctrl-C or SIGTERM detaches the monitor. A monitor that is killed leaves the " +
+	"evidence, and the end of the hang. No file of the guest's kernel is needed: without one its symbols and types are " +
+	"read from the guest's memory. Ctrl-C or SIGTERM detaches the monitor. A monitor that is killed leaves the " +
 	"guest in a state that \"hangbench recover\" repairs. A monitor that is stopped (SIGSTOP, Ctrl-Z) or gets no CPU " +
 	"blocks the guest at its next event until the monitor continues."
 
@@ -103,7 +104,8 @@ func (w *Watch) watch(ctx context.Context, h *dom0.Host, m trap.Mechanism, domai
 	if err != nil {
 		return err
 	}
-	g, err := h.OpenGuest(ctx, id, profiles, func(what string) { fmt.Fprintln(stderr, what) })
+	inMemory := w.kernel.image == ""
+	g, err := h.OpenGuest(ctx, id, profiles, inMemory, func(what string) { fmt.Fprintln(stderr, what) })
 	if errors.Is(err, dom0.ErrNoProfile) {
 		return exit.UsageError{Err: err}
 	}
@@ -132,7 +134,12 @@ func (w *Watch) watch(ctx context.Context, h *dom0.Host, m trap.Mechanism, domai
 	c, err := recovery.Watch(watching, attach,
 		func() {
 			out.startNS = clock.Now()
-			out.print(watchLine{Event: "attached", Mechanism: m.Name, Kernel: g.Release}, out.startNS)
+			l := watchLine{Event: "attached", Mechanism: m.Name, Kernel: g.Release, KernelFrom: kernelFile,
+				Memory: g.InMemory, Unjudged: g.Unjudged()}
+			if g.InMemory != nil {
+				l.KernelFrom = kernelMemory
+			}
+			out.print(l, out.startNS)
 		}, out.news)
 	if attached := (*recovery.AttachedError)(nil); errors.As(err, &attached) {
 		return exit.UsageError{Err: err}
@@ -193,16 +200,39 @@ type watchLine struct {
 	Evidence []string `json:"evidence,omitempty"`
 	HungMS   int64    `json:"hung_ms,omitempty"` // recovered: how long the hang lasted
 
-	Mechanism string            `json:"mechanism,omitempty"`
-	Kernel    string            `json:"kernel,omitempty"`
-	Counters  *monitor.Counters `json:"counters,omitempty"` // detached
+	Mechanism string `json:"mechanism,omitempty"`
+	Kernel    string `json:"kernel,omitempty"`
+	// Attached: where the kernel's symbols and types are from, what was read of the guest's
+	// memory if they are from there, and what cannot be judged without what the kernel
+	// lacks.
+	KernelFrom string            `json:"kernel_from,omitempty"`
+	Memory     *dom0.MemoryRead  `json:"memory,omitempty"`
+	Unjudged   []detect.Unjudged `json:"unjudged,omitempty"`
+
+	Counters *monitor.Counters `json:"counters,omitempty"` // detached
 }
+
+// Values of watchLine.KernelFrom.
+const (
+	kernelFile   = "file" // of the kernel, or of its profile in the folder of guests
+	kernelMemory = "memory"
+)
 
 func (l *watchLine) text() string {
 	at := fmt.Sprintf("%10.3f s  ", float64(l.MS)/1e3)
 	switch l.Event {
 	case "attached":
-		return at + fmt.Sprintf("attached to domain %d with %s; its kernel is Linux %s", l.Domain, l.Mechanism, l.Kernel)
+		s := at + fmt.Sprintf("attached to domain %d with %s; its kernel is Linux %s, ", l.Domain, l.Mechanism, l.Kernel)
+		if m := l.Memory; m != nil {
+			s += fmt.Sprintf("found in its memory (moved by %#x; %.1f MiB read in %.1f s)", m.Slide,
+				float64(m.Bytes)/(1<<20), float64(m.NS)/1e9)
+		} else {
+			s += "known from a file"
+		}
+		for _, u := range l.Unjudged {
+			s += fmt.Sprintf("\n%14s%s cannot be judged: %s", "", u.Class, u.Why)
+		}
+		return s
 	case "verdict":
 		where := l.Scope
 		if len(l.VCPUs) > 0 {

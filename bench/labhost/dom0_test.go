@@ -171,9 +171,9 @@ func TestWatch(t *testing.T) {
 	if strings.Join(events, " ") != "attached detached" {
 		t.Errorf("events %v", events)
 	}
-	inDom0(t, m, exit.Done, "attached to domain 1 with poll", "watch", "1", "--duration", "1s")
+	inDom0(t, m, exit.Done, "known from a file", "watch", "1", "--duration", "1s")
 	inDom0(t, m, exit.Usage, "no such domain", "watch", "nobody")
-	inDom0(t, m, exit.Usage, "none of the kernels", "watch", agent.GuestName, "--guests", "/tmp")
+	inDom0(t, m, exit.Usage, "no Linux banner", "watch", agent.GuestName, "--kernel", place.Agent)
 	inDom0(t, m, exit.Done, "ring free ok, altp2m off ok, no step ok, no trap ok, not paused ok", "recover",
 		agent.GuestName)
 	inDom0(t, m, exit.Done, `"recovered": []`, "recover", "--all", "--json")

@@ -12,7 +12,8 @@ import (
 )
 
 // TestInspect reads the kernels of real guests from outside: one where it was
-// linked, and one moved and with page-table isolation.
+// linked, and one moved and with page-table isolation. What the guest's memory tells of
+// its kernel is what the kernel's file tells.
 func TestInspect(t *testing.T) {
 	ctx, h := openLab(t, 30*time.Second)
 	guests := []suites.Guest{
@@ -38,6 +39,9 @@ func TestInspect(t *testing.T) {
 		t.Logf("%+v: %s", g, b)
 		if distro := g.Boot == suites.Distro; distro != (s.Slide != 0) || distro != s.Isolated {
 			t.Errorf("%+v: slide %#x, page-table isolation %v", g, s.Slide, s.Isolated)
+		}
+		if len(s.Differences) > 0 || s.InMemory.Slide != s.Slide {
+			t.Errorf("%+v: the kernel found in memory is moved by %#x; against its file: %q", g, s.InMemory.Slide, s.Differences)
 		}
 		if len(s.Queues) != g.VCPUs {
 			t.Errorf("%+v: %d run queues", g, len(s.Queues))
