@@ -135,6 +135,9 @@ func TestNewGuest(t *testing.T) {
 		seen.Isolated {
 		t.Errorf("seen %+v, %v", seen, err)
 	}
+	if len(seen.Differences) != 1 || !strings.Contains(seen.Differences[0], "no kallsyms tables") {
+		t.Errorf("a kernel without tables is found in memory: %+v, %q", seen.InMemory, seen.Differences)
+	}
 }
 
 // TestNewGuestFails: a guest that cannot be made leaves nothing behind, and the error

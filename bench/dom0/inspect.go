@@ -16,7 +16,7 @@ type Inspection struct {
 	Callers  []string          `json:"callers"` // on the stack of vCPU 0, wherever it was stopped
 
 	// InMemory says what was read to find the kernel in the guest's memory, Differences how
-	// what was found differs from the profile of the kernel's file.
+	// what was found differs from the profile of the kernel's file, or why nothing was.
 	InMemory    MemoryRead `json:"in_memory"`
 	Differences []string   `json:"differences"`
 
@@ -59,8 +59,9 @@ func (g *Guest) Inspect() (Inspection, error) {
 	s.Callers = g.kernel.Callers(nil, r[0].RSP)
 	p, read, err := ProfileInMemory(g.driver, r...)
 	if err != nil {
-		return s, err
+		s.Differences = []string{err.Error()}
+	} else {
+		s.InMemory, s.Differences = read, Differences(p, g.profile)
 	}
-	s.InMemory, s.Differences = read, Differences(p, g.profile)
 	return s, nil
 }
