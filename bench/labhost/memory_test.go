@@ -68,11 +68,11 @@ func TestWatchMemory(t *testing.T) {
 	ctx, h := openLab(t, 30*time.Second)
 	t.Run("by hand", func(t *testing.T) {
 		m := h.dom0(t, ctx)
-		create := []string{"xl", "create", "/dev/null", `name="mine"`, `type="pvh"`, "vcpus=2", "memory=192"}
-		for key, file := range map[string]string{"kernel": guest(1).Kernel + "/" + place.Kernel, "ramdisk": place.Ramdisk("")} {
-			create = append(create, fmt.Sprintf(`%s="%s/%s"`, key, place.Guests, file))
-		}
-		if out, err := execute(t, m, create...); err != nil || out.Status != 0 {
+		image := fmt.Sprintf(`kernel="%s/%s/%s"`, place.Guests, guest(1).Kernel, place.Kernel)
+		ramdisk := fmt.Sprintf(`ramdisk="%s/%s"`, place.Guests, place.Ramdisk(""))
+		out, err := execute(t, m, "xl", "create", "/dev/null", `name="mine"`, `type="pvh"`, "vcpus=2", "memory=192", image,
+			ramdisk)
+		if err != nil || out.Status != 0 {
 			t.Fatalf("xl create: %+v, %v", out, err)
 		}
 		release, read := watchWithoutFile(t, m, "mine", "poll")
