@@ -10,6 +10,9 @@
 //	schedule, ok := k.Symbols.Lookup("__schedule")
 //	comm, err := k.Types.Field("task_struct", "comm")
 //
+// [ReadMemory] does the same for a kernel that runs in a guest, of which no file is at
+// hand: a kernel keeps its symbols and its BTF in memory.
+//
 // The emulated host is slow, so two things are prepared outside of it. [Compact] makes
 // its kernels smaller. The monitor, which runs inside, gets a [Profile]: the symbols,
 // and only the fields that it needs, in a file that is checked and used in place. A

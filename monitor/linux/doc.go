@@ -7,6 +7,9 @@
 // of the vCPUs and proves that it is the kernel of the Layout. The Kernel that it
 // returns implements monitor.Kernel and monitor.Symbols.
 //
+// If no kernel file is at hand, FindImage finds where the guest has the kernel's image, from
+// which guests/kernel makes a profile too.
+//
 // The guest runs while it is read, and all of its memory may be garbage. So every
 // pointer is checked before it is followed. Every list has a bound: a count, a check
 // for loops, and a time limit for the walk of the task list. Inspect names what it
