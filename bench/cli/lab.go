@@ -136,12 +136,13 @@ func tryFolder(flag, dir string) error {
 		f, err = os.CreateTemp(dir, ".hangbench-*")
 	}
 	if err == nil {
-		_, err = f.Write(make([]byte, 4096))
-		err = errors.Join(err, f.Close(), os.Remove(f.Name()))
+		err = os.Remove(f.Name()) // first: whoever is killed leaves nothing
+		_, werr := f.Write(make([]byte, 4096))
+		err = errors.Join(err, werr, f.Close())
 	}
 	switch {
 	case noSpace(err):
-		return fmt.Errorf("%s %s: %w: free some, or name another folder", flag, dir, err)
+		return spaceError{fmt.Errorf("%s %s: %w: free some, or name another folder", flag, dir, err)}
 	case err != nil:
 		return exit.Usagef("%s %s: %w: name another folder", flag, dir, err)
 	}

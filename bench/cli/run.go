@@ -357,13 +357,13 @@ func (x *experiment) interrupted(done int) error {
 // explain adds to what ended a run early how many trials are kept and how to go on. A
 // full disk, which several files meet, is said once.
 func (x *experiment) explain(err error, done int) error {
-	free := ""
 	if noSpace(err) {
 		first, _, _ := strings.Cut(err.Error(), "\n")
-		err, free = errors.New(first), "free some space, then "
+		return spaceError{fmt.Errorf("%s; %d of %d trials are kept; free some space, then go on with: hangbench resume %s",
+			first, done, len(x.trials), x.store.Dir())}
 	}
-	return fmt.Errorf("%w; %d of %d trials are kept; %sgo on with: hangbench resume %s",
-		err, done, len(x.trials), free, x.store.Dir())
+	return fmt.Errorf("%w; %d of %d trials are kept; go on with: hangbench resume %s",
+		err, done, len(x.trials), x.store.Dir())
 }
 
 // noSpace says whether an error comes from a disk, or a user's part of it, that is full.

@@ -62,9 +62,18 @@ type interruptedError struct{ text string }
 
 func (e interruptedError) Error() string { return e.text }
 
+// spaceError is the error of a full disk whose text says what to do.
+type spaceError struct{ error }
+
+func (e spaceError) Unwrap() error { return e.error }
+
 // explainEnd replaces the error of a command that a signal ended: what failed because
-// the context ended is no news. Mistakes of the user stay.
+// the context ended is no news. Mistakes of the user stay. Of a full disk it says what to
+// do, unless the error says so itself.
 func (a *app) explainEnd(ctx context.Context, err error) error {
+	if told := (spaceError{}); ctx.Err() == nil && noSpace(err) && !errors.As(err, &told) {
+		return spaceError{fmt.Errorf("%w: free some, then give the command again", err)}
+	}
 	if err == nil || ctx.Err() == nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 
 	"hangbench/bench/agent"
 	"hangbench/guests/lab/bochs"
+	"hangbench/guests/lab/debian"
 	"hangbench/guests/lab/wire"
 	"hangbench/scenarios/suites"
 )
@@ -199,6 +200,10 @@ func (h *Host) save(ctx context.Context, b boot) (*bochs.Snapshot, error) {
 	dir := h.snapshotDir(b.name)
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return nil, fmt.Errorf("make a snapshot: %w", err)
+	}
+	// The emulator writes the whole memory. Its zeros become holes later.
+	if err := debian.NeedSpace(filepath.Dir(dir), int64(h.Lab.Manifest.Machine.MemoryMiB+64)<<20); err != nil {
+		return nil, err
 	}
 	l, run, err := h.launch(b.job)
 	if err != nil {

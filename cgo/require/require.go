@@ -36,10 +36,11 @@ const (
 	LabAll  Thing = "lab-all" // and the time for its long tests (HANGBENCH_TEST_LAB=all)
 	LaTeX   Thing = "latex"   // pdflatex with booktabs and graphicx
 	LibVMI  Thing = "libvmi"  // LibVMI and pkg-config
+	Mounts  Thing = "mounts"  // mounts of its own: root, as a rule
 	Prefix  Thing = "prefix"  // the lab's packages, unpacked (HANGBENCH_PREFIX)
 )
 
-var things = [...]Thing{Apt, Browser, CC, Go, Guest, Kernels, Lab, LabAll, LaTeX, LibVMI, Prefix}
+var things = [...]Thing{Apt, Browser, CC, Go, Guest, Kernels, Lab, LabAll, LaTeX, LibVMI, Mounts, Prefix}
 
 // parse splits the value of Variable. The error names a thing that no test needs.
 func parse(value string) ([]Thing, error) {

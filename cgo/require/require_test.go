@@ -36,7 +36,7 @@ func TestMissing(t *testing.T) {
 }
 
 func TestThings(t *testing.T) {
-	all, err := parse("apt,browser,cc,go,guest,kernels,lab,lab-all,latex,libvmi,prefix")
+	all, err := parse("apt,browser,cc,go,guest,kernels,lab,lab-all,latex,libvmi,mounts,prefix")
 	if err != nil || !slices.Equal(all, things[:]) || !slices.IsSorted(all) {
 		t.Errorf("%v, %v", all, err)
 	}

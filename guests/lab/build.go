@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"hangbench/guests/image"
 	"hangbench/guests/lab/bochs"
 	"hangbench/guests/lab/debian"
@@ -149,8 +151,18 @@ const dom0Args = "console=hvc0 quiet loglevel=3 nokaslr mitigations=off cryptomg
 
 // Build returns the lab that the options describe. It makes the lab unless the
 // cache has one with the same inputs (see Manifest.Key). It waits for other
-// builds in the same cache.
+// builds in the same cache. After a build that failed or was killed, the next one goes on
+// with the packages, prefixes and labs that are whole.
 func Build(ctx context.Context, o Options) (*Lab, error) {
+	l, err := o.build(ctx)
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		first, _, _ := strings.Cut(err.Error(), "\n") // several files may have met it
+		return nil, fmt.Errorf("%s: free some, or choose another cache folder", first)
+	}
+	return l, err
+}
+
+func (o *Options) build(ctx context.Context) (*Lab, error) {
 	if set := o.Variant.Programs; set != "" && !slices.Contains(GuestPrograms(), set) {
 		return nil, fmt.Errorf("build the lab: there are no guest programs %q; there are %s", set,
 			strings.Join(GuestPrograms(), ", "))
@@ -173,7 +185,7 @@ func Build(ctx context.Context, o Options) (*Lab, error) {
 		return nil, fmt.Errorf("wait for another build: %w", err)
 	}
 	defer guard.Close()
-	o.Cache.removeWork()
+	o.Cache.removeLeftovers()
 	cc, err := toolchain.CC(p, sets.own.prefix, filepath.Join(o.Cache.toolchain(), sets.own.lock.Digest()[:16]))
 	if err != nil {
 		return nil, fmt.Errorf("set up the compiler: %w", err)

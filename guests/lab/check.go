@@ -36,8 +36,18 @@ func (c Cache) Check(ctx context.Context) (all []Damage, n Counts, err error) {
 		return nil, n, fmt.Errorf("wait for a build: %w", err)
 	}
 	defer guard.Close()
-	for _, dir := range c.workDirs() {
-		all = append(all, Damage{Path: dir, Why: errLeft})
+	left := c.leftovers()
+	compilers, err := c.dirs("toolchain/*/.*")
+	if err != nil {
+		return nil, n, err
+	}
+	for _, dir := range compilers {
+		if bochs.Unfinished(dir) {
+			left = append(left, dir)
+		}
+	}
+	for _, path := range left {
+		all = append(all, Damage{Path: path, Why: errLeft})
 	}
 	for _, kind := range []struct {
 		pattern, lock string // of the lock: what follows the path

@@ -100,10 +100,23 @@ func TestCheck(t *testing.T) {
 			return os.Remove(filepath.Join(dir, "snapshots/dom0/snapshot.json"))
 		}, "LAB/snapshots/dom0", "no such file"},
 		{"snapshot not saved", func(c Cache, dir string) error {
-			return os.MkdirAll(filepath.Join(dir, "snapshots/.snapshot-17/state"), 0o755)
-		}, "LAB/snapshots/.snapshot-17", errLeft.Error()},
+			return os.MkdirAll(filepath.Join(dir, "snapshots/.unfinished-17/state"), 0o755)
+		}, "LAB/snapshots/.unfinished-17", errLeft.Error()},
 		{"lab not built", func(c Cache, dir string) error { return os.MkdirAll(c.path("build-1/kernels"), 0o755) },
 			"build-1", errLeft.Error()},
+		{"disc not written", func(c Cache, dir string) error {
+			return os.WriteFile(filepath.Join(dir, ".lab.iso-12"), nil, 0o600)
+		}, "LAB/.lab.iso-12", errLeft.Error()},
+		{"disc not made", func(c Cache, dir string) error {
+			return os.MkdirAll(filepath.Join(dir, ".disc-12/boot"), 0o700)
+		}, "LAB/.disc-12", errLeft.Error()},
+		{"compiler's script not written", func(c Cache, dir string) error {
+			return errors.Join(os.MkdirAll(c.path("toolchain/1/tools"), 0o755),
+				os.WriteFile(c.path("toolchain/1/tools/.script-3"), nil, 0o600))
+		}, "toolchain/1/tools/.script-3", errLeft.Error()},
+		{"emulator's library not built", func(c Cache, dir string) error {
+			return os.MkdirAll(c.path("toolchain/1/.unfinished-3"), 0o700)
+		}, "toolchain/1/.unfinished-3", errLeft.Error()},
 		{"prefix not unpacked", func(c Cache, dir string) error { return os.MkdirAll(c.path("prefix-1.new/usr"), 0o755) },
 			"prefix-1.new", errLeft.Error()},
 		{"prefix replaced", func(c Cache, dir string) error { return os.MkdirAll(c.path("prefix-1.old/usr"), 0o755) },

@@ -12,6 +12,9 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"hangbench/guests/lab/debian"
 	"hangbench/guests/lab/place"
@@ -115,6 +118,9 @@ func (o *Options) hostGo(ctx context.Context) (env []string, version string, err
 	if errors.Is(err, exec.ErrNotFound) {
 		return nil, "", errNoGo
 	}
+	if ended := (*exec.ExitError)(nil); errors.As(err, &ended) {
+		err = fmt.Errorf("%w: %s", err, bytes.TrimSpace(ended.Stderr))
+	}
 	var values map[string]string
 	if err == nil {
 		err = json.Unmarshal(out, &values)
@@ -141,15 +147,32 @@ func (o *Options) golang(ctx context.Context, env []string, args ...string) erro
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = o.Source
 	cmd.Env = env
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Run(); err != nil {
-		if errors.Is(err, exec.ErrNotFound) {
-			return errNoGo
-		}
-		return fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, bytes.TrimSpace(out.Bytes()))
+	err := runTool(cmd)
+	if errors.Is(err, exec.ErrNotFound) {
+		return errNoGo
 	}
-	return nil
+	return err
+}
+
+// runTool runs a program of a compiler. Its output is part of the error. If this process is
+// killed, the program is interrupted.
+func runTool(cmd *exec.Cmd) error {
+	// The kernel sends Pdeathsig when the thread ends that has started the program.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGINT}
+	output, err := cmd.CombinedOutput()
+	if err == nil {
+		return nil
+	}
+	name := strings.Join(cmd.Args, " ")
+	for line := range strings.Lines(string(output)) {
+		no := unix.ENOSPC.Error()
+		if i := strings.Index(strings.ToLower(line), ": "+no); i >= 0 {
+			return fmt.Errorf("%s: %s: %w", filepath.Base(cmd.Path), strings.TrimSpace(line[:i]), unix.ENOSPC)
+		}
+	}
+	return fmt.Errorf("%s: %w\n%s", name, err, bytes.TrimSpace(output))
 }
 
 // compile compiles a C program against Xen's libraries. It passes the source
@@ -163,8 +186,8 @@ func (o *Options) compile(ctx context.Context, cc, out, source string) error {
 	cmd := exec.CommandContext(ctx, cc, "-O2", "-Wall", "-Wextra", "-D__XEN_TOOLS__", "-x", "c", "-o", out, "-",
 		"-lxenctrl", "-lxenevtchn")
 	cmd.Stdin = bytes.NewReader(src)
-	if output, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s %s: %w\n%s", cc, source, err, bytes.TrimSpace(output))
+	if err := runTool(cmd); err != nil {
+		return fmt.Errorf("%s: %w", source, err)
 	}
 	return nil
 }

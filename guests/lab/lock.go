@@ -77,16 +77,21 @@ func (c Cache) prune(keep *Manifest) {
 	}
 }
 
-// workDirs returns the folders of builds that were killed. The caller holds buildLock.
-func (c Cache) workDirs() []string {
-	left, _ := filepath.Glob(c.path(workName + "*"))
-	return left
+// leftovers returns the folders and files of builds that were killed: their own folders,
+// and what they meant to rename when it was whole. The caller holds buildLock.
+func (c Cache) leftovers() []string {
+	var all []string
+	for _, pattern := range []string{workName + "*", "labs/*/.*", "toolchain/*/.script-*", "toolchain/*/tools/.script-*"} {
+		left, _ := filepath.Glob(c.path(pattern))
+		all = append(all, left...)
+	}
+	return all
 }
 
-// removeWork removes them. What cannot be removed takes space, and does no harm.
-func (c Cache) removeWork() {
-	for _, d := range c.workDirs() {
-		os.RemoveAll(d)
+// removeLeftovers removes them. What cannot be removed takes space, and does no harm.
+func (c Cache) removeLeftovers() {
+	for _, path := range c.leftovers() {
+		os.RemoveAll(path)
 	}
 }
 

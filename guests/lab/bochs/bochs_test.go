@@ -94,6 +94,7 @@ func fakePrefix(t *testing.T) Launch {
 	}
 	l := Launch{Prefix: prefix, Shim: filepath.Join(prefix, "cache", filepath.Base(built.shim)),
 		Disc: filepath.Join(prefix, "disc"), Machine: DefaultMachine()}
+	l.Machine.MemoryMiB = 64 // as testdata/fake.c has it
 	for from, to := range map[string]string{built.fake: filepath.Join(prefix, "usr/bin/bochs-bin"), built.shim: l.Shim} {
 		b, err := os.ReadFile(from)
 		err = errors.Join(err, os.MkdirAll(filepath.Dir(to), 0o777), os.WriteFile(to, b, 0o777))
@@ -277,7 +278,7 @@ func TestSaveAndRestore(t *testing.T) {
 	if opened.Dir != s.Dir || opened.Ticks != s.Ticks || !maps.Equal(opened.Files, s.Files) {
 		t.Errorf("opened %+v, want %+v", opened, s)
 	}
-	if left, err := filepath.Glob(filepath.Join(filepath.Dir(s.Dir), ".snapshot-*")); err != nil || len(left) > 0 {
+	if left, err := filepath.Glob(filepath.Join(filepath.Dir(s.Dir), unfinished+"*")); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
 	if _, err := Save(t.Context(), l, SaveRequest{Dir: s.Dir, After: "@ready "}); err == nil ||
@@ -526,19 +527,24 @@ func TestFailures(t *testing.T) {
 			t.Errorf("there is half a snapshot: %v", err)
 		}
 	})
-	t.Run("cut off", func(t *testing.T) {
-		l := l
-		l.Disc, l.Dir = disc("cut-off"), t.TempDir()
-		r := SaveRequest{Dir: filepath.Join(t.TempDir(), "s"), After: "@ready "}
-		_, err := Save(t.Context(), l, r)
-		var f *Failure
-		if !errors.As(err, &f) || !strings.Contains(err.Error(), "pc_system of the state is cut off") {
-			t.Errorf("error %v", err)
-		}
-		if _, err := os.Lstat(r.Dir); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("there is half a snapshot: %v", err)
-		}
-	})
+	for word, want := range map[string]string{
+		"cut-off":  "pc_system of the state is cut off",
+		"no-space": "memory.ram of the state has 1048576 bytes, not 67108864: is the disk full?",
+	} {
+		t.Run(word, func(t *testing.T) {
+			l := l
+			l.Disc, l.Dir = disc(word), t.TempDir()
+			r := SaveRequest{Dir: filepath.Join(t.TempDir(), "s"), After: "@ready "}
+			_, err := Save(t.Context(), l, r)
+			var f *Failure
+			if !errors.As(err, &f) || !strings.Contains(err.Error(), want) {
+				t.Errorf("error %v", err)
+			}
+			if _, err := os.Lstat(r.Dir); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("there is half a snapshot: %v", err)
+			}
+		})
+	}
 }
 
 func TestStartRefuses(t *testing.T) {
@@ -608,7 +614,7 @@ func TestSnapshotErrors(t *testing.T) {
 			}
 		}, "cpu0"},
 		{"file cut off", func(t *testing.T, s *Snapshot, _ *Machine, _ *string) { replace(t, s.file(ramFile), "x") },
-			"memory.ram has 1 bytes, not the 1048576"},
+			"memory.ram has 1 bytes, not the 67108864"},
 		{"garbage", func(t *testing.T, s *Snapshot, _ *Machine, _ *string) {
 			replace(t, s.file(systemFile), strings.Repeat("x", int(s.Files[systemFile])))
 		}, "pc_system has changed since it was saved"},
@@ -635,7 +641,7 @@ func TestSnapshotErrors(t *testing.T) {
 		}, "cpu0: it is not a regular file"},
 		{"a byte of the memory", func(t *testing.T, s *Snapshot, _ *Machine, _ *string) { flip(t, s.file(ramFile), 1<<19) },
 			"memory.ram has changed since it was saved"},
-		{"its last byte", func(t *testing.T, s *Snapshot, _ *Machine, _ *string) { flip(t, s.file(ramFile), 1<<20-1) },
+		{"its last byte", func(t *testing.T, s *Snapshot, _ *Machine, _ *string) { flip(t, s.file(ramFile), 64<<20-1) },
 			"memory.ram has changed since it was saved"},
 		{"no checksum", func(t *testing.T, s *Snapshot, _ *Machine, _ *string) {
 			delete(s.Sums, ramFile) // as in snapshots of older versions

@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // Exit statuses of the shim, equal to those in shim.c.
@@ -65,9 +67,21 @@ type Failure struct {
 	Console, Log, Output []string
 }
 
-// failure returns a Failure with the ends of the logs in a run's folder.
+// full reports whether hardly anything can be written to the file system of a folder. The
+// emulator needs less than 1 MiB for its logs; it ends, or goes on without them, when it
+// cannot write.
+func full(dir string) bool {
+	var st unix.Statfs_t
+	return unix.Statfs(dir, &st) == nil && int64(st.Bavail)*st.Bsize < 1<<20
+}
+
+// failure returns a Failure with the ends of the logs in a run's folder. Its reason wraps
+// unix.ENOSPC if the disk is full.
 func failure(dir, op string, err error) *Failure {
 	const few, some = 3, 20
+	if full(dir) {
+		err = fmt.Errorf("%w: %w", err, unix.ENOSPC)
+	}
 	f := &Failure{Op: op, Err: err, Dir: dir}
 	for _, name := range []string{outputLog, emulatorLog} { // before it opens its log, it writes panics to its output
 		f.Panics = append(f.Panics, panics(filepath.Join(dir, name), few)...)

@@ -31,11 +31,15 @@ func BuildShim(ctx context.Context, cc, dir string) (string, error) {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return "", fmt.Errorf("build the emulator's preload library: %w", err)
 	}
+	if _, err := RemoveUnfinished(dir); err != nil {
+		return "", fmt.Errorf("build the emulator's preload library: %w", err)
+	}
 	// Under another name first: other processes may build it at the same time.
-	tmp, err := os.MkdirTemp(dir, ".shim-")
+	tmp, held, err := makeUnfinished(dir)
 	if err != nil {
 		return "", fmt.Errorf("build the emulator's preload library: %w", err)
 	}
+	defer held.Close()
 	defer os.RemoveAll(tmp)
 	out := filepath.Join(tmp, "shim.so")
 	cmd := exec.CommandContext(ctx, cc, "-O2", "-Wall", "-Wextra", "-fPIC", "-shared", "-x", "c", "-o", out, "-")

@@ -340,7 +340,7 @@ func Save(ctx context.Context, l Launch, r SaveRequest) (*Snapshot, error) {
 		return nil, p.Explain("save the machine's state", err)
 	}
 	s := &Snapshot{Dir: tmp, Version: formatVersion, Key: r.Key, Config: l.Machine.Config()}
-	if err := s.collect(ctx); err != nil {
+	if err := s.collect(ctx, l.Machine); err != nil {
 		return nil, p.Explain("save the machine's state", err)
 	}
 	if err := os.Chmod(tmp, 0o755); err != nil { // MkdirTemp makes it 0700
@@ -366,7 +366,7 @@ func Save(ctx context.Context, l Launch, r SaveRequest) (*Snapshot, error) {
 // collect checks the files that Bochs has written, because Bochs ignores errors of
 // writing. Once they are on the disk it writes the manifest: a machine that loses
 // power then has the whole snapshot, or none.
-func (s *Snapshot) collect(ctx context.Context) error {
+func (s *Snapshot) collect(ctx context.Context, m Machine) error {
 	if err := os.Remove(s.file(savedConfig)); err != nil {
 		return err
 	}
@@ -414,6 +414,9 @@ func (s *Snapshot) collect(ctx context.Context) error {
 		if _, ok := s.Files[name]; !ok {
 			return fmt.Errorf("the file %s of the state: %w", name, fs.ErrNotExist)
 		}
+	}
+	if got, want := s.Files[ramFile], int64(m.MemoryMiB)<<20; got != want {
+		return fmt.Errorf("the file %s of the state has %d bytes, not %d: is the disk full?", ramFile, got, want)
 	}
 	system, err := os.Open(s.file(systemFile))
 	if err != nil {

@@ -9,12 +9,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// unfinished is the beginning of the names of folders in which snapshots are being
-// saved. Whoever saves holds a lock (flock(2)) on the folder itself, which the kernel
-// releases when the process ends, also after a kill.
-const unfinished = ".snapshot-"
+// unfinished is the beginning of the names of folders in which snapshots and preload
+// libraries are being made. Whoever makes one holds a lock (flock(2)) on the folder itself,
+// which the kernel releases when the process ends, also after a kill.
+const unfinished = ".unfinished-"
 
-// makeUnfinished makes a folder for a snapshot and locks it until held is closed.
+// makeUnfinished makes a folder for what is being made and locks it until held is closed.
 func makeUnfinished(parent string) (dir string, held *os.File, err error) {
 	for {
 		if dir, err = os.MkdirTemp(parent, unfinished); err != nil {
@@ -49,7 +49,7 @@ func lockDir(dir string) (*os.File, error) {
 }
 
 // Unfinished reports whether a folder is one in which a process that was killed meant to
-// save a snapshot.
+// save a snapshot or to build a preload library.
 func Unfinished(dir string) bool {
 	held, err := lockDir(dir)
 	if err != nil {
@@ -59,8 +59,8 @@ func Unfinished(dir string) bool {
 	return strings.HasPrefix(filepath.Base(dir), unfinished)
 }
 
-// RemoveUnfinished removes the folders below dir in which a process that was killed
-// meant to save a snapshot, and returns their paths.
+// RemoveUnfinished removes the folders below dir that processes which were killed have left
+// (see [Unfinished]), and returns their paths.
 func RemoveUnfinished(dir string) (removed []string, err error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, os.ErrNotExist) {

@@ -83,6 +83,7 @@ func Unpack(ctx context.Context, lock *Lock, debs, prefix string, filter Filter,
 		err = writeFile(filepath.Join(staging, stampName), []byte(stamp))
 	}
 	if err != nil {
+		os.RemoveAll(staging)
 		return noSpace(fmt.Errorf("unpack: %w", err), filepath.Dir(prefix))
 	}
 	if err := os.Rename(prefix, old); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -27,7 +27,8 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-enum { MEMORY = 1 << 20, BLOCK = 128 << 10, EVT_TICK = 2003 };
+// Of the MACHINE bytes of the machine it uses MEMORY.
+enum { MACHINE = 64 << 20, MEMORY = 1 << 20, BLOCK = 128 << 10, EVT_TICK = 2003 };
 
 typedef void *(*handler)(void *, void *);
 typedef struct { int type, retcode; } event;
@@ -101,6 +102,7 @@ bool _ZN13bx_real_sim_c10save_stateEPKc(void *sim, const char *dir) {
     fclose(f);
     f = state(dir, "memory.ram", "w");
     fwrite(memory, 1, MEMORY, f);
+    if (!disc("no-space") && (fflush(f) != 0 || ftruncate64(fileno(f), MACHINE) != 0)) abort();
     fclose(f);
     return true;
 }
