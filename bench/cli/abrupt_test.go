@@ -694,6 +694,14 @@ func (a *abrupt) killBuilds(t *testing.T) {
 			b.check(t)
 		}
 	}
+	// Of two at once one is killed: the other goes on.
+	b.remove(t, "prefix-*", "labs")
+	one, other := b.start(t, b.env, b.args("build")...), b.start(t, b.env, b.args("build")...)
+	one.until("unpack")
+	one.kill(t)
+	if status := other.status(); status != exit.Done {
+		t.Errorf("status %d: %s", status, other.stderr)
+	}
 	b.whole(t)
 }
 
@@ -728,22 +736,21 @@ type labRuns struct {
 	took       time.Duration // of that run
 }
 
-// newLabRuns runs the suite once.
-func (a *abrupt) newLabRuns(t *testing.T, out string) *labRuns {
+// newLabRuns runs a suite of so many trials once.
+func (a *abrupt) newLabRuns(t *testing.T, out string, trials int) *labRuns {
 	t.Helper()
 	r := &labRuns{abrupt: a, suite: filepath.Join(t.TempDir(), "abrupt.yaml"), out: filepath.Join(t.TempDir(), "whole")}
 	writeFile(t, r.suite, `name: abrupt
-scenarios: [control-idle, spinlock-deadlock]
+scenarios: [spinlock-deadlock]
 mechanisms: [exec-step]
 guests: [{kernel: cloud-6.12, vcpus: 1, memory_mib: 160}]
-repetitions: 2
-`)
+repetitions: `+strconv.Itoa(trials)+"\n")
 	a.must(t, r.args()...) // builds the lab and boots its guest
 	r.remove(t)
 	_, r.took = a.must(t, r.args()...)
 	r.records = r.remove(t)
-	if n := strings.Count(r.records, "\n"); n != 4 {
-		t.Fatalf("%d records, want 4: %s", n, r.records)
+	if n := strings.Count(r.records, "\n"); n != trials {
+		t.Fatalf("%d records, want %d: %s", n, trials, r.records)
 	}
 	r.out = out
 	return r
@@ -818,7 +825,7 @@ func (r *labRuns) end(t *testing.T) {
 
 func (a *abrupt) killRuns(t *testing.T) {
 	needAllOfLab(t)
-	r := a.newLabRuns(t, filepath.Join(t.TempDir(), "killed"))
+	r := a.newLabRuns(t, filepath.Join(t.TempDir(), "killed"), 4)
 	for range a.points {
 		before := r.stored(t)
 		c := r.start(t, r.env, r.args()...)
@@ -837,7 +844,7 @@ func (a *abrupt) fillRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	out, machines := newDisk(t, t.TempDir()), newDisk(t, filepath.Join(string(cache), "runs"))
-	r := a.newLabRuns(t, filepath.Join(out.dir, "full"))
+	r := a.newLabRuns(t, filepath.Join(out.dir, "full"), 4)
 	full := 0
 	for i := range a.points {
 		before := r.stored(t)
