@@ -46,6 +46,9 @@ func TestSetKernels(t *testing.T) {
 		{"a file of the command line", []suites.Guest{g("cloud-6.12", 1)}, []string{"file:" + one},
 			[]suites.Guest{g(nameOfOne, 1)}, map[string]string{nameOfOne: one}, true, ""},
 		{"an unknown name", nil, []string{"cloud-1"}, nil, nil, false, `--kernel "cloud-1": there are cloud-6.12, `},
+		{"more vCPUs than it brings up", []suites.Guest{g("cloud-6.12", 1), g("cloud-6.12", 2)},
+			[]string{"cloud-7.3", "cloud-5.10"}, nil, nil, false,
+			"--kernel cloud-5.10: it brings up at most 1 of a guest's vCPUs, and a guest of suite x has 2"},
 		{"no path", nil, []string{"file:"}, nil, nil, false, "file:PATH"},
 		{"twice", nil, []string{"cloud-7.3", "cloud-7.3"}, nil, nil, false, "twice"},
 		{"no file", []suites.Guest{g("cloud-6.12", 1)}, []string{"file:" + dir + "/nosuch"}, nil, nil, false, "no such file"},
@@ -54,7 +57,7 @@ func TestSetKernels(t *testing.T) {
 		{"one file under two names", []suites.Guest{g("file:"+one, 1), g("file:"+same, 1)}, nil, nil, nil, false,
 			"are the same file"},
 	} {
-		s := &suites.Suite{Guests: tt.suite}
+		s := &suites.Suite{Name: "x", Guests: tt.suite}
 		was := slices.Clone(tt.suite)
 		err := setKernels(s, tt.kernels)
 		if tt.says != "" {

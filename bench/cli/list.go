@@ -22,7 +22,9 @@ import (
 
 // vocabulary returns the names that a suite may use.
 func vocabulary() suites.Vocabulary {
-	return suitenames.Suites(lab.GuestKernels(), lab.GuestPrograms())
+	v := suitenames.Suites(lab.GuestKernels(), lab.GuestPrograms())
+	v.MostVCPUs = lab.MostVCPUs()
+	return v
 }
 
 // loadSuite reads a suite. A suite with mistakes, or none, is a usage error.

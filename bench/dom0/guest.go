@@ -218,6 +218,10 @@ func (g *Guest) openAnnounced(ctx context.Context) error {
 	if a.Release != g.profile.Release {
 		return fmt.Errorf("the guest runs kernel %s, its profile is of %s", a.Release, g.profile.Release)
 	}
+	if want := g.Spec.VCPUs; a.CPUs < want { // a guest that others made has no Spec
+		return fmt.Errorf("the guest's kernel %s has brought up %d of its %d vCPUs: give the guest %d, or another kernel",
+			a.Release, a.CPUs, want, a.CPUs)
+	}
 	g.Release = a.Release
 	if g.Heartbeat, err = heartbeat.Open(g.host.Xen, g.Domid, a); err != nil {
 		return err

@@ -167,6 +167,14 @@ func TestNewGuestFails(t *testing.T) {
 				}
 			}))
 		}, "the guest runs kernel 6.1-other"},
+		{"a kernel that brings up too few vCPUs", func(f *dom0test.Fake, s *suites.Guest) {
+			s.VCPUs = 3
+			f.Log = slog.New(onEach(func(stage string) {
+				if stage == "boot guest" { // it has announced itself
+					f.Store.Write("/local/domain/1/data/hangbench", "v1 gfn=0x30 cpus=2 release="+dom0test.Release)
+				}
+			}))
+		}, "has brought up 2 of its 3 vCPUs: give the guest 2, or another kernel"},
 		{"a neighbour fails", func(f *dom0test.Fake, s *suites.Guest) {
 			s.Neighbours = 1
 			up := 0

@@ -16,6 +16,9 @@ type Vocabulary struct {
 	Mechanisms []Mechanism
 	Drivers    []string
 	Kernels    []string // of guests
+	// MostVCPUs is the most vCPUs that a kernel brings up, for the kernels that bring up
+	// fewer than a guest may have.
+	MostVCPUs  map[string]int
 	Programs   []string // sets of programs in guests
 	Thresholds []Threshold
 	Baselines  []string // settings of watchdogs; "true" stands for the first one
