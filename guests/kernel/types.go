@@ -29,7 +29,7 @@ const (
 	// maxSame bounds the types that have one name. Kernels have up to ten.
 	maxSame = 64
 	// maxBTF bounds the size of BTF in bytes. Kernels of distributions have 4 to 8 MB.
-	maxBTF = 64 << 20
+	maxBTF = 32 << 20
 )
 
 // A Field is the place of a structure's field.
