@@ -19,6 +19,7 @@ import (
 	"golang.org/x/perf/benchfmt"
 
 	"hangbench/bench/exit"
+	"hangbench/cgo/require"
 	"hangbench/cgo/xenctrl"
 	"hangbench/results"
 )
@@ -58,10 +59,7 @@ func TestScripts(t *testing.T) {
 // runScripts runs scripts. They have more commands than those of TestScripts.
 func runScripts(t *testing.T, files []string, more map[string]func(*testscript.TestScript, bool, []string)) {
 	t.Helper()
-	program, err := exec.LookPath("hangbench")
-	if err != nil {
-		t.Fatal(err)
-	}
+	program := scriptProgram(t)
 	repo, err := filepath.Abs(filepath.Join("..", ".."))
 	if err != nil {
 		t.Fatal(err)
@@ -82,12 +80,35 @@ func runScripts(t *testing.T, files []string, more map[string]func(*testscript.T
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HANGBENCH", program)
+			env.Setenv("PATH", filepath.Dir(program)+string(filepath.ListSeparator)+env.Getenv("PATH"))
 			env.Setenv("REPO", repo)
 			return nil
 		},
 		Condition: condition,
 		Cmds:      commands,
 	})
+}
+
+// scriptProgram returns the path of the program that scripts start. With the race detector
+// it would be ten times slower, so it is built without: the detector sees the same code in
+// the tests that call Main, and in those of signals, which start this test program.
+func scriptProgram(t *testing.T) string {
+	t.Helper()
+	if raced {
+		program := filepath.Join(t.TempDir(), "hangbench")
+		build := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", program,
+			"hangbench/bench/cmd/hangbench")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			require.Missing(t, require.Go, "build the program of the scripts: %v\n%s", err, out)
+		}
+		return program
+	}
+	program, err := exec.LookPath("hangbench")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return program
 }
 
 // condition is a condition of a script.

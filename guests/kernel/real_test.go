@@ -27,6 +27,7 @@ func TestRealKernels(t *testing.T) {
 			t.Run("symbols", func(t *testing.T) { testRealSymbols(t, k) })
 			t.Run("ksymtab", func(t *testing.T) { testKsymtab(t, k) })
 			t.Run("data", func(t *testing.T) { testInitialData(t, k) })
+			t.Run("types", func(t *testing.T) { testRealTypes(t, k) })
 			t.Run("compact", func(t *testing.T) {
 				small := checkCompact(t, k.ELF)
 				testXenNotes(t, k, small)
@@ -37,6 +38,9 @@ func TestRealKernels(t *testing.T) {
 				}
 				checkSymbols(t, k2.Symbols, all(k.Symbols))
 				testInitialData(t, k2)
+				if !bytes.Equal(rawTypes(t, k2), rawTypes(t, k)) {
+					t.Error("the compact image has other types")
+				}
 			})
 			t.Run("profile", func(t *testing.T) { testRealProfile(t, k) })
 		})
@@ -226,6 +230,27 @@ func testInitialData(t *testing.T, k *Kernel) {
 			t.Errorf("%s.%s is %x, want %s at %#x", tt.symbol, tt.path, b, tt.target, want.Addr)
 		}
 	}
+}
+
+// rawTypes returns the BTF of an image.
+func rawTypes(t *testing.T, k *Kernel) []byte {
+	t.Helper()
+	img, err := parseImage(k.ELF)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start, ok := k.Symbols.Lookup("__start_BTF")
+	stop, ok2 := k.Symbols.Lookup("__stop_BTF")
+	b, ok3 := img.between(start.Addr, stop.Addr)
+	if !ok || !ok2 || !ok3 || len(b) == 0 {
+		t.Fatalf("%s: no BTF in the image", k.Release)
+	}
+	return b
+}
+
+// testRealTypes reads constants and a size that are known. It is not for a compact image
+// too: the types of that are the same, and to index their constants takes long.
+func testRealTypes(t *testing.T, k *Kernel) {
 	if v, err := k.Types.EnumValue("PIDTYPE_TGID"); err != nil || v != 1 {
 		t.Errorf("PIDTYPE_TGID = %d, %v; want 1", v, err)
 	}
