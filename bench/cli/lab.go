@@ -207,15 +207,22 @@ func (a *app) labBuild() *cobra.Command {
 	kernel := c.Flags().String("kernel", "",
 		"build the lab whose guests have this kernel: `NAME` is "+suites.KernelFile+"PATH, or one of "+
 			strings.Join(lab.GuestKernels(), ", "))
+	c.Flags().StringVar(&v.Xen, "xen", "",
+		"build the lab with this release of Xen: `RELEASE` is "+strings.Join(lab.Xens(), " or "))
 	var lf labFlags
 	lf.add(c)
 	lf.addLibVMI(c)
+	completeFlag(c, "xen", choices(lab.Xens()...))
 	completeFlag(c, "programs", choices(lab.GuestPrograms()...))
 	completeFlag(c, "kernel", choices(lab.GuestKernels()...))
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if v.Programs != "" && !slices.Contains(lab.GuestPrograms(), v.Programs) {
 			return exit.Usagef("--programs %s: there are %s", v.Programs, strings.Join(lab.GuestPrograms(), ", "))
 		}
+		if v.Xen != "" && !slices.Contains(lab.Xens(), v.Xen) {
+			return exit.Usagef("--xen %s: there are %s", v.Xen, strings.Join(lab.Xens(), ", "))
+		}
+		v.Xen = lab.VariantXen(v.Xen)
 		if *kernel != "" {
 			s := &suites.Suite{Guests: []suites.Guest{{}}}
 			if err := setKernels(s, []string{*kernel}); err != nil {

@@ -60,6 +60,8 @@ type Variant struct {
 	// Kernel is the one guest kernel of the lab, one of GuestKernels or the name of one of
 	// Options.KernelFiles. Empty: those of the ordinary lab.
 	Kernel string
+	// Xen is the release of the lab's Xen, one of Xens. Empty: that of the ordinary lab.
+	Xen string
 }
 
 // String names the variant after the properties of its guests. The ordinary lab
@@ -74,6 +76,9 @@ func (v Variant) String() string {
 	}
 	if v.Kernel != "" {
 		parts = append(parts, v.Kernel)
+	}
+	if v.Xen != "" {
+		parts = append(parts, "xen-"+v.Xen)
 	}
 	return strings.Join(parts, "-")
 }
@@ -174,7 +179,10 @@ func (o *Options) build(ctx context.Context) (*Lab, error) {
 	if err != nil {
 		return nil, fmt.Errorf("build the lab: %w", err)
 	}
-	p := debian.Lab()
+	p, err := o.Variant.platform()
+	if err != nil {
+		return nil, fmt.Errorf("build the lab: %w", err)
+	}
 	sets, err := o.packages(ctx, p, guests)
 	if err != nil {
 		return nil, err
@@ -186,7 +194,7 @@ func (o *Options) build(ctx context.Context) (*Lab, error) {
 	}
 	defer guard.Close()
 	o.Cache.removeLeftovers()
-	cc, err := toolchain.CC(p, sets.own.prefix, filepath.Join(o.Cache.toolchain(), sets.own.lock.Digest()[:16]))
+	cc, err := toolchain.CC(p, sets.xen.prefix, filepath.Join(o.Cache.toolchain(), sets.xen.lock.Digest()[:16]))
 	if err != nil {
 		return nil, fmt.Errorf("set up the compiler: %w", err)
 	}
@@ -197,7 +205,7 @@ func (o *Options) build(ctx context.Context) (*Lab, error) {
 	defer os.RemoveAll(work)
 	vmi := &staged{}
 	if o.LibVMI != nil {
-		if vmi, err = o.LibVMI.stage(filepath.Join(work, "libvmi"), sets.own.prefix); err != nil {
+		if vmi, err = o.LibVMI.stage(filepath.Join(work, "libvmi"), sets.xen.prefix); err != nil {
 			return nil, fmt.Errorf("take LibVMI: %w", err)
 		}
 	}
@@ -225,6 +233,9 @@ func (o *Options) build(ctx context.Context) (*Lab, error) {
 		XenArgs: o.xenLine(), Dom0Args: dom0Args + " " + place.LabMark, Machine: bochs.DefaultMachine(),
 		Guests: kernels.guests, Dom0: kernels.dom0,
 	}
+	if o.Variant.Xen != "" {
+		m.Xen, m.XenPackages = o.Variant.Xen, sets.xen.lock.Packages
+	}
 	for _, u := range sets.kernels {
 		m.Kernels = append(m.Kernels, u.lock.Packages...)
 	}
@@ -245,7 +256,7 @@ func (o *Options) build(ctx context.Context) (*Lab, error) {
 		if !errors.Is(why, fs.ErrNotExist) {
 			o.Log.Warn("building the lab anew", "error", why)
 		}
-		if err := o.assemble(p, l, kernels, work, vmi.dir, sets.programs.prefix); err != nil {
+		if err := o.assemble(p, l, sets.xen.prefix, kernels, work, vmi.dir, sets.programs.prefix); err != nil {
 			l.Close()
 			return nil, err
 		}
@@ -255,9 +266,11 @@ func (o *Options) build(ctx context.Context) (*Lab, error) {
 }
 
 // assemble extracts the kernels, makes every initramfs and the disc, and writes
-// the manifest. vmi is the folder with LibVMI, empty without. programs is the
-// prefix of the guests' programs, empty without.
-func (o *Options) assemble(p debian.Platform, l *Lab, kernels *kernelSet, work, vmi, programs string) error {
+// the manifest. xen is the prefix with Xen. vmi is the folder with LibVMI, empty without.
+// programs is the prefix of the guests' programs, empty without.
+func (o *Options) assemble(
+	p debian.Platform, l *Lab, xen string, kernels *kernelSet, work, vmi, programs string,
+) error {
 	if err := o.extractAll(kernels); err != nil {
 		return err
 	}
@@ -274,12 +287,12 @@ func (o *Options) assemble(p debian.Platform, l *Lab, kernels *kernelSet, work, 
 		}
 	}
 	dom0RD := filepath.Join(work, "dom0.cpio")
-	if err := dom0Tree(p, l.Prefix, kernels, work, vmi, o.dom0Programs(), ramdisks, dom0RD); err != nil {
+	if err := dom0Tree(p, xen, kernels, work, vmi, o.dom0Programs(), ramdisks, dom0RD); err != nil {
 		return fmt.Errorf("build dom0's initramfs: %w", err)
 	}
 	disc := image.Disc{
 		Prefix: l.Prefix,
-		Xen:    filepath.Join(l.Prefix, p.Xen.Image()), XenArgs: l.Manifest.XenArgs,
+		Xen:    filepath.Join(xen, p.Xen.Image()), XenArgs: l.Manifest.XenArgs,
 		Kernel: filepath.Join(kernels.Dir, "dom0", place.Kernel), KernelArgs: l.Manifest.Dom0Args,
 		Initrd: dom0RD,
 	}
@@ -297,7 +310,8 @@ type unpacked struct {
 
 // packageSets are the packages of a lab.
 type packageSets struct {
-	own      unpacked   // the lab's own
+	own      unpacked   // the ordinary lab's own
+	xen      unpacked   // of Xen, its tools and the compiler: own, unless Variant.Xen names another
 	kernels  []unpacked // of guest kernels that are not among the lab's own
 	programs unpacked   // of the guests' programs; zero without Variant.Programs
 }
@@ -314,19 +328,31 @@ func (s *packageSets) findKernels(dir string, guests []guestKernel) (*kernelSet,
 	return findKernels(dir, names, s.own.prefix, prefixes...)
 }
 
-// packages fetches and unpacks all packages of a lab with these guest kernels.
+// packages fetches and unpacks all packages of a lab with these guest kernels, and the
+// Xen of p.
 func (o *Options) packages(ctx context.Context, p debian.Platform, guests []guestKernel) (s packageSets, err error) {
-	s.own, err = o.fetch(ctx, p, debian.Spec{
-		Dir: o.Cache.packages(), Release: p.Release, Wanted: p.Wanted(), Excluded: p.Excluded(),
+	own := debian.Lab()
+	s.own, err = o.fetch(ctx, own, debian.Spec{
+		Dir: o.Cache.packages(), Release: own.Release, Wanted: own.Wanted(), Excluded: own.Excluded(),
 	})
 	if err != nil {
 		return s, err
+	}
+	s.xen = s.own
+	if p != own {
+		s.xen, err = o.fetch(ctx, p, debian.Spec{
+			Dir: o.Cache.packagesFor("xen-" + string(p.Xen)), Release: p.Release,
+			Wanted: p.XenWanted(), Excluded: p.Excluded(),
+		})
+		if err != nil {
+			return s, fmt.Errorf("Xen %s: %w", p.Xen, err)
+		}
 	}
 	for _, k := range guests {
 		if k.Package == "" {
 			continue
 		}
-		u, err := o.fetch(ctx, p, debian.Spec{
+		u, err := o.fetch(ctx, own, debian.Spec{
 			Dir: o.Cache.packagesOf(k), Release: k.Release,
 			Wanted: []string{k.Package}, Excluded: debian.KernelExcluded(),
 		})
@@ -338,8 +364,8 @@ func (o *Options) packages(ctx context.Context, p debian.Platform, guests []gues
 	if o.Variant.Programs == "" {
 		return s, nil
 	}
-	s.programs, err = o.fetch(ctx, p, debian.Spec{
-		Dir: o.Cache.packagesFor(o.Variant.Programs), Release: p.Release,
+	s.programs, err = o.fetch(ctx, own, debian.Spec{
+		Dir: o.Cache.packagesFor(o.Variant.Programs), Release: own.Release,
 		Wanted: debian.StressWanted(), Excluded: debian.StressExcluded(),
 	})
 	return s, err

@@ -21,6 +21,7 @@
 //   - build.go: Build, and the order of its steps
 //   - compile.go: the programs of this project
 //   - kernels.go: the kernels of the packages
+//   - xens.go: the releases of Xen
 //   - trees.go: the contents of every initramfs
 //   - manifest.go: the record of the inputs
 //   - cache.go, lock.go: the folder of labs, and the locks on it

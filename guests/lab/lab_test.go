@@ -158,6 +158,8 @@ func testManifest() Manifest {
 			File: "l.deb", SHA256: "cc", SizeBytes: 5, InstalledKiB: 6}},
 		GuestPackages: []debian.Package{{Name: "stress-ng", Version: "0.18", Arch: "amd64", Suite: "trixie",
 			Path: "pool/s.deb", File: "s.deb", SHA256: "dd", SizeBytes: 7, InstalledKiB: 8}},
+		XenPackages: []debian.Package{{Name: "xen-hypervisor-4.17-amd64", Version: "4.17.7", Arch: "amd64", Suite: "bookworm",
+			Path: "pool/o.deb", File: "o.deb", SHA256: "ee", SizeBytes: 9, InstalledKiB: 10}},
 		Programs: map[string]string{"agent": "cc", "init": "dd"}, Go: "go1.26",
 		Modules: []string{"xenfs", "xen-blkfront"}, ProfileFields: hashStrings([]string{"task_struct.comm"}),
 		XenArgs: xenArgs, Dom0Args: dom0Args, Machine: bochs.DefaultMachine(),
@@ -208,7 +210,7 @@ func touch(t *testing.T, path string, v reflect.Value, fn func(path string)) {
 }
 
 // provenance matches the fields that record an origin and do not change the image.
-var provenance = regexp.MustCompile(`^Manifest\.(Go|(Packages|Kernels|GuestPackages)\[\d+\]\.` +
+var provenance = regexp.MustCompile(`^Manifest\.(Go|(Packages|Kernels|XenPackages|GuestPackages)\[\d+\]\.` +
 	`(Suite|Path|File|SizeBytes|InstalledKiB))$`)
 
 // TestKey: a change of anything that the image is made from changes the lab's name,
@@ -236,7 +238,7 @@ func TestKey(t *testing.T) {
 		seen[key] = path
 		changed++
 	})
-	if changed < 20 || same != 4*5+1 {
+	if changed < 20 || same != 5*5+1 {
 		t.Errorf("%d changes of the image and %d of its origin were tried", changed, same)
 	}
 	again := testManifest()
@@ -253,6 +255,10 @@ func TestVersion(t *testing.T) {
 	}
 	if got := m.XenVersion(); got != "4.20.4" {
 		t.Errorf("version of Xen is %q", got)
+	}
+	m.Xen = "4.17"
+	if got := m.XenVersion(); got != "4.17.7" {
+		t.Errorf("version of the other Xen is %q", got)
 	}
 	if got := m.Version("absent"); got != "" {
 		t.Errorf("version of an absent package is %q", got)
@@ -371,6 +377,33 @@ func TestGuestKernels(t *testing.T) {
 	}
 }
 
+// TestXens: every release of the table can be chosen and has packages of its own, and the
+// ordinary lab is on the first.
+func TestXens(t *testing.T) {
+	t.Parallel()
+	if p, err := (Variant{}).platform(); err != nil || p != debian.Lab() || string(p.Xen) != Xens()[0] {
+		t.Errorf("the ordinary lab is on %+v, %v", p, err)
+	}
+	releases := map[debian.Release]bool{}
+	for i, name := range Xens() {
+		v := Variant{Xen: VariantXen(name)}
+		if (i == 0) != (v == Variant{}) {
+			t.Errorf("%s: lab %q", name, v)
+		}
+		if p, err := v.platform(); err != nil || string(p.Xen) != name || releases[p.Release] {
+			t.Errorf("%s: %+v, %v", name, p, err)
+		} else {
+			releases[p.Release] = true
+		}
+	}
+	if _, err := (Variant{Xen: "4.1"}).platform(); err == nil || !strings.Contains(err.Error(), strings.Join(Xens(), ", ")) {
+		t.Errorf("an unknown Xen: %v", err)
+	}
+	if got := (Variant{Xen: "4.17", Kernel: "k"}).String(); got != "k-xen-4.17" {
+		t.Errorf("the lab is called %q", got)
+	}
+}
+
 // TestComplete: a lab counts as built only with its disc and the manifest of the same
 // inputs.
 func TestComplete(t *testing.T) {
@@ -463,8 +496,10 @@ func TestPrune(t *testing.T) {
 	half.Dom0 = "half built"
 	vmi := testManifest() // the agent with LibVMI is another program
 	vmi.LibVMI, vmi.Programs = "0.15 aa", map[string]string{"agent": "with LibVMI", "init": "dd"}
+	xen := testManifest() // the agent is linked with another libxenctrl
+	xen.Xen, xen.Programs = "4.17", map[string]string{"agent": "with 4.17", "init": "dd"}
 	dirs := map[string]bool{
-		add(keep, true): true, add(variant, true): true, add(vmi, true): true,
+		add(keep, true): true, add(variant, true): true, add(vmi, true): true, add(xen, true): true,
 		add(old, true): false, add(used, true): true, add(half, false): false,
 	}
 	f, err := lockFile(filepath.Join(c.labs(), used.Key(), lockName), false)

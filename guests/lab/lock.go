@@ -97,13 +97,14 @@ func (c Cache) removeLeftovers() {
 
 // sameSource reports whether the lab in dir is complete and was built from the same
 // source as m. Its programs tell: they are equal, unless just one of the two labs
-// has LibVMI. Such a lab always counts as of the same source.
+// has LibVMI, or they have two releases of Xen. Such a lab always counts as of the same
+// source.
 func sameSource(dir string, m *Manifest) bool {
 	other, err := readBuilt(dir)
 	if err != nil || len(m.Programs) == 0 {
 		return false
 	}
-	return (other.LibVMI == "") != (m.LibVMI == "") || maps.Equal(other.Programs, m.Programs)
+	return (other.LibVMI == "") != (m.LibVMI == "") || other.Xen != m.Xen || maps.Equal(other.Programs, m.Programs)
 }
 
 // removeUnused removes a folder unless its lock is held, and reports whether it

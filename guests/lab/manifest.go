@@ -31,6 +31,11 @@ type Manifest struct {
 	// KernelFiles maps the name of a guest kernel that a user brings to the SHA-256 of its
 	// file and its modules.
 	KernelFiles map[string]string `json:"kernel_files,omitempty"`
+	// Xen is the release of Xen if it is not the ordinary lab's, and XenPackages are the
+	// packages of Xen, its tools and the compiler. Packages has another Xen then, which
+	// does not run.
+	Xen         string           `json:"xen,omitempty"`
+	XenPackages []debian.Package `json:"xen_packages,omitempty"`
 	// GuestPackages are the packages of the programs that guests may have.
 	GuestPackages []debian.Package `json:"guest_packages,omitempty"`
 	// Programs maps each program built from this project's source to its SHA-256.
@@ -57,6 +62,7 @@ func (m *Manifest) Key() string {
 	in := *m
 	in.Go = ""
 	in.Packages, in.Kernels, in.GuestPackages = identities(m.Packages), identities(m.Kernels), identities(m.GuestPackages)
+	in.XenPackages = identities(m.XenPackages)
 	b, err := json.Marshal(in)
 	if err != nil {
 		panic(err) // strings and numbers only
@@ -78,7 +84,7 @@ func identities(packages []debian.Package) []debian.Package {
 // Version returns the version of a package of the lab or of its guests, or "" if
 // there is no such package.
 func (m *Manifest) Version(name string) string {
-	for _, p := range slices.Concat(m.Packages, m.GuestPackages) {
+	for _, p := range slices.Concat(m.Packages, m.GuestPackages, m.XenPackages) {
 		if p.Name == name {
 			return p.Version
 		}
@@ -87,7 +93,13 @@ func (m *Manifest) Version(name string) string {
 }
 
 // XenVersion returns the version of the lab's Xen: that of Debian's package.
-func (m *Manifest) XenVersion() string { return m.Version(debian.Lab().Xen.Hypervisor()) }
+func (m *Manifest) XenVersion() string {
+	release := debian.Lab().Xen
+	if m.Xen != "" {
+		release = debian.XenRelease(m.Xen)
+	}
+	return m.Version(release.Hypervisor())
+}
 
 // hashStrings returns the SHA-256, in hexadecimal, of a list of strings.
 func hashStrings(list []string) string {

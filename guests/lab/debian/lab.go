@@ -1,23 +1,35 @@
 package debian
 
-// Wanted returns the packages of the lab.
+import "slices"
+
+// Wanted returns the packages of the ordinary lab.
 func (p Platform) Wanted() []string {
-	return []string{
+	return slices.Concat([]string{
 		// The emulator and its firmware.
 		"bochs", "bochsbios", "vgabios",
 		// The boot loader of the lab's disc.
 		"isolinux", "syslinux-common",
-		// Hypervisor, its tools, and the headers of libxenctrl.
-		p.Xen.Hypervisor(), p.Xen.Utils(), "xenstore-utils", "libxen-dev",
+	}, p.xen(), []string{
 		// The generic kernel is dom0's, the cloud kernel the guest's. The names without
 		// a version stand for the newest version in the suites.
 		"linux-image-amd64", "linux-image-cloud-amd64",
-		// The compiler of the programs that run in dom0.
-		p.Compiler(), "libc6-dev", "binutils",
-	}
+	}, p.compiler())
 }
 
-// Excluded returns the dependencies of Wanted that are left out. No ELF file
+// XenWanted returns the packages that a lab with the platform's Xen needs beside those of
+// the ordinary lab.
+func (p Platform) XenWanted() []string { return slices.Concat(p.xen(), p.compiler()) }
+
+// xen returns the packages of the hypervisor, its tools, and the headers of libxenctrl.
+func (p Platform) xen() []string {
+	return []string{p.Xen.Hypervisor(), p.Xen.Utils(), "xenstore-utils", "libxen-dev"}
+}
+
+// compiler returns the packages of the compiler of the programs that run in dom0. They
+// link with the C library of the release, as its libxenctrl does.
+func (p Platform) compiler() []string { return []string{p.Compiler(), "libc6-dev", "binutils"} }
+
+// Excluded returns the dependencies of Wanted and XenWanted that are left out. No ELF file
 // that the lab runs needs one of them (a test checks that). A package that another
 // one needs in exactly one version cannot be left out.
 func (p Platform) Excluded() []Exclusion {

@@ -17,15 +17,23 @@ import (
 
 func TestSpecs(t *testing.T) {
 	t.Parallel()
-	for _, set := range []struct {
+	type set struct {
 		name     string
 		wanted   []string
 		excluded []debian.Exclusion
-	}{
+	}
+	sets := []set{
 		{"lab", debian.Lab().Wanted(), debian.Lab().Excluded()},
 		{"kernel", []string{"linux-image-cloud-amd64"}, debian.KernelExcluded()},
 		{"stress-ng", debian.StressWanted(), debian.StressExcluded()},
-	} {
+	}
+	for _, p := range debian.Platforms() {
+		sets = append(sets, set{"Xen " + string(p.Xen), p.XenWanted(), p.Excluded()})
+		if !slices.Contains(p.XenWanted(), p.Xen.Hypervisor()) || !slices.Contains(p.XenWanted(), p.Compiler()) {
+			t.Errorf("Xen %s comes without hypervisor or compiler: %q", p.Xen, p.XenWanted())
+		}
+	}
+	for _, set := range sets {
 		seen := make(map[string]bool)
 		for _, e := range set.excluded {
 			if e.Why == "" || seen[e.Name] {

@@ -1,8 +1,8 @@
 package debian
 
 // Platform is a release of Debian as the lab uses it: the release, and what its
-// packages name after a version. A lab of another release, with the Xen of that
-// release, is another Platform.
+// packages name after a version. A lab with the Xen of another release has another
+// Platform. It takes the emulator and the kernels from the ordinary lab's.
 //
 // What package cgo/xenctrl knows of a release of Xen is in its compat.h, which has what
 // differs in Xen's headers, and in npf.go and recover.go, which were written from Xen's
@@ -18,10 +18,17 @@ type Platform struct {
 	Time64 string
 }
 
-// Lab returns the platform of the lab.
-func Lab() Platform {
-	return Platform{Release: Trixie, Xen: "4.20", GCC: "14", GCCDir: "usr/libexec/gcc/x86_64-linux-gnu/14", Time64: "t64"}
+// Platforms returns all platforms. The first is that of the ordinary lab. To add a Xen,
+// add an entry, and the release's keys to release.go.
+func Platforms() []Platform {
+	return []Platform{
+		{Release: Trixie, Xen: "4.20", GCC: "14", GCCDir: "usr/libexec/gcc/x86_64-linux-gnu/14", Time64: "t64"},
+		{Release: Bookworm, Xen: "4.17", GCC: "12", GCCDir: "usr/lib/gcc/x86_64-linux-gnu/12"},
+	}
 }
+
+// Lab returns the platform of the ordinary lab.
+func Lab() Platform { return Platforms()[0] }
 
 // Compiler is the package of the C compiler.
 func (p Platform) Compiler() string { return "gcc-" + p.GCC }

@@ -26,11 +26,11 @@ func labPrefix(t *testing.T) string {
 }
 
 // fakePrefix makes the files that CC needs.
-func fakePrefix(t *testing.T) string {
+func fakePrefix(t *testing.T, p debian.Platform) string {
 	t.Helper()
 	prefix := filepath.Join(t.TempDir(), "prefix")
-	files := []string{loader, debian.Lab().CompilerDriver()}
-	for _, h := range helpers(debian.Lab()) {
+	files := []string{loader, p.CompilerDriver()}
+	for _, h := range helpers(p) {
 		files = append(files, h.program)
 	}
 	for _, f := range files {
@@ -48,9 +48,15 @@ func fakePrefix(t *testing.T) string {
 }
 
 func TestCCScripts(t *testing.T) {
-	prefix := fakePrefix(t)
+	for _, p := range debian.Platforms() {
+		t.Run(string(p.Release), func(t *testing.T) { testCCScripts(t, p) })
+	}
+}
+
+func testCCScripts(t *testing.T, p debian.Platform) {
+	prefix := fakePrefix(t, p)
 	dir := filepath.Join(t.TempDir(), "cc")
-	cc, err := CC(debian.Lab(), prefix, dir)
+	cc, err := CC(p, prefix, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,14 +68,14 @@ func TestCCScripts(t *testing.T) {
 	}
 	want := []string{
 		"LIBRARY_PATH=",
-		"--library-path", filepath.Join(prefix, libs), filepath.Join(prefix, debian.Lab().CompilerDriver()),
+		"--library-path", filepath.Join(prefix, libs), filepath.Join(prefix, p.CompilerDriver()),
 		"-B" + filepath.Join(dir, "tools") + "/", "--sysroot=" + prefix, "-ffile-prefix-map=" + prefix + "=/lab",
 		"-c", "a b.c", "$HOME",
 	}
 	if got := strings.Split(strings.TrimSuffix(string(out), "\n"), "\n"); !slices.Equal(got, want) {
 		t.Errorf("the compiler script ran\n%q\nwant\n%q", got, want)
 	}
-	for _, h := range helpers(debian.Lab()) {
+	for _, h := range helpers(p) {
 		out, err := exec.Command(filepath.Join(dir, "tools", h.name), "x y").Output()
 		if err != nil {
 			t.Fatal(err)
@@ -84,7 +90,7 @@ func TestCCScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := CC(debian.Lab(), prefix, dir); err != nil {
+	if _, err := CC(p, prefix, dir); err != nil {
 		t.Fatal(err)
 	}
 	after, err := os.Stat(cc)
@@ -97,7 +103,7 @@ func TestCCScripts(t *testing.T) {
 }
 
 func TestCCRefuses(t *testing.T) {
-	prefix := fakePrefix(t)
+	prefix := fakePrefix(t, debian.Lab())
 	if _, err := CC(debian.Lab(), prefix, filepath.Join(t.TempDir(), "a b")); err == nil ||
 		!strings.Contains(err.Error(), "blank") {
 		t.Errorf("a folder with a blank gives %v", err)
