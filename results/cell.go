@@ -40,6 +40,9 @@ type Machine struct {
 	Boot string `json:"guest_boot,omitempty"`
 	// Programs names the set of programs in the guest's initramfs. Empty means none.
 	Programs string `json:"programs,omitempty"`
+	// XenRelease is the release of Xen that the suite asked for, as in 4.17. Empty means that it
+	// took the host's own, which the manifest names. So do all records of older programs.
+	XenRelease string `json:"xen,omitempty"`
 	// Superpages: the hypervisor may give the guest large pages.
 	Superpages bool `json:"superpages,omitempty"`
 	VCPUs      int  `json:"vcpus" min:"1" max:"8"`           // virtual CPUs of the guest
@@ -110,6 +113,7 @@ func (c Cell) Factors() []Factor {
 		named("guest_kernel", c.GuestKernel, c.GuestKernel),
 		named("guest_boot", c.Boot, c.Boot),
 		named("programs", c.Programs, "with "+c.Programs),
+		named("xen", c.XenRelease, "Xen "+c.XenRelease),
 		large,
 		named("watchdogs", c.Watchdogs, "watchdogs "+c.Watchdogs),
 		number("vcpus", c.VCPUs, "%d vCPU"),

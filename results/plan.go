@@ -45,6 +45,7 @@ func (p *Planned) Check(t *Trial) error {
 		{"kernel", t.Kernel, want.Kernel},
 		{"guest_boot", t.Boot, want.Boot},
 		{"programs", t.Programs, want.Programs},
+		{"xen", t.XenRelease, want.XenRelease},
 		{"superpages", t.Superpages, want.Superpages},
 		{"vcpus", t.VCPUs, want.VCPUs},
 		{"memory_mib", t.MemoryMiB, want.MemoryMiB},

@@ -37,6 +37,7 @@ func TestPlanned(t *testing.T) {
 		{"driver is x", func(t *Trial) { t.Driver = "x" }},
 		{"kernel is x", func(t *Trial) { t.Kernel = "x" }},
 		{"guest_boot is distro", func(t *Trial) { t.Boot = "distro" }},
+		{"xen is 4.17", func(t *Trial) { t.XenRelease = "4.17" }},
 		{"programs is x", func(t *Trial) { t.Programs = "x" }},
 		{"superpages is true", func(t *Trial) { t.Superpages = true }},
 		{"vcpus is 2", func(t *Trial) { t.VCPUs = 2 }},

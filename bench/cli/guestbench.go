@@ -43,6 +43,7 @@ func (g *guestBench) add(c *cobra.Command, known []string) {
 	f.BoolVar(&g.superpages, "superpages", false, "measure in the lab whose guests have superpages")
 	f.BoolVar(&g.asJSON, "json", false, "print JSON")
 	g.lab.add(c)
+	g.lab.addXen(c)
 	g.lab.addLibVMI(c) // for measurements with the driver xenctrl in the lab of the other
 	completeFlag(c, "host", choices(hostKinds...))
 	completeFlag(c, "mechanism", lists(known...))

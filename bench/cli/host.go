@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime"
 	"slices"
 	"strings"
@@ -35,6 +36,7 @@ func (h *hostFlags) add(c *cobra.Command) {
 	f.IntVar(&h.jobs, "jobs", 0, "trials at a time (default: one for each CPU in the lab, 1 on xen)")
 	f.StringVar(&h.guests, "guests", "", "`folder` of guest kernels, for --host xen")
 	h.lab.add(c)
+	h.lab.addXen(c)
 	completeFlag(c, "host", choices(hostKinds...))
 	completeFlag(c, "guests", folders)
 }
@@ -42,6 +44,10 @@ func (h *hostFlags) add(c *cobra.Command) {
 // labVersion names the lab's key among the versions of a run's manifest. The key of
 // a variant has the variant's name after it, with a dash.
 const labVersion = "lab"
+
+// xenVersion names the version of the lab's Xen among them. Another release of Xen, which
+// guests asked for, has its name after it, with a dash.
+const xenVersion = "xen"
 
 // opened is a host that is ready to run trials.
 type opened struct {
@@ -61,6 +67,8 @@ func (h *hostFlags) check(given *pflag.FlagSet) error {
 		return exit.Usagef("--host %q: there are %s", h.kind, strings.Join(hostKinds, " and "))
 	case h.jobs < 0 || h.jobs > 64 || h.jobs == 0 && given.Changed("jobs"):
 		return exit.Usagef("--jobs %d: want 1 to 64", h.jobs)
+	case h.kind == results.Xen && h.lab.xen != "":
+		return exit.Usagef("--xen %s: it chooses the lab's Xen, and --host xen has its own", h.lab.xen)
 	case h.kind == results.Xen && h.jobs > 1:
 		return exit.Usagef("--jobs %d: a real Xen host runs one trial at a time, because its trace buffers are shared",
 			h.jobs)
@@ -83,6 +91,11 @@ func (h *hostFlags) open(ctx context.Context, a *app, s *suites.Suite) (*opened,
 		}
 		return h.openXen(s)
 	}
+	asks := func(g suites.Guest) bool { return g.XenRelease != "" }
+	if i := slices.IndexFunc(s.Guests, asks); i >= 0 && h.lab.xen != "" {
+		return nil, exit.Usagef("--xen %s: guests of the suite ask for Xen %s: remove --xen, or xen: from the suite",
+			h.lab.xen, s.Guests[i].XenRelease)
+	}
 	h.lab.kernels = s.KernelFiles
 	h.lab.libvmi = needsLibVMI(s.Drivers...)
 	l, err := h.lab.build(ctx, a, lab.Variant{})
@@ -98,11 +111,18 @@ func (h *hostFlags) open(ctx context.Context, a *app, s *suites.Suite) (*opened,
 		return nil, errors.Join(err, host.Close(), l.Close())
 	}
 	m := l.Manifest
+	var xens []string // of the guests
+	for _, name := range slices.Sorted(maps.Keys(versions)) {
+		if name == xenVersion || strings.HasPrefix(name, xenVersion+"-") {
+			xens = append(xens, versions[name])
+		}
+	}
 	return &opened{
 		Host: host,
 		info: results.HostInfo{Kind: results.Lab, Description: fmt.Sprintf(
 			"emulated: Bochs %s, %d CPU of %d MIPS (virtual time), %d MiB, Xen %s, dom0 Linux %s",
-			m.Version("bochs"), m.Machine.CPUs, m.Machine.IPS/1_000_000, m.Machine.MemoryMiB, versions["xen"], m.Dom0)},
+			m.Version("bochs"), m.Machine.CPUs, m.Machine.IPS/1_000_000, m.Machine.MemoryMiB, strings.Join(xens, " and "),
+			m.Dom0)},
 		versions: versions,
 		prepare: func(ctx context.Context) error {
 			for _, g := range s.Guests {
@@ -146,7 +166,7 @@ func (h *hostFlags) openXen(s *suites.Suite) (*opened, error) {
 // need, by name.
 func labVersions(ctx context.Context, host *labhost.Host, guests []suites.Guest) (map[string]string, error) {
 	m := host.Lab.Manifest
-	versions := map[string]string{labVersion: m.Key(), "dom0-kernel": m.Dom0, "xen": m.XenVersion()}
+	versions := map[string]string{labVersion: m.Key(), "dom0-kernel": m.Dom0}
 	for what, pkg := range map[string]string{"bochs": "bochs", "seabios": "bochsbios"} {
 		versions[what] = m.Version(pkg)
 	}
@@ -161,6 +181,11 @@ func labVersions(ctx context.Context, host *labhost.Host, guests []suites.Guest)
 		return nil, err
 	}
 	for variant, m := range variants {
+		xen := xenVersion
+		if m.Xen != host.Lab.Manifest.Xen {
+			xen += "-" + m.Xen
+		}
+		versions[xen] = m.XenVersion()
 		if variant == "" {
 			continue
 		}

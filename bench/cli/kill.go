@@ -60,6 +60,7 @@ func (a *app) benchKill() *cobra.Command {
 	f.BoolVar(&k.json, "json", false, "print JSON")
 	k.lab.add(c)
 	k.lab.addLibVMI(c)
+	k.lab.addXen(c)
 	completeFlag(c, "host", choices(hostKinds...))
 	completeFlag(c, "mechanism", lists(mechanisms()...))
 	completeFlag(c, "driver", choices(dom0.Drivers()...))

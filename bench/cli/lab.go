@@ -26,6 +26,7 @@ import (
 // labFlags are the folders and the mirror of the lab.
 type labFlags struct {
 	cache, source, mirror string
+	xen                   string            // release of Xen; empty for the ordinary lab's
 	libvmi                bool              // use the lab with this machine's LibVMI
 	kernels               map[string]string // guest kernels that the user brings: lab.Options.KernelFiles
 }
@@ -52,6 +53,13 @@ func (l *labFlags) addLibVMI(c *cobra.Command) {
 		"the lab whose dom0 has the LibVMI of this machine, as pkg-config finds it")
 }
 
+// addXen adds the flag of commands that run a lab.
+func (l *labFlags) addXen(c *cobra.Command) {
+	c.Flags().StringVar(&l.xen, "xen", "",
+		"`release` of Xen in the lab: "+strings.Join(lab.Xens(), " or ")+" (default: "+lab.Xens()[0]+")")
+	completeFlag(c, "xen", choices(lab.Xens()...))
+}
+
 func (l *labFlags) open(env *Env) (lab.Cache, error) {
 	c, err := lab.FindCache(l.cache, env.Getenv)
 	if err != nil {
@@ -62,6 +70,12 @@ func (l *labFlags) open(env *Env) (lab.Cache, error) {
 
 // build builds a lab.
 func (l *labFlags) build(ctx context.Context, a *app, v lab.Variant) (*lab.Lab, error) {
+	if l.xen != "" && !slices.Contains(lab.Xens(), l.xen) {
+		return nil, exit.Usagef("--xen %q: there are %s", l.xen, strings.Join(lab.Xens(), ", "))
+	}
+	if v.Xen == "" {
+		v.Xen = lab.VariantXen(l.xen)
+	}
 	c, err := l.open(a.Env)
 	if err != nil {
 		return nil, err
@@ -207,22 +221,16 @@ func (a *app) labBuild() *cobra.Command {
 	kernel := c.Flags().String("kernel", "",
 		"build the lab whose guests have this kernel: `NAME` is "+suites.KernelFile+"PATH, or one of "+
 			strings.Join(lab.GuestKernels(), ", "))
-	c.Flags().StringVar(&v.Xen, "xen", "",
-		"build the lab with this release of Xen: `RELEASE` is "+strings.Join(lab.Xens(), " or "))
 	var lf labFlags
 	lf.add(c)
 	lf.addLibVMI(c)
-	completeFlag(c, "xen", choices(lab.Xens()...))
+	lf.addXen(c)
 	completeFlag(c, "programs", choices(lab.GuestPrograms()...))
 	completeFlag(c, "kernel", choices(lab.GuestKernels()...))
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if v.Programs != "" && !slices.Contains(lab.GuestPrograms(), v.Programs) {
 			return exit.Usagef("--programs %s: there are %s", v.Programs, strings.Join(lab.GuestPrograms(), ", "))
 		}
-		if v.Xen != "" && !slices.Contains(lab.Xens(), v.Xen) {
-			return exit.Usagef("--xen %s: there are %s", v.Xen, strings.Join(lab.Xens(), ", "))
-		}
-		v.Xen = lab.VariantXen(v.Xen)
 		if *kernel != "" {
 			s := &suites.Suite{Guests: []suites.Guest{{}}}
 			if err := setKernels(s, []string{*kernel}); err != nil {

@@ -33,6 +33,7 @@ func (n *namedLab) add(c *cobra.Command) {
 	c.Flags().StringVar(&n.name, "name", "lab", "`name` of the running lab, when there are several")
 	n.labFlags.add(c)
 	n.labFlags.addLibVMI(c)
+	n.labFlags.addXen(c)
 }
 
 // cache checks the lab's name and finds the cache.

@@ -22,7 +22,7 @@ import (
 
 // vocabulary returns the names that a suite may use.
 func vocabulary() suites.Vocabulary {
-	v := suitenames.Suites(lab.GuestKernels(), lab.GuestPrograms())
+	v := suitenames.Suites(lab.GuestKernels(), lab.GuestPrograms(), lab.Xens())
 	v.MostVCPUs = lab.MostVCPUs()
 	return v
 }

@@ -1,6 +1,7 @@
 package dom0
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -27,4 +28,23 @@ func Installed(guests string) (kernels, programs []string, err error) {
 		}
 	}
 	return kernels, programs, nil
+}
+
+// sysHypervisor is the folder in which Linux says what hypervisor it runs on.
+const sysHypervisor = "/sys/hypervisor"
+
+// Releases returns the release of the Xen that this machine runs on, as in 4.20, and none
+// if it runs on no Xen. It needs no Xen library.
+func Releases() []string { return releases(sysHypervisor) }
+
+func releases(dir string) []string {
+	var parts []string
+	for _, file := range []string{"version/major", "version/minor"} {
+		b, err := os.ReadFile(filepath.Join(dir, file))
+		if err != nil {
+			return nil
+		}
+		parts = append(parts, string(bytes.TrimSpace(b)))
+	}
+	return []string{strings.Join(parts, ".")}
 }

@@ -10,6 +10,26 @@ import (
 	"hangbench/guests/lab/place"
 )
 
+// TestReleases: the release of Xen is what Linux says of its hypervisor.
+func TestReleases(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if got := releases(dir); got != nil {
+		t.Errorf("a machine without Xen has %q", got)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "version"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for file, text := range map[string]string{"major": "4\n", "minor": "17\n"} {
+		if err := os.WriteFile(filepath.Join(dir, "version", file), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := releases(dir); !slices.Equal(got, []string{"4.17"}) {
+		t.Errorf("Xen 4.17 is %q", got)
+	}
+}
+
 func TestInstalled(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -36,14 +36,18 @@ func (h *Host) CheckGuest(spec suites.Guest) error {
 				"take one that \"hangbench lab build --programs %s\" makes", spec.Programs, err, spec.Programs)
 		}
 	}
-	if !spec.Superpages {
+	if !spec.Superpages && spec.XenRelease == "" {
 		return nil
 	}
 	v, err := h.Xen.Version()
 	if err != nil {
-		return fmt.Errorf("see whether guests have superpages: %w", err)
+		return fmt.Errorf("see whether this Xen can have the guest: %w", err)
 	}
-	if !Superpages(v.CommandLine) {
+	if is := v.Release(); spec.XenRelease != "" && spec.XenRelease != is {
+		return fmt.Errorf("the guest is to run on Xen %s, and this host has Xen %s: remove xen: from the suite's guests, "+
+			"or set it to \"%s\"", spec.XenRelease, is, is)
+	}
+	if spec.Superpages && !Superpages(v.CommandLine) {
 		return fmt.Errorf("the guest is to have superpages and Xen was booted without: remove hap_2mb=0 and hap_1gb=0 from "+
 			"its command line (%s)", v.CommandLine)
 	}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"hangbench/bench/dom0/recovery"
+	"hangbench/cgo/xenctrl/xentest"
 	"hangbench/guests/lab/place"
 	"hangbench/scenarios/suites"
 )
@@ -24,6 +26,20 @@ func TestSuperpages(t *testing.T) {
 	} {
 		if got := Superpages(line); got != want {
 			t.Errorf("%q: superpages %v, want %v", line, got, want)
+		}
+	}
+}
+
+// TestCheckGuestXen: a guest that asks for another Xen than the host's is refused.
+func TestCheckGuestXen(t *testing.T) {
+	t.Parallel()
+	xen := xentest.NewHost(xentest.Config{})
+	defer xen.Close()
+	h := &Host{Host: recovery.Host{Xen: xen.Xen()}}
+	for xen, says := range map[string]string{"": "", "4.20": "", "4.2": "has Xen 4.20", "4.17": `"4.20"`} {
+		err := h.CheckGuest(suites.Guest{XenRelease: xen})
+		if (err != nil) != (says != "") || err != nil && !strings.Contains(err.Error(), says) {
+			t.Errorf("Xen %q: %v, want %q", xen, err, says)
 		}
 	}
 }

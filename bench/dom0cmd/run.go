@@ -52,7 +52,7 @@ func (r *Run) Run(ctx context.Context, suite string, stdout, stderr io.Writer) (
 	if err != nil {
 		return exit.UsageError{Err: fmt.Errorf("--guests: %w", err)}
 	}
-	s, err := suites.Load(suite, names.Suites(kernels, programs))
+	s, err := suites.Load(suite, names.Suites(kernels, programs, dom0.Releases()))
 	if err != nil {
 		return exit.UsageError{Err: err}
 	}

@@ -42,7 +42,7 @@ repetitions: 2
 // start returns a run of two trials.
 func start(t *testing.T) run.Start {
 	t.Helper()
-	s, err := suites.Parse("small.yaml", []byte(suite), names.Suites([]string{"k"}, nil))
+	s, err := suites.Parse("small.yaml", []byte(suite), names.Suites([]string{"k"}, nil, nil))
 	if err != nil {
 		t.Fatal(err)
 	}

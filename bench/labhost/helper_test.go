@@ -133,7 +133,10 @@ func (h *testLab) booted(ctx context.Context, g suites.Guest) error {
 	h.boots.mu.Lock()
 	once := h.boots.once[g]
 	if once == nil {
-		v := lab.Variant{Superpages: g.Superpages, Programs: g.Programs, Kernel: lab.VariantKernel(g.Kernel)}
+		v := lab.Variant{
+			Superpages: g.Superpages, Programs: g.Programs, Kernel: lab.VariantKernel(g.Kernel),
+			Xen: lab.VariantXen(g.XenRelease),
+		}
 		if h.boots.one[v] == nil {
 			h.boots.one[v] = &sync.Mutex{}
 		}
@@ -353,7 +356,7 @@ func guest(vcpus int) suites.Guest {
 // suitePlan returns a built-in suite and its plan.
 func suitePlan(t *testing.T, name string) (*suites.Suite, []plan.Trial) {
 	t.Helper()
-	s, err := suites.Load(name, names.Suites(lab.GuestKernels(), lab.GuestPrograms()))
+	s, err := suites.Load(name, names.Suites(lab.GuestKernels(), lab.GuestPrograms(), lab.Xens()))
 	if err != nil {
 		t.Fatal(err)
 	}

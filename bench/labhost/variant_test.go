@@ -28,6 +28,10 @@ func TestVariant(t *testing.T) {
 	if got, err := h.of(t.Context(), small); err != nil || got != h {
 		t.Errorf("a guest without superpages runs on %v (%v), want the host itself", got, err)
 	}
+	small.XenRelease = lab.Xens()[0]
+	if got, err := h.of(t.Context(), small); err != nil || got != h {
+		t.Errorf("a guest on the ordinary Xen runs on %v (%v), want the host itself", got, err)
+	}
 	if _, err := h.of(t.Context(), large); err == nil || !strings.Contains(err.Error(), "no guests with superpages") {
 		t.Errorf("without a lab for it: %v", err)
 	}
@@ -67,15 +71,17 @@ func TestVariant(t *testing.T) {
 	}
 	newer := small
 	newer.Kernel = "cloud-7.3"
+	older := small
+	older.XenRelease = "4.17"
 	for range 2 {
-		for _, g := range []suites.Guest{work, newer} {
+		for _, g := range []suites.Guest{work, newer, older} {
 			other, err := h.of(t.Context(), g)
 			if err != nil || other == first || other.Lab.Dir != "work" {
 				t.Errorf("guest %+v runs on %v (%v)", g, other, err)
 			}
 		}
 	}
-	if want := []lab.Variant{{Programs: "stress-ng"}, {Kernel: "cloud-7.3"}}; !slices.Equal(got, want) {
+	if want := []lab.Variant{{Programs: "stress-ng"}, {Kernel: "cloud-7.3"}, {Xen: "4.17"}}; !slices.Equal(got, want) {
 		t.Errorf("labs %+v were built, want %+v", got, want)
 	}
 	if _, err := os.Stat("large"); err == nil {

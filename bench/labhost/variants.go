@@ -18,7 +18,10 @@ type variants struct {
 
 // variantOf returns the lab that such guests need.
 func variantOf(g suites.Guest) lab.Variant {
-	return lab.Variant{Superpages: g.Superpages, Programs: g.Programs, Kernel: lab.VariantKernel(g.Kernel)}
+	return lab.Variant{
+		Superpages: g.Superpages, Programs: g.Programs, Kernel: lab.VariantKernel(g.Kernel),
+		Xen: lab.VariantXen(g.XenRelease),
+	}
 }
 
 // Manifests returns the manifests of the labs in which such guests run, by the names

@@ -7,8 +7,8 @@ import (
 	"hangbench/scenarios/suites"
 )
 
-// Suites returns the vocabulary of suites on a host that has these guest kernels
-// and these sets of guest programs.
-func Suites(kernels, programs []string) suites.Vocabulary {
-	return suites.NewVocabulary(dom0.Drivers(), kernels, programs)
+// Suites returns the vocabulary of suites on a host that has these guest kernels,
+// these sets of guest programs and these releases of Xen.
+func Suites(kernels, programs, xens []string) suites.Vocabulary {
+	return suites.NewVocabulary(dom0.Drivers(), kernels, programs, xens)
 }

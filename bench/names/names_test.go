@@ -12,7 +12,7 @@ import (
 // has the kernels and programs that it wants.
 func TestBuiltin(t *testing.T) {
 	t.Parallel()
-	v := Suites(lab.GuestKernels(), lab.GuestPrograms())
+	v := Suites(lab.GuestKernels(), lab.GuestPrograms(), lab.Xens())
 	v.MostVCPUs = lab.MostVCPUs()
 	for _, name := range suites.Builtin() {
 		if _, err := suites.Load(name, v); err != nil {
@@ -27,7 +27,7 @@ func TestBuiltin(t *testing.T) {
 // TestHost: a suite with a kernel that the host lacks is refused.
 func TestHost(t *testing.T) {
 	t.Parallel()
-	if _, err := suites.Load("ci", Suites([]string{"other"}, nil)); err == nil {
+	if _, err := suites.Load("ci", Suites([]string{"other"}, nil, nil)); err == nil {
 		t.Error("a suite with a guest kernel that is not there was read")
 	}
 }

@@ -24,7 +24,7 @@ repetitions: 2
 // records with it.
 func TestAgain(t *testing.T) {
 	t.Parallel()
-	v := names.Suites([]string{"k"}, nil)
+	v := names.Suites([]string{"k"}, nil, nil)
 	s, err := suites.Parse("again.yaml", []byte(again), v)
 	if err != nil {
 		t.Fatal(err)
@@ -116,7 +116,7 @@ func TestAgain(t *testing.T) {
 func FuzzAgain(f *testing.F) {
 	f.Add("again", again, uint64(5), "")
 	f.Add("", "name: [", uint64(0), "x")
-	v := names.Suites([]string{"k"}, nil)
+	v := names.Suites([]string{"k"}, nil, nil)
 	f.Fuzz(func(t *testing.T, name, text string, seed uint64, hash string) {
 		m := &results.Manifest{Suite: results.NewSuiteInfo(name, []byte(text)), Seed: seed, PlanHash: hash}
 		s, trials, err := plan.Again(m, v)

@@ -19,8 +19,11 @@ type Version struct {
 	Capabilities string // for example "xen-3.0-x86_64 hvm-3.0-x86_64"
 }
 
+// Release returns the release, as in 4.20.
+func (v Version) Release() string { return fmt.Sprintf("%d.%d", v.Major, v.Minor) }
+
 func (v Version) String() string {
-	return fmt.Sprintf("%d.%d%s", v.Major, v.Minor, v.Extra)
+	return v.Release() + v.Extra
 }
 
 // ShutdownReason is why a domain shut down (SHUTDOWN_* of Xen's sched.h).

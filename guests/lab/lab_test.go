@@ -396,7 +396,8 @@ func TestXens(t *testing.T) {
 			releases[p.Release] = true
 		}
 	}
-	if _, err := (Variant{Xen: "4.1"}).platform(); err == nil || !strings.Contains(err.Error(), strings.Join(Xens(), ", ")) {
+	_, err := (Variant{Xen: "4.1"}).platform()
+	if err == nil || !strings.Contains(err.Error(), strings.Join(Xens(), ", ")) {
 		t.Errorf("an unknown Xen: %v", err)
 	}
 	if got := (Variant{Xen: "4.17", Kernel: "k"}).String(); got != "k-xen-4.17" {

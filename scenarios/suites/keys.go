@@ -146,6 +146,10 @@ func Keys() []Key {
 		{Section: OfGuest, Name: "programs", Type: word, Default: "none",
 			field: func(g *Guest) any { return &g.Programs }, values: func(v *Vocabulary) []string { return v.Programs },
 			Meaning: "set of programs in the guest's initramfs", Example: "stress-ng"},
+		{Section: OfGuest, Name: "xen", Type: word, Default: "the host's own",
+			field: func(g *Guest) any { return &g.XenRelease }, values: func(v *Vocabulary) []string { return v.Xens },
+			Meaning: "release of Xen that the guest runs on, in quotes; the lab has several, a real host has one",
+			Example: `"4.17"`},
 
 		ms("baseline_ms", d.BaselineMS, 400, 60_000,
 			"length of the window before the monitor attaches, and of its pair after"),

@@ -32,6 +32,7 @@ var vocabulary = Vocabulary{
 	Kernels:    []string{"cloud-6.12", "cloud-1.0"},
 	MostVCPUs:  map[string]int{"cloud-1.0": 2},
 	Programs:   []string{"stress-ng"},
+	Xens:       []string{"4.20", "4.17"},
 	Thresholds: []Threshold{{"spin_ms", 1, 600_000}, {"soft_ms", 1, 600_000}, {"forkstorm_threads", 10, 1000}},
 	Baselines:  []string{"default", "minimum", "xen"},
 }
@@ -39,7 +40,7 @@ var vocabulary = Vocabulary{
 // built returns the vocabulary of the built-in suites.
 func built() Vocabulary {
 	return NewVocabulary([]string{"xenctrl", "libvmi"}, []string{"cloud-5.10", "cloud-6.1", "cloud-6.12", "cloud-7.3",
-		"generic-6.12"}, []string{stress.Set})
+		"generic-6.12"}, []string{stress.Set}, []string{"4.20", "4.17"})
 }
 
 // TestWhole: suites that are to leave nothing out do not.
@@ -186,6 +187,27 @@ func TestBoot(t *testing.T) {
 		{Kernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 160, Boot: Distro}}
 	if !reflect.DeepEqual(s.Guests, want) {
 		t.Errorf("guests %+v, want %+v", s.Guests, want)
+	}
+}
+
+// TestXen: a guest on a named Xen is another guest than one on the host's own. A release
+// is a text: YAML reads 4.20 without quotes as the number 4.2.
+func TestXen(t *testing.T) {
+	t.Parallel()
+	with := func(xen string) (*Suite, error) {
+		return Parse("x.yaml", []byte(strings.Replace(minimal, "repetitions",
+			"  - {kernel: cloud-6.12, vcpus: 1, memory_mib: 160, xen: "+xen+"}\nrepetitions", 1)), vocabulary)
+	}
+	s, err := with(`"4.20"`)
+	if err != nil || len(s.Guests) != 2 || s.Guests[0].XenRelease != "" || s.Guests[1].XenRelease != "4.20" {
+		t.Errorf("guests %+v, %v", s, err)
+	}
+	const says = "xen is the number 4.20: write a word or a text in quotes"
+	if _, err := with("4.20"); err == nil || !strings.Contains(err.Error(), says) {
+		t.Errorf("a number: %v", err)
+	}
+	if _, err := with(`"4.1"`); err == nil || !strings.Contains(err.Error(), "valid are 4.17, 4.20") {
+		t.Errorf("an unknown release: %v", err)
 	}
 }
 

@@ -20,6 +20,7 @@ type Vocabulary struct {
 	// fewer than a guest may have.
 	MostVCPUs  map[string]int
 	Programs   []string // sets of programs in guests
+	Xens       []string // releases of Xen
 	Thresholds []Threshold
 	Baselines  []string // settings of watchdogs; "true" stands for the first one
 }
@@ -32,11 +33,11 @@ type Mechanism struct {
 	Opens bool
 }
 
-// NewVocabulary returns what a suite may use on a host with these drivers, guest kernels
-// and sets of guest programs: every scenario, mechanism, threshold and setting of
+// NewVocabulary returns what a suite may use on a host with these drivers, guest kernels,
+// sets of guest programs and releases of Xen: every scenario, mechanism, threshold and setting of
 // watchdogs that there is.
-func NewVocabulary(drivers, kernels, programs []string) Vocabulary {
-	v := Vocabulary{Scenarios: scenarios.All(), Drivers: drivers, Kernels: kernels, Programs: programs}
+func NewVocabulary(drivers, kernels, programs, xens []string) Vocabulary {
+	v := Vocabulary{Scenarios: scenarios.All(), Drivers: drivers, Kernels: kernels, Programs: programs, Xens: xens}
 	for _, m := range trap.Mechanisms() {
 		v.Mechanisms = append(v.Mechanisms, Mechanism{m.Name, m.Opens})
 	}
