@@ -43,11 +43,10 @@ type abrupt struct {
 	points  int
 }
 
-// newAbrupt builds the program. With the race detector, which is in the program of this
-// test, a lab takes minutes to be built.
+// newAbrupt chooses the points, and makes the go command that builds each program once.
 func newAbrupt(t *testing.T) *abrupt {
 	t.Helper()
-	a := &abrupt{points: *pointsMost}
+	a := &abrupt{points: *pointsMost, program: scriptProgram(t)}
 	if !allOfLab() {
 		a.points = 3
 	}
@@ -65,12 +64,6 @@ func newAbrupt(t *testing.T) *abrupt {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	a.program = filepath.Join(dir, "hangbench")
-	build := exec.Command(goCommand, "build", "-o", a.program, "./bench/cmd/hangbench")
-	build.Dir, build.Env = a.source, append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build hangbench: %v\n%s", err, out)
-	}
 	bin, kept := filepath.Join(dir, "bin"), filepath.Join(dir, "kept")
 	if err := errors.Join(os.Mkdir(bin, 0o755), os.Mkdir(kept, 0o755)); err != nil {
 		t.Fatal(err)
