@@ -15,6 +15,9 @@ import (
 // TestRealKernels compares the results with other parts of the same image, which the
 // code under test does not read.
 func TestRealKernels(t *testing.T) {
+	if raced {
+		t.Skip("make test reads the kernels without the race detector: they are large, and it has nothing to see there")
+	}
 	t.Parallel()
 	for _, path := range require.KernelImages(t) {
 		t.Run(filepath.Base(path), func(t *testing.T) {
