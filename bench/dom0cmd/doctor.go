@@ -68,18 +68,34 @@ func ExamineXen() []Finding {
 	found := []Finding{built, control, Program("xl", "install xen-utils")}
 	xen, err := xenctrl.Open()
 	if err != nil {
-		return append(found, examineVersion(nil)...)
+		return append(found, examineVersion(nil, "")...)
 	}
 	defer xen.Close()
 	v, err := xen.Version()
 	if err != nil {
-		return append(found, examineVersion(nil)...)
+		return append(found, examineVersion(nil, "")...)
 	}
-	return append(found, examineVersion(&v)...)
+	return append(found, examineVersion(&v, buildConfig())...)
 }
 
-// examineVersion examines a running Xen, or none.
-func examineVersion(v *xenctrl.Version) []Finding {
+// buildConfig returns the options with which Xen was built, as Xen shows them, or "" if
+// Xen does not show them or its program that reads them is missing.
+func buildConfig() string {
+	out, err := exec.Command("xenhypfs", "cat", "/buildinfo/config").Output()
+	if err != nil {
+		return ""
+	}
+	return string(out)
+}
+
+// leftOut reports whether the options of a build say that it is without one of them.
+// Kconfig writes "# OPTION is not set".
+func leftOut(config, option string) bool {
+	return option != "" && strings.Contains("\n"+config, "\n# "+option+" is not set\n")
+}
+
+// examineVersion examines a running Xen, or none. config is that of buildConfig.
+func examineVersion(v *xenctrl.Version, config string) []Finding {
 	const unknown = "unknown: Xen cannot be asked"
 	altp2m := Finding{What: "altp2m", Detail: unknown,
 		Remedy: "put altp2m=1 hap_2mb=0 hap_1gb=0 on Xen's command line"}
@@ -96,5 +112,28 @@ func examineVersion(v *xenctrl.Version) []Finding {
 	if pages.OK {
 		pages.Detail = "Xen gives guests no superpages"
 	}
-	return []Finding{{What: "Xen", OK: true, Detail: v.String()}, altp2m, pages}
+	facts := v.Facts()
+	if leftOut(config, facts.Views) {
+		altp2m = Finding{What: altp2m.What, Detail: "Xen was built without " + facts.Views,
+			Remedy: "build Xen with " + facts.Views + "=y; its command line cannot help"}
+	}
+	switch {
+	case pages.OK:
+	case facts.LosesAccess && facts.RestoresLarge:
+		pages.Remedy += " before Xen 4.22, and a guest that was restored has them too"
+	case facts.LosesAccess:
+		pages.Remedy += " before Xen 4.22"
+	}
+	events := Finding{What: "vm_event", OK: true, Detail: "no option of Xen's build leaves it out", Needed: true}
+	if leftOut(config, facts.Events) {
+		events.OK, events.Detail, events.Remedy = false, "Xen was built without "+facts.Events,
+			"build Xen with "+facts.Events+"=y; only the mechanism poll works without"
+	}
+	reads := Finding{What: "free reads", OK: !facts.LockedReads,
+		Detail: "reads of a vCPU's state take no lock of all guests",
+		Remedy: "make and destroy no guest while a trial runs; Xen 4.22 reads without that lock"}
+	if facts.LockedReads {
+		reads.Detail = "a read of a vCPU's state waits while another guest is made or destroyed"
+	}
+	return []Finding{{What: "Xen", OK: true, Detail: v.String()}, events, altp2m, pages, reads}
 }

@@ -83,11 +83,54 @@ func TestExamineVersion(t *testing.T) {
 		{&xenctrl.Version{CommandLine: "noaltp2m=1"}, false, false},
 	} {
 		got := map[string]bool{}
-		for _, f := range examineVersion(c.v) {
+		for _, f := range examineVersion(c.v, "") {
 			got[f.What] = f.OK
 		}
 		if got["altp2m"] != c.altp2m || got["small pages"] != c.small || got["Xen"] != (c.v != nil) {
 			t.Errorf("%+v: %v", c.v, got)
+		}
+	}
+}
+
+// TestExamineRelease: doctor says what a release of Xen brings, and tells what was left out
+// of its build from what its command line does not allow.
+func TestExamineRelease(t *testing.T) {
+	t.Parallel()
+	const small = "altp2m=1 hap_2mb=0 hap_1gb=0"
+	for _, c := range []struct {
+		name, line, config string
+		minor              int
+		what               string
+		ok                 bool
+		says               string
+	}{
+		{"an old release has altp2m", small, "# CONFIG_ALTP2M is not set\n", 17, "altp2m", true, small},
+		{"built without altp2m", small, "CONFIG_X86=y\n# CONFIG_ALTP2M is not set\n", 20, "altp2m", false,
+			"CONFIG_ALTP2M=y"},
+		{"altp2m not allowed", "", "CONFIG_ALTP2M=y\n", 20, "altp2m", false, "put altp2m=1"},
+		{"built with events", small, "CONFIG_VM_EVENT=y\n", 22, "vm_event", true, ""},
+		{"built without events", small, "# CONFIG_VM_EVENT is not set\n", 22, "vm_event", false, "CONFIG_VM_EVENT=y"},
+		{"an option of another release", small, "# CONFIG_VM_EVENT is not set\n", 20, "vm_event", true, ""},
+		{"built without events, before", small, "# CONFIG_MEM_ACCESS is not set\n", 20, "vm_event", false,
+			"CONFIG_MEM_ACCESS=y"},
+		{"superpages", "altp2m=1", "", 20, "small pages", false, "before Xen 4.22"},
+		{"superpages after restore", "altp2m=1", "", 21, "small pages", false,
+			"before Xen 4.22, and a guest that was restored"},
+		{"the lock", small, "", 21, "free reads", false, "waits while another guest"},
+		{"no lock", small, "", 22, "free reads", true, "take no lock"},
+	} {
+		found := false
+		for _, f := range examineVersion(&xenctrl.Version{Major: 4, Minor: c.minor, CommandLine: c.line}, c.config) {
+			if f.What != c.what {
+				continue
+			}
+			found = true
+			if f.OK != c.ok || !strings.Contains(f.Detail+" "+f.Remedy, c.says) {
+				t.Errorf("%s: %+v", c.name, f)
+			}
+		}
+		if !found {
+			t.Errorf("%s: there is no finding %s", c.name, c.what)
 		}
 	}
 }

@@ -5,8 +5,8 @@ package debian
 // Platform. It takes the emulator and the kernels from the ordinary lab's.
 //
 // What package cgo/xenctrl knows of a release of Xen is in its compat.h, which has what
-// differs in Xen's headers, and in npf.go and recover.go, which were written from Xen's
-// source.
+// differs in Xen's headers, in releases.go, which has what differs at run time, and in
+// npf.go and recover.go, which were written from Xen's source.
 type Platform struct {
 	Release Release
 	Xen     XenRelease
