@@ -13,12 +13,21 @@ import (
 	"hangbench/guests/lab/place"
 )
 
-// TestBinding runs the tests of the binding that need a guest, in dom0 and on the real
+// TestBinding runs the tests of the binding that need a guest, in dom0 and on every real
 // Xen: those of package cgo/xenctrl whose names begin with TestGuest. They are part of
 // dom0's image, because a program of their size would take hours over the serial port.
 func TestBinding(t *testing.T) {
 	long(t)
-	ctx, h := otherLab(t, 2*time.Minute, func(o *lab.Options) { o.Tests = true })
+	t.Parallel()
+	for _, xen := range lab.Xens() {
+		t.Run(xen, func(t *testing.T) { testBinding(t, xen) })
+	}
+}
+
+func testBinding(t *testing.T, xen string) {
+	ctx, h := otherLab(t, 2*time.Minute, func(o *lab.Options) {
+		o.Tests, o.Variant = true, lab.Variant{Xen: lab.VariantXen(xen)}
+	})
 	images, err := filepath.Glob(filepath.Join(h.Lab.Prefix, "boot", "vmlinuz-*-cloud-amd64"))
 	if err != nil || len(images) != 1 {
 		t.Fatalf("guest kernels %q, %v", images, err)
