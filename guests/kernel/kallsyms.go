@@ -47,9 +47,9 @@ func (img *image) kallsyms() (*Symbols, error) {
 		if seg.addr%8 != 0 {
 			continue
 		}
-		// A real image is read about once. In a hostile one every position could look like
-		// the beginning of a table.
-		scan := &kallsymsScan{data: seg.data, addr: seg.addr, budget: 16 * len(seg.data)}
+		// In the kernels of Debian the search reads a tenth of the segment. In a hostile one
+		// every position could look like the beginning of a table.
+		scan := &kallsymsScan{data: seg.data, addr: seg.addr, budget: 4 * len(seg.data)}
 		for pos := 0; pos+tokenIndexSize <= len(seg.data) && scan.budget > 0; pos += 4 {
 			if !scan.tokensAt(pos) {
 				continue
