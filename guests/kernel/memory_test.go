@@ -74,6 +74,51 @@ func TestReadMemoryLinkedElsewhere(t *testing.T) {
 	}
 }
 
+// TestMoveDown: the ranges of the linker move with the symbols, addresses of per-CPU
+// variables stay, and a slide that would take a symbol out of the kernel's mapping is none.
+func TestMoveDown(t *testing.T) {
+	t.Parallel()
+	list := &symbolList{}
+	for _, s := range []Symbol{{Name: "runqueues", Addr: 0x1980, Type: 'A'}, {Name: "low", Addr: kernelMap + 0x300000},
+		{Name: "_text", Addr: fakeBase}, {Name: "_stext", Addr: fakeBase}, {Name: "code", Addr: fakeBase + 0x10, Type: 'D'},
+		{Name: "_etext", Addr: fakeBase + 0x1000}, {Name: "_end", Addr: fakeBase + 0x2000}} {
+		list.add(s.Addr, s.Type, []byte(s.Name))
+	}
+	s := list.table()
+	for _, by := range []uint64{0x400000, 0x200000} {
+		moved := by <= 0x300000
+		if s.moveDown(by) != moved {
+			t.Errorf("moved down by %#x: %v", by, !moved)
+		}
+		if !moved {
+			by = 0
+		}
+		for name, want := range map[string]uint64{"runqueues": 0x1980, "low": kernelMap + 0x300000 - by,
+			"code": fakeBase + 0x10 - by} {
+			sym, ok := s.Lookup(name)
+			if !ok || sym.Addr != want || sym.Text != (name == "code") {
+				t.Errorf("moved down by %#x: %+v, %v, want %#x", by, sym, ok, want)
+			}
+		}
+	}
+}
+
+// TestManyNames: a table whose names take too much memory is refused.
+func TestManyNames(t *testing.T) {
+	t.Parallel()
+	l := kallsymsLayouts[3]
+	name := strings.Repeat("__x64_sys_", 50) // a token of ten bytes
+	syms := make([]Symbol, maxNames/len(name)+1)
+	for i := range syms {
+		syms[i] = Symbol{Name: name, Addr: fakeBase + uint64(i), Type: 'T'}
+	}
+	data := append([]byte(fakeBanner+"\n\x00"), make([]byte, 8-(len(fakeBanner)+2)%8)...)
+	data = append(data, fakeKallsyms(l, syms, fakeBase+uint64(len(data)))...)
+	if _, _, err := ReadMemory([]Segment{{fakeBase, data}}); err == nil || !strings.Contains(err.Error(), "the names of") {
+		t.Errorf("names of more than %d bytes: %.200v", maxNames, err)
+	}
+}
+
 // TestReadMemoryLacks: what a kernel lacks is said, and how it would have it.
 func TestReadMemoryLacks(t *testing.T) {
 	t.Parallel()

@@ -83,7 +83,7 @@ func (img *image) types(symbols *Symbols) (*Types, error) {
 	}
 	start, ok := symbols.Lookup("__start_BTF")
 	stop, ok2 := symbols.Lookup("__stop_BTF")
-	if ok && ok2 && stop.Addr > start.Addr {
+	if ok && ok2 {
 		blob, ok := img.between(start.Addr, stop.Addr)
 		if !ok {
 			return nil, fmt.Errorf("BTF, from %#x to %#x, is not in the image", start.Addr, stop.Addr)

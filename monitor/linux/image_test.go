@@ -103,6 +103,11 @@ func TestFindImageRefuses(t *testing.T) {
 			t.Errorf("%v, want %q", err, want)
 		}
 	}
+	m := imageTables()
+	m.put(0x4000+8*510, present|pageSize)
+	if _, err := FindImage(m, entered(0x2000)); err == nil || !strings.Contains(err.Error(), "1 GiB") {
+		t.Errorf("a page of 1 GiB: %v", err)
+	}
 	if _, err := FindImage(imageTables()); err == nil {
 		t.Error("an image without a vCPU")
 	}
