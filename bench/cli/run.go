@@ -260,6 +260,9 @@ func (r *resumeFlags) run(ctx context.Context, a *app, dir string, old *results.
 		return exit.Usagef("resume: %s: %w; run the suite anew", dir, err)
 	}
 	x := experiment{jobs: r.host.jobs, trials: trials, json: r.json}
+	if r.host.kind == results.Lab && r.host.lab.xen == "" {
+		r.host.lab.xen = otherXen(old)
+	}
 	x.host, err = r.host.open(ctx, a, s)
 	if err != nil {
 		return err
@@ -276,6 +279,17 @@ func (r *resumeFlags) run(ctx context.Context, a *app, dir string, old *results.
 		return err
 	}
 	return x.execute(ctx, a)
+}
+
+// otherXen returns the release of Xen that --xen gave a run in the lab, or "" for the
+// ordinary lab's.
+func otherXen(m *results.Manifest) string {
+	for _, release := range lab.Xens() {
+		if strings.HasPrefix(m.Versions.Packages[xenVersion], release+".") {
+			return lab.VariantXen(release)
+		}
+	}
+	return ""
 }
 
 // experiment is a run that begins or goes on.
