@@ -3,7 +3,6 @@ package results
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,41 +14,81 @@ import (
 // writer's process id for the message only.
 func lockRun(dir string) (*os.File, error) {
 	path := filepath.Join(dir, lockFile)
+	f, err := openLocked(path, syscall.LOCK_EX|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return nil, lockedError(path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("lock run: %w", err)
+	}
+	err = f.Truncate(0)
+	if err == nil {
+		_, err = fmt.Fprintf(f, "%d\n", os.Getpid())
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("lock run: %w", err)
+	}
+	return f, nil
+}
+
+// lockedError is the error for a run that another process writes. path is its lock's.
+func lockedError(path string) error {
+	holder := make([]byte, 32)
+	n := 0
+	if f, err := OpenFile(path); err == nil {
+		n, _ = f.Read(holder) // a message without it is good enough
+		f.Close()
+	}
+	return fmt.Errorf("run %s is being written by process %s: wait for it or stop it", filepath.Dir(path),
+		strings.TrimSpace(string(holder[:n])))
+}
+
+// Locked returns an error that names the process if one is writing the run in dir.
+func Locked(dir string) error {
+	path := filepath.Join(dir, lockFile)
+	f, err := OpenFile(path)
+	if err != nil {
+		return nil // no lock, or one that lockRun will report
+	}
+	defer f.Close()
+	if errors.Is(syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB), syscall.EWOULDBLOCK) {
+		return lockedError(path)
+	}
+	return nil
+}
+
+// openLocked opens the file at path, or creates it, and locks it as flock(2) has it in how.
+// It follows no link: a run of somebody else must not name a file to be overwritten.
+func openLocked(path string, how int) (*os.File, error) {
 	for {
-		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o644)
+		if errors.Is(err, syscall.ELOOP) {
+			return nil, fmt.Errorf("%s is a link, which this program does not make: remove it", path)
+		}
 		if err != nil {
-			return nil, fmt.Errorf("lock run: %w", err)
+			return nil, err
 		}
-		if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-			holder, _ := io.ReadAll(io.LimitReader(f, 32))
+		for err = syscall.EINTR; errors.Is(err, syscall.EINTR); {
+			err = syscall.Flock(int(f.Fd()), how)
+		}
+		if err != nil {
 			f.Close()
-			if errors.Is(err, syscall.EWOULDBLOCK) {
-				return nil, fmt.Errorf("run %s is being written by process %s: wait for it or stop it", dir,
-					strings.TrimSpace(string(holder)))
-			}
-			return nil, fmt.Errorf("lock run %s: %w", dir, err)
+			return nil, fmt.Errorf("lock %s: %w", path, err)
 		}
-		// The former holder may have removed the file between our open
-		// and our lock; a lock on a removed file keeps nobody out.
+		// The former holder may have removed or renamed the file between our open
+		// and our lock; a lock on that file keeps nobody out.
 		locked, lerr := f.Stat()
-		named, nerr := os.Stat(path)
+		named, nerr := os.Lstat(path)
 		if lerr == nil && nerr == nil && os.SameFile(locked, named) {
-			err = f.Truncate(0)
-			if err == nil {
-				_, err = fmt.Fprintf(f, "%d\n", os.Getpid())
-			}
-			if err != nil {
-				f.Close()
-				return nil, fmt.Errorf("lock run: %w", err)
-			}
 			return f, nil
 		}
 		f.Close()
 		if lerr != nil {
-			return nil, fmt.Errorf("lock run: %w", lerr)
+			return nil, lerr
 		}
 		if nerr != nil && !errors.Is(nerr, os.ErrNotExist) {
-			return nil, fmt.Errorf("lock run: %w", nerr)
+			return nil, nerr
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"hangbench/results/printable"
@@ -153,7 +154,7 @@ func readManifest(dir string) (*Manifest, error) {
 		return nil, errors.New("read manifest: the name of the run's folder is empty")
 	}
 	path := filepath.Join(dir, ManifestFile)
-	f, err := openFile(path)
+	f, err := OpenFile(path)
 	if err != nil {
 		if runs := runsIn(dir); len(runs) > 0 {
 			return nil, fmt.Errorf("read manifest: %s is a folder of runs and not a run: give one of %s", dir,
@@ -274,25 +275,28 @@ func writeManifest(dir string, m *Manifest) error {
 }
 
 // ReplaceFile replaces the file at path, or creates it, by way of a synced sibling: a
-// full disk or a kill at any instant leaves the old bytes or the new ones.
+// full disk or a kill at any instant leaves the old bytes or the new ones. Of several
+// callers at once each waits for the other.
 func ReplaceFile(path string, data []byte) (err error) {
 	tmp := path + ".tmp"
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	f, err := openLocked(tmp, syscall.LOCK_EX)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(data)
+	if err = f.Truncate(0); err == nil {
+		_, err = f.Write(data)
+	}
 	if err == nil {
 		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
 	}
 	if err == nil {
 		err = os.Rename(tmp, path)
 	}
 	if err != nil {
-		return errors.Join(err, os.Remove(tmp))
+		return errors.Join(err, os.Remove(tmp), f.Close())
+	}
+	if err := f.Close(); err != nil {
+		return err
 	}
 	return syncDir(filepath.Dir(path))
 }

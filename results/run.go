@@ -81,7 +81,7 @@ func collect(dir string, m *Manifest, plan Planner) (*collected, error) {
 		c.notes = append(c.notes, note)
 	}
 	for _, name := range []string{TrialsFile, partialFile} {
-		f, err := openFile(filepath.Join(dir, name))
+		f, err := OpenFile(filepath.Join(dir, name))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}

@@ -53,7 +53,7 @@ func parseSum(line []byte) (trial int, sum uint32, err error) {
 // planned; none if the run has no file of them. Damaged lines are left out and told, but
 // for a last line that was cut short.
 func readSums(dir string, planned int) (sums map[int]uint32, damaged []error, err error) {
-	f, err := openFile(filepath.Join(dir, SumsFile))
+	f, err := OpenFile(filepath.Join(dir, SumsFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, nil
 	}
@@ -103,8 +103,9 @@ func sumsOf(sums map[int]uint32) []byte {
 	return b
 }
 
-// openFile opens a regular file. A device or a pipe in its place could be read for ever.
-func openFile(path string) (*os.File, error) {
+// OpenFile opens a regular file to read it. A device or a pipe in its place could be read
+// for ever.
+func OpenFile(path string) (*os.File, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err

@@ -2,10 +2,12 @@ package figure
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"image"
 	"image/png"
 	"io"
+	"os"
 	"regexp"
 
 	"gonum.org/v1/plot/font"
@@ -98,6 +100,9 @@ var (
 
 // WritePDF draws the figure as PDF with its font embedded.
 func (f *Figure) WritePDF(w io.Writer) error {
+	if err := tryTemp(); err != nil {
+		return fmt.Errorf("figure %s: write pdf: %w", f.Name, err)
+	}
 	c := vgpdf.New(width, f.height)
 	f.draw(draw.New(c))
 	var buf bytes.Buffer
@@ -106,6 +111,20 @@ func (f *Figure) WritePDF(w io.Writer) error {
 	}
 	if _, err := w.Write(pdfDate.ReplaceAll(buf.Bytes(), fixedDate)); err != nil {
 		return fmt.Errorf("figure %s: write pdf: %w", f.Name, err)
+	}
+	return nil
+}
+
+// tryTemp returns an error unless a file can be written to the temporary folder. vgpdf,
+// which panics if it cannot, writes there to embed a font: less than 1 MiB.
+func tryTemp() error {
+	f, err := os.CreateTemp("", "hangbench-*")
+	if err == nil {
+		_, err = f.Write(make([]byte, 1<<20))
+		err = errors.Join(err, f.Close(), os.Remove(f.Name()))
+	}
+	if err != nil {
+		return fmt.Errorf("the temporary folder %s cannot be used: %w: set TMPDIR to another one", os.TempDir(), err)
 	}
 	return nil
 }

@@ -147,6 +147,7 @@ func newApp(env *Env, args []string) (*app, *cobra.Command) {
 	root.Flags().Bool("version", false, "print the version")
 	root.PersistentFlags().BoolP("help", "h", false, "print what the command does, and its flags")
 	root.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "report every step on standard error")
+	decimals(root)
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
 		a.start()
 		return oldflag.Warn(env.Stderr, c.Flags())
@@ -194,7 +195,11 @@ func checkCount(c *cobra.Command, n, least, most int) error {
 		want = fmt.Sprintf("at most %d", most)
 	}
 	name := shortPath(c)
-	return exit.Usagef("%s: %d arguments, want %s; see hangbench %s --help", name, n, want, name)
+	arguments := "arguments"
+	if n == 1 {
+		arguments = "argument"
+	}
+	return exit.Usagef("%s: %d %s, want %s; see hangbench %s --help", name, n, arguments, want, name)
 }
 
 // shortPath is the name of a command without the program's.
@@ -247,7 +252,14 @@ func shown(group *cobra.Command) []*cobra.Command {
 // noCommand returns the error for a command that does not exist.
 func noCommand(group *cobra.Command, name string) error {
 	names := commandNames(group)
-	return exit.Usagef("%s has no command %q%s; it has %s", group.CommandPath(), name, suites.DidYouMean(name, names),
+	if len(names) == 0 {
+		return exit.Usagef("%s has no commands below it, and no %q", group.CommandPath(), name)
+	}
+	guesses := names
+	if !group.HasParent() {
+		guesses = slices.Concat(names, []string{"--version"})
+	}
+	return exit.Usagef("%s has no command %q%s; it has %s", group.CommandPath(), name, suites.DidYouMean(name, guesses),
 		strings.Join(names, ", "))
 }
 
@@ -275,12 +287,37 @@ func flagError(c *cobra.Command, err error) error {
 		var names []string
 		c.Flags().VisitAll(func(f *pflag.Flag) {
 			if !f.Hidden {
-				names = append(names, "--"+f.Name)
+				names = append(names, f.Name)
 			}
 		})
-		hint = suites.DidYouMean("--"+unknown.GetSpecifiedName(), names)
+		hint = strings.Replace(suites.DidYouMean(unknown.GetSpecifiedName(), names), `"`, `"--`, 1)
 	}
 	return exit.Usagef("%s%w%s", name, err, hint)
+}
+
+// decimals makes every flag of a command, and of those below it, that takes a number refuse
+// numbers that pflag would take for octal, hexadecimal or binary ones: --seed 010 is no 8.
+func decimals(c *cobra.Command) {
+	c.Flags().VisitAll(func(f *pflag.Flag) {
+		if t := f.Value.Type(); t == "int" || t == "uint64" {
+			f.Value = decimal{f.Value}
+		}
+	})
+	for _, sub := range c.Commands() {
+		decimals(sub)
+	}
+}
+
+// decimal is the value of a flag that takes a whole number.
+type decimal struct{ pflag.Value }
+
+// Set sets the value from its decimal digits.
+func (d decimal) Set(text string) error {
+	digits := strings.TrimPrefix(text, "-")
+	if len(digits) > 1 && digits[0] == '0' || strings.Contains(digits, "_") {
+		return errors.New("must be a decimal number without leading zeros")
+	}
+	return d.Value.Set(text)
 }
 
 // tooLarge says whether a text is a whole number that no flag can hold.

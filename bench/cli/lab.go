@@ -123,6 +123,15 @@ func (l *labFlags) findMirror(env *Env) (string, error) {
 	return mirror, nil
 }
 
+// makeFolder makes a folder, and those above it, if it is not there.
+func makeFolder(dir string) error {
+	err := os.MkdirAll(dir, 0o755)
+	if target, lerr := os.Readlink(dir); err != nil && lerr == nil {
+		return fmt.Errorf("it is a link to %s, where no folder is: %w", target, err)
+	}
+	return err
+}
+
 // tryFolder makes the folder that a flag names and writes a file to it, so that a mistake
 // is found before anything is fetched or built. It removes what it made.
 func tryFolder(flag, dir string) error {
@@ -141,10 +150,7 @@ func tryFolder(flag, dir string) error {
 			os.Remove(d)
 		}
 	}()
-	err := os.MkdirAll(dir, 0o755)
-	if target, lerr := os.Readlink(dir); err != nil && lerr == nil {
-		err = fmt.Errorf("it is a link to %s, where no folder is: %w", target, err)
-	}
+	err := makeFolder(dir)
 	var f *os.File
 	if err == nil {
 		f, err = os.CreateTemp(dir, ".hangbench-*")

@@ -14,6 +14,9 @@ func (a *app) manCommand() *cobra.Command {
 	c.Hidden = true
 	c.ValidArgsFunction = folders
 	c.RunE = func(c *cobra.Command, args []string) error {
+		if err := tryFolder("FOLDER", args[0]); err != nil {
+			return err
+		}
 		if err := os.MkdirAll(args[0], 0o755); err != nil {
 			return fmt.Errorf("make the folder of the manual pages: %w", err)
 		}

@@ -259,6 +259,9 @@ func (r *resumeFlags) run(ctx context.Context, a *app, dir string, old *results.
 	if err != nil {
 		return exit.Usagef("resume: %s: %w; run the suite anew", dir, err)
 	}
+	if err := results.Locked(dir); err != nil { // before anything is fetched
+		return err
+	}
 	x := experiment{jobs: r.host.jobs, trials: trials, json: r.json}
 	if r.host.kind == results.Lab && r.host.lab.xen == "" {
 		r.host.lab.xen = otherXen(old)

@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"os/signal"
+	"slices"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -71,10 +74,19 @@ func (e spaceError) Unwrap() error { return e.error }
 // the context ended is no news. Mistakes of the user stay. Of a full disk it says what to
 // do, unless the error says so itself.
 func (a *app) explainEnd(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() == nil && signalled(err) {
+		select { // the signal came to the whole process group, and a program ended before we heard it
+		case <-ctx.Done():
+		case <-time.After(settle):
+		}
+	}
 	if told := (spaceError{}); ctx.Err() == nil && noSpace(err) && !errors.As(err, &told) {
 		return spaceError{fmt.Errorf("%w: free some, then give the command again", err)}
 	}
-	if err == nil || ctx.Err() == nil {
+	if ctx.Err() == nil {
 		return err
 	}
 	var usage exit.UsageError
@@ -88,6 +100,17 @@ func (a *app) explainEnd(ctx context.Context, err error) error {
 			"to go on, give the command again", a.cache)}
 	}
 	return interruptedError{"interrupted; to go on, give the command again"}
+}
+
+// signalled reports whether a program was ended by a signal that asks to end.
+func signalled(err error) bool {
+	var ended *exec.ExitError
+	if !errors.As(err, &ended) {
+		return false
+	}
+	status, ok := ended.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && slices.Contains([]syscall.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP},
+		status.Signal())
 }
 
 // readInput calls f, which reads what the user names, and returns its value. An error of

@@ -141,8 +141,13 @@ func TestInterruptedRead(t *testing.T) {
 			t.Parallel()
 			c := exec.Command("hangbench", args...)
 			c.Dir = t.TempDir()
-			fifo := filepath.Join(c.Dir, args[1])
-			if err := unix.Mkfifo(fifo, 0o600); err != nil {
+			// The program waits in open(2) until this process gives up its lease.
+			file, err := os.Create(filepath.Join(c.Dir, args[1]))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer file.Close()
+			if _, err := unix.FcntlInt(file.Fd(), unix.F_SETLEASE, unix.F_WRLCK); err != nil {
 				t.Fatal(err)
 			}
 			var stderr bytes.Buffer
@@ -150,16 +155,11 @@ func TestInterruptedRead(t *testing.T) {
 			if err := c.Start(); err != nil {
 				t.Fatal(err)
 			}
-			// The fifo has a writer once the program reads it, and nothing to read.
-			writer, err := unix.Open(fifo, unix.O_WRONLY|unix.O_NONBLOCK, 0)
-			for errors.Is(err, unix.ENXIO) || errors.Is(err, unix.EINTR) {
-				time.Sleep(10 * time.Millisecond)
-				writer, err = unix.Open(fifo, unix.O_WRONLY|unix.O_NONBLOCK, 0)
+			for lease := unix.F_WRLCK; lease == unix.F_WRLCK; time.Sleep(10 * time.Millisecond) {
+				if lease, err = unix.FcntlInt(file.Fd(), unix.F_GETLEASE, 0); err != nil {
+					t.Fatal(err)
+				}
 			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer unix.Close(writer)
 			if err := c.Process.Signal(unix.SIGINT); err != nil {
 				t.Fatal(err)
 			}
@@ -233,6 +233,9 @@ func TestExplainEnd(t *testing.T) {
 	t.Parallel()
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
+	soon, cancelSoon := context.WithTimeout(t.Context(), settle/10)
+	defer cancelSoon()
+	asked := exec.Command("sh", "-c", "kill $$").Run()
 	killed := errors.New("compile the lab's agent: go build: signal: killed")
 	for _, tc := range []struct {
 		name  string
@@ -248,6 +251,10 @@ func TestExplainEnd(t *testing.T) {
 		{"a mistake", ended, "/c", exit.Usagef("wrong"), "wrong"},
 		{"a run", ended, "/c", interruptedError{"go on so"}, "go on so"},
 		{"done all the same", ended, "/c", nil, "<nil>"},
+		{"a program heard the signal first", soon, "", fmt.Errorf("apt-get update: %w", asked),
+			"interrupted; to go on, give the command again"},
+		{"a program was ended alone", t.Context(), "", asked, "signal: terminated"},
+		{"a program failed", t.Context(), "", exec.Command("false").Run(), "exit status 1"},
 	} {
 		env, _, _ := testEnv()
 		a, _ := newApp(env, nil)

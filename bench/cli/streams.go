@@ -62,7 +62,7 @@ type recording struct {
 
 // readStream reads a recorded stream.
 func readStream(path string) (r recording, err error) {
-	f, err := os.Open(path)
+	f, err := results.OpenFile(path)
 	if err != nil {
 		return r, err
 	}

@@ -164,6 +164,9 @@ func (t *timelineFlags) redraw(ctx context.Context, a *app, path string) error {
 	if err != nil {
 		return exit.UsageError{Err: fmt.Errorf("timeline: %s: %w", path, err)}
 	}
+	if err := tryFolder("--out", t.out); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(t.out, 0o755); err != nil {
 		return fmt.Errorf("make the folder of the time line: %w", err)
 	}

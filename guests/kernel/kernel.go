@@ -23,6 +23,9 @@ type Kernel struct {
 
 // Open reads a kernel image, vmlinuz or vmlinux. See [Read] for ErrNoBTF.
 func Open(path string) (*Kernel, error) {
+	if err := CheckFile(path); err != nil {
+		return nil, fmt.Errorf("open kernel: %w", err)
+	}
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("open kernel: %w", err)
@@ -32,6 +35,24 @@ func Open(path string) (*Kernel, error) {
 		return k, fmt.Errorf("open kernel %s: %w", path, err)
 	}
 	return k, nil
+}
+
+// mostFile bounds the file of a kernel in bytes. A vmlinux with all its debug
+// information has about half a GiB.
+const mostFile = 2 << 30
+
+// CheckFile returns an error for a file that no kernel is in: a folder, a device or a pipe,
+// which could be read for ever, or a file of more than 2 GiB. The error names the file.
+func CheckFile(path string) error {
+	switch info, err := os.Stat(path); {
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%s is no regular file", path)
+	case info.Size() > mostFile:
+		return fmt.Errorf("%s is larger than %d GiB, which no kernel is", path, mostFile>>30)
+	}
+	return nil
 }
 
 // Read is [Open] for an image in memory. The Kernel keeps a reference to it.

@@ -183,6 +183,10 @@ func (o *Options) build(ctx context.Context) (*Lab, error) {
 	if err != nil {
 		return nil, fmt.Errorf("build the lab: %w", err)
 	}
+	goEnv, goVersion, err := o.hostGo(ctx) // before anything is fetched
+	if err != nil {
+		return nil, fmt.Errorf("build the lab: %w", err)
+	}
 	sets, err := o.packages(ctx, p, guests)
 	if err != nil {
 		return nil, err
@@ -209,7 +213,7 @@ func (o *Options) build(ctx context.Context) (*Lab, error) {
 			return nil, fmt.Errorf("take LibVMI: %w", err)
 		}
 	}
-	programs, goVersion, err := o.compileAll(ctx, cc, work, vmi)
+	programs, err := o.compileAll(ctx, goEnv, cc, work, vmi)
 	if err != nil {
 		return nil, err
 	}

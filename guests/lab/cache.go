@@ -45,7 +45,11 @@ func FindCache(dir string, getenv func(string) string) (Cache, error) {
 		return "", fmt.Errorf("cache folder %q: its path has the character %q, which apt, gcc or the emulator cannot take; "+
 			"set %s to another one", dir, r, CacheEnv)
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	err = os.MkdirAll(dir, 0o700)
+	if target, lerr := os.Readlink(dir); err != nil && lerr == nil {
+		err = fmt.Errorf("%s is a link to %s, where no folder is", dir, target)
+	}
+	if err != nil {
 		return "", fmt.Errorf("cache folder: %w; set %s to another one", err, CacheEnv)
 	}
 	return Cache(dir), nil

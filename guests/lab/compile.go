@@ -47,15 +47,11 @@ func (o *Options) dom0Programs() map[string]string {
 }
 
 // compileAll compiles the lab's programs into the folder work. It returns the
-// SHA-256 of each, and the version of the Go toolchain.
-func (o *Options) compileAll(ctx context.Context, cc, work string, vmi *staged) (
-	sums map[string]string, goVersion string, err error,
+// SHA-256 of each. host is the environment of the go command.
+func (o *Options) compileAll(ctx context.Context, host []string, cc, work string, vmi *staged) (
+	sums map[string]string, err error,
 ) {
 	o.Log.Info("compile the lab's programs")
-	host, goVersion, err := o.hostGo(ctx)
-	if err != nil {
-		return nil, "", err
-	}
 	tags := "xen"
 	agentEnv := toolchain.GoEnv(cc)
 	if vmi.dir != "" {
@@ -89,13 +85,13 @@ func (o *Options) compileAll(ctx context.Context, cc, work string, vmi *staged) 
 	sums = map[string]string{}
 	for _, s := range steps {
 		if err := s.compile(); err != nil {
-			return nil, "", fmt.Errorf("compile the lab's %s: %w", s.program, err)
+			return nil, fmt.Errorf("compile the lab's %s: %w", s.program, err)
 		}
 		if sums[s.program], err = hashFile(out(s.program)); err != nil {
-			return nil, "", err
+			return nil, err
 		}
 	}
-	return sums, goVersion, nil
+	return sums, nil
 }
 
 var errNoGo = &debian.MissingToolError{
@@ -114,6 +110,7 @@ func (o *Options) hostGo(ctx context.Context) (env []string, version string, err
 	}
 	cmd := exec.CommandContext(ctx, "go", append([]string{"env", "-json", "GOVERSION"}, keep...)...)
 	cmd.Dir = o.Source
+	cmd.Env = append(os.Environ(), "GOFLAGS=")
 	out, err := cmd.Output()
 	if errors.Is(err, exec.ErrNotFound) {
 		return nil, "", errNoGo

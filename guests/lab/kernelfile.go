@@ -73,6 +73,9 @@ func unpackKernel(ctx context.Context, deb, dir string) (string, error) {
 // ReadKernel reads a kernel: a vmlinuz, a vmlinux, or a Debian package with one of them.
 // With kernel.ErrNoBTF it returns what else is known of it.
 func ReadKernel(ctx context.Context, path string) (*kernel.Kernel, error) {
+	if err := kernel.CheckFile(path); err != nil {
+		return nil, fmt.Errorf("read a kernel: %w", err)
+	}
 	pkg, err := isPackage(path)
 	if err != nil {
 		return nil, fmt.Errorf("read a kernel: %w", err)
@@ -127,12 +130,19 @@ func GuestNeeds() []GuestNeed {
 // its modules, if they lie elsewhere.
 func KernelFileName(spec string) (string, error) {
 	image, modules, given := strings.Cut(spec, ",")
+	if err := kernel.CheckFile(image); err != nil {
+		return "", &KernelFileError{spec, err}
+	}
 	sum, err := hashFile(image)
 	if err != nil {
 		return "", &KernelFileError{spec, err}
 	}
 	if given {
-		if _, err := os.Stat(modules); err != nil {
+		info, err := os.Stat(modules)
+		if err == nil && !info.IsDir() {
+			err = kernel.CheckFile(modules)
+		}
+		if err != nil {
 			return "", &KernelFileError{spec, fmt.Errorf("its modules: %w", err)}
 		}
 	}

@@ -554,7 +554,7 @@ func TestHostGo(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("GOENV", file)
-	t.Setenv("GOFLAGS", "")
+	t.Setenv("GOFLAGS", "--banana")
 	t.Setenv("GOAMD64", "v3")
 	t.Setenv("CGO_CFLAGS", "-Dfromenvironment")
 	t.Setenv("HANGBENCH_TEST_OTHER", "kept")

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path"
 	"strings"
+
+	"hangbench/results"
 )
 
 //go:embed *.yaml
@@ -41,7 +43,7 @@ func Load(name string, v Vocabulary) (*Suite, error) {
 		return nil, fmt.Errorf("suite %q is not built in%s: give one of %s, or the path of a .yaml file",
 			name, DidYouMean(name, Builtin()), strings.Join(Builtin(), ", "))
 	}
-	f, err := os.Open(name)
+	f, err := results.OpenFile(name)
 	if err != nil {
 		return nil, fmt.Errorf("read suite: %w", err)
 	}

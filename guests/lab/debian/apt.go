@@ -202,11 +202,11 @@ func (a *apt) explain(what string, err error, output string) error {
 	case spaceTrouble.MatchString(output):
 		return &NoSpaceError{Path: a.debs}
 	case goneTrouble.MatchString(output) && strings.Contains(output, "404"):
-		return &GoneError{Mirror: a.mirror, Detail: match(goneTrouble, output)}
+		return &GoneError{Mirror: shown(a.mirror), Detail: match(goneTrouble, output)}
 	case signatureTrouble.MatchString(output):
-		return &SignatureError{Mirror: a.mirror, Detail: match(signatureTrouble, output)}
+		return &SignatureError{Mirror: shown(a.mirror), Detail: match(signatureTrouble, output)}
 	case mirrorTrouble.MatchString(output):
-		return &MirrorError{Mirror: a.mirror, Detail: match(mirrorTrouble, output)}
+		return &MirrorError{Mirror: shown(a.mirror), Detail: match(mirrorTrouble, output)}
 	case detail != "":
 		return fmt.Errorf("%s: %s: %w", what, detail, err)
 	}

@@ -188,10 +188,29 @@ func TestFetchRefuses(t *testing.T) {
 		{Spec{Dir: t.TempDir(), Wanted: []string{"x"}, Mirror: "ftp://m"}, `"ftp://m"`},
 		{Spec{Dir: t.TempDir(), Wanted: []string{"x"}, Mirror: "http://"}, `"http://"`},
 		{Spec{Dir: t.TempDir(), Wanted: []string{"x"}, Mirror: "http://m/ x"}, `"http://m/ x"`},
+		{Spec{Dir: t.TempDir(), Wanted: []string{"x"}, Mirror: "HTTP://m"}, `"HTTP://m"`},
+		{Spec{Dir: t.TempDir(), Wanted: []string{"x"}, Mirror: "http://m/?x"}, `"http://m/?x"`},
+		{Spec{Dir: t.TempDir(), Wanted: []string{"x"}, Mirror: "http://m/#x"}, `"http://m/#x"`},
+		{Spec{Dir: t.TempDir(), Wanted: []string{"x"}, Mirror: `http://m/"x`}, "is not an http"},
+		{Spec{Dir: t.TempDir(), Wanted: []string{"x"}, Mirror: "http://m:65536"}, "the port 65536, which is not"},
 		{Spec{Dir: filepath.Join(t.TempDir(), "a b"), Wanted: []string{"x"}}, "a b"},
 	} {
 		if _, err := Fetch(t.Context(), c.spec); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%+v gives %v", c.spec, err)
+		}
+	}
+}
+
+// TestShown: no message has the password of a mirror.
+func TestShown(t *testing.T) {
+	t.Parallel()
+	a := &apt{mirror: "http://user:secret@m:8080/debian"}
+	for _, output := range []string{
+		"E: Could not connect", "E: 404 does not have a Release file", "E: NO_PUBKEY",
+	} {
+		err := a.explain("apt-get update", errors.New("exit status 100"), output)
+		if !strings.Contains(err.Error(), "http://user:xxxxx@m:8080/debian") {
+			t.Errorf("%s: %v", output, err)
 		}
 	}
 }

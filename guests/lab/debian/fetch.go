@@ -2,6 +2,7 @@ package debian
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -91,11 +93,26 @@ const indexSpaceBytes = 160 << 20
 // Spec.Mirror can have.
 func CheckMirror(mirror string) error {
 	u, err := url.Parse(mirror)
-	odd := func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) } // apt would read another source
-	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || strings.ContainsFunc(mirror, odd) {
+	odd := func(r rune) bool { // apt would read another source
+		return unicode.IsSpace(r) || unicode.IsControl(r) || strings.ContainsRune(`"#?`, r)
+	}
+	if err != nil || u.Host == "" || strings.ContainsFunc(mirror, odd) ||
+		!strings.HasPrefix(mirror, "http://") && !strings.HasPrefix(mirror, "https://") {
 		return fmt.Errorf("the Debian mirror %q is not an http or https address such as %s", mirror, DefaultMirror)
 	}
+	if port, err := strconv.ParseUint(cmp.Or(u.Port(), "80"), 10, 16); err != nil || port == 0 {
+		return fmt.Errorf("the Debian mirror %q has the port %s, which is not within 1 to 65535", mirror, u.Port())
+	}
 	return nil
+}
+
+// shown is the address of a mirror for messages: without its password.
+func shown(mirror string) string {
+	u, err := url.Parse(mirror)
+	if err != nil {
+		return mirror
+	}
+	return u.Redacted()
 }
 
 // Fetch puts every wanted package and its dependencies into DebDir(s.Dir), checks
@@ -303,7 +320,7 @@ func (s *Spec) resolve(ctx context.Context, a *apt) (*Lock, error) {
 			}
 		}
 		if !known {
-			return nil, fmt.Errorf("apt wants to fetch %s, which is not on the mirror %s", plan[i].uri, a.mirror)
+			return nil, fmt.Errorf("apt wants to fetch %s, which is not on the mirror %s", shown(plan[i].uri), shown(a.mirror))
 		}
 	}
 	lock := &Lock{Schema: lockSchema, Wanted: s.Wanted, Excluded: s.excludedNames()}
