@@ -38,15 +38,11 @@ var labCases = []labCase{
 	{"L49", `$HB lab run --source "$SOURCE" -- xl info >/dev/full`, 4, []string{"no space left on device"}, ""},
 	{"L64", `ulimit -n 16; $RUN --out files`, 4, []string{"too many open files"}, ""},
 	{"L65", `ulimit -n 64; ulimit -u 4000; ulimit -v 3000000; $RUN --out limits`, 0, nil, "limits"},
-	{"L66", `ulimit -f 100; $RUN --out large`, 4, []string{"file too large"}, ""},
+	{"L66", `ulimit -f 100; PATH=$USERPATH $RUN --out large`, 4, []string{"compile the lab's"}, ""},
 	{"e012", `TMPDIR=/nonexistent $PLAIN lab build --source "$SOURCE"`, 4, []string{"/nonexistent: no such file"}, ""},
-	{"e014", `PATH=$NOGO $HB lab build --source "$SOURCE"`, 3, []string{"go is not on this machine: install Go"}, ""},
-	{"e026", `ulimit -n 16; $PLAIN lab build --source "$SOURCE"`, 4, []string{"too many open files"}, ""},
 	{"e030", `GOFLAGS=--banana $PLAIN lab build --source "$SOURCE"`, 0, []string{"guest     cloud-6.12"}, ""},
-	{"e031", `GOROOT=/nonexistent $PLAIN lab build --source "$SOURCE"`, 4, []string{"/nonexistent"}, ""},
 	{"e032", `CC=/bin/false CXX=/bin/false CGO_CFLAGS=-Dmain=foo $PLAIN lab build --source "$SOURCE"`, 0,
 		[]string{"guest     cloud-6.12"}, ""},
-	{"e033", `GOTOOLCHAIN=go1.20 GOPROXY=off $PLAIN lab build --source "$SOURCE"`, 4, []string{"go1.20"}, ""},
 	{"e034", `GOCACHE=off $PLAIN lab build --source "$SOURCE"`, 4, []string{"GOCACHE=off"}, ""},
 	{"e035", `LC_ALL=tr_TR.UTF-8 $HB lab build --source "$SOURCE" | tail -3`, 0, []string{"guest     cloud-6.12"}, ""},
 	{"s021", `$HB lab env --source "$SOURCE" >/dev/full`, 4, []string{"no space left on device"}, ""},
@@ -63,17 +59,9 @@ func TestLabLife(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, nogo := t.TempDir(), t.TempDir()
-	for _, tool := range []string{"sh", "tail", "find", "mkdir"} {
-		path, err := exec.LookPath(tool)
-		if err == nil {
-			err = os.Symlink(path, filepath.Join(nogo, tool))
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	env := append(r.env, "HB="+a.program, "LAB="+string(cache), "SOURCE="+a.source, "NOGO="+nogo,
+	dir := t.TempDir()
+	env := append(r.env, "HB="+a.program, "LAB="+string(cache), "SOURCE="+a.source,
+		"GOPATH="+goValue(t, "GOPATH"), "GOCACHE="+goValue(t, "GOCACHE"),
 		"USERPATH="+os.Getenv("PATH"),
 		"RUN="+a.program+" run "+r.suite+" --jobs 1 --source "+a.source,
 		"PLAIN=env PATH="+os.Getenv("PATH")+" "+a.program)
@@ -101,6 +89,16 @@ func TestLabLife(t *testing.T) {
 	t.Run("L24", func(t *testing.T) { r.at(filepath.Join(dir, "L24")).stopEmulator(t) })
 	t.Run("L31", func(t *testing.T) { r.at(filepath.Join(dir, "L31")).removeCache(t, string(cache)) })
 	t.Run("L32", func(t *testing.T) { r.at(filepath.Join(dir, "L32")).removeRun(t) })
+}
+
+// goValue returns a setting of the go command.
+func goValue(t *testing.T, name string) string {
+	t.Helper()
+	out, err := exec.Command("go", "env", name).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(out))
 }
 
 // at returns the same with another folder for the run.
@@ -166,18 +164,24 @@ func (r *labRuns) stopEmulator(t *testing.T) {
 // another cache.
 func (r *labRuns) removeCache(t *testing.T, from string) {
 	own := filepath.Join(t.TempDir(), "cache")
-	if err := os.Mkdir(own, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	for _, part := range []string{"packages", "packages-bookworm", "prefix-*[0-9a-f]", "labs"} {
+	said, _ := r.must(t, "lab", "build", "--source", r.source)
+	key := strings.Fields(said)[1]
+	for _, part := range []string{"packages", "packages-bookworm", "prefix-*[0-9a-f]", "labs/" + key + "/lab.*",
+		"labs/" + key + "/snapshots/guest-cloud-6.12-1cpu-*"} {
 		// Hard links: nothing in a cache is written in place.
-		if out, err := exec.Command("sh", "-c", "cp -al "+filepath.Join(from, part)+" "+own).CombinedOutput(); err != nil {
+		to := filepath.Join(own, filepath.Dir(part))
+		out, err := exec.Command("sh", "-c", "mkdir -p "+to+" && cp -al "+filepath.Join(from, part)+" "+to).CombinedOutput()
+		if err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
 	}
 	c := r.start(t, r.env, append(r.args(), "--cache", own)...)
 	c.emulator(t)
-	if err := os.RemoveAll(own); err != nil {
+	err := os.RemoveAll(own)
+	for errors.Is(err, unix.ENOTEMPTY) { // the run has just made a file
+		err = os.RemoveAll(own)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	if status := c.status(); status != exit.Done {
