@@ -58,16 +58,31 @@ func Locked(dir string) error {
 	return nil
 }
 
+// linkError is err, which says it if the file at path was not opened because it is a link.
+func linkError(path string, err error) error {
+	if errors.Is(err, syscall.ELOOP) {
+		return fmt.Errorf("%s is a link, which this program does not make: remove it", path)
+	}
+	return err
+}
+
+// AppendFile opens the file at path, or creates it, to write at its end. It follows no link:
+// a run of somebody else must not name a file to be written.
+func AppendFile(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND|syscall.O_NOFOLLOW, 0o644)
+	if err != nil {
+		return nil, linkError(path, err)
+	}
+	return f, nil
+}
+
 // openLocked opens the file at path, or creates it, and locks it as flock(2) has it in how.
-// It follows no link: a run of somebody else must not name a file to be overwritten.
+// It follows no link, as [AppendFile].
 func openLocked(path string, how int) (*os.File, error) {
 	for {
 		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o644)
-		if errors.Is(err, syscall.ELOOP) {
-			return nil, fmt.Errorf("%s is a link, which this program does not make: remove it", path)
-		}
 		if err != nil {
-			return nil, err
+			return nil, linkError(path, err)
 		}
 		for err = syscall.EINTR; errors.Is(err, syscall.EINTR); {
 			err = syscall.Flock(int(f.Fd()), how)

@@ -55,6 +55,14 @@ func TestNoLinks(t *testing.T) {
 	if err := ReplaceFile(filepath.Join(dir, "report.html"), nil); err == nil || !strings.Contains(err.Error(), "is a link") {
 		t.Errorf("a temporary file that is a link: %v", err)
 	}
+	for _, name := range []string{SumsFile, "hangbench.log"} {
+		if err := os.Symlink(mine, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := AppendFile(filepath.Join(dir, name)); err == nil || !strings.Contains(err.Error(), "is a link") {
+			t.Errorf("%s is a link: %v", name, err)
+		}
+	}
 	if b, err := os.ReadFile(mine); err != nil || string(b) != "mine" {
 		t.Errorf("the file has %q (%v)", b, err)
 	}

@@ -203,7 +203,7 @@ func (s *Store) open() (err error) {
 	if err != nil {
 		return fmt.Errorf("open trials: %w", err)
 	}
-	s.sums, err = os.OpenFile(filepath.Join(s.dir, SumsFile), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+	s.sums, err = AppendFile(filepath.Join(s.dir, SumsFile))
 	if err != nil {
 		return errors.Join(fmt.Errorf("open checksums: %w", err), s.main.Close())
 	}
@@ -294,7 +294,7 @@ func (s *Store) Append(t Trial, wall time.Duration) error {
 func (s *Store) write(trial int, line []byte) error {
 	if trial != s.next {
 		if s.side == nil {
-			f, err := os.OpenFile(filepath.Join(s.dir, partialFile), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+			f, err := AppendFile(filepath.Join(s.dir, partialFile))
 			if err != nil {
 				return err
 			}

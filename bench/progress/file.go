@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+
+	"hangbench/results"
 )
 
 // FileName is the name of the log file in the folder of a run.
@@ -47,7 +49,7 @@ func (l *File) Write(b []byte) (int, error) {
 func (l *File) Open(path string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	f, err := results.AppendFile(path)
 	if err != nil {
 		return fmt.Errorf("open the log file: %w", err)
 	}

@@ -203,6 +203,12 @@ level=WARN msg=after session=1 lab.error=broken
 	if strings.Join(got, "") != want {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, ""), want)
 	}
+	if err := os.Symlink(path, path+".link"); err != nil {
+		t.Fatal(err)
+	}
+	if err := new(File).Open(path + ".link"); err == nil || !strings.Contains(err.Error(), "is a link") {
+		t.Errorf("a log file that is a link is opened: %v", err)
+	}
 }
 
 // TestFileKept: what does not fit in memory is counted.
