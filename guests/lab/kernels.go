@@ -27,7 +27,7 @@ type guestKernel struct {
 	// Ordinary: every lab has the kernel, unless it was made for another one. The others
 	// are fetched when the first guest needs them.
 	Ordinary bool
-	// MostVCPUs is how many vCPUs the kernel brings up at most as a guest of type PVH. 0 is
+	// MostVCPUs is how many vCPUs the kernel brings up at most as a guest of the lab. 0 is
 	// as many as the guest has.
 	MostVCPUs int
 }
@@ -55,7 +55,7 @@ func GuestKernels() []string {
 	return names
 }
 
-// MostVCPUs returns how many vCPUs a kernel brings up at most as a guest of type PVH, by
+// MostVCPUs returns how many vCPUs a kernel brings up at most as a guest of the lab, by
 // name, for the kernels that do not bring up all.
 func MostVCPUs() map[string]int {
 	most := map[string]int{}
