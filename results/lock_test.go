@@ -52,7 +52,8 @@ func TestNoLinks(t *testing.T) {
 	if _, err := lockRun(dir); err == nil || !strings.Contains(err.Error(), "is a link") {
 		t.Errorf("a lock that is a link: %v", err)
 	}
-	if err := ReplaceFile(filepath.Join(dir, "report.html"), nil); err == nil || !strings.Contains(err.Error(), "is a link") {
+	err := ReplaceFile(filepath.Join(dir, "report.html"), nil)
+	if err == nil || !strings.Contains(err.Error(), "is a link") {
 		t.Errorf("a temporary file that is a link: %v", err)
 	}
 	for _, name := range []string{SumsFile, "hangbench.log"} {
