@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
+	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -378,6 +380,10 @@ func (x *experiment) interrupted(done int) error {
 // explain adds to what ended a run early how many trials are kept and how to go on. A
 // full disk, which several files meet, is said once.
 func (x *experiment) explain(err error, done int) error {
+	if _, gone := os.Stat(x.store.Dir()); errors.Is(gone, fs.ErrNotExist) {
+		return fmt.Errorf("the run's folder %s was removed while the run went on, and its records with it; "+
+			"run the suite anew", x.store.Dir())
+	}
 	if noSpace(err) {
 		first, _, _ := strings.Cut(err.Error(), "\n")
 		return spaceError{fmt.Errorf("%s; %d of %d trials are kept; free some space, then go on with: hangbench resume %s",

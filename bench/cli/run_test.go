@@ -241,6 +241,26 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
+// TestRunRemoved: a run whose folder is removed meanwhile says so in one sentence.
+func TestRunRemoved(t *testing.T) {
+	t.Parallel()
+	store := newRun(t)
+	host := func(_ context.Context, p plan.Trial) (results.Trial, error) {
+		if p.Index == 3 {
+			if err := os.RemoveAll(store.Dir()); err != nil {
+				t.Error(err)
+			}
+		}
+		return madeUpRecord(p), nil
+	}
+	status, stdout, stderr := work(t, t.Context(), store, false, host)
+	want := "\nhangbench: the run's folder " + store.Dir() + " was removed while the run went on, and its records with it; " +
+		"run the suite anew\n"
+	if status != exit.Broken || stdout != "" || !strings.HasSuffix(stderr, want) {
+		t.Errorf("status %d, stdout %q, stderr %q, want it to end with %q", status, stdout, stderr, want)
+	}
+}
+
 // TestInterruptedReport: who interrupts the report of a whole run is told how to have it.
 func TestInterruptedReport(t *testing.T) {
 	t.Parallel()

@@ -2,7 +2,6 @@ package run
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -89,7 +88,7 @@ type runner struct {
 // one runs a trial and stores its record. It logs each failure of the host.
 func (r *runner) one(ctx context.Context, t plan.Trial) error {
 	log := r.Log.With("trial", t.Index, "scenario", t.Scenario, "mechanism", t.Mechanism)
-	var failures []error
+	var failure error
 	for range attempts {
 		start := time.Now()
 		rec, err := r.Host.Run(ctx, t, log)
@@ -118,10 +117,11 @@ func (r *runner) one(ctx context.Context, t plan.Trial) error {
 			return ctx.Err()
 		}
 		log.Warn("failed", "error", err)
-		failures = append(failures, err)
+		failure = err
 	}
+	// The log has the others.
 	return fmt.Errorf("trial %d (%s, %s) failed %d times: %w",
-		t.Index, t.Scenario, t.Mechanism, attempts, errors.Join(failures...))
+		t.Index, t.Scenario, t.Mechanism, attempts, failure)
 }
 
 // impossible is the record of a trial whose record cannot be, as when a guest lies about
