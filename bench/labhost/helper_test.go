@@ -144,6 +144,10 @@ func (h *testLab) booted(ctx context.Context, g suites.Guest) error {
 		once = sync.OnceValue(func() (err error) {
 			one.Lock()
 			defer one.Unlock()
+			// The lab of another variant is built before there is an emulator for it.
+			if _, err = h.Manifests(ctx, []suites.Guest{g}); err != nil {
+				return err
+			}
 			emulators.take(h.need)
 			defer emulators.release()
 			if g == (suites.Guest{}) {
