@@ -254,8 +254,8 @@ func TestRunRemoved(t *testing.T) {
 		return madeUpRecord(p), nil
 	}
 	status, stdout, stderr := work(t, t.Context(), store, false, host)
-	want := "\nhangbench: the run's folder " + store.Dir() + " was removed while the run went on, and its records with it; " +
-		"run the suite anew\n"
+	want := "\nhangbench: the run's folder " + store.Dir() +
+		" was removed while the run went on, and its records with it; run the suite anew\n"
 	if status != exit.Broken || stdout != "" || !strings.HasSuffix(stderr, want) {
 		t.Errorf("status %d, stdout %q, stderr %q, want it to end with %q", status, stdout, stderr, want)
 	}
