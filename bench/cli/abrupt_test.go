@@ -820,7 +820,7 @@ func (r *labRuns) end(t *testing.T) {
 
 func (a *abrupt) killRuns(t *testing.T) {
 	needAllOfLab(t)
-	r := a.newLabRuns(t, filepath.Join(t.TempDir(), "killed"), 4)
+	r := a.newLabRuns(t, filepath.Join(t.TempDir(), "killed"), 2)
 	for range a.points {
 		before := r.stored(t)
 		c := r.start(t, r.env, r.args()...)
@@ -839,7 +839,7 @@ func (a *abrupt) fillRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	out, machines := newDisk(t, t.TempDir()), newDisk(t, filepath.Join(string(cache), "runs"))
-	r := a.newLabRuns(t, filepath.Join(out.dir, "full"), 4)
+	r := a.newLabRuns(t, filepath.Join(out.dir, "full"), 2)
 	full := 0
 	for i := range a.points {
 		before := r.stored(t)
