@@ -349,7 +349,7 @@ func (o *Options) packages(ctx context.Context, p debian.Platform, guests []gues
 			Wanted: p.XenWanted(), Excluded: p.Excluded(),
 		})
 		if err != nil {
-			return s, fmt.Errorf("Xen %s: %w", p.Xen, err)
+			return s, fmt.Errorf("fetch the packages of Xen %s: %w", p.Xen, err)
 		}
 	}
 	for _, k := range guests {
