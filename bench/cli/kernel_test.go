@@ -65,7 +65,7 @@ func TestSetKernels(t *testing.T) {
 		{"no path", nil, []string{"file:"}, nil, nil, false, "file:PATH"},
 		{"twice", nil, []string{"cloud-7.3", "cloud-7.3"}, nil, nil, false, "twice"},
 		{"no file", []suites.Guest{g("cloud-6.12", 1)}, []string{"file:" + dir + "/nosuch"}, nil, nil, false, "no such file"},
-		{"a folder", []suites.Guest{g("file:"+dir, 1)}, nil, nil, nil, false, "is a directory"},
+		{"a folder", []suites.Guest{g("file:"+dir, 1)}, nil, nil, nil, false, "is no regular file"},
 		{"no modules", []suites.Guest{g("file:"+one+",/nosuch", 1)}, nil, nil, nil, false, "its modules: "},
 		{"one file under two names", []suites.Guest{g("file:"+one, 1), g("file:"+same, 1)}, nil, nil, nil, false,
 			"are the same file"},

@@ -204,12 +204,14 @@ func (r *labRuns) removeRun(t *testing.T) {
 }
 
 // checkSentence fails the test unless the command ends with a status and one line that
-// has the texts.
+// has the texts. Warnings may come before it.
 func (c *command) checkSentence(t *testing.T, status int, texts ...string) {
 	t.Helper()
 	got := c.status()
-	_, message, found := strings.Cut("\n"+string(c.stderr), "\nhangbench: ")
-	if got != status || !found || strings.Count(message, "\n") != 1 {
+	all := "\n" + string(c.stderr)
+	message := all[strings.LastIndex(all, "\nhangbench: ")+1:]
+	if got != status || !strings.HasPrefix(message, "hangbench: ") || strings.HasPrefix(message, "hangbench: warning") ||
+		strings.Count(message, "\n") != 1 {
 		t.Errorf("status %d: %s", got, c.stderr)
 	}
 	for _, text := range texts {
