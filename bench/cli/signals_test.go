@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -79,6 +80,10 @@ func waits() {
 // TestSignals: what a process does at a signal.
 func TestSignals(t *testing.T) {
 	t.Parallel()
+	// Under nohup the tests ignore SIGHUP, and so would what they start.
+	heard := make(chan os.Signal, 1)
+	signal.Notify(heard, unix.SIGHUP)
+	t.Cleanup(func() { signal.Stop(heard) })
 	for _, tc := range []struct {
 		name    string
 		command string // of a shell

@@ -48,9 +48,9 @@
 // fields of Xen's interface are complete all the same, for the reader of a record or of
 // an event. The layout of the ring and the numbers are those of Xen 4.20. What differs
 // in the headers of Xen 4.17 to 4.22 is in compat.h, and what differs at run time in
-// [Facts]. A test compares layout and numbers
-// with the headers of the build, so another Xen is safe if it builds and the test
-// passes.
+// [Facts]. A test compares layout and numbers with the headers of the build. Another Xen
+// has this layout if it builds and the test passes; that alone does not make recovery
+// work, see [Facts].
 //
 // # Tests
 //

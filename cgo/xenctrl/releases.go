@@ -4,9 +4,9 @@ package xenctrl
 // time. They were read in Xen's source at the last tag of each release. What differs in
 // the headers is in compat.h.
 //
-// What package xenctrl knows otherwise is the same from 4.17 to 4.22: the ring, the
-// records of a trace, the types of page frames, the order of the checks of an EPT
-// violation, and what a dead monitor leaves behind.
+// The ring, the records of a trace, the types of page frames and the order of the checks
+// of an EPT violation are the same in 4.17.7 and 4.20.4. No others were compared. What a
+// monitor that is killed leaves behind differs: on 4.17 recovery is not whole.
 type Facts struct {
 	// LockedReads: a question about a vCPU or a domain, and a change of a monitor, takes the
 	// lock of all domctls. It waits while another guest is made or destroyed (do_domctl).
