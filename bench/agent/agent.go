@@ -189,7 +189,7 @@ func (a *agent) do(ctx context.Context, job Job) error {
 		}
 		return a.send(wire.KindRecord, answer)
 	}
-	inspection, err := a.guest.inspect()
+	inspection, err := a.guest.inspect(ctx)
 	if err != nil {
 		return err
 	}

@@ -49,9 +49,11 @@ type fakeGuest struct {
 	fail error
 }
 
-func (g *fakeGuest) spec() suites.Guest                { return g.is }
-func (g *fakeGuest) release() string                   { return "6.12-test" }
-func (g *fakeGuest) inspect() (dom0.Inspection, error) { return dom0.Inspection{Slide: 7}, g.fail }
+func (g *fakeGuest) spec() suites.Guest { return g.is }
+func (g *fakeGuest) release() string    { return "6.12-test" }
+func (g *fakeGuest) inspect(context.Context) (dom0.Inspection, error) {
+	return dom0.Inspection{Slide: 7}, g.fail
+}
 
 func (g *fakeGuest) run(_ context.Context, t plan.Trial, taken *dom0.Recording) (results.Trial, error) {
 	if taken != nil {

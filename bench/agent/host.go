@@ -24,7 +24,7 @@ type guest interface {
 	release() string
 	run(ctx context.Context, t plan.Trial, taken *dom0.Recording) (results.Trial, error)
 	measure(ctx context.Context, m MeasureJob, log *slog.Logger) (answer any, err error)
-	inspect() (dom0.Inspection, error)
+	inspect(ctx context.Context) (dom0.Inspection, error)
 }
 
 // realHost is bench/dom0's host.
@@ -43,9 +43,10 @@ func (r *realHost) newGuest(ctx context.Context, spec suites.Guest) (guest, erro
 // realGuest is bench/dom0's guest.
 type realGuest struct{ g *dom0.Guest }
 
-func (r *realGuest) spec() suites.Guest                { return r.g.Spec }
-func (r *realGuest) release() string                   { return r.g.Release }
-func (r *realGuest) inspect() (dom0.Inspection, error) { return r.g.Inspect() }
+func (r *realGuest) spec() suites.Guest { return r.g.Spec }
+func (r *realGuest) release() string    { return r.g.Release }
+
+func (r *realGuest) inspect(ctx context.Context) (dom0.Inspection, error) { return r.g.Inspect(ctx) }
 
 func (r *realGuest) run(ctx context.Context, t plan.Trial, taken *dom0.Recording) (results.Trial, error) {
 	return r.g.Run(ctx, t, taken)

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"hangbench/bench/dom0cmd"
 	"hangbench/bench/exit"
 )
 
@@ -71,8 +72,8 @@ type spaceError struct{ error }
 func (e spaceError) Unwrap() error { return e.error }
 
 // explainEnd replaces the error of a command that a signal ended: what failed because
-// the context ended is no news. Mistakes of the user stay. Of a full disk it says what to
-// do, unless the error says so itself.
+// the context ended is no news. Mistakes of the user stay, and what went wrong with a guest
+// that was watched. Of a full disk it says what to do, unless the error says so itself.
 func (a *app) explainEnd(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
@@ -91,7 +92,8 @@ func (a *app) explainEnd(ctx context.Context, err error) error {
 	}
 	var usage exit.UsageError
 	var told interruptedError
-	if errors.As(err, &usage) || errors.As(err, &told) {
+	var watched dom0cmd.WatchedError
+	if errors.As(err, &usage) || errors.As(err, &told) || errors.As(err, &watched) {
 		return err
 	}
 	a.log.Debug("interrupted", "error", err)

@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"hangbench/bench/dom0cmd"
 	"hangbench/bench/exit"
 	"hangbench/bench/progress"
 	"hangbench/guests/lab"
@@ -255,6 +256,7 @@ func TestExplainEnd(t *testing.T) {
 			"interrupted; what was fetched and built is kept in /c; to go on, give the command again"},
 		{"a mistake", ended, "/c", exit.Usagef("wrong"), "wrong"},
 		{"a run", ended, "/c", interruptedError{"go on so"}, "go on so"},
+		{"a watch", ended, "", dom0cmd.WatchedError{Err: killed}, killed.Error()},
 		{"done all the same", ended, "/c", nil, "<nil>"},
 		{"a program heard the signal first", soon, "", fmt.Errorf("apt-get update: %w", asked),
 			"interrupted; to go on, give the command again"},

@@ -135,10 +135,13 @@ func (h *Host) OpenGuest(ctx context.Context, domid int, profiles []*kernel.Prof
 	for {
 		g, err := h.tryGuest(domid, known)
 		if inMemory && errors.Is(err, ErrNoProfile) {
-			k, kerr := h.kernelInMemory(domid)
+			k, kerr := h.kernelInMemory(ctx, domid)
 			if kerr == nil {
 				known, inMemory = append(known, k), false
 				continue
+			}
+			if ctx.Err() != nil {
+				return nil, fmt.Errorf("domain %d: %w", domid, ctx.Err())
 			}
 			err = errors.Join(err, kerr)
 		}
@@ -174,7 +177,7 @@ type knownKernel struct {
 }
 
 // kernelInMemory finds the kernel of a domain in its memory.
-func (h *Host) kernelInMemory(domid int) (k knownKernel, err error) {
+func (h *Host) kernelInMemory(ctx context.Context, domid int) (k knownKernel, err error) {
 	g := &Guest{Domid: domid, host: h}
 	if g.driver, err = xcdriver.New(h.Xen, domid); err != nil {
 		return k, err
@@ -184,7 +187,7 @@ func (h *Host) kernelInMemory(domid int) (k knownKernel, err error) {
 	if err != nil {
 		return k, err
 	}
-	p, read, err := ProfileInMemory(g.driver, regs...)
+	p, read, err := ProfileInMemory(ctx, g.driver, regs...)
 	return knownKernel{p, &read}, err
 }
 

@@ -130,7 +130,7 @@ func TestNewGuest(t *testing.T) {
 		site.Counters[0] == site.Counters[1] {
 		t.Errorf("site %+v, %v", site, err)
 	}
-	seen, err := g.Inspect()
+	seen, err := g.Inspect(t.Context())
 	if err != nil || len(seen.Queues) != 2 || seen.Queues[0].Switches == 0 || seen.Kernel.Walked != 2 ||
 		seen.Isolated {
 		t.Errorf("seen %+v, %v", seen, err)

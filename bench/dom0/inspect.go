@@ -1,6 +1,7 @@
 package dom0
 
 import (
+	"context"
 	"fmt"
 
 	"hangbench/bench/dom0/clock"
@@ -27,7 +28,7 @@ type Inspection struct {
 }
 
 // Inspect reads the guest's kernel. No monitor may be attached.
-func (g *Guest) Inspect() (Inspection, error) {
+func (g *Guest) Inspect(ctx context.Context) (Inspection, error) {
 	const queues, looks = 1000, 10
 	s := Inspection{Slide: g.kernel.Slide(), Queues: make([]detect.RunQueue, g.driver.VCPUs())}
 	var err error
@@ -57,7 +58,7 @@ func (g *Guest) Inspect() (Inspection, error) {
 		return s, err
 	}
 	s.Callers = g.kernel.Callers(nil, r[0].RSP)
-	p, read, err := ProfileInMemory(g.driver, r...)
+	p, read, err := ProfileInMemory(ctx, g.driver, r...)
 	if err != nil {
 		s.Differences = []string{err.Error()}
 	} else {

@@ -1,6 +1,7 @@
 package dom0
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -23,11 +24,13 @@ type MemoryRead struct {
 
 // ProfileInMemory makes the profile of a guest's kernel from what the guest has of it in
 // its memory: its banner, its table of symbols and its BTF. regs are the registers of the
-// vCPUs. The guest may run meanwhile: a kernel does not change these.
-func ProfileInMemory(mem linux.Memory, regs ...driver.Registers) (*kernel.Profile, MemoryRead, error) {
+// vCPUs. The guest may run meanwhile: a kernel does not change these. If ctx ends,
+// ProfileInMemory returns its error at once, and reads mem no more.
+func ProfileInMemory(ctx context.Context, mem linux.Memory, regs ...driver.Registers) (*kernel.Profile, MemoryRead,
+	error) {
 	var read MemoryRead
 	began := clock.Now()
-	img, err := linux.FindImage(mem, regs...)
+	img, err := linux.FindImage(ctx, mem, regs...)
 	if err != nil {
 		return nil, read, err
 	}
@@ -35,13 +38,13 @@ func ProfileInMemory(mem linux.Memory, regs ...driver.Registers) (*kernel.Profil
 	// writable or executable.
 	var errs []error
 	for _, all := range []bool{false, true} {
-		p, err := read.profile(img, all)
+		p, err := read.profile(ctx, img, all)
 		if err == nil {
 			read.NS = clock.Now() - began
 			return p, read, nil
 		}
 		errs = append(errs, err)
-		if errors.Is(err, kernel.ErrNoBTF) {
+		if errors.Is(err, kernel.ErrNoBTF) || ctx.Err() != nil {
 			break
 		}
 	}
@@ -49,8 +52,8 @@ func ProfileInMemory(mem linux.Memory, regs ...driver.Registers) (*kernel.Profil
 }
 
 // profile makes a profile from the constants of an image, or from all of it.
-func (r *MemoryRead) profile(img *linux.Image, all bool) (*kernel.Profile, error) {
-	read, err := img.Read(all)
+func (r *MemoryRead) profile(ctx context.Context, img *linux.Image, all bool) (*kernel.Profile, error) {
+	read, err := img.Read(ctx, all)
 	if err != nil {
 		return nil, err
 	}
@@ -59,11 +62,40 @@ func (r *MemoryRead) profile(img *linux.Image, all bool) (*kernel.Profile, error
 		segments[i] = kernel.Segment(s)
 		r.Bytes += int64(len(s.Data))
 	}
-	var k *kernel.Kernel
-	if k, r.Slide, err = kernel.ReadMemory(segments); err != nil {
-		return nil, err
+	var slide uint64
+	p, err := ProfileOf(ctx, func() (k *kernel.Kernel, err error) {
+		k, slide, err = kernel.ReadMemory(segments)
+		return k, err
+	})
+	if err == nil { // else the function may still run
+		r.Slide = slide
 	}
-	return k.Profile(Fields())
+	return p, err
+}
+
+// ProfileOf makes the profile of the kernel that read returns. That takes a second, and
+// many in an emulated dom0. If ctx ends, ProfileOf returns its error at once. read then
+// goes on until it ends, so it must use nothing that the caller closes.
+func ProfileOf(ctx context.Context, read func() (*kernel.Kernel, error)) (*kernel.Profile, error) {
+	type answer struct {
+		p   *kernel.Profile
+		err error
+	}
+	made := make(chan answer, 1)
+	go func() {
+		var a answer
+		k, err := read()
+		if a.err = err; err == nil {
+			a.p, a.err = k.Profile(Fields())
+		}
+		made <- a
+	}()
+	select {
+	case a := <-made:
+		return a.p, a.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // maxDifferences bounds the result of Differences.

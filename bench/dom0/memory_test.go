@@ -2,6 +2,7 @@ package dom0_test
 
 import (
 	"bytes"
+	"context"
 	"debug/elf"
 	"encoding/binary"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"hangbench/bench/dom0"
 	"hangbench/cgo/require"
@@ -183,7 +185,7 @@ func TestProfileInMemory(t *testing.T) {
 			}
 			for _, c := range guests {
 				m, r := booted(t, c.image, k, c.slide, c.lstar, c.protect)
-				got, read, err := dom0.ProfileInMemory(m, driver.Registers{}, r)
+				got, read, err := dom0.ProfileInMemory(t.Context(), m, driver.Registers{}, r)
 				if err != nil {
 					t.Errorf("%s: %v", c.name, err)
 					continue
@@ -207,13 +209,34 @@ func TestProfileInMemory(t *testing.T) {
 			first, _ := k.Symbols.Lookup("_text")
 			btf, _ := k.Symbols.Lookup("__start_BTF")
 			m.gone = (btf.Addr + 1<<20 - first.Addr + imageAt) >> 12
-			if _, _, err := dom0.ProfileInMemory(m, r); err == nil || !strings.Contains(err.Error(), "BTF") {
+			if _, _, err := dom0.ProfileInMemory(t.Context(), m, r); err == nil || !strings.Contains(err.Error(), "BTF") {
 				t.Errorf("types that cannot be read: %v", err)
 			}
 			delete(m.frames, 5) // the table of level 2
-			if _, _, err := dom0.ProfileInMemory(m, r); err == nil {
+			if _, _, err := dom0.ProfileInMemory(t.Context(), m, r); err == nil {
 				t.Error("a kernel without page tables has a profile")
 			}
 		})
 	}
+}
+
+// TestProfileOfInterrupted: making a profile is not waited for once the context has ended.
+func TestProfileOfInterrupted(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	release, ended := make(chan struct{}), make(chan struct{})
+	p, err := dom0.ProfileOf(ctx, func() (*kernel.Kernel, error) {
+		defer close(ended)
+		cancel()
+		select {
+		case <-release:
+		case <-time.After(10 * time.Second): // it was waited for
+		}
+		return nil, errors.New("nobody hears this")
+	})
+	if p != nil || !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, %v", p, err)
+	}
+	close(release)
+	<-ended
 }

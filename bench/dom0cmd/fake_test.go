@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -182,6 +183,75 @@ func TestWatchRefuses(t *testing.T) {
 	}
 	if err := g.Clean(); err != nil {
 		t.Error(err)
+	}
+}
+
+// old is the hypervisor of guests that have run for an hour. It calls a function with each
+// mapping of guest memory.
+type old struct {
+	xenctrl.Hypervisor
+	mapped func()
+}
+
+func (o old) Domain(d xenctrl.DomID) (xenctrl.DomainInfo, error) {
+	info, err := o.Hypervisor.Domain(d)
+	info.CPUTimeNS = uint64(time.Hour)
+	return info, err
+}
+
+func (o old) MapForeign(d xenctrl.DomID, p xenctrl.Prot, gfns []uint64, errs []int32) ([]byte, error) {
+	o.mapped()
+	return o.Hypervisor.MapForeign(d, p, gfns, errs)
+}
+
+// TestWatchInterrupted: an interrupt while the guest's kernel is read, from its memory or
+// from a file, is an interrupt, and the guest's memory is mapped no more.
+func TestWatchInterrupted(t *testing.T) {
+	t.Parallel()
+	f := dom0test.New(t)
+	g := f.Start(t, "guest")
+	f.Config.Guests = t.TempDir() // no kernel is known
+	ctx, cancel := context.WithCancel(t.Context())
+	const last = 10 // of the image: its page tables lie in few chunks
+	maps := 0
+	f.Xen = xenctrl.New(old{f.Hypervisor.Hypervisor(), func() {
+		if maps++; maps == last {
+			cancel()
+		}
+	}})
+	err := watch(t, ctx, f, "guest", io.Discard)
+	if exit.Status(ctx, err) != exit.Interrupted || !errors.Is(err, context.Canceled) || maps > last {
+		t.Errorf("in its memory: %d mappings, %v", maps, err)
+	}
+	err = watch(t, ctx, f, "guest", io.Discard, "--kernel", os.DevNull)
+	if exit.Status(ctx, err) != exit.Interrupted || !errors.Is(err, context.Canceled) {
+		t.Errorf("in a file: %v", err)
+	}
+	if n := f.Hypervisor.Mappings(); n != 0 {
+		t.Errorf("%d mappings are left", n)
+	}
+	if err := g.Clean(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestWatchCannotDetach: a monitor that cannot be detached is an error, although the user
+// has ended the watch.
+func TestWatchCannotDetach(t *testing.T) {
+	t.Parallel()
+	f := dom0test.New(t)
+	f.Start(t, "guest")
+	ctx, cancel := context.WithCancel(t.Context())
+	out := lines{each: func(l watchLine) {
+		if l.Event == "attached" {
+			f.Hypervisor.Fail("xc_monitor_disable", 5, 1<<20)
+			cancel()
+		}
+	}}
+	err := watch(t, ctx, f, "guest", &out, "--mechanism", "cr3")
+	var watched WatchedError
+	if !errors.As(err, &watched) || !errors.Is(err, syscall.EIO) || errors.Is(err, context.Canceled) {
+		t.Errorf("events %s, %v", out.events(), err)
 	}
 }
 

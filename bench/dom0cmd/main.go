@@ -54,11 +54,19 @@ func doctor(w io.Writer, found []Finding) error {
 
 // Main runs the command line of the small program and returns its exit status.
 func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	err := dispatch(ctx, args, stdout, stderr)
-	if err != nil && !errors.Is(err, pflag.ErrHelp) && !errors.Is(err, exit.ErrFailed) {
+	return end(ctx, dispatch(ctx, args, stdout, stderr), stderr)
+}
+
+// end prints why a command that returned err ended and returns its exit status.
+func end(ctx context.Context, err error, stderr io.Writer) int {
+	status := exit.Status(ctx, err)
+	switch {
+	case status == exit.Interrupted && errors.Is(err, context.Canceled):
+		fmt.Fprintln(stderr, "hangbench: interrupted; to go on, give the command again")
+	case err != nil && !errors.Is(err, pflag.ErrHelp) && !errors.Is(err, exit.ErrFailed):
 		fmt.Fprintf(stderr, "hangbench: %s\n", printable.Text(err.Error()))
 	}
-	return exit.Status(ctx, err)
+	return status
 }
 
 func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) error {

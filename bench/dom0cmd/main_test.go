@@ -2,6 +2,9 @@ package dom0cmd
 
 import (
 	"bytes"
+	"context"
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -50,6 +53,22 @@ func TestCommandLine(t *testing.T) {
 			!strings.Contains(stderr.String(), c.stderr) {
 			t.Errorf("%v: status %d, want %d, and %q and %q in\n%s\n%s",
 				c.args, status, c.status, c.stdout, c.stderr, stdout.String(), stderr.String())
+		}
+	}
+}
+
+// TestEndInterrupted: an interrupted command says that, and what has failed otherwise.
+func TestEndInterrupted(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for want, err := range map[string]error{
+		"hangbench: interrupted; to go on, give the command again\n": fmt.Errorf("domain 3: %w", ctx.Err()),
+		"hangbench: the guest stays paused\n":                        errors.New("the guest stays paused"),
+	} {
+		var stderr bytes.Buffer
+		if status := end(ctx, err, &stderr); status != exit.Interrupted || stderr.String() != want {
+			t.Errorf("%v: status %d, %q", err, status, stderr.String())
 		}
 	}
 }

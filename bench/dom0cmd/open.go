@@ -1,6 +1,7 @@
 package dom0cmd
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -68,15 +69,14 @@ func (k *kernelFlags) add(f *pflag.FlagSet) {
 }
 
 // profiles returns the profiles of the kernels that the guest may run.
-func (k *kernelFlags) profiles(h *dom0.Host) ([]*kernel.Profile, error) {
+func (k *kernelFlags) profiles(ctx context.Context, h *dom0.Host) ([]*kernel.Profile, error) {
 	if k.image == "" {
 		return h.Profiles()
 	}
-	img, err := kernel.Open(k.image)
-	if err != nil {
-		return nil, exit.UsageError{Err: err}
+	p, err := dom0.ProfileOf(ctx, func() (*kernel.Kernel, error) { return kernel.Open(k.image) })
+	if err != nil && ctx.Err() != nil {
+		return nil, ctx.Err()
 	}
-	p, err := img.Profile(dom0.Fields())
 	if err != nil {
 		return nil, exit.UsageError{Err: err}
 	}

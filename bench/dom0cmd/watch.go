@@ -59,6 +59,15 @@ func (w *Watch) AddFlags(f *pflag.FlagSet) {
 	AddDriver(f, &w.driver)
 }
 
+// WatchedError is what went wrong with a monitor that was attached. It is told even if the
+// user has ended the watch: the guest may have to be recovered.
+type WatchedError struct{ Err error }
+
+func (e WatchedError) Error() string { return e.Err.Error() }
+
+// Unwrap returns what went wrong.
+func (e WatchedError) Unwrap() error { return e.Err }
+
 // check returns the mechanism to watch with.
 func (w *Watch) check() (trap.Mechanism, error) {
 	if err := CheckDriver(w.driver); err != nil {
@@ -100,7 +109,7 @@ func (w *Watch) watch(ctx context.Context, h *dom0.Host, m trap.Mechanism, domai
 	if err != nil {
 		return err
 	}
-	profiles, err := w.kernel.profiles(h)
+	profiles, err := w.kernel.profiles(ctx, h)
 	if err != nil {
 		return err
 	}
@@ -131,8 +140,10 @@ func (w *Watch) watch(ctx context.Context, h *dom0.Host, m trap.Mechanism, domai
 		return g.Attach(monitor.Config{Mechanism: m, Thresholds: detect.DefaultThresholds(),
 			Sample: w.sample, Report: report})
 	}
+	attached := false
 	c, err := recovery.Watch(watching, attach,
 		func() {
+			attached = true
 			out.startNS = clock.Now()
 			l := watchLine{Event: "attached", Mechanism: m.Name, Kernel: g.Release, KernelFrom: kernelFile,
 				Memory: g.InMemory, Unjudged: g.Unjudged()}
@@ -141,16 +152,21 @@ func (w *Watch) watch(ctx context.Context, h *dom0.Host, m trap.Mechanism, domai
 			}
 			out.print(l, out.startNS)
 		}, out.news)
-	if attached := (*recovery.AttachedError)(nil); errors.As(err, &attached) {
+	if busy := (*recovery.AttachedError)(nil); errors.As(err, &busy) {
 		return exit.UsageError{Err: err}
 	}
 	if errors.Is(err, monitor.ErrGone) {
 		out.print(watchLine{Event: "gone"}, clock.Now())
+	} else if err != nil && attached {
+		return WatchedError{err}
 	} else if err != nil {
 		return err
 	}
 	out.print(watchLine{Event: "detached", Mechanism: m.Name, Counters: &c}, clock.Now())
-	return out.err
+	if out.err != nil {
+		return WatchedError{out.err}
+	}
+	return nil
 }
 
 // watchPrinter prints the lines of a watch.

@@ -1,6 +1,7 @@
 package linux
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -40,10 +41,13 @@ type imagePage struct {
 // the interrupt table tells that there is a kernel. Its page tables, of which FindImage
 // reads at most 516, tell which pages it has.
 //
-// The error says that no vCPU leads to a kernel.
-func FindImage(mem Memory, regs ...driver.Registers) (*Image, error) {
+// The error says that no vCPU leads to a kernel, or is that of ctx if it ended first.
+func FindImage(ctx context.Context, mem Memory, regs ...driver.Registers) (*Image, error) {
 	var errs []error
 	for i := range regs {
+		if err := ctx.Err(); err != nil {
+			return nil, fmt.Errorf("find the image of the guest's kernel: %w", err)
+		}
 		r := &regs[i]
 		if r.CR3&addrMask == 0 {
 			errs = append(errs, fmt.Errorf("vCPU %d: %w", i, errNoTables))
@@ -118,8 +122,9 @@ func (img *Image) addTable(table, va, size uint64) {
 // Read reads the image's constants: the pages that are neither writable nor executable,
 // where a kernel that has booted has its strings and tables. With all it reads every
 // page. Pages that cannot be read are left out; of those that follow each other a segment
-// is made. The error says that the pages have more than 128 MiB.
-func (img *Image) Read(all bool) ([]Segment, error) {
+// is made. The error says that the pages have more than 128 MiB, or is that of ctx if it
+// ended first. The segments are copies: nothing of the guest stays mapped for them.
+func (img *Image) Read(ctx context.Context, all bool) ([]Segment, error) {
 	var size uint64
 	for _, p := range img.pages {
 		if all || p.constant {
@@ -137,6 +142,9 @@ func (img *Image) Read(all bool) ([]Segment, error) {
 			continue
 		}
 		for off := uint64(0); off < p.size; off += 0x1000 {
+			if err := ctx.Err(); err != nil {
+				return nil, fmt.Errorf("read the image of the guest's kernel: %w", err)
+			}
 			if img.mem.ReadPhysical(p.gpa+off, rest[:0x1000]) != nil {
 				continue
 			}

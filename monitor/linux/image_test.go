@@ -2,8 +2,10 @@ package linux
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -50,11 +52,11 @@ func TestImage(t *testing.T) {
 	const constants = kernelVA + 2<<20
 	m := imageTables()
 	for name, cr3 := range map[string]uint64{"kernel": 0x2000, "user space, isolated": 0x3000} {
-		img, err := FindImage(m, driver.Registers{}, entered(cr3))
+		img, err := FindImage(t.Context(), m, driver.Registers{}, entered(cr3))
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		segs, err := img.Read(false)
+		segs, err := img.Read(t.Context(), false)
 		if err != nil || len(segs) != 3 {
 			t.Fatalf("%s: %d segments, %v", name, len(segs), err)
 		}
@@ -69,22 +71,22 @@ func TestImage(t *testing.T) {
 				}
 			}
 		}
-		all, err := img.Read(true)
+		all, err := img.Read(t.Context(), true)
 		if err != nil || len(all) != 3 || len(all[0].Data) != 2<<20+4<<12 || len(all[1].Data) != 0x1000 ||
 			len(all[2].Data) != 2<<20 {
 			t.Errorf("%s: all: %d segments, %v", name, len(all), err)
 		}
 	}
 	delete(m, (2<<24+1<<12)>>12)
-	img, err := FindImage(m, entered(0x2000))
+	img, err := FindImage(t.Context(), m, entered(0x2000))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if segs, err := img.Read(false); err != nil || len(segs) != 3 || len(segs[0].Data) != 0x1000 {
+	if segs, err := img.Read(t.Context(), false); err != nil || len(segs) != 3 || len(segs[0].Data) != 0x1000 {
 		t.Errorf("a page that cannot be read: %d segments, %v", len(segs), err)
 	}
 	delete(m, 6) // the table of constants
-	if img, err = FindImage(m, entered(0x2000)); err != nil || len(img.pages) != 2 {
+	if img, err = FindImage(t.Context(), m, entered(0x2000)); err != nil || len(img.pages) != 2 {
 		t.Errorf("a table that cannot be read: %+v, %v", img, err)
 	}
 }
@@ -99,17 +101,54 @@ func TestFindImageRefuses(t *testing.T) {
 		"not mapped":                  {CR3: 0x2000, LSTAR: kernelVA + 64<<20},
 		"walk the guest's page table": {CR3: 0x9000, LSTAR: kernelVA},
 	} {
-		if _, err := FindImage(imageTables(), r); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := FindImage(t.Context(), imageTables(), r); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}
 	}
 	m := imageTables()
 	m.put(0x4000+8*510, present|pageSize)
-	if _, err := FindImage(m, entered(0x2000)); err == nil || !strings.Contains(err.Error(), "1 GiB") {
+	if _, err := FindImage(t.Context(), m, entered(0x2000)); err == nil || !strings.Contains(err.Error(), "1 GiB") {
 		t.Errorf("a page of 1 GiB: %v", err)
 	}
-	if _, err := FindImage(imageTables()); err == nil {
+	if _, err := FindImage(t.Context(), imageTables()); err == nil {
 		t.Error("an image without a vCPU")
+	}
+}
+
+// interrupting is guest memory that calls a function with each read.
+type interrupting struct {
+	Memory
+	read func()
+}
+
+func (m interrupting) ReadPhysical(gpa uint64, b []byte) error {
+	m.read()
+	return m.Memory.ReadPhysical(gpa, b)
+}
+
+// TestImageInterrupted: once the context has ended the guest's memory is not read.
+func TestImageInterrupted(t *testing.T) {
+	t.Parallel()
+	noKernel := slices.Repeat([]driver.Registers{entered(0x9000)}, 300)
+	for _, last := range []int{3, 100} { // while it searches, and while it reads the image
+		ctx, cancel := context.WithCancel(t.Context())
+		reads := 0
+		m := interrupting{imageTables(), func() {
+			if reads++; reads == last {
+				cancel()
+			}
+		}}
+		regs := []driver.Registers{entered(0x2000)}
+		if last == 3 {
+			regs = append(noKernel, regs...)
+		}
+		img, err := FindImage(ctx, m, regs...)
+		if err == nil {
+			_, err = img.Read(ctx, true)
+		}
+		if !errors.Is(err, context.Canceled) || reads > last+2 {
+			t.Errorf("interrupted by read %d: %d reads, %v", last, reads, err)
+		}
 	}
 }
 
@@ -128,12 +167,13 @@ func (m everywhere) ReadPhysical(gpa uint64, b []byte) error {
 func TestImageTooLarge(t *testing.T) {
 	t.Parallel()
 	page := everywhere(bytes.Repeat([]byte{present, 0, 0, 0, 0, 0, 0, testNoExecute >> 56}, 512))
-	img, err := FindImage(page, entered(0x2000))
+	img, err := FindImage(t.Context(), page, entered(0x2000))
 	if err != nil || len(img.pages) != 512*512 {
 		t.Fatalf("%d pages, %v", len(img.pages), err)
 	}
 	for _, all := range []bool{false, true} {
-		if _, err := img.Read(all); err == nil || !strings.Contains(err.Error(), "1024 MiB, more than the limit of 128") {
+		const want = "1024 MiB, more than the limit of 128"
+		if _, err := img.Read(t.Context(), all); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v", err)
 		}
 	}
@@ -166,7 +206,8 @@ func FuzzImage(f *testing.F) {
 			return
 		}
 		m := &hostile{everywhere: b}
-		img, err := FindImage(m, driver.Registers{CR3: cr3, CR4: cr4, LSTAR: lstar, IDTBase: idt})
+		r := driver.Registers{CR3: cr3, CR4: cr4, LSTAR: lstar, IDTBase: idt}
+		img, err := FindImage(t.Context(), m, r)
 		if m.reads > 600 {
 			t.Fatalf("%d reads to find the image", m.reads)
 		}
@@ -177,7 +218,7 @@ func FuzzImage(f *testing.F) {
 			img.pages = img.pages[:1<<12] // the rest costs time only
 		}
 		for _, all := range []bool{false, true} {
-			segs, err := img.Read(all)
+			segs, err := img.Read(t.Context(), all)
 			if err != nil {
 				continue
 			}
