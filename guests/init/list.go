@@ -61,6 +61,7 @@ func parts() []part {
 		{bombPart, explode},
 		{hogPart, hog},
 		{patPart, pat},
+		{gracePart, onCPU(grace)},
 		{measurePart, measureOnce},
 	}
 }

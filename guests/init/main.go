@@ -113,6 +113,7 @@ type supervisor struct {
 	mounted bool        // the disk has a file system, which is mounted
 	storm   int         // process group that Kill ends, 0 without one
 	patted  bool        // a process arms Xen's watchdog
+	graced  int         // the vCPUs from 0 on that have a process for grace periods
 }
 
 // look does what dom0 has asked for since the last look.

@@ -63,6 +63,9 @@ func (s *supervisor) armWatchdogs(set watchdog.Setting) error {
 		}
 		armed[watchdog.Xen] = watchdog.XenTimeout
 	}
+	if err := s.startGrace(); err != nil {
+		return fmt.Errorf("arm the watchdogs: %w", err)
+	}
 	return kernelLog(armed.String())
 }
 

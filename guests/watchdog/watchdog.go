@@ -52,6 +52,10 @@ const (
 	XenSleep   = 15 * time.Second
 )
 
+// GraceEvery is how often each vCPU of a guest whose watchdogs are listened to makes RCU
+// begin a grace period, unless one is under way.
+const GraceEvery = time.Second
+
 // Armed maps the armed detectors of a guest to their thresholds. A guest does not have
 // the others.
 type Armed map[Detector]time.Duration
@@ -68,9 +72,8 @@ const (
 	// tick, log and console.
 	slack = 500 * time.Millisecond
 	// At the fault, a grace period of RCU may have run for up to graceRun. Otherwise one
-	// begins up to graceStart later: an idle guest seldom needs one.
-	graceRun   = 500 * time.Millisecond
-	graceStart = 5 * time.Second
+	// begins up to GraceEvery later, if a vCPU still runs.
+	graceRun = 500 * time.Millisecond
 )
 
 // Window returns the range of times after which the detector with that threshold fires,
@@ -97,7 +100,7 @@ func Window(d Detector, threshold time.Duration, naps bool) (r Range, ok bool) {
 			r.From, r.To = r.From+period, r.To+period
 		}
 	case RCUStall:
-		r = Range{threshold - graceRun, threshold + graceStart}
+		r = Range{threshold - graceRun, threshold + GraceEvery}
 	case HungTask:
 		// Once in a threshold, a thread checks which tasks have not run since its last check.
 		r = Range{threshold, 2 * threshold}

@@ -167,7 +167,7 @@ func TestWindows(t *testing.T) {
 		{SoftLockup, 10 * time.Second, true, 24, 28},
 		{SoftLockup, time.Second, false, 2, 3.6},
 		{SoftLockup, time.Second, true, 2.4, 4},
-		{RCUStall, 21 * time.Second, false, 20.5, 26},
+		{RCUStall, 21 * time.Second, false, 20.5, 22},
 		{HungTask, 120 * time.Second, true, 120, 240},
 		{HungTask, time.Second, false, 1, 2},
 		{Workqueue, 30 * time.Second, false, 30, 60},
