@@ -64,8 +64,10 @@ const (
 	FlagSetRegisters     Flags = 1 << 8 // set the general registers, RIP and RFLAGS to those of Regs
 	FlagSetEmulInsn      Flags = 1 << 9 // with FlagEmulate on a software breakpoint: emulate Insn
 	FlagNextInterrupt    Flags = 1 << 10
-	FlagFastSingleStep   Flags = 1 << 11 // execute one instruction, then put the vCPU in StepView, without an event
-	FlagNestedP2M        Flags = 1 << 12 // event: a nested guest
+	// FlagFastSingleStep: execute one instruction, then put the vCPU in StepView, without an
+	// event. [Monitor.SingleStep] must be on.
+	FlagFastSingleStep Flags = 1 << 11
+	FlagNestedP2M      Flags = 1 << 12 // event: a nested guest
 )
 
 // responseFlags are the flags of responses.

@@ -19,6 +19,7 @@ type Monitor struct {
 	ch   EventChannel
 
 	vcpus int
+	steps bool // single-step events are on
 	intr  atomic.Bool
 	mu    sync.Mutex // guards ch against Interrupt after Disable
 	gone  bool
@@ -79,7 +80,13 @@ func (m *Monitor) Err() error { return m.ring.err }
 
 // Respond queues the response to an event. Notify or Wait sends it. An error says that
 // the response is invalid and was not queued.
-func (m *Monitor) Respond(rsp *Response) error { return m.ring.respond(rsp) }
+func (m *Monitor) Respond(rsp *Response) error {
+	if rsp.Flags&FlagFastSingleStep != 0 && !m.steps {
+		return errors.New("response with FlagFastSingleStep while events on single steps are off: " +
+			"before Xen 4.19 the step never ends; call SingleStep(true) first")
+	}
+	return m.ring.respond(rsp)
+}
 
 // Notify sends the queued responses. Xen acts on all of them before Notify returns.
 // Without any it does nothing.
@@ -145,9 +152,15 @@ func (m *Monitor) WriteCtrlReg(r CtrlReg, on bool, o CtrlRegOptions) error {
 
 // SingleStep switches events on single steps on or off. A response with
 // FlagToggleSingleStep makes a vCPU step. While the events are off, a vCPU that steps
-// reports nothing. The error is [ErrUnsupported] on a CPU without monitor trap flag.
-// (xc_monitor_singlestep)
-func (m *Monitor) SingleStep(on bool) error { return m.toggle(SourceSingleStep, on) }
+// reports nothing, and Respond refuses FlagFastSingleStep. The error is [ErrUnsupported]
+// on a CPU without monitor trap flag. (xc_monitor_singlestep)
+func (m *Monitor) SingleStep(on bool) error {
+	err := m.toggle(SourceSingleStep, on)
+	if err == nil {
+		m.steps = on
+	}
+	return err
+}
 
 // SoftwareBreakpoint switches events on INT3 on or off. While they are on, the guest
 // gets no INT3: answer those that are not the monitor's with

@@ -229,6 +229,7 @@ func TestMonitorDisable(t *testing.T) {
 				inView2(t, dom)
 			}
 			// Each vCPU has a fast step to do.
+			must(t, m.SingleStep(true))
 			for v := range c.vcpus {
 				event(g, v)
 				answerAll(t, m, xenctrl.FlagFastSingleStep, 1)
@@ -324,6 +325,7 @@ func TestRecover(t *testing.T) {
 		}, xenctrl.Recovery{Answered: true}},
 		{"in a view, fast stepping", func(t *testing.T, h *xentest.Host, g *xentest.Guest, dom xenctrl.Domain) {
 			m := mustEnable(t, h, g)
+			must(t, m.SingleStep(true))
 			inView2(t, dom)
 			for v := range 12 {
 				event(g, v)
@@ -417,6 +419,81 @@ func TestRecover(t *testing.T) {
 				t.Errorf("%+v, %v", info, err)
 			}
 		})
+	}
+}
+
+// TestRecoverFastStep: a fast step that is not done when its monitor is disabled goes on
+// for ever before Xen 4.19. Recover ends it, and brings the vCPU back from its view.
+func TestRecoverFastStep(t *testing.T) {
+	t.Parallel()
+	for _, minor := range []int{17, 19, 20} {
+		xen := xenctrl.Version{Major: 4, Minor: minor}
+		h := xentest.NewHost(xentest.Config{Xen: xen})
+		t.Cleanup(func() { must(t, h.Close()) })
+		g := h.NewGuest(xentest.GuestConfig{Pages: 16})
+		dom := h.Xen().Domain(g.ID())
+		g.VCPU(0).SetProgram(true, xentest.Instruction{GPA: 0x5000})
+		m := mustEnable(t, h, g)
+		must(t, m.SingleStep(true))
+		inView2(t, dom)
+		must(t, dom.Pause())
+		event(g, 0)
+		answerAll(t, m, xenctrl.FlagFastSingleStep, 1)
+		if !g.VCPU(0).Stepping() {
+			t.Fatalf("Xen %v: no step", xen)
+		}
+		must(t, h.Hypervisor().DisableMonitor(g.ID()))
+		must(t, dom.Unpause())
+		g.Run(3)
+		if on, want := g.VCPU(0).Stepping(), minor < 19; on != want {
+			t.Errorf("Xen %v: without a monitor the vCPU steps: %v, want %v", xen, on, want)
+		}
+		_, err := dom.Recover(xenctrl.Leftover{})
+		must(t, err)
+		before := g.VCPU(0).Stats().Executed
+		g.Run(3)
+		if n := g.VCPU(0).Stats().Executed - before; n != 3 || g.VCPU(0).Stepping() || g.VCPU(0).View() != 0 {
+			t.Errorf("Xen %v: recovered, the vCPU executes %d instructions of 3, steps: %v, is in view %d", xen, n,
+				g.VCPU(0).Stepping(), g.VCPU(0).View())
+		}
+		if err := g.Clean(); err != nil {
+			t.Errorf("Xen %v: %v", xen, err)
+		}
+	}
+}
+
+// TestFastStepNeedsEvents: before Xen 4.19 a fast step without events would not end.
+func TestFastStepNeedsEvents(t *testing.T) {
+	t.Parallel()
+	h, g := newGuest(t, 1)
+	m := mustEnable(t, h, g)
+	event(g, 0)
+	var ev xenctrl.Event
+	if !m.Next(&ev) {
+		t.Fatal("no event")
+	}
+	rsp := ev.Response()
+	rsp.Flags |= xenctrl.FlagFastSingleStep
+	refused := func(when string) {
+		t.Helper()
+		if err := m.Respond(&rsp); err == nil || !strings.Contains(err.Error(), "SingleStep(true)") {
+			t.Errorf("a fast step %s: %v", when, err)
+		}
+	}
+	refused("before events are on")
+	h.Fail("xc_monitor_singlestep", syscall.EOPNOTSUPP, 1)
+	if err := m.SingleStep(true); err == nil {
+		t.Error("xc_monitor_singlestep failed, SingleStep did not")
+	}
+	refused("when events could not be switched on")
+	must(t, m.SingleStep(true))
+	must(t, m.SingleStep(false))
+	refused("when events are off again")
+	must(t, m.SingleStep(true))
+	must(t, m.Respond(&rsp))
+	must(t, m.Disable())
+	if err := g.Clean(); err != nil {
+		t.Error(err)
 	}
 }
 

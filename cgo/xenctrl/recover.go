@@ -75,6 +75,8 @@ const answerRounds = 4
 //   - single_step stays set. Without a monitor hvm_monitor_debug returns at
 //     once, so the vCPU steps on, slowly and without events.
 //     XEN_DOMCTL_DEBUG_OP_SINGLE_STEP_OFF clears it, and the fast single step.
+//     Before Xen 4.19 a fast single step too never ends without a monitor
+//     ([Facts.FastStepNeedsEvents]).
 //   - altp2m views stay. Switching altp2m off frees all of them.
 //   - Patched memory stays. A vCPU that reported a breakpoint executes the same
 //     address again after the answer, so the original must be restored before.

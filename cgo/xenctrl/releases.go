@@ -6,7 +6,7 @@ package xenctrl
 //
 // The ring, the records of a trace, the types of page frames and the order of the checks
 // of an EPT violation are the same in 4.17.7 and 4.20.4. No others were compared. What a
-// monitor that is killed leaves behind differs: on 4.17 recovery is not whole.
+// monitor that is killed leaves behind differs only in FastStepNeedsEvents.
 type Facts struct {
 	// LockedReads: a question about a vCPU or a domain, and a change of a monitor, takes the
 	// lock of all domctls. It waits while another guest is made or destroyed (do_domctl).
@@ -17,8 +17,12 @@ type Facts struct {
 	LosesAccess bool
 	// RestoresLarge: a guest that is restored or migrated gets superpages.
 	RestoresLarge bool
+	// CopiesHostAccess: a page that is copied into a view at its first access gets the
+	// permission of the host view. Later releases give it the view's default
+	// (p2m_altp2m_get_or_propagate).
+	CopiesHostAccess bool
 	// FastStepNeedsEvents: a fast single step ends only while single-step events are
-	// enabled (hvm_monitor_debug). The vCPU steps on without.
+	// enabled. The vCPU steps on without (hvm_monitor_debug).
 	FastStepNeedsEvents bool
 	// Events and Views are the options of Xen's build without which there are no vm_events
 	// and no altp2m views. Empty: every build of the release has them.
@@ -34,7 +38,8 @@ func releases() []struct {
 		minor int
 		facts Facts
 	}{
-		{17, Facts{LockedReads: true, LosesAccess: true, FastStepNeedsEvents: true, Events: "CONFIG_MEM_ACCESS"}},
+		{17, Facts{LockedReads: true, LosesAccess: true, CopiesHostAccess: true, FastStepNeedsEvents: true,
+			Events: "CONFIG_MEM_ACCESS"}},
 		{19, Facts{LockedReads: true, LosesAccess: true, Events: "CONFIG_MEM_ACCESS"}},
 		{20, Facts{LockedReads: true, LosesAccess: true, Events: "CONFIG_MEM_ACCESS", Views: "CONFIG_ALTP2M"}},
 		{21, Facts{LockedReads: true, LosesAccess: true, RestoresLarge: true,

@@ -374,6 +374,8 @@ func (x *ringXen) Notify() error {
 func (x *ringXen) Interrupt() error { return nil }
 func (x *ringXen) Close() error     { return nil }
 
+func (x *ringXen) MonitorToggle(DomID, EventSource, bool) error { return nil }
+
 func ringMonitor(t testing.TB) (*ringXen, *Monitor) {
 	t.Helper()
 	x := &ringXen{}
@@ -386,6 +388,9 @@ func ringMonitor(t testing.TB) (*ringXen, *Monitor) {
 
 func TestRingDoesNotAllocate(t *testing.T) {
 	x, m := ringMonitor(t)
+	if err := m.SingleStep(true); err != nil {
+		t.Fatal(err)
+	}
 	var ev Event
 	n := testing.AllocsPerRun(1000, func() {
 		if !x.front.Put(vmevent.Event{Reason: uint32(ReasonMemAccess), U: [4]uint64{1, 2, 3, 4}}) {

@@ -3,9 +3,9 @@
 //
 // A [Host] has physical CPUs, machine memory, a xenstore, trace buffers and guests.
 // [Host.Xen] and [Host.Store] return handles like those of xenctrl.Open and
-// xenctrl.OpenStore. They behave like Xen 4.20: they have its error numbers, counted
-// pauses, the event ring, altp2m views that are filled page by page, and the state that a
-// dead monitor leaves behind.
+// xenctrl.OpenStore. They behave like Xen 4.20, or another release if [Config] names it:
+// they have its error numbers, counted pauses, the event ring, altp2m views that are filled
+// page by page, and the state that a dead monitor leaves behind.
 //
 // A [Guest] has memory and vCPUs. Each vCPU has a program of [Instruction] values. An
 // instruction is subject to the permissions of its page and of the memory that it reads

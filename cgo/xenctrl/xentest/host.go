@@ -16,6 +16,7 @@ type Host struct {
 	mem    *memory
 	pcpus  int
 	altp2m bool
+	xen    xenctrl.Version
 	guests map[xenctrl.DomID]*Guest
 	nextID xenctrl.DomID
 	maps   map[*byte]mapped // by the first byte
@@ -41,6 +42,9 @@ type failure struct {
 type Config struct {
 	PhysicalCPUs int  // 0 means 1
 	NoAltp2m     bool // Xen was started without altp2m=1
+	// Xen is the version of Xen: of its xenctrl.Facts the host has CopiesHostAccess and
+	// FastStepNeedsEvents. The zero value means 4.20.4.
+	Xen xenctrl.Version
 }
 
 // NewHost returns a host with domain 0 and no guest. It panics if the kernel has
@@ -50,7 +54,10 @@ func NewHost(c Config) *Host {
 	if err != nil {
 		panic(fmt.Sprintf("xentest: %v", err))
 	}
-	h := &Host{mem: mem, pcpus: max(c.PhysicalCPUs, 1), altp2m: !c.NoAltp2m, nextID: 1,
+	if c.Xen.Major == 0 {
+		c.Xen = xenctrl.Version{Major: 4, Minor: 20, Extra: ".4"}
+	}
+	h := &Host{mem: mem, xen: c.Xen, pcpus: max(c.PhysicalCPUs, 1), altp2m: !c.NoAltp2m, nextID: 1,
 		guests: map[xenctrl.DomID]*Guest{}, maps: map[*byte]mapped{}, fails: map[string]failure{}}
 	h.store.write(xenctrl.DomainPath(0)+"/name", "Domain-0")
 	return h

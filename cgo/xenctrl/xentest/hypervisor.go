@@ -77,8 +77,8 @@ func (x *handle) Version() (xenctrl.Version, error) {
 	if err := x.h.enter("xc_version"); err != nil {
 		return xenctrl.Version{}, err
 	}
-	v := xenctrl.Version{Major: 4, Minor: 20, Extra: ".4",
-		Capabilities: "xen-3.0-x86_64 hvm-3.0-x86_32 hvm-3.0-x86_32p hvm-3.0-x86_64"}
+	v := x.h.xen
+	v.Capabilities = "xen-3.0-x86_64 hvm-3.0-x86_32 hvm-3.0-x86_32p hvm-3.0-x86_64"
 	if x.h.altp2m {
 		v.CommandLine = "altp2m=1"
 	}

@@ -295,13 +295,16 @@ func (v *VCPU) execute() bool {
 	return v.stepped()
 }
 
-// stepped ends a single step (hvm_monitor_debug, and the fast step's end).
+// stepped ends a single step, plain or fast (hvm_monitor_debug).
 func (v *VCPU) stepped() bool {
 	g := v.g
+	reported := g.ring != nil && g.sources[xenctrl.SourceSingleStep]
 	switch {
 	case v.fast:
-		v.fast, v.stepping, v.view = false, false, v.fastView
-	case v.stepping && g.ring != nil && g.sources[xenctrl.SourceSingleStep]:
+		if reported || !g.h.xen.Facts().FastStepNeedsEvents {
+			v.fast, v.stepping, v.view = false, false, v.fastView
+		}
+	case v.stepping && reported:
 		gfn := uint64(0)
 		if v.pc < len(v.program) {
 			gfn = v.program[v.pc].GPA / pageSize
@@ -372,7 +375,7 @@ func (v *VCPU) touch(gpa, gla uint64, how xenctrl.AccessFlags) (page []byte, ok 
 		if !held {
 			// p2m_altp2m_get_or_propagate
 			g.h.violation(v, gpa, g.p2m[gfn], qual)
-			if a = w.def; access != xenctrl.AccessRWX {
+			if a = w.def; g.h.xen.Facts().CopiesHostAccess {
 				a = access
 			}
 			w.access[gfn] = a

@@ -369,6 +369,43 @@ func TestViews(t *testing.T) {
 
 // TestTrace: violations are traced with their causes. Records that do not fit in the
 // buffer are counted.
+// TestCopiedAccess: a page that the host view restricts is copied into a view with the
+// host view's permission before Xen 4.19, and with the view's own since.
+func TestCopiedAccess(t *testing.T) {
+	t.Parallel()
+	for minor, want := range map[int]xenctrl.Access{17: xenctrl.AccessRW, 18: xenctrl.AccessRW, 19: xenctrl.AccessRX,
+		20: xenctrl.AccessRX} {
+		h, g, dom := open(t, xentest.Config{Xen: xenctrl.Version{Major: 4, Minor: minor}}, xentest.GuestConfig{Pages: 8})
+		if v, err := h.Xen().Version(); err != nil || v.Minor != minor {
+			t.Errorf("%+v, %v", v, err)
+		}
+		m, err := dom.EnableMonitor()
+		must(t, err)
+		must(t, dom.SetMemAccess(3, 1, xenctrl.AccessRW))
+		must(t, dom.SetAltp2m(true))
+		own, err := dom.CreateView(xenctrl.AccessRX)
+		must(t, err)
+		set, err := dom.CreateView(xenctrl.AccessRX)
+		must(t, err)
+		must(t, dom.SetViewAccess(set, 3, xenctrl.AccessRWX))
+		must(t, dom.SwitchView(own))
+		g.VCPU(0).SetProgram(true, xentest.Instruction{GPA: 0x3000})
+		g.Run(1)
+		if a, err := dom.ViewAccess(own, 3); err != nil || a != want {
+			t.Errorf("Xen 4.%d: copied with %v, %v, want %v", minor, a, err, want)
+		}
+		executed := g.VCPU(0).Stats().Executed
+		if stopped := g.VCPU(0).Waiting() == 1; stopped != (want == xenctrl.AccessRW) || stopped == (executed == 1) {
+			t.Errorf("Xen 4.%d: stopped %v after %d instructions", minor, stopped, executed)
+		}
+		// Every release keeps a permission that was set.
+		if a, err := dom.ViewAccess(set, 3); err != nil || a != xenctrl.AccessRWX {
+			t.Errorf("Xen 4.%d: the page that was set has %v, %v", minor, a, err)
+		}
+		must(t, m.Disable())
+	}
+}
+
 func TestTrace(t *testing.T) {
 	t.Parallel()
 	h, g, dom := open(t, xentest.Config{PhysicalCPUs: 2}, xentest.GuestConfig{VCPUs: 2, Pages: 512})
