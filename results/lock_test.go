@@ -36,6 +36,24 @@ func TestReplaceTogether(t *testing.T) {
 	}
 }
 
+// TestReplaceFolder: a folder that has the name of the file stays, and the error says what
+// to do.
+func TestReplaceFolder(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "report.html")
+	if err := os.Mkdir(path, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	err := ReplaceFile(path, []byte("new"))
+	if err == nil || !strings.Contains(err.Error(), path+" is a folder") || !strings.Contains(err.Error(), "move") {
+		t.Errorf("%v", err)
+	}
+	if names, err := os.ReadDir(dir); err != nil || len(names) != 1 || !names[0].IsDir() {
+		t.Errorf("the folder has %v (%v)", names, err)
+	}
+}
+
 // TestNoLinks: a run of somebody else cannot name a file that this program overwrites.
 func TestNoLinks(t *testing.T) {
 	t.Parallel()

@@ -276,8 +276,11 @@ func writeManifest(dir string, m *Manifest) error {
 
 // ReplaceFile replaces the file at path, or creates it, by way of a synced sibling: a
 // full disk or a kill at any instant leaves the old bytes or the new ones. Of several
-// callers at once each waits for the other.
+// callers at once each waits for the other. A folder is not replaced.
 func ReplaceFile(path string, data []byte) (err error) {
+	if info, err := os.Lstat(path); err == nil && info.IsDir() {
+		return fmt.Errorf("%s is a folder, and a file is to be written there: move the folder away", path)
+	}
 	tmp := path + ".tmp"
 	f, err := openLocked(tmp, syscall.LOCK_EX)
 	if err != nil {

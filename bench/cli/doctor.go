@@ -58,11 +58,11 @@ func (l *labFlags) examine(ctx context.Context, env *Env) []dom0cmd.Finding {
 	c, err := lab.FindCache(l.cache, env.Getenv)
 	if err != nil {
 		return append(found, dom0cmd.Finding{What: "cache", Detail: err.Error(),
-			Remedy: "name a folder with --cache", Needed: true})
+			Remedy: "name a folder with --cache or " + lab.CacheEnv, Needed: true})
 	}
 	if err := tryFolder("--cache", string(c)); err != nil {
 		return append(found, dom0cmd.Finding{What: "cache", Detail: err.Error(),
-			Remedy: "name a folder with --cache", Needed: true})
+			Remedy: "name a folder with --cache or " + lab.CacheEnv, Needed: true})
 	}
 	found = append(found, dom0cmd.Finding{What: "cache", OK: true,
 		Detail: fmt.Sprintf("%s, %d MiB, can be written", c, diskMiB(string(c))), Needed: true})

@@ -80,6 +80,9 @@ func (l *labFlags) build(ctx context.Context, a *app, v lab.Variant) (*lab.Lab, 
 	if err != nil {
 		return nil, err
 	}
+	if err := c.Make(); err != nil {
+		return nil, exit.UsageError{Err: err}
+	}
 	if err := tryFolder("--cache", string(c)); err != nil {
 		return nil, err
 	}

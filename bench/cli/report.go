@@ -139,8 +139,8 @@ func drawFigures(ctx context.Context, run string, set *analysis.Set) (overview [
 			return nil, 0, ctx.Err()
 		}
 		dir := filepath.Dir(filepath.Join(run, figurePath(f.Name)))
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return nil, 0, err
+		if err := makeFolder(dir); err != nil {
+			return nil, 0, fmt.Errorf("%w: a folder is to be made there, so move away what is in its place", err)
 		}
 		paths, err := f.Write(dir)
 		if err != nil {

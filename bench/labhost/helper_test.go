@@ -178,6 +178,9 @@ func (h *testLab) emulate(ctx context.Context, g suites.Guest, f func() error) e
 // kind when they are needed. set changes its options.
 func buildLab(ctx context.Context, show slog.Handler, set func(*lab.Options)) (*testLab, error) {
 	cache, err := lab.FindCache("", os.Getenv)
+	if err == nil {
+		err = cache.Make()
+	}
 	if err != nil {
 		return nil, err
 	}

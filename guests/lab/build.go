@@ -25,7 +25,7 @@ import (
 
 // Options select the lab that Build makes.
 type Options struct {
-	Cache Cache
+	Cache Cache // its folder must be there: see Cache.Make
 	// Source is the root folder of this project's source.
 	Source string
 	// Mirror is the base URL of a Debian mirror. Empty selects Debian's own.

@@ -1,12 +1,16 @@
 package lab
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/sys/unix"
 )
 
 // Cache is a folder for packages, labs and the files of running labs. All of it
@@ -16,10 +20,10 @@ type Cache string
 // CacheEnv is the environment variable that names the cache's folder.
 const CacheEnv = "HANGBENCH_CACHE"
 
-// FindCache returns the cache and makes its folder. The folder is dir, or, if dir
-// is empty, the value of HANGBENCH_CACHE, or, if that is empty, the folder
+// FindCache returns the cache, whose folder may still have to be made. The folder is dir,
+// or, if dir is empty, the value of HANGBENCH_CACHE, or, if that is empty, the folder
 // hangbench below the user's cache folder. A path with characters that the lab's tools
-// cannot take is an error.
+// cannot take is an error, and so is one where something else than a folder is.
 func FindCache(dir string, getenv func(string) string) (Cache, error) {
 	if dir == "" {
 		dir = getenv(CacheEnv)
@@ -45,14 +49,39 @@ func FindCache(dir string, getenv func(string) string) (Cache, error) {
 		return "", fmt.Errorf("cache folder %q: its path has the character %q, which apt, gcc or the emulator cannot take; "+
 			"set %s to another one", dir, r, CacheEnv)
 	}
-	err = os.MkdirAll(dir, 0o700)
-	if target, lerr := os.Readlink(dir); err != nil && lerr == nil {
+	info, err := os.Stat(dir)
+	target, lerr := os.Readlink(dir)
+	switch {
+	case err != nil && lerr == nil:
 		err = fmt.Errorf("%s is a link to %s, where no folder is", dir, target)
+	case errors.Is(err, fs.ErrNotExist):
+		err = nil
+	case err == nil && !info.IsDir():
+		err = fmt.Errorf("%s: %w", dir, unix.ENOTDIR)
 	}
 	if err != nil {
-		return "", fmt.Errorf("cache folder: %w; set %s to another one", err, CacheEnv)
+		return "", badCache(err)
 	}
 	return Cache(dir), nil
+}
+
+// badCache is the error of a cache whose folder cannot be used.
+func badCache(err error) error {
+	return fmt.Errorf("cache folder: %w; set %s to another one", err, CacheEnv)
+}
+
+// Make makes the cache's folder if it is not there.
+func (c Cache) Make() error {
+	if err := os.MkdirAll(string(c), 0o700); err != nil {
+		return badCache(err)
+	}
+	return nil
+}
+
+// made reports whether the cache's folder is there.
+func (c Cache) made() bool {
+	_, err := os.Stat(string(c))
+	return err == nil
 }
 
 // untakable says whether one of the programs that get paths of the cache cannot take a

@@ -31,6 +31,9 @@ type Counts struct{ PackageSets, Prefixes, Labs, Snapshots int }
 // damaged. It changes nothing. It waits for a build, and passes over what another
 // process is just making.
 func (c Cache) Check(ctx context.Context) (all []Damage, n Counts, err error) {
+	if !c.made() {
+		return nil, n, nil
+	}
 	guard, err := waitLock(ctx, c.path(buildLock), true)
 	if err != nil {
 		return nil, n, fmt.Errorf("wait for a build: %w", err)

@@ -54,6 +54,16 @@ func TestFindCache(t *testing.T) {
 			if string(c) != tc.want {
 				t.Errorf("cache is %s, want %s", c, tc.want)
 			}
+			if left, err := os.ReadDir(root); err != nil || len(left) > 0 {
+				t.Errorf("to find it has made %v, %v", left, err)
+			}
+			if damaged, n, err := c.Check(t.Context()); err != nil || len(damaged) > 0 || n != (Counts{}) {
+				t.Errorf("a cache that is not made: %v, %v, %v", damaged, n, err)
+			}
+			defer os.RemoveAll(in(strings.Split(strings.TrimPrefix(tc.want, root), "/")[1]))
+			if err := c.Make(); err != nil {
+				t.Fatal(err)
+			}
 			if st, err := os.Stat(string(c)); err != nil || !st.IsDir() || st.Mode().Perm() != 0o700 {
 				t.Errorf("the folder is %v (%v), want one with mode 0700", st, err)
 			}
