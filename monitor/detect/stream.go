@@ -43,6 +43,9 @@ type Header struct {
 	// Dropped is how many observations are missing at the end of the stream, which the
 	// recorder had no room for.
 	Dropped int `json:"dropped,omitempty"`
+	// Observations is how many follow; 0 in a stream whose recorder did not know. A stream
+	// that has fewer was cut short: ReadStream refuses it.
+	Observations int `json:"observations,omitempty"`
 	// Thresholds are the values of the thresholds with which the verdict is right, by
 	// name. The others have their defaults.
 	Thresholds map[string]int64 `json:"thresholds,omitempty"`
@@ -93,8 +96,9 @@ func (r *Recorder) Flush() error {
 }
 
 // WriteStream writes a whole stream. It serves a recording whose header is known
-// only at its end.
+// only at its end. It sets h.Observations.
 func WriteStream(w io.Writer, h Header, stream []Observation) error {
+	h.Observations = len(stream)
 	r, err := NewRecorder(w, h)
 	if err != nil {
 		return err
@@ -156,6 +160,10 @@ func ReadStream(r io.Reader) (Header, []Observation, error) {
 	}
 	if n == 0 {
 		return Header{}, nil, errors.New("read stream: it is empty")
+	}
+	if want := h.Observations; want != 0 && len(stream) != want {
+		return Header{}, nil, fmt.Errorf("read stream: it has %d of the %d observations that were recorded: "+
+			"copy or record it anew", len(stream), want)
 	}
 	return h, stream, nil
 }
@@ -226,7 +234,9 @@ func (h *Header) validate() error {
 func decode(line []byte, to any) error {
 	d := json.NewDecoder(bytes.NewReader(line))
 	d.DisallowUnknownFields()
-	if err := d.Decode(to); err != nil {
+	if err := d.Decode(to); err == io.EOF {
+		return errors.New("it is blank")
+	} else if err != nil {
 		return printable.JSON(err)
 	}
 	if _, err := d.Token(); err != io.EOF {
@@ -235,13 +245,16 @@ func decode(line []byte, to any) error {
 	return nil
 }
 
+// errCutShort says that a stream ends within a line.
+var errCutShort = errors.New("it has no end: the stream was cut short, copy or record it anew")
+
 // wholeLines splits at newlines. It refuses a last line without one.
 func wholeLines(data []byte, atEOF bool) (advance int, token []byte, err error) {
 	if i := bytes.IndexByte(data, '\n'); i >= 0 {
 		return i + 1, data[:i], nil
 	}
 	if atEOF && len(data) > 0 {
-		return 0, nil, io.ErrUnexpectedEOF
+		return 0, nil, errCutShort
 	}
 	return 0, nil, nil
 }

@@ -71,7 +71,11 @@ func expect(name string, h Header, stream []Observation) error {
 	}
 	h.Affected, h.Evidence, h.Comment = v.VCPUs, v.Evidence, ""
 	var b strings.Builder
-	if err := WriteStream(&b, h, nil); err != nil {
+	r, err := NewRecorder(&b, h)
+	if err != nil {
+		return err
+	}
+	if err := r.Flush(); err != nil {
 		return err
 	}
 	old, err := os.ReadFile(name)
@@ -190,6 +194,7 @@ func TestReplay(t *testing.T) {
 	} {
 		h := right
 		tc.change(&h)
+		h.Observations = 100
 		text, err := made(h, 1, 100, tc.each)
 		if err != nil {
 			t.Fatal(err)
@@ -222,8 +227,8 @@ func TestReadStreamPrintable(t *testing.T) {
 		t.Fatal(err)
 	}
 	h, stream, err := ReadStream(&b)
-	if err != nil || h.Scenario != safe || h.Comment != safe || stream[0].VCPUs[0].Symbol != safe ||
-		stream[0].VCPUs[0].Queue.Comm != safe {
+	if err != nil || h.Observations != 1 || h.Scenario != safe || h.Comment != safe ||
+		stream[0].VCPUs[0].Symbol != safe || stream[0].VCPUs[0].Queue.Comm != safe {
 		t.Errorf("%v: %+v, %+v", err, h, stream)
 	}
 }
@@ -249,9 +254,12 @@ func TestReadStreamErrors(t *testing.T) {
 		{"memory", `{"schema":1,"class":"","memory_mib":-1}` + "\n", `memory_mib -1 is negative`},
 		{"key", header + `{"time_ns":5,"vcpus":[],"colour":1}` + "\n", `line 2: there is no key "colour"`},
 		{"two on a line", header + `{"time_ns":5,"vcpus":[]} {}` + "\n", "line 2: more than one value"},
-		{"cut off", header + one + `{"time_ns":6`, "line 3: unexpected EOF"},
+		{"cut off", header + one + `{"time_ns":6`, "line 3: it has no end: the stream was cut short"},
+		{"cut off behind a line", `{"schema":1,"class":"","observations":2}` + "\n" + one,
+			"it has 1 of the 2 observations that were recorded"},
+		{"one too many", `{"schema":1,"class":"","observations":-1}` + "\n" + one, "it has 1 of the -1 observations"},
 		{"time stands", header + one + one, "line 3: time 5 is not after 5"},
-		{"blank line", header + "\n", "line 2: EOF"},
+		{"blank line", header + "\n", "line 2: it is blank"},
 		{"long line",
 			header + `{"time_ns":5,"vcpus":[` + strings.Repeat(" ", maxLine) + "]}\n",
 			"line 2: it is longer than 4 MiB, which no observation is"},
@@ -265,6 +273,9 @@ func TestReadStreamErrors(t *testing.T) {
 	most := header + `{"time_ns":5,"vcpus":[` + strings.Repeat("{},", maxVCPUs-1) + "{}]}\n"
 	if _, stream, err := ReadStream(strings.NewReader(most)); err != nil || len(stream[0].VCPUs) != maxVCPUs {
 		t.Errorf("as many vCPUs as can be: %v", err)
+	}
+	if _, _, err := ReadStream(strings.NewReader(`{"schema":1,"class":"","observations":1}` + "\n" + one)); err != nil {
+		t.Errorf("as many observations as were recorded: %v", err)
 	}
 	_, stream, err := ReadStream(strings.NewReader(header + one))
 	if err != nil || len(stream) != 1 || stream[0].TimeNS != 5 || !stream[0].VCPUs[0].Online {
