@@ -22,20 +22,12 @@ import (
 // to the program and to its process group.
 const settle = 500 * time.Millisecond
 
-// WithSignals returns a context that ends with the first signal that asks the program to
-// end. The second one ends the process at once. An interrupt or a hangup that was ignored
-// when the program started, as nohup(1) and a shell's background jobs have it, stays
-// ignored. SIGQUIT is left to Go, which prints what the goroutines do.
+// WithSignals returns a context that ends with the first of exit.Signals. The second one
+// ends the process at once. SIGQUIT is left to Go, which prints what the goroutines do.
 func WithSignals(ctx context.Context, stderr io.Writer) context.Context {
-	asks := []os.Signal{unix.SIGTERM}
-	for _, s := range []os.Signal{os.Interrupt, unix.SIGHUP} {
-		if !signal.Ignored(s) {
-			asks = append(asks, s)
-		}
-	}
 	ctx, cancel := context.WithCancel(ctx)
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, asks...)
+	signal.Notify(signals, exit.Signals()...)
 	go func() {
 		twice(signals, func() {
 			fmt.Fprintln(stderr, "\nhangbench: interrupted, cleaning up; once more to stop at once")

@@ -1,13 +1,16 @@
-// Package exit defines the exit statuses of the project's programs and the errors
-// that lead to them.
+// Package exit defines the exit statuses of the project's programs, and the errors and
+// signals that lead to them.
 package exit
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"os/signal"
 
 	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
 
 	"hangbench/cgo/xenctrl"
 	"hangbench/guests/xl"
@@ -22,6 +25,19 @@ const (
 	Broken      = 4   // the infrastructure failed
 	Interrupted = 130 // the user ended the command
 )
+
+// Signals returns the signals that ask this process to end. An interrupt or a hangup that
+// was ignored when the process started, as nohup(1) and a shell's background jobs have it,
+// is none of them: it stays ignored. Call it before the signals are caught.
+func Signals() []os.Signal {
+	asks := []os.Signal{unix.SIGTERM}
+	for _, s := range []os.Signal{os.Interrupt, unix.SIGHUP} {
+		if !signal.Ignored(s) {
+			asks = append(asks, s)
+		}
+	}
+	return asks
+}
 
 // UsageError is a mistake in the command line or in an input file.
 type UsageError struct{ Err error }

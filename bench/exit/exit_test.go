@@ -5,9 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
 	"testing"
 
 	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
 
 	"hangbench/cgo/xenctrl"
 	"hangbench/guests/xl"
@@ -49,6 +54,33 @@ func TestErrors(t *testing.T) {
 	for _, err := range []error{UsageError{io.EOF}, MissingError{io.EOF}, Usagef("%w", io.EOF)} {
 		if err.Error() != "EOF" || !errors.Is(err, io.EOF) {
 			t.Errorf("%T: %v", err, err)
+		}
+	}
+}
+
+// TestSignals: a signal that was ignored when the process started does not ask it to end.
+func TestSignals(t *testing.T) {
+	t.Parallel()
+	const asked = "HANGBENCH_TEST_SIGNALS"
+	if os.Getenv(asked) != "" {
+		fmt.Println("asks:", Signals())
+		return
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Under nohup the tests ignore SIGHUP, and so would what they start.
+	heard := make(chan os.Signal, 1)
+	signal.Notify(heard, os.Interrupt, unix.SIGHUP)
+	t.Cleanup(func() { signal.Stop(heard) })
+	for ignored, want := range map[string]string{"EXIT": "[terminated interrupt hangup]", "HUP": "[terminated interrupt]",
+		"INT": "[terminated hangup]", "HUP INT": "[terminated]"} {
+		c := exec.CommandContext(t.Context(), "sh", "-c", `trap "" `+ignored+`; exec "$0" -test.run=^TestSignals$`, exe)
+		c.Env = append(os.Environ(), asked+"=1")
+		out, err := c.Output()
+		if err != nil || !strings.Contains(string(out), "asks: "+want+"\n") {
+			t.Errorf("%q is ignored: %s (%v), want %s", ignored, out, err, want)
 		}
 	}
 }

@@ -18,8 +18,6 @@ import (
 	"os"
 	"os/signal"
 
-	"golang.org/x/sys/unix"
-
 	"hangbench/bench/agent"
 	"hangbench/bench/dom0"
 	"hangbench/bench/dom0cmd"
@@ -40,7 +38,7 @@ func main() {
 		}
 		return
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM, unix.SIGHUP)
+	ctx, stop := signal.NotifyContext(context.Background(), exit.Signals()...)
 	defer stop()
 	os.Exit(dom0cmd.Main(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
