@@ -147,6 +147,40 @@ func TestWatchGone(t *testing.T) {
 	}
 }
 
+// TestWatchDies: a guest that is destroyed before any call of the monitor ends the watch,
+// and leaves no mapping. Once the monitor is attached that is no error.
+func TestWatchDies(t *testing.T) {
+	t.Parallel()
+	for _, mechanism := range []string{"poll", "cr3", "exec-altp2m", "int3-step"} {
+		t.Run(mechanism, func(t *testing.T) {
+			t.Parallel()
+			for n, attached := 1, 0; attached < 20; n++ {
+				f := dom0test.New(t)
+				g := f.Start(t, "guest")
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				f.Hypervisor.Before(n, g.Destroy)
+				var out lines
+				err := watch(t, ctx, f, "guest", &out, "--mechanism", mechanism, "--sample", "10ms")
+				switch events := out.events(); {
+				case ctx.Err() != nil:
+					t.Fatalf("call %d: it has not ended: %s, %v", n, events, err)
+				case events == "attached gone detached" && err == nil:
+					attached++
+				case events != "" || err == nil:
+					t.Errorf("call %d: %s, %v", n, events, err)
+				}
+				cancel()
+				if left := f.Hypervisor.Mappings(); left != 0 {
+					t.Errorf("call %d: %d mappings are left", n, left)
+				}
+				if n > 500 {
+					t.Fatalf("%d calls, and it is not attached", n)
+				}
+			}
+		})
+	}
+}
+
 // TestWatchRefuses: a guest that is not there, one of an unknown kernel, and one with a
 // monitor are the user's mistakes.
 func TestWatchRefuses(t *testing.T) {

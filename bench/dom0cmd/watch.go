@@ -155,7 +155,7 @@ func (w *Watch) watch(ctx context.Context, h *dom0.Host, m trap.Mechanism, domai
 	if busy := (*recovery.AttachedError)(nil); errors.As(err, &busy) {
 		return exit.UsageError{Err: err}
 	}
-	if errors.Is(err, monitor.ErrGone) {
+	if attached && errors.Is(err, monitor.ErrGone) {
 		out.print(watchLine{Event: "gone"}, clock.Now())
 	} else if err != nil && attached {
 		return WatchedError{err}

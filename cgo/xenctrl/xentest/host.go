@@ -21,6 +21,8 @@ type Host struct {
 	nextID xenctrl.DomID
 	maps   map[*byte]mapped // by the first byte
 	fails  map[string]failure
+	hook   func() // is called once before a call about a guest
+	hookIn int    // number of such calls until then
 	calls  []string
 	store  tree
 	trace  tracer
@@ -92,6 +94,26 @@ func (h *Host) Store() *xenctrl.Store { return xenctrl.NewStore(&storeConn{h}) }
 func (h *Host) Fail(op string, errno syscall.Errno, n int) {
 	defer h.lock()()
 	h.fails[op] = failure{errno, n}
+}
+
+// Before has f called before the n-th call about a guest from now on, on the goroutine that
+// makes that call. f may use the host.
+func (h *Host) Before(n int, f func()) {
+	defer h.lock()()
+	h.hook, h.hookIn = f, n
+}
+
+// callHook calls the function of Before when its time has come.
+func (h *Host) callHook() {
+	unlock := h.lock()
+	f := h.hook
+	if h.hookIn--; f == nil || h.hookIn > 0 {
+		unlock()
+		return
+	}
+	h.hook = nil
+	unlock()
+	f()
 }
 
 // maxCalls is the largest number of calls that Calls returns.

@@ -31,6 +31,7 @@ func (t target) fails(e syscall.Errno) error {
 
 // begin locks the host, notes the call and finds the guest. unlock is never nil.
 func (x *handle) begin(t target) (g *Guest, unlock func(), err error) {
+	x.h.callHook()
 	unlock = x.h.lock()
 	if err := x.h.enter(t.op); err != nil {
 		var e *xenctrl.Error
