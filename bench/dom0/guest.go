@@ -122,9 +122,10 @@ const (
 // OpenGuest opens a domain that is there already, whoever made it. It needs no
 // heartbeat. The guest's kernel is the one among profiles whose banner stands in its
 // memory. If there is none and inMemory is set, its profile is made from what the guest
-// has of it in its memory. The error is ErrNoProfile if there is none. If the guest has
-// just been started OpenGuest says so once and waits until it can be read. The caller
-// closes the guest with Close and must not use it for trials.
+// has of it in its memory. The error is ErrNoProfile if there is none, and
+// xenctrl.ErrNoDomain if the domain is gone. If the guest has just been started OpenGuest
+// says so once and waits until it can be read. The caller closes the guest with Close and
+// must not use it for trials.
 func (h *Host) OpenGuest(ctx context.Context, domid int, profiles []*kernel.Profile, inMemory bool,
 	say func(string)) (*Guest, error) {
 	known := make([]knownKernel, len(profiles))
@@ -153,6 +154,9 @@ func (h *Host) OpenGuest(ctx context.Context, domid int, profiles []*kernel.Prof
 			patience = bootTime
 		case errors.Is(err, ErrNoProfile):
 			info, ierr := h.Xen.Domain(xc.DomID(domid)).Info()
+			if errors.Is(ierr, xc.ErrNoDomain) {
+				return nil, fmt.Errorf("domain %d has been destroyed: %w", domid, ierr)
+			}
 			if ierr == nil && info.CPUTimeNS < uint64(youth) {
 				patience = unknownTime
 			}

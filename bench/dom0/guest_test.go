@@ -301,7 +301,8 @@ func TestOpenGuest(t *testing.T) {
 	if _, err := f.OpenGuest(ended, int(x.ID()), nil, true, func(string) {}); !errors.Is(err, context.Canceled) {
 		t.Errorf("no profile: %v", err)
 	}
-	if _, err := f.OpenGuest(t.Context(), 999, profiles, true, say); !errors.Is(err, dom0.ErrNoProfile) {
+	if _, err := f.OpenGuest(t.Context(), 999, profiles, true, say); !errors.Is(err, xc.ErrNoDomain) ||
+		errors.Is(err, dom0.ErrNoProfile) {
 		t.Errorf("no domain: %v", err)
 	}
 	if f.Hypervisor.Mappings() != 0 {
