@@ -22,9 +22,7 @@ import (
 
 // vocabulary returns the names that a suite may use.
 func vocabulary() suites.Vocabulary {
-	v := suitenames.Suites(lab.GuestKernels(), lab.GuestPrograms(), lab.Xens())
-	v.MostVCPUs = lab.MostVCPUs()
-	return v
+	return suitenames.Suites(lab.GuestKernels(), lab.GuestPrograms(), lab.Xens())
 }
 
 // loadSuite reads a suite. A suite with mistakes, or none, is a usage error.

@@ -137,10 +137,6 @@ func setKernels(s *suites.Suite, kernels []string) error {
 		s.Guests, s.GivenGuests = nil, true
 		for _, k := range kernels {
 			for _, g := range given {
-				if most := lab.MostVCPUs()[k]; most > 0 && g.VCPUs > most {
-					return exit.Usagef("--kernel %s: it brings up at most %d of a guest's vCPUs, and a guest of suite %s has %d: "+
-						"take another kernel or another suite", k, most, s.Name, g.VCPUs)
-				}
 				if g.Kernel = k; !slices.Contains(s.Guests, g) {
 					s.Guests = append(s.Guests, g)
 				}

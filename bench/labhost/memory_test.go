@@ -89,11 +89,7 @@ func TestWatchMemory(t *testing.T) {
 }
 
 func testWatchMemory(t *testing.T, ctx context.Context, h *testLab, k string) {
-	vcpus := 2
-	if most, few := lab.MostVCPUs()[k]; few {
-		vcpus = min(vcpus, most)
-	}
-	m := h.guest(t, ctx, suites.Guest{Kernel: k, VCPUs: vcpus, MemoryMiB: 192, Boot: suites.Distro})
+	m := h.guest(t, ctx, suites.Guest{Kernel: k, VCPUs: 2, MemoryMiB: 192, Boot: suites.Distro})
 	release, read := watchWithoutFile(t, m, agent.GuestName, "exec-step")
 	if _, version, _ := strings.Cut(k, "-"); !strings.HasPrefix(release, version+".") || read.Slide == 0 {
 		t.Errorf("%s: Linux %s, %+v", k, release, read)

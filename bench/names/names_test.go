@@ -13,7 +13,6 @@ import (
 func TestBuiltin(t *testing.T) {
 	t.Parallel()
 	v := Suites(lab.GuestKernels(), lab.GuestPrograms(), lab.Xens())
-	v.MostVCPUs = lab.MostVCPUs()
 	for _, name := range suites.Builtin() {
 		if _, err := suites.Load(name, v); err != nil {
 			t.Errorf("%s: %v", name, err)

@@ -27,9 +27,6 @@ type guestKernel struct {
 	// Ordinary: every lab has the kernel, unless it was made for another one. The others
 	// are fetched when the first guest needs them.
 	Ordinary bool
-	// MostVCPUs is how many vCPUs the kernel brings up at most as a guest of the lab. 0 is
-	// as many as the guest has.
-	MostVCPUs int
 }
 
 // guestKernels returns all kernels. The first is the default.
@@ -40,7 +37,7 @@ func guestKernels() []guestKernel {
 		{Name: "cloud-6.1", Release: debian.Bookworm, Package: cloud, Ordinary: true},
 		{Name: "cloud-7.3", Release: debian.TrixieBackports, Package: cloud},
 		// Debian 11 gets no more updates, and its mirrors have lost some packages without content.
-		{Name: "cloud-5.10", Release: debian.Bullseye, Package: "linux-image-5.10.0-46-cloud-amd64", MostVCPUs: 1},
+		{Name: "cloud-5.10", Release: debian.Bullseye, Package: "linux-image-5.10.0-46-cloud-amd64"},
 		{Name: "generic-6.12"}, // dom0 runs it too
 	}
 }
@@ -53,18 +50,6 @@ func GuestKernels() []string {
 		names = append(names, k.Name)
 	}
 	return names
-}
-
-// MostVCPUs returns how many vCPUs a kernel brings up at most as a guest of the lab, by
-// name, for the kernels that do not bring up all.
-func MostVCPUs() map[string]int {
-	most := map[string]int{}
-	for _, k := range guestKernels() {
-		if k.MostVCPUs > 0 {
-			most[k.Name] = k.MostVCPUs
-		}
-	}
-	return most
 }
 
 // VariantKernel returns the Variant.Kernel of guests that run the named kernel: the

@@ -91,7 +91,7 @@ func TestOccupied(t *testing.T) {
 
 	// One that loops with interrupts off does, wherever it is, and nothing is replaced
 	// before they are on.
-	for _, old := range [][]byte{endbr64, traced} {
+	for _, old := range [][]byte{endbr64, traced, oldTraced} {
 		g = newFake()
 		g.set("kernel_wait4", old)
 		if in, err = MaskedLoopIn("kernel_wait4")(t.Context(), g); err != nil {

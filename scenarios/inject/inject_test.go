@@ -258,6 +258,7 @@ func TestLoseInterrupts(t *testing.T) {
 	for name, old := range map[string][]byte{
 		"branch tracking": {0xf3, 0x0f, 0x1e, 0xfa, 0x55},
 		"tracing":         {0x0f, 0x1f, 0x44, 0x00, 0x00},
+		"tracing, 5.10":   {0x66, 0x66, 0x66, 0x66, 0x90},
 	} {
 		g := newFake()
 		g.set("kernel_wait4", old)

@@ -35,6 +35,10 @@ var (
 	// traced is the place of the function tracer's call: a no-operation of five bytes.
 	// It comes first in a kernel without indirect branch tracking.
 	traced = []byte{0x0f, 0x1f, 0x44, 0x00, 0x00}
+	// oldTraced is the same in a kernel before 5.13, which takes another no-operation of
+	// five bytes on most processors of Intel (arch_init_ideal_nops). Behind its first byte
+	// it is one too.
+	oldTraced = []byte{0x66, 0x66, 0x66, 0x66, 0x90}
 )
 
 // firstInstructions are the first instructions of functions of an x86-64 kernel that
@@ -44,6 +48,7 @@ var (
 var firstInstructions = [][]byte{
 	endbr64,
 	traced,
+	oldTraced,
 	sealed,
 	{0x0f, 0x1f, 0x40},
 	{0xe8},
@@ -156,12 +161,12 @@ func LoopIn(function string, vcpus Share) Fault {
 // MaskedLoopIn makes a kernel function turn interrupts off and loop.
 //
 // Remove makes the loop turn interrupts on, and writes the old bytes back when every
-// vCPU in the loop has them on. If the old bytes are endbr64, a vCPU at the second
-// instruction continues behind the first byte of endbr64, and the rest of endbr64
-// does nothing. Otherwise Remove waits until no vCPU is there.
+// vCPU in the loop has them on. A vCPU at the second instruction then continues behind
+// the first byte of the old bytes, and their rest does nothing. Only that of traced is
+// no instruction: there Remove waits until no vCPU is at the second one.
 func MaskedLoopIn(function string) Fault {
 	return func(ctx context.Context, t Target) (*Injection, error) {
-		s, err := patch(ctx, t, function, maskedLoop, endbr64, sealed, traced)
+		s, err := patch(ctx, t, function, maskedLoop, endbr64, sealed, oldTraced, traced)
 		if err != nil {
 			return nil, err
 		}
@@ -277,7 +282,7 @@ func PanicReboot(function, notify string) Fault {
 // writes the old bytes back.
 func LoseInterrupts(function string) Fault {
 	return func(ctx context.Context, t Target) (*Injection, error) {
-		s, err := patch(ctx, t, function, cli5, traced)
+		s, err := patch(ctx, t, function, cli5, traced, oldTraced)
 		code := cli5
 		if err != nil && ctx.Err() == nil {
 			s, err = patch(ctx, t, function, cli4, endbr64, sealed)

@@ -199,11 +199,6 @@ func (p *parser) guests(n *yaml.Node) []Guest {
 				g.MemoryMiB, g.Programs, leastProgramsMiB)
 			return
 		}
-		if most := p.v.MostVCPUs[g.Kernel]; most > 0 && g.VCPUs > most {
-			p.errorf(item, "vcpus is %d, more than the kernel %s brings up: use at most %d, or another kernel",
-				g.VCPUs, g.Kernel, most)
-			return
-		}
 		if g.Boot == Plain {
 			g.Boot = "" // so that a guest written in two ways is one guest
 		}

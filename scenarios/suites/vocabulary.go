@@ -16,9 +16,6 @@ type Vocabulary struct {
 	Mechanisms []Mechanism
 	Drivers    []string
 	Kernels    []string // of guests
-	// MostVCPUs is the most vCPUs that a kernel brings up, for the kernels that bring up
-	// fewer than a guest may have.
-	MostVCPUs  map[string]int
 	Programs   []string // sets of programs in guests
 	Xens       []string // releases of Xen
 	Thresholds []Threshold
