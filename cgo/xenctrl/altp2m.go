@@ -13,8 +13,9 @@ func (d Domain) SetAltp2m(on bool) error { return d.x.hv.SetAltp2m(d.id, on) }
 // CreateView makes an empty view. At its first access a page is copied into the view
 // with the permission def, before Xen 4.19 with that of the host view
 // ([Facts.CopiesHostAccess]). SetViewAccess gives a page its permission on every
-// release. A guest has ten views at most, view 0 included; EINVAL says that they are
-// used up. (xc_altp2m_create_view)
+// release. A guest has ten views at most, view 0 included, from Xen 4.21 on as many as
+// its configuration says (altp2m_count, by default ten). EINVAL says that they are used
+// up. (xc_altp2m_create_view)
 func (d Domain) CreateView(def Access) (View, error) { return d.x.hv.CreateView(d.id, def) }
 
 // DestroyView removes a view. [ErrBusy] says that a vCPU is in the view, or that the
