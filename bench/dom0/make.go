@@ -79,9 +79,10 @@ func (h *Host) newGuest(ctx context.Context, name string, spec suites.Guest) (_ 
 	}
 	g.Domid, err = h.tools.Create(ctx, xl.Config{
 		Name: name, VCPUs: spec.VCPUs, MemoryMiB: spec.MemoryMiB,
-		Kernel: image, Ramdisk: filepath.Join(h.Guests, place.Ramdisk(spec.Programs)), Cmdline: args + moreArgs(g.profile.Release),
-		Altp2m: xl.Altp2mExternal,
-		Disk:   path,
+		Kernel: image, Ramdisk: filepath.Join(h.Guests, place.Ramdisk(spec.Programs)),
+		Cmdline: args + moreArgs(g.profile.Release),
+		Altp2m:  xl.Altp2mExternal,
+		Disk:    path,
 	})
 	if err != nil {
 		return nil, errors.Join(err, g.closeDisk(context.WithoutCancel(ctx)))

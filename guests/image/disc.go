@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/diskfs/go-diskfs/backend"
 	"github.com/diskfs/go-diskfs/backend/file"
 	"github.com/diskfs/go-diskfs/filesystem/iso9660"
 )
@@ -155,7 +156,8 @@ func needELF(path string) error {
 
 // writeISO writes an image of the files in the folder work to f.
 func writeISO(f *os.File, work string) error {
-	fsys, err := iso9660.Create(file.New(f, false), 0, 0, sector, work)
+	disk := &noting{Storage: file.New(f, false)}
+	fsys, err := iso9660.Create(disk, 0, 0, sector, work)
 	if err != nil {
 		return err
 	}
@@ -175,8 +177,38 @@ func writeISO(f *os.File, work string) error {
 			Entries:         []*iso9660.ElToritoEntry{boot},
 		},
 	})
+	if disk.failed != nil {
+		return disk.failed
+	}
 	if err != nil {
 		return err
 	}
 	return fixTimes(f)
+}
+
+// noting is a file that the library writes. It keeps the first error of a write, because
+// the library returns only its text: a full disk could not be told from other errors.
+type noting struct {
+	backend.Storage
+	failed error
+}
+
+// Writable returns the file for writing.
+func (n *noting) Writable() (backend.WritableFile, error) {
+	w, err := n.Storage.Writable()
+	return &notingWrites{w, n}, err
+}
+
+type notingWrites struct {
+	backend.WritableFile
+	of *noting
+}
+
+// WriteAt writes, and keeps the first error.
+func (w *notingWrites) WriteAt(b []byte, at int64) (int, error) {
+	n, err := w.WritableFile.WriteAt(b, at)
+	if err != nil && w.of.failed == nil {
+		w.of.failed = err
+	}
+	return n, err
 }

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/binary"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -293,4 +295,18 @@ func FuzzISO(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestDiscFull: a full disk is told as one.
+func TestDiscFull(t *testing.T) {
+	t.Parallel()
+	full, err := os.OpenFile("/dev/full", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	work := writeFiles(t, map[string][]byte{bootFile: pattern(4099, 2), "xen": pattern(5000, 1)})
+	if err := writeISO(full, work); !errors.Is(err, syscall.ENOSPC) || strings.Count(err.Error(), "no space") != 1 {
+		t.Error(err)
+	}
 }
