@@ -48,6 +48,35 @@ func TestReferenceSums(t *testing.T) {
 	}
 }
 
+// TestReferenceChecksums: every committed record has its checksum, also those of a program
+// that wrote none. With -update the checksums are written anew.
+func TestReferenceChecksums(t *testing.T) {
+	t.Parallel()
+	runs, err := filepath.Glob(filepath.Join("reference", "*", TrialsFile))
+	if err != nil || len(runs) < 5 {
+		t.Fatalf("%d reference runs, %v", len(runs), err)
+	}
+	for _, path := range runs {
+		records, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sums := make(map[int]uint32)
+		for i, line := range bytes.Split(bytes.TrimSuffix(records, []byte("\n")), []byte("\n")) {
+			sums[i] = castagnoli(line)
+		}
+		file := filepath.Join(filepath.Dir(path), SumsFile)
+		if *update {
+			if err := os.WriteFile(file, sumsOf(sums), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if is, err := os.ReadFile(file); err != nil || !bytes.Equal(is, sumsOf(sums)) {
+			t.Errorf("%s does not have the checksums of its records: %v", file, err)
+		}
+	}
+}
+
 // TestReferenceValues: every value that a committed record has on disk is in the record
 // as it is read, whatever program wrote it. Its cell is complete.
 func TestReferenceValues(t *testing.T) {
