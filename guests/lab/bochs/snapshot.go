@@ -114,6 +114,13 @@ func unusable(dir string, err error) error {
 // Verify compares the files of the snapshot with what was saved. It reads a file
 // unless it has done so before and the file's size and times are still the same. The
 // errors are those of [OpenSnapshot].
+//
+// Every write through the file system changes one of the times, which no program can set.
+// A byte that changes beneath the file system, in a failing disk or memory, is found when
+// a file is read again: by the next command, or after a failure. To read the files before
+// each trial would find it earlier. That takes 0.12 s of a processor for a memory's image
+// with 400 MB of data: 2% of the median trial of suite paper, which takes 6 s, and 6% of
+// its shortest.
 func (s *Snapshot) Verify(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
