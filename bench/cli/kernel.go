@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -33,14 +34,32 @@ func (a *app) kernelCheck() *cobra.Command {
 }
 
 func (a *app) checkKernel(ctx context.Context, path string, asJSON bool) error {
-	k, err := lab.ReadKernel(ctx, path)
-	if err != nil && (k == nil || !errors.Is(err, kernel.ErrNoBTF)) {
-		if ctx.Err() != nil {
-			return err
-		}
-		return exit.UsageError{Err: err}
+	inPackage, err := readInput(ctx, func() (bool, error) { return lab.IsPackage(path) })
+	if err != nil {
+		return err
 	}
-	r, err := kernelcheck.Check(ctx, k)
+	image := path
+	if inPackage {
+		dir, err := os.MkdirTemp("", "hangbench-kernel-")
+		if err != nil {
+			return fmt.Errorf("unpack %s: %w", path, err)
+		}
+		defer os.RemoveAll(dir)
+		// It looks at ctx itself: once it has returned it writes no more into the folder.
+		if image, err = lab.UnpackKernel(ctx, path, dir); err != nil {
+			if ctx.Err() != nil {
+				return err
+			}
+			return exit.UsageError{Err: err}
+		}
+	}
+	r, err := readInput(ctx, func() (*kernelcheck.Report, error) {
+		k, err := kernel.Open(image)
+		if err != nil && (k == nil || !errors.Is(err, kernel.ErrNoBTF)) {
+			return nil, err
+		}
+		return kernelcheck.Check(ctx, k)
+	})
 	if err != nil {
 		return err
 	}

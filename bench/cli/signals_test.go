@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -142,13 +143,14 @@ func TestSignals(t *testing.T) {
 func TestInterruptedRead(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{{"check", "suite.yaml"}, {"run", "suite.yaml"}, {"timeline", "stream.jsonl"},
-		{"timeline", "stream.jsonl", "--record", "streams"}} {
+		{"timeline", "stream.jsonl", "--record", "streams"}, {"kernel", "check", "kernel.deb"}} {
 		t.Run(strings.Join(args, " "), func(t *testing.T) {
 			t.Parallel()
 			c := exec.Command("hangbench", args...)
 			c.Dir = t.TempDir()
 			// The program waits in open(2) until this process gives up its lease.
-			file, err := os.Create(filepath.Join(c.Dir, args[1]))
+			name := args[slices.IndexFunc(args, func(arg string) bool { return strings.Contains(arg, ".") })]
+			file, err := os.Create(filepath.Join(c.Dir, name))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -17,8 +17,12 @@ import (
 	"hangbench/guests/lab/debian"
 )
 
-// isPackage reports whether a file is a Debian package: an archive of ar(5).
-func isPackage(path string) (bool, error) {
+// IsPackage reports whether a file of a kernel is a Debian package: an archive of ar(5).
+// The error is about a file that no kernel is in: see kernel.CheckFile.
+func IsPackage(path string) (bool, error) {
+	if err := kernel.CheckFile(path); err != nil {
+		return false, err
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return false, err
@@ -46,9 +50,9 @@ func images(dir string) ([]string, error) {
 	return all, nil
 }
 
-// unpackKernel unpacks the files of a kernel's package into the folder dir and returns
+// UnpackKernel unpacks the files of a kernel's package into the folder dir and returns
 // the path of its image. The error names packages that have none, or several.
-func unpackKernel(ctx context.Context, deb, dir string) (string, error) {
+func UnpackKernel(ctx context.Context, deb, dir string) (string, error) {
 	if err := debian.UnpackFile(ctx, deb, dir, debian.KernelFilter()); err != nil {
 		return "", err
 	}
@@ -68,31 +72,6 @@ func unpackKernel(ctx context.Context, deb, dir string) (string, error) {
 	}
 	slices.Sort(found)
 	return "", fmt.Errorf("%s has several kernel images, %s: give one of them", deb, strings.Join(found, " and "))
-}
-
-// ReadKernel reads a kernel: a vmlinuz, a vmlinux, or a Debian package with one of them.
-// With kernel.ErrNoBTF it returns what else is known of it.
-func ReadKernel(ctx context.Context, path string) (*kernel.Kernel, error) {
-	if err := kernel.CheckFile(path); err != nil {
-		return nil, fmt.Errorf("read a kernel: %w", err)
-	}
-	pkg, err := isPackage(path)
-	if err != nil {
-		return nil, fmt.Errorf("read a kernel: %w", err)
-	}
-	if !pkg {
-		return kernel.Open(path)
-	}
-	dir, err := os.MkdirTemp("", "hangbench-kernel-")
-	if err != nil {
-		return nil, fmt.Errorf("unpack %s: %w", path, err)
-	}
-	defer os.RemoveAll(dir)
-	image, err := unpackKernel(ctx, path, dir)
-	if err != nil {
-		return nil, err
-	}
-	return kernel.Open(image)
 }
 
 // A GuestNeed is a function of the kernel that a guest of the lab needs.
@@ -173,9 +152,9 @@ func (o *Options) addFile(ctx context.Context, set *kernelSet, name, spec, dir s
 		return fail(err)
 	}
 	source := path
-	pkg, err := isPackage(path)
+	pkg, err := IsPackage(path)
 	if err == nil && pkg {
-		source, err = unpackKernel(ctx, path, dir)
+		source, err = UnpackKernel(ctx, path, dir)
 	}
 	if err != nil {
 		return fail(err)

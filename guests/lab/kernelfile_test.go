@@ -68,10 +68,10 @@ func TestUnpackKernel(t *testing.T) {
 	} {
 		deb, dir := filepath.Join(t.TempDir(), "k.deb"), t.TempDir()
 		writePackage(t, deb, tt.files...)
-		if pkg, err := isPackage(deb); !pkg || err != nil {
+		if pkg, err := IsPackage(deb); !pkg || err != nil {
 			t.Errorf("%s: is a package: %v, %v", tt.name, pkg, err)
 		}
-		got, err := unpackKernel(t.Context(), deb, dir)
+		got, err := UnpackKernel(t.Context(), deb, dir)
 		if tt.says != "" {
 			if err == nil || !strings.Contains(err.Error(), tt.says) {
 				t.Errorf("%s: %s, %v; want %q", tt.name, got, err, tt.says)
@@ -96,14 +96,14 @@ func TestUnpackKernel(t *testing.T) {
 			}
 		}
 	}
-	if _, err := ReadKernel(t.Context(), filepath.Join(t.TempDir(), "nosuch")); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := IsPackage(filepath.Join(t.TempDir(), "nosuch")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a file that is not there: %v", err)
 	}
 	short := filepath.Join(t.TempDir(), "short")
 	if err := os.WriteFile(short, []byte("!<a"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if pkg, err := isPackage(short); pkg || err != nil {
+	if pkg, err := IsPackage(short); pkg || err != nil {
 		t.Errorf("a short file: %v, %v", pkg, err)
 	}
 }

@@ -161,7 +161,12 @@ func unpackOne(ctx context.Context, root *os.Root, deb string, filter Filter) er
 		return err
 	}
 	defer f.Close()
-	tr, err := debData(f)
+	tr, err := debData(readerFunc(func(b []byte) (int, error) { // to go past a large entry takes seconds
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
+		return f.Read(b)
+	}))
 	if err != nil {
 		return err
 	}
@@ -191,6 +196,11 @@ func unpackOne(ctx context.Context, root *os.Root, deb string, filter Filter) er
 		}
 	}
 }
+
+// readerFunc is a function as an io.Reader.
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
 
 // unpackEntry writes one entry. It resolves all paths through root, which does not
 // follow links out of the prefix.

@@ -168,6 +168,38 @@ func TestUnpackCanceled(t *testing.T) {
 	}
 }
 
+// endsAt is a context that has ended once it has been asked left times.
+type endsAt struct {
+	context.Context
+	left int
+}
+
+func (e *endsAt) Err() error {
+	if e.left--; e.left < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// TestUnpackCanceledInEntry: going past an entry that is not wanted ends with the context,
+// however large the entry is.
+func TestUnpackCanceledInEntry(t *testing.T) {
+	t.Parallel()
+	deb := filepath.Join(t.TempDir(), "large.deb")
+	large := makeDeb(t, "", file{name: "./usr/share/doc/large", mode: 0o644, data: strings.Repeat("x", 4<<20)},
+		file{name: "./etc/kept", mode: 0o644, data: "kept"})
+	if err := os.WriteFile(deb, large, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	filter := Filter{{"usr/share/doc", false}}
+	if err := UnpackFile(&endsAt{t.Context(), 8}, deb, t.TempDir(), filter); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	if err := UnpackFile(&endsAt{t.Context(), 80}, deb, t.TempDir(), filter); err != nil {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestUnpackMissingFile(t *testing.T) {
 	t.Parallel()
 	_, lock := debSet(t, makeDeb(t, ""))
