@@ -37,6 +37,9 @@ var symbols = map[string]uint64{
 	"notify":           base + 0x3400,
 	"last":             base + 0x5ffb, // its first five bytes end with the page
 	"beyond":           base + 0x6ffc, // and these do not
+	"msleep":           base + 0x7000,
+	"machine_kexec":    base + 0x7100,
+	"tsc_khz":          base + 0x1a00,
 	"set_next_event":   base + 0x2100,
 	"runqueues":        0x100, // per CPU
 	"__preempt_count":  0x200, // per CPU

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"testing"
+	"time"
 
 	"hangbench/guests/beat"
 )
@@ -42,6 +43,9 @@ func TestFails(t *testing.T) {
 		"panic loop": PanicLoop("kernel_wait4", "notify"),
 		"reboot":     PanicReboot("kernel_wait4", "notify"),
 		"unlock":     ForgetUnlock(super),
+		"rwsem":      HoldRWSem("rtnl_mutex", beat.Pass),
+		"skip":       Skip("kernel_wait4", 0),
+		"delay":      Delay("kernel_wait4", time.Second, Sleep),
 	}
 	troubles := map[string]func(*fakeGuest){
 		"no symbols":           func(g *fakeGuest) { g.noSymbols = true },

@@ -21,28 +21,13 @@ const mutexFlags = 7
 // release the mutex. That is the request pass.
 func HoldMutex(name string, pass beat.Request) Fault {
 	return func(ctx context.Context, t Target) (*Injection, error) {
-		va, err := t.Symbol(name)
+		gpa, err := fieldOf(t, name, "mutex", "owner")
 		if err != nil {
 			return nil, err
 		}
-		off, err := t.Offset("mutex", "owner")
+		owner, err := kthreaddTask(t)
 		if err != nil {
 			return nil, err
-		}
-		gpa, err := t.Translate(va + off)
-		if err != nil {
-			return nil, fmt.Errorf("find %s: %w", name, err)
-		}
-		kthreadd, err := t.Symbol("kthreadd_task")
-		if err != nil {
-			return nil, err
-		}
-		owner, err := word(t, kthreadd)
-		if err != nil {
-			return nil, fmt.Errorf("find kthreadd: %w", err)
-		}
-		if owner == 0 || owner&mutexFlags != 0 {
-			return nil, fmt.Errorf("find kthreadd: %#x is no address of a task", owner)
 		}
 		held := binary.LittleEndian.AppendUint64(nil, owner)
 		if err := swapWord(ctx, t, gpa, make([]byte, 8), held); err != nil {
@@ -51,7 +36,7 @@ func HoldMutex(name string, pass beat.Request) Fault {
 		return &Injection{
 			What: name + " owned by kthreadd",
 			remove: func(ctx context.Context) error {
-				if err := releaseMutex(t, va+off, gpa); err != nil {
+				if err := releaseMutex(t, gpa); err != nil {
 					return fmt.Errorf("release %s: %w", name, err)
 				}
 				return t.Ask(ctx, pass)
@@ -60,10 +45,26 @@ func HoldMutex(name string, pass beat.Request) Fault {
 	}
 }
 
-// releaseMutex removes the owner from the word at va, whose physical address is gpa.
-func releaseMutex(t Target, va, gpa uint64) error {
+// kthreaddTask returns the address of kthreadd's task.
+func kthreaddTask(t Target) (uint64, error) {
+	va, err := t.Symbol("kthreadd_task")
+	if err != nil {
+		return 0, err
+	}
+	task, err := word(t, va)
+	if err != nil {
+		return 0, fmt.Errorf("find kthreadd: %w", err)
+	}
+	if task == 0 || task&mutexFlags != 0 {
+		return 0, fmt.Errorf("find kthreadd: %#x is no address of a task", task)
+	}
+	return task, nil
+}
+
+// releaseMutex removes the owner from the word at the guest-physical address gpa.
+func releaseMutex(t Target, gpa uint64) error {
 	_, err := paused(t, func() (bool, error) {
-		now, err := word(t, va)
+		now, err := word64(t, gpa)
 		if err != nil {
 			return false, err
 		}

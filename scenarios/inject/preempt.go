@@ -10,10 +10,11 @@ import (
 // Share says how many of a guest's vCPUs a fault hits.
 type Share int
 
-// The shares.
+// The shares. NoVCPU is that of a loop from which the scheduler may take tasks.
 const (
 	AllVCPUs Share = iota
 	OneVCPU
+	NoVCPU
 )
 
 // of returns the number of vCPUs, of all.

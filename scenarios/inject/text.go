@@ -128,7 +128,8 @@ func patch(ctx context.Context, t Target, function string, code []byte, first ..
 //
 // In a kernel with preemption a loop is no hang: the scheduler takes the task from its
 // vCPU. There LoopIn waits until so many vCPUs are in the loop, and turns their preemption
-// off, as a lock that the caller holds would. Remove turns it on again.
+// off, as a lock that the caller holds would. Remove turns it on again. With NoVCPU it
+// leaves preemption alone.
 func LoopIn(function string, vcpus Share) Fault {
 	return func(ctx context.Context, t Target) (*Injection, error) {
 		preempts, err := preemptible(t)
@@ -143,7 +144,7 @@ func LoopIn(function string, vcpus Share) Fault {
 			What:   function + " loops at its first instruction",
 			remove: func(ctx context.Context) error { return s.write(ctx, t, jumpToSelf, s.old, s.atStart) },
 		}
-		if !preempts {
+		if !preempts || vcpus == NoVCPU {
 			return in, nil
 		}
 		p := pinned{site: s, counts: make([]uint64, t.VCPUs())}

@@ -156,6 +156,23 @@ func awaitHeld(ctx context.Context, t Target, what string, locks []lockState) er
 	}
 }
 
+// readCode reads n bytes of a function's code from va on.
+func readCode(t Target, va, n uint64, function string) ([]byte, error) {
+	code := make([]byte, n)
+	for at := uint64(0); at < n; {
+		part := min(4096-(va+at)%4096, n-at)
+		gpa, err := t.Translate(va + at)
+		if err == nil {
+			err = t.ReadPhysical(gpa, code[at:at+part])
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read the code of %s: %w", function, err)
+		}
+		at += part
+	}
+	return code, nil
+}
+
 // callsOf finds the calls of callee in a function, by the distance to callee that
 // each call instruction holds.
 func callsOf(t Target, function, callee string) ([]*site, error) {
@@ -171,17 +188,9 @@ func callsOf(t Target, function, callee string) ([]*site, error) {
 	if err != nil {
 		return nil, err
 	}
-	code := make([]byte, min(size, maxCode))
-	for at := uint64(0); at < uint64(len(code)); {
-		n := min(4096-(va+at)%4096, uint64(len(code))-at)
-		gpa, err := t.Translate(va + at)
-		if err == nil {
-			err = t.ReadPhysical(gpa, code[at:at+n])
-		}
-		if err != nil {
-			return nil, fmt.Errorf("read the code of %s: %w", function, err)
-		}
-		at += n
+	code, err := readCode(t, va, min(size, maxCode), function)
+	if err != nil {
+		return nil, err
 	}
 	var sites []*site
 	for at := 0; at+callBytes <= len(code); at++ {
