@@ -44,6 +44,8 @@ const (
 	// preemptLazy is the mode of preemption of a kernel that has the choice and preempts
 	// (kernel/sched/core.c).
 	preemptLazy = 3
+	// fakeKHz is the frequency of the time-stamp counter, which the kernel measures.
+	fakeKHz = 2_000_000
 )
 
 func newImage(k *kernel.Kernel, p *kernel.Profile) (*image, error) {
@@ -73,6 +75,10 @@ func newImage(k *kernel.Kernel, p *kernel.Profile) (*image, error) {
 	// A kernel that has the choice takes the one that asks most of an injector.
 	if s, ok := k.Symbols.Lookup("preempt_dynamic_mode"); ok {
 		m.write(s.Addr, binary.LittleEndian.AppendUint32(nil, preemptLazy))
+	}
+	// Injectors that delay count the cycles of a millisecond.
+	if s, ok := k.Symbols.Lookup("tsc_khz"); ok {
+		m.write(s.Addr, binary.LittleEndian.AppendUint32(nil, fakeKHz))
 	}
 	return m, nil
 }

@@ -88,7 +88,8 @@ func TestHoldRWSem(t *testing.T) {
 	if err := in.Remove(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got := g.mem[at+8 : at+32]; !bytes.Equal(got, words(2|4, 0, 0)) || !slices.Equal(g.asked, []beat.Request{beat.Pass}) {
+	if got := g.mem[at+8 : at+32]; !bytes.Equal(got, words(2|4, 0, 0)) ||
+		!slices.Equal(g.asked, []beat.Request{beat.Pass}) {
 		t.Errorf("after removal %x, requests %v; want the flags only, and somebody to pass", got, g.asked)
 	}
 	g.check(t)

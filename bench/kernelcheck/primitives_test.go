@@ -1,0 +1,89 @@
+package kernelcheck
+
+import (
+	"bytes"
+	"maps"
+	"strings"
+	"testing"
+	"time"
+
+	"hangbench/cgo/require"
+	"hangbench/guests/beat"
+	"hangbench/guests/kernel"
+	"hangbench/scenarios/inject"
+)
+
+// TestPrimitives: faults that no scenario has can be brought into the kernels of
+// distributions and removed, and leave the code behind that they say.
+func TestPrimitives(t *testing.T) {
+	t.Parallel()
+	faults := map[string]inject.Fault{
+		"hold rwsem":         inject.HoldRWSem("namespace_sem", beat.Pass),
+		"hold mutex":         inject.HoldMutex("cgroup_mutex", beat.Pass),
+		"hold spinlock":      inject.HoldSpinLock("inode_hash_lock"),
+		"loop":               inject.LoopIn("kernel_wait4", inject.NoVCPU),
+		"loop, masked":       inject.MaskedLoopIn("kernel_wait4"),
+		"skip":               inject.Skip("rcu_gp_kthread_wake", 0),
+		"skip with an error": inject.Skip("kernel_wait4", -12),
+		"delay by spinning":  inject.Delay("kernel_wait4", 1500*time.Millisecond, inject.Spin),
+		"delay by sleeping":  inject.Delay("kernel_wait4", 1500*time.Millisecond, inject.Sleep),
+	}
+	for _, path := range require.KernelImages(t) {
+		t.Run(strings.ReplaceAll(path, "/", " "), func(t *testing.T) {
+			t.Parallel()
+			k, err := kernel.Open(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, err := k.Profile(inject.Fields())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for name, fault := range faults {
+				m, err := newImage(k, p)
+				if err != nil {
+					t.Fatal(err)
+				}
+				in, err := fault(t.Context(), m)
+				if err != nil {
+					t.Errorf("%s: %s: %v", k.Release, name, err)
+					continue
+				}
+				during := maps.Clone(m.written)
+				if err := in.Remove(t.Context()); err != nil {
+					t.Errorf("%s: %s: remove: %v", k.Release, name, err)
+				}
+				if maps.Equal(during, m.written) {
+					t.Errorf("%s: %s: nothing was removed", k.Release, name)
+				}
+				for _, function := range []string{"kernel_wait4", "rcu_gp_kthread_wake"} {
+					if got, want := m.head(t, function), plain(t, k, p, function); !bytes.Equal(got, want) {
+						t.Errorf("%s: %s: %s begins with %x after removal, want %x", k.Release, name, function, got, want)
+					}
+				}
+			}
+		})
+	}
+}
+
+// head returns the first bytes of a function.
+func (m *image) head(t *testing.T, function string) []byte {
+	t.Helper()
+	va, err := m.Symbol(function)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, 16)
+	m.read(va, b)
+	return b
+}
+
+// plain returns the first bytes that a function has without a fault.
+func plain(t *testing.T, k *kernel.Kernel, p *kernel.Profile, function string) []byte {
+	t.Helper()
+	m, err := newImage(k, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m.head(t, function)
+}
