@@ -66,6 +66,9 @@ type Cell struct {
 	Watchdogs string `json:"watchdogs,omitempty"`
 	// Thresholds are the detector's that the suite set. The others had their defaults.
 	Thresholds Settings `json:"thresholds,omitempty"`
+	// Declared is the fault that the suite declares. It is absent for the program's own
+	// scenarios.
+	Declared Declared `json:"fault,omitempty"`
 }
 
 // Title is the scenario, with the length of its fault if that is bounded.

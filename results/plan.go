@@ -53,6 +53,7 @@ func (p *Planned) Check(t *Trial) error {
 		{"bounded_ms", t.BoundedMS, want.BoundedMS},
 		{"watchdogs", t.Watchdogs, want.Watchdogs},
 		{"thresholds", t.Thresholds, want.Thresholds},
+		{"fault", t.Declared, want.Declared},
 	} {
 		if f.is != f.want {
 			return fmt.Errorf("trial %d: %s is %v, the plan says %v", t.Trial, f.name, f.is, f.want)

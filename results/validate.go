@@ -50,7 +50,7 @@ func (t *Trial) valid() error {
 			return fmt.Errorf("%s %q is none of %q", w.name, is, w.valid)
 		}
 	}
-	if err := t.Thresholds.validate(); err != nil {
+	if err := errors.Join(t.Thresholds.validate(), t.Declared.validate()); err != nil {
 		return err
 	}
 	for _, r := range trialRules {

@@ -16,6 +16,7 @@ func filled(kind Kind) Trial {
 	tr.BackedOut, tr.BackOutNS = "why", new(int64(7))
 	tr.Guest.PairedNS, tr.Guest.Dom0BeforeNS, tr.Guest.Dom0DuringNS = 2e9, 1e8, 2e8
 	tr.Guest.SilentVCPUs = []int{0}
+	tr.Declared = `{"do":"hold","args":{"spinlock":"s"},"work":"w","class":"spin"}`
 	tr.Alarms = []Alarm{{"spin", 5, new(int64(7))}}
 	tr.NeighbourAlarms = []Alarm{{"spin", 5, new(int64(9))}}
 	tr.Findings = []Finding{{Observer: "xen", Armed: true, WatchedNS: 9, ThresholdNS: 5, FromNS: 6, ToNS: 7,

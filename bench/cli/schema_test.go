@@ -287,6 +287,8 @@ func jsonType(of reflect.Type) (name string, object reflect.Type) {
 		return "time (RFC 3339)", nil
 	case reflect.TypeFor[results.Settings]():
 		return "object of integers", nil
+	case reflect.TypeFor[results.Declared]():
+		return "object", reflect.TypeFor[results.Declaration]()
 	}
 	switch of.Kind() {
 	case reflect.Pointer:
