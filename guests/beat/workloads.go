@@ -13,25 +13,52 @@ type Workload struct {
 	// Naps is set if each vCPU is idle between two units of the work. The tick of
 	// such a vCPU stops, which changes when Linux's watchdogs fire.
 	Naps bool
+	// Last is set if only the last vCPU works. Otherwise every vCPU does.
+	Last bool
+	// Unit says what one unit of the work is.
+	Unit string
 }
 
-// The workloads of the scenarios. The comment says what one unit of work is.
+// The workloads of the scenarios.
 var (
-	Idle     = Workload{"idle", true}      // no work: only the heartbeat
-	Busy     = Workload{"busy", false}     // every vCPU: a hash, and one byte through a pipe and back
-	Mutex    = Workload{"mutex", true}     // every vCPU: take and release rtnl_mutex, once a Period
-	Files    = Workload{"files", true}     // last vCPU: take file_systems_lock for reading, once a Period
-	Forks    = Workload{"forks", false}    // every vCPU: fork a process that ends at once, and wait for it
-	Syscalls = Workload{"syscalls", false} // every vCPU: 1000 system calls that do next to nothing
-	Memory   = Workload{"memory", false}   // every vCPU: allocate memory, write to it and free it
-	Disk     = Workload{"disk", false}     // every vCPU: read and write one block of the guest's disk, uncached
-	Pages    = Workload{"pages", false}    // every vCPU: write to 16 MiB of memory, with swap on the guest's disk
-	Uneven   = Workload{"uneven", false}   // last vCPU: the unit of Busy
-	Sleeper  = Workload{"sleeper", true}   // every vCPU: sleep for a Period, in a task that can be stopped
-	Devices  = Workload{"devices", true}   // every vCPU: open and close a device, under cdev_lock, once a Period
-	Crossed  = Workload{"crossed", true}   // every vCPU: take cdev_lock, or sb_lock, in turn; odd vCPUs in the other order
-	Kernel   = Workload{"kernel", false}   // last vCPU: one system call that computes for about a minute
+	Idle     = Workload{"idle", true, false, "no work: only the heartbeat"}
+	Busy     = Workload{"busy", false, false, "a hash, and one byte through a pipe and back"}
+	Mutex    = Workload{"mutex", true, false, "take and release rtnl_mutex, once a period"}
+	Files    = Workload{"files", true, true, "take file_systems_lock for reading, once a period"}
+	Forks    = Workload{"forks", false, false, "fork a process that ends at once, and wait for it"}
+	Syscalls = Workload{"syscalls", false, false, "1000 system calls that do next to nothing"}
+	Memory   = Workload{"memory", false, false, "allocate memory, write to it and free it"}
+	Disk     = Workload{"disk", false, false, "read and write one block of the guest's disk, uncached"}
+	Pages    = Workload{"pages", false, false, "write to 16 MiB of memory, with swap on the guest's disk"}
+	Uneven   = Workload{"uneven", false, true, "the unit of busy"}
+	Sleeper  = Workload{"sleeper", true, false, "sleep for a period, in a task that can be stopped"}
+	Devices  = Workload{"devices", true, false, "open and close a device, under cdev_lock, once a period"}
+	Crossed  = Workload{"crossed", true, false, "take cdev_lock, or sb_lock, in turn; odd vCPUs in the other order"}
+	Kernel   = Workload{"kernel", false, true, "one system call that computes for about a minute"}
 )
+
+// Workloads that suites may use for the faults that they declare.
+var (
+	Opens   = Workload{"opens", true, false, "open and close a file, once a period"}
+	Inodes  = Workload{"inodes", true, false, "make and remove an inode, under inode_hash_lock, once a period"}
+	RCUSync = Workload{"rcu-sync", true, false, "wait for a grace period of RCU, once a period"}
+)
+
+// Workloads returns all workloads.
+func Workloads() []Workload {
+	return []Workload{Idle, Busy, Mutex, Files, Forks, Syscalls, Memory, Disk, Pages, Uneven, Sleeper, Devices, Crossed,
+		Kernel, Opens, Inodes, RCUSync}
+}
+
+// FindWorkload returns the workload of a name. It returns false if there is none.
+func FindWorkload(name string) (Workload, bool) {
+	for _, w := range Workloads() {
+		if w.Name == name {
+			return w, true
+		}
+	}
+	return Workload{}, false
+}
 
 // String returns the name.
 func (w Workload) String() string { return w.Name }
@@ -46,6 +73,7 @@ type Request string
 // The requests of scenarios and of the harness.
 const (
 	Pass     Request = "pass"     // take and release rtnl_mutex once, on every vCPU
+	Again    Request = "again"    // start the workload's processes once more, beside those that run
 	Bomb     Request = "bomb"     // start a fork bomb with a limit on the number of its processes
 	Limited  Request = "limited"  // start a fork bomb in a control group that permits few processes
 	Thrash   Request = "thrash"   // start a process that locks memory until that of others no longer fits

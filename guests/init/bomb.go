@@ -50,16 +50,13 @@ func (s *supervisor) unleash(part string, user uint32, group *os.File) error {
 	return cmd.Process.Release() // kill reaps it
 }
 
-const (
-	// fewProcesses take most of a vCPU's time from other tasks, but make no storm.
-	fewProcesses = 16
-	groupRoot    = "/sys/fs/cgroup"
-)
+// fewProcesses take most of a vCPU's time from other tasks, but make no storm.
+const fewProcesses = 16
 
 // pidsGroup makes a control group (version 2) that permits most processes.
 func pidsGroup(most int) (*os.File, error) {
-	if err := unix.Mount("cgroup2", groupRoot, "cgroup2", 0, ""); err != nil && err != unix.EBUSY {
-		return nil, fmt.Errorf("mount %s: %w", groupRoot, err)
+	if err := mountGroups(); err != nil {
+		return nil, err
 	}
 	dir := groupRoot + "/bomb"
 	if err := os.Mkdir(dir, 0o755); err != nil && !os.IsExist(err) {

@@ -36,7 +36,7 @@ func crosser(page *beat.Page, cpu int) error {
 			return fmt.Errorf("sleep: %w", err)
 		}
 		if (next+int64(cpu))%2 == 0 {
-			if err := openDevice(); err != nil {
+			if err := openOnce(device); err != nil {
 				return err
 			}
 		} else {

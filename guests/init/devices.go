@@ -12,23 +12,25 @@ import (
 // device is a character device that every kernel has.
 const device = "/dev/null"
 
-// openDevice opens and closes the device. The kernel finds its driver under
+// openOnce opens and closes a file. The kernel finds the driver of a device under
 // cdev_lock (fs/char_dev.c).
-func openDevice() error {
-	fd, err := unix.Open(device, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+func openOnce(path string) error {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return fmt.Errorf("open %s: %w", device, err)
+		return fmt.Errorf("open %s: %w", path, err)
 	}
 	return unix.Close(fd)
 }
 
-// deviceProber opens and closes the device once a period.
-func deviceProber(page *beat.Page, cpu int) error {
-	for {
-		if err := openDevice(); err != nil {
-			return err
+// opener returns work that opens and closes a file once a period.
+func opener(path string) func(page *beat.Page, cpu int) error {
+	return func(page *beat.Page, cpu int) error {
+		for {
+			if err := openOnce(path); err != nil {
+				return err
+			}
+			page.Work(cpu)
+			time.Sleep(beat.Period)
 		}
-		page.Work(cpu)
-		time.Sleep(beat.Period)
 	}
 }

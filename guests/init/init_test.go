@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -32,7 +33,14 @@ func TestLists(t *testing.T) {
 		seen[list+name] = true
 	}
 	for _, w := range workloads() {
-		check("part", w.name, true, w.prepare != nil && (w.run != nil) == (w.name != beat.Idle.Name))
+		check("part", w.Name, true, w.prepare != nil && (w.run != nil) == (w.Name != beat.Idle.Name))
+	}
+	var works []beat.Workload
+	for _, w := range workloads() {
+		works = append(works, w.Workload)
+	}
+	if !slices.Equal(works, beat.Workloads()) {
+		t.Errorf("this guest can do %v, guests/beat names %v", works, beat.Workloads())
 	}
 	for _, p := range parts() {
 		check("part", p.name, false, p.run != nil)

@@ -15,20 +15,23 @@ import (
 // workloads returns what this guest can do for as long as dom0 wants it.
 func workloads() []workload {
 	return []workload{
-		{beat.Idle.Name, every, nothing, nil},
-		{beat.Busy.Name, every, nothing, busy},
-		{beat.Mutex.Name, every, nothing, mutexProber},
-		{beat.Files.Name, last, nothing, filesProber},
-		{beat.Forks.Name, every, nothing, forker},
-		{beat.Syscalls.Name, every, nothing, caller},
-		{beat.Memory.Name, every, nothing, allocator},
-		{beat.Disk.Name, every, (*supervisor).needDisk, diskProber},
-		{beat.Pages.Name, every, (*supervisor).needSwap, pager},
-		{beat.Uneven.Name, last, nothing, busy},
-		{beat.Sleeper.Name, every, nothing, sleeper},
-		{beat.Devices.Name, every, nothing, deviceProber},
-		{beat.Crossed.Name, every, nothing, crosser},
-		{beat.Kernel.Name, last, nothing, kernelWorker},
+		{beat.Idle, nothing, nil},
+		{beat.Busy, nothing, busy},
+		{beat.Mutex, nothing, mutexProber},
+		{beat.Files, nothing, filesProber},
+		{beat.Forks, nothing, forker},
+		{beat.Syscalls, nothing, caller},
+		{beat.Memory, nothing, allocator},
+		{beat.Disk, (*supervisor).needDisk, diskProber},
+		{beat.Pages, (*supervisor).needSwap, pager},
+		{beat.Uneven, nothing, busy},
+		{beat.Sleeper, nothing, sleeper},
+		{beat.Devices, nothing, opener(device)},
+		{beat.Crossed, nothing, crosser},
+		{beat.Kernel, nothing, kernelWorker},
+		{beat.Opens, nothing, opener(self)},
+		{beat.Inodes, (*supervisor).needGroups, inodeProber},
+		{beat.RCUSync, (*supervisor).needGroups, graceProber},
 	}
 }
 
@@ -36,6 +39,7 @@ func workloads() []workload {
 func requests() []request {
 	return []request{
 		{beat.Pass, (*supervisor).passMutex},
+		{beat.Again, (*supervisor).again},
 		{beat.Bomb, (*supervisor).bomb},
 		{beat.Limited, (*supervisor).limitedBomb},
 		{beat.Thrash, (*supervisor).thrash},
@@ -69,24 +73,15 @@ func parts() []part {
 // workload is one entry of workloads. run does the work in a process of its own,
 // on one vCPU, and does not return; nil means no process.
 type workload struct {
-	name    string
-	where   where
+	beat.Workload
 	prepare func(*supervisor) error
 	run     func(page *beat.Page, cpu int) error
 }
 
-// where says on which vCPUs a workload runs.
-type where int
-
-const (
-	every where = iota // on every vCPU
-	last               // on the last vCPU only
-)
-
 // first returns the first of n vCPUs that the workload runs on. It runs on all
 // vCPUs from that one on.
 func (w workload) first(n int) int {
-	if w.where == last {
+	if w.Last {
 		return n - 1
 	}
 	return 0
@@ -110,7 +105,7 @@ type part struct {
 
 func findWorkload(name string) (workload, bool) {
 	for _, w := range workloads() {
-		if w.name == name {
+		if w.Name == name {
 			return w, true
 		}
 	}

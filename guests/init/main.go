@@ -154,15 +154,33 @@ func (s *supervisor) work(want string) error {
 		fmt.Fprintf(os.Stderr, "hangbench-init: workload %q: %v\n", want, err)
 		return nil
 	}
+	if err := s.startWorkers(w); err != nil {
+		return err
+	}
+	s.page.SetActive(want)
+	return nil
+}
+
+// startWorkers starts the processes of a workload.
+func (s *supervisor) startWorkers(w workload) error {
 	for cpu := w.first(s.cpus); cpu < s.cpus && w.run != nil; cpu++ {
-		cmd, err := s.start(cpu, w.name)
+		cmd, err := s.start(cpu, w.Name)
 		if err != nil {
 			return err
 		}
 		s.workers = append(s.workers, cmd)
 	}
-	s.page.SetActive(want)
 	return nil
+}
+
+// again starts the processes of the workload once more. Those that run may sleep until
+// somebody takes and releases the lock that they wait for.
+func (s *supervisor) again() error {
+	w, ok := findWorkload(s.page.Active())
+	if !ok {
+		return nil
+	}
+	return s.startWorkers(w)
 }
 
 // start starts one part of this program on one vCPU. A process inherits the

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"hangbench/guests/beat"
+)
+
+// groupRoot is where the control groups (version 2) are mounted.
+const groupRoot = "/sys/fs/cgroup"
+
+// mountGroups mounts the control groups. They may be mounted already.
+func mountGroups() error {
+	if err := unix.Mount("cgroup2", groupRoot, "cgroup2", 0, ""); err != nil && err != unix.EBUSY {
+		return fmt.Errorf("mount %s: %w", groupRoot, err)
+	}
+	return nil
+}
+
+// needGroups prepares work that uses control groups.
+func (*supervisor) needGroups() error { return mountGroups() }
+
+// inodeProber makes a control group, asks for its attributes and removes it, once a
+// period. When it asks, the kernel makes an inode and enters it into the table of all
+// inodes under inode_hash_lock (iget_locked of fs/inode.c).
+func inodeProber(page *beat.Page, cpu int) error {
+	dir := fmt.Sprintf("%s/inodes-%d", groupRoot, os.Getpid())
+	for {
+		if err := unix.Mkdir(dir, 0o755); err != nil {
+			return fmt.Errorf("make %s: %w", dir, err)
+		}
+		var st unix.Stat_t
+		if err := unix.Stat(dir, &st); err != nil {
+			return fmt.Errorf("stat %s: %w", dir, err)
+		}
+		if err := unix.Rmdir(dir); err != nil {
+			return fmt.Errorf("remove %s: %w", dir, err)
+		}
+		page.Work(cpu)
+		time.Sleep(beat.Period)
+	}
+}
+
+// graceProber moves itself into the control group that it is in, once a period. For that
+// the kernel takes cgroup_threadgroup_rwsem for writing, which nobody has taken for a
+// while, and waits for a grace period of RCU first (rcu_sync_enter of kernel/rcu/sync.c).
+func graceProber(page *beat.Page, cpu int) error {
+	f, err := os.OpenFile(groupRoot+"/cgroup.procs", os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	for {
+		if _, err := unix.Write(int(f.Fd()), []byte("0")); err != nil {
+			return fmt.Errorf("write to %s: %w", f.Name(), err)
+		}
+		page.Work(cpu)
+		time.Sleep(beat.Period)
+	}
+}
