@@ -90,9 +90,12 @@ const (
 	First VCPUs = "first"
 	// OnlyLast: the last vCPU stops and the others go on.
 	OnlyLast VCPUs = "only-last"
+	// Some: one vCPU or more stop, and nobody knows which.
+	Some VCPUs = "some"
 )
 
-// of returns the numbers of the vCPUs, in a guest that has n.
+// of returns the numbers of the vCPUs, in a guest that has n. Of Some it returns those
+// that may stop.
 func (v VCPUs) of(n int) []int {
 	all := make([]int, n)
 	for i := range all {

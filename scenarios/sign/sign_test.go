@@ -162,6 +162,9 @@ func TestVCPUs(t *testing.T) {
 		{OnlyLast, nil, []int{0, 1}, true, 0},
 		{OnlyLast, []int{2}, []int{0, 1}, true, 500 * millis},
 		{OnlyLast, nil, []int{2}, false, 0},
+		{Some, []int{1}, []int{2}, true, 0}, // the first of them counts
+		{Some, []int{1}, []int{0, 2}, true, 500 * millis},
+		{Some, nil, []int{0, 1, 2}, false, 0},
 	} {
 		g := newGuest(t, 3)
 		tr := g.truth(30, 0)
@@ -393,6 +396,40 @@ func TestStood(t *testing.T) {
 				t.Errorf("paused %v, want %v", got, tc.paused)
 			}
 		})
+	}
+}
+
+// TestStoodSome: one vCPU that stood still is enough, and the first of several counts.
+func TestStoodSome(t *testing.T) {
+	t.Parallel()
+	bound := Bound{Length: time.Second}
+	for _, tc := range []struct {
+		name   string
+		pauses [2][2]int64 // by vCPU, from and to, in ms
+		since  int64
+		why    string
+	}{
+		{"one", [2][2]int64{{0, 0}, {400, 1000}}, 400, ""},
+		{"both", [2][2]int64{{500, 1000}, {400, 1000}}, 400, ""},
+		{"both, in the other order", [2][2]int64{{300, 1000}, {400, 1000}}, 300, ""},
+		{"none", [2][2]int64{{500, 940}, {480, 960}}, 0,
+			"no vCPU's heartbeat paused for more than 480 ms of the fault's 1000"},
+	} {
+		g := newGuest(t, 2)
+		tr := g.truth(20, 0)
+		for ms := int64(20); ms <= 1200; ms += 20 {
+			for cpu, p := range tc.pauses {
+				if ms <= p[0] || ms >= p[1] {
+					g.beat(1, cpu)
+				}
+			}
+			g.at(tr, ms*millis)
+		}
+		tr.End(g.now)
+		since, why := Silent{Some}.Stood(tr, bound)
+		if why != tc.why || why == "" && since-tr.T0 != tc.since*millis {
+			t.Errorf("%s: since %v, %q", tc.name, time.Duration(since-tr.T0), why)
+		}
 	}
 }
 

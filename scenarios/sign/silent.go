@@ -23,8 +23,16 @@ type silentWatch struct {
 }
 
 func (w silentWatch) Shown(now int64) (shown bool, since int64, err error) {
-	shown = true
 	silent := w.t.Silent(now)
+	if w.VCPUs == Some {
+		for n, i := range silent {
+			if at := w.t.beats[i].at; n == 0 || at < since {
+				since = at
+			}
+		}
+		return len(silent) > 0, since, nil
+	}
+	shown = true
 	for _, i := range w.VCPUs.of(w.t.CPUs) {
 		shown = shown && slices.Contains(silent, i)
 		since = max(since, w.t.beats[i].at)
@@ -37,8 +45,11 @@ func (w silentWatch) Refuted(now int64) string {
 		w.t.Since().Beats, w.t.afterMS(now))
 }
 
-// Stood wants the heartbeat of each of the vCPUs to have paused.
+// Stood wants the heartbeat of each of the vCPUs to have paused, and that of one for Some.
 func (s Silent) Stood(t *Truth, b Bound) (since int64, why string) {
+	if s.VCPUs == Some {
+		return stoodSome(t, b)
+	}
 	for _, i := range s.VCPUs.of(t.CPUs) {
 		p := &t.beats[i]
 		if !p.shows(b.Length, t.beatGap/silentBeats) {
@@ -46,6 +57,23 @@ func (s Silent) Stood(t *Truth, b Bound) (since int64, why string) {
 				i, p.longest/1e6, b.Length.Milliseconds())
 		}
 		since = max(since, p.from)
+	}
+	return since, ""
+}
+
+// stoodSome returns when the heartbeat of the first vCPU paused.
+func stoodSome(t *Truth, b Bound) (since int64, why string) {
+	paused, longest := false, int64(0)
+	for i := range t.beats {
+		p := &t.beats[i]
+		longest = max(longest, p.longest)
+		if p.shows(b.Length, t.beatGap/silentBeats) && (!paused || p.from < since) {
+			paused, since = true, p.from
+		}
+	}
+	if !paused {
+		return 0, fmt.Sprintf("no vCPU's heartbeat paused for more than %d ms of the fault's %d",
+			longest/1e6, b.Length.Milliseconds())
 	}
 	return since, ""
 }
