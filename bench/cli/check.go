@@ -94,6 +94,11 @@ func printSuite(w io.Writer, s *suites.Suite, trials int) {
 	if s.Baselines != "" {
 		fmt.Fprintf(w, "baselines %s: a fault stays until the guest's own watchdogs have had their time\n", s.Baselines)
 	}
+	for _, name := range s.Scenarios {
+		if text, ok := s.Declared[name]; ok {
+			fmt.Fprintf(w, "fault %s: %s\n", name, text)
+		}
+	}
 	for _, o := range s.Observers {
 		role := "watches beside the monitor"
 		if slices.Contains(s.Mechanisms, o.Name) {
@@ -127,7 +132,7 @@ func printTrial(w io.Writer, t *plan.Trial) {
 func estimate(trials []plan.Trial) (least, most time.Duration, err error) {
 	ms := func(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
 	for _, t := range trials {
-		sc, err := scenarios.Find(t.Scenario)
+		sc, err := scenarios.OfCell(t.Cell)
 		if err != nil {
 			return 0, 0, err
 		}

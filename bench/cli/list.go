@@ -86,6 +86,7 @@ func nameLists() []nameList {
 			}
 			return nil
 		}},
+		{"faults", func(w io.Writer) error { printFaults(w); return nil }},
 		{"mechanisms", func(w io.Writer) error {
 			for _, m := range trap.Mechanisms() {
 				fmt.Fprintf(w, "  %s\n      traps   %s\n      misses  %s\n      needs   %s\n", m.Name, m.Traps, m.Miss, m.Needs)

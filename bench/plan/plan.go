@@ -43,6 +43,7 @@ func Expand(s *suites.Suite, seed uint64) []Trial {
 							cell := results.Cell{
 								Scenario: scenario, Arm: results.Arm{Mechanism: mechanism, Driver: driver}, Machine: guest,
 								BoundedMS: bounded, Watchdogs: s.Baselines, Thresholds: results.NewSettings(thresholds),
+								Declared: s.Declared[scenario],
 							}
 							cells = append(cells, Trial{Suite: s.Name, Cell: cell, Timing: s.Timing, Observers: observers(s, mechanism)})
 							pairs = append(pairs, g*len(s.Scenarios)+sc)

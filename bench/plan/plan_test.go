@@ -36,6 +36,32 @@ type cell struct {
 	guest                       suites.Guest
 }
 
+// TestDeclared: every trial of a declared fault has the declaration, and no other trial has
+// one. Without declared faults a plan is encoded as before there were any.
+func TestDeclared(t *testing.T) {
+	t.Parallel()
+	s := testSuite(2, 1, 1, 2, 2)
+	plain, err := json.Marshal(Expand(s, 9))
+	if err != nil || strings.Contains(string(plain), "fault") {
+		t.Errorf("%.300s: %v", plain, err)
+	}
+	const text = `{"do":"hold","args":{"spinlock":"a"},"work":"idle","class":"spin"}`
+	s.Declared = map[string]results.Declared{"s1": text}
+	trials := Expand(s, 9)
+	for _, tr := range trials {
+		if want := s.Declared[tr.Scenario]; tr.Declared != want {
+			t.Errorf("%s declares %q, want %q", tr.Scenario, tr.Declared, want)
+		}
+	}
+	// The job that dom0 gets has it.
+	b, err := json.Marshal(trials)
+	var again []Trial
+	if err != nil || json.Unmarshal(b, &again) != nil || !reflect.DeepEqual(again, trials) ||
+		strings.Count(string(b), text) != len(trials)/2 {
+		t.Errorf("%.300s: %v", b, err)
+	}
+}
+
 // TestSweep: every block holds every value of every sweep once, the trials of one
 // scenario with one seed whatever the value.
 func TestSweep(t *testing.T) {

@@ -36,7 +36,7 @@ func Run(ctx context.Context, p plan.Trial, env Env) (results.Trial, error) {
 		Host: env.Host.Kind(), Cell: p.Cell, Seed: p.Seed,
 	}
 	rec.GuestKernel = facts.Release
-	sc, err := scenarios.Find(p.Scenario)
+	sc, err := scenarios.OfCell(p.Cell)
 	if err != nil {
 		return rec, err
 	}

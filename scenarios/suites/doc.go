@@ -6,6 +6,9 @@
 // errors. Each error is one sentence with file and line, the value and the remedy. All
 // of them are reported at once.
 //
+// A suite may declare faults of its own (package scenarios says which). They are scenarios
+// of that suite like the program's own.
+//
 // The names that a suite may use come in as a Vocabulary. bench/plan expands a Suite to
 // trials. Keys describes every key: its type, range, default and meaning. The shortest
 // suite is

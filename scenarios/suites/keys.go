@@ -3,6 +3,9 @@ package suites
 import (
 	"fmt"
 	"slices"
+	"strings"
+
+	"hangbench/scenarios"
 )
 
 // Section is a part of a suite that has keys of its own.
@@ -14,6 +17,7 @@ const (
 	OfTiming   Section = "timing"   // milliseconds of dom0's clock
 	OfSweep    Section = "sweep"    // an item of sweep
 	OfObserver Section = "observer" // an item of observers
+	OfFault    Section = "fault"    // an item of faults
 )
 
 // title is what messages call the section.
@@ -27,6 +31,8 @@ func (s Section) title() string {
 		return "a sweep"
 	case OfObserver:
 		return "an observer"
+	case OfFault:
+		return "a fault"
 	}
 	return string(s)
 }
@@ -80,7 +86,37 @@ func (k Key) Range() string {
 // Keys returns every key of a suite, in the order in which suites are written. The
 // keys of thresholds are the detectors' and are not among them: see "hangbench list
 // detectors".
-func Keys() []Key {
+func Keys() []Key { return append(keys(), faultKeys()...) }
+
+// faultKeys returns the keys of a fault.
+func faultKeys() []Key {
+	all := []Key{
+		{Section: OfFault, Name: "name", Type: word, Required: true,
+			Meaning: "name of the scenario: up to 100 lower-case letters, digits and single dashes", Example: "inode-hash"},
+		{Section: OfFault, Name: "work", Type: word, Required: true,
+			Meaning: "what the guest does from before the fault until after it", Example: "inodes"},
+		{Section: OfFault, Name: "class", Type: word, Required: true,
+			Meaning: "class of the right verdict; " + scenarios.NoHang + ": nothing hangs, and the guest is disturbed for ten " +
+				"seconds", Example: "spin"},
+		{Section: OfFault, Name: "final", Type: truth, Default: "false",
+			Meaning: "the fault cannot be removed, or the guest does not go on after it", Example: "true"},
+	}
+	for _, do := range scenarios.Doings() {
+		all = append(all, Key{Section: OfFault, Name: do, Type: mapping, Default: "none; a fault has one of " +
+			strings.Join(scenarios.Doings(), ", "), Meaning: "what is done to the guest: " +
+			strings.Join(scenarios.Arguments(do), ", ") + " (hangbench list faults)", Example: exampleOf(do)})
+	}
+	return all
+}
+
+// exampleOf is what a fault may do, as a suite says it.
+func exampleOf(do string) string {
+	all := scenarios.Primitives()
+	return all[slices.IndexFunc(all, func(p scenarios.Primitive) bool { return p.Do == do })].Example()
+}
+
+// keys returns the keys of all sections but that of a fault.
+func keys() []Key {
 	d := DefaultTiming()
 	ms := func(name string, def, min, max int64, meaning string) Key {
 		return Key{Section: OfTiming, Name: name, Type: number, Default: fmt.Sprint(def), Min: min, Max: max,
@@ -93,7 +129,11 @@ func Keys() []Key {
 			Meaning: "one sentence for people", Example: `"one deadlock, with and without altp2m"`},
 		{Section: Whole, Name: "scenarios", Type: words, Required: true,
 			Meaning: "scenarios to try; " + AllFaults + " and " + AllControls + " stand for all others of their kind " +
-				"that the suite's guests can have, without the monitor's own fault", Example: "[spinlock-deadlock, control-idle]"},
+				"that the suite's guests can have, without the monitor's own fault, and " + AllDeclared +
+				" for all other faults that the suite declares", Example: "[spinlock-deadlock, control-idle]"},
+		{Section: Whole, Name: "faults", Type: list, Default: "none",
+			Meaning: "faults that the suite declares; scenarios must name each (hangbench list faults)",
+			Example: "[{name: inode-hash, hold: {spinlock: inode_hash_lock}, work: inodes, class: spin}]"},
 		{Section: Whole, Name: "mechanisms", Type: words, Required: true,
 			Meaning: "mechanisms of the monitor; " + AllMechanisms + " stands for all others that attach a monitor; " +
 				"the name of an observer stands for that observer in place of the monitor",

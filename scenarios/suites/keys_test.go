@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"hangbench/scenarios"
 )
 
 // TestKeys: every key of the reference can be written as its example says, is required
@@ -35,7 +37,10 @@ func TestKeys(t *testing.T) {
 		}
 		inner := "{" + write(k.Section, k.Name, line) + "}"
 		parent := map[Section]string{OfGuest: "guests: [%s]", OfTiming: "timing: %s", OfSweep: "sweep: [%s]",
-			OfObserver: "observers: [%s]"}
+			OfObserver: "observers: [%s]", OfFault: "faults: [%s]"}
+		if k.Section == OfFault && !slices.Contains(scenarios.Doings(), k.Name) { // a fault does something
+			inner = strings.Replace(inner, "{", "{hold: {spinlock: a}, ", 1)
+		}
 		parentKey := strings.SplitN(parent[k.Section], ":", 2)[0]
 		return "{" + write(Whole, parentKey, fmt.Sprintf(parent[k.Section], inner)) + "}"
 	}
@@ -50,7 +55,12 @@ func TestKeys(t *testing.T) {
 			t.Errorf("%s: incomplete, or a default of a required key: %+v", name, k)
 		}
 		example := k.Example
-		if k.Name == "bounded_ms" { // no control can be bounded
+		if k.Section == OfFault || k.Name == "faults" { // a declared fault must be tried
+			text := strings.Replace(whole(k, example), "spinlock-deadlock", "inode-hash", 1)
+			if s, err := Parse("x.yaml", []byte(text), v); err != nil || len(s.Declared) != 1 {
+				t.Errorf("%s: the example does not parse: %v", name, err)
+			}
+		} else if k.Name == "bounded_ms" { // no control can be bounded
 			text := strings.Replace(whole(k, example), ", control-idle", "", 1)
 			if _, err := Parse("x.yaml", []byte(text), v); err != nil {
 				t.Errorf("%s: %v", name, err)

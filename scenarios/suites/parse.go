@@ -45,6 +45,9 @@ type parser struct {
 	data     []byte
 	v        Vocabulary
 	problems []problem
+	// mistaken are the names of faults with a mistake, which is told. A scenario of such a
+	// name is no other mistake.
+	mistaken []string
 }
 
 // problem is a mistake in a suite. Its text is empty if there were mostProblems before.

@@ -2,6 +2,7 @@ package suites
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -33,7 +34,7 @@ func (p *parser) name(n *yaml.Node, to *string, example string) {
 // suite reads a whole suite. Keys whose meaning depends on others are read when all
 // keys are known.
 func (p *parser) suite(n *yaml.Node, s *Suite) {
-	var scenarios, mechanisms, bounded, sweep *yaml.Node
+	var faults, scenarios, mechanisms, bounded, sweep *yaml.Node
 	later := func(to **yaml.Node) func(*yaml.Node) { return func(n *yaml.Node) { *to = n } }
 	p.section(n, Whole, readers{
 		"name": func(n *yaml.Node) { p.name(n, &s.Name, "hang-latency") },
@@ -53,21 +54,33 @@ func (p *parser) suite(n *yaml.Node, s *Suite) {
 		},
 		"timing":     func(n *yaml.Node) { p.timing(n, &s.Timing) },
 		"thresholds": func(n *yaml.Node) { s.Thresholds = p.thresholds(n) },
-		"sweep":      func(n *yaml.Node) { sweep, s.Sweeps = n, p.sweeps(n) },
+		"sweep":      later(&sweep),
+		"faults":     later(&faults),
 		"baselines":  func(n *yaml.Node) { p.baselines(n, &s.Baselines) },
 		"observers":  func(n *yaml.Node) { s.Observers = p.observers(n) },
 	})
+	var declared map[string]*yaml.Node
+	if faults != nil { // before all that may name them
+		declared = p.faults(faults, s)
+	}
 	if mechanisms != nil {
 		s.Mechanisms = p.mechanisms(mechanisms, s)
 	}
 	if scenarios != nil {
 		s.Scenarios = p.scenarios(scenarios, s, bounded != nil)
 	}
+	for _, name := range slices.Sorted(maps.Keys(declared)) {
+		if len(s.Scenarios) > 0 && !slices.Contains(s.Scenarios, name) {
+			p.errorf(declared[name],
+				"fault %q is not among the suite's scenarios and would not be tried: add it there or remove it", name)
+		}
+	}
 	if bounded != nil && s.Baselines != "" {
 		p.errorf(bounded, "bounded_ms and baselines exclude each other: "+
 			"a fault that is undone does not wait for watchdogs; use two suites")
 	}
 	if sweep != nil {
+		s.Sweeps = p.sweeps(sweep)
 		p.swept(sweep, s)
 	}
 	for _, name := range s.Scenarios {
@@ -119,19 +132,32 @@ const (
 	AllControls = "all-controls"
 )
 
-// scenarios reads the scenarios of a suite. AllFaults and AllControls are replaced by
-// those of their kind that the list does not name, in the order of scenarios.All. Each
-// may also stand alone in place of the list.
+// scenarioNames returns the names that a list of scenarios may have.
+func (p *parser) scenarioNames() []string { return append(p.v.ScenarioNames(), p.mistaken...) }
+
+// scenarios reads the scenarios of a suite. AllFaults, AllControls and AllDeclared are
+// replaced by those of their kind that the list does not name, in the order of
+// scenarios.All and then of the suite's faults. Each may also stand alone in place of the
+// list.
 func (p *parser) scenarios(n *yaml.Node, s *Suite, bounded bool) []string {
-	named := p.names(asList(n, AllFaults, AllControls), "scenario", append(p.v.ScenarioNames(), AllFaults, AllControls))
+	words := []string{AllFaults, AllControls}
+	if len(s.Declared) > 0 {
+		words = append(words, AllDeclared)
+	}
+	named := p.names(asList(n, words...), "scenario", append(p.scenarioNames(), words...))
 	var all []string
 	for _, name := range named {
-		if name != AllFaults && name != AllControls {
+		if !slices.Contains(words, name) {
 			all = append(all, name)
 			continue
 		}
 		for _, sc := range p.v.Scenarios {
-			if sc.Control() != (name == AllControls) || sc.Measures() || sc.OfMonitor || slices.Contains(named, sc.ID) {
+			_, declared := s.Declared[sc.ID]
+			of := declared
+			if name != AllDeclared {
+				of = sc.Control() == (name == AllControls) && !sc.Measures() && !sc.OfMonitor
+			}
+			if !of || slices.Contains(named, sc.ID) || slices.Contains(all, sc.ID) {
 				continue
 			}
 			small := func(g Guest) bool { return g.VCPUs < sc.MinVCPUs }
@@ -372,7 +398,7 @@ func (p *parser) sweeps(n *yaml.Node) []Sweep {
 				}
 			},
 			"values":     func(n *yaml.Node) { values = n },
-			"scenarios":  func(n *yaml.Node) { w.Scenarios = p.names(n, "scenario", p.v.ScenarioNames()) },
+			"scenarios":  func(n *yaml.Node) { w.Scenarios = p.names(n, "scenario", p.scenarioNames()) },
 			"thresholds": func(n *yaml.Node) { w.Thresholds = p.thresholds(n) },
 		})
 		if len(p.problems) > before {

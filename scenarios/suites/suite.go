@@ -16,7 +16,10 @@ type Suite struct {
 	Drivers     []string
 	Guests      []Guest
 	Repetitions int
-	Timing      Timing
+	// Declared are the faults that the suite declares, by the name of their scenario. It
+	// is nil if the suite declares none.
+	Declared map[string]results.Declared
+	Timing   Timing
 	// BoundedMS lists how long faults last, in milliseconds. Each fault is tried once with
 	// each length. 0 means until the verdict or the deadline, and so does an empty list.
 	BoundedMS []int64

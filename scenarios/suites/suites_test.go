@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"hangbench/guests/stress"
+	"hangbench/results"
 	"hangbench/scenarios"
 	"hangbench/scenarios/inject"
 	"hangbench/scenarios/sign"
@@ -540,6 +541,7 @@ func FuzzParse(f *testing.F) {
 		f.Add(data)
 	}
 	f.Add([]byte(sweeping))
+	f.Add([]byte(declaring))
 	f.Add([]byte("a: &a [*a]\n"))
 	f.Add([]byte("? [x]\n: y\n"))
 	f.Add([]byte("<<: {name: x}\n"))
@@ -556,6 +558,12 @@ func FuzzParse(f *testing.F) {
 		if s.Name == "" || len(s.Scenarios) == 0 || len(s.Mechanisms) == 0 || len(s.Drivers) == 0 || len(s.Guests) == 0 ||
 			s.Repetitions < 1 || s.Repetitions > 1000 {
 			t.Fatalf("accepted %+v", s)
+		}
+		for name, text := range s.Declared {
+			sc, err := scenarios.OfCell(results.Cell{Scenario: name, Declared: text})
+			if err != nil || sc.ID != name || !slices.Contains(s.Scenarios, name) {
+				t.Fatalf("the fault %s is %s: %+v, %v", name, text, sc, err)
+			}
 		}
 	})
 }

@@ -1,0 +1,81 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"hangbench/guests/beat"
+	"hangbench/scenarios"
+	"hangbench/scenarios/suites"
+)
+
+// TestFaultsPage: the page of faults says what the tables of primitives, classes and
+// workloads say. With -update it is written anew.
+func TestFaultsPage(t *testing.T) {
+	t.Parallel()
+	var b strings.Builder
+	b.WriteString(`# Faults that a suite can declare
+
+* Shows: what a suite can do to a guest without a line of Go, how it is undone, and what the kernel must have.
+* Command: ` + "`go test ./bench/cli -run FaultsPage -update`" + ` writes this page from the tables that the parser of
+suites uses; ` + "`bin/hangbench list faults`" + ` prints them.
+* Records: a trial of a declared fault has ` + "[`fault`](schema.md)" + `, which those of the program's own scenarios
+lack, as in [` + "`reference/paper`" + `](../reference/paper).
+
+A suite declares a fault under ` + "`faults` and names it under `scenarios`" + `. One word stands for all of them:
+
+` + faultExample("    ") + `
+A kernel that lacks the place makes the trial invalid, and the record says what is missing. So does a guest that does
+not show the fault by its own counters. Such trials are counted and shown, and never averaged.
+`)
+	for _, p := range scenarios.Primitives() {
+		fmt.Fprintf(&b, "\n## `%s: %s`\n\n| | |\n|---|---|\n", p.Do, p.Example())
+		fmt.Fprintf(&b, "| does | %s |\n| undo | %s |\n| needs | %s |\n\n", p.Does, p.Undo, p.Needs)
+		b.WriteString("| argument | values | meaning |\n|---|---|---|\n")
+		for _, a := range p.Args {
+			fmt.Fprintf(&b, "| `%s` | %s | %s |\n", a.Name, valuesOf(a), a.Meaning)
+		}
+	}
+	b.WriteString(`
+## class
+
+The class of the right verdict decides how the guest must show the fault by its own counters. This is the ground truth.
+The monitor is not asked.
+
+| class | ground truth | the work must count units |
+|---|---|---|
+`)
+	for _, c := range scenarios.Classes() {
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", c.Name, c.Shows, map[bool]string{true: "yes"}[c.ByWork])
+	}
+	fmt.Fprintf(&b, "\n## work\n\nWhat the guest does from before the fault until after it. A period is %d ms.\n\n",
+		beat.Period.Milliseconds())
+	b.WriteString("| work | on | a unit |\n|---|---|---|\n")
+	for _, w := range beat.Workloads() {
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", w, onWhich(w), w.Unit)
+	}
+	checkPage(t, "faults.md", b.String())
+}
+
+// faultExample is a part of a suite that declares two faults.
+func faultExample(indent string) string {
+	all := scenarios.Primitives()
+	hold, delay := all[0], all[len(all)-1]
+	return fmt.Sprintf(`%[1]sfaults:
+%[1]s  - {name: inode-hash, %[2]s: %[3]s, work: inodes, class: spin}
+%[1]s  - {name: slow-open, %[4]s: %[5]s, work: opens, class: %[6]s}
+%[1]sscenarios: [%[7]s]
+`, indent, hold.Do, hold.Example(), delay.Do, delay.Example(), scenarios.NoHang, suites.AllDeclared)
+}
+
+// TestFaultsPageParses: the suite on the page of faults can be run.
+func TestFaultsPageParses(t *testing.T) {
+	t.Parallel()
+	text := "name: x\n" + faultExample("") +
+		"mechanisms: [poll]\nguests: [{kernel: cloud-6.12, vcpus: 1, memory_mib: 160}]\nrepetitions: 1\n"
+	s, err := suites.Parse("x.yaml", []byte(text), vocabulary())
+	if err != nil || len(s.Declared) != 2 {
+		t.Errorf("%v\n%s", err, text)
+	}
+}

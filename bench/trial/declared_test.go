@@ -1,0 +1,96 @@
+package trial_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"hangbench/bench/plan"
+	"hangbench/results"
+)
+
+// declared is a trial of a fault that its suite declares.
+func declared(t *testing.T, class string, edit func(*results.Declaration)) plan.Trial {
+	t.Helper()
+	d := results.Declaration{Do: "hold", Args: map[string]string{"rwlock": "tasklist_lock"}, Work: "busy", Class: class}
+	if edit != nil {
+		edit(&d)
+	}
+	text, err := d.Text()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := job("mine", "exec-step")
+	p.Declared = text
+	return p
+}
+
+// TestDeclared: a declared fault is injected, confirmed, removed and recorded as the
+// suite says, with its declaration.
+func TestDeclared(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cpus, w.spared, w.alarmAfterFault = 3, []int{0, 2}, time.Second
+	p := declared(t, "spin", nil)
+	rec, err := w.run(t.Context(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rec.Outcome != results.Detected || rec.Kind != results.Fault || rec.Expected != "spin" || rec.Scenario != "mine" ||
+		rec.Declared != p.Declared || !slices.Equal(rec.Guest.SilentVCPUs, []int{1}) || rec.Recovered == nil ||
+		!*rec.Recovered || *rec.DetectNS != int64(time.Second) {
+		t.Errorf("%s %s: %+v", rec.Outcome, rec.Reason, rec)
+	}
+	if got := strings.Join(w.calls, ", "); !strings.Contains(got, "hold, remove") {
+		t.Errorf("done to the guest: %s", got)
+	}
+	planned := p.Planned()
+	planned.VCPUs = 3
+	if err := planned.Check(&rec); err != nil {
+		t.Error(err)
+	}
+
+	// It is final: the guest does not go on, and nobody waits for it.
+	w = newWorld(t)
+	w.alarmAfterFault, w.fatal = time.Second, true
+	rec, err = w.run(t.Context(), declared(t, "hard", func(d *results.Declaration) { d.Final = true }))
+	if err != nil || rec.Outcome != results.Detected || rec.Expected != "hard" || rec.Recovered != nil {
+		t.Errorf("final: %s %s, %v", rec.Outcome, rec.Reason, err)
+	}
+}
+
+// TestDeclaredControl: a declared fault of class none is a control, which is disturbed for
+// ten seconds, and whose guest must have been slower meanwhile.
+func TestDeclaredControl(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		immune bool
+		alarm  time.Duration
+		want   results.Outcome
+		reason string
+	}{
+		"clean":       {false, never, results.Clean, ""},
+		"false alarm": {false, 9 * time.Second, results.FalseAlarm, ""},
+		"no effect":   {true, never, results.Invalid, "the disturbance did not take: "},
+	} {
+		w := newWorld(t)
+		w.immune, w.alarmAfterAttach = tc.immune, tc.alarm
+		rec, err := w.run(t.Context(), declared(t, "none", nil))
+		if err != nil || rec.Outcome != tc.want || rec.Kind != results.Control || rec.Expected != "" ||
+			!strings.HasPrefix(rec.Reason, tc.reason) || w.lock != 0 {
+			t.Errorf("%s: %s %s %q, %v; lock %#x", name, rec.Kind, rec.Outcome, rec.Reason, err, w.lock)
+		}
+	}
+}
+
+// TestDeclaredWrong: a plan with a fault that cannot be declared is refused, and the guest
+// is left alone.
+func TestDeclaredWrong(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	_, err := w.run(t.Context(), declared(t, "spin", func(d *results.Declaration) { d.Args["cpu"] = "1" }))
+	if err == nil || !strings.Contains(err.Error(), `fault "mine": hold has no "cpu"`) || len(w.calls) > 0 {
+		t.Errorf("%v, after %v", err, w.calls)
+	}
+}

@@ -1,0 +1,254 @@
+package scenarios
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"hangbench/guests/beat"
+	"hangbench/results"
+	"hangbench/scenarios/sign"
+)
+
+// NoHang is the class of a declared fault that hangs nothing: a control, which is
+// disturbed for some seconds.
+const NoHang = "none"
+
+// Class is a class that a declared fault may have.
+type Class struct {
+	Name  string
+	Shows string // how the guest's own counters must show the fault
+	// ByWork: it shows by the work, which must count units.
+	ByWork bool
+	sign   sign.Sign
+}
+
+// Classes returns the classes of declared faults.
+func Classes() []Class {
+	const (
+		silent = "the heartbeat of a vCPU or more stops"
+		stuck  = "no unit of the work is finished any more"
+		slow   = "the work falls below a tenth of its pace"
+	)
+	of := sign.Silent{VCPUs: sign.Some}
+	return []Class{
+		{"spin", silent, false, of},
+		{"hard", silent, false, of},
+		{"soft", silent, false, of},
+		{"stopped", silent, false, of},
+		{"blocked", stuck, true, sign.Stuck{}},
+		{"io", stuck, true, sign.Stuck{}},
+		{"forkstorm", slow, true, sign.Slow{}},
+		{"thrash", slow, true, sign.Slow{}},
+		{"panic", "the guest ends, and its heartbeat stops", false, sign.Ended{}},
+		{NoHang, "the work falls below half its pace, for ten seconds", true, sign.Slow{}},
+	}
+}
+
+// Mistake is what is wrong with a declaration.
+type Mistake struct {
+	Key  string // name, do, work, class, final, or the name of an argument
+	Says string // a clause with the value and the remedy
+}
+
+// namePattern matches names of declared faults.
+var namePattern = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+
+// Mistakes returns what is wrong with a declared fault. A record may come from anywhere,
+// so Mistakes asks for everything that a suite must keep to.
+func Mistakes(name string, d results.Declaration) []Mistake {
+	var all []Mistake
+	add := func(key, format string, of ...any) { all = append(all, Mistake{key, fmt.Sprintf(format, of...)}) }
+	if !namePattern.MatchString(name) || len(name) > 100 {
+		add("name", "name %.60q: use up to 100 lower-case letters, digits and single dashes", name)
+	} else if _, err := Find(name); err == nil {
+		add("name", "name %q is that of a scenario of the program's own: choose another", name)
+	}
+	w, known := beat.FindWorkload(d.Work)
+	if !known {
+		add("work", "work %.60q is unknown: valid are %s", d.Work, strings.Join(works(), ", "))
+	}
+	classes := Classes()
+	if i := slices.IndexFunc(classes, func(c Class) bool { return c.Name == d.Class }); i < 0 {
+		add("class", "class %.60q is unknown: valid are %s", d.Class, strings.Join(classNames(), ", "))
+	} else if c := classes[i]; c.ByWork && known && !w.Works() {
+		add("work", "work is %s and class is %s, which shows by the work: name a work that counts units", w, c.Name)
+	}
+	switch {
+	case d.Class == "panic" && !d.Final:
+		add("final", "class is panic, and a guest that has ended does not come back: add final: true")
+	case d.Class == NoHang && d.Final:
+		add("final", "final is true and class is %s: a control must go on, remove final", NoHang)
+	}
+	p, wrong := find(d.Do, d.Args)
+	if wrong != nil {
+		return append(all, *wrong)
+	}
+	whole, wrongs := p.complete(d.Args)
+	all = append(all, wrongs...)
+	if len(wrongs) == 0 && p.check != nil {
+		if key, says := p.check(whole); says != "" {
+			add(key, "%s", says)
+		}
+	}
+	return all
+}
+
+// find returns the primitive with a key that has these arguments.
+func find(do string, given map[string]string) (Primitive, *Mistake) {
+	var of, named []Primitive
+	for _, p := range Primitives() {
+		if p.Do != do {
+			continue
+		}
+		of = append(of, p)
+		if _, ok := given[p.Args[0].Name]; ok {
+			named = append(named, p)
+		}
+	}
+	switch {
+	case len(of) == 0:
+		return Primitive{}, &Mistake{"do", fmt.Sprintf("it does %.60q, which is unknown: valid are %s", do,
+			strings.Join(Doings(), ", "))}
+	case len(named) == 1:
+		return named[0], nil
+	case len(named) > 1:
+		a, b := named[0].Args[0].Name, named[1].Args[0].Name
+		return Primitive{}, &Mistake{b, fmt.Sprintf("%s names %s and %s: declare two faults", do, a, b)}
+	case len(of) == 1:
+		return of[0], nil
+	}
+	return Primitive{}, &Mistake{"do", fmt.Sprintf("%s has none of %s: add one", do, strings.Join(Arguments(do), ", "))}
+}
+
+// complete returns the arguments with those that have their default, and what is wrong
+// with them.
+func (p Primitive) complete(given map[string]string) (args, []Mistake) {
+	var wrong []Mistake
+	whole := make(args)
+	for _, a := range p.Args {
+		value, ok := given[a.Name]
+		switch {
+		case ok:
+			if says := a.wrong(value); says != "" {
+				wrong = append(wrong, Mistake{a.Name, says})
+			}
+			whole[a.Name] = value
+		case a.Default == "":
+			says := fmt.Sprintf("%s has no %s: add it, as in %s: %s", p.Do, a.Name, a.Name, a.Example)
+			wrong = append(wrong, Mistake{"do", says})
+		default:
+			whole[a.Name] = a.Default
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		if !slices.ContainsFunc(p.Args, func(a Arg) bool { return a.Name == name }) {
+			var valid []string
+			for _, a := range p.Args {
+				valid = append(valid, a.Name)
+			}
+			wrong = append(wrong, Mistake{name, fmt.Sprintf("%s has no %.60q: valid are %s", p.Do, name,
+				strings.Join(valid, ", "))})
+		}
+	}
+	return whole, wrong
+}
+
+// wrong says in a clause what is wrong with a value, and "" if nothing is.
+func (a Arg) wrong(value string) string {
+	switch {
+	case a.Words != nil:
+		if !slices.Contains(a.Words, value) {
+			return fmt.Sprintf("%s is %.60q: write %s", a.Name, value, strings.Join(a.Words, " or "))
+		}
+	case a.Min != 0 || a.Max != 0:
+		n, err := strconv.ParseInt(value, 10, 64)
+		if err != nil || n < a.Min || n > a.Max || strconv.FormatInt(n, 10) != value {
+			return fmt.Sprintf("%s is %.60q: write a whole number from %d to %d without a unit or a leading zero", a.Name,
+				value, a.Min, a.Max)
+		}
+	case !symbolPattern.MatchString(value):
+		return fmt.Sprintf("%s is %.60q: write the name of a symbol of the kernel, as in %s", a.Name, value, a.Example)
+	}
+	return ""
+}
+
+// Declare makes a scenario of a declared fault. The error joins every mistake.
+func Declare(name string, d results.Declaration) (Scenario, error) {
+	if wrong := Mistakes(name, d); len(wrong) > 0 {
+		errs := make([]error, len(wrong))
+		for i, m := range wrong {
+			errs[i] = fmt.Errorf("fault %.100q: %s", name, m.Says)
+		}
+		return Scenario{}, errors.Join(errs...)
+	}
+	p, _ := find(d.Do, d.Args)
+	whole, _ := p.complete(d.Args)
+	w, _ := beat.FindWorkload(d.Work)
+	classes := Classes()
+	c := classes[slices.IndexFunc(classes, func(c Class) bool { return c.Name == d.Class })]
+	s := Scenario{ID: name, Summary: describe(d), Workload: w, Sign: c.sign}
+	if c.Name == NoHang {
+		s.Disturb, s.Disturbed = p.make(whole, w), long
+		return s, nil
+	}
+	s.Class, s.Final, s.Fault = c.Name, d.Final, p.make(whole, w)
+	return s, nil
+}
+
+// describe says a declaration in a line, as a suite does.
+func describe(d results.Declaration) string {
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(d.Args)) {
+		parts = append(parts, name+": "+d.Args[name])
+	}
+	return fmt.Sprintf("%s: {%s}, work: %s", d.Do, strings.Join(parts, ", "), d.Work)
+}
+
+// Plain returns the declaration without arguments that have their default, so that a
+// fault that is written in two ways is one fault. The declaration has no mistake.
+func Plain(d results.Declaration) results.Declaration {
+	p, _ := find(d.Do, d.Args)
+	d.Args = maps.Clone(d.Args)
+	for _, a := range p.Args {
+		if a.Default != "" && d.Args[a.Name] == a.Default {
+			delete(d.Args, a.Name)
+		}
+	}
+	return d
+}
+
+// OfCell returns the scenario of a cell: the fault that the suite declares, or the
+// program's own scenario of that name.
+func OfCell(c results.Cell) (Scenario, error) {
+	if c.Declared == "" {
+		return Find(c.Scenario)
+	}
+	d, err := c.Declared.Declaration()
+	if err != nil {
+		return Scenario{}, err
+	}
+	return Declare(c.Scenario, d)
+}
+
+// works returns the names of the workloads of PID 1.
+func works() []string {
+	var all []string
+	for _, w := range beat.Workloads() {
+		all = append(all, w.Name)
+	}
+	return all
+}
+
+// classNames returns the names of the classes.
+func classNames() []string {
+	var all []string
+	for _, c := range Classes() {
+		all = append(all, c.Name)
+	}
+	return all
+}

@@ -1,0 +1,227 @@
+package scenarios
+
+import (
+	"encoding/json"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"hangbench/guests/beat"
+	"hangbench/results"
+	"hangbench/scenarios/sign"
+)
+
+// declared is a fault without a mistake.
+func declared() results.Declaration {
+	return results.Declaration{Do: "hold", Args: map[string]string{"spinlock": "inode_hash_lock"}, Work: "inodes",
+		Class: "spin"}
+}
+
+// cellOf returns a cell with a declared fault.
+func cellOf(t *testing.T, name string, d results.Declaration) results.Cell {
+	t.Helper()
+	text, err := d.Text()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return results.Cell{Scenario: name, Declared: text}
+}
+
+// TestOfCell: a cell with a declared fault has the scenario that it declares, and a cell
+// without one that of the program.
+func TestOfCell(t *testing.T) {
+	t.Parallel()
+	silent := sign.Silent{VCPUs: sign.Some}
+	for name, tc := range map[string]struct {
+		class, work string
+		final       bool
+		want        Scenario
+	}{
+		"spin":      {"spin", "idle", false, Scenario{Workload: beat.Idle, Class: "spin", Sign: silent}},
+		"final":     {"hard", "files", true, Scenario{Workload: beat.Files, Class: "hard", Sign: silent, Final: true}},
+		"blocked":   {"blocked", "mutex", false, Scenario{Workload: beat.Mutex, Class: "blocked", Sign: sign.Stuck{}}},
+		"io":        {"io", "disk", false, Scenario{Workload: beat.Disk, Class: "io", Sign: sign.Stuck{}}},
+		"thrash":    {"thrash", "pages", false, Scenario{Workload: beat.Pages, Class: "thrash", Sign: sign.Slow{}}},
+		"forkstorm": {"forkstorm", "busy", false, Scenario{Workload: beat.Busy, Class: "forkstorm", Sign: sign.Slow{}}},
+		"panic":     {"panic", "idle", true, Scenario{Workload: beat.Idle, Class: "panic", Sign: sign.Ended{}, Final: true}},
+		"none":      {"none", "opens", false, Scenario{Workload: beat.Opens, Sign: sign.Slow{}, Disturbed: long}},
+	} {
+		d := declared()
+		d.Class, d.Work, d.Final = tc.class, tc.work, tc.final
+		s, err := OfCell(cellOf(t, "of-mine", d))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		fault, other := s.Fault, s.Disturb
+		if tc.class == NoHang {
+			fault, other = other, fault
+		}
+		if fault == nil || other != nil {
+			t.Errorf("%s: fault %v, disturbance %v", name, s.Fault != nil, s.Disturb != nil)
+		}
+		if _, err := fault(t.Context(), noSymbols{}); err == nil || err.Error() != "inode_hash_lock" {
+			t.Errorf("%s asks a kernel for %v", name, err)
+		}
+		s.Fault, s.Disturb = nil, nil
+		tc.want.ID, tc.want.Summary = "of-mine", "hold: {spinlock: inode_hash_lock}, work: "+tc.work
+		if !reflect.DeepEqual(s, tc.want) {
+			t.Errorf("%s: %+v, want %+v", name, s, tc.want)
+		}
+	}
+	s, err := OfCell(results.Cell{Scenario: "spinlock-devices"})
+	if err != nil || s.Workload != beat.Devices || (s.Sign != sign.Silent{VCPUs: sign.Every}) {
+		t.Errorf("%+v, %v", s, err)
+	}
+	if _, err := OfCell(results.Cell{Scenario: "spinlock-devices", Declared: "{"}); err == nil {
+		t.Error("a cell with a broken declaration has a scenario")
+	}
+	if _, err := OfCell(cellOf(t, "spinlock-devices", declared())); err == nil {
+		t.Error("a declared fault has the name of a scenario of the program")
+	}
+}
+
+// TestPrimitives: every primitive can be declared as its arguments' examples say, with
+// every work and every word, and asks a kernel for a place of that name.
+func TestPrimitives(t *testing.T) {
+	t.Parallel()
+	ids := make(map[string]bool)
+	for _, p := range Primitives() {
+		id := p.Do + " " + p.Args[0].Name
+		if ids[id] || p.Does == "" || p.Undo == "" || p.Needs == "" || p.Args[0].Default != "" {
+			t.Errorf("%s is there twice or incomplete: %+v", id, p)
+		}
+		ids[id] = true
+		for _, a := range p.Args {
+			if a.Meaning == "" || a.Example == "" || a.Example == a.Default || a.wrong(a.Example) != "" ||
+				a.Default != "" && a.wrong(a.Default) != "" {
+				t.Errorf("%s %s: %+v", id, a.Name, a)
+			}
+			d := results.Declaration{Do: p.Do, Args: map[string]string{a.Name: a.Example}, Work: "files", Class: "soft"}
+			for _, b := range p.Args {
+				if b.Default == "" {
+					d.Args[b.Name] = b.Example
+				}
+			}
+			s, err := Declare("x", d)
+			if err != nil {
+				t.Errorf("%s with %s: %v", id, a.Name, err)
+				continue
+			}
+			if _, err := s.Fault(t.Context(), noSymbols{}); err == nil || err.Error() != p.Args[0].Example {
+				t.Errorf("%s asks a kernel for %v", id, err)
+			}
+		}
+	}
+	if len(ids) < 7 {
+		t.Errorf("%d primitives", len(ids))
+	}
+}
+
+// TestMistakes: each mistake of a declaration is told with its value and a remedy.
+func TestMistakes(t *testing.T) {
+	t.Parallel()
+	type decl = results.Declaration
+	for _, tc := range []struct {
+		name string
+		edit func(*decl)
+		want []Mistake
+	}{
+		{"x", func(*decl) {}, nil},
+		{"X", func(*decl) {}, []Mistake{{"name", `name "X": use up to 100 lower-case letters`}}},
+		{strings.Repeat("x", 101), func(*decl) {}, []Mistake{{"name", "use up to 100"}}},
+		{"panic", func(*decl) {}, []Mistake{{"name", `name "panic" is that of a scenario of the program's own`}}},
+		{"x", func(d *decl) { d.Do = "melt" }, []Mistake{{"do", `"melt", which is unknown: valid are hold, loop`}}},
+		{"x", func(d *decl) { d.Args = nil }, []Mistake{{"do", "hold has none of spinlock, rwlock, mutex, rwsem"}}},
+		{"x", func(d *decl) { d.Args["mutex"] = "b" },
+			[]Mistake{{"mutex", "hold names spinlock and mutex: declare two faults"}}},
+		{"x", func(d *decl) { d.Args["cpu"] = "1" }, []Mistake{{"cpu", `hold has no "cpu": valid are spinlock`}}},
+		{"x", func(d *decl) { d.Args["spinlock"] = "a b" },
+			[]Mistake{{"spinlock", `spinlock is "a b": write the name of a symbol of the kernel, as in inode_hash_lock`}}},
+		{"x", func(d *decl) { d.Args["spinlock"] = "" }, []Mistake{{"spinlock", `spinlock is "": write`}}},
+		{"x", func(d *decl) { d.Args["spinlock"] = strings.Repeat("a", 101) }, []Mistake{{"spinlock", "write the"}}},
+		{"x", func(d *decl) { d.Work = "inode" }, []Mistake{{"work", `work "inode" is unknown: valid are idle, busy`}}},
+		{"x", func(d *decl) { d.Class = "livelock" }, []Mistake{{"class", `"livelock" is unknown: valid are spin`}}},
+		{"x", func(d *decl) { d.Class, d.Work = "blocked", "idle" },
+			[]Mistake{{"work", "work is idle and class is blocked, which shows by the work: name a work that counts units"}}},
+		{"x", func(d *decl) { d.Class, d.Work = "none", "idle" }, []Mistake{{"work", "class is none, which shows"}}},
+		{"x", func(d *decl) { d.Class = "panic" }, []Mistake{{"final", "add final: true"}}},
+		{"x", func(d *decl) { d.Class, d.Final = "none", true }, []Mistake{{"final", "remove final"}}},
+		{"x", func(d *decl) { d.Do, d.Args = "delay", map[string]string{"function": "f"} },
+			[]Mistake{{"do", "delay has no ms: add it, as in ms: 1500"}}},
+		{"x", func(d *decl) {
+			d.Do, d.Args = "delay", map[string]string{"function": "f", "ms": "0", "wait": "nap"}
+		}, []Mistake{{"ms", `ms is "0": write a whole number from 1 to 600000`},
+			{"wait", `wait is "nap": write spin or sleep`}}},
+		{"x", func(d *decl) {
+			d.Do, d.Args = "skip", map[string]string{"function": "f", "returns": "-129"}
+		},
+			[]Mistake{{"returns", `returns is "-129": write a whole number from -128 to 127`}}},
+		{"x", func(d *decl) {
+			d.Do, d.Args = "skip", map[string]string{"function": "f", "returns": "+5"}
+		},
+			[]Mistake{{"returns", `returns is "+5"`}}},
+		{"x", func(d *decl) {
+			d.Do, d.Args = "loop", map[string]string{"function": "f", "interrupts": "off", "preemption": "on"}
+		}, []Mistake{{"preemption", "preemption is on and interrupts are off"}}},
+		{"X", func(d *decl) { d.Do, d.Work, d.Class = "", "", "" },
+			[]Mistake{{"name", ""}, {"work", ""}, {"class", ""}, {"do", `it does "", which is unknown`}}},
+	} {
+		d := declared()
+		tc.edit(&d)
+		got := Mistakes(tc.name, d)
+		same := func(a, b Mistake) bool { return a.Key == b.Key && strings.Contains(a.Says, b.Says) }
+		if !slices.EqualFunc(got, tc.want, same) {
+			t.Errorf("%s %+v: %+v, want %+v", tc.name, d, got, tc.want)
+		}
+		if _, err := Declare(tc.name, d); (err == nil) != (len(tc.want) == 0) {
+			t.Errorf("%s %+v: %v", tc.name, d, err)
+		}
+	}
+}
+
+// TestPlain: a fault that is written with defaults is the fault without them.
+func TestPlain(t *testing.T) {
+	t.Parallel()
+	given := map[string]string{"function": "f", "interrupts": "on", "preemption": "on"}
+	d := Plain(results.Declaration{Do: "loop", Args: given, Work: "idle", Class: "soft"})
+	want := map[string]string{"function": "f", "preemption": "on"}
+	if !reflect.DeepEqual(d.Args, want) || len(given) != 3 {
+		t.Errorf("%v of %v", d.Args, given)
+	}
+}
+
+// FuzzDeclared: a declaration of a record makes a scenario that a trial can run, or an
+// error.
+func FuzzDeclared(f *testing.F) {
+	for _, p := range Primitives() {
+		d := results.Declaration{Do: p.Do, Args: map[string]string{p.Args[0].Name: p.Args[0].Example}, Work: "opens",
+			Class: NoHang}
+		b, err := json.Marshal(d)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add("x", b)
+	}
+	f.Fuzz(func(t *testing.T, name string, data []byte) {
+		var text results.Declared
+		if json.Unmarshal(data, &text) != nil || text == "" {
+			return
+		}
+		s, err := OfCell(results.Cell{Scenario: name, Declared: text})
+		if err != nil {
+			return
+		}
+		if s.ID != name || s.Sign == nil || (s.Fault == nil) == (s.Disturb == nil) || s.Control() != (s.Class == "") {
+			t.Fatalf("%s is %+v", text, s)
+		}
+		fault := s.Fault
+		if s.Control() {
+			fault = s.Disturb
+		}
+		if _, err := fault(t.Context(), noSymbols{}); err == nil {
+			t.Fatalf("%s went into a kernel without symbols", text)
+		}
+	})
+}
