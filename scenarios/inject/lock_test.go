@@ -44,6 +44,9 @@ func TestFails(t *testing.T) {
 		"reboot":     PanicReboot("kernel_wait4", "notify"),
 		"unlock":     ForgetUnlock(super),
 		"rwsem":      HoldRWSem("rtnl_mutex", beat.Pass),
+		"semaphore":  HoldSemaphore("kthreadd_task", beat.Again),
+		"sequence":   HoldSequence("tasklist_lock"),
+		"per CPU":    HoldPerCPU("runqueues", 1),
 		"skip":       Skip("kernel_wait4", 0),
 		"delay":      Delay("kernel_wait4", time.Second, Sleep),
 	}

@@ -51,6 +51,17 @@ func HoldSpinLock(lock string) Fault {
 	}
 }
 
+// HoldPerCPU is HoldSpinLock for a vCPU's instance of a per-CPU variable.
+func HoldPerCPU(lock string, vcpu int) Fault {
+	return func(ctx context.Context, t Target) (*Injection, error) {
+		va, err := perCPU(t, lock, vcpu)
+		if err != nil {
+			return nil, err
+		}
+		return holdSpin(ctx, t, fmt.Sprintf("%s of vCPU %d", lock, vcpu), va)
+	}
+}
+
 // spinByte returns where the locked byte of the queued spinlock at va is.
 func spinByte(t Target, name string, va uint64) (gpa uint64, err error) {
 	locked, err := t.Offset("qspinlock", "locked")

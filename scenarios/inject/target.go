@@ -93,7 +93,7 @@ func (i *Injection) Remove(ctx context.Context) error {
 // "type.field". One that some kernels lack ends in "?".
 func Fields() []string {
 	return []string{"rwlock_t.raw_lock", "qrwlock.wlocked", "rq.__lock?", "rq.lock?", "qspinlock.locked", "mutex.owner",
-		"rw_semaphore.count?", "rw_semaphore.owner?", "pcpu_hot.preempt_count?"}
+		"rw_semaphore.count?", "rw_semaphore.owner?", "semaphore.count?", "pcpu_hot.preempt_count?"}
 }
 
 // ErrBusy says that a place in the guest never became free for the injector: a lock

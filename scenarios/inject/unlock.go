@@ -87,26 +87,54 @@ func ForgetUnlock(releases ...Release) Fault {
 			What: strings.Join(what, ", "), Asked: true,
 			remove: func(ctx context.Context) error { return releaseAll(ctx, locks) },
 		}
+		if err := skipAll(ctx, t, sites); err != nil {
+			return nil, err
+		}
 		// An interrupted trial puts the calls back all the same.
 		always := context.WithoutCancel(ctx)
-		restore := func(sites []*site) error {
-			var errs []error
-			for _, s := range sites {
-				errs = append(errs, s.write(always, t, skipCall, s.old, s.atStart))
-			}
-			return errors.Join(errs...)
-		}
-		for i, s := range sites {
-			if err := s.write(ctx, t, s.old, skipCall, s.atStart); err != nil {
-				return nil, errors.Join(err, restore(sites[:i]))
-			}
-		}
 		held := awaitHeld(ctx, t, in.What, locks)
-		if err := errors.Join(held, restore(sites)); err != nil {
+		if err := errors.Join(held, restoreAll(always, t, sites)); err != nil {
 			return nil, errors.Join(err, in.Remove(always))
 		}
 		return in, nil
 	}
+}
+
+// SkipCalls makes a kernel function leave out its calls of another one, as one that
+// forgets to wake somebody does. Remove puts the calls back.
+func SkipCalls(function, callee string) Fault {
+	return func(ctx context.Context, t Target) (*Injection, error) {
+		sites, err := callsOf(t, function, callee)
+		if err != nil {
+			return nil, err
+		}
+		if err := skipAll(ctx, t, sites); err != nil {
+			return nil, err
+		}
+		return &Injection{
+			What:   function + " does not call " + callee,
+			remove: func(ctx context.Context) error { return restoreAll(ctx, t, sites) },
+		}, nil
+	}
+}
+
+// skipAll replaces calls by no-operations. If that fails, all calls are there.
+func skipAll(ctx context.Context, t Target, sites []*site) error {
+	for i, s := range sites {
+		if err := s.write(ctx, t, s.old, skipCall, s.atStart); err != nil {
+			return errors.Join(err, restoreAll(context.WithoutCancel(ctx), t, sites[:i]))
+		}
+	}
+	return nil
+}
+
+// restoreAll puts calls back, whatever fails on the way.
+func restoreAll(ctx context.Context, t Target, sites []*site) error {
+	var errs []error
+	for _, s := range sites {
+		errs = append(errs, s.write(ctx, t, skipCall, s.old, s.atStart))
+	}
+	return errors.Join(errs...)
 }
 
 // releaseAll releases the locks that are held, whatever fails on the way.
