@@ -78,13 +78,17 @@ func Mistakes(name string, d results.Declaration) []Mistake {
 	} else if c := classes[i]; c.ByWork && known && !w.Works() {
 		add("work", "work is %s and class is %s, which shows by the work: name a work that counts units", w, c.Name)
 	}
+	p, wrong := find(d.Do, d.Args)
 	switch {
+	case p.Final && d.Class == NoHang:
+		add("class", "%s cannot be removed and class is %s: a control must go on, name another class", d.Do, NoHang)
+	case p.Final && !d.Final:
+		add("final", "%s cannot be removed: add final: true", d.Do)
 	case d.Class == "panic" && !d.Final:
 		add("final", "class is panic, and a guest that has ended does not come back: add final: true")
 	case d.Class == NoHang && d.Final:
 		add("final", "final is true and class is %s: a control must go on, remove final", NoHang)
 	}
-	p, wrong := find(d.Do, d.Args)
 	if wrong != nil {
 		return append(all, *wrong)
 	}
@@ -101,11 +105,12 @@ func Mistakes(name string, d results.Declaration) []Mistake {
 // find returns the primitive with a key that has these arguments.
 func find(do string, given map[string]string) (Primitive, *Mistake) {
 	var of, named []Primitive
+	var first []string
 	for _, p := range Primitives() {
 		if p.Do != do {
 			continue
 		}
-		of = append(of, p)
+		of, first = append(of, p), append(first, p.Args[0].Name)
 		if _, ok := given[p.Args[0].Name]; ok {
 			named = append(named, p)
 		}
@@ -122,7 +127,7 @@ func find(do string, given map[string]string) (Primitive, *Mistake) {
 	case len(of) == 1:
 		return of[0], nil
 	}
-	return Primitive{}, &Mistake{"do", fmt.Sprintf("%s has none of %s: add one", do, strings.Join(Arguments(do), ", "))}
+	return Primitive{}, &Mistake{"do", fmt.Sprintf("%s has none of %s: add one", do, strings.Join(first, ", "))}
 }
 
 // complete returns the arguments with those that have their default, and what is wrong
@@ -192,6 +197,9 @@ func Declare(name string, d results.Declaration) (Scenario, error) {
 	classes := Classes()
 	c := classes[slices.IndexFunc(classes, func(c Class) bool { return c.Name == d.Class })]
 	s := Scenario{ID: name, Summary: describe(d), Workload: w, Sign: c.sign}
+	if p.vcpus != nil {
+		s.MinVCPUs = p.vcpus(whole)
+	}
 	if c.Name == NoHang {
 		s.Disturb, s.Disturbed = p.make(whole, w), long
 		return s, nil

@@ -1,14 +1,18 @@
 package scenarios
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"hangbench/guests/beat"
 	"hangbench/results"
+	"hangbench/scenarios/inject"
 	"hangbench/scenarios/sign"
 )
 
@@ -82,40 +86,82 @@ func TestOfCell(t *testing.T) {
 	}
 }
 
+// witness is a guest of whose kernel nothing is known. It keeps what is asked of it first.
+type witness struct {
+	inject.Target
+	first string
+}
+
+func (w *witness) saw(format string, a ...any) error {
+	what := fmt.Sprintf(format, a...)
+	if w.first == "" && !strings.HasPrefix(what, "preempt_") { // how the kernel schedules is no place of the fault
+		w.first = what
+	}
+	return noSymbol("nothing is known")
+}
+
+func (w *witness) Symbol(name string) (uint64, error)          { return 0, w.saw("%s", name) }
+func (w *witness) StallDisk(on bool) error                     { return w.saw("stall %v", on) }
+func (w *witness) SlowDisk(by time.Duration) error             { return w.saw("slower by %v", by) }
+func (w *witness) Pause() error                                { return w.saw("pause") }
+func (w *witness) Ask(_ context.Context, r beat.Request) error { return w.saw("ask %s", r) }
+
 // TestPrimitives: every primitive can be declared as its arguments' examples say, with
-// every work and every word, and asks a kernel for a place of that name.
+// every work, and does to the guest what it is to do.
 func TestPrimitives(t *testing.T) {
 	t.Parallel()
-	ids := make(map[string]bool)
+	want := map[string]string{ // what each asks of a guest first
+		"hold spinlock": "inode_hash_lock", "hold percpu": "hrtimer_bases", "hold runqueue": "runqueues",
+		"hold rwlock": "tasklist_lock", "hold sequence": "rename_lock", "hold mutex": "cgroup_mutex",
+		"hold rwsem": "namespace_sem", "hold semaphore": "console_sem", "loop function": "kernel_wait4",
+		"skip function": "rcu_gp_kthread_wake", "delay function": "vfs_open", "forget call": "wakeup_softirqd",
+		"forget unlock": "chrdev_open", "forget interrupts": "chacha_block_generic",
+		"timer lost": "xen_vcpuop_set_next_event", "crash function": "panic_on_oops", "disk completes": "stall true",
+		"disk ms": "slower by 1s", "ask request": "ask bomb", "toolstack command": "pause",
+	}
 	for _, p := range Primitives() {
 		id := p.Do + " " + p.Args[0].Name
-		if ids[id] || p.Does == "" || p.Undo == "" || p.Needs == "" || p.Args[0].Default != "" {
-			t.Errorf("%s is there twice or incomplete: %+v", id, p)
+		if want[id] == "" || p.Does == "" || p.Undo == "" || p.Needs == "" || p.Args[0].Default != "" {
+			t.Errorf("%s is there twice, is new, or lacks something: %+v", id, p)
 		}
-		ids[id] = true
 		for _, a := range p.Args {
 			if a.Meaning == "" || a.Example == "" || a.Example == a.Default || a.wrong(a.Example) != "" ||
 				a.Default != "" && a.wrong(a.Default) != "" {
 				t.Errorf("%s %s: %+v", id, a.Name, a)
 			}
-			d := results.Declaration{Do: p.Do, Args: map[string]string{a.Name: a.Example}, Work: "files", Class: "soft"}
-			for _, b := range p.Args {
-				if b.Default == "" {
-					d.Args[b.Name] = b.Example
+			for _, w := range beat.Workloads() {
+				d := results.Declaration{Do: p.Do, Args: map[string]string{a.Name: a.Example}, Work: w.Name, Class: "soft",
+					Final: p.Final}
+				for _, b := range p.Args {
+					if b.Default == "" {
+						d.Args[b.Name] = b.Example
+					}
+				}
+				s, err := Declare("x", d)
+				if err != nil {
+					t.Errorf("%s with %s: %v", id, a.Name, err)
+					continue
+				}
+				guest := &witness{}
+				if _, err := s.Fault(t.Context(), guest); err == nil || guest.first != want[id] {
+					t.Errorf("%s asks of a guest %q, want %q", id, guest.first, want[id])
+				}
+				if least := map[string]int{"hold percpu": 2, "hold runqueue": 2}[id]; s.MinVCPUs != least || s.Final != p.Final {
+					t.Errorf("%s needs %d vCPUs, final %v", id, s.MinVCPUs, s.Final)
 				}
 			}
-			s, err := Declare("x", d)
-			if err != nil {
-				t.Errorf("%s with %s: %v", id, a.Name, err)
-				continue
-			}
-			if _, err := s.Fault(t.Context(), noSymbols{}); err == nil || err.Error() != p.Args[0].Example {
-				t.Errorf("%s asks a kernel for %v", id, err)
-			}
 		}
+		delete(want, id)
 	}
-	if len(ids) < 7 {
-		t.Errorf("%d primitives", len(ids))
+	if len(want) > 0 {
+		t.Errorf("no primitives %v", want)
+	}
+	// What PID 1 can be asked for can be undone.
+	i := slices.IndexFunc(Primitives(), func(p Primitive) bool { return p.Do == "ask" })
+	for _, word := range Primitives()[i].Args[0].Words {
+		if _, ok := undone(beat.Request(word)); !ok {
+			t.Errorf("nothing undoes %s", word)
+		}
 	}
 }
 
@@ -133,7 +179,7 @@ func TestMistakes(t *testing.T) {
 		{strings.Repeat("x", 101), func(*decl) {}, []Mistake{{"name", "use up to 100"}}},
 		{"panic", func(*decl) {}, []Mistake{{"name", `name "panic" is that of a scenario of the program's own`}}},
 		{"x", func(d *decl) { d.Do = "melt" }, []Mistake{{"do", `"melt", which is unknown: valid are hold, loop`}}},
-		{"x", func(d *decl) { d.Args = nil }, []Mistake{{"do", "hold has none of spinlock, rwlock, mutex, rwsem"}}},
+		{"x", func(d *decl) { d.Args = nil }, []Mistake{{"do", "hold has none of spinlock, percpu, runqueue, rwlock,"}}},
 		{"x", func(d *decl) { d.Args["mutex"] = "b" },
 			[]Mistake{{"mutex", "hold names spinlock and mutex: declare two faults"}}},
 		{"x", func(d *decl) { d.Args["cpu"] = "1" }, []Mistake{{"cpu", `hold has no "cpu": valid are spinlock`}}},
@@ -146,6 +192,12 @@ func TestMistakes(t *testing.T) {
 		{"x", func(d *decl) { d.Class, d.Work = "blocked", "idle" },
 			[]Mistake{{"work", "work is idle and class is blocked, which shows by the work: name a work that counts units"}}},
 		{"x", func(d *decl) { d.Class, d.Work = "none", "idle" }, []Mistake{{"work", "class is none, which shows"}}},
+		{"x", func(d *decl) { d.Do, d.Args = "crash", map[string]string{"function": "f"} },
+			[]Mistake{{"final", "crash cannot be removed: add final: true"}}},
+		{"x", func(d *decl) { d.Do, d.Args, d.Class = "crash", map[string]string{"function": "f"}, "none" },
+			[]Mistake{{"class", "crash cannot be removed and class is none: a control must go on, name another class"}}},
+		{"x", func(d *decl) { d.Args = map[string]string{"percpu": "a", "cpu": "8"} },
+			[]Mistake{{"cpu", `cpu is "8": write a whole number from 0 to 7`}}},
 		{"x", func(d *decl) { d.Class = "panic" }, []Mistake{{"final", "add final: true"}}},
 		{"x", func(d *decl) { d.Class, d.Final = "none", true }, []Mistake{{"final", "remove final"}}},
 		{"x", func(d *decl) { d.Do, d.Args = "delay", map[string]string{"function": "f"} },
@@ -220,8 +272,8 @@ func FuzzDeclared(f *testing.F) {
 		if s.Control() {
 			fault = s.Disturb
 		}
-		if _, err := fault(t.Context(), noSymbols{}); err == nil {
-			t.Fatalf("%s went into a kernel without symbols", text)
+		if _, err := fault(t.Context(), &witness{}); err == nil {
+			t.Fatalf("%s went into a kernel of which nothing is known", text)
 		}
 	})
 }

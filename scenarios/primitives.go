@@ -21,10 +21,13 @@ type Primitive struct {
 	Does  string // what is done to the guest
 	Undo  string // how it is removed
 	Needs string // what the kernel must have; the trial is invalid otherwise
+	Final bool   // it cannot be removed
 
 	// check says what is wrong with arguments each of which is right by itself: the name
 	// of one, and a clause. It is nil if nothing can be.
 	check func(args) (name, says string)
+	// vcpus is how many vCPUs the guest must have. It is nil if one is enough.
+	vcpus func(args) int
 	make  func(args, beat.Workload) inject.Fault
 }
 
@@ -52,30 +55,77 @@ func (a args) number(name string) int64 {
 // symbolPattern matches names of kernel variables and functions.
 var symbolPattern = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.]{0,99}$`)
 
-func function(meaning, example string) Arg {
-	return Arg{Name: "function", Meaning: meaning, Example: example}
+// symbol is an argument that is a symbol of the kernel.
+func symbol(name, meaning, example string) Arg {
+	return Arg{Name: name, Meaning: meaning, Example: example}
 }
 
 const (
 	hookable = "the function, which begins with a hook of the function tracer or may be called by pointer"
+	tracer   = "the function, which begins with a hook of the function tracer"
 	asWaiter = "the holder is taken out of the lock, and the guest starts the processes of its work once more: " +
 		"one that takes and releases the lock wakes the waiters"
+	unlocked = "the lock is released; a waiter that has halted is taken from the table of halted ones and woken"
+	never    = "it is not: add final: true"
+	nothing  = "nothing"
 )
+
+// undone returns the request that undoes another one of PID 1. It returns false for one
+// that a suite cannot ask for.
+func undone(r beat.Request) (by beat.Request, ok bool) {
+	switch r {
+	case beat.Bomb, beat.Limited, beat.Thrash:
+		return beat.Kill, true
+	case beat.Stop:
+		return beat.Continue, true
+	case beat.Later:
+		return beat.Earlier, true
+	}
+	return "", false
+}
 
 // Primitives returns every primitive, in the order in which they are listed.
 func Primitives() []Primitive {
+	return slices.Concat(holds(), functions(), outsides())
+}
+
+// holds are the primitives that hold a lock.
+func holds() []Primitive {
+	vcpu := func(name string) Arg {
+		return Arg{Name: name, Meaning: "number of the vCPU, from 0", Example: "1", Max: 7}
+	}
 	return []Primitive{
 		{
 			Do:    "hold",
-			Args:  []Arg{{Name: "spinlock", Meaning: "variable that is or begins with a spinlock", Example: "inode_hash_lock"}},
+			Args:  []Arg{symbol("spinlock", "variable that is a spinlock, or begins with one", "inode_hash_lock")},
 			Does:  "the lock looks taken by nobody, from a moment at which it is free: who asks for it spins",
-			Undo:  "the lock is released; a waiter that has halted is taken from the table of halted ones and woken",
+			Undo:  unlocked,
 			Needs: "the variable, and the type qspinlock",
 			make:  func(a args, _ beat.Workload) inject.Fault { return inject.HoldSpinLock(a["spinlock"]) },
 		},
 		{
 			Do:    "hold",
-			Args:  []Arg{{Name: "rwlock", Meaning: "variable that is a spinning reader-writer lock", Example: "tasklist_lock"}},
+			Args:  []Arg{symbol("percpu", "per-CPU variable that begins with a spinlock", "hrtimer_bases"), vcpu("cpu")},
+			Does:  "the same with the lock of one vCPU",
+			Undo:  unlocked,
+			Needs: "the variable, and the type qspinlock",
+			vcpus: func(a args) int { return int(a.number("cpu")) + 1 },
+			make: func(a args, _ beat.Workload) inject.Fault {
+				return inject.HoldPerCPU(a["percpu"], int(a.number("cpu")))
+			},
+		},
+		{
+			Do:    "hold",
+			Args:  []Arg{vcpu("runqueue")},
+			Does:  "the same with the lock of a vCPU's run queue, which every task switch and every tick takes",
+			Undo:  unlocked,
+			Needs: "the field rq.__lock or rq.lock, and the type qspinlock",
+			vcpus: func(a args) int { return int(a.number("runqueue")) + 1 },
+			make:  func(a args, _ beat.Workload) inject.Fault { return inject.HoldRunQueue(int(a.number("runqueue"))) },
+		},
+		{
+			Do:    "hold",
+			Args:  []Arg{symbol("rwlock", "variable that is a spinning reader-writer lock", "tasklist_lock")},
 			Does:  "the lock looks taken for writing by nobody: who asks for it spins",
 			Undo:  "the writer's byte is cleared, as its unlock does",
 			Needs: "the variable, and the types rwlock_t and qrwlock",
@@ -83,26 +133,46 @@ func Primitives() []Primitive {
 		},
 		{
 			Do:    "hold",
-			Args:  []Arg{{Name: "mutex", Meaning: "variable that is a mutex", Example: "cgroup_mutex"}},
+			Args:  []Arg{symbol("sequence", "variable that is a sequence count or lock, or begins with one", "rename_lock")},
+			Does:  "the count looks as if a writer were at work, from a moment at which none is: readers spin",
+			Undo:  "the count becomes even, between two writers",
+			Needs: "the variable",
+			make:  func(a args, _ beat.Workload) inject.Fault { return inject.HoldSequence(a["sequence"]) },
+		},
+		{
+			Do:    "hold",
+			Args:  []Arg{symbol("mutex", "variable that is a mutex", "cgroup_mutex")},
 			Does:  "the mutex looks owned by kthreadd, from a moment at which it is free: who asks for it sleeps",
 			Undo:  asWaiter,
 			Needs: "the variables and kthreadd_task, and the field mutex.owner",
 			make:  func(a args, _ beat.Workload) inject.Fault { return inject.HoldMutex(a["mutex"], beat.Again) },
 		},
 		{
-			Do:   "hold",
-			Args: []Arg{{Name: "rwsem", Meaning: "variable that is a reader-writer semaphore", Example: "namespace_sem"}},
-			Does: "the semaphore looks taken for writing by kthreadd, from a moment at which it is free: who asks for it " +
-				"sleeps",
-			Undo: asWaiter,
-			Needs: "the variables and kthreadd_task, and the fields rw_semaphore.count and .owner, which real-time kernels " +
-				"lack",
-			make: func(a args, _ beat.Workload) inject.Fault { return inject.HoldRWSem(a["rwsem"], beat.Again) },
+			Do:    "hold",
+			Args:  []Arg{symbol("rwsem", "variable that is a sleeping reader-writer semaphore", "namespace_sem")},
+			Does:  "the semaphore looks taken for writing by kthreadd, from a moment at which it is free: its users sleep",
+			Undo:  asWaiter,
+			Needs: "the variables and kthreadd_task; rw_semaphore.count and .owner, which real-time kernels lack",
+			make:  func(a args, _ beat.Workload) inject.Fault { return inject.HoldRWSem(a["rwsem"], beat.Again) },
 		},
+		{
+			Do:    "hold",
+			Args:  []Arg{symbol("semaphore", "variable that is a counting semaphore", "console_sem")},
+			Does:  "all that is left of the semaphore is taken by nobody: who asks for it sleeps",
+			Undo:  asWaiter,
+			Needs: "the variable, and the field semaphore.count",
+			make:  func(a args, _ beat.Workload) inject.Fault { return inject.HoldSemaphore(a["semaphore"], beat.Again) },
+		},
+	}
+}
+
+// functions are the primitives that change a function of the kernel.
+func functions() []Primitive {
+	return []Primitive{
 		{
 			Do: "loop",
 			Args: []Arg{
-				function("function that never gets past its first instruction", "kernel_wait4"),
+				symbol("function", "function that never gets past its first instruction", "kernel_wait4"),
 				{Name: "interrupts", Meaning: "whether the loop leaves interrupts on", Default: "on", Example: "off",
 					Words: []string{"on", "off"}},
 				{Name: "preemption", Meaning: "whether the scheduler may take a task from the loop, in a kernel with preemption",
@@ -133,7 +203,7 @@ func Primitives() []Primitive {
 		{
 			Do: "skip",
 			Args: []Arg{
-				function("function that returns at once", "rcu_gp_kthread_wake"),
+				symbol("function", "function that returns at once", "rcu_gp_kthread_wake"),
 				{Name: "returns", Meaning: "value that it returns; of no matter for a function without one", Default: "0",
 					Example: "-12", Min: -128, Max: 127},
 			},
@@ -147,7 +217,7 @@ func Primitives() []Primitive {
 		{
 			Do: "delay",
 			Args: []Arg{
-				function("function each of whose calls takes longer", "vfs_open"),
+				symbol("function", "function each of whose calls takes longer", "vfs_open"),
 				{Name: "ms", Meaning: "how much longer, in milliseconds", Example: "1500", Min: 1, Max: 600_000},
 				{Name: "wait", Meaning: "spin: the vCPU computes; sleep: the task sleeps, which the function must be allowed to do",
 					Default: "spin", Example: "sleep", Words: []string{"spin", "sleep"}},
@@ -155,10 +225,111 @@ func Primitives() []Primitive {
 			Does: "each call waits first, in code that is written over a function which runs only to start another kernel " +
 				"(machine_kexec): that name is then on the stack of who waits",
 			Undo:  "the call is put back; who waits goes on when the time is over",
-			Needs: "the function, with the place of the function tracer's call, and a frequency of the time-stamp counter",
+			Needs: tracer + ", and a frequency of the time-stamp counter",
 			make: func(a args, _ beat.Workload) inject.Fault {
 				return inject.Delay(a["function"], time.Duration(a.number("ms"))*time.Millisecond, inject.Wait(a["wait"]))
 			},
+		},
+		{
+			Do: "forget",
+			Args: []Arg{
+				symbol("call", "function that is not called, as one that wakes a task", "wake_up_process"),
+				symbol("function", "function that forgets to call it", "wakeup_softirqd"),
+			},
+			Does:  "one function leaves out its calls of another",
+			Undo:  "the calls are put back; what was left out meanwhile nobody makes up for",
+			Needs: "1 to 8 calls, in the first 4096 bytes of the function",
+			make: func(a args, _ beat.Workload) inject.Fault {
+				return inject.SkipCalls(a["function"], a["call"])
+			},
+		},
+		{
+			Do: "forget",
+			Args: []Arg{
+				symbol("unlock", "variable that is a spinlock", "cdev_lock"),
+				symbol("function", "function that takes and releases the lock", "chrdev_open"),
+				{Name: "by", Meaning: "function that it calls to release the lock", Default: "_raw_spin_unlock",
+					Example: "_raw_spin_unlock_irqrestore"},
+			},
+			Does:  "the function forgets once to release the lock: who asks for it after that spins",
+			Undo:  unlocked,
+			Needs: "the lock and the type qspinlock; 1 to 8 calls that release it, in the first 4096 bytes of the function",
+			make: func(a args, _ beat.Workload) inject.Fault {
+				return inject.ForgetUnlock(inject.Release{Lock: a["unlock"], Function: a["function"], Unlock: a["by"]})
+			},
+		},
+		{
+			Do:   "forget",
+			Args: []Arg{symbol("interrupts", "function that leaves interrupts off", "chacha_block_generic")},
+			Does: "the function turns interrupts off and leaves them off, as after a lost local_irq_restore: they stay off " +
+				"until the kernel returns to a program or switches tasks",
+			Undo:  "the function turns interrupts on, until every vCPU has them on; then its first bytes are put back",
+			Needs: hookable,
+			make:  func(a args, _ beat.Workload) inject.Fault { return inject.LoseInterrupts(a["interrupts"]) },
+		},
+		{
+			Do: "timer", Final: true,
+			Args:  []Arg{symbol("lost", "function that sets a vCPU's timer", "xen_vcpuop_set_next_event")},
+			Does:  "the function returns success and sets nothing: a vCPU that halts is not woken by its timer",
+			Undo:  never,
+			Needs: hookable,
+			make:  func(a args, _ beat.Workload) inject.Fault { return inject.LoseTimer(a["lost"]) },
+		},
+		{
+			Do: "crash", Final: true,
+			Args:  []Arg{symbol("function", "function that executes an undefined instruction", "kernel_wait4")},
+			Does:  "the function executes an undefined instruction, at which the kernel panics",
+			Undo:  never,
+			Needs: hookable + "; the variable panic_on_oops",
+			make:  func(a args, _ beat.Workload) inject.Fault { return inject.CrashIn(a["function"]) },
+		},
+	}
+}
+
+// outsides are the primitives that need nothing of the kernel.
+func outsides() []Primitive {
+	return []Primitive{
+		{
+			Do:    "disk",
+			Args:  []Arg{{Name: "completes", Meaning: "what it still completes", Example: "none", Words: []string{"none"}}},
+			Does:  "the disk takes requests and completes none",
+			Undo:  "it completes them",
+			Needs: nothing,
+			make:  func(args, beat.Workload) inject.Fault { return inject.StallDisk() },
+		},
+		{
+			Do: "disk",
+			Args: []Arg{{Name: "ms", Meaning: "how much longer each request takes, in milliseconds", Example: "1000", Min: 1,
+				Max: 600_000}},
+			Does:  "each request of the disk takes longer",
+			Undo:  "requests take as long as before",
+			Needs: nothing,
+			make: func(a args, _ beat.Workload) inject.Fault {
+				return inject.SlowDisk(time.Duration(a.number("ms")) * time.Millisecond)
+			},
+		},
+		{
+			Do: "ask",
+			Args: []Arg{{Name: "request", Example: "bomb", Words: []string{"bomb", "limited", "thrash", "stop", "later"},
+				Meaning: "bomb: a fork bomb of at most 256 processes; limited: one in a control group that permits 16; thrash: a " +
+					"process that locks memory until the others' no longer fits; stop: the processes of the work are stopped; " +
+					"later: the wall clock is set an hour forward"}},
+			Does:  "the guest's PID 1 does what it is asked to",
+			Undo:  "it ends what it has started, continues what it has stopped, or sets the clock back",
+			Needs: nothing,
+			make: func(a args, _ beat.Workload) inject.Fault {
+				do := beat.Request(a["request"])
+				undo, _ := undone(do) // the argument has been checked
+				return inject.Asked("PID 1 asked for "+a["request"], do, undo)
+			},
+		},
+		{
+			Do:    "toolstack",
+			Args:  []Arg{{Name: "command", Meaning: "what is done from outside", Example: "pause", Words: []string{"pause"}}},
+			Does:  "the guest is paused from outside",
+			Undo:  "it is unpaused",
+			Needs: nothing,
+			make:  func(args, beat.Workload) inject.Fault { return inject.Paused() },
 		},
 	}
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -29,12 +30,14 @@ A suite declares a fault under ` + "`faults` and names it under `scenarios`" + `
 A kernel that lacks the place makes the trial invalid, and the record says what is missing. So does a guest that does
 not show the fault by its own counters. Such trials are counted and shown, and never averaged.
 `)
+	b.WriteString("\n## What can be done\n\n| in a suite | does | undo | needs of the kernel |\n|---|---|---|---|\n")
 	for _, p := range scenarios.Primitives() {
-		fmt.Fprintf(&b, "\n## `%s: %s`\n\n| | |\n|---|---|\n", p.Do, p.Example())
-		fmt.Fprintf(&b, "| does | %s |\n| undo | %s |\n| needs | %s |\n\n", p.Does, p.Undo, p.Needs)
-		b.WriteString("| argument | values | meaning |\n|---|---|---|\n")
+		fmt.Fprintf(&b, "| `%s: %s` | %s | %s | %s |\n", p.Do, p.Example(), p.Does, p.Undo, p.Needs)
+	}
+	b.WriteString("\n## Arguments\n\n| of | argument | values | meaning |\n|---|---|---|---|\n")
+	for _, p := range scenarios.Primitives() {
 		for _, a := range p.Args {
-			fmt.Fprintf(&b, "| `%s` | %s | %s |\n", a.Name, valuesOf(a), a.Meaning)
+			fmt.Fprintf(&b, "| `%s` `%s` | `%s` | %s | %s |\n", p.Do, p.Args[0].Name, a.Name, valuesOf(a), a.Meaning)
 		}
 	}
 	b.WriteString(`
@@ -61,7 +64,10 @@ The monitor is not asked.
 // faultExample is a part of a suite that declares two faults.
 func faultExample(indent string) string {
 	all := scenarios.Primitives()
-	hold, delay := all[0], all[len(all)-1]
+	find := func(do string) scenarios.Primitive {
+		return all[slices.IndexFunc(all, func(p scenarios.Primitive) bool { return p.Do == do })]
+	}
+	hold, delay := find("hold"), find("delay")
 	return fmt.Sprintf(`%[1]sfaults:
 %[1]s  - {name: inode-hash, %[2]s: %[3]s, work: inodes, class: spin}
 %[1]s  - {name: slow-open, %[4]s: %[5]s, work: opens, class: %[6]s}

@@ -101,18 +101,21 @@ func faultKeys() []Key {
 		{Section: OfFault, Name: "final", Type: truth, Default: "false",
 			Meaning: "the fault cannot be removed, or the guest does not go on after it", Example: "true"},
 	}
-	for _, do := range scenarios.Doings() {
-		all = append(all, Key{Section: OfFault, Name: do, Type: mapping, Default: "none; a fault has one of " +
-			strings.Join(scenarios.Doings(), ", "), Meaning: "what is done to the guest: " +
-			strings.Join(scenarios.Arguments(do), ", ") + " (hangbench list faults)", Example: exampleOf(do)})
+	of := strings.Join(scenarios.Doings(), ", ")
+	for _, p := range scenarios.Primitives() {
+		names := make([]string, len(p.Args))
+		for i, a := range p.Args {
+			names[i] = a.Name
+		}
+		form := "{" + strings.Join(names, ", ") + "}"
+		if last := &all[len(all)-1]; last.Name == p.Do { // another form of it
+			last.Meaning += " or " + form
+			continue
+		}
+		all = append(all, Key{Section: OfFault, Name: p.Do, Type: mapping, Default: "none; a fault has one of " + of,
+			Meaning: "what is done to the guest (hangbench list faults): " + form, Example: p.Example()})
 	}
 	return all
-}
-
-// exampleOf is what a fault may do, as a suite says it.
-func exampleOf(do string) string {
-	all := scenarios.Primitives()
-	return all[slices.IndexFunc(all, func(p scenarios.Primitive) bool { return p.Do == do })].Example()
 }
 
 // keys returns the keys of all sections but that of a fault.
@@ -222,13 +225,16 @@ func keys() []Key {
 
 // keysOf returns the keys of a section.
 func keysOf(s Section) []Key {
-	return slices.DeleteFunc(Keys(), func(k Key) bool { return k.Section != s })
+	if s == OfFault {
+		return faultKeys()
+	}
+	return slices.DeleteFunc(keys(), func(k Key) bool { return k.Section != s })
 }
 
 // findKey returns the key of a section. It must exist.
 func findKey(s Section, name string) Key {
-	keys := Keys()
-	i := slices.IndexFunc(keys, func(k Key) bool { return k.Section == s && k.Name == name })
+	keys := keysOf(s)
+	i := slices.IndexFunc(keys, func(k Key) bool { return k.Name == name })
 	if i < 0 {
 		panic(fmt.Sprintf("suites: there is no key %s of %s", name, s))
 	}
