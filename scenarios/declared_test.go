@@ -114,7 +114,7 @@ func TestPrimitives(t *testing.T) {
 		"hold spinlock": "inode_hash_lock", "hold percpu": "hrtimer_bases", "hold runqueue": "runqueues",
 		"hold rwlock": "tasklist_lock", "hold sequence": "rename_lock", "hold mutex": "cgroup_mutex",
 		"hold rwsem": "namespace_sem", "hold semaphore": "console_sem", "loop function": "kernel_wait4",
-		"skip function": "rcu_gp_kthread_wake", "delay function": "vfs_open", "forget call": "wakeup_softirqd",
+		"skip function": "rcu_gp_kthread_wake", "delay function": "vfs_open", "forget call": "kernel_clone",
 		"forget unlock": "chrdev_open", "forget interrupts": "chacha_block_generic",
 		"timer lost": "xen_vcpuop_set_next_event", "crash function": "panic_on_oops", "disk completes": "stall true",
 		"disk ms": "slower by 1s", "ask request": "ask bomb", "toolstack command": "pause",

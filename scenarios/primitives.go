@@ -233,8 +233,8 @@ func functions() []Primitive {
 		{
 			Do: "forget",
 			Args: []Arg{
-				symbol("call", "function that is not called, as one that wakes a task", "wake_up_process"),
-				symbol("function", "function that forgets to call it", "wakeup_softirqd"),
+				symbol("call", "function that is not called, as one that wakes a task", "wake_up_new_task"),
+				symbol("function", "function that forgets to call it", "kernel_clone"),
 			},
 			Does:  "one function leaves out its calls of another",
 			Undo:  "the calls are put back; what was left out meanwhile nobody makes up for",

@@ -11,15 +11,16 @@ import (
 
 // printFaults prints what faults a suite can declare.
 func printFaults(w io.Writer) {
+	indented := func(blanks int, text string) string {
+		return strings.ReplaceAll(wrap(text, helpWidth-blanks), "\n", "\n"+strings.Repeat(" ", blanks))
+	}
 	for _, p := range scenarios.Primitives() {
 		fmt.Fprintf(w, "  %s: %s\n", p.Do, p.Example())
 		for _, fact := range [][2]string{{"does", p.Does}, {"undo", p.Undo}, {"needs", p.Needs}} {
-			const indent = "              "
-			text := strings.ReplaceAll(wrap(fact[1], helpWidth-len(indent)), "\n", "\n"+indent)
-			fmt.Fprintf(w, "      %-7s %s\n", fact[0], text)
+			fmt.Fprintf(w, "      %-7s %s\n", fact[0], indented(14, fact[1]))
 		}
 		for _, a := range p.Args {
-			fmt.Fprintf(w, "      %s: %s\n          %s\n", a.Name, valuesOf(a), a.Meaning)
+			fmt.Fprintf(w, "      %s: %s\n          %s\n", a.Name, valuesOf(a), indented(10, a.Meaning))
 		}
 	}
 	fmt.Fprintf(w, "  class\n")

@@ -41,13 +41,14 @@ var (
 var (
 	Opens   = Workload{"opens", true, false, "open and close a file, once a period"}
 	Inodes  = Workload{"inodes", true, false, "make and remove an inode, under inode_hash_lock, once a period"}
+	Mounts  = Workload{"mounts", true, false, "make a mount namespace, under namespace_sem, once a period"}
 	RCUSync = Workload{"rcu-sync", true, false, "wait for a grace period of RCU, once a period"}
 )
 
 // Workloads returns all workloads.
 func Workloads() []Workload {
 	return []Workload{Idle, Busy, Mutex, Files, Forks, Syscalls, Memory, Disk, Pages, Uneven, Sleeper, Devices, Crossed,
-		Kernel, Opens, Inodes, RCUSync}
+		Kernel, Opens, Inodes, Mounts, RCUSync}
 }
 
 // FindWorkload returns the workload of a name. It returns false if there is none.

@@ -31,6 +31,7 @@ func workloads() []workload {
 		{beat.Kernel, nothing, kernelWorker},
 		{beat.Opens, nothing, opener(self)},
 		{beat.Inodes, (*supervisor).needGroups, inodeProber},
+		{beat.Mounts, nothing, mountProber},
 		{beat.RCUSync, (*supervisor).needGroups, graceProber},
 	}
 }

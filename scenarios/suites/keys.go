@@ -101,7 +101,6 @@ func faultKeys() []Key {
 		{Section: OfFault, Name: "final", Type: truth, Default: "false",
 			Meaning: "the fault cannot be removed, or the guest does not go on after it", Example: "true"},
 	}
-	of := strings.Join(scenarios.Doings(), ", ")
 	for _, p := range scenarios.Primitives() {
 		names := make([]string, len(p.Args))
 		for i, a := range p.Args {
@@ -112,8 +111,8 @@ func faultKeys() []Key {
 			last.Meaning += " or " + form
 			continue
 		}
-		all = append(all, Key{Section: OfFault, Name: p.Do, Type: mapping, Default: "none; a fault has one of " + of,
-			Meaning: "what is done to the guest (hangbench list faults): " + form, Example: p.Example()})
+		all = append(all, Key{Section: OfFault, Name: p.Do, Type: mapping, Default: "none",
+			Meaning: "what is done to the guest, one of all that list faults prints: " + form, Example: p.Example()})
 	}
 	return all
 }
