@@ -165,6 +165,60 @@ func TestPrimitives(t *testing.T) {
 	}
 }
 
+// TestShare: a loop takes the vCPUs that do the work, and none that may be preempted.
+func TestShare(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		preemption string
+		work       beat.Workload
+		want       inject.Share
+	}{
+		{"off", beat.Idle, inject.AllVCPUs}, {"off", beat.Files, inject.OneVCPU}, {"on", beat.Idle, inject.NoVCPU},
+		{"on", beat.Files, inject.NoVCPU},
+	} {
+		if got := shareOf(args{"preemption": tc.preemption}, tc.work); got != tc.want {
+			t.Errorf("%+v: %v", tc, got)
+		}
+	}
+}
+
+// reader is a guest whose kernel has every symbol, and whose memory cannot be read.
+type reader struct {
+	inject.Target
+	symbols []string
+}
+
+func (r *reader) Symbol(name string) (uint64, error) {
+	r.symbols = append(r.symbols, name)
+	return 0x1000, nil
+}
+func (*reader) Size(string) (uint64, error)           { return 64, nil }
+func (*reader) Translate(uint64) (uint64, error)      { return 0, noSymbol("unmapped") }
+func (*reader) Offset(string, string) (uint64, error) { return 0, nil }
+
+// TestForgets: what is forgotten is looked for in the function that is named, by the name
+// of the function that is called.
+func TestForgets(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		args map[string]string
+		want []string
+	}{
+		{map[string]string{"unlock": "l", "function": "f"}, []string{"f", "_raw_spin_unlock"}},
+		{map[string]string{"unlock": "l", "function": "f", "by": "u"}, []string{"f", "u"}},
+		{map[string]string{"call": "c", "function": "f"}, []string{"f", "c"}},
+	} {
+		s, err := Declare("x", results.Declaration{Do: "forget", Args: tc.args, Work: "idle", Class: "spin"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := &reader{}
+		if _, err := s.Fault(t.Context(), r); err == nil || !slices.Equal(r.symbols, tc.want) {
+			t.Errorf("%v: asks for %q, %v", tc.args, r.symbols, err)
+		}
+	}
+}
+
 // TestMistakes: each mistake of a declaration is told with its value and a remedy.
 func TestMistakes(t *testing.T) {
 	t.Parallel()

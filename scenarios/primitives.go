@@ -189,15 +189,10 @@ func functions() []Primitive {
 				return "", ""
 			},
 			make: func(a args, w beat.Workload) inject.Fault {
-				switch {
-				case a["interrupts"] == "off":
+				if a["interrupts"] == "off" {
 					return inject.MaskedLoopIn(a["function"])
-				case a["preemption"] == "on":
-					return inject.LoopIn(a["function"], inject.NoVCPU)
-				case w.Last:
-					return inject.LoopIn(a["function"], inject.OneVCPU)
 				}
-				return inject.LoopIn(a["function"], inject.AllVCPUs)
+				return inject.LoopIn(a["function"], shareOf(a, w))
 			},
 		},
 		{
@@ -284,6 +279,17 @@ func functions() []Primitive {
 			make:  func(a args, _ beat.Workload) inject.Fault { return inject.CrashIn(a["function"]) },
 		},
 	}
+}
+
+// shareOf is how many vCPUs a loop takes in a kernel with preemption.
+func shareOf(a args, w beat.Workload) inject.Share {
+	switch {
+	case a["preemption"] == "on":
+		return inject.NoVCPU
+	case w.Last:
+		return inject.OneVCPU
+	}
+	return inject.AllVCPUs
 }
 
 // outsides are the primitives that need nothing of the kernel.

@@ -91,7 +91,7 @@ func tracerCall(t Target, function string) (*site, error) {
 	if bytes.HasPrefix(head, endbr64) || bytes.HasPrefix(head, sealed) {
 		at = len(endbr64)
 	}
-	if !bytes.HasPrefix(head[at:], traced) {
+	if !bytes.HasPrefix(head[at:], traced) && !bytes.HasPrefix(head[at:], oldTraced) {
 		return nil, fmt.Errorf("patch %s: it begins with %x, and has no place of the function tracer's call", function, head)
 	}
 	s := &site{function: function, va: va + uint64(at), old: head[at : at+len(traced)]}

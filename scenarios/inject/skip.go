@@ -50,7 +50,7 @@ func Skip(function string, value int8) Fault {
 // firstLength is the length in bytes of the one of firstInstructions that code begins
 // with.
 func firstLength(code []byte) int {
-	if code[0] == callNear || bytes.HasPrefix(code, traced[:3]) {
+	if code[0] == callNear || bytes.HasPrefix(code, traced[:3]) || bytes.HasPrefix(code, oldTraced[:3]) {
 		return len(traced)
 	}
 	return len(endbr64)

@@ -21,6 +21,7 @@ func TestSkip(t *testing.T) {
 		"branch tracking": {[]byte{0xf3, 0x0f, 0x1e, 0xfa, 0x55}, 2},
 		"sealed":          {[]byte{0x66, 0x0f, 0x1f, 0x00, 0x55}, 2},
 		"tracing":         {[]byte{0x0f, 0x1f, 0x44, 0x00, 0x00}, 3},
+		"old tracing":     {[]byte{0x66, 0x66, 0x66, 0x66, 0x90}, 3},
 		"a call":          {[]byte{0xe8, 1, 2, 3, 4}, 3},
 		"short":           {[]byte{0x0f, 0x1f, 0x40, 0x00, 0x55}, 2},
 	} {
@@ -104,9 +105,9 @@ func TestHoldRWSem(t *testing.T) {
 }
 
 // delayed returns a fake guest in which kernel_wait4 can be delayed.
-func delayed() *fakeGuest {
+func delayed(place []byte) *fakeGuest {
 	g := newFake()
-	g.set("kernel_wait4", []byte{0xf3, 0x0f, 0x1e, 0xfa, 0x0f, 0x1f, 0x44, 0x00, 0x00})
+	g.set("kernel_wait4", append([]byte{0xf3, 0x0f, 0x1e, 0xfa}, place...))
 	g.set("tsc_khz", []byte{0x10, 0x27, 0, 0}) // 10 MHz
 	return g
 }
@@ -125,7 +126,11 @@ func TestDelay(t *testing.T) {
 			0xe8, 0xe9, 0xfe, 0xff, 0xff,
 			0x41, 0x5b, 0x41, 0x5a, 0x41, 0x59, 0x41, 0x58, 0x5f, 0x5e, 0x5a, 0x59, 0x58, 0xc3},
 	} {
-		g := delayed()
+		place := traced
+		if how == Sleep {
+			place = oldTraced
+		}
+		g := delayed(place)
 		before := bytes.Clone(g.mem)
 		in, err := Delay("kernel_wait4", 1500*time.Millisecond, how)(t.Context(), g)
 		if err != nil {
@@ -151,6 +156,31 @@ func TestDelay(t *testing.T) {
 	}
 }
 
+// TestDelayAcrossPages: the code is written in one page. A function that begins at the end
+// of a page has it in the next, if there is enough of it.
+func TestDelayAcrossPages(t *testing.T) {
+	t.Parallel()
+	g := delayed(traced)
+	g.without = []string{"machine_kexec"}
+	g.caves = map[string]uint64{"native_machine_crash_shutdown": base + 0x8ff0}
+	if _, err := Delay("kernel_wait4", time.Second, Sleep)(t.Context(), g); err != nil {
+		t.Fatal(err)
+	}
+	if got := g.mem[0x9000:0x9003]; !bytes.Equal(got, []byte{0x50, 0x51, 0x52}) || g.mem[0x8ff0] != 0 {
+		t.Errorf("the next page begins with %x, and the function with %x", got, g.mem[0x8ff0])
+	}
+	g.check(t)
+
+	g = delayed(traced) // of 64 bytes, 32 lie in the next page
+	g.without = []string{"machine_kexec"}
+	g.caves = map[string]uint64{"native_machine_crash_shutdown": base + 0x8fe0}
+	before := bytes.Clone(g.mem)
+	if _, err := Delay("kernel_wait4", time.Second, Sleep)(t.Context(), g); err == nil ||
+		!strings.Contains(err.Error(), "room for 37 bytes") || !bytes.Equal(g.mem, before) {
+		t.Errorf("a function that is too small: %v", err)
+	}
+}
+
 // TestDelayFails: the error says what the kernel lacks, and nothing is written.
 func TestDelayFails(t *testing.T) {
 	t.Parallel()
@@ -170,7 +200,7 @@ func TestDelayFails(t *testing.T) {
 		"never free": {Spin, func(g *fakeGuest) { g.stay, g.rip[1] = true, symbols["kernel_wait4"]+5 },
 			"never free"},
 	} {
-		g := delayed()
+		g := delayed(traced)
 		tc.set(g)
 		before := bytes.Clone(g.mem)
 		if _, err := Delay("kernel_wait4", time.Second, tc.how)(t.Context(), g); err == nil ||
