@@ -28,7 +28,8 @@ A suite declares a fault under ` + "`faults` and names it under `scenarios`" + `
 
 ` + faultExample("    ") + `
 A kernel that lacks the place makes the trial invalid, and the record says what is missing. So does a guest that does
-not show the fault by its own counters. Such trials are counted and shown, and never averaged.
+not show the fault by its own counters. Such trials are counted and shown, and never averaged. Before any guest is
+started, ` + "`bin/hangbench kernel check FILE --suite SUITE`" + ` says whether a kernel has the places.
 `)
 	b.WriteString("\n## What can be done\n\n| in a suite | does | undo | needs of the kernel |\n|---|---|---|---|\n")
 	for _, p := range scenarios.Primitives() {

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -15,7 +17,9 @@ import (
 	"hangbench/bench/kernelcheck"
 	"hangbench/guests/kernel"
 	"hangbench/guests/lab"
+	"hangbench/results"
 	"hangbench/results/printable"
+	"hangbench/scenarios"
 )
 
 func (a *app) kernelCommand() *cobra.Command {
@@ -26,14 +30,21 @@ func (a *app) kernelCheck() *cobra.Command {
 	c := a.command("check FILE", "say what a monitor can read of a kernel, and what it cannot judge",
 		"Say of a kernel image (vmlinuz, vmlinux, or a Debian package with one) what a monitor can read of a guest with it, "+
 			"which classes of hangs it can judge, which mechanisms work, and which faults can be injected. Nothing is run. "+
-			"Exit status 1 when a class cannot be judged.", 1, 1)
+			"Exit status 1 when a class cannot be judged, or a fault that the suite declares cannot be injected.", 1, 1)
+	suite := c.Flags().String("suite", "", "also try the faults that this `suite` declares")
 	asJSON := c.Flags().Bool("json", false, "print the report as JSON, with every name")
 	c.ValidArgsFunction = once(files)
-	c.RunE = func(c *cobra.Command, args []string) error { return a.checkKernel(c.Context(), args[0], *asJSON) }
+	c.RunE = func(c *cobra.Command, args []string) error {
+		return a.checkKernel(c.Context(), args[0], *suite, *asJSON)
+	}
 	return c
 }
 
-func (a *app) checkKernel(ctx context.Context, path string, asJSON bool) error {
+func (a *app) checkKernel(ctx context.Context, path, suite string, asJSON bool) error {
+	declared, err := declaredFaults(ctx, suite)
+	if err != nil {
+		return err
+	}
 	inPackage, err := readInput(ctx, func() (bool, error) { return lab.IsPackage(path) })
 	if err != nil {
 		return err
@@ -58,7 +69,7 @@ func (a *app) checkKernel(ctx context.Context, path string, asJSON bool) error {
 		if err != nil && (k == nil || !errors.Is(err, kernel.ErrNoBTF)) {
 			return nil, err
 		}
-		return kernelcheck.Check(ctx, k)
+		return kernelcheck.Check(ctx, k, declared)
 	})
 	if err != nil {
 		return err
@@ -80,6 +91,30 @@ func (a *app) checkKernel(ctx context.Context, path string, asJSON bool) error {
 	return err
 }
 
+// declaredFaults returns the scenarios of the faults that a suite declares, by name. An empty
+// name is no suite.
+func declaredFaults(ctx context.Context, suite string) ([]scenarios.Scenario, error) {
+	if suite == "" {
+		return nil, nil
+	}
+	s, err := loadSuite(ctx, suite)
+	if err != nil {
+		return nil, err
+	}
+	if len(s.Declared) == 0 {
+		return nil, exit.Usagef("suite %s declares no faults: name one that does, or leave --suite out", s.Name)
+	}
+	var all []scenarios.Scenario
+	for _, name := range slices.Sorted(maps.Keys(s.Declared)) {
+		sc, err := scenarios.OfCell(results.Cell{Scenario: name, Declared: s.Declared[name]})
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, sc)
+	}
+	return all, nil
+}
+
 // printKernel prints a report.
 func printKernel(w io.Writer, r *kernelcheck.Report) {
 	types := "with types (BTF)"
@@ -95,7 +130,11 @@ func printKernel(w io.Writer, r *kernelcheck.Report) {
 		{"what a monitor reads", "lacks", r.Reads},
 		{"mechanisms", "fails", r.Mechanisms},
 		{"faults", "fails", r.Faults},
+		{"faults of the suite", "fails", r.Declared},
 	} {
+		if list.items == nil {
+			continue
+		}
 		fmt.Fprintf(w, "%s:\n", list.title)
 		for _, i := range list.items {
 			mark := "ok"

@@ -52,15 +52,19 @@ type Report struct {
 	Classes    []Class `json:"classes"`
 	Mechanisms []Item  `json:"mechanisms"`
 	Faults     []Item  `json:"faults"`
+	// Declared are the faults of a suite, if there is one.
+	Declared []Item `json:"declared,omitempty"`
 }
 
-// OK reports whether every class can be judged.
+// OK reports whether every class can be judged, and every fault of the suite injected.
 func (r *Report) OK() bool {
-	return !slices.ContainsFunc(r.Classes, func(c Class) bool { return !c.Judged })
+	return !slices.ContainsFunc(r.Classes, func(c Class) bool { return !c.Judged }) &&
+		!slices.ContainsFunc(r.Declared, func(i Item) bool { return !i.OK })
 }
 
-// Check examines a kernel. Its Types may have no type.
-func Check(ctx context.Context, k *kernel.Kernel) (*Report, error) {
+// Check examines a kernel. Its Types may have no type. It also tries the declared faults
+// and controls, which are a suite's.
+func Check(ctx context.Context, k *kernel.Kernel, declared []scenarios.Scenario) (*Report, error) {
 	p, err := profile(k)
 	if err != nil {
 		return nil, err
@@ -73,10 +77,12 @@ func Check(ctx context.Context, k *kernel.Kernel) (*Report, error) {
 	r.Reads = reads(layout)
 	r.Classes = classes(layout)
 	r.Mechanisms = mechanisms(layout)
-	if r.Faults, err = faults(ctx, k, p); err != nil {
+	own := slices.DeleteFunc(scenarios.All(), scenarios.Scenario.Control)
+	if r.Faults, err = faults(ctx, k, p, own); err != nil {
 		return nil, err
 	}
-	return r, nil
+	r.Declared, err = faults(ctx, k, p, declared)
+	return r, err
 }
 
 // profile returns the profile that dom0 would have of the kernel, whatever it lacks.
@@ -195,13 +201,14 @@ func mechanisms(l linux.Layout) []Item {
 	return items
 }
 
-// faults tries every fault on the image.
-func faults(ctx context.Context, k *kernel.Kernel, p *kernel.Profile) ([]Item, error) {
+// faults tries the fault of every scenario on the image, and the disturbance of one
+// without.
+func faults(ctx context.Context, k *kernel.Kernel, p *kernel.Profile, all []scenarios.Scenario) ([]Item, error) {
 	var items []Item
-	for _, s := range scenarios.All() {
+	for _, s := range all {
 		fault := s.Fault
-		if fault == nil {
-			continue
+		if s.Control() {
+			fault = s.Disturb
 		}
 		t, err := newImage(k, p)
 		if err != nil {

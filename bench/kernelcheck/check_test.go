@@ -88,7 +88,7 @@ func testRealKernel(t *testing.T, k *kernel.Kernel) {
 
 func check(t *testing.T, k *kernel.Kernel) *kernelcheck.Report {
 	t.Helper()
-	r, err := kernelcheck.Check(t.Context(), k)
+	r, err := kernelcheck.Check(t.Context(), k, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,6 +125,9 @@ func TestWithoutBTF(t *testing.T) {
 		if i.OK != outside.MatchString(i.What) || !i.OK && !strings.Contains(i.Effect, "the kernel has no symbol") {
 			t.Errorf("fault %s: %v, %s", i.What, i.OK, i.Effect)
 		}
+	}
+	if len(r.Declared) > 0 {
+		t.Errorf("faults of no suite: %+v", r.Declared)
 	}
 	for _, i := range slices.Concat(r.Boot, r.Mechanisms) {
 		if i.OK || i.Effect == "" {
