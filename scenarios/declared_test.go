@@ -116,7 +116,8 @@ func TestPrimitives(t *testing.T) {
 		"hold rwsem": "namespace_sem", "hold semaphore": "console_sem", "loop function": "kernel_wait4",
 		"skip function": "rcu_gp_kthread_wake", "delay function": "vfs_open", "forget call": "kernel_clone",
 		"forget unlock": "chrdev_open", "forget interrupts": "chacha_block_generic",
-		"timer lost": "xen_vcpuop_set_next_event", "crash function": "panic_on_oops", "disk completes": "stall true",
+		"timer lost": "xen_vcpuop_set_next_event", "timer storm": "xen_vcpuop_set_next_event",
+		"crash function": "panic_on_oops", "disk completes": "stall true",
 		"disk ms": "slower by 1s", "ask request": "ask bomb", "toolstack command": "pause",
 	}
 	for _, p := range Primitives() {

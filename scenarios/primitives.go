@@ -271,6 +271,15 @@ func functions() []Primitive {
 			make:  func(a args, _ beat.Workload) inject.Fault { return inject.LoseTimer(a["lost"]) },
 		},
 		{
+			Do:   "timer",
+			Args: []Arg{symbol("storm", "function that sets a vCPU's timer", "xen_vcpuop_set_next_event")},
+			Does: "the function sets the timer for at once, whatever time it is given: interrupts come without a pause",
+			Undo: "the first instruction is put back; the timer is set as before from the next time on",
+			Needs: "the function, whose first argument is the time from now, and which begins with a hook of the function " +
+				"tracer or may be called by pointer",
+			make: func(a args, _ beat.Workload) inject.Fault { return inject.StormTimer(a["storm"]) },
+		},
+		{
 			Do: "crash", Final: true,
 			Args:  []Arg{symbol("function", "function that executes an undefined instruction", "kernel_wait4")},
 			Does:  "the function executes an undefined instruction, at which the kernel panics",

@@ -90,6 +90,28 @@ func TestHoldPerCPU(t *testing.T) {
 	g.check(t)
 }
 
+// TestStormTimer: one instruction of the same length sets the first argument to 0.
+func TestStormTimer(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct{ old, want []byte }{
+		{append(bytes.Clone(endbr64), 0x55), []byte{0x48, 0x83, 0xe7, 0x00, 0x55}},
+		{append(bytes.Clone(sealed), 0x55), []byte{0x48, 0x83, 0xe7, 0x00, 0x55}},
+		{traced, []byte{0xbf, 0, 0, 0, 0}},
+		{oldTraced, []byte{0xbf, 0, 0, 0, 0}},
+	} {
+		g := newFake()
+		g.set("set_next_event", tc.old)
+		in, err := StormTimer("set_next_event")(t.Context(), g)
+		if got := g.get("set_next_event", 5); err != nil || !bytes.Equal(got, tc.want) {
+			t.Fatalf("%x becomes %x, want %x: %v", tc.old, got, tc.want, err)
+		}
+		if err := in.Remove(t.Context()); err != nil || !bytes.Equal(g.get("set_next_event", 5), tc.old) {
+			t.Errorf("after removal it begins with %x, want %x: %v", g.get("set_next_event", 5), tc.old, err)
+		}
+		g.check(t)
+	}
+}
+
 // TestSkipCalls: every call of the callee is left out until the fault is removed, and
 // other calls are made.
 func TestSkipCalls(t *testing.T) {

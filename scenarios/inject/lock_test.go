@@ -40,6 +40,7 @@ func TestFails(t *testing.T) {
 		"loop":       LoopIn("kernel_wait4", AllVCPUs),
 		"interrupts": LoseInterrupts("kernel_wait4"),
 		"timer":      LoseTimer("set_next_event"),
+		"storm":      StormTimer("set_next_event"),
 		"panic loop": PanicLoop("kernel_wait4", "notify"),
 		"reboot":     PanicReboot("kernel_wait4", "notify"),
 		"unlock":     ForgetUnlock(super),

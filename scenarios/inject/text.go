@@ -201,6 +201,40 @@ func LoseTimer(function string) Fault {
 	}
 }
 
+// Instructions that set a function's first argument to 0, of the length of the first
+// instruction that they replace.
+var (
+	zero4 = []byte{0x48, 0x83, 0xe7, 0x00}       // and $0, %rdi
+	zero5 = []byte{0xbf, 0x00, 0x00, 0x00, 0x00} // mov $0, %edi
+)
+
+// StormTimer makes a function that sets a timer set it for at once, whatever time it is
+// given as its first argument. The timer then fires as soon as it is set, without end.
+// After Remove the timer is set as before, from the next time on.
+func StormTimer(function string) Fault {
+	return func(ctx context.Context, t Target) (*Injection, error) {
+		s, code, err := replaceFirst(ctx, t, function, zero4, zero5)
+		if err != nil {
+			return nil, err
+		}
+		return &Injection{
+			What:   function + " sets its timer for at once",
+			remove: func(ctx context.Context) error { return s.write(ctx, t, code, s.old, s.atStart) },
+		}, nil
+	}
+}
+
+// replaceFirst replaces the first instruction of a function, which has four or five bytes,
+// by another of the same length. It returns the one that was written.
+func replaceFirst(ctx context.Context, t Target, function string, four, five []byte) (*site, []byte, error) {
+	s, err := patch(ctx, t, function, five, traced, oldTraced)
+	if err == nil || ctx.Err() != nil {
+		return s, five, err
+	}
+	s, err = patch(ctx, t, function, four, endbr64, sealed)
+	return s, four, err
+}
+
 // CrashIn makes a kernel function execute an undefined instruction, at which the
 // kernel panics. The fault cannot be removed.
 func CrashIn(function string) Fault {
@@ -283,12 +317,7 @@ func PanicReboot(function, notify string) Fault {
 // writes the old bytes back.
 func LoseInterrupts(function string) Fault {
 	return func(ctx context.Context, t Target) (*Injection, error) {
-		s, err := patch(ctx, t, function, cli5, traced, oldTraced)
-		code := cli5
-		if err != nil && ctx.Err() == nil {
-			s, err = patch(ctx, t, function, cli4, endbr64, sealed)
-			code = cli4
-		}
+		s, code, err := replaceFirst(ctx, t, function, cli4, cli5)
 		if err != nil {
 			return nil, err
 		}
