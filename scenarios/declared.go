@@ -214,7 +214,11 @@ func describe(d results.Declaration) string {
 	for _, name := range slices.Sorted(maps.Keys(d.Args)) {
 		parts = append(parts, name+": "+d.Args[name])
 	}
-	return fmt.Sprintf("%s: {%s}, work: %s", d.Do, strings.Join(parts, ", "), d.Work)
+	text := fmt.Sprintf("%s: {%s}, work: %s, class: %s", d.Do, strings.Join(parts, ", "), d.Work, d.Class)
+	if d.Final {
+		text += ", final: true"
+	}
+	return text
 }
 
 // Plain returns the declaration without arguments that have their default, so that a

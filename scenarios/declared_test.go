@@ -69,7 +69,10 @@ func TestOfCell(t *testing.T) {
 			t.Errorf("%s asks a kernel for %v", name, err)
 		}
 		s.Fault, s.Disturb = nil, nil
-		tc.want.ID, tc.want.Summary = "of-mine", "hold: {spinlock: inode_hash_lock}, work: "+tc.work
+		tc.want.ID, tc.want.Summary = "of-mine", "hold: {spinlock: inode_hash_lock}, work: "+tc.work+", class: "+tc.class
+		if tc.final {
+			tc.want.Summary += ", final: true"
+		}
 		if !reflect.DeepEqual(s, tc.want) {
 			t.Errorf("%s: %+v, want %+v", name, s, tc.want)
 		}

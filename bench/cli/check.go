@@ -15,6 +15,7 @@ import (
 	"hangbench/bench/plan"
 	"hangbench/bench/trial"
 	"hangbench/guests/stress"
+	"hangbench/results"
 	"hangbench/scenarios"
 	"hangbench/scenarios/suites"
 )
@@ -59,7 +60,9 @@ func (f *checkFlags) run(ctx context.Context, a *app, suite string) error {
 	if err != nil {
 		return err
 	}
-	printSuite(a.out, s, len(trials))
+	if err := printSuite(a.out, s, len(trials)); err != nil {
+		return err
+	}
 	fmt.Fprintf(a.out, "virtual time: %v to %v", least.Round(time.Second), most.Round(time.Second))
 	if s.Baselines != "" {
 		fmt.Fprint(a.out, ", and the watchdogs' time with each fault")
@@ -72,7 +75,7 @@ func (f *checkFlags) run(ctx context.Context, a *app, suite string) error {
 }
 
 // printSuite prints the factors of a suite, and its number of trials.
-func printSuite(w io.Writer, s *suites.Suite, trials int) {
+func printSuite(w io.Writer, s *suites.Suite, trials int) error {
 	more := ""
 	if n := len(s.BoundedMS); n > 0 {
 		more = fmt.Sprintf(" x %d lengths", n)
@@ -95,9 +98,15 @@ func printSuite(w io.Writer, s *suites.Suite, trials int) {
 		fmt.Fprintf(w, "baselines %s: a fault stays until the guest's own watchdogs have had their time\n", s.Baselines)
 	}
 	for _, name := range s.Scenarios {
-		if text, ok := s.Declared[name]; ok {
-			fmt.Fprintf(w, "fault %s: %s\n", name, text)
+		text, ok := s.Declared[name]
+		if !ok {
+			continue
 		}
+		sc, err := scenarios.OfCell(results.Cell{Scenario: name, Declared: text})
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(w, "fault %s: %s\n", name, sc.Summary)
 	}
 	for _, o := range s.Observers {
 		role := "watches beside the monitor"
@@ -106,6 +115,7 @@ func printSuite(w io.Writer, s *suites.Suite, trials int) {
 		}
 		fmt.Fprintf(w, "observer %s %s: %q\n", o.Name, role, o.Command)
 	}
+	return nil
 }
 
 // printTrial prints a line about a trial of a plan.
