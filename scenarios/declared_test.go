@@ -106,6 +106,7 @@ func (w *witness) saw(format string, a ...any) error {
 func (w *witness) Symbol(name string) (uint64, error)          { return 0, w.saw("%s", name) }
 func (w *witness) StallDisk(on bool) error                     { return w.saw("stall %v", on) }
 func (w *witness) SlowDisk(by time.Duration) error             { return w.saw("slower by %v", by) }
+func (w *witness) Cap(_ context.Context, percent int) error    { return w.saw("cap %d", percent) }
 func (w *witness) Pause() error                                { return w.saw("pause") }
 func (w *witness) Ask(_ context.Context, r beat.Request) error { return w.saw("ask %s", r) }
 
@@ -122,6 +123,7 @@ func TestPrimitives(t *testing.T) {
 		"timer lost": "xen_vcpuop_set_next_event", "timer storm": "xen_vcpuop_set_next_event",
 		"crash function": "panic_on_oops", "disk completes": "stall true",
 		"disk ms": "slower by 1s", "ask request": "ask bomb", "toolstack command": "pause",
+		"toolstack cap": "cap 5",
 	}
 	for _, p := range Primitives() {
 		id := p.Do + " " + p.Args[0].Name

@@ -78,8 +78,6 @@ func undone(r beat.Request) (by beat.Request, ok bool) {
 		return beat.Kill, true
 	case beat.Stop:
 		return beat.Continue, true
-	case beat.Later:
-		return beat.Earlier, true
 	}
 	return "", false
 }
@@ -325,18 +323,26 @@ func outsides() []Primitive {
 		},
 		{
 			Do: "ask",
-			Args: []Arg{{Name: "request", Example: "bomb", Words: []string{"bomb", "limited", "thrash", "stop", "later"},
+			Args: []Arg{{Name: "request", Example: "bomb", Words: []string{"bomb", "limited", "thrash", "stop"},
 				Meaning: "bomb: a fork bomb of at most 256 processes; limited: one in a control group that permits 16; thrash: a " +
-					"process that locks memory until the others' no longer fits; stop: the processes of the work are stopped; " +
-					"later: the wall clock is set an hour forward"}},
+					"process that locks memory until the others' no longer fits; stop: the processes of the work are stopped"}},
 			Does:  "the guest's PID 1 does what it is asked to",
-			Undo:  "it ends what it has started, continues what it has stopped, or sets the clock back",
+			Undo:  "it ends what it has started, or continues what it has stopped",
 			Needs: nothing,
 			make: func(a args, _ beat.Workload) inject.Fault {
 				do := beat.Request(a["request"])
 				undo, _ := undone(do) // the argument has been checked
 				return inject.Asked("PID 1 asked for "+a["request"], do, undo)
 			},
+		},
+		{
+			Do: "toolstack",
+			Args: []Arg{{Name: "cap", Meaning: "percent of one physical CPU that all vCPUs together may use", Example: "5",
+				Min: 1, Max: 99}},
+			Does:  "the hypervisor gives the guest little time (xl sched-credit2)",
+			Undo:  "the limit is removed",
+			Needs: nothing,
+			make:  func(a args, _ beat.Workload) inject.Fault { return inject.Capped(int(a.number("cap"))) },
 		},
 		{
 			Do:    "toolstack",

@@ -117,6 +117,9 @@ func TestNewGuest(t *testing.T) {
 	if rip, on, err := g.Where(1); err != nil || rip == 0 || !on {
 		t.Errorf("vCPU 1 is at %#x, interrupts %v, %v", rip, on, err)
 	}
+	if err := g.Cap(t.Context(), 5); err != nil || f.Cap() != 5 {
+		t.Errorf("limit: %v, %d%%", err, f.Cap())
+	}
 	if err := g.NMI(t.Context(), 1); err != nil || !slices.Equal(f.NMIs(), []int{1}) {
 		t.Errorf("NMI: %v, of vCPUs %v", err, f.NMIs())
 	}

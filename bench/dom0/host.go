@@ -23,6 +23,7 @@ type Toolstack interface {
 	Destroy(ctx context.Context, domid int) error
 	Find(ctx context.Context, name string) (domid int, err error)
 	NMI(ctx context.Context, domid, vcpu int) error
+	Cap(ctx context.Context, domid, percent int) error
 }
 
 // Config says how to open a control domain.

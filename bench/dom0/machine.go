@@ -58,6 +58,13 @@ func (g *Guest) Where(vcpu int) (rip uint64, interrupts bool, err error) {
 // triggerTime bounds a call of xl, on dom0's clock.
 const triggerTime = 30 * time.Second
 
+// Cap limits the guest to so many percent of one physical CPU. 0 ends this.
+func (g *Guest) Cap(ctx context.Context, percent int) error {
+	ctx, cancel := context.WithTimeout(ctx, triggerTime)
+	defer cancel()
+	return g.host.tools.Cap(ctx, g.Domid, percent)
+}
+
 // NMI sends a vCPU a non-maskable interrupt.
 func (g *Guest) NMI(ctx context.Context, vcpu int) error {
 	ctx, cancel := context.WithTimeout(ctx, triggerTime)

@@ -173,9 +173,10 @@ func (m *image) VCPUs() int { return imageVCPUs }
 // Where returns where a vCPU is.
 func (m *image) Where(int) (rip uint64, interrupts bool, err error) { return m.code, true, nil }
 
-// NMI, StallDisk, SlowDisk, Ask and Mishandle are what every guest can do, whatever its
+// NMI, Cap, StallDisk, SlowDisk, Ask and Mishandle are what every guest can do, whatever its
 // kernel.
 func (m *image) NMI(context.Context, int) error          { return nil }
+func (m *image) Cap(context.Context, int) error          { return nil }
 func (m *image) StallDisk(bool) error                    { return nil }
 func (m *image) SlowDisk(time.Duration) error            { return nil }
 func (m *image) Ask(context.Context, beat.Request) error { return nil }

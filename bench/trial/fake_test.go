@@ -435,5 +435,6 @@ func (w *world) SlowDisk(by time.Duration) error {
 	return nil
 }
 func (w *world) NMI(ctx context.Context, vcpu int) error { return nil }
+func (w *world) Cap(context.Context, int) error          { return nil }
 func (w *world) Pause() error                            { w.paused++; return nil }
 func (w *world) Unpause() error                          { w.paused--; return nil }

@@ -78,7 +78,7 @@ func TestToolstack(t *testing.T) {
 	}
 	// This program records its calls in place of xl.
 	log := filepath.Join(dir, "calls")
-	script := "#!/bin/sh\necho \"$1 $2\" | sed 's,'" + dir + "'/,,' >> " + log +
+	script := "#!/bin/sh\necho \"$*\" | sed 's,'" + dir + "'/,,' >> " + log +
 		"\n[ \"$1\" = domid ] && echo 7\n[ \"$1\" != create ] || [ ! -e " + dir + "/fail ]\n"
 	if err := os.WriteFile(ts.Path, []byte(script), 0o755); err != nil {
 		t.Fatal(err)
@@ -93,12 +93,18 @@ func TestToolstack(t *testing.T) {
 	if err := ts.Destroy(context.Background(), 0); err == nil {
 		t.Error("destroying dom0 was not refused")
 	}
+	if err := ts.Cap(context.Background(), 7, 5); err != nil {
+		t.Fatal(err)
+	}
+	if ts.Cap(context.Background(), 0, 5) == nil || ts.Cap(context.Background(), 7, -1) == nil {
+		t.Error("dom0 or a guest was limited to what is no limit")
+	}
 	os.WriteFile(filepath.Join(dir, "fail"), nil, 0o644)
 	if _, err := ts.Create(context.Background(), base()); err == nil {
 		t.Error("a failing xl create went unnoticed")
 	}
 	got, _ := os.ReadFile(log)
-	want := "create hb-0.cfg\ndomid hb-0\ndestroy 7\ncreate hb-0.cfg\ndestroy hb-0\n"
+	want := "create hb-0.cfg\ndomid hb-0\ndestroy 7\nsched-credit2 -d 7 -c 5\ncreate hb-0.cfg\ndestroy hb-0\n"
 	if d := cmp.Diff(want, string(got)); d != "" {
 		t.Errorf("calls (-want +got):\n%s", d)
 	}

@@ -103,6 +103,16 @@ func (t Toolstack) Destroy(ctx context.Context, domid int) error {
 	return err
 }
 
+// Cap limits the time of physical CPUs that the guest's vCPUs together may use, in percent
+// of one CPU. 0 is no limit. Only the scheduler credit2 knows it here, which is Xen's default.
+func (t Toolstack) Cap(ctx context.Context, domid, percent int) error {
+	if domid <= 0 || percent < 0 {
+		return fmt.Errorf("limit domain %d to %d%% of a CPU: there is no such guest or limit", domid, percent)
+	}
+	_, err := t.xl(ctx, "sched-credit2", "-d", strconv.Itoa(domid), "-c", strconv.Itoa(percent))
+	return err
+}
+
 // NMI sends a non-maskable interrupt to a vCPU of the guest. It wakes a vCPU that is
 // halted or polls.
 func (t Toolstack) NMI(ctx context.Context, domid, vcpu int) error {

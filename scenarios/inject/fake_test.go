@@ -68,6 +68,7 @@ type fakeGuest struct {
 	now     int64
 	onSleep func() // after each sleep
 	slower  time.Duration
+	capped  int
 	onRead  func(gpa uint64) // before each read
 
 	offsets            map[string]uint64 // of fields that are not where the others are
@@ -226,6 +227,14 @@ func (g *fakeGuest) Size(function string) (uint64, error) {
 		return 0, fmt.Errorf("no size of %s", function)
 	}
 	return 0x40, nil
+}
+
+func (g *fakeGuest) Cap(_ context.Context, percent int) error {
+	if g.unwatched {
+		return errors.New("no such scheduler")
+	}
+	g.capped = percent
+	return nil
 }
 
 func (g *fakeGuest) NMI(_ context.Context, vcpu int) error {

@@ -351,6 +351,22 @@ func TestPanicReboot(t *testing.T) {
 	}
 }
 
+func TestCapped(t *testing.T) {
+	t.Parallel()
+	g := newFake()
+	in, err := Capped(5)(t.Context(), g)
+	if err != nil || g.capped != 5 || in.Outside {
+		t.Fatalf("limited to %d%%, %v", g.capped, err)
+	}
+	if err := in.Remove(t.Context()); err != nil || g.capped != 0 {
+		t.Errorf("removed, and limited to %d%%: %v", g.capped, err)
+	}
+	g.unwatched = true
+	if _, err := Capped(5)(t.Context(), g); err == nil {
+		t.Error("a scheduler that knows no limit limits the guest")
+	}
+}
+
 func TestSlowDisk(t *testing.T) {
 	t.Parallel()
 	g := newFake()

@@ -33,6 +33,9 @@ type Machine interface {
 	Where(vcpu int) (rip uint64, interrupts bool, err error)
 	// NMI sends a vCPU a non-maskable interrupt, which wakes it if it is halted.
 	NMI(ctx context.Context, vcpu int) error
+	// Cap limits the time of physical CPUs that all vCPUs together may use, in percent of
+	// one CPU. 0 ends this.
+	Cap(ctx context.Context, percent int) error
 	// StallDisk makes the guest's disk accept requests and complete none. A call
 	// with false ends this.
 	StallDisk(stall bool) error

@@ -30,6 +30,7 @@ type Fake struct {
 	guests map[int]*Guest
 	fail   map[string]error // of the toolstack, by method
 	nmis   []int            // vCPUs that got one
+	cap    int              // limit of a guest, in percent of a CPU
 }
 
 // Guest is a guest of a Fake.
@@ -99,6 +100,13 @@ func (f *Fake) all() []*Guest {
 		all = append(all, g)
 	}
 	return all
+}
+
+// Cap returns the percentage of a CPU that the guests were limited to last.
+func (f *Fake) Cap() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.cap
 }
 
 // NMIs returns the vCPUs that got a non-maskable interrupt.
@@ -239,6 +247,13 @@ func (t toolstack) Find(_ context.Context, name string) (int, error) {
 	}
 	id, err := t.f.Store.DomainByName(name)
 	return int(id), err
+}
+
+func (t toolstack) Cap(_ context.Context, _, percent int) error {
+	t.f.mu.Lock()
+	defer t.f.mu.Unlock()
+	t.f.cap = percent
+	return t.f.fail["Cap"]
 }
 
 func (t toolstack) NMI(_ context.Context, _, vcpu int) error {
