@@ -78,6 +78,8 @@ func undone(r beat.Request) (by beat.Request, ok bool) {
 		return beat.Kill, true
 	case beat.Stop:
 		return beat.Continue, true
+	case beat.Freeze:
+		return beat.Thaw, true
 	}
 	return "", false
 }
@@ -323,11 +325,12 @@ func outsides() []Primitive {
 		},
 		{
 			Do: "ask",
-			Args: []Arg{{Name: "request", Example: "bomb", Words: []string{"bomb", "limited", "thrash", "stop"},
+			Args: []Arg{{Name: "request", Example: "bomb", Words: []string{"bomb", "limited", "thrash", "stop", "freeze"},
 				Meaning: "bomb: a fork bomb of at most 256 processes; limited: one in a control group that permits 16; thrash: a " +
-					"process that locks memory until the others' no longer fits; stop: the processes of the work are stopped"}},
+					"process that locks memory until the others' no longer fits; stop: the processes of the work are stopped; " +
+					"freeze: they are put into a control group that is frozen"}},
 			Does:  "the guest's PID 1 does what it is asked to",
-			Undo:  "it ends what it has started, or continues what it has stopped",
+			Undo:  "it ends what it has started, or continues what it has stopped or frozen",
 			Needs: nothing,
 			make: func(a args, _ beat.Workload) inject.Fault {
 				do := beat.Request(a["request"])

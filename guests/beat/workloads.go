@@ -81,6 +81,8 @@ const (
 	Kill     Request = "kill"     // kill what Bomb, Limited and Thrash started
 	Stop     Request = "stop"     // stop the workload's processes (SIGSTOP)
 	Continue Request = "continue" // continue them (SIGCONT)
+	Freeze   Request = "freeze"   // put them into a control group that is frozen
+	Thaw     Request = "thaw"     // thaw that control group
 	Later    Request = "later"    // set the wall clock forward by an hour
 	Earlier  Request = "earlier"  // set it back by an hour
 	Measure  Request = "measure"  // do the work of Order once, and deliver a Sample

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,6 +24,38 @@ func mountGroups() error {
 
 // needGroups prepares work that uses control groups.
 func (*supervisor) needGroups() error { return mountGroups() }
+
+// frozenGroup is the control group of processes that are frozen.
+const frozenGroup = groupRoot + "/frozen"
+
+// freeze puts the processes of the workload into a control group, and freezes it.
+func (s *supervisor) freeze() error {
+	if err := mountGroups(); err != nil {
+		return err
+	}
+	if err := os.Mkdir(frozenGroup, 0o755); err != nil && !os.IsExist(err) {
+		return err
+	}
+	for _, w := range s.workers {
+		if err := os.WriteFile(frozenGroup+"/cgroup.procs", strconv.AppendInt(nil, int64(w.Process.Pid), 10), 0); err != nil {
+			return err
+		}
+	}
+	return setFrozen("1")
+}
+
+// setFrozen freezes the control group, or thaws it.
+func setFrozen(to string) error {
+	return os.WriteFile(frozenGroup+"/cgroup.freeze", []byte(to), 0)
+}
+
+// complain writes an error to the console. The trial sees that nothing has happened.
+func complain(err error) error {
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "hangbench-init: %v\n", err)
+	}
+	return nil
+}
 
 // inodeProber makes a control group, asks for its attributes and removes it, once a
 // period. When it asks, the kernel makes an inode and enters it into the table of all

@@ -47,6 +47,8 @@ func requests() []request {
 		{beat.Kill, (*supervisor).kill},
 		{beat.Stop, func(s *supervisor) error { return s.signal(unix.SIGSTOP) }},
 		{beat.Continue, func(s *supervisor) error { return s.signal(unix.SIGCONT) }},
+		{beat.Freeze, func(s *supervisor) error { return complain(s.freeze()) }},
+		{beat.Thaw, func(*supervisor) error { return complain(setFrozen("0")) }},
 		{beat.Later, func(*supervisor) error { return moveClock(jump) }},
 		{beat.Earlier, func(*supervisor) error { return moveClock(-jump) }},
 		{beat.Watchdogs, func(s *supervisor) error { return s.armWatchdogs(watchdog.Default) }},
