@@ -67,8 +67,8 @@ func (h *hostFlags) check(given *pflag.FlagSet) error {
 		return exit.Usagef("--host %q: there are %s", h.kind, strings.Join(hostKinds, " and "))
 	case h.jobs < 0 || h.jobs > 64 || h.jobs == 0 && given.Changed("jobs"):
 		return exit.Usagef("--jobs %d: want 1 to 64", h.jobs)
-	case h.kind == results.Xen && h.lab.xen != "":
-		return exit.Usagef("--xen %s: it chooses the lab's Xen, and --host xen has its own", h.lab.xen)
+	case h.kind == results.Xen && h.lab.xenFlag() != "":
+		return exit.Usagef("%s: it chooses the lab's Xen, and --host xen has its own", h.lab.xenFlag())
 	case h.kind == results.Xen && h.jobs > 1:
 		return exit.Usagef("--jobs %d: a real Xen host runs one trial at a time, because its trace buffers are shared",
 			h.jobs)
@@ -92,9 +92,9 @@ func (h *hostFlags) open(ctx context.Context, a *app, s *suites.Suite) (*opened,
 		return h.openXen(s)
 	}
 	asks := func(g suites.Guest) bool { return g.XenRelease != "" }
-	if i := slices.IndexFunc(s.Guests, asks); i >= 0 && h.lab.xen != "" {
-		return nil, exit.Usagef("--xen %s: guests of the suite ask for Xen %s: remove --xen, or xen: from the suite",
-			h.lab.xen, s.Guests[i].XenRelease)
+	if i := slices.IndexFunc(s.Guests, asks); i >= 0 && h.lab.xenFlag() != "" {
+		return nil, exit.Usagef("%s: guests of the suite ask for Xen %s: remove that flag, or xen: from the suite",
+			h.lab.xenFlag(), s.Guests[i].XenRelease)
 	}
 	h.lab.kernels = s.KernelFiles
 	h.lab.libvmi = needsLibVMI(s.Drivers...)

@@ -8,21 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"hangbench/results"
 	"hangbench/scenarios/suites"
 )
-
-// TestOtherXen: a run that --xen put on another Xen goes on there.
-func TestOtherXen(t *testing.T) {
-	t.Parallel()
-	for version, want := range map[string]string{"": "", "4.20.4+63-g7abfd2bce2-0+deb13u1": "", "4.1.7": "",
-		"4.17.7+13-g2445b30a44-0+deb12u1": "4.17"} {
-		m := &results.Manifest{Versions: results.Versions{Packages: map[string]string{xenVersion: version}}}
-		if got := otherXen(m); got != want {
-			t.Errorf("Xen %q: --xen %q, want %q", version, got, want)
-		}
-	}
-}
 
 // TestSetKernels: kernels of the command line replace those of the suite's guests, and a
 // kernel that is a file gets a name that says its content.

@@ -26,7 +26,9 @@ import (
 // labFlags are the folders and the mirror of the lab.
 type labFlags struct {
 	cache, source, mirror string
-	xen                   string            // release of Xen; empty for the ordinary lab's
+	xen                   string            // release of Xen, or file:PATH; empty for the ordinary lab's
+	xenDebs               string            // folder of packages of Xen
+	givenXen              *lab.GivenXen     // that of xen or xenDebs, when it has been read
 	libvmi                bool              // use the lab with this machine's LibVMI
 	kernels               map[string]string // guest kernels that the user brings: lab.Options.KernelFiles
 }
@@ -53,11 +55,48 @@ func (l *labFlags) addLibVMI(c *cobra.Command) {
 		"the lab whose dom0 has the LibVMI of this machine, as pkg-config finds it")
 }
 
-// addXen adds the flag of commands that run a lab.
+// addXen adds the flags of commands that run a lab.
 func (l *labFlags) addXen(c *cobra.Command) {
 	c.Flags().StringVar(&l.xen, "xen", "",
-		"`release` of Xen in the lab: "+strings.Join(lab.Xens(), " or ")+" (default: "+lab.Xens()[0]+")")
+		"`release` of Xen in the lab: "+strings.Join(lab.Xens(), " or ")+"; or "+lab.XenFilePrefix+"PATH of a xen.gz, with "+
+			"the tools of the one that has its interface (default: "+lab.Xens()[0]+")")
+	c.Flags().StringVar(&l.xenDebs, "xen-debs", "",
+		"`folder` of Debian packages with the lab's Xen: hypervisor, tools, libraries and headers")
 	completeFlag(c, "xen", choices(lab.Xens()...))
+	completeFlag(c, "xen-debs", folders)
+}
+
+// xenFlag returns the flag that names the lab's Xen, as the user gave it, or "".
+func (l *labFlags) xenFlag() string {
+	switch {
+	case l.xenDebs != "":
+		return "--xen-debs " + l.xenDebs
+	case l.xen != "":
+		return "--xen " + l.xen
+	}
+	return ""
+}
+
+// findXen checks the flags that name the lab's Xen, and reads the Xen that the user brings.
+// All labs of a command have the same one.
+func (l *labFlags) findXen() (err error) {
+	path, file := strings.CutPrefix(l.xen, lab.XenFilePrefix)
+	switch {
+	case l.givenXen != nil:
+	case l.xen != "" && l.xenDebs != "":
+		return exit.Usagef("--xen %s and --xen-debs %s: the lab has one Xen: give one of them", l.xen, l.xenDebs)
+	case l.xenDebs != "":
+		l.givenXen, err = lab.OpenXenDebs(l.xenDebs)
+	case l.xen == "" || slices.Contains(lab.Xens(), l.xen):
+	case !file || path == "":
+		return exit.Usagef("--xen %q: there are %s, and %sPATH", l.xen, strings.Join(lab.Xens(), ", "), lab.XenFilePrefix)
+	default:
+		l.givenXen, err = lab.OpenXenFile(path)
+	}
+	if err != nil {
+		return exit.UsageError{Err: err}
+	}
+	return nil
 }
 
 func (l *labFlags) open(env *Env) (lab.Cache, error) {
@@ -70,10 +109,10 @@ func (l *labFlags) open(env *Env) (lab.Cache, error) {
 
 // build builds a lab.
 func (l *labFlags) build(ctx context.Context, a *app, v lab.Variant) (*lab.Lab, error) {
-	if l.xen != "" && !slices.Contains(lab.Xens(), l.xen) {
-		return nil, exit.Usagef("--xen %q: there are %s", l.xen, strings.Join(lab.Xens(), ", "))
+	if err := l.findXen(); err != nil {
+		return nil, err
 	}
-	if v.Xen == "" {
+	if v.Xen == "" && l.givenXen == nil {
 		v.Xen = lab.VariantXen(l.xen)
 	}
 	c, err := l.open(a.Env)
@@ -103,9 +142,10 @@ func (l *labFlags) build(ctx context.Context, a *app, v lab.Variant) (*lab.Lab, 
 	}
 	built, err := lab.Build(ctx, lab.Options{
 		Cache: c, Source: src, LibVMI: vmi, Mirror: mirror, Fields: dom0.Fields(), Variant: v, KernelFiles: l.kernels,
-		Log: a.log,
+		GivenXen: l.givenXen, Log: a.log,
 	})
-	if mistake := (*lab.KernelFileError)(nil); errors.As(err, &mistake) && ctx.Err() == nil {
+	kernel, xen := (*lab.KernelFileError)(nil), (*lab.GivenXenError)(nil)
+	if (errors.As(err, &kernel) || errors.As(err, &xen)) && ctx.Err() == nil {
 		return nil, exit.UsageError{Err: err}
 	}
 	return built, err
@@ -304,14 +344,15 @@ func (a *app) labEnv() *cobra.Command {
 			"and with which \"go test -exec $HANGBENCH_EXEC\" runs the result here.", 0, 0)
 	var lf labFlags
 	lf.add(c)
+	lf.addXen(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		l, err := lf.build(c.Context(), a, lab.Variant{})
 		if err != nil {
 			return err
 		}
 		a.display.End()
-		ld, libs := toolchain.Loader(l.Prefix)
-		vars := append(toolchain.GoEnv(l.CC), "HANGBENCH_PREFIX="+l.Prefix, "HANGBENCH_EXEC="+ld+" --library-path "+libs)
+		ld, libs := toolchain.Loader(l.XenPrefix)
+		vars := append(toolchain.GoEnv(l.CC), "HANGBENCH_PREFIX="+l.XenPrefix, "HANGBENCH_EXEC="+ld+" --library-path "+libs)
 		for _, v := range vars {
 			name, value, _ := strings.Cut(v, "=")
 			fmt.Fprintf(a.out, "export %s='%s'\n", name, strings.ReplaceAll(value, "'", `'\''`))

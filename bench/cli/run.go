@@ -261,8 +261,10 @@ func (r *resumeFlags) run(ctx context.Context, a *app, dir string, old *results.
 		return err
 	}
 	x := experiment{jobs: r.host.jobs, trials: trials, json: r.json}
-	if r.host.kind == results.Lab && r.host.lab.xen == "" {
-		r.host.lab.xen = otherXen(old)
+	if r.host.kind == results.Lab {
+		if err := r.host.lab.sameXen(dir, old); err != nil {
+			return err
+		}
 	}
 	x.host, err = r.host.open(ctx, a, s)
 	if err != nil {
@@ -282,15 +284,38 @@ func (r *resumeFlags) run(ctx context.Context, a *app, dir string, old *results.
 	return x.execute(ctx, a)
 }
 
-// otherXen returns the release of Xen that --xen gave a run in the lab, or "" for the
-// ordinary lab's.
-func otherXen(m *results.Manifest) string {
-	for _, release := range lab.Xens() {
-		if strings.HasPrefix(m.Versions.Packages[xenVersion], release+".") {
-			return lab.VariantXen(release)
+// sameXen chooses the Xen that the lab had when the run in dir began, unless flags name
+// one. A Xen that the user brought has to be named again, and be the same.
+func (l *labFlags) sameXen(dir string, m *results.Manifest) error {
+	was := m.Versions.Packages[xenVersion]
+	flag := "" // with which the user brought it
+	for form, f := range map[string]string{
+		lab.XenFile: "--xen " + lab.XenFilePrefix + "PATH", lab.XenDebs: "--xen-debs FOLDER",
+	} {
+		if strings.Contains(was, "("+form+":") { // XenID.String
+			flag = f
 		}
 	}
-	return ""
+	switch {
+	case l.xenFlag() != "":
+		if err := l.findXen(); err != nil || flag == "" || l.givenXen != nil && l.givenXen.ID.String() == was {
+			return err
+		}
+		is := ""
+		if l.givenXen != nil {
+			is = " is " + l.givenXen.ID.String()
+		}
+		return exit.Usagef("resume: %s ran on Xen %s, and %s%s: name the former, or run the suite anew", dir, was,
+			l.xenFlag(), is)
+	case flag != "":
+		return exit.Usagef("resume: %s ran on Xen %s: name that one again with %s", dir, was, flag)
+	}
+	for _, release := range lab.Xens() {
+		if strings.HasPrefix(was, release+".") {
+			l.xen = lab.VariantXen(release)
+		}
+	}
+	return nil
 }
 
 // experiment is a run that begins or goes on.

@@ -38,6 +38,8 @@ type Options struct {
 	// KernelFiles are guest kernels that the user brings, by their names: see
 	// KernelFileName.
 	KernelFiles map[string]string
+	// GivenXen, if not nil, is the lab's Xen. Variant.Xen is empty then.
+	GivenXen *GivenXen
 	// LibVMI, if not nil, is copied into dom0, and the agent is linked with it.
 	LibVMI *LibVMI
 	// Tests puts the tests of package cgo/xenctrl into dom0, as place.Tests. Those that
@@ -93,8 +95,11 @@ type Lab struct {
 	Manifest Manifest
 	Cache    Cache
 	Prefix   string // folder of the unpacked packages
-	Dir      string // folder of the disc, the manifest and the snapshots
-	CC       string // path of the prefix's C compiler
+	// XenPrefix is the folder with Xen, its tools and libraries, and the compiler. It is
+	// Prefix unless the lab has another Xen.
+	XenPrefix string
+	Dir       string // folder of the disc, the manifest and the snapshots
+	CC        string // path of XenPrefix's C compiler
 
 	use *os.File // shared lock on Dir
 }
@@ -179,7 +184,7 @@ func (o *Options) build(ctx context.Context) (*Lab, error) {
 	if err != nil {
 		return nil, fmt.Errorf("build the lab: %w", err)
 	}
-	p, err := o.Variant.platform()
+	p, err := o.platform()
 	if err != nil {
 		return nil, fmt.Errorf("build the lab: %w", err)
 	}
@@ -237,8 +242,15 @@ func (o *Options) build(ctx context.Context) (*Lab, error) {
 		XenArgs: o.xenLine(), Dom0Args: dom0Args + " " + place.LabMark, Machine: bochs.DefaultMachine(),
 		Guests: kernels.guests, Dom0: kernels.dom0,
 	}
-	if o.Variant.Xen != "" {
-		m.Xen, m.XenPackages = o.Variant.Xen, sets.xen.lock.Packages
+	if sets.xen != sets.own {
+		m.Xen, m.XenPackages = string(p.Xen), sets.xen.lock.Packages
+	}
+	xen := filepath.Join(sets.xen.prefix, p.Xen.Image())
+	if g := o.GivenXen; g != nil {
+		m.GivenXen = &g.ID
+		if xen, err = g.image(sets.xen.prefix, work); err != nil {
+			return nil, fmt.Errorf("build the lab: %w", err)
+		}
 	}
 	for _, u := range sets.kernels {
 		m.Kernels = append(m.Kernels, u.lock.Packages...)
@@ -249,7 +261,10 @@ func (o *Options) build(ctx context.Context) (*Lab, error) {
 	if o.LibVMI != nil {
 		m.LibVMI = o.LibVMI.Version + " " + vmi.sum
 	}
-	l := &Lab{Manifest: m, Cache: o.Cache, Prefix: sets.own.prefix, CC: cc, Dir: filepath.Join(o.Cache.labs(), m.Key())}
+	l := &Lab{
+		Manifest: m, Cache: o.Cache, Prefix: sets.own.prefix, XenPrefix: sets.xen.prefix, CC: cc,
+		Dir: filepath.Join(o.Cache.labs(), m.Key()),
+	}
 	if err := os.MkdirAll(l.Dir, 0o755); err != nil {
 		return nil, fmt.Errorf("build the lab: %w", err)
 	}
@@ -260,7 +275,7 @@ func (o *Options) build(ctx context.Context) (*Lab, error) {
 		if !errors.Is(why, fs.ErrNotExist) {
 			o.Log.Warn("building the lab anew", "error", why)
 		}
-		if err := o.assemble(p, l, sets.xen.prefix, kernels, work, vmi.dir, sets.programs.prefix); err != nil {
+		if err := o.assemble(p, l, xen, kernels, work, vmi.dir, sets.programs.prefix); err != nil {
 			l.Close()
 			return nil, err
 		}
@@ -270,7 +285,7 @@ func (o *Options) build(ctx context.Context) (*Lab, error) {
 }
 
 // assemble extracts the kernels, makes every initramfs and the disc, and writes
-// the manifest. xen is the prefix with Xen. vmi is the folder with LibVMI, empty without.
+// the manifest. xen is Xen's boot image. vmi is the folder with LibVMI, empty without.
 // programs is the prefix of the guests' programs, empty without.
 func (o *Options) assemble(
 	p debian.Platform, l *Lab, xen string, kernels *kernelSet, work, vmi, programs string,
@@ -291,12 +306,16 @@ func (o *Options) assemble(
 		}
 	}
 	dom0RD := filepath.Join(work, "dom0.cpio")
-	if err := dom0Tree(p, xen, kernels, work, vmi, o.dom0Programs(), ramdisks, dom0RD); err != nil {
+	err := dom0Tree(p, l.XenPrefix, kernels, work, vmi, o.dom0Programs(), ramdisks, dom0RD)
+	if g := o.GivenXen; err != nil && g != nil && g.ID.Form == XenDebs {
+		err = g.fail(err)
+	}
+	if err != nil {
 		return fmt.Errorf("build dom0's initramfs: %w", err)
 	}
 	disc := image.Disc{
 		Prefix: l.Prefix,
-		Xen:    filepath.Join(xen, p.Xen.Image()), XenArgs: l.Manifest.XenArgs,
+		Xen:    xen, XenArgs: l.Manifest.XenArgs,
 		Kernel: filepath.Join(kernels.Dir, "dom0", place.Kernel), KernelArgs: l.Manifest.Dom0Args,
 		Initrd: dom0RD,
 	}
@@ -315,7 +334,7 @@ type unpacked struct {
 // packageSets are the packages of a lab.
 type packageSets struct {
 	own      unpacked   // the ordinary lab's own
-	xen      unpacked   // of Xen, its tools and the compiler: own, unless Variant.Xen names another
+	xen      unpacked   // of Xen, its tools and the compiler: own, unless the lab has another Xen
 	kernels  []unpacked // of guest kernels that are not among the lab's own
 	programs unpacked   // of the guests' programs; zero without Variant.Programs
 }
@@ -343,7 +362,11 @@ func (o *Options) packages(ctx context.Context, p debian.Platform, guests []gues
 		return s, err
 	}
 	s.xen = s.own
-	if p != own {
+	if g := o.GivenXen; g != nil && g.ID.Form == XenDebs {
+		if s.xen, err = o.givenPackages(ctx, g); err != nil {
+			return s, err
+		}
+	} else if p != own {
 		s.xen, err = o.fetch(ctx, p, debian.Spec{
 			Dir: o.Cache.packagesFor("xen-" + string(p.Xen)), Release: p.Release,
 			Wanted: p.XenWanted(), Excluded: p.Excluded(),
@@ -383,10 +406,38 @@ func (o *Options) fetch(ctx context.Context, p debian.Platform, s debian.Spec) (
 	if u.lock, err = debian.Fetch(ctx, s); err != nil {
 		return u, fmt.Errorf("fetch the lab's packages: %w", err)
 	}
-	u.prefix = o.Cache.path("prefix-" + u.lock.Digest()[:16])
+	u.prefix = o.Cache.prefix(u.lock)
 	err = debian.Unpack(ctx, u.lock, debian.DebDir(s.Dir), u.prefix, p.Filter(), o.Log)
 	if err != nil {
 		return u, fmt.Errorf("unpack the lab's packages: %w", err)
+	}
+	return u, nil
+}
+
+// givenPackages lays out the packages of a user's Xen with those of Debian that they need.
+func (o *Options) givenPackages(ctx context.Context, g *GivenXen) (u unpacked, err error) {
+	dir, err := filepath.Abs(o.Cache.packagesFor("xen-" + string(g.base.Xen)))
+	if err != nil {
+		return u, err
+	}
+	base, err := debian.Fetch(ctx, debian.Spec{
+		Dir: dir, Release: g.base.Release, Wanted: g.base.XenWanted(), Excluded: g.base.Excluded(), Mirror: o.Mirror,
+		Log: o.Log,
+	})
+	if err != nil {
+		return u, fmt.Errorf("fetch the packages beside Xen's: %w", err)
+	}
+	u.lock = g.merge(base, debian.DebDir(dir))
+	u.prefix = o.Cache.prefix(u.lock)
+	err = debian.Unpack(ctx, u.lock, "/", u.prefix, g.platform.Filter(), o.Log)
+	if full := (*debian.NoSpaceError)(nil); errors.As(err, &full) {
+		return u, err
+	}
+	if err != nil {
+		return u, g.fail(err)
+	}
+	for i := range u.lock.Packages {
+		u.lock.Packages[i].File = filepath.Base(u.lock.Packages[i].File)
 	}
 	return u, nil
 }

@@ -11,6 +11,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
+
+	"hangbench/guests/lab/debian"
 )
 
 // Cache is a folder for packages, labs and the files of running labs. All of it
@@ -143,3 +145,6 @@ func (c Cache) toolchain() string { return c.path("toolchain") }
 // runs is the folder of running labs. A run removes its own folder, unless it
 // failed.
 func (c Cache) runs() string { return c.path("runs") }
+
+// prefix is the folder in which a set of packages is laid out.
+func (c Cache) prefix(l *debian.Lock) string { return c.path("prefix-" + l.Digest()[:16]) }

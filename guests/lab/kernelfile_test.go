@@ -34,9 +34,15 @@ func writePackage(t *testing.T, path string, files ...string) {
 	if err := errors.Join(w.Close(), z.Close()); err != nil {
 		t.Fatal(err)
 	}
+	writeArchive(t, path, "data.tar.gz", data.String())
+}
+
+// writeArchive writes a package with one of its two archives.
+func writeArchive(t *testing.T, path, archive, data string) {
+	t.Helper()
 	var b bytes.Buffer
 	b.WriteString("!<arch>\n")
-	for _, m := range []struct{ name, data string }{{"debian-binary", "2.0\n"}, {"data.tar.gz", data.String()}} {
+	for _, m := range []struct{ name, data string }{{"debian-binary", "2.0\n"}, {archive, data}} {
 		fmt.Fprintf(&b, "%-16s%-12d%-6d%-6d%-8o%-10d`\n%s", m.name, 0, 0, 0, 0o100644, len(m.data), m.data)
 		if b.Len()%2 == 1 {
 			b.WriteByte('\n')

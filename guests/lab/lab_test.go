@@ -172,7 +172,8 @@ func testManifest() Manifest {
 			Path: "pool/o.deb", File: "o.deb", SHA256: "ee", SizeBytes: 9, InstalledKiB: 10}},
 		Programs: map[string]string{"agent": "cc", "init": "dd"}, Go: "go1.26",
 		Modules: []string{"xenfs", "xen-blkfront"}, ProfileFields: hashStrings([]string{"task_struct.comm"}),
-		XenArgs: xenArgs, Dom0Args: dom0Args, Machine: bochs.DefaultMachine(),
+		GivenXen: &XenID{Form: XenFile, SHA256: "ff", Version: "4.17.9-mine", Tools: "4.17"},
+		XenArgs:  xenArgs, Dom0Args: dom0Args, Machine: bochs.DefaultMachine(),
 		Guests: map[string]string{"cloud-6.12": "6.12.48-cloud-amd64"}, Dom0: "6.12.48-amd64",
 	}
 }
@@ -192,6 +193,12 @@ func touch(t *testing.T, path string, v reflect.Value, fn func(path string)) {
 		v.SetInt(old + 1)
 		fn(path)
 		v.SetInt(old)
+	case reflect.Pointer:
+		touch(t, path, v.Elem(), fn)
+		old := reflect.ValueOf(v.Interface())
+		v.SetZero()
+		fn(path + " removed")
+		v.Set(old)
 	case reflect.Struct:
 		for i := range v.NumField() {
 			touch(t, path+"."+v.Type().Field(i).Name, v.Field(i), fn)
@@ -260,6 +267,7 @@ func TestKey(t *testing.T) {
 func TestVersion(t *testing.T) {
 	t.Parallel()
 	m := testManifest()
+	m.GivenXen = nil
 	if got := m.Version("bochs"); got != "3.0+dfsg-1" {
 		t.Errorf("version of bochs is %q", got)
 	}
@@ -513,6 +521,9 @@ func TestPrune(t *testing.T) {
 		add(keep, true): true, add(variant, true): true, add(vmi, true): true, add(xen, true): true,
 		add(old, true): false, add(used, true): true, add(half, false): false,
 	}
+	for dir, want := range givenLabs(t, c, add) {
+		dirs[dir] = want
+	}
 	f, err := lockFile(filepath.Join(c.labs(), used.Key(), lockName), false)
 	if err != nil {
 		t.Fatal(err)
@@ -524,6 +535,43 @@ func TestPrune(t *testing.T) {
 			t.Errorf("%s: kept %v, want %v", dir, err == nil, want)
 		}
 	}
+}
+
+// givenLabs adds labs with Xens of the user's, each a minute older than the one before, and
+// says which stay: those of the two Xens that were built last.
+func givenLabs(t *testing.T, c Cache, add func(Manifest, bool) string) map[string]bool {
+	t.Helper()
+	dirs := map[string]bool{}
+	now := time.Now()
+	for i, l := range []struct {
+		sum, dom0 string
+		form      string
+		want      bool
+	}{
+		{"x1", "a", XenFile, true}, {"x2", "a", XenDebs, true}, {"x3", "a", XenDebs, false}, {"x1", "b", XenFile, true},
+		{"x4", "a", XenFile, false},
+	} {
+		m := testManifest()
+		m.GivenXen, m.Dom0 = &XenID{Form: l.form, SHA256: l.sum}, l.dom0
+		if l.form == XenDebs { // the agent is linked with them
+			m.Programs = map[string]string{"agent": l.sum, "init": "dd"}
+			m.XenPackages = []debian.Package{{Name: "xen", Version: l.sum}}
+		}
+		dir := add(m, true)
+		dirs[dir] = l.want
+		made := now.Add(-time.Duration(i) * time.Minute)
+		if err := os.Chtimes(filepath.Join(dir, ManifestFile), made, made); err != nil {
+			t.Fatal(err)
+		}
+		if l.form == XenDebs {
+			prefix := c.prefix(&debian.Lock{Packages: m.XenPackages})
+			if err := os.MkdirAll(filepath.Join(prefix, "usr"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			dirs[prefix] = l.want
+		}
+	}
+	return dirs
 }
 
 // TestGuestTree: the ordinary initramfs has no program besides init, and an initramfs

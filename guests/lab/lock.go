@@ -6,10 +6,13 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"hangbench/guests/lab/debian"
 )
 
 // lockFile opens the file path, which it creates if needed, and locks it with
@@ -65,14 +68,44 @@ const (
 	buildLock = "build.lock"
 )
 
+// keptXens is how many Xens that a user brought have labs in the cache, beside the one for
+// which a lab was just built. Every build of a developer's Xen makes a new one.
+const keptXens = 2
+
 // prune removes unused labs, except keep and the other variants of the same
 // source (see sameSource). A lab takes over 0.5 GiB, and every change of the
-// source makes a new one.
+// source makes a new one. Of the labs of other Xens that a user brought, those of the
+// keptXens that were built last stay.
 func (c Cache) prune(keep *Manifest) {
+	type given struct {
+		*built
+		dir  string
+		made time.Time
+	}
+	var others []given
 	dirs, _ := filepath.Glob(filepath.Join(c.labs(), "*"))
 	for _, d := range dirs {
-		if filepath.Base(d) != keep.Key() && !sameSource(d, keep) {
+		if filepath.Base(d) == keep.Key() {
+			continue
+		}
+		m, err := readBuilt(d)
+		if err != nil || !m.sameSource(keep) {
 			removeUnused(d)
+			continue
+		}
+		st, err := os.Stat(filepath.Join(d, ManifestFile)) // the manifest is written last
+		if err == nil && m.GivenXen != nil && (keep.GivenXen == nil || *m.GivenXen != *keep.GivenXen) {
+			others = append(others, given{m, d, st.ModTime()})
+		}
+	}
+	slices.SortFunc(others, func(x, y given) int { return y.made.Compare(x.made) })
+	kept := map[XenID]bool{}
+	for _, o := range others {
+		switch xen := *o.GivenXen; {
+		case kept[xen] || len(kept) < keptXens:
+			kept[xen] = true
+		case removeUnused(o.dir) && xen.Form == XenDebs:
+			os.RemoveAll(c.prefix(&debian.Lock{Packages: o.XenPackages}))
 		}
 	}
 }
@@ -95,16 +128,22 @@ func (c Cache) removeLeftovers() {
 	}
 }
 
-// sameSource reports whether the lab in dir is complete and was built from the same
-// source as m. Its programs tell: they are equal, unless just one of the two labs
-// has LibVMI, or they have two releases of Xen. Such a lab always counts as of the same
-// source.
-func sameSource(dir string, m *Manifest) bool {
-	other, err := readBuilt(dir)
-	if err != nil || len(m.Programs) == 0 {
+// sameSource reports whether a lab was built from the same source as m. Its programs tell:
+// they are equal, unless just one of the two labs has LibVMI, or they have different tools
+// of Xen. Such a lab always counts as of the same source.
+func (b *built) sameSource(m *Manifest) bool {
+	if len(m.Programs) == 0 {
 		return false
 	}
-	return (other.LibVMI == "") != (m.LibVMI == "") || other.Xen != m.Xen || maps.Equal(other.Programs, m.Programs)
+	return (b.LibVMI == "") != (m.LibVMI == "") || b.tools() != m.tools() || maps.Equal(b.Programs, m.Programs)
+}
+
+// tools says which tools and libraries of Xen the lab has.
+func (m *Manifest) tools() string {
+	if m.GivenXen != nil && m.GivenXen.Form == XenDebs {
+		return m.GivenXen.SHA256
+	}
+	return m.Xen
 }
 
 // removeUnused removes a folder unless its lock is held, and reports whether it

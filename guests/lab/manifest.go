@@ -31,11 +31,14 @@ type Manifest struct {
 	// KernelFiles maps the name of a guest kernel that a user brings to the SHA-256 of its
 	// file and its modules.
 	KernelFiles map[string]string `json:"kernel_files,omitempty"`
-	// Xen is the release of Xen if it is not the ordinary lab's, and XenPackages are the
-	// packages of Xen, its tools and the compiler. Packages has another Xen then, which
-	// does not run.
+	// Xen is the release of Xen if the lab has not the ordinary one's packages, and
+	// XenPackages are the packages of Xen, its tools and the compiler. Packages has another
+	// Xen then, which does not run.
 	Xen         string           `json:"xen,omitempty"`
 	XenPackages []debian.Package `json:"xen_packages,omitempty"`
+	// GivenXen is the Xen that the user brought. XenPackages has its packages. If it is a boot
+	// image, that of the packages does not run.
+	GivenXen *XenID `json:"given_xen,omitempty"`
 	// GuestPackages are the packages of the programs that guests may have.
 	GuestPackages []debian.Package `json:"guest_packages,omitempty"`
 	// Programs maps each program built from this project's source to its SHA-256.
@@ -92,8 +95,12 @@ func (m *Manifest) Version(name string) string {
 	return ""
 }
 
-// XenVersion returns the version of the lab's Xen: that of Debian's package.
+// XenVersion returns the version of the lab's Xen: that of Debian's package, or that of the
+// user's (XenID.String).
 func (m *Manifest) XenVersion() string {
+	if m.GivenXen != nil {
+		return m.GivenXen.String()
+	}
 	release := debian.Lab().Xen
 	if m.Xen != "" {
 		release = debian.XenRelease(m.Xen)

@@ -28,6 +28,14 @@ func VariantXen(name string) string {
 }
 
 // platform returns the platform of the lab's Xen.
+func (o *Options) platform() (debian.Platform, error) {
+	if o.GivenXen != nil {
+		return o.GivenXen.platform, nil
+	}
+	return o.Variant.platform()
+}
+
+// platform returns the platform of the Xen that the variant names.
 func (v Variant) platform() (debian.Platform, error) {
 	if v.Xen == "" {
 		return debian.Lab(), nil

@@ -15,10 +15,13 @@ import (
 // maxWindow bounds the window of a zstd stream in bytes. dpkg compresses with 8 MiB.
 const maxWindow = 128 << 20
 
-// debData returns the file tree of a Debian package file (deb(5)): the tar
-// archive in its member data.tar, data.tar.gz, data.tar.xz or data.tar.zst. Debian 13
-// uses xz for every package, Ubuntu zstd.
-func debData(r io.Reader) (*tar.Reader, error) {
+// debData returns the file tree of a Debian package file (deb(5)).
+func debData(r io.Reader) (*tar.Reader, error) { return debMember(r, "data.tar") }
+
+// debMember returns one of the two archives of a Debian package file (deb(5)), data.tar or
+// control.tar. The member's name may also end in .gz, .xz or .zst: Debian 13 uses xz for
+// every package, Ubuntu zstd.
+func debMember(r io.Reader, archive string) (*tar.Reader, error) {
 	ar, err := newArReader(bufio.NewReaderSize(r, 1<<18))
 	if err != nil {
 		return nil, err
@@ -26,7 +29,7 @@ func debData(r io.Reader) (*tar.Reader, error) {
 	for first := true; ; first = false {
 		name, _, err := ar.next()
 		if err == io.EOF {
-			return nil, fmt.Errorf("no data.tar in the package file")
+			return nil, fmt.Errorf("no %s in the package file", archive)
 		}
 		if err != nil {
 			return nil, err
@@ -42,7 +45,7 @@ func debData(r io.Reader) (*tar.Reader, error) {
 			}
 			continue
 		}
-		ext, ok := strings.CutPrefix(name, "data.tar")
+		ext, ok := strings.CutPrefix(name, archive)
 		if !ok {
 			continue
 		}

@@ -4,8 +4,12 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -206,6 +210,71 @@ func FuzzDeb(f *testing.F) {
 			if _, err := io.Copy(io.Discard, io.LimitReader(tr, 1<<20)); err != nil {
 				return
 			}
+		}
+	})
+}
+
+// controlDeb makes a package whose control.tar has the files.
+func controlDeb(t testing.TB, ext string, files ...file) []byte {
+	t.Helper()
+	return makeAr(
+		member{"debian-binary", []byte("2.0\n")},
+		member{"control.tar" + ext, compress(t, ext, makeTar(t, files...))},
+		member{"data.tar", makeTar(t)},
+	)
+}
+
+func TestReadPackage(t *testing.T) {
+	t.Parallel()
+	control := func(text string) file { return file{name: "./control", mode: 0o644, data: text} }
+	const whole = "Package: libxen-dev\nVersion: 1:4.21~rc1-0+x\nArchitecture: amd64\nDescription: x\n more\n"
+	path := filepath.Join(t.TempDir(), "any name.deb")
+	for _, ext := range []string{"", ".gz", ".xz", ".zst"} {
+		deb := controlDeb(t, ext, file{name: "./md5sums", mode: 0o644, data: "no fields"}, control(whole))
+		if err := os.WriteFile(path, deb, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		sum := sha256.Sum256(deb)
+		want := Package{Name: "libxen-dev", Version: "1:4.21~rc1-0+x", Arch: "amd64", File: path,
+			SHA256: hex.EncodeToString(sum[:]), SizeBytes: int64(len(deb))}
+		if got, err := ReadPackage(path); got != want || err != nil {
+			t.Errorf("%q: %+v, %v", ext, got, err)
+		}
+	}
+	for _, tt := range []struct {
+		name string
+		deb  []byte
+		says string
+	}{
+		{"text", []byte("text of some length"), "not an ar archive"},
+		{"no control.tar", makeAr(member{"debian-binary", []byte("2.0\n")}), "no control.tar"},
+		{"no control", controlDeb(t, ".gz", file{name: "./md5sums", mode: 0o644}), "no file named control"},
+		{"cut off", controlDeb(t, "", control(whole))[:300], "unexpected EOF"},
+		{"no version", controlDeb(t, "", control("Package: x\nArchitecture: all\n")), `version ""`},
+		{"a path as its name", controlDeb(t, "", control("Package: ../x\nVersion: 1\nArchitecture: all\n")), `name "../x"`},
+		{"no fields", controlDeb(t, "", control("text\n")), "has no field name"},
+	} {
+		if err := os.WriteFile(path, tt.deb, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := ReadPackage(path)
+		if err == nil || !strings.Contains(err.Error(), tt.says) || !strings.Contains(err.Error(), path) {
+			t.Errorf("%s: %v, want %q", tt.name, err, tt.says)
+		}
+	}
+	if _, err := ReadPackage(t.TempDir()); err == nil || !strings.Contains(err.Error(), "no regular file") {
+		t.Errorf("a folder: %v", err)
+	}
+}
+
+func FuzzReadControl(f *testing.F) {
+	for _, ext := range []string{"", ".gz", ".zst"} {
+		f.Add(controlDeb(f, ext, file{name: "control", data: "Package: a\nVersion: 1\nArchitecture: all\n"}))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var p Package
+		if p.readControl(bytes.NewReader(data)) == nil && (p.Name == "" || strings.ContainsAny(p.Name+p.Version, "/ \n")) {
+			t.Errorf("%+v", p)
 		}
 	})
 }

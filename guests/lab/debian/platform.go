@@ -1,5 +1,7 @@
 package debian
 
+import "hangbench/guests/lab/hypervisor"
+
 // Platform is a release of Debian as the lab uses it: the release, and what its
 // packages name after a version. A lab with the Xen of another release has another
 // Platform. It takes the emulator and the kernels from the ordinary lab's.
@@ -10,6 +12,9 @@ package debian
 type Platform struct {
 	Release Release
 	Xen     XenRelease
+	// Interface is the interface that the tools of this Xen have: XEN_DOMCTL_INTERFACE_VERSION
+	// and XEN_SYSCTL_INTERFACE_VERSION in its headers.
+	Interface hypervisor.Interface
 	// GCC is the major version of the C compiler, and GCCDir the folder, below a prefix,
 	// of the programs that it starts.
 	GCC, GCCDir string
@@ -22,8 +27,10 @@ type Platform struct {
 // add an entry, and the release's keys to release.go.
 func Platforms() []Platform {
 	return []Platform{
-		{Release: Trixie, Xen: "4.20", GCC: "14", GCCDir: "usr/libexec/gcc/x86_64-linux-gnu/14", Time64: "t64"},
-		{Release: Bookworm, Xen: "4.17", GCC: "12", GCCDir: "usr/lib/gcc/x86_64-linux-gnu/12"},
+		{Release: Trixie, Xen: "4.20", Interface: hypervisor.Interface{Domctl: 0x17, Sysctl: 0x15},
+			GCC: "14", GCCDir: "usr/libexec/gcc/x86_64-linux-gnu/14", Time64: "t64"},
+		{Release: Bookworm, Xen: "4.17", Interface: hypervisor.Interface{Domctl: 0x15, Sysctl: 0x15},
+			GCC: "12", GCCDir: "usr/lib/gcc/x86_64-linux-gnu/12"},
 	}
 }
 
