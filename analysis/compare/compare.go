@@ -149,7 +149,7 @@ func Runs(old, next []*results.Run, o Options) (*Report, error) {
 	hosts := []string{a.kind + results.HostNote(a.kind), b.kind + results.HostNote(b.kind)}
 	r.Caption = fmt.Sprintf("old: %s; new: %s; host: %s", strings.Join(a.ids, ", "), strings.Join(b.ids, ", "),
 		strings.Join(slices.Compact(hosts), " and "))
-	r.Paired = a.host == b.host && pairable(old, next)
+	r.Paired = a.machine == b.machine && pairable(old, next)
 
 	oneKernel := a.kernels != b.kernels && !strings.Contains(a.kernels, " + ") && !strings.Contains(b.kernels, " + ")
 	name := func(k results.Cell) results.Cell {
@@ -220,6 +220,7 @@ func observers(old, next []*results.Run) []string {
 type side struct {
 	ids                        []string
 	kind, host, suite, kernels string
+	machine                    string // see machine
 	cells                      []*cell
 	missing                    []string
 }
@@ -279,8 +280,21 @@ func newSide(runs []*results.Run) (*side, error) {
 			c.boots[i] = append(c.boots[i], r.Trials[j])
 		}
 	}
-	s.kind, s.host, s.suite, s.kernels = runs[0].Manifest.Host.Kind, list(hosts), list(suites), list(kernels)
+	first := &runs[0].Manifest
+	s.kind, s.host, s.suite, s.kernels = first.Host.Kind, list(hosts), list(suites), list(kernels)
+	s.machine = machine(first)
 	return s, nil
+}
+
+// machine names the host of a run, of the lab without the version of its Xen. On equal
+// machines the trials of a pair differ only by what a developer compares: the program, or
+// the Xen.
+func machine(m *results.Manifest) string {
+	host := m.Host.Description
+	if xen := m.Versions.Packages["xen"]; m.Host.Kind == results.Lab && xen != "" {
+		host = strings.Replace(host, "Xen "+xen, "Xen", 1)
+	}
+	return m.Host.Kind + ", " + host
 }
 
 // kernel names the software of the cell's guest: its kernel and all other factors that are

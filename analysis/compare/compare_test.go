@@ -282,6 +282,48 @@ func TestMix(t *testing.T) {
 	}
 }
 
+// TestXens: trials on two Xens of the lab are pairs. Those on two emulators, and on two real
+// hosts, are samples.
+func TestXens(t *testing.T) {
+	t.Parallel()
+	on := func(kind, emulator, xen string) *results.Run {
+		r := run("a", 1, madeup.Trials(2))
+		r.Manifest.Host = results.HostInfo{Kind: kind, Description: emulator + ", Xen " + xen + ", dom0 Linux 6.12"}
+		r.Manifest.Versions.Packages = map[string]string{"xen": xen}
+		for i := range r.Trials {
+			r.Trials[i].Host = kind
+			if xen != "4.20.4" { // one more violation per event
+				r.Trials[i].EPT.Total += r.Trials[i].Events.Delivered
+				r.Trials[i].EPT.Residual += r.Trials[i].Events.Delivered
+			}
+		}
+		return r
+	}
+	old := on("lab", "Bochs 3.0", "4.20.4")
+	for _, tt := range []struct {
+		name   string
+		next   *results.Run
+		method string
+	}{
+		{"another Xen", on("lab", "Bochs 3.0", "4.20.5-pre (file:0123456789ab)"), "exact pairs"},
+		{"another emulator too", on("lab", "Bochs 3.1", "4.17.7"), "samples"},
+	} {
+		r, err := Runs([]*results.Run{old}, []*results.Run{tt.next}, Options{MixHosts: true, Gate: anyGate})
+		if err != nil {
+			t.Fatal(err)
+		}
+		row := r.find(t, "spinlock-deadlock", "exec-step", "ept_per_event")
+		if row.Method != tt.method || (row.Verdict == Worse) != (tt.method == "exact pairs") {
+			t.Errorf("%s: %+v", tt.name, row)
+		}
+	}
+	real := on("xen", "a Xeon", "4.20.4")
+	r, err := Runs([]*results.Run{real}, []*results.Run{on("xen", "a Xeon", "4.21.1")}, Options{MixHosts: true})
+	if err != nil || r.Paired {
+		t.Errorf("two real hosts: pairs %v, %v", r.Paired, err)
+	}
+}
+
 // TestVanished: a metric that new has no more fails a gate that counts it, unless it
 // tells of harm that the monitor did.
 func TestVanished(t *testing.T) {

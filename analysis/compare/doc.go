@@ -3,10 +3,10 @@
 // a regression.
 //
 // If both runs have the same plan, trials are compared in pairs of equal seed. In the lab
-// the two trials of a pair differ only by the program. Their outcomes and their counts per
-// event are therefore exact: two pairs are enough to find one more EPT violation per
-// event. Counts of a whole trial are not exact, because another program traps other
-// switches of the guest.
+// the two trials of a pair differ only by the program, or by the Xen. Their outcomes and
+// their counts per event are therefore exact: two pairs are enough to find one more EPT
+// violation per event. Counts of a whole trial are not exact, because another program or
+// Xen traps other switches of the guest.
 //
 // Everything else is a sample. analysis/stats computes the interval of the change. The
 // p-value is adjusted for the number of metrics compared. A metric that the trials cannot
