@@ -21,8 +21,15 @@ func TestCIExamples(t *testing.T) {
 	}
 	env, _, _ := testEnv()
 	_, root := newApp(env, nil)
-	for _, name := range []string{"github.yml", "gitlab.yml"} {
-		text, err := os.ReadFile(filepath.Join("..", "..", ".ci", "examples", name))
+	dir := filepath.Join("..", "..", ".ci", "examples")
+	files, err := os.ReadDir(dir)
+	if err != nil || len(files) != 4 {
+		t.Fatalf("%d files of two services and two kinds of project: %v", len(files), err)
+	}
+	xen := regexp.MustCompile(`--xen file:\S+`)
+	for _, file := range files {
+		name := file.Name()
+		text, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -45,11 +52,15 @@ func TestCIExamples(t *testing.T) {
 				}
 			}
 			if call[1] == "run" {
-				runs = append(runs, strings.NewReplacer("old", "X", "new", "X").Replace(call[2]))
+				if strings.HasPrefix(name, "xen-") != xen.MatchString(call[2]) {
+					t.Errorf("%s runs %s", name, call[2])
+				}
+				same := xen.ReplaceAllString(call[2], "")
+				runs = append(runs, strings.NewReplacer("old", "X", "new", "X").Replace(same))
 			}
 		}
 		for _, want := range []string{"run", "compare", "export"} {
-			if !slices.Contains(used, want) {
+			if !slices.Contains(used, want) && (want != "export" || !strings.HasPrefix(name, "xen-")) {
 				t.Errorf("%s does not call hangbench %s", name, want)
 			}
 		}
