@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"strings"
 
@@ -49,6 +50,11 @@ type Header struct {
 	// Thresholds are the values of the thresholds with which the verdict is right, by
 	// name. The others have their defaults.
 	Thresholds map[string]int64 `json:"thresholds,omitempty"`
+	// CRC32C is the checksum of the stream, in eight hexadecimal digits: CRC-32C of its
+	// bytes with eight zeros in this place, which is the end of the first line. A stream of
+	// an earlier program has none. WriteStream sets it, ReadStream checks it and takes it
+	// out.
+	CRC32C string `json:"crc32c,omitempty"`
 }
 
 // StreamSchema is the version of the format of a stream.
@@ -96,10 +102,11 @@ func (r *Recorder) Flush() error {
 }
 
 // WriteStream writes a whole stream. It serves a recording whose header is known
-// only at its end. It sets h.Observations.
+// only at its end. It sets h.Observations and h.CRC32C.
 func WriteStream(w io.Writer, h Header, stream []Observation) error {
-	h.Observations = len(stream)
-	r, err := NewRecorder(w, h)
+	h.Observations, h.CRC32C = len(stream), noSum
+	var text bytes.Buffer
+	r, err := NewRecorder(&text, h)
 	if err != nil {
 		return err
 	}
@@ -108,14 +115,42 @@ func WriteStream(w io.Writer, h Header, stream []Observation) error {
 			return err
 		}
 	}
-	return r.Flush()
+	if err := r.Flush(); err != nil {
+		return err
+	}
+	seal(text.Bytes())
+	if _, err := w.Write(text.Bytes()); err != nil {
+		return fmt.Errorf("record observations: %w", err)
+	}
+	return nil
+}
+
+// noSum stands in the place of a stream's checksum while it is computed.
+const noSum = "00000000"
+
+// castagnoli is the polynomial of CRC-32C (RFC 3720, appendix B.4).
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// sumOf returns the place of the checksum in the first line of a stream.
+func sumOf(line []byte) []byte {
+	end := max(0, len(line)-len(`"}`))
+	return line[max(0, end-len(noSum)):end]
+}
+
+// seal writes the checksum of a stream into the place of the zeros.
+func seal(text []byte) {
+	line, _, _ := bytes.Cut(text, []byte("\n"))
+	copy(sumOf(line), fmt.Sprintf("%08x", crc32.Checksum(text, castagnoli)))
 }
 
 // ReadStream reads what a Recorder wrote. The error names the line. A last line
-// without a newline is an error: the recorder died while it wrote that line.
+// without a newline is an error: the recorder died while it wrote that line. A stream
+// that has a checksum and does not match it is an error.
 func ReadStream(r io.Reader) (Header, []Observation, error) {
 	var h Header
 	var stream []Observation
+	var checksum string // of the header
+	sum := crc32.New(castagnoli)
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, maxLine)
 	lines.Split(wholeLines)
@@ -123,12 +158,20 @@ func ReadStream(r io.Reader) (Header, []Observation, error) {
 	fail := func(err error) (Header, []Observation, error) {
 		return Header{}, nil, fmt.Errorf("read stream, line %d: %w", n, err)
 	}
+	add := func(line []byte) {
+		sum.Write(line)
+		sum.Write([]byte("\n"))
+	}
 	for lines.Scan() {
 		n++
 		if n == 1 {
 			if err := decode(lines.Bytes(), &h); err != nil {
 				return fail(err)
 			}
+			if checksum, h.CRC32C = h.CRC32C, ""; checksum != "" {
+				copy(sumOf(lines.Bytes()), noSum)
+			}
+			add(lines.Bytes())
 			printable.Fields(&h)
 			h.upgrade()
 			if err := h.validate(); err != nil {
@@ -136,6 +179,7 @@ func ReadStream(r io.Reader) (Header, []Observation, error) {
 			}
 			continue
 		}
+		add(lines.Bytes())
 		var o Observation
 		if err := decode(lines.Bytes(), &o); err != nil {
 			return fail(err)
@@ -164,6 +208,10 @@ func ReadStream(r io.Reader) (Header, []Observation, error) {
 	if want := h.Observations; want != 0 && len(stream) != want {
 		return Header{}, nil, fmt.Errorf("read stream: it has %d of the %d observations that were recorded: "+
 			"copy or record it anew", len(stream), want)
+	}
+	if checksum != "" && checksum != fmt.Sprintf("%08x", sum.Sum32()) {
+		return Header{}, nil, errors.New("read stream: it does not match its checksum, it was changed or damaged: copy or " +
+			`record it anew, or if it was changed on purpose set its "crc32c" to ""`)
 	}
 	return h, stream, nil
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -69,7 +70,7 @@ func expect(name string, h Header, stream []Observation) error {
 	if err != nil {
 		return err
 	}
-	h.Affected, h.Evidence, h.Comment = v.VCPUs, v.Evidence, ""
+	h.Affected, h.Evidence, h.Comment, h.CRC32C = v.VCPUs, v.Evidence, "", noSum
 	var b strings.Builder
 	r, err := NewRecorder(&b, h)
 	if err != nil {
@@ -83,7 +84,9 @@ func expect(name string, h Header, stream []Observation) error {
 		return err
 	}
 	_, rest, _ := strings.Cut(string(old), "\n")
-	return os.WriteFile(name, []byte(b.String()+rest), 0o644)
+	text := []byte(b.String() + rest)
+	seal(text)
+	return os.WriteFile(name, text, 0o644)
 }
 
 // streamsBytes is the largest size of all recorded streams together.
@@ -211,9 +214,51 @@ func TestReplay(t *testing.T) {
 			t.Errorf("%s: %v, want %q", tc.name, err, tc.want)
 		}
 		var again bytes.Buffer
-		if err := WriteStream(&again, got, stream); err != nil || again.String() != text {
+		if err := WriteStream(&again, got, stream); err != nil || unsealed.ReplaceAllString(again.String(), "") != text {
 			t.Errorf("%s: written again it is another stream (%v)", tc.name, err)
 		}
+	}
+}
+
+// unsealed finds the checksum in a header.
+var unsealed = regexp.MustCompile(`,"crc32c":"[0-9a-f]{8}"`)
+
+// TestStreamChecksum: no flipped bit of a stream is taken. A checksum that was set to ""
+// and a header without one are not compared.
+func TestStreamChecksum(t *testing.T) {
+	t.Parallel()
+	text, err := made(Header{Class: ClassSpin, Scope: Full, FromNS: 5}, 2, 3, func(*guest, int) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, stream, err := ReadStream(strings.NewReader(text)) // as an earlier program wrote it
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := WriteStream(&b, h, stream); err != nil {
+		t.Fatal(err)
+	}
+	whole := b.Bytes()
+	if again, same, err := ReadStream(bytes.NewReader(whole)); err != nil || again.CRC32C != "" ||
+		again.Observations != 3 || !reflect.DeepEqual(same, stream) {
+		t.Fatalf("%+v, %v", again, err)
+	}
+	for i := range 8 * len(whole) {
+		harmed := bytes.Clone(whole)
+		harmed[i/8] ^= 1 << (i % 8)
+		if _, _, err := ReadStream(bytes.NewReader(harmed)); err == nil {
+			t.Errorf("bit %d of byte %d is flipped, and the stream is taken: %q", i%8, i/8, harmed[max(0, i/8-9):i/8+1])
+		}
+	}
+	other := bytes.Replace(whole, []byte(`"from_ns":5`), []byte(`"from_ns":6`), 1)
+	if _, _, err := ReadStream(bytes.NewReader(other)); err == nil ||
+		!strings.Contains(err.Error(), `set its "crc32c" to ""`) {
+		t.Errorf("another time of the fault: %v", err)
+	}
+	other = unsealed.ReplaceAll(other, []byte(`,"crc32c":""`))
+	if h, _, err := ReadStream(bytes.NewReader(other)); err != nil || h.FromNS != 6 {
+		t.Errorf("changed on purpose: %v", err)
 	}
 }
 
@@ -378,6 +423,11 @@ func FuzzReadStream(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add([]byte(text))
+	var sealed bytes.Buffer
+	if err := WriteStream(&sealed, Header{}, nil); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(sealed.Bytes())
 	f.Add([]byte(`{"schema":1,"class":""}` + "\n" + `{"time_ns":-5,"vcpus":[],"kernel":{"panicking":-1}}` + "\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		h, stream, err := ReadStream(bytes.NewReader(b))
