@@ -3,6 +3,7 @@ package results
 import (
 	"fmt"
 	"reflect"
+	"slices"
 )
 
 // Finding is the report of one observer beside our monitor: a watchdog of Linux or Xen,
@@ -67,6 +68,8 @@ func validFindings(all []Finding) error {
 			return fmt.Errorf("finding %d has no observer", i)
 		case seen[f.Observer]:
 			return fmt.Errorf("two findings of observer %s", f.Observer)
+		case !slices.Contains(scopes(), f.Scope):
+			return fmt.Errorf("observer %s: scope %q is none of %q", f.Observer, f.Scope, scopes())
 		case f.ToNS < f.FromNS:
 			return fmt.Errorf("observer %s: predicted from %d to %d ns", f.Observer, f.FromNS, f.ToNS)
 		case (f.AtNS != nil) != (f.Reports > 0):

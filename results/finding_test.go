@@ -74,6 +74,7 @@ func TestFindingsValidate(t *testing.T) {
 		{"negative start", func(f []Finding) { f[1].FromNS = -1 }, "from_ns -1"},
 		{"negative threshold", func(f []Finding) { f[1].ThresholdNS = -1 }, "threshold_ns -1"},
 		{"negative count", func(f []Finding) { f[1].FalseAlarms = -1 }, "false_alarms -1"},
+		{"scope", func(f []Finding) { f[3].Scope = "half" }, `scope "half" is none of`},
 		{"negative reports", func(f []Finding) { f[1].Reports = -1 }, "reports -1"},
 	} {
 		rec := testTrial(0)

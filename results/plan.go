@@ -3,6 +3,7 @@ package results
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Planned is what a plan says of a trial before it runs.
@@ -12,6 +13,11 @@ type Planned struct {
 	// Cell has neither Kind nor GuestKernel: the trial adds them.
 	Cell
 	DeadlineNS int64 // of a fault; 0 if the plan does not say it
+	// Classes are the classes of hangs that there are; nil if the plan does not say it.
+	Classes []string
+	// Program: a program of the user watches in place of the monitor. It names classes as it
+	// likes.
+	Program bool
 }
 
 // Planner makes the plan of a run again from what the manifest says, in plan order. It
@@ -64,6 +70,27 @@ func (p *Planned) Check(t *Trial) error {
 	}
 	if t.Kind == Fault && t.DeadlineNS != p.DeadlineNS && p.DeadlineNS > 0 && t.confirmed() {
 		return fmt.Errorf("trial %d: deadline_ns is %d, the plan says %d", t.Trial, t.DeadlineNS, p.DeadlineNS)
+	}
+	return p.checkClasses(t)
+}
+
+// checkClasses returns an error for a class in the record that there is not.
+func (p *Planned) checkClasses(t *Trial) error {
+	if p.Classes == nil {
+		return nil
+	}
+	named := []string{t.Expected}
+	if !p.Program {
+		named = append(named, t.Class)
+		for _, a := range slices.Concat(t.Alarms, t.NeighbourAlarms) {
+			named = append(named, a.Class)
+		}
+	}
+	for _, class := range named {
+		if class != "" && !slices.Contains(p.Classes, class) {
+			return fmt.Errorf("trial %d: class %q is none of %q: the record was damaged, or a later version wrote it", t.Trial,
+				class, p.Classes)
+		}
 	}
 	return nil
 }

@@ -16,7 +16,8 @@ func testPlan(n int) Planner {
 			tr := testTrial(i)
 			cell := tr.Cell
 			cell.Kind, cell.GuestKernel = "", ""
-			all = append(all, Planned{tr.Block, tr.Seed, cell, tr.DeadlineNS})
+			all = append(all, Planned{Block: tr.Block, Seed: tr.Seed, Cell: cell, DeadlineNS: tr.DeadlineNS,
+				Classes: []string{"spin", "io"}})
 		}
 		return all, nil
 	}
@@ -48,6 +49,9 @@ func TestPlanned(t *testing.T) {
 		{"thresholds is io_ms 5", func(t *Trial) { t.Thresholds = "io_ms 5" }},
 		{`fault is {"do":"a",`, func(t *Trial) { t.Declared = `{"do":"a","args":null,"work":"b","class":"c"}` }},
 		{"deadline_ns is 3000000001", func(t *Trial) { t.DeadlineNS++ }},
+		{`class "zz" is none of ["spin" "io"]: the record was damaged`, func(t *Trial) { t.Class = "zz" }},
+		{`class "zz" is none`, func(t *Trial) { t.Expected = "zz" }},
+		{`class "zz" is none`, func(t *Trial) { t.Alarms = []Alarm{{Class: "zz"}} }},
 		{"another record already", func(t *Trial) { *t = testTrial(0); t.WindowNS++ }},
 		{`of suite "x"`, func(t *Trial) { t.Suite = "x" }},
 		{`on host "xen"`, func(t *Trial) { t.Host = "xen" }},
@@ -111,6 +115,33 @@ func TestPlannedOld(t *testing.T) {
 	tr.Outcome, tr.DeadlineNS = Invalid, 0
 	if err := p.Check(&tr); err != nil {
 		t.Errorf("an invalid trial without watchdogs and deadline: %v", err)
+	}
+}
+
+// TestPlannedClasses: a program in place of the monitor names classes as it likes, and a
+// plan that knows no classes admits all.
+func TestPlannedClasses(t *testing.T) {
+	t.Parallel()
+	plan, _ := testPlan(2)(nil)
+	p := plan[1]
+	tr := testTrial(1)
+	tr.Class, tr.Alarms = "zz", []Alarm{{Class: "zz"}, {Class: "yy"}}
+	neighbour := testTrial(1)
+	neighbour.NeighbourAlarms = []Alarm{{Class: "io"}, {Class: "zz"}}
+	if p.Check(&tr) == nil || p.Check(&neighbour) == nil {
+		t.Error("a class that the monitor does not have")
+	}
+	p.Program = true
+	if err := p.Check(&tr); err != nil {
+		t.Error(err)
+	}
+	tr.Expected = "zz"
+	if p.Check(&tr) == nil {
+		t.Error("a class that no fault has")
+	}
+	p.Classes = nil
+	if err := p.Check(&tr); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -141,6 +141,9 @@ func limit(tag string, other int64) (int64, error) {
 	return strconv.ParseInt(tag, 10, 64)
 }
 
+// scopes are how much of a guest hangs; empty if nobody says.
+func scopes() []string { return []string{"", "full", "partial"} }
+
 // trialWords are the words of a record that are one of a few.
 var trialWords = []struct {
 	name  string
@@ -151,7 +154,7 @@ var trialWords = []struct {
 	{"kind", []string{string(Fault), string(Control), string(Measured)}, func(t *Trial) string { return string(t.Kind) }},
 	{"outcome", []string{string(Detected), string(Missed), string(FalseAlarm), string(Undone), string(Clean),
 		string(Invalid)}, func(t *Trial) string { return string(t.Outcome) }},
-	{"scope", []string{"", "full", "partial"}, func(t *Trial) string { return t.Scope }},
+	{"scope", scopes(), func(t *Trial) string { return t.Scope }},
 	{"guest_boot", []string{"", "distro"}, func(t *Trial) string { return t.Boot }},
 }
 

@@ -176,6 +176,9 @@ func TestDamaged(t *testing.T) {
 		{"not of the plan", func(t *testing.T, dir string) {
 			edit(t, dir, results.TrialsFile, `"memory_mib":160`, `"memory_mib":161`)
 		}, exit.Done, "trials.jsonl:1: trial 0: memory_mib is 161, the plan says 160"},
+		{"a class that there is not", func(t *testing.T, dir string) {
+			edit(t, dir, results.TrialsFile, `"class":"spin"`, `"class":"zz"`)
+		}, exit.Done, `class "zz" is none of ["panic" `},
 		{"another seed", func(t *testing.T, dir string) {
 			edit(t, dir, results.ManifestFile, `"seed": 1,`, `"seed": 2,`)
 		}, exit.Usage, "the manifest does not match its checksum"},

@@ -52,6 +52,7 @@ func Planner(v suites.Vocabulary) results.Planner {
 		all := make([]results.Planned, len(trials))
 		for i := range trials {
 			all[i] = trials[i].Planned()
+			all[i].Classes = v.Classes
 		}
 		return all, nil
 	}
@@ -59,5 +60,6 @@ func Planner(v suites.Vocabulary) results.Planner {
 
 // Planned is what the record of the trial is compared with.
 func (t *Trial) Planned() results.Planned {
-	return results.Planned{Block: t.Block, Seed: t.Seed, Cell: t.Cell, DeadlineNS: t.DeadlineNS()}
+	_, program := t.External()
+	return results.Planned{Block: t.Block, Seed: t.Seed, Cell: t.Cell, DeadlineNS: t.DeadlineNS(), Program: program}
 }

@@ -3,6 +3,7 @@ package plan_test
 import (
 	"errors"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -53,6 +54,9 @@ func TestAgain(t *testing.T) {
 		t.Fatalf("%d trials planned, %v", len(planned), err)
 	}
 	for i, p := range planned {
+		if !slices.Contains(p.Classes, "spin") || !slices.Contains(p.Classes, "monitor-livelock") || p.Program {
+			t.Errorf("trial %d: classes %q, a program of the user: %v", i, p.Classes, p.Program)
+		}
 		rec := results.Trial{Trial: i, Block: trials[i].Block, Seed: trials[i].Seed, Cell: trials[i].Cell,
 			DeadlineNS: 8e9, Outcome: results.Missed}
 		rec.Kind, rec.GuestKernel = results.Fault, "6.12-test"
@@ -64,6 +68,14 @@ func TestAgain(t *testing.T) {
 			t.Errorf("trial %d may have another deadline", i)
 		}
 	}
+	programs := []suites.Observer{{Name: trials[0].Mechanism}, {Name: "beside"}}
+	trials[0].Observers = programs[1:]
+	beside := trials[0].Planned()
+	trials[0].Observers = programs
+	if inPlace := trials[0].Planned(); beside.Program || !inPlace.Program {
+		t.Errorf("a program of the user watches beside the monitor: %+v, in its place: %+v", beside, inPlace)
+	}
+	trials[0].Observers = nil
 	for _, tc := range []struct {
 		name   string
 		harm   func(*results.Manifest)

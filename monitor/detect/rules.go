@@ -92,7 +92,17 @@ type Info struct {
 	Thresholds []Threshold // the time of the early decision first
 }
 
-// List describes every class, the most severe first. The thresholds that the rules
+// Classes returns every class that a verdict can have: those of List and ClassMonitor. A
+// class that the detector gives up stays here: records and streams have it.
+func Classes() []Class {
+	var all []Class
+	for _, i := range List() {
+		all = append(all, i.Class)
+	}
+	return append(all, ClassMonitor)
+}
+
+// List describes every class that an observation can show, the most severe first. The thresholds that the rules
 // share are not in it; ListThresholds has all.
 func List() []Info {
 	t := DefaultThresholds()

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"slices"
 	"strings"
 
 	"hangbench/results/printable"
@@ -253,12 +254,8 @@ func (h *Header) validate() error {
 	if h.Schema != StreamSchema {
 		return fmt.Errorf("schema is %d, not %d", h.Schema, StreamSchema)
 	}
-	known := h.Class == ""
-	for _, i := range List() {
-		known = known || h.Class == i.Class
-	}
 	switch {
-	case !known:
+	case h.Class != "" && !slices.Contains(Classes(), h.Class):
 		return fmt.Errorf("class %q is unknown", h.Class)
 	case h.Scope != "" && h.Scope != Partial && h.Scope != Full:
 		return fmt.Errorf("scope %q is unknown", h.Scope)

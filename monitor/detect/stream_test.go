@@ -322,6 +322,11 @@ func TestReadStreamErrors(t *testing.T) {
 	if _, _, err := ReadStream(strings.NewReader(`{"schema":1,"class":"","observations":1}` + "\n" + one)); err != nil {
 		t.Errorf("as many observations as were recorded: %v", err)
 	}
+	for _, c := range Classes() { // also what no observation shows
+		if _, _, err := ReadStream(strings.NewReader(`{"schema":1,"class":"` + string(c) + `"}` + "\n")); err != nil {
+			t.Error(err)
+		}
+	}
 	_, stream, err := ReadStream(strings.NewReader(header + one))
 	if err != nil || len(stream) != 1 || stream[0].TimeNS != 5 || !stream[0].VCPUs[0].Online {
 		t.Errorf("%+v, error %v", stream, err)

@@ -20,6 +20,7 @@ type Vocabulary struct {
 	Xens       []string // releases of Xen
 	Thresholds []Threshold
 	Baselines  []string // settings of watchdogs; "true" stands for the first one
+	Classes    []string // of hangs: a suite names none, its records do
 }
 
 // Mechanism is what a suite has to know of a mechanism.
@@ -31,8 +32,8 @@ type Mechanism struct {
 }
 
 // NewVocabulary returns what a suite may use on a host with these drivers, guest kernels,
-// sets of guest programs and releases of Xen: every scenario, mechanism, threshold and setting of
-// watchdogs that there is.
+// sets of guest programs and releases of Xen: every scenario, mechanism, threshold, setting of
+// watchdogs and class of hangs that there is.
 func NewVocabulary(drivers, kernels, programs, xens []string) Vocabulary {
 	v := Vocabulary{Scenarios: scenarios.All(), Drivers: drivers, Kernels: kernels, Programs: programs, Xens: xens}
 	for _, m := range trap.Mechanisms() {
@@ -43,6 +44,9 @@ func NewVocabulary(drivers, kernels, programs, xens []string) Vocabulary {
 	}
 	for _, b := range watchdog.Settings() {
 		v.Baselines = append(v.Baselines, string(b))
+	}
+	for _, c := range detect.Classes() {
+		v.Classes = append(v.Classes, string(c))
 	}
 	return v
 }
