@@ -12,6 +12,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"hangbench/results/printable"
 )
 
 // A run's file of checksums has one line for each record:
@@ -103,15 +105,19 @@ func sumsOf(sums map[int]uint32) []byte {
 	return b
 }
 
-// OpenFile opens a regular file to read it. A device or a pipe in its place could be read
-// for ever.
+// OpenFile opens a regular file that the user has named, to read it. A device or a pipe in
+// its place could be read for ever. The error says what to do.
 func OpenFile(path string) (*os.File, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, err
+		return nil, printable.File(err)
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is no regular file", path)
+		return nil, fmt.Errorf("%s is no regular file: give the path of a file", path)
 	}
-	return os.Open(path)
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, printable.File(err)
+	}
+	return f, nil
 }

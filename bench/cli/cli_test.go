@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -44,6 +45,25 @@ func allCommands(c *cobra.Command, f func(c *cobra.Command)) {
 	f(c)
 	for _, sub := range c.Commands() {
 		allCommands(sub, f)
+	}
+}
+
+// TestMissingInput: a file or folder that the user names and that is not there is told in
+// one sentence with the remedy.
+func TestMissingInput(t *testing.T) {
+	t.Parallel()
+	gone, here := filepath.Join(t.TempDir(), "gone"), "cli_test.go"
+	for _, args := range [][]string{
+		{"timeline", gone + ".jsonl"}, {"timeline", gone + ".jsonl", "--record", gone}, {"check", gone + ".yaml"},
+		{"run", gone + ".yaml"}, {"report", gone}, {"export", gone}, {"resume", gone}, {"compare", gone, gone},
+		{"compare", reference, gone}, {"kernel", "check", gone}, {"run", "quick", "--kernel", "file:" + gone},
+		{"run", "quick", "--kernel", "file:" + here + "," + gone}, {"lab", "build", "--kernel", "file:" + gone},
+	} {
+		status, out, errs := hangbench(t, args...)
+		if status != exit.Usage || out != "" || strings.Count(errs, "\n") != 1 ||
+			!strings.Contains(errs, gone) || !strings.Contains(errs, ": no such file or directory: check the path") {
+			t.Errorf("%q: status %d\n%s%s", args, status, out, errs)
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"hangbench/guests/lab/place"
+	"hangbench/results/printable"
 )
 
 // Installed returns the names of the guest kernels in a folder of guests, and of
@@ -16,7 +17,7 @@ import (
 func Installed(guests string) (kernels, programs []string, err error) {
 	entries, err := os.ReadDir(guests)
 	if err != nil {
-		return nil, nil, fmt.Errorf("read the folder of guest kernels: %w", err)
+		return nil, nil, fmt.Errorf("read the folder of guest kernels: %w", printable.File(err))
 	}
 	for _, e := range entries {
 		if set, ok := strings.CutPrefix(e.Name(), place.Ramdisk("")+"-"); ok {

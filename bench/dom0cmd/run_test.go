@@ -137,7 +137,7 @@ func TestRunRefuses(t *testing.T) {
 	}{
 		{[]string{"ci", "--host", "lab", "--guests", guests}, "--host lab"},
 		{[]string{"ci"}, "--guests"},
-		{[]string{"ci", "--guests", filepath.Join(guests, "none")}, "--guests"},
+		{[]string{"ci", "--guests", filepath.Join(guests, "none")}, "none: no such file or directory: check the path"},
 		{[]string{"ci", "--guests", guests}, "cloud-6.12"}, // the kernel that the suite wants
 		{[]string{"no-such-suite", "--guests", guests}, "no-such-suite"},
 	} {

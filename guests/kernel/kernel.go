@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"strings"
+
+	"hangbench/results/printable"
 )
 
 // A Kernel is the information in a kernel image.
@@ -28,7 +30,7 @@ func Open(path string) (*Kernel, error) {
 	}
 	b, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("open kernel: %w", err)
+		return nil, fmt.Errorf("open kernel: %w", printable.File(err))
 	}
 	k, err := Read(b)
 	if err != nil {
@@ -42,13 +44,14 @@ func Open(path string) (*Kernel, error) {
 const mostFile = 2 << 30
 
 // CheckFile returns an error for a file that no kernel is in: a folder, a device or a pipe,
-// which could be read for ever, or a file of more than 2 GiB. The error names the file.
+// which could be read for ever, or a file of more than 2 GiB. The error names the file and
+// says what to do.
 func CheckFile(path string) error {
 	switch info, err := os.Stat(path); {
 	case err != nil:
-		return err
+		return printable.File(err)
 	case !info.Mode().IsRegular():
-		return fmt.Errorf("%s is no regular file", path)
+		return fmt.Errorf("%s is no regular file: give the path of a file", path)
 	case info.Size() > mostFile:
 		return fmt.Errorf("%s is larger than %d GiB, which no kernel is", path, mostFile>>30)
 	}

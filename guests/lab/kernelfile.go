@@ -15,6 +15,7 @@ import (
 	"hangbench/guests/image"
 	"hangbench/guests/kernel"
 	"hangbench/guests/lab/debian"
+	"hangbench/results/printable"
 )
 
 // IsPackage reports whether a file of a kernel is a Debian package: an archive of ar(5).
@@ -25,7 +26,7 @@ func IsPackage(path string) (bool, error) {
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return false, err
+		return false, printable.File(err)
 	}
 	defer f.Close()
 	const magic = "!<arch>\n"
@@ -118,7 +119,7 @@ func KernelFileName(spec string) (string, error) {
 	}
 	if given {
 		info, err := os.Stat(modules)
-		if err == nil && !info.IsDir() {
+		if err = printable.File(err); err == nil && !info.IsDir() {
 			err = kernel.CheckFile(modules)
 		}
 		if err != nil {
@@ -213,7 +214,7 @@ func modulesOf(ctx context.Context, path, release, dir string) (*image.Modules, 
 	}
 	st, err := os.Stat(path)
 	if err != nil {
-		return nil, err
+		return nil, printable.File(err)
 	}
 	if !st.IsDir() {
 		if err := debian.UnpackFile(ctx, path, dir, debian.KernelFilter()); err != nil {
