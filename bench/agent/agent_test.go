@@ -334,7 +334,7 @@ func TestStop(t *testing.T) {
 	l.refused(Job{Guest: &spec}, errBusy.Error())
 	l.send(Job{Stop: true})
 	l.send(Job{Stop: true}) // a second one is of no effect
-	if _, _, status := l.programEnd(); status != 128+9 {
+	if _, _, status := l.programEnd(); status != 128+15 {
 		t.Errorf("the stopped program: status %d", status)
 	}
 	for until := time.Now().Add(time.Minute); alive(child); time.Sleep(10 * time.Millisecond) {
@@ -344,6 +344,57 @@ func TestStop(t *testing.T) {
 	}
 	if stdout, _, status := l.program("echo", "next"); stdout != "next\n" || status != 0 {
 		t.Errorf("the next program: %q, status %d", stdout, status)
+	}
+}
+
+// TestStopAsks: a program that is stopped has time to end by itself, as a monitor needs to
+// detach from its guest.
+func TestStopAsks(t *testing.T) {
+	t.Parallel()
+	l := serve(t)
+	l.sh("trap 'echo detached; exit 7' TERM; echo ready; while :; do sleep 0.01; done")
+	l.send(Job{Stop: true})
+	if stdout, _, status := l.programEnd(); stdout != "detached\n" || status != 7 {
+		t.Errorf("the stopped program: %q, status %d", stdout, status)
+	}
+}
+
+// TestStopChildren: a child of a stopped program has the same time to end, also when the
+// program itself ends at once and the child writes to a file. Who does not end is killed.
+func TestStopChildren(t *testing.T) {
+	t.Parallel()
+	const deaf = `sh -c 'trap "" TERM; echo $$; exec sleep 60' & wait`
+	file := filepath.Join(t.TempDir(), "out")
+	for _, tc := range []struct {
+		name, command string
+		status        int
+		said          string // by the child, to the file
+	}{
+		{"detaches", `sh -c 'trap "sleep 0.2; echo detached >` + file + `; exit" TERM; echo $$; exec >&- 2>&-
+			while :; do sleep 0.01; done' & wait`, 128 + 15, "detached\n"},
+		{"deaf child", deaf, 128 + 15, ""},
+		{"both deaf", `trap "" TERM; ` + deaf, 128 + 9, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			l := serve(t)
+			child := l.sh(tc.command)
+			l.send(Job{Stop: true})
+			if _, _, status := l.programEnd(); status != tc.status {
+				t.Errorf("the stopped program: status %d, want %d", status, tc.status)
+			}
+			for until := time.Now().Add(time.Minute); alive(child); time.Sleep(10 * time.Millisecond) {
+				if time.Now().After(until) {
+					t.Fatal("the child of a stopped program goes on")
+				}
+			}
+			if tc.said == "" {
+				return
+			}
+			if said, err := os.ReadFile(file); err != nil || string(said) != tc.said {
+				t.Errorf("the child said %q, %v", said, err)
+			}
+		})
 	}
 }
 
@@ -365,7 +416,13 @@ func TestEndWithProgram(t *testing.T) {
 // child starts a program that waits for its child, and returns the child's process id.
 func (l *line) child() string {
 	l.t.Helper()
-	l.send(Job{Exec: []string{"sh", "-c", "sleep 60 & echo $!; wait"}})
+	return l.sh("sleep 60 & echo $!; wait")
+}
+
+// sh starts a command of the shell and returns the first line that it writes.
+func (l *line) sh(command string) string {
+	l.t.Helper()
+	l.send(Job{Exec: []string{"sh", "-c", command}})
 	for {
 		m, err := l.in.Next()
 		if err != nil {

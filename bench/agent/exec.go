@@ -18,13 +18,14 @@ import (
 // lab.
 const execProgress = 10 * time.Second
 
-// outputDelay is how long the output of a program that has ended is waited for. A
-// daemon that it has started may keep it open for ever.
-const outputDelay = 2 * time.Second
+// endDelay is how long a program that is asked to end may take: a monitor detaches from its
+// guest. So long is the output of a program that has ended waited for, too: a daemon that
+// it has started may keep it open for ever.
+const endDelay = 5 * time.Second
 
 // program is a program that runs.
 type program struct {
-	end  context.CancelFunc // kills it
+	end  context.CancelFunc // asks it to end, and kills it endDelay later
 	done chan struct{}      // closed when it has ended
 }
 
@@ -59,7 +60,9 @@ func (a *agent) startProgram(ctx context.Context, argv []string) *program {
 	return p
 }
 
-// exec runs a program and sends its output. A program that fails is no error.
+// exec runs a program and sends its output. A program that fails is no error. When ctx ends,
+// the program and its children are asked to end with SIGTERM. Those that are left endDelay
+// later are killed.
 func (a *agent) exec(ctx context.Context, argv []string) (Exit, error) {
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -78,9 +81,16 @@ func (a *agent) exec(ctx context.Context, argv []string) (Exit, error) {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Stdout, cmd.Stderr = sender{a, wire.KindStdout}, sender{a, wire.KindStderr}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) } // its children too
-	cmd.WaitDelay = outputDelay
+	var asked time.Time // to end
+	cmd.Cancel = func() error {
+		asked = time.Now()
+		return unix.Kill(-cmd.Process.Pid, unix.SIGTERM) // its children too
+	}
+	cmd.WaitDelay = endDelay
 	err := cmd.Run()
+	if !asked.IsZero() {
+		endGroup(cmd.Process.Pid, asked.Add(endDelay))
+	}
 	close(stop)
 	<-stopped
 	if cmd.ProcessState == nil {
@@ -90,6 +100,17 @@ func (a *agent) exec(ctx context.Context, argv []string) (Exit, error) {
 		return Exit{128 + int(status.Signal())}, nil
 	}
 	return Exit{cmd.ProcessState.ExitCode()}, nil
+}
+
+// endGroup waits for the end of a process group, and kills it at the deadline.
+func endGroup(group int, deadline time.Time) {
+	for unix.Kill(-group, 0) == nil {
+		if time.Now().After(deadline) {
+			unix.Kill(-group, unix.SIGKILL)
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 }
 
 // noProgram reports whether a program could not be started because it is none.

@@ -35,7 +35,8 @@ type Job struct {
 	// Exec runs a program in dom0, as long as it takes. What it writes comes as it is
 	// written (wire.KindStdout, wire.KindStderr). The answer is an Exit.
 	Exec []string `json:"exec,omitempty"`
-	// Stop ends the program of Exec that runs. It has no answer of its own.
+	// Stop ends the program of Exec that runs: with SIGTERM, and with SIGKILL if it does not
+	// end. It has no answer of its own.
 	Stop bool `json:"stop,omitempty"`
 }
 

@@ -218,8 +218,8 @@ func (m *Machine) do(job agent.Job, v any, log *slog.Logger) error {
 
 // Run runs a program in dom0 and returns its exit status, which is 128 and the signal's
 // number if a signal has ended it. Its output is written as it comes. When ctx ends, or
-// the output cannot be written, the program is killed, Run returns the reason, and the
-// machine is ready for the next program. The error is an *AgentError with NoProgram set
+// the output cannot be written, the program is ended (see agent.Job), Run returns the
+// reason, and the machine is ready for the next program. The error is an *AgentError with NoProgram set
 // if there is no such program.
 func (m *Machine) Run(ctx context.Context, argv []string, stdout, stderr io.Writer) (status int, err error) {
 	if err := m.send(agent.Job{Exec: argv}); err != nil {
