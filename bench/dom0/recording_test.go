@@ -1,6 +1,7 @@
 package dom0
 
 import (
+	"bytes"
 	"encoding/json"
 	"reflect"
 	"strings"
@@ -54,4 +55,41 @@ func TestRecordingBounded(t *testing.T) {
 	if n := len(r.Observations); n != 3 || r.Dropped != 8 || r.bytes > maxRecording {
 		t.Errorf("%d observations of %d bytes, %d dropped; want 3 and 8", n, r.bytes, r.Dropped)
 	}
+}
+
+// FuzzRecording: whatever a dom0 sends as a recording, it is refused, or sent again it is the
+// same.
+func FuzzRecording(f *testing.F) {
+	var r Recording
+	r.add(&detect.Observation{TimeNS: 5, VCPUs: []detect.VCPU{{Online: true, Callers: []string{"a"},
+		Queue: &detect.RunQueue{PID: 7}}}})
+	r.listen([]byte("a console"))
+	b, err := json.Marshal(&r)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b)
+	f.Add([]byte(`{"t0_ns":-1,"observations":[null,{"vcpus":[{}]},{"time_ns":1e3}],"dropped":-3}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var r, again Recording
+		if json.Unmarshal(b, &r) != nil {
+			return
+		}
+		stream, err := r.Stream()
+		if err != nil {
+			return
+		}
+		sent, err := json.Marshal(&r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(sent, &again); err != nil {
+			t.Fatal(err)
+		}
+		same, err := again.Stream()
+		if err != nil || !reflect.DeepEqual(same, stream) || again.T0NS != r.T0NS || again.RemovedNS != r.RemovedNS ||
+			again.Dropped != r.Dropped || !bytes.Equal(again.Console, r.Console) {
+			t.Fatalf("sent again it is %s, and not %s (%v)", sent, b, err)
+		}
+	})
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strconv"
@@ -20,12 +21,34 @@ const yardstickLimit = 600
 // process is a running C loop: an event.Loop.
 type process struct {
 	cmd    *exec.Cmd
-	out    *json.Decoder
+	out    io.Reader
 	stderr *strings.Builder
-	result struct {
-		Events uint64     `json:"events"`
-		Stamps [][]uint64 `json:"stamps"`
+	result result
+}
+
+// result is what a C loop prints at its end.
+type result struct {
+	Events uint64 `json:"events"`
+	// Stamps are the times of the first turns, of the time-stamp counter: at the return of
+	// the wait, when the requests were taken, when they were answered, and when Xen was told.
+	Stamps [][]uint64 `json:"stamps"`
+}
+
+// mostResult bounds the result in bytes: a stamp has at most 85.
+const mostResult = 1<<10 + 85*maxStamps
+
+// readResult reads the result of a C loop.
+func readResult(r io.Reader) (result, error) {
+	var res result
+	if err := json.NewDecoder(io.LimitReader(r, mostResult)).Decode(&res); err != nil {
+		return result{}, err
 	}
+	for i, s := range res.Stamps {
+		if len(s) != 4 {
+			return result{}, fmt.Errorf("stamp %d has %d times, not 4", i, len(s))
+		}
+	}
+	return res, nil
 }
 
 // startYardstick starts the C loop at path and waits until it is armed. The loop records
@@ -46,17 +69,18 @@ func (g *guest) startYardstick(ctx context.Context, path, mechanism string, stam
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start the yardstick: %w", err)
 	}
-	q := &process{cmd: cmd, out: json.NewDecoder(pipe), stderr: stderr}
-	line := make([]byte, len("armed\n"))
-	for n := 0; n < len(line); {
-		m, err := pipe.Read(line[n:])
-		if n += m; err != nil {
-			werr := cmd.Wait() // its standard error is complete after that
-			return nil, fmt.Errorf("yardstick: it was not armed: %w: %s", errors.Join(err, werr),
-				strings.TrimSpace(stderr.String()))
-		}
+	const armed = "armed\n"
+	line := make([]byte, len(armed))
+	_, err = io.ReadFull(pipe, line)
+	if err == nil && string(line) != armed {
+		err = errors.Join(fmt.Errorf("it printed %q", line), cmd.Process.Signal(os.Interrupt))
 	}
-	return q, nil
+	if err != nil {
+		werr := cmd.Wait() // its standard error is complete after that
+		return nil, fmt.Errorf("yardstick: it was not armed: %w: %s", errors.Join(err, werr),
+			strings.TrimSpace(stderr.String()))
+	}
+	return &process{cmd: cmd, out: pipe, stderr: stderr}, nil
 }
 
 // Stop ends the loop.
@@ -64,7 +88,8 @@ func (q *process) Stop() (event.Counts, error) {
 	if err := q.cmd.Process.Signal(os.Interrupt); err != nil {
 		return event.Counts{}, fmt.Errorf("stop the yardstick: %w", err)
 	}
-	derr := q.out.Decode(&q.result)
+	var derr error
+	q.result, derr = readResult(q.out)
 	if err := q.cmd.Wait(); err != nil {
 		return event.Counts{}, fmt.Errorf("yardstick: %w: %s", err, strings.TrimSpace(q.stderr.String()))
 	}
@@ -78,10 +103,8 @@ func (q *process) Stop() (event.Counts, error) {
 func (q *process) stamps() []event.Instant {
 	var all []event.Instant
 	for _, s := range q.result.Stamps {
-		if len(s) == 4 {
-			all = append(all, event.Instant{TSC: s[0], Kind: event.Woke}, event.Instant{TSC: s[0], Kind: event.CallBegin},
-				event.Instant{TSC: s[1], Kind: event.CallEnd}, event.Instant{TSC: s[2], Kind: event.Sleeps})
-		}
+		all = append(all, event.Instant{TSC: s[0], Kind: event.Woke}, event.Instant{TSC: s[0], Kind: event.CallBegin},
+			event.Instant{TSC: s[1], Kind: event.CallEnd}, event.Instant{TSC: s[2], Kind: event.Sleeps})
 	}
 	return all
 }

@@ -2,6 +2,7 @@ package watchdog
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"strings"
 	"testing"
@@ -250,6 +251,29 @@ func FuzzParser(f *testing.F) {
 			if !known(d) || threshold < 0 || threshold > maxThreshold {
 				t.Fatalf("armed %s with %v", d, threshold)
 			}
+		}
+	})
+}
+
+// FuzzArmed: whatever a guest says of its watchdogs, it is refused, or is what PID 1 would
+// write.
+func FuzzArmed(f *testing.F) {
+	f.Add(" hung-task=120 soft-lockup=10 xen=30")
+	f.Add("\tpanic=0\u00a0xen=86400")
+	f.Add(" soft-lockup=-1 soft-lockup=86401")
+	f.Fuzz(func(t *testing.T, s string) {
+		a, ok := parseArmed(s)
+		if !ok {
+			return
+		}
+		for d, threshold := range a {
+			if !known(d) || threshold < 0 || threshold > maxThreshold || threshold%time.Second != 0 {
+				t.Fatalf("armed %s with %v", d, threshold)
+			}
+		}
+		rest, marked := strings.CutPrefix(a.String(), mark)
+		if again, ok := parseArmed(rest); !marked || !ok || !maps.Equal(again, a) {
+			t.Fatalf("%v is written as %q, and read as %v", a, a.String(), again)
 		}
 	})
 }
