@@ -48,8 +48,8 @@ func (r *Report) Table(all bool) *table.Table {
 	t.Notes = append(t.Notes,
 		"old, new: median of the trials, for shares of trials the share; change: relative, for shares in percentage points "+
 			"(pp).",
-		"exact pairs: trials of equal seed in the lab, which differ by nothing but the program, or the Xen; below six pairs the "+
-			"interval is the range of all.",
+		"exact pairs: trials of equal seed in the lab, which differ by nothing but the program, or the Xen; below six "+
+			"pairs the interval is the range of all.",
 		"pairs: trials of equal seed, median of their ratios, order-statistic interval and sign test; samples: bootstrap "+
 			"and Mann-Whitney, for shares Newcombe and Fisher.",
 		"p: of no change, adjusted by Holm; WORSE: a regression beyond the tolerance that --fail-on names.",

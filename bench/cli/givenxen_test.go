@@ -72,7 +72,8 @@ func TestSameXen(t *testing.T) {
 		{debsAB, labFlags{}, "", "name that one again with --xen-debs FOLDER"},
 		{fileAB, labFlags{xen: "file:x", givenXen: &lab.GivenXen{ID: id}}, "file:x", ""},
 		{fileAB, labFlags{xen: "file:x", givenXen: &lab.GivenXen{ID: other}}, "file:x",
-			"ran on Xen " + fileAB + ", and --xen file:x is 4.20.5-pre (file:cdcdcdcdcdcd): name the former, or run the suite anew"},
+			"ran on Xen " + fileAB + ", and --xen file:x is 4.20.5-pre (file:cdcdcdcdcdcd): name the former, " +
+				"or run the suite anew"},
 		{fileAB, labFlags{xen: "4.20"}, "4.20", "and --xen 4.20: name the former"},
 	} {
 		m := &results.Manifest{Versions: results.Versions{Packages: map[string]string{xenVersion: tt.was}}}
