@@ -88,7 +88,7 @@ func tracerCall(t Target, function string) (*site, error) {
 		return nil, err
 	}
 	at := 0
-	if bytes.HasPrefix(head, endbr64) || bytes.HasPrefix(head, sealed) {
+	if bytes.HasPrefix(head, endbr64) || bytes.HasPrefix(head, sealed) || bytes.HasPrefix(head, newSealed) {
 		at = len(endbr64)
 	}
 	if !bytes.HasPrefix(head[at:], traced) && !bytes.HasPrefix(head[at:], oldTraced) {

@@ -32,6 +32,9 @@ var (
 var (
 	endbr64 = []byte{0xf3, 0x0f, 0x1e, 0xfa}
 	sealed  = []byte{0x66, 0x0f, 0x1f, 0x00}
+	// newSealed are the first three bytes of the same in Linux 7: its fourth is an offset,
+	// d6. Behind its first byte it is no instruction.
+	newSealed = []byte{0x0f, 0x1f, 0x40}
 	// traced is the place of the function tracer's call: a no-operation of five bytes.
 	// It comes first in a kernel without indirect branch tracking.
 	traced = []byte{0x0f, 0x1f, 0x44, 0x00, 0x00}
@@ -50,7 +53,7 @@ var firstInstructions = [][]byte{
 	traced,
 	oldTraced,
 	sealed,
-	{0x0f, 0x1f, 0x40},
+	newSealed,
 	{0xe8},
 }
 
@@ -163,11 +166,11 @@ func LoopIn(function string, vcpus Share) Fault {
 //
 // Remove makes the loop turn interrupts on, and writes the old bytes back when every
 // vCPU in the loop has them on. A vCPU at the second instruction then continues behind
-// the first byte of the old bytes, and their rest does nothing. Only that of traced is
-// no instruction: there Remove waits until no vCPU is at the second one.
+// the first byte of the old bytes, and their rest does nothing. Only those of traced and
+// newSealed are no instruction: there Remove waits until no vCPU is at the second one.
 func MaskedLoopIn(function string) Fault {
 	return func(ctx context.Context, t Target) (*Injection, error) {
-		s, err := patch(ctx, t, function, maskedLoop, endbr64, sealed, oldTraced, traced)
+		s, err := patch(ctx, t, function, maskedLoop, endbr64, sealed, newSealed, oldTraced, traced)
 		if err != nil {
 			return nil, err
 		}
@@ -178,7 +181,7 @@ func MaskedLoopIn(function string) Fault {
 					return err
 				}
 				return s.write(ctx, t, openedLoop, s.old, func(rip uint64, interrupts bool) bool {
-					return interrupts && (rip == s.va || !bytes.HasPrefix(traced, s.old))
+					return interrupts && (rip == s.va || s.old[0] != traced[0])
 				})
 			},
 		}, nil
@@ -231,7 +234,7 @@ func replaceFirst(ctx context.Context, t Target, function string, four, five []b
 	if err == nil || ctx.Err() != nil {
 		return s, five, err
 	}
-	s, err = patch(ctx, t, function, four, endbr64, sealed)
+	s, err = patch(ctx, t, function, four, endbr64, sealed, newSealed)
 	return s, four, err
 }
 
