@@ -182,8 +182,10 @@ func fakeTypes(t testing.TB) []byte {
 		{Name: "moved", Type: u32, Offset: 64}, {Name: "only", Type: u64, Offset: 64}}}
 	enum2 := &btf.Enum{Size: 4, Values: []btf.EnumValue{{Name: "FAKE_CLASH", Value: 1}}}
 	enum3 := &btf.Enum{Size: 4, Values: []btf.EnumValue{{Name: "FAKE_CLASH", Value: 2}}}
+	enum4 := &btf.Enum{Name: "one", Size: 4, Values: []btf.EnumValue{{Name: "FAKE_MOVED", Value: 4}}}
+	enum5 := &btf.Enum{Name: "two", Size: 4, Values: []btf.EnumValue{{Name: "FAKE_MOVED", Value: 5}}}
 	b, err := btf.NewBuilder([]btf.Type{task, &btf.Typedef{Name: "fakelock_t", Type: spinlock}, state, clash1, clash2,
-		enum2, enum3}, nil)
+		enum2, enum3, enum4, enum5}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

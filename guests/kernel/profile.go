@@ -26,7 +26,7 @@ type Profile struct {
 //
 //	task_struct.comm       a field, with any path Types.Field takes
 //	task_struct            the size of a type
-//	enum NR_FREE_PAGES     a constant
+//	enum NR_FREE_PAGES     a constant, or with its enumeration: enum zone_stat_item.NR_FREE_PAGES
 //
 // A name that ends in "?" may be missing in this kernel. The error lists all others
 // that are missing.

@@ -153,8 +153,9 @@ func (t *Types) SizeOf(name string) (uint32, error) {
 	return uint32(size), nil
 }
 
-// EnumValue returns the value of an enumeration constant by its own name, for
-// example NR_FREE_PAGES.
+// EnumValue returns the value of an enumeration constant by its name, for example
+// NR_FREE_PAGES, or by those of its enumeration and its own: "zone_stat_item.NR_FREE_PAGES".
+// The latter tells whether the kernel has it in that enumeration.
 func (t *Types) EnumValue(name string) (int64, error) {
 	t.once.Do(t.indexEnums)
 	if t.enumErr != nil {
@@ -186,13 +187,20 @@ func (t *Types) indexEnums() {
 			continue
 		}
 		for _, v := range enum.Values {
-			old, seen := t.enums[v.Name]
-			if seen && old != int64(v.Value) {
-				t.conflict[v.Name] = true
+			t.addEnum(v.Name, int64(v.Value))
+			if enum.Name != "" {
+				t.addEnum(enum.Name+"."+v.Name, int64(v.Value))
 			}
-			t.enums[v.Name] = int64(v.Value)
 		}
 	}
+}
+
+// addEnum adds a constant to the index.
+func (t *Types) addEnum(name string, value int64) {
+	if old, seen := t.enums[name]; seen && old != value {
+		t.conflict[name] = true
+	}
+	t.enums[name] = value
 }
 
 // named returns the types with a name that occupy memory.

@@ -74,7 +74,8 @@ func TestTypes(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 4 { // for the race detector: lookups share the index
 		wg.Go(func() {
-			for name, want := range map[string]int64{"FAKE_BAD": -1, "FAKE_RUN": 7} {
+			for name, want := range map[string]int64{"FAKE_BAD": -1, "FAKE_RUN": 7, "fake_state.FAKE_RUN": 7,
+				"one.FAKE_MOVED": 4, "two.FAKE_MOVED": 5} {
 				if got, err := types.EnumValue(name); err != nil || got != want {
 					t.Errorf("EnumValue(%s) = %d, %v; want %d", name, got, err, want)
 				}
@@ -87,6 +88,12 @@ func TestTypes(t *testing.T) {
 	wg.Wait()
 	if _, err := types.EnumValue("FAKE_CLASH"); err == nil || !strings.Contains(err.Error(), "disagree") {
 		t.Errorf("EnumValue(FAKE_CLASH): %v, want a conflict", err)
+	}
+	if _, err := types.EnumValue("FAKE_MOVED"); err == nil || !strings.Contains(err.Error(), "disagree") {
+		t.Errorf("EnumValue(FAKE_MOVED): %v, want a conflict", err)
+	}
+	if _, err := types.EnumValue("two.FAKE_RUN"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("EnumValue(two.FAKE_RUN): %v, want %v", err, ErrNotFound)
 	}
 	if _, err := types.EnumValue("NOSUCH"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("EnumValue(NOSUCH): %v, want %v", err, ErrNotFound)

@@ -105,19 +105,19 @@ var fakeFields = map[string]Field{
 }
 
 var fakeConstants = map[string]int64{
-	"NR_FREE_PAGES":           0,
-	"PGSCAN_KSWAPD":           1,
-	"PGSCAN_DIRECT":           2,
-	"PGSTEAL_KSWAPD":          3,
-	"PGMAJFAULT":              4,
-	"ALLOCSTALL_NORMAL":       5,
-	"OOM_KILL":                6,
-	"PGPGIN":                  7,
-	"PGPGOUT":                 8,
-	"SYSTEM_SCHEDULING":       1,
-	"SYSTEM_RUNNING":          3,
-	"WORKINGSET_REFAULT_ANON": 1,
-	"WORKINGSET_REFAULT_FILE": 2,
+	"zone_stat_item.NR_FREE_PAGES":           0,
+	"vm_event_item.PGSCAN_KSWAPD":            1,
+	"vm_event_item.PGSCAN_DIRECT":            2,
+	"vm_event_item.PGSTEAL_KSWAPD":           3,
+	"vm_event_item.PGMAJFAULT":               4,
+	"vm_event_item.ALLOCSTALL_NORMAL":        5,
+	"vm_event_item.OOM_KILL":                 6,
+	"vm_event_item.PGPGIN":                   7,
+	"vm_event_item.PGPGOUT":                  8,
+	"SYSTEM_SCHEDULING":                      1,
+	"SYSTEM_RUNNING":                         3,
+	"node_stat_item.WORKINGSET_REFAULT_ANON": 1,
+	"node_stat_item.WORKINGSET_REFAULT_FILE": 2,
 }
 
 // fakeLayout is a Layout in which some names may be missing.

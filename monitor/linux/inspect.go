@@ -4,12 +4,17 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 
 	"hangbench/monitor/detect"
 )
 
 // maxUnreadable bounds detect.Kernel.Unreadable.
 const maxUnreadable = 16
+
+// sums is the number of sums of counters: see vmEvents.
+const sums = 7
 
 // counterSymbols are the addresses of the variables that Inspect reads, slid; 0 for
 // those that this kernel does not have.
@@ -18,10 +23,10 @@ type counterSymbols struct {
 	state                                           uint64 // system_state
 	runningState                                    uint32 // its value from the first process on
 	totalRAM, zones, nodes                          uint64
-	eventSums                                       [6][]uint64 // offsets in vm_event_states, in the order of events
-	eventSpan                                       span        // covers all of them
-	refaults                                        []uint64    // offsets in vm_node_stat
-	free                                            place       // in vm_zone_stat
+	eventSums                                       [sums][]uint64 // offsets in vm_event_states
+	eventSpan                                       span           // covers all of them
+	nodeSums                                        [sums][]uint64 // offsets in vm_node_stat
+	free                                            place          // in vm_zone_stat
 }
 
 // findSymbols fills k.counterSymbols.
@@ -46,15 +51,17 @@ func (k *Kernel) findSymbols() {
 	k.counterSymbols = counterSymbols{
 		initTask: at("init_task"), threads: at("nr_threads"), forks: at("total_forks"), panicCPU: at("panic_cpu"),
 		timekeeping: at("timekeeper_data", "tk_core"), totalRAM: at("_totalram_pages", "totalram_pages"),
-		zones: at("vm_zone_stat"), nodes: at("vm_node_stat"),
-		refaults: counters(refaults),
+		zones: at("vm_zone_stat"), nodes: at(nodeCounts),
 	}
 	if v, ok := k.layout.Constant("SYSTEM_RUNNING"); ok && v > 0 && v < 100 {
 		k.state, k.runningState = at("system_state"), uint32(v)
 	}
-	sums := [...][]string{vmEvents.scanned, vmEvents.stolen, vmEvents.major, vmEvents.stalls, vmEvents.oom, vmEvents.io}
-	for i, names := range sums {
-		k.eventSums[i] = counters(names)
+	of := [sums][]string{vmEvents.scanned, vmEvents.stolen, vmEvents.major, vmEvents.stalls, vmEvents.oom, vmEvents.io,
+		vmEvents.refaults}
+	for i, names := range of {
+		node := func(name string) bool { return strings.HasPrefix(name, nodes) }
+		k.nodeSums[i] = counters(slices.DeleteFunc(slices.Clone(names), func(n string) bool { return !node(n) }))
+		k.eventSums[i] = counters(slices.DeleteFunc(slices.Clone(names), node))
 		for _, off := range k.eventSums[i] {
 			if k.eventSpan.len == 0 {
 				k.eventSpan = span{off, 8}
@@ -62,7 +69,7 @@ func (k *Kernel) findSymbols() {
 			k.eventSpan = cover(k.eventSpan.off, k.eventSpan.len, off, 8)
 		}
 	}
-	if c := counters([]string{"NR_FREE_PAGES"}); len(c) == 1 {
+	if c := counters([]string{freePages}); len(c) == 1 {
 		k.free = place{c[0], true}
 	}
 }
@@ -168,40 +175,39 @@ func (k *Kernel) readMemory(out *detect.Kernel, number func(string, uint64) uint
 		// The sum may be below zero for a moment, while CPUs have not added their part.
 		m.FreePages = uint64(v)
 	}
-	if k.nodes == 0 || len(k.refaults) == 0 {
-		unreadable("WORKINGSET_REFAULT", errAbsent)
-	}
-	for _, off := range k.refaults {
-		if k.nodes != 0 {
-			m.Refaults += uint64(max(0, int64(number("vm_node_stat", k.nodes+off))))
-		}
-	}
-	sums := [...]struct {
+	all := [sums]struct {
 		to   *uint64
 		what string
 	}{
 		{&m.Scanned, "scanned pages"}, {&m.Stolen, "reclaimed pages"}, {&m.MajorFault, "major faults"},
 		{&m.Stalls, "stalled allocations"}, {&m.OOMKills, "OOM kills"}, {&out.IOSectors, "I/O"},
+		{&m.Refaults, "refaults"},
 	}
-	for i, s := range sums {
-		if len(k.eventSums[i]) == 0 {
+	for i, s := range all {
+		if len(k.eventSums[i]) == 0 && (len(k.nodeSums[i]) == 0 || k.nodes == 0) {
 			unreadable("counters of "+s.what, errAbsent)
+		}
+		for _, off := range k.nodeSums[i] {
+			if k.nodes != 0 {
+				// A sum may be below zero for a moment, while CPUs have not added their part.
+				*s.to += uint64(max(0, int64(number(nodeCounts, k.nodes+off))))
+			}
 		}
 	}
 	for c := range k.cpus {
 		at := k.cpus[c].events
 		if at == 0 && c == 0 {
-			unreadable("vm_event_states", errAbsent)
+			unreadable(eventCounts, errAbsent)
 		}
 		if at == 0 || k.eventSpan.len == 0 {
 			continue
 		}
 		b := k.span[:k.eventSpan.len]
 		if err := k.read(at+k.eventSpan.off, b); err != nil {
-			unreadable("vm_event_states", err)
+			unreadable(eventCounts, err)
 			continue
 		}
-		for i, s := range sums {
+		for i, s := range all {
 			for _, off := range k.eventSums[i] {
 				*s.to += binary.LittleEndian.Uint64(b[off-k.eventSpan.off:])
 			}

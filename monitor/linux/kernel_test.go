@@ -626,7 +626,7 @@ func TestInspectMissing(t *testing.T) {
 	g := newFakeGuest(slid)
 	for _, without := range []string{"nr_threads", "total_forks", "panic_cpu", "system_state", "SYSTEM_RUNNING",
 		"tk_core", "_totalram_pages", "vm_zone_stat", "vm_node_stat", "vm_event_states",
-		"init_task", "task_struct.__state", "NR_FREE_PAGES", "OOM_KILL",
+		"init_task", "task_struct.__state", "zone_stat_item.NR_FREE_PAGES", "vm_event_item.OOM_KILL",
 		"timekeeper.tkr_mono.base", "seqcount_raw_spinlock_t"} {
 		k := mustOpen(t, g, without)
 		var got detect.Kernel

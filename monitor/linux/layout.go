@@ -36,21 +36,34 @@ type Field struct {
 	BitOffset, BitSize uint32
 }
 
-// vmEvents are the constants of vm_event_item whose counters are summed for a field of
-// detect.Memory, or for detect.Kernel.IOSectors. Each kernel has some of each list.
-var vmEvents = struct{ scanned, stolen, major, stalls, oom, io []string }{
-	scanned: []string{"PGSCAN_KSWAPD", "PGSCAN_DIRECT", "PGSCAN_KHUGEPAGED", "PGSCAN_PROACTIVE"},
-	stolen:  []string{"PGSTEAL_KSWAPD", "PGSTEAL_DIRECT", "PGSTEAL_KHUGEPAGED", "PGSTEAL_PROACTIVE"},
-	major:   []string{"PGMAJFAULT"},
-	stalls: []string{"ALLOCSTALL_DMA", "ALLOCSTALL_DMA32", "ALLOCSTALL_NORMAL", "ALLOCSTALL_MOVABLE",
-		"ALLOCSTALL_DEVICE"},
-	oom: []string{"OOM_KILL"},
-	io:  []string{"PGPGIN", "PGPGOUT"},
+// Enumerations of the kernel's counters, and the variables that hold the counters: one for
+// each CPU, or one for the guest.
+const (
+	events, eventCounts = "vm_event_item.", "vm_event_states"
+	nodes, nodeCounts   = "node_stat_item.", "vm_node_stat"
+)
+
+// vmEvents are the constants whose counters are summed for a field of detect.Memory, or
+// for detect.Kernel.IOSectors, each with its enumeration. Each kernel has some of each
+// list. In Linux 7 the pages that were scanned and reclaimed moved from one enumeration to
+// another.
+var vmEvents = struct{ scanned, stolen, major, stalls, oom, io, refaults []string }{
+	scanned: either("PGSCAN_KSWAPD", "PGSCAN_DIRECT", "PGSCAN_KHUGEPAGED", "PGSCAN_PROACTIVE"),
+	stolen:  either("PGSTEAL_KSWAPD", "PGSTEAL_DIRECT", "PGSTEAL_KHUGEPAGED", "PGSTEAL_PROACTIVE"),
+	major:   each(events, []string{"PGMAJFAULT"}),
+	stalls: each(events, []string{"ALLOCSTALL_DMA", "ALLOCSTALL_DMA32", "ALLOCSTALL_NORMAL", "ALLOCSTALL_MOVABLE",
+		"ALLOCSTALL_DEVICE"}),
+	oom: each(events, []string{"OOM_KILL"}),
+	io:  each(events, []string{"PGPGIN", "PGPGOUT"}),
+	// Before Linux 5.9 there was one for both.
+	refaults: each(nodes, []string{"WORKINGSET_REFAULT_ANON", "WORKINGSET_REFAULT_FILE", "WORKINGSET_REFAULT"}),
 }
 
-// refaults are the constants of node_stat_item for refaults. Before Linux 5.9 there
-// was one for both.
-var refaults = []string{"WORKINGSET_REFAULT_ANON", "WORKINGSET_REFAULT_FILE", "WORKINGSET_REFAULT"}
+// either returns constants that are in one enumeration or the other.
+func either(names ...string) []string { return append(each(events, names), each(nodes, names)...) }
+
+// freePages is the constant of the counter of free pages.
+const freePages = "zone_stat_item.NR_FREE_PAGES"
 
 // interrupts are the fields of irq_cpustat_t whose sum is
 // detect.RunQueue.Interrupts: counters of vectors that a CPU takes only with

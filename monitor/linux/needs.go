@@ -78,10 +78,14 @@ func lockNeed(typ, waiter, owner string) Need {
 // that checks a kernel use this table.
 func Needs() []Need {
 	waits := []detect.Class{detect.ClassBlocked, detect.ClassIO}
-	events := func(names []string) [][]string {
+	counts := func(names []string) [][]string {
 		var ways [][]string
 		for _, n := range names {
-			ways = append(ways, []string{"symbol vm_event_states", enumName + n})
+			of := eventCounts
+			if strings.HasPrefix(n, nodes) {
+				of = nodeCounts
+			}
+			ways = append(ways, []string{symbolName + of, enumName + n})
 		}
 		return ways
 	}
@@ -135,23 +139,18 @@ func Needs() []Need {
 			"enum SYSTEM_SCHEDULING"}}, Without: "all: a guest that boots is judged like one that runs"},
 		{What: "the size of memory", Ways: one("symbol _totalram_pages", "symbol totalram_pages"),
 			Stops: []detect.Class{detect.ClassThrash}},
-		{What: "free memory", Ways: [][]string{{"symbol vm_zone_stat", "enum NR_FREE_PAGES"}},
+		{What: "free memory", Ways: [][]string{{"symbol vm_zone_stat", enumName + freePages}},
 			Stops: []detect.Class{detect.ClassThrash}},
 		{What: "reclaimed pages that were needed again", Every: true, Stops: []detect.Class{detect.ClassThrash},
-			Ways: func() (ways [][]string) {
-				for _, n := range refaults {
-					ways = append(ways, []string{"symbol vm_node_stat", enumName + n})
-				}
-				return ways
-			}()},
-		{What: "reclaimed pages", Every: true, Ways: events(vmEvents.stolen), Stops: []detect.Class{detect.ClassThrash}},
-		{What: "scanned pages", Every: true, Ways: events(vmEvents.scanned), Without: "thrash: the evidence lacks them"},
-		{What: "major faults", Every: true, Ways: events(vmEvents.major), Stops: []detect.Class{detect.ClassThrash}},
-		{What: "allocations that had to reclaim", Every: true, Ways: events(vmEvents.stalls),
+			Ways: counts(vmEvents.refaults)},
+		{What: "reclaimed pages", Every: true, Ways: counts(vmEvents.stolen), Stops: []detect.Class{detect.ClassThrash}},
+		{What: "scanned pages", Every: true, Ways: counts(vmEvents.scanned), Without: "thrash: the evidence lacks them"},
+		{What: "major faults", Every: true, Ways: counts(vmEvents.major), Stops: []detect.Class{detect.ClassThrash}},
+		{What: "allocations that had to reclaim", Every: true, Ways: counts(vmEvents.stalls),
 			Stops: []detect.Class{detect.ClassThrash}},
-		{What: "kills for want of memory", Every: true, Ways: events(vmEvents.oom),
+		{What: "kills for want of memory", Every: true, Ways: counts(vmEvents.oom),
 			Without: "thrash: the evidence lacks them"},
-		{What: "sectors read and written", Every: true, Ways: events(vmEvents.io),
+		{What: "sectors read and written", Every: true, Ways: counts(vmEvents.io),
 			Without: "io, blocked: a disk that is slow and works is not told from one that is stuck"},
 		{What: "the map of all memory", Ways: [][]string{{"symbol page_offset_base", "symbol max_pfn"}},
 			Without: "all: each address is translated by the page tables, which takes longer"},

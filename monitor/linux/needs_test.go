@@ -204,8 +204,12 @@ func (l newLayout) SizeOf(typ string) (uint32, bool) { return 0, false }
 
 func (l newLayout) Constant(name string) (int64, bool) {
 	if v, ok := map[string]int64{"IRQ_COUNT_NMI": 0, "IRQ_COUNT_APIC_TIMER": 1, "IRQ_COUNT_CALL_FUNCTION": 8,
-		"IRQ_COUNT_HYPERVISOR_CALLBACK": 15, "IRQ_COUNT_THRESHOLD_APIC": 24}[name]; ok {
+		"IRQ_COUNT_HYPERVISOR_CALLBACK": 15, "IRQ_COUNT_THRESHOLD_APIC": 24,
+		"node_stat_item.PGSCAN_KSWAPD": 5, "node_stat_item.PGSCAN_DIRECT": 6, "node_stat_item.PGSTEAL_KSWAPD": 7}[name]; ok {
 		return v, l.has(name)
+	}
+	if strings.HasPrefix(name, "vm_event_item.PGS") {
+		return 0, false
 	}
 	return l.fakeLayout.Constant(name)
 }
@@ -223,6 +227,9 @@ func newGuest(change func(g *fakeGuest, node uint64)) *fakeGuest {
 	}
 	for off, n := range map[uint64]uint32{4 + 4*1: 30, 4 + 4*8: 5, 4 + 4*15: 200} {
 		g.u32(irqs+off, n)
+	}
+	for off, n := range map[uint64]uint64{8 * 5: 1000, 8 * 6: 2000, 8 * 7: 400} {
+		g.u64(fakeSymbols["vm_node_stat"]+off, n)
 	}
 	// The lock knows its first waiter, and the waiter's list element is a ring of its own.
 	node := g.stackAt(3) + stackSize - 0x200 + 8*8
@@ -265,6 +272,9 @@ func TestLinux7(t *testing.T) {
 	k.Inspect(&out)
 	if out.MonotonicNS != 6e9+5 || len(out.Unreadable) > 0 || len(out.Unjudged) > 0 {
 		t.Errorf("clock %d, unreadable %q, unjudged %v", out.MonotonicNS, out.Unreadable, out.Unjudged)
+	}
+	if out.Memory.Scanned != 3000 || out.Memory.Stolen != 400 || out.Memory.Refaults != 7 {
+		t.Errorf("%+v: the counters of the nodes hold 3000 pages scanned, 400 reclaimed and 7 needed again", out.Memory)
 	}
 	// Asked to schedule lazily, and by a tick.
 	for bit, asked := range map[uint]bool{3: false, 4: true, 5: true, 6: false} {

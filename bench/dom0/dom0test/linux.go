@@ -89,7 +89,7 @@ var fields = map[string]field{
 	"seqcount_raw_spinlock_t":   {0, 4},
 }
 
-var constants = map[string]int64{"NR_FREE_PAGES": 0, "SYSTEM_SCHEDULING": 1, "SYSTEM_RUNNING": 3}
+var constants = map[string]int64{"zone_stat_item.NR_FREE_PAGES": 0, "SYSTEM_SCHEDULING": 1, "SYSTEM_RUNNING": 3}
 
 // Profile returns the kernel's profile, as kernel.ReadProfile reads it.
 func Profile() []byte {
