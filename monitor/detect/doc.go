@@ -21,6 +21,6 @@
 // The scope of a verdict is full if every online vCPU hangs, by any of the rules
 // about vCPUs. Rules about threads name no vCPU. The classes io and blocked are
 // always partial: some threads wait, others still run. The class forkstorm is full
-// if all run queues are long. The class thrash is always full, because every
-// allocation waits.
+// if all run queues are long, with the threads that wait for a lock. The class thrash is
+// always full, because every allocation waits.
 package detect

@@ -15,8 +15,8 @@ type ForkstormThresholds struct {
 	// ForkstormThreads is by how many threads their number must have grown, or how
 	// many threads of one name there must be.
 	ForkstormThreads int64
-	// ForkstormRunning is the number of runnable threads per online vCPU from which on
-	// the run queues are long.
+	// ForkstormRunning is the number of threads per online vCPU, runnable or waiting for a
+	// sleeping lock, from which on the run queues are long.
 	ForkstormRunning int64
 }
 
@@ -26,7 +26,7 @@ func (t *ForkstormThresholds) entry() entry {
 		classes: []class{{
 			Info: Info{
 				Class: ClassForkstorm, Severity: 40, Waits: true,
-				Reads: "number of threads, forks, largest group of one name, run queues",
+				Reads: "number of threads, forks, largest group of one name, run queues, threads that wait for a lock",
 				Early: "threads multiply and still do; or a large group, long run queues and forks that go on",
 				Late:  "a group that had multiplied keeps the run queues long for four times as long",
 			},
@@ -35,7 +35,7 @@ func (t *ForkstormThresholds) entry() entry {
 				number(&t.ForkstormThreads, "forkstorm_threads", 200, 10, 1_000_000,
 					"threads that are new, or are of one name; half if all new ones are runnable"),
 				number(&t.ForkstormRunning, "forkstorm_running", 20, 2, 100_000,
-					"runnable threads per vCPU from which on run queues are long"),
+					"threads per vCPU, runnable or waiting for a lock, from which on run queues are long"),
 			},
 			needsKernel: true, needsQueue: true,
 		}},
@@ -57,6 +57,10 @@ func (t *ForkstormThresholds) entry() entry {
 // forkMemory and run queues that are long for four times Forkstorm.
 //
 // Programs that fork and exit within limits have few threads and short run queues.
+//
+// A thread that waits for a sleeping lock counts as a runnable one. Processes that fork
+// share locks of memory. If the kernel may take a vCPU from a thread that owns one, the
+// others gather behind that lock, and few are runnable.
 type forkstormRule struct {
 	t     ForkstormThresholds
 	ring  [64]forkCount // of the last inspections
@@ -72,6 +76,7 @@ type forkstormRule struct {
 	overNS     int64  // time of that growth
 	forks      uint64 // forks of that growth
 	running    uint64 // runnable threads
+	locked     uint64 // threads that wait for a sleeping lock
 	shortest   uint64 // shortest run queue
 	queues     bool   // running and shortest are known; else they are 0
 	multiplies bool   // the number grows, and still does
@@ -109,7 +114,8 @@ func (r *forkstormRule) observe(s *step) level {
 	r.n = min(r.n+1, len(r.ring))
 	r.comm, r.group = k.LargestComm, uint64(max(k.LargestCount, 0))
 	r.running, r.shortest, r.queues = s.queues()
-	long := r.queues && r.running >= uint64(r.t.ForkstormRunning)*uint64(s.online)
+	r.locked = lockWaiters(k)
+	long := r.queues && r.running+r.locked >= uint64(r.t.ForkstormRunning)*uint64(s.online)
 
 	r.multiplies = r.growth(long) && k.Threads > last.threads
 	if r.grown >= uint64(r.t.ForkstormThreads) {
@@ -151,7 +157,7 @@ func (r *forkstormRule) growth(long bool) bool {
 	r.grown, r.overNS, r.forks = now.threads-low.threads, now.t-low.t, now.forks-low.forks
 	want := uint64(r.t.ForkstormThreads)
 	ofOne := long && r.group >= r.grown/2
-	crowd := r.running >= r.grown && 2*r.grown >= want
+	crowd := r.running+r.locked >= r.grown && 2*r.grown >= want
 	if !crowd && r.grown < want || r.overNS < int64(r.t.Forkstorm) {
 		return false
 	}
@@ -173,7 +179,8 @@ func (r *forkstormRule) burst(low forkCount) bool {
 
 func (r *forkstormRule) verdict(s *step) Verdict {
 	v := Verdict{Class: ClassForkstorm, Scope: Partial}
-	if r.shortest >= uint64(r.t.ForkstormRunning) {
+	// Which run queue the waiting threads will join is not known: each gets its share.
+	if r.queues && r.shortest+r.locked/uint64(s.online) >= uint64(r.t.ForkstormRunning) {
 		v.Scope = Full
 	}
 	if r.multiplies {
@@ -189,15 +196,41 @@ func (r *forkstormRule) verdict(s *step) Verdict {
 	}
 	v.Evidence = append(v.Evidence, fmt.Sprintf("%d of %d threads are named %q", r.group, r.now.threads, r.comm))
 	if r.queues {
-		v.Evidence = append(v.Evidence, fmt.Sprintf("runnable threads: %d on %d vCPUs", r.running, s.online))
+		v.Evidence = append(v.Evidence, fmt.Sprintf("runnable threads: %d on %d vCPUs", r.running, s.online)+r.behindLocks())
 	}
 	return v
 }
 
+// behindLocks says how many threads wait for a sleeping lock, if any do.
+func (r *forkstormRule) behindLocks() string {
+	if r.locked == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; %d wait for a sleeping lock", r.locked)
+}
+
+// lockWaiters returns how many threads wait for a sleeping lock. If an inspection lists
+// only some of the waiting threads, the others are taken to be like them.
+func lockWaiters(k *Kernel) uint64 {
+	listed := k.Waiting[:min(len(k.Waiting), MaxWaiting)]
+	var locked uint64
+	for i := range listed {
+		if kind, _, _ := reasonOf(&listed[i]); kind == ClassBlocked {
+			locked++
+		}
+	}
+	if locked == 0 {
+		return 0
+	}
+	// No guest has so many threads that this wraps.
+	total := uint64(min(max(k.WaitingTotal, len(listed)), 1<<20))
+	return locked * total / uint64(len(listed))
+}
+
 func (r *forkstormRule) notes(to []string) []string {
 	if r.level == watching {
-		to = append(to, fmt.Sprintf("forkstorm: %d threads, grown by %d within %d ms; %d named %q; %d runnable",
-			r.now.threads, r.grown, r.overNS/1e6, r.group, r.comm, r.running))
+		to = append(to, fmt.Sprintf("forkstorm: %d threads, grown by %d within %d ms; %d named %q; %d runnable%s",
+			r.now.threads, r.grown, r.overNS/1e6, r.group, r.comm, r.running, r.behindLocks()))
 	}
 	return to
 }

@@ -63,6 +63,21 @@ func TestForkstorm(t *testing.T) {
 			g.bomb(min(700, 20*(i-49)), 20)
 			g.queues[0].Running = 5
 		}), n: 600},
+		{name: "short queues, and the others wait for a lock", each: after(func(g *guest, i int) {
+			g.bomb(20*(i-49), 20)
+			g.queues[0].Running = 5
+			g.waitMany(20*(i-49)-5, Waiting{Comm: "bomb", Stack: []string{"rwsem_down_write_slowpath", "down_write"}})
+		}), want: want(64, ClassForkstorm, Full, nil,
+			"the number of threads has grown by 300 to 360 within 1500 ms, by 300 forks, and still does",
+			`300 of 360 threads are named "bomb"`,
+			"runnable threads: 5 on 1 vCPUs; 295 wait for a sleeping lock")},
+		{name: "short queues, and the others wait for the disk, for a while each", n: 600,
+			each: after(func(g *guest, i int) {
+				g.bomb(min(700, 20*(i-49)), 20)
+				g.queues[0].Running = 5
+				g.waitMany(20*(i-49)-5, Waiting{Comm: "bomb", IOWait: true, Switches: uint64(i),
+					Stack: []string{"io_schedule", "folio_wait_bit"}})
+			})},
 		{name: "many threads from the start, long queues, no fork",
 			each: func(g *guest, i int) { g.bomb(300, 0) }, n: 600},
 		{name: "grows slowly: by 36 threads in the window, by 190 in all samples",
@@ -245,4 +260,15 @@ func (g *guest) bomb(threads int, forks uint64) {
 		g.queues[i].Switches += 5
 		g.queues[i].Running = uint32(threads / len(g.queues))
 	}
+}
+
+// waitMany shows n threads in uninterruptible sleep, all like w, as an inspection does: it
+// lists no more than MaxWaiting.
+func (g *guest) waitMany(n int, w Waiting) {
+	g.kernel.Waiting = g.kernel.Waiting[:0]
+	for i := range min(n, MaxWaiting) {
+		w.PID = int32(1000 + i)
+		g.kernel.Waiting = append(g.kernel.Waiting, w)
+	}
+	g.kernel.WaitingTotal = n
 }
