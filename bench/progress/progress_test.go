@@ -30,8 +30,8 @@ func play(d *Display) {
 	trial(1).Info("restore")
 	trial(1).Warn("failed", Error, errors.New("emulator died"))
 	trial(1).Info("restore")
-	trial(1).Info("clean after 1 s", Done, 2, Total, 12)
-	trial(2).Info("invalid after 2 s", Done, 3, Total, 12)
+	trial(1).Info("clean; the run has taken 1 s", Done, 2, Total, 12)
+	trial(2).Info("invalid; the run has taken 2 s", Done, 3, Total, 12)
 	log.Error("cannot go on", "error", "disk full")
 	log.With(Scenario, "\u202e").Warn("say \x1b]0;x\a\nhangbench: forged", Trial, 3, Error, "a\rb")
 	d.End()
@@ -51,8 +51,8 @@ lab: fetch: 75% of 200 MB
 lab: fetch: 100% of 200 MB
 lab: unpack
 hangbench: warning: trial 1 (control-idle, exec-step): failed: emulator died
-[ 2/12] trial 1 (control-idle, exec-step): clean after 1 s
-[ 3/12] trial 2 (control-idle, exec-step): invalid after 2 s
+[ 2/12] trial 1 (control-idle, exec-step): clean; the run has taken 1 s
+[ 3/12] trial 2 (control-idle, exec-step): invalid; the run has taken 2 s
 hangbench: cannot go on: disk full
 hangbench: warning: trial 3 (\u202e, ): say \x1b]0;x\a\nhangbench: forged: a\rb
 `
@@ -72,7 +72,7 @@ func TestVerbose(t *testing.T) {
 			"a detail of=\"two words\"\nlab: compile\nlab: compile\nlab: fetch done_bytes=0 total_bytes=200000000\n",
 			"trials done=1 total=12\nrestore trial=1 scenario=control-idle mechanism=exec-step\n",
 			"hangbench: warning: trial 1 (control-idle, exec-step): failed: emulator died\n",
-			"clean after 1 s trial=1 scenario=control-idle mechanism=exec-step done=2 total=12\n",
+			"clean; the run has taken 1 s trial=1 scenario=control-idle mechanism=exec-step done=2 total=12\n",
 		} {
 			if !strings.Contains(got, want) {
 				t.Errorf("lacks %q:\n%s", want, got)

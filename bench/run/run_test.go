@@ -39,7 +39,7 @@ func (r *records) WithAttrs(attrs []slog.Attr) slog.Handler {
 func (r *records) Handle(_ context.Context, rec slog.Record) error { return r.write(rec, nil) }
 
 func (r *records) write(rec slog.Record, more []slog.Attr) error {
-	message, _, _ := strings.Cut(rec.Message, " after ")
+	message, _, _ := strings.Cut(rec.Message, "; the run has taken ")
 	if rec.Level < slog.LevelInfo {
 		return nil
 	}
