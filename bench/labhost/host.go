@@ -81,7 +81,7 @@ func (h *Host) Record(ctx context.Context, t plan.Trial, log *slog.Logger) (resu
 }
 
 func (h *Host) run(ctx context.Context, t plan.Trial, log *slog.Logger, taken *dom0.Recording) (results.Trial, error) {
-	h, err := h.of(ctx, t.Machine)
+	h, err := h.Of(ctx, t.Machine)
 	if err != nil {
 		return results.Trial{}, err
 	}
@@ -153,7 +153,7 @@ func (h *Host) runOnce(ctx context.Context, t plan.Trial, log *slog.Logger, take
 // Inspect reads the kernel of a guest that has just come up.
 func (h *Host) Inspect(ctx context.Context, g suites.Guest) (dom0.Inspection, error) {
 	var s dom0.Inspection
-	h, err := h.of(ctx, g)
+	h, err := h.Of(ctx, g)
 	if err != nil {
 		return s, err
 	}
@@ -177,7 +177,7 @@ func (h *Host) Up(ctx context.Context) (*Machine, error) {
 // UpGuest starts a machine with dom0 and a guest that is up, for Exec and for
 // measurements.
 func (h *Host) UpGuest(ctx context.Context, g suites.Guest) (*Machine, error) {
-	h, err := h.of(ctx, g)
+	h, err := h.Of(ctx, g)
 	if err != nil {
 		return nil, err
 	}

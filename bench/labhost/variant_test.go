@@ -25,14 +25,14 @@ func TestVariant(t *testing.T) {
 		t.Error("a snapshot of one kind of guest passes for the other")
 	}
 	h := &Host{Lab: &lab.Lab{Dir: "small"}, Shim: "shim"}
-	if got, err := h.of(t.Context(), small); err != nil || got != h {
+	if got, err := h.Of(t.Context(), small); err != nil || got != h {
 		t.Errorf("a guest without superpages runs on %v (%v), want the host itself", got, err)
 	}
 	small.XenRelease = lab.Xens()[0]
-	if got, err := h.of(t.Context(), small); err != nil || got != h {
+	if got, err := h.Of(t.Context(), small); err != nil || got != h {
 		t.Errorf("a guest on the ordinary Xen runs on %v (%v), want the host itself", got, err)
 	}
-	if _, err := h.of(t.Context(), large); err == nil || !strings.Contains(err.Error(), "no guests with superpages") {
+	if _, err := h.Of(t.Context(), large); err == nil || !strings.Contains(err.Error(), "no guests with superpages") {
 		t.Errorf("without a lab for it: %v", err)
 	}
 	built := 0
@@ -46,14 +46,14 @@ func TestVariant(t *testing.T) {
 		}
 		return &lab.Lab{Dir: "large"}, nil
 	}
-	if _, err := h.of(t.Context(), large); !errors.Is(err, failure) {
+	if _, err := h.Of(t.Context(), large); !errors.Is(err, failure) {
 		t.Errorf("a lab that cannot be built: %v", err)
 	}
-	first, err := h.of(t.Context(), large)
+	first, err := h.Of(t.Context(), large)
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := h.of(t.Context(), large)
+	again, err := h.Of(t.Context(), large)
 	if err != nil || again != first || built != 2 {
 		t.Errorf("the lab was built %d times, want 2 (%v)", built, err)
 	}
@@ -75,7 +75,7 @@ func TestVariant(t *testing.T) {
 	older.XenRelease = "4.17"
 	for range 2 {
 		for _, g := range []suites.Guest{work, newer, older} {
-			other, err := h.of(t.Context(), g)
+			other, err := h.Of(t.Context(), g)
 			if err != nil || other == first || other.Lab.Dir != "work" {
 				t.Errorf("guest %+v runs on %v (%v)", g, other, err)
 			}

@@ -30,7 +30,7 @@ func variantOf(g suites.Guest) lab.Variant {
 func (h *Host) Manifests(ctx context.Context, guests []suites.Guest) (map[string]lab.Manifest, error) {
 	all := map[string]lab.Manifest{}
 	for _, g := range guests {
-		on, err := h.of(ctx, g)
+		on, err := h.Of(ctx, g)
 		if err != nil {
 			return nil, err
 		}
@@ -39,9 +39,9 @@ func (h *Host) Manifests(ctx context.Context, guests []suites.Guest) (map[string
 	return all, nil
 }
 
-// of returns the host on which such guests run: h, or the host of another lab, which
-// is built when it is needed for the first time.
-func (h *Host) of(ctx context.Context, g suites.Guest) (*Host, error) {
+// Of returns the host on which such guests run: h, or the host of another lab, which
+// is built when it is needed for the first time. It belongs to h: Close releases it.
+func (h *Host) Of(ctx context.Context, g suites.Guest) (*Host, error) {
 	v := variantOf(g)
 	if v == (lab.Variant{}) {
 		return h, nil

@@ -85,6 +85,26 @@ func (v Variant) String() string {
 	return strings.Join(parts, "-")
 }
 
+// Variants returns every variant that differs from the ordinary lab in one property. The
+// ordinary lab is the first.
+func Variants() []Variant {
+	all := []Variant{{}}
+	for _, k := range GuestKernels() {
+		if v := (Variant{Kernel: VariantKernel(k)}); v != (Variant{}) {
+			all = append(all, v)
+		}
+	}
+	for _, x := range Xens() {
+		if v := (Variant{Xen: VariantXen(x)}); v != (Variant{}) {
+			all = append(all, v)
+		}
+	}
+	for _, p := range GuestPrograms() {
+		all = append(all, Variant{Programs: p})
+	}
+	return append(all, Variant{Superpages: true})
+}
+
 // GuestPrograms returns the names of the sets of programs that guests may have
 // (Variant.Programs).
 func GuestPrograms() []string { return []string{stress.Set} }
@@ -98,8 +118,10 @@ type Lab struct {
 	// XenPrefix is the folder with Xen, its tools and libraries, and the compiler. It is
 	// Prefix unless the lab has another Xen.
 	XenPrefix string
-	Dir       string // folder of the disc, the manifest and the snapshots
-	CC        string // path of XenPrefix's C compiler
+	// Prefixes are the folders of all unpacked packages, each once.
+	Prefixes []string
+	Dir      string // folder of the disc, the manifest and the snapshots
+	CC       string // path of XenPrefix's C compiler
 
 	use *os.File // shared lock on Dir
 }
@@ -263,7 +285,7 @@ func (o *Options) build(ctx context.Context) (*Lab, error) {
 	}
 	l := &Lab{
 		Manifest: m, Cache: o.Cache, Prefix: sets.own.prefix, XenPrefix: sets.xen.prefix, CC: cc,
-		Dir: filepath.Join(o.Cache.labs(), m.Key()),
+		Prefixes: sets.prefixes(), Dir: filepath.Join(o.Cache.labs(), m.Key()),
 	}
 	if err := os.MkdirAll(l.Dir, 0o755); err != nil {
 		return nil, fmt.Errorf("build the lab: %w", err)
@@ -337,6 +359,17 @@ type packageSets struct {
 	xen      unpacked   // of Xen, its tools and the compiler: own, unless the lab has another Xen
 	kernels  []unpacked // of guest kernels that are not among the lab's own
 	programs unpacked   // of the guests' programs; zero without Variant.Programs
+}
+
+// prefixes returns the folders of all packages, each once.
+func (s *packageSets) prefixes() []string {
+	var all []string
+	for _, u := range append([]unpacked{s.own, s.xen, s.programs}, s.kernels...) {
+		if u.prefix != "" && !slices.Contains(all, u.prefix) {
+			all = append(all, u.prefix)
+		}
+	}
+	return all
 }
 
 // findKernels finds dom0's kernel and the guest kernels in the packages.

@@ -395,6 +395,38 @@ func TestGuestKernels(t *testing.T) {
 	}
 }
 
+// TestVariants: the ordinary lab is first, each variant has a name of its own, and every
+// guest kernel, release of Xen and set of programs has a lab among them.
+func TestVariants(t *testing.T) {
+	t.Parallel()
+	all := Variants()
+	names := map[string]bool{}
+	for i, v := range all {
+		if names[v.String()] || (v.String() == "") != (i == 0) {
+			t.Errorf("lab %d has the name %q", i, v)
+		}
+		names[v.String()] = true
+	}
+	for _, k := range GuestKernels() {
+		if !slices.Contains(all, Variant{Kernel: VariantKernel(k)}) {
+			t.Errorf("no lab has the kernel %s", k)
+		}
+	}
+	for _, x := range Xens() {
+		if !slices.Contains(all, Variant{Xen: VariantXen(x)}) {
+			t.Errorf("no lab has Xen %s", x)
+		}
+	}
+	for _, p := range GuestPrograms() {
+		if !slices.Contains(all, Variant{Programs: p}) {
+			t.Errorf("no lab has the programs %s", p)
+		}
+	}
+	if !slices.Contains(all, Variant{Superpages: true}) {
+		t.Error("no lab has superpages")
+	}
+}
+
 // TestXens: every release of the table can be chosen and has packages of its own, and the
 // ordinary lab is on the first.
 func TestXens(t *testing.T) {

@@ -95,6 +95,15 @@ func (m *Manifest) Version(name string) string {
 	return ""
 }
 
+// PackageBytes returns the bytes of the lab's packages by their SHA-256.
+func (m *Manifest) PackageBytes() map[string]int64 {
+	all := map[string]int64{}
+	for _, p := range slices.Concat(m.Packages, m.Kernels, m.GuestPackages, m.XenPackages) {
+		all[p.SHA256] = p.SizeBytes
+	}
+	return all
+}
+
 // XenVersion returns the version of the lab's Xen: that of Debian's package, or that of the
 // user's (XenID.String).
 func (m *Manifest) XenVersion() string {
