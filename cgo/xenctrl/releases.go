@@ -6,9 +6,9 @@ package xenctrl
 //
 // The ring, the records of a trace, the types of page frames and the order of the checks
 // of an EPT violation are the same in 4.17.7, 4.20.4, 4.21.2 and 4.22.0, except for writes
-// to read-only MMIO, which are of no interest here. No others were compared. What a monitor
-// that is killed leaves behind differs only in FastStepNeedsEvents. The binding compiles
-// against the headers of each release from 4.17 to 4.22.
+// to read-only MMIO, which only a guest with a passed-through device has. No others were
+// compared. What a monitor that is killed leaves behind differs only in FastStepNeedsEvents.
+// The binding compiles against the headers of each release from 4.17 to 4.22.
 type Facts struct {
 	// LockedReads: a question about a vCPU or a domain, and a change of a monitor, takes the
 	// lock of all domctls. It waits while another guest is made or destroyed (do_domctl).
