@@ -17,6 +17,7 @@ import (
 
 // Breakdown is the time of one event by who spends it, for each mechanism and loop.
 type Breakdown struct {
+	Name   string // of the figure's files
 	Host   string // lab or xen
 	Xen    string // version
 	Kernel string // release of the guest's kernel
@@ -86,7 +87,7 @@ func (b *BreakdownBar) sum() float64 {
 // Figure draws a stacked bar for each mechanism and loop.
 func (b *Breakdown) Figure() *Figure {
 	f := &Figure{
-		Name: "breakdown", Title: "One event, from the guest's exit to its entry, by who spends the time (mean)",
+		Name: b.Name, Title: "One event, from the guest's exit to its entry, by who spends the time (mean)",
 		head:   fmt.Sprintf("host: %s%s; Xen %s; guest: %s", b.Host, results.HostNote(b.Host), b.Xen, b.Kernel),
 		says:   b.caption(),
 		values: [][]string{{"host", "kernel", "mechanism", "loop", "events", "part", "value", "unit"}},

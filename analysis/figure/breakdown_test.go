@@ -16,17 +16,17 @@ func breakdowns() map[string]*Breakdown {
 		}}
 	}
 	return map[string]*Breakdown{
-		"usual": {Host: "lab", Xen: "4.20.4", Kernel: "6.12-test", Bars: []BreakdownBar{
+		"usual": {Name: "breakdown", Host: "lab", Xen: "4.20.4", Kernel: "6.12-test", Bars: []BreakdownBar{
 			bar("exec-step", "hangbench", 300, 30000, 12000, 2500, 6000),
 			bar("exec-step", "C loop", 761, 32000, 22000, 1500, 6400),
 			bar("cr3", "hangbench", 90, 31000, 15000, 2400, 6000), bar("cr3", "C loop", 92, 32500, 23000, 1400, 6300),
 		}},
-		"long-names": {Host: "lab", Xen: "4.20.4", Kernel: "6.12-test", Bars: []BreakdownBar{
+		"long-names": {Name: "breakdown", Host: "lab", Xen: "4.20.4", Kernel: "6.12-test", Bars: []BreakdownBar{
 			bar(strings.Repeat("a long mechanism ", 20), strings.Repeat("a long loop ", 30), 300, 30000, 12000, 2500, 6000),
 		}},
-		"none":     {Host: "xen", Xen: "4.20.4", Kernel: "6.12-test"},
+		"none":     {Name: "breakdown", Host: "xen", Xen: "4.20.4", Kernel: "6.12-test"},
 		"no-parts": {Host: "lab", Bars: []BreakdownBar{{Mechanism: "cr3", Loop: "C loop"}}},
-		"other": {Host: "xen", Xen: "4.20.4", Kernel: "6.12-test", Bars: []BreakdownBar{
+		"other": {Name: "breakdown", Host: "xen", Xen: "4.20.4", Kernel: "6.12-test", Bars: []BreakdownBar{
 			{Mechanism: "x", Loop: "y", Events: 1, Parts: []BreakdownPart{{"of no name", 5}}},
 		}},
 	}

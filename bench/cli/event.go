@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -130,25 +129,14 @@ func (e *eventFlags) show(a *app, r *event.Report) error {
 
 // draw writes the figure of the breakdown.
 func (e *eventFlags) draw(r *event.Report) error {
-	b := figure.Breakdown{Host: r.Host, Kernel: r.GuestKernel, Xen: r.Xen}
+	b := figure.Breakdown{Name: "breakdown", Host: r.Host, Kernel: r.GuestKernel, Xen: r.Xen}
 	for _, s := range r.Series {
-		for _, side := range []struct {
-			name string
-			s    *event.Side
-		}{{"hangbench", s.TimedOurs}, {"C loop", s.TimedC}} {
-			if side.s == nil {
-				continue
-			}
-			bar := figure.BreakdownBar{Mechanism: s.Mechanism, Loop: side.name, Events: side.s.Events}
-			for _, name := range event.PartNames() {
-				bar.Parts = append(bar.Parts, figure.BreakdownPart{Name: name, Value: side.s.Parts[name]})
-			}
-			b.Bars = append(b.Bars, bar)
+		if s.TimedOurs != nil {
+			b.Bars = append(b.Bars, breakdownBar(s.Mechanism, "hangbench", s.TimedOurs))
+		}
+		if s.TimedC != nil {
+			b.Bars = append(b.Bars, breakdownBar(s.Mechanism, "C loop", s.TimedC))
 		}
 	}
-	if err := os.MkdirAll(e.out, 0o755); err != nil {
-		return fmt.Errorf("write the figure: %w", err)
-	}
-	_, err := b.Figure().Write(e.out)
-	return err
+	return writeBreakdown(&b, e.out)
 }

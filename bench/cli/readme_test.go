@@ -55,17 +55,19 @@ func brokenAt(width int, lines []string) []string {
 	return out
 }
 
-// TestReadme: the tables that the documents show are those of the runs they say
+// TestReadme: the tables that the documents show are those of the records they say
 // they are from. Such a table stands between two marks, of which the first has
 // the command line that prints it:
 //
 //	<!-- report RUN --tables LIST: begin -->
+//	<!-- bench prices FILE...: begin -->
 //	<!-- report: end -->
 //
 // Lines below a table may be broken to fit 120 columns. With -update the tables are
 // written anew. Every committed run with trials has at least one table in the documents.
 func TestReadme(t *testing.T) {
-	const open, begin, end = "<!-- report ", ": begin -->\n", "\n<!-- report: end -->"
+	const begin, end = ": begin -->\n", "\n<!-- report: end -->"
+	open := regexp.MustCompile(`<!-- (report|bench prices) `)
 	root := filepath.Join("..", "..")
 	shownRuns := make(map[string]bool)
 	for _, name := range documents(t, root) {
@@ -75,9 +77,10 @@ func TestReadme(t *testing.T) {
 			t.Fatal(err)
 		}
 		var now strings.Builder
-		before, rest, more := strings.Cut(string(text), open)
-		for ; more; before, rest, more = strings.Cut(rest, open) {
-			line, after, ok := strings.Cut(rest, begin)
+		rest := string(text)
+		for mark := open.FindStringSubmatchIndex(rest); mark != nil; mark = open.FindStringSubmatchIndex(rest) {
+			before, command := rest[:mark[1]], rest[mark[2]:mark[3]]
+			line, after, ok := strings.Cut(rest[mark[1]:], begin)
 			shown, after, closed := strings.Cut(after, end)
 			args := strings.Fields(line)
 			if !ok || !closed || len(args) == 0 || strings.Contains(line, "\n") {
@@ -85,10 +88,14 @@ func TestReadme(t *testing.T) {
 			}
 			rest = after
 			shownRuns[args[0]] = true
-			args[0] = filepath.Join(root, filepath.FromSlash(args[0]))
-			status, stdout, stderr := hangbench(t, append([]string{"report", "--format", "md"}, args...)...)
+			for i, arg := range args {
+				if strings.HasPrefix(arg, "results/") {
+					args[i] = filepath.Join(root, filepath.FromSlash(arg))
+				}
+			}
+			status, stdout, stderr := hangbench(t, slices.Concat(strings.Fields(command), []string{"--format", "md"}, args)...)
 			if status != exit.Done || stderr != "" {
-				t.Fatalf("%s: report %s: status %d, %s", name, line, status, stderr)
+				t.Fatalf("%s: %s %s: status %d, %s", name, command, line, status, stderr)
 			}
 			var want []string
 			for line := range strings.Lines(strings.TrimSpace(stdout)) {
@@ -98,9 +105,9 @@ func TestReadme(t *testing.T) {
 			if unbroken := strings.Join(want, "\n"); shown != got && shown != unbroken && !*update {
 				t.Errorf("%s shows other numbers than %s (go test -update rewrites it); replace them by:\n%s", name, line, got)
 			}
-			now.WriteString(before + open + line + begin + got + end)
+			now.WriteString(before + line + begin + got + end)
 		}
-		now.WriteString(before)
+		now.WriteString(rest)
 		if *update {
 			if err := os.WriteFile(path, []byte(now.String()), 0o644); err != nil {
 				t.Fatal(err)

@@ -82,10 +82,9 @@ func (r *Report) Compute() {
 	for _, s := range r.Series {
 		row := Row{Mechanism: s.Mechanism, N: len(s.Blocks), Alive: s.Alive}
 		var ours, c, ratio, oursDom0, cDom0, dom0Ratio, rate, cRate []float64
-		for _, b := range s.Blocks {
-			unit := float64(b.Base.NS) / float64(b.Base.Work)
-			o, y := stolen(b.Ours, unit), stolen(b.C, unit)
-			ours, c, ratio = append(ours, o), append(c, y), append(ratio, o/y)
+		ours, c = s.Prices()
+		for i, b := range s.Blocks {
+			ratio = append(ratio, ours[i]/c[i])
 			od, yd := perEvent(b.Ours.Dom0NS, b.Ours), perEvent(b.C.Dom0NS, b.C)
 			oursDom0, cDom0, dom0Ratio = append(oursDom0, od), append(cDom0, yd), append(dom0Ratio, od/yd)
 			rate = append(rate, 1e9/perEvent(b.Ours.NS, b.Ours))
@@ -126,6 +125,16 @@ func (r *Report) Compute() {
 		}
 		r.Poll = append(r.Poll, row)
 	}
+}
+
+// Prices returns what an event takes from the guest in each block, in nanoseconds: with the
+// project's own loop and with the C loop.
+func (s *Series) Prices() (ours, c []float64) {
+	for _, b := range s.Blocks {
+		unit := float64(b.Base.NS) / float64(b.Base.Work)
+		ours, c = append(ours, stolen(b.Ours, unit)), append(c, stolen(b.C, unit))
+	}
+	return ours, c
 }
 
 func perEvent(ns int64, w Window) float64 { return float64(ns) / float64(max(w.Events, 1)) }

@@ -67,6 +67,23 @@ func TestEventParts(t *testing.T) {
 	}
 }
 
+// TestPrices: a mechanism that only the second Xen has is compared with itself, and a price
+// below the error of measuring with nothing.
+func TestPrices(t *testing.T) {
+	t.Parallel()
+	first, second := report[event.Report](t, "event"), report[event.Report](t, "event")
+	second.Xen = "4.17.7"
+	for i := range second.Series[0].Blocks {
+		second.Series[0].Blocks[i].Ours.Events /= 2
+	}
+	second.Compute()
+	got := text(t, Prices([]*event.Report{first, second}))
+	first.Series = first.Series[1:]
+	first.Compute()
+	first.Rows[0].OursInstr = -3
+	golden.Compare(t, "prices.txt", append(got, text(t, Prices([]*event.Report{first, second}))...))
+}
+
 func TestMisses(t *testing.T) {
 	t.Parallel()
 	golden.Compare(t, "misses.txt", text(t, Misses(report[misses.Report](t, "misses"))))
