@@ -80,7 +80,7 @@ func TestSwept(t *testing.T) {
 		}
 		return rec, nil
 	})
-	if status != exit.Done || !strings.Contains(stderr, "false_alarm after") {
+	if status != exit.Done || !strings.Contains(stderr, "false_alarm; the run has taken") {
 		t.Errorf("status %d:\n%s", status, stderr)
 	}
 }
@@ -108,7 +108,7 @@ func TestExecute(t *testing.T) {
 		{"missed", with("spinlock-deadlock", func(r *results.Trial) {
 			r.Outcome, r.Class, r.Scope, r.DetectNS = results.Missed, "", "", nil
 		}),
-			exit.Done, "missed after"},
+			exit.Done, "missed; the run has taken"},
 		{"false alarm", with("control-idle", func(r *results.Trial) {
 			r.Outcome, r.Evidence = results.FalseAlarm, []string{"it looked so"}
 		}), exit.Failed, "(control-idle, exec-step) is a false alarm: [it looked so]\n"},
