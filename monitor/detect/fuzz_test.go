@@ -22,8 +22,13 @@ func (d *dice) of(values ...uint64) uint64 { return values[int(d.byte())%len(val
 
 func (d *dice) name() string {
 	names := [...]string{"", slow, "vfs_read", "msleep", "default_idle", "io_schedule", "__mutex_lock",
-		"xen_hypercall_hvm", "kthread", "\xff.part.0", "x (3)", "panic"}
+		"xen_hypercall_hvm", "kthread", "\xff.part.0", "x (3)", "panic", "__wait_rcu_gp", "request_wait_answer"}
 	return names[int(d.byte())%len(names)]
+}
+
+func (d *dice) state() string {
+	states := [...]string{"", OwnerRuns, OwnerSleeps, OwnerWaits, OwnerStopped, OwnerFrozen, OwnerEnds, "?"}
+	return states[int(d.byte())%len(states)]
 }
 
 func (d *dice) names() []string {
@@ -103,7 +108,18 @@ func (d *dice) observation(last Observation) Observation {
 		LargestComm: d.name(), LargestCount: int(d.of(0, 300, huge))}
 	for range d.byte() % 80 {
 		k.Waiting = append(k.Waiting, Waiting{PID: int32(d.of(1, 2, 3, huge)), Comm: d.name(), Switches: d.of(5, 6),
-			IOWait: flags&0x40 != 0, Stack: d.names(), Lock: d.name(), Owner: d.name()})
+			IOWait: flags&0x40 != 0, Stack: d.names(), Lock: d.name(), Owner: d.name(), Killable: flags&0x20 != 0,
+			OwnerState: d.state(), OwnerIn: d.name(), Disk: d.name()})
+		if d.byte() > 200 {
+			k.Waiting[len(k.Waiting)-1].Frozen = d.name()
+		}
+	}
+	for range d.byte() % (2 * MaxDisks) {
+		k.Disks = append(k.Disks, Disk{Name: d.name(), Completed: d.of(0, 5, 6, huge)})
+	}
+	if d.byte()&1 != 0 {
+		k.Grace = &Grace{Seq: d.of(4, 4, 5, huge), Expedited: d.of(4, 8), AgeNS: int64(d.of(0, 5e9, huge)),
+			Asked: d.byte()&1 != 0, Thread: d.name(), ThreadSwitches: d.of(5, 6), ThreadState: d.state()}
 	}
 	k.WaitingTotal = int(d.of(uint64(len(k.Waiting)), 0, 500, huge))
 	k.Memory = Memory{TotalPages: d.of(40000, 0, huge), FreePages: d.of(800, 0, huge),

@@ -109,6 +109,11 @@ type Kernel struct {
 	// lacks requests without data, such as a flush, and I/O that bypasses the block
 	// layer. It is read before the task list.
 	IOSectors uint64 `json:"io_sectors,omitempty"`
+	// Disks lists the disks, at most MaxDisks, if a thread waits for I/O and the disks can be
+	// read. An entry behind MaxDisks-1 others stands for all the rest.
+	Disks []Disk `json:"disks,omitempty"`
+	// Grace is the state of RCU's grace periods, if a thread waits for one; else nil.
+	Grace *Grace `json:"grace,omitempty"`
 	// Unreadable says what could not be read, and why. That is unknown, not absent.
 	Unreadable []string `json:"unreadable,omitempty"`
 	// Unjudged lists the classes that cannot be judged in this guest.
@@ -138,15 +143,68 @@ type Waiting struct {
 	Comm     string `json:"comm"`
 	Switches uint64 `json:"switches"` // nvcsw + nivcsw; it has not run while this stands still
 	IOWait   bool   `json:"io_wait,omitempty"`
+	// Killable is true if a signal that kills the thread ends the sleep (TASK_WAKEKILL).
+	Killable bool `json:"killable,omitempty"`
 	// Stack lists the functions on its kernel stack, innermost first, without those of
 	// the scheduler.
 	Stack []string `json:"stack,omitempty"`
 	// Lock is the name of the sleeping lock that it waits for, if the lock has one.
-	// Owner is the thread that holds it: "kworker/0:1 (17)".
+	// Owner is the thread that holds it: "kworker/0:1 (17)". Of a thread that waits for a
+	// server in userland it is the server's first thread.
 	Lock  string `json:"lock,omitempty"`
 	Owner string `json:"owner,omitempty"`
 	// OwnerRunnable is true if the owner is runnable or runs. It may release the lock.
 	OwnerRunnable bool `json:"owner_runnable,omitempty"`
+	// OwnerState says what the owner does: one of the constants Owner...; empty if that
+	// could not be read. OwnerIn is the innermost function on the stack of an owner that
+	// sleeps.
+	OwnerState string `json:"owner_state,omitempty"`
+	OwnerIn    string `json:"owner_in,omitempty"`
+	// Frozen is the frozen file system that it waits for: "ext4 on xvda".
+	Frozen string `json:"frozen,omitempty"`
+	// Disk is the disk that it waits for, if that can be told: one of Kernel.Disks.
+	Disk string `json:"disk,omitempty"`
+}
+
+// Values of Waiting.OwnerState and Grace.ThreadState.
+const (
+	OwnerRuns    = "runs"    // it is runnable or runs
+	OwnerSleeps  = "sleeps"  // a signal or an event wakes it
+	OwnerWaits   = "waits"   // it is in uninterruptible sleep
+	OwnerStopped = "stopped" // by a signal or a debugger
+	OwnerFrozen  = "frozen"  // by its control group, or by a suspend of the whole guest
+	OwnerEnds    = "ends"    // it has ended or is about to
+)
+
+// MaxDisks is the largest length of Kernel.Disks.
+const MaxDisks = 16
+
+// Disk is a block device of the guest as a whole, with its partitions.
+type Disk struct {
+	Name string `json:"name"`
+	// Completed counts the requests that it has completed since boot: reads, writes,
+	// discards and flushes (disk_stats.ios). It stands still if the administrator has turned
+	// the statistics off (queue/iostats).
+	Completed uint64 `json:"completed"`
+}
+
+// Grace is the state of RCU's grace periods (rcu_state).
+type Grace struct {
+	// Seq changes when a grace period begins and when it ends (gp_seq). Its two lowest bits
+	// are 0 while none is under way.
+	Seq uint64 `json:"seq"`
+	// Expedited is the same of expedited grace periods (expedited_sequence).
+	Expedited uint64 `json:"expedited,omitempty"`
+	// AgeNS is the time since the last grace period began (gp_start), on the guest's clock of
+	// ticks; 0 if it could not be read.
+	AgeNS int64 `json:"age_ns,omitempty"`
+	// Asked is true if RCU's thread has been asked to begin one (RCU_GP_FLAG_INIT).
+	Asked bool `json:"asked,omitempty"`
+	// Thread is RCU's thread, "rcu_sched (15)", which begins and ends grace periods. Its
+	// switches are those of Waiting.Switches, its state is one of the constants Owner...
+	Thread         string `json:"thread,omitempty"`
+	ThreadSwitches uint64 `json:"thread_switches,omitempty"`
+	ThreadState    string `json:"thread_state,omitempty"`
 }
 
 // Memory holds the guest's memory in pages, and counters of events since boot.

@@ -2,6 +2,7 @@ package detect
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -17,8 +18,16 @@ const (
 type TaskThresholds struct {
 	// Blocked is how long a thread must wait for a sleeping lock.
 	Blocked time.Duration
-	// IO is how long a thread must wait for I/O while no other wait for I/O ends.
+	// IO is how long a thread must wait for I/O while no other wait for I/O ends. If the
+	// disks' counts of completed requests can be read it is twice as long (see stuckIO).
 	IO time.Duration
+	// Grace is how long a thread must wait for a grace period of RCU while none begins or
+	// ends.
+	Grace time.Duration
+	// Server is how long a thread must wait for a server in userland that is stopped.
+	Server time.Duration
+	// Frozen is how long a thread must wait for a file system that is frozen.
+	Frozen time.Duration
 	// Waiting is how long a thread must be in uninterruptible sleep for whatever
 	// reason. The kernel's own limit is 120 s (kernel.hung_task_timeout_secs).
 	Waiting time.Duration
@@ -32,9 +41,10 @@ func (t *TaskThresholds) entry() entry {
 			{
 				Info: Info{
 					Class: ClassIO, Severity: 20, Waits: true,
-					Reads: "threads in uninterruptible sleep, their task switches and stacks",
-					Early: "waits for I/O, and no wait for I/O ends",
-					Late:  "waits for I/O for very long, even if other waits end",
+					Reads: "threads in uninterruptible sleep, their task switches and stacks; what disks complete",
+					Early: "waits for I/O, no wait for I/O ends, and no disk completes a request for twice as long as any silence " +
+						"of the last minute",
+					Late: "waits for I/O for very long, even if other waits end, and no signal can end it",
 				},
 				knobs: []knob{
 					milliseconds(&t.IO, "io_ms", 2500, "a thread waits for I/O, and none completes"), waiting,
@@ -44,12 +54,16 @@ func (t *TaskThresholds) entry() entry {
 			{
 				Info: Info{
 					Class: ClassBlocked, Severity: 10, Waits: true,
-					Reads: "threads in uninterruptible sleep, their task switches, stacks, locks and owners",
-					Early: "waits for a sleeping lock that no other thread gets, and the owner does not wait for I/O",
-					Late:  "in uninterruptible sleep for very long, for whatever reason",
+					Reads: "threads in uninterruptible sleep, their task switches, stacks, locks and owners; RCU; frozen file systems",
+					Early: "waits for a sleeping lock that no other thread gets, and the owner does not wait for I/O; for a grace " +
+						"period that nobody begins or ends; for a server in userland that is stopped",
+					Late: "in uninterruptible sleep for very long, for whatever reason, and no signal can end it",
 				},
 				knobs: []knob{
-					milliseconds(&t.Blocked, "blocked_ms", 2500, "a thread waits for a sleeping lock"), waiting,
+					milliseconds(&t.Blocked, "blocked_ms", 2500, "a thread waits for a sleeping lock"),
+					milliseconds(&t.Grace, "grace_ms", 10_000, "a thread waits for a grace period of RCU, and none begins or ends"),
+					milliseconds(&t.Server, "server_ms", 10_000, "a thread waits for a server in userland that is stopped"),
+					milliseconds(&t.Frozen, "frozen_ms", 120_000, "a thread waits for a file system that is frozen"), waiting,
 				},
 				needsKernel: true,
 			},
@@ -63,19 +77,26 @@ func (t *TaskThresholds) entry() entry {
 // whether its I/O is over (see sameWait).
 //
 // Early, on evidence: the stack or the lock says what the thread waits for, and
-// nothing shows progress. Five things may explain the wait, and then the rule does
+// nothing shows progress. Six things may explain the wait, and then the rule does
 // not decide early:
-//   - Other waits for I/O end: the device works and is perhaps slow.
+//   - Other waits for I/O end, or the disk completes requests: it works and is perhaps slow.
 //   - Others get the lock: it is contended.
 //   - The owner of the lock waits for I/O, or the lock has no name and there is I/O:
-//     the disk is slow.
+//     the disk is slow. The same if the owner waits for a grace period, a server or a frozen
+//     file system, or for a lock whose owner does: that wait is judged.
 //   - An old wait for I/O may explain waits for locks: it is judged first.
 //   - The owner of the lock is runnable: it waits for a CPU. If it never releases the
 //     lock, the rules about vCPUs find it.
+//   - The file system is frozen. An administrator or a backup does that on purpose, and in
+//     most cases for some seconds.
 //
-// Late, on silence: whatever the thread waits for. Two kinds of threads may sleep
-// for ever and are left out: the parent in vfork, and kernel threads that have not
-// started yet.
+// Waits for grace periods of RCU and for servers have their own decisions (stuckGrace,
+// stuckServer).
+//
+// Late, on silence: whatever the thread waits for. The kernel's detector of hung tasks
+// (check_hung_uninterruptible_tasks in kernel/hung_task.c) leaves these threads out, and so
+// does the rule: those that a fatal signal wakes, as the parent in vfork; those that do not
+// count as load or are frozen; and kernel threads that have not started yet.
 type taskRule struct {
 	t TaskThresholds
 
@@ -89,6 +110,10 @@ type taskRule struct {
 
 	sectors, wasSectors uint64 // Kernel.IOSectors of this inspection and the last; 0 if not read
 	nowNS, wasNS        int64  // times of these
+
+	disks   disks
+	endedNS int64 // length of the longest wait for I/O that ended at this inspection
+	graces  graces
 }
 
 // wait is one stay of a thread in uninterruptible sleep.
@@ -105,9 +130,16 @@ type wait struct {
 	wakes       uint64
 	benign      bool   // it may last for ever; its kind is ""
 	function    string // that tells the kind, or the innermost
+	grace       bool   // of kind blocked: it waits for a grace period
+	server      bool   // of kind blocked: it waits for a server in userland
+	killable    bool
 	lock, owner string
-	ownerRuns   bool  // at the last inspection
-	movedNS     int64 // last time that another thread's wait for the same lock ended; 0 for never
+	ownerState  string // at the last inspection
+	ownerIn     string
+	ownerRuns   bool
+	frozen      string // the file system that it waits for; "" for none
+	disk        string // that it waits for; "" if unknown
+	movedNS     int64  // last time that another thread's wait for the same lock or server ended; 0 for never
 	hangs       bool
 	late        bool // decided by its length alone
 }
@@ -140,10 +172,13 @@ func (r *taskRule) observe(s *step) level {
 	r.wasSectors, r.sectors = r.sectors, k.IOSectors
 	r.wasNS, r.nowNS = r.nowNS, s.t
 	r.total = max(k.WaitingTotal, len(k.Waiting))
+	r.endedNS = 0
 	for i := range k.Waiting[:min(len(k.Waiting), MaxWaiting)] {
 		r.take(&k.Waiting[i])
 	}
 	r.forget(complete(k))
+	r.disks.observe(k.Disks, s.t, r.endedNS)
+	r.graces.observe(k.Grace, s.t, r.wasNS)
 	r.level = r.judge(s.t)
 	return r.level
 }
@@ -209,7 +244,10 @@ func (r *taskRule) take(k *Waiting) {
 		if k.Owner != "" {
 			w.owner = k.Owner
 		}
-		w.ownerRuns = k.OwnerRunnable
+		if k.Disk != "" {
+			w.disk = k.Disk
+		}
+		w.see(k)
 		return
 	}
 	if w != nil {
@@ -223,9 +261,10 @@ func (r *taskRule) take(k *Waiting) {
 	}
 	*w = wait{
 		pid: k.PID, comm: k.Comm, switches: k.Switches, sinceNS: t, lastNS: t, inspections: 1,
-		lock: k.Lock, owner: k.Owner, ownerRuns: k.OwnerRunnable,
+		lock: k.Lock, owner: k.Owner, disk: k.Disk, killable: k.Killable,
 	}
 	w.explain(k)
+	w.see(k)
 	if w.kind == ClassIO {
 		r.ioNS = t
 	}
@@ -241,9 +280,16 @@ func (r *taskRule) find(pid int32) *wait {
 	return nil
 }
 
+// see sets what may change while the thread waits.
+func (w *wait) see(k *Waiting) {
+	w.ownerRuns, w.ownerState, w.ownerIn, w.frozen = k.OwnerRunnable, k.OwnerState, k.OwnerIn, k.Frozen
+}
+
 // explain sets what the stack of a thread tells of its wait.
 func (w *wait) explain(k *Waiting) {
 	w.kind, w.function, w.benign = reasonOf(k)
+	w.grace = w.kind == ClassBlocked && graceWait(w.function)
+	w.server = w.kind == ClassBlocked && serverWait(w.function)
 	w.timed = w.kind == ClassIO && timedWait(k.Stack)
 }
 
@@ -282,14 +328,15 @@ func timedWait(stack []string) bool {
 	return timed
 }
 
-// end notes that a wait has ended: the device or the lock works.
+// end notes that a wait has ended: the device, the lock or the server works.
 func (r *taskRule) end(w *wait) {
 	switch {
 	case w.kind == ClassIO:
 		r.ioNS, r.ioEndNS = r.nowNS, r.nowNS
-	case w.lock != "":
+		r.endedNS = max(r.endedNS, r.nowNS-w.sinceNS)
+	case w.lock != "", w.server:
 		for i := range r.waits {
-			if other := &r.waits[i]; other.lock == w.lock {
+			if other := &r.waits[i]; other.lock == w.lock && other.server == w.server && (!w.server || other.owner == w.owner) {
 				other.movedNS = r.nowNS
 			}
 		}
@@ -334,34 +381,57 @@ func (r *taskRule) stuck(w *wait, t int64, ioFirst bool) (stuck, late bool) {
 	if w.inspections < minSamples || w.benign || w.lastNS != t {
 		return false, false
 	}
+	behind := r.behind(w)
 	switch {
-	case age >= int64(r.t.Waiting):
+	case w.frozen != "", behind != nil && behind.frozen != "":
+		return age >= int64(r.t.Frozen), false
+	case age >= int64(r.t.Waiting) && !w.killable:
 		return true, true
 	case w.kind == ClassIO:
-		return age >= int64(r.t.IO) && (r.ioEndNS == 0 || t-r.ioEndNS >= int64(r.t.IO)), false
-	case w.kind != ClassBlocked || age < int64(r.t.Blocked):
+		return r.stuckIO(w, age, t), false
+	case w.kind != ClassBlocked:
 		return false, false
-	case ioFirst && age < 2*int64(r.t.Blocked):
+	case w.grace:
+		return r.stuckGrace(w, age, t), false
+	case w.server:
+		return r.stuckServer(w, age, t), false
+	case age < int64(r.t.Blocked):
+		return false, false
+	case ioFirst && age < max(2*int64(r.t.Blocked), r.needIO()):
 		return false, false
 	case w.movedNS != 0 && t-w.movedNS < int64(r.t.Blocked):
 		return false, false
-	case w.ownerRuns, r.waitsForIO(w.owner):
+	case w.ownerRuns, behind != nil:
 		return false, false
 	case w.lock == "" && r.ioNS != 0 && t-r.ioNS < int64(r.t.Blocked):
+		return false, false
+	case w.lock == "" && r.disks.n != 0 && r.ioEndNS != 0 && t-r.ioEndNS < r.needIO():
 		return false, false
 	}
 	return true, false
 }
 
-// waitsForIO reports whether the owner of a lock, such as "kworker/0:1 (17)", is
-// known to wait for I/O.
-func (r *taskRule) waitsForIO(owner string) bool {
-	pid, ok := ownerPID(owner)
-	if !ok {
-		return false
+// maxOwners bounds how far owners of locks are followed. Threads may wait for each other
+// in a circle.
+const maxOwners = 8
+
+// behind returns the wait that explains w and is judged in its place: the owner of the
+// lock, or the owner of the lock that this one waits for, and so on, waits for I/O, a grace
+// period, a server or a frozen file system. It returns nil if there is none.
+func (r *taskRule) behind(w *wait) *wait {
+	for range maxOwners {
+		pid, ok := ownerPID(w.owner)
+		if !ok {
+			return nil
+		}
+		if w = r.find(pid); w == nil {
+			return nil
+		}
+		if w.kind == ClassIO || w.grace || w.server || w.frozen != "" {
+			return w
+		}
 	}
-	w := r.find(pid)
-	return w != nil && w.kind == ClassIO
+	return nil
 }
 
 // ownerPID returns the thread's number at the end of "kworker/0:1 (17)".
@@ -393,13 +463,19 @@ func reasonOf(k *Waiting) (kind Class, function string, benign bool) {
 	if k.Lock != "" {
 		kind = ClassBlocked
 	}
-	for _, f := range stack {
+	for i, f := range stack {
 		switch {
-		case f == "wait_for_vfork_done":
+		case f == "wait_for_vfork_done", f == "__refrigerator":
 			return "", f, true
-		case sleepingLock(f):
+		case otherGrace(f), graceWait(f) && slices.ContainsFunc(stack[i:], otherGrace):
+			return "", f, false
+		case sleepingLock(f), graceWait(f), serverWait(f):
 			return ClassBlocked, f, false
 		case kind == "" && ioWait(f):
+			// A page of a file whose server is a program.
+			if j := slices.IndexFunc(stack[i:], serverWait); j >= 0 {
+				return ClassBlocked, stack[i+j], false
+			}
 			return ClassIO, f, false
 		}
 	}
@@ -426,11 +502,17 @@ const maxShown = 8
 
 func (r *taskRule) verdict(s *step) Verdict {
 	v := Verdict{Class: r.class, Scope: Partial}
-	n := 0
+	n, grace, disk := 0, false, ""
 	for i := range r.waits {
 		w := &r.waits[i]
 		if !w.hangs || r.class == ClassIO && w.kind != ClassIO {
 			continue
+		}
+		grace = grace || w.grace
+		if n == 0 {
+			disk = w.disk
+		} else if w.disk != disk {
+			disk = "" // several, or unknown
 		}
 		if n++; n <= maxShown {
 			v.Evidence = append(v.Evidence, w.evidence(s.t))
@@ -440,12 +522,16 @@ func (r *taskRule) verdict(s *step) Verdict {
 		v.Evidence = append(v.Evidence, fmt.Sprintf("and %d more", n-maxShown))
 	}
 	if r.class == ClassIO {
+		v.Evidence = r.disks.evidence(v.Evidence, disk, s.t)
 		for i := range r.waits {
 			if w := &r.waits[i]; w.kind == ClassBlocked && s.t-w.sinceNS >= int64(r.t.Blocked)/2 {
 				v.Evidence = append(v.Evidence, "behind it: "+w.evidence(s.t))
 				break
 			}
 		}
+	}
+	if grace && r.graces.lastNS != 0 {
+		v.Evidence = append(v.Evidence, r.graces.evidence(s.t))
 	}
 	v.Evidence = append(v.Evidence, fmt.Sprintf("threads in uninterruptible sleep: %d", r.total))
 	return v
@@ -463,11 +549,28 @@ func (w *wait) evidence(t int64) string {
 	if w.function != "" {
 		e += " in " + w.function
 	}
-	if w.lock != "" {
+	switch {
+	case w.lock != "":
 		e += ", waits for lock " + w.lock
+	case w.frozen != "":
+		e += ", waits for the file system " + w.frozen + ", which is frozen"
+	case w.grace:
+		e += ", waits for a grace period of RCU"
+	case w.server && w.owner == "":
+		e += ", waits for a server that does not answer"
+	case w.server:
+		e += ", waits for the answer of"
+	case w.disk != "":
+		e += ", waits for disk " + w.disk
 	}
 	if w.owner != "" {
-		e += " held by " + w.owner
+		if !w.server {
+			e += " held by"
+		}
+		e += " " + w.owner
+		if w.ownerState != "" {
+			e += ", which " + doing(w.ownerState, w.ownerIn)
+		}
 	}
 	if w.late {
 		e += "; judged by its length alone"
@@ -484,6 +587,13 @@ func (r *taskRule) notes(to []string) []string {
 	}
 	if oldest != nil {
 		to = append(to, fmt.Sprintf("blocked, io: %d threads wait; longest: %s", r.total, oldest.evidence(oldest.lastNS)))
+	}
+	for i := range r.waits {
+		if w := &r.waits[i]; w.frozen != "" {
+			to = append(to, fmt.Sprintf("blocked: the file system %s is frozen; thread %s (%d) has waited for it for %d ms",
+				w.frozen, w.comm, w.pid, (w.lastNS-w.sinceNS)/1e6))
+			break
+		}
 	}
 	return to
 }

@@ -80,7 +80,8 @@ func (k *Kernel) findSymbols() {
 // maxThreads tasks, and the stacks of detect.MaxWaiting of them.
 func (k *Kernel) Inspect(out *detect.Kernel) {
 	*out = detect.Kernel{Panicking: -1, Waiting: out.Waiting[:0], Unreadable: out.Unreadable[:0], Unjudged: k.unjudged}
-	k.forget()
+	k.reader.forget()
+	k.seen.forget()
 	unreadable := func(what string, err error) {
 		if len(out.Unreadable) < maxUnreadable {
 			out.Unreadable = append(out.Unreadable, fmt.Sprintf("%s: %v", what, err))
@@ -118,6 +119,10 @@ func (k *Kernel) Inspect(out *detect.Kernel) {
 	k.readClock(out, unreadable)
 	k.readMemory(out, number, unreadable)
 	k.readThreads(out, unreadable)
+	k.readGrace(out, unreadable)
+	if len(k.seen.disks) > 0 {
+		out.Disks = k.seen.disks
+	}
 }
 
 // layoutError is an error of the guest's data, not of reading it.

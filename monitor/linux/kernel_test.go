@@ -255,7 +255,8 @@ func TestInspect(t *testing.T) {
 		MonotonicNS: 6e9 + 5, Phase: detect.PhaseRunning, Panicking: -1, Threads: 7, Forks: 77,
 		Walked: 7, LargestComm: "work", LargestCount: 3, WaitingTotal: 1,
 		Waiting: []detect.Waiting{{PID: 3, Comm: "waiter", Switches: 42, IOWait: true,
-			Stack: []string{"__mutex_lock", "do_work", "kthread"}, Lock: "big_lock", Owner: "holder (4)"}},
+			Stack: []string{"__mutex_lock", "do_work", "kthread"}, Lock: "big_lock", Owner: "holder (4)",
+			OwnerState: detect.OwnerSleeps}},
 		Memory: detect.Memory{TotalPages: 16384, FreePages: 9000, Scanned: 60, Stolen: 60, Refaults: 7, MajorFault: 80,
 			Stalls: 100, OOMKills: 120}, IOSectors: 300,
 	}
@@ -422,7 +423,7 @@ func TestInspectAgain(t *testing.T) {
 		}
 	}
 	want := detect.Waiting{PID: 3, Comm: "waiter", Switches: 42, Stack: []string{"__mutex_lock", "do_work", "kthread"},
-		Lock: "big_lock", Owner: "holder (4)"}
+		Lock: "big_lock", Owner: "holder (4)", OwnerState: detect.OwnerSleeps}
 	check("first", want)
 	reads := g.reads
 	inspect()
@@ -430,7 +431,7 @@ func TestInspectAgain(t *testing.T) {
 		t.Errorf("%d reads for the second inspection, %d up to the first", second, first)
 	}
 	g.u64(lock, g.taskAt(6)|1)
-	want.Owner, want.OwnerRunnable = "work (6)", true
+	want.Owner, want.OwnerRunnable, want.OwnerState = "work (6)", true, detect.OwnerRuns
 	check("another owner", want)
 	g.write(phys(g.put(6, "comm")), []byte("play\x00"))
 	want.Owner = "play (6)"
@@ -456,12 +457,13 @@ func TestInspectAgain(t *testing.T) {
 	check("another thread", want)
 	// A lock without proof is searched again.
 	g.u64(lock, g.taskAt(4))
-	want.Lock, want.Owner = "big_lock", "holder (4)"
+	want.Lock, want.Owner, want.OwnerState = "big_lock", "holder (4)", detect.OwnerSleeps
 	check("owner met", want)
 	g.u64(lock, g.taskAt(4)|1)
 	g.u64(sp+5*8, direct+0x6000)
 	g.u64(direct+0x6000, g.taskAt(1))
 	want.Lock, want.Owner, want.OwnerRunnable = "mutex at 0xffff888000006000", "init (1)", true
+	want.OwnerState = detect.OwnerRuns
 	check("another lock's owner met", want)
 	// Threads that have ended are nobody.
 	g.chain(0, 1, 2, 3, 5)
@@ -703,10 +705,10 @@ func FuzzKernel(f *testing.F) {
 	for seed := range uint64(32) {
 		f.Add(seed, uint16(1+seed*8), seed%4 == 0)
 	}
-	pristine := newFakeGuest(slid)
+	pristine := newBusyGuest(slid)
 	f.Fuzz(func(t *testing.T, seed uint64, changes uint16, early bool) {
 		rng := rand.New(rand.NewPCG(seed, 1))
-		g := newFakeGuest(slid)
+		g := newBusyGuest(slid)
 		var frames []uint64
 		for fr := range pristine.frames {
 			frames = append(frames, fr)
@@ -758,11 +760,15 @@ func FuzzKernel(f *testing.F) {
 				len(out.Unreadable) > maxUnreadable || out.LargestCount > out.Walked || badComm(out.LargestComm) {
 				t.Fatalf("out of bounds: %+v", out)
 			}
+			if len(out.Disks) > detect.MaxDisks || out.Grace != nil && out.Grace.AgeNS < 0 {
+				t.Fatalf("out of bounds: %+v, %+v", out.Disks, out.Grace)
+			}
 			if limit := 64 * maxThreads; g.reads > limit {
 				t.Fatalf("%d reads, more than %d", g.reads, limit)
 			}
 			for _, w := range out.Waiting {
-				if len(w.Stack) > maxNamed || badComm(w.Comm) {
+				names := w.Frozen + w.Disk + w.Owner
+				if len(w.Stack) > maxNamed || badComm(w.Comm) || printable.Line(names) != names {
 					t.Fatalf("out of bounds: %+v", w)
 				}
 			}

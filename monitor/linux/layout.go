@@ -131,6 +131,22 @@ type offsets struct {
 	locks                      []lockKind
 }
 
+// variable returns the address of a variable in the running kernel, or 0 if the kernel
+// has none.
+func (k *Kernel) variable(name string) uint64 {
+	va, err := k.Symbol(name)
+	if err != nil {
+		return 0
+	}
+	return va
+}
+
+// fieldOf returns the place of a field that the kernel may lack.
+func (k *Kernel) fieldOf(typ, path string) place {
+	f, ok := k.layout.Field(typ, path)
+	return place{uint64(f.Offset), ok}
+}
+
 // lockKind is a kind of lock whose waiters sleep.
 type lockKind struct {
 	name string
@@ -175,10 +191,7 @@ func (k *Kernel) lookUpFields() error {
 		}
 		return uint64(f.Offset)
 	}
-	may := func(typ, path string) place {
-		f, ok := k.layout.Field(typ, path)
-		return place{uint64(f.Offset), ok}
-	}
+	may := k.fieldOf
 	o := &k.off
 	*o = offsets{
 		pid: need("task_struct", "pid"), comm: need("task_struct", "comm"), tasks: need("task_struct", "tasks"),

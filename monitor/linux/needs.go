@@ -152,6 +152,7 @@ func Needs() []Need {
 			Without: "thrash: the evidence lacks them"},
 		{What: "sectors read and written", Every: true, Ways: counts(vmEvents.io),
 			Without: "io, blocked: a disk that is slow and works is not told from one that is stuck"},
+		disksNeed(), gracePeriods(), frozenNeed(), serverNeed(),
 		{What: "the map of all memory", Ways: [][]string{{"symbol page_offset_base", "symbol max_pfn"}},
 			Without: "all: each address is translated by the page tables, which takes longer"},
 		{What: "page-table isolation", Ways: [][]string{{"symbol boot_cpu_data", "cpuinfo_x86.x86_capability"}},

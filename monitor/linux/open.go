@@ -28,12 +28,33 @@ type Kernel struct {
 	reader
 	taskList
 	counterSymbols
+
+	graceAt   graceFields
+	frozenAt  frozenFields
+	disksAt   diskFields
+	serversAt serverFields
+	seen      seen
+}
+
+// seen holds what is read once an inspection, and only if a thread waits for it.
+type seen struct {
+	systems     []system // that are frozen
+	systemsRead bool
+	disks       []detect.Disk
+	devices     []device
+	disksRead   bool
+}
+
+// forget empties it for the next inspection.
+func (s *seen) forget() {
+	*s = seen{systems: s.systems[:0], disks: s.disks[:0], devices: s.devices[:0]}
 }
 
 // cpu holds the addresses of a CPU's own variables, 0 for those that the kernel does
 // not have.
 type cpu struct {
 	rq, preempt, timers, irqs, events uint64
+	offset                            uint64 // from the place of a per-CPU variable to the CPU's own
 
 	// The name of the task that ran last: its bytes in memory, and as a printable string.
 	comm [16]byte
@@ -252,6 +273,10 @@ func (k *Kernel) prepare(cpus int) error {
 	k.names = make(map[string]int32)
 	k.findSymbols()
 	k.findDirect()
+	k.findGrace()
+	k.findFrozen()
+	k.findDisks()
+	k.findServers()
 	offsets, err := k.Symbol("__per_cpu_offset")
 	if err != nil {
 		return err
@@ -275,7 +300,7 @@ func (k *Kernel) prepare(cpus int) error {
 			return addr
 		}
 		c := cpu{
-			rq: at("runqueues", place{0, true}), timers: at("hrtimer_bases", place{0, k.off.timer.len > 0}),
+			offset: off, rq: at("runqueues", place{0, true}), timers: at("hrtimer_bases", place{0, k.off.timer.len > 0}),
 			irqs: at("irq_stat", place{0, k.off.irqs.len > 0}), events: at("vm_event_states", place{0, true}),
 		}
 		if f, ok := k.layout.Field("pcpu_hot", "preempt_count"); ok { // 6.2 to 6.14

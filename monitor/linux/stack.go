@@ -36,22 +36,19 @@ type wait struct {
 	stack        []string
 	lock         uint64 // 0 if none was proven
 	kind         *lockKind
+	server       uint64 // address of the thread of the server that it waits for; 0 if none is known
+	searched     bool   // server was searched for
 }
 
 // readWaiting describes a thread in uninterruptible sleep. With an error it returns
 // what it has read before, which is right.
 func (k *Kernel) readWaiting(t *task) (detect.Waiting, error) {
 	addr := t.addr
-	w := detect.Waiting{PID: t.pid, Comm: k.groups[t.group].comm}
-	voluntary, err := k.u64(addr + k.off.nvcsw)
-	if err != nil {
+	w := detect.Waiting{PID: t.pid, Comm: k.groups[t.group].comm, Killable: t.state&taskWakeKill != 0}
+	var err error
+	if w.Switches, err = k.switchesOf(addr); err != nil {
 		return w, err
 	}
-	involuntary, err := k.u64(addr + k.off.nivcsw)
-	if err != nil {
-		return w, err
-	}
-	w.Switches = voluntary + involuntary
 	if k.off.ioWait.ok {
 		b, err := k.u32(addr + k.off.ioWait.off)
 		if err != nil {
@@ -59,18 +56,10 @@ func (k *Kernel) readWaiting(t *task) (detect.Waiting, error) {
 		}
 		w.IOWait = byte(b)&k.off.ioWaitBit != 0
 	}
-	stack, err := k.u64(addr + k.off.stack)
+	sp, end, err := k.stackOf(addr)
 	if err != nil {
 		return w, err
 	}
-	sp, err := k.u64(addr + k.off.sp)
-	if err != nil {
-		return w, err
-	}
-	if stack < kernelHalf || sp < stack || sp-stack >= stackSize || sp&7 != 0 {
-		return w, fmt.Errorf("its stack pointer %#x is not in its stack at %#x", sp, stack)
-	}
-	end := stack + stackSize
 	seen := t.wait
 	if seen != nil && seen.pid == t.pid && seen.switches == w.Switches && seen.sp == sp {
 		w.Stack = seen.stack
@@ -97,6 +86,9 @@ func (k *Kernel) readWaiting(t *task) (detect.Waiting, error) {
 			t.wait = seen
 		}
 	}
+	if k.explain(&w, seen, addr, words) {
+		return w, nil
+	}
 	lock, kind, proven := k.lockOf(w.Stack, t.addr, sp, end, words)
 	if kind != nil {
 		k.describe(&w, lock, kind)
@@ -105,6 +97,102 @@ func (k *Kernel) readWaiting(t *task) (detect.Waiting, error) {
 		seen.lock, seen.kind = lock, kind
 	}
 	return w, nil
+}
+
+// explain adds to a waiting thread what else than a lock it waits for: a frozen file
+// system, a disk, or a program that serves a file system. It returns false if that may be a
+// lock.
+func (k *Kernel) explain(w *detect.Waiting, seen *wait, self uint64, words []uint64) bool {
+	if w.Frozen = k.frozenBy(w.Stack, self, words); w.Frozen != "" {
+		return true
+	}
+	if detect.WaitsForIO(w) {
+		k.readDisks()
+		w.Disk = k.diskOf(words)
+		return false
+	}
+	if !detect.WaitsForServer(w) {
+		return false
+	}
+	if !seen.searched {
+		seen.searched = true
+		if t := k.serverOf(words); t != nil {
+			seen.server = t.addr
+		}
+	}
+	if t, ok := k.thread(seen.server); ok {
+		k.describeOwner(w, t)
+	}
+	return true
+}
+
+// switchesOf returns how often a thread has been switched away from.
+func (k *Kernel) switchesOf(task uint64) (uint64, error) {
+	voluntary, err := k.u64(task + k.off.nvcsw)
+	if err != nil {
+		return 0, err
+	}
+	involuntary, err := k.u64(task + k.off.nivcsw)
+	return voluntary + involuntary, err
+}
+
+// stackOf returns the stack pointer of a thread that sleeps, and the end of its stack.
+func (k *Kernel) stackOf(task uint64) (sp, end uint64, err error) {
+	stack, err := k.u64(task + k.off.stack)
+	if err != nil {
+		return 0, 0, err
+	}
+	if sp, err = k.u64(task + k.off.sp); err != nil {
+		return 0, 0, err
+	}
+	if stack < kernelHalf || sp < stack || sp-stack >= stackSize || sp&7 != 0 {
+		return 0, 0, fmt.Errorf("its stack pointer %#x is not in its stack at %#x", sp, stack)
+	}
+	return sp, stack + stackSize, nil
+}
+
+// describeOwner adds who holds what a thread waits for, and what the owner does.
+func (k *Kernel) describeOwner(w *detect.Waiting, t *task) {
+	w.Owner, w.OwnerRunnable = k.nameOfThread(t), k.off.state.ok && t.state == taskRunning
+	w.OwnerState, w.OwnerIn = k.doing(t)
+}
+
+// doing returns what a thread does by the last walk, one of the constants detect.Owner...,
+// and the innermost function on its stack if it sleeps.
+func (k *Kernel) doing(t *task) (state, in string) {
+	s := t.state
+	switch {
+	case !k.off.state.ok:
+		return "", ""
+	case s == taskRunning:
+		return detect.OwnerRuns, ""
+	case s&taskDead != 0:
+		return detect.OwnerEnds, ""
+	case s&(taskStopped|taskTraced) != 0:
+		return detect.OwnerStopped, ""
+	case s&taskFrozen != 0:
+		return detect.OwnerFrozen, ""
+	case s&taskUninterruptible != 0 && s&taskNoLoad == 0:
+		state = detect.OwnerWaits
+	default:
+		state = detect.OwnerSleeps
+	}
+	sp, end, err := k.stackOf(t.addr)
+	if err != nil {
+		return state, ""
+	}
+	words, err := k.words(sp, int(min(end-sp, 8*lockSpan)))
+	if err != nil {
+		return state, ""
+	}
+	names := k.named(nil, words, 1)
+	if len(names) == 0 {
+		return state, ""
+	}
+	if names[0] == "do_freezer_trap" || names[0] == "__refrigerator" {
+		return detect.OwnerFrozen, ""
+	}
+	return state, names[0]
 }
 
 // words reads n bytes of the stack from sp on, or fewer if a page cannot be read.
@@ -373,7 +461,7 @@ func (k *Kernel) describe(w *detect.Waiting, lock uint64, kind *lockKind) {
 		return
 	}
 	if t, found := k.thread(owner &^ 7); found {
-		w.Owner, w.OwnerRunnable = fmt.Sprintf("%s (%d)", k.groups[t.group].comm, t.pid), t.runs
+		k.describeOwner(w, t)
 	} else {
 		w.Owner = fmt.Sprintf("no thread that exists (%#x)", owner&^7)
 	}

@@ -23,7 +23,12 @@ const (
 	// Bits of a task's state (include/linux/sched.h).
 	taskRunning         = 0x000
 	taskUninterruptible = 0x002
+	taskStopped         = 0x004
+	taskTraced          = 0x008
+	taskDead            = 0x080
+	taskWakeKill        = 0x100
 	taskNoLoad          = 0x400
+	taskFrozen          = 0x8000 // since 6.1
 )
 
 // taskList keeps what walks of the task list have found. Most threads are still there at
@@ -51,7 +56,7 @@ type task struct {
 	pid   int32
 	group int32    // index in reader.groups of its name; -1 before it is known
 	comm  [16]byte // the name in memory
-	runs  bool     // it is runnable, or was running
+	state uint32   // in the last walk
 	wait  *wait    // what was read when it was in state D
 }
 
@@ -295,7 +300,7 @@ func (k *Kernel) addTask(addr uint64) error {
 	if comm := k.span[k.off.comm-k.off.walk.off:][:16]; t.group < 0 || [16]byte(comm) != t.comm {
 		t.comm, t.group = [16]byte(comm), k.groupOf(comm)
 	}
-	t.walk, t.pid, t.runs = k.walks, int32(pid), false
+	t.walk, t.pid, t.state = k.walks, int32(pid), 0
 	k.found++
 	g := &k.groups[t.group]
 	if g.walk != k.walks {
@@ -309,7 +314,7 @@ func (k *Kernel) addTask(addr uint64) error {
 	if err != nil {
 		return err
 	}
-	t.runs = state == taskRunning
+	t.state = state
 	if state&taskUninterruptible != 0 && state&taskNoLoad == 0 {
 		if k.total++; len(k.waiting) < detect.MaxWaiting {
 			k.waiting = append(k.waiting, i)
