@@ -3,7 +3,6 @@ package cli
 import (
 	"fmt"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -76,12 +75,12 @@ func readPrices(files []string) ([]*event.Report, error) {
 
 // drawPrices draws the parts of an event, for each mechanism and Xen.
 func drawPrices(reports []*event.Report, folder string) error {
-	var xens []string
-	for _, r := range reports {
-		xens = append(xens, r.Xen)
+	xen := reports[0].Xen
+	if len(reports) > 1 {
+		xen = "of each bar"
 	}
 	b := figure.Breakdown{
-		Name: "prices", Host: reports[0].Host, Kernel: reports[0].GuestKernel, Xen: strings.Join(xens, ", "),
+		Name: "prices", Host: reports[0].Host, Kernel: reports[0].GuestKernel, Xen: xen,
 	}
 	for _, m := range event.Mechanisms() {
 		for _, r := range reports {
