@@ -96,7 +96,7 @@ func TestReferenceFigures(t *testing.T) {
 			byRun[run] = append(byRun[run], strings.TrimSuffix(name, ".csv"))
 		}
 	}
-	for _, run := range []string{"overhead", "paper", "thresholds", "timeline"} {
+	for _, run := range []string{"kernels", "overhead", "paper", "thresholds", "timeline"} {
 		if len(byRun[run]) == 0 {
 			t.Errorf("the reference run %s has no figure", run)
 		}
