@@ -10,10 +10,12 @@ import (
 // Declaration is a fault that a suite declares as data. Package scenarios knows what the
 // words mean.
 type Declaration struct {
-	Do string `json:"do"` // what is done to the guest, as in hold
+	// Do is what is done to the guest, as in hold. It is empty if nothing is: the guest's work
+	// alone is the control then.
+	Do string `json:"do,omitempty"`
 	// Args are the arguments by name. A number stands there as its decimal digits. One that
 	// has its default is left out.
-	Args  map[string]string `json:"args"`
+	Args  map[string]string `json:"args,omitempty"`
 	Work  string            `json:"work"`            // what the guest does meanwhile: name of a workload
 	Class string            `json:"class"`           // class of the right verdict; none if nothing hangs
 	Final bool              `json:"final,omitempty"` // the fault cannot be removed
@@ -36,7 +38,10 @@ var declaredText = regexp.MustCompile(`^[A-Za-z0-9_./:-]{1,100}$`)
 
 // Text returns the declaration as text. The error names what no record can have.
 func (d Declaration) Text() (Declared, error) {
-	names := []string{d.Do, d.Work, d.Class}
+	names := []string{d.Work, d.Class}
+	if d.Do != "" {
+		names = append(names, d.Do)
+	}
 	for name, value := range d.Args {
 		names = append(names, name, value)
 	}

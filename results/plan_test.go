@@ -47,7 +47,7 @@ func TestPlanned(t *testing.T) {
 		{"bounded_ms is 3000", func(t *Trial) { t.BoundedMS = 3000 }},
 		{"watchdogs is xen", func(t *Trial) { t.Watchdogs = "xen" }},
 		{"thresholds is io_ms 5", func(t *Trial) { t.Thresholds = "io_ms 5" }},
-		{`fault is {"do":"a",`, func(t *Trial) { t.Declared = `{"do":"a","args":null,"work":"b","class":"c"}` }},
+		{`fault is {"do":"a",`, func(t *Trial) { t.Declared = `{"do":"a","args":{"n":"1"},"work":"b","class":"c"}` }},
 		{"deadline_ns is 3000000001", func(t *Trial) { t.DeadlineNS++ }},
 		{`class "zz" is none of ["spin" "io"]: the record was damaged`, func(t *Trial) { t.Class = "zz" }},
 		{`class "zz" is none`, func(t *Trial) { t.Expected = "zz" }},

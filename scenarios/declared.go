@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"hangbench/guests/beat"
 	"hangbench/results"
@@ -17,6 +18,10 @@ import (
 // NoHang is the class of a declared fault that hangs nothing: a control, which is
 // disturbed for some seconds.
 const NoHang = "none"
+
+// afterwards is how long a control is watched as disturbed after the end of what ends by
+// itself: the guest may be late by a heartbeat or two.
+const afterwards = 2 * beat.Period
 
 // Class is a class that a declared fault may have.
 type Class struct {
@@ -45,7 +50,8 @@ func Classes() []Class {
 		{"forkstorm", slow, true, sign.Slow{}},
 		{"thrash", slow, true, sign.Slow{}},
 		{"panic", "the guest ends, and its heartbeat stops", false, sign.Ended{}},
-		{NoHang, "the work falls below half its pace, for ten seconds", true, sign.Slow{}},
+		{NoHang, "the work falls below half its pace, for ten seconds; if nothing is done but the work, it goes on", true,
+			sign.Slow{}},
 	}
 }
 
@@ -78,6 +84,12 @@ func Mistakes(name string, d results.Declaration) []Mistake {
 	} else if c := classes[i]; c.ByWork && known && !w.Works() {
 		add("work", "work is %s and class is %s, which shows by the work: name a work that counts units", w, c.Name)
 	}
+	if d.Do == "" && d.Class == NoHang && len(d.Args) == 0 { // the work is the control
+		if d.Final {
+			add("final", "final is true and class is %s: a control must go on, remove final", NoHang)
+		}
+		return all
+	}
 	p, wrong := find(d.Do, d.Args)
 	switch {
 	case p.Final && d.Class == NoHang:
@@ -94,6 +106,9 @@ func Mistakes(name string, d results.Declaration) []Mistake {
 	}
 	whole, wrongs := p.complete(d.Args)
 	all = append(all, wrongs...)
+	if len(wrongs) == 0 && p.ends(whole) > 0 && d.Class != NoHang {
+		add("class", "what %s does ends by itself, and class is %.60s: write class: %s", d.Do, d.Class, NoHang)
+	}
 	if len(wrongs) == 0 && p.check != nil {
 		if key, says := p.check(whole); says != "" {
 			add(key, "%s", says)
@@ -128,6 +143,15 @@ func find(do string, given map[string]string) (Primitive, *Mistake) {
 		return of[0], nil
 	}
 	return Primitive{}, &Mistake{"do", fmt.Sprintf("%s has none of %s: add one", do, strings.Join(first, ", "))}
+}
+
+// ends returns after which time what the primitive does ends by itself, and 0 if it does
+// not.
+func (p Primitive) ends(whole args) time.Duration {
+	if p.lasts == nil {
+		return 0
+	}
+	return p.lasts(whole)
 }
 
 // complete returns the arguments with those that have their default, and what is wrong
@@ -191,9 +215,12 @@ func Declare(name string, d results.Declaration) (Scenario, error) {
 		}
 		return Scenario{}, errors.Join(errs...)
 	}
+	w, _ := beat.FindWorkload(d.Work)
+	if d.Do == "" {
+		return Scenario{ID: name, Summary: describe(d), Workload: w, ByWork: true}, nil
+	}
 	p, _ := find(d.Do, d.Args)
 	whole, _ := p.complete(d.Args)
-	w, _ := beat.FindWorkload(d.Work)
 	classes := Classes()
 	c := classes[slices.IndexFunc(classes, func(c Class) bool { return c.Name == d.Class })]
 	s := Scenario{ID: name, Summary: describe(d), Workload: w, Sign: c.sign}
@@ -202,6 +229,9 @@ func Declare(name string, d results.Declaration) (Scenario, error) {
 	}
 	if c.Name == NoHang {
 		s.Disturb, s.Disturbed = p.make(whole, w), long
+		if d := p.ends(whole); d > 0 {
+			s.Disturbed = d + afterwards
+		}
 		return s, nil
 	}
 	s.Class, s.Final, s.Fault = c.Name, d.Final, p.make(whole, w)
@@ -214,7 +244,10 @@ func describe(d results.Declaration) string {
 	for _, name := range slices.Sorted(maps.Keys(d.Args)) {
 		parts = append(parts, name+": "+d.Args[name])
 	}
-	text := fmt.Sprintf("%s: {%s}, work: %s, class: %s", d.Do, strings.Join(parts, ", "), d.Work, d.Class)
+	text := fmt.Sprintf("work: %s, class: %s", d.Work, d.Class)
+	if d.Do != "" {
+		text = fmt.Sprintf("%s: {%s}, %s", d.Do, strings.Join(parts, ", "), text)
+	}
 	if d.Final {
 		text += ", final: true"
 	}

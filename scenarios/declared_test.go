@@ -77,7 +77,24 @@ func TestOfCell(t *testing.T) {
 			t.Errorf("%s: %+v, want %+v", name, s, tc.want)
 		}
 	}
-	s, err := OfCell(results.Cell{Scenario: "spinlock-devices"})
+	// Nothing is done but the work.
+	s, err := OfCell(cellOf(t, "work", results.Declaration{Work: "opens", Class: NoHang}))
+	want := Scenario{ID: "work", Summary: "work: opens, class: none", Workload: beat.Opens, ByWork: true}
+	if err != nil || !reflect.DeepEqual(s, want) || !s.Control() {
+		t.Errorf("%+v, %v, want %+v", s, err, want)
+	}
+	// What ends by itself is watched for as long, and nothing is asked of the guest after it.
+	s, err = OfCell(cellOf(t, "silence", results.Declaration{Do: "ask", Args: map[string]string{"request": "hush"},
+		Work: "sleeper", Class: NoHang}))
+	if err != nil || s.Disturbed != beat.HushTime+afterwards {
+		t.Errorf("%+v, %v", s, err)
+	}
+	guest := &obedient{}
+	in, err := s.Disturb(t.Context(), guest)
+	if err != nil || in.Remove(t.Context()) != nil || !slices.Equal(guest.asked, []beat.Request{beat.Hush}) {
+		t.Errorf("asked for %v, %v", guest.asked, err)
+	}
+	s, err = OfCell(results.Cell{Scenario: "spinlock-devices"})
 	if err != nil || s.Workload != beat.Devices || (s.Sign != sign.Silent{VCPUs: sign.Every}) {
 		t.Errorf("%+v, %v", s, err)
 	}
@@ -87,6 +104,17 @@ func TestOfCell(t *testing.T) {
 	if _, err := OfCell(cellOf(t, "spinlock-devices", declared())); err == nil {
 		t.Error("a declared fault has the name of a scenario of the program")
 	}
+}
+
+// obedient is a guest whose PID 1 takes every request.
+type obedient struct {
+	inject.Target
+	asked []beat.Request
+}
+
+func (o *obedient) Ask(_ context.Context, r beat.Request) error {
+	o.asked = append(o.asked, r)
+	return nil
 }
 
 // witness is a guest of whose kernel nothing is known. It keeps what is asked of it first.
@@ -165,8 +193,9 @@ func TestPrimitives(t *testing.T) {
 	// What PID 1 can be asked for can be undone.
 	i := slices.IndexFunc(Primitives(), func(p Primitive) bool { return p.Do == "ask" })
 	for _, word := range Primitives()[i].Args[0].Words {
-		if _, ok := undone(beat.Request(word)); !ok {
-			t.Errorf("nothing undoes %s", word)
+		_, ok := undone(beat.Request(word))
+		if ends := Primitives()[i].ends(args{"request": word}); ok == (ends > 0) {
+			t.Errorf("%s: something undoes it: %v; it ends by itself after %v", word, ok, ends)
 		}
 	}
 }
@@ -277,6 +306,14 @@ func TestMistakes(t *testing.T) {
 		{"x", func(d *decl) {
 			d.Do, d.Args = "loop", map[string]string{"function": "f", "interrupts": "off", "preemption": "on"}
 		}, []Mistake{{"preemption", "preemption is on and interrupts are off"}}},
+		{"x", func(d *decl) { d.Do, d.Args, d.Class = "ask", map[string]string{"request": "hush"}, "stopped" },
+			[]Mistake{{"class", "what ask does ends by itself, and class is stopped: write class: none"}}},
+		{"x", func(d *decl) { d.Do, d.Args, d.Class = "", nil, "none" }, nil},
+		{"x", func(d *decl) { d.Do, d.Args, d.Class, d.Final = "", nil, "none", true }, []Mistake{{"final", "remove final"}}},
+		{"x", func(d *decl) { d.Do, d.Args, d.Class, d.Work = "", nil, "none", "idle" },
+			[]Mistake{{"work", "class is none, which shows"}}},
+		{"x", func(d *decl) { d.Do, d.Class = "", "none" }, []Mistake{{"do", `it does "", which is unknown`}}},
+		{"x", func(d *decl) { d.Do, d.Args = "", nil }, []Mistake{{"do", `it does "", which is unknown`}}},
 		{"X", func(d *decl) { d.Do, d.Work, d.Class = "", "", "" },
 			[]Mistake{{"name", ""}, {"work", ""}, {"class", ""}, {"do", `it does "", which is unknown`}}},
 	} {
@@ -323,6 +360,12 @@ func FuzzDeclared(f *testing.F) {
 		}
 		s, err := OfCell(results.Cell{Scenario: name, Declared: text})
 		if err != nil {
+			return
+		}
+		if s.ByWork {
+			if s.ID != name || s.Fault != nil || s.Disturb != nil || s.Class != "" || !s.Workload.Works() {
+				t.Fatalf("%s is %+v", text, s)
+			}
 			return
 		}
 		if s.ID != name || s.Sign == nil || (s.Fault == nil) == (s.Disturb == nil) || s.Control() != (s.Class == "") {

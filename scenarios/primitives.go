@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
@@ -28,6 +29,9 @@ type Primitive struct {
 	check func(args) (name, says string)
 	// vcpus is how many vCPUs the guest must have. It is nil if one is enough.
 	vcpus func(args) int
+	// lasts is how long what is done lasts, if it ends by itself and nothing removes it. It is
+	// nil if nothing ends so.
+	lasts func(args) time.Duration
 	make  func(args, beat.Workload) inject.Fault
 }
 
@@ -74,8 +78,10 @@ const (
 // that a suite cannot ask for.
 func undone(r beat.Request) (by beat.Request, ok bool) {
 	switch r {
-	case beat.Bomb, beat.Limited, beat.Thrash:
+	case beat.Bomb, beat.Limited, beat.Thrash, beat.Hoard:
 		return beat.Kill, true
+	case beat.Deadlock:
+		return beat.Unlock, true
 	case beat.Stop:
 		return beat.Continue, true
 	case beat.Freeze:
@@ -325,16 +331,30 @@ func outsides() []Primitive {
 		},
 		{
 			Do: "ask",
-			Args: []Arg{{Name: "request", Example: "bomb", Words: []string{"bomb", "limited", "thrash", "stop", "freeze"},
+			Args: []Arg{{Name: "request", Example: "bomb",
+				Words: []string{"bomb", "limited", "thrash", "hoard", "stop", "freeze", "deadlock", "hush"},
 				Meaning: "bomb: a fork bomb of at most 256 processes; limited: one in a control group that permits 16; thrash: a " +
-					"process that locks memory until the others' no longer fits; stop: the processes of the work are stopped; " +
-					"freeze: they are put into a control group that is frozen"}},
-			Does:  "the guest's PID 1 does what it is asked to",
-			Undo:  "it ends what it has started, or continues what it has stopped or frozen",
-			Needs: nothing,
+					"process that locks memory until the others' no longer fits; hoard: one that keeps files in memory until then; " +
+					"stop: the processes of the work are stopped; freeze: they are put into a control group that is frozen; " +
+					"deadlock: the two processes of the work futexes take their locks in opposite order, and the kernel is healthy; " +
+					fmt.Sprintf("hush: for %d s nothing of the userland runs, not even the heartbeat, and no timer is set",
+						int(beat.HushTime.Seconds()))}},
+			Does: "the guest's PID 1 does what it is asked to",
+			Undo: "it ends what it has started, continues what it has stopped or frozen, or releases the locks; hush ends by " +
+				"itself",
+			Needs: "for limited and freeze, control groups of version 2 (CONFIG_CGROUPS)",
+			lasts: func(a args) time.Duration {
+				if beat.Request(a["request"]) != beat.Hush {
+					return 0
+				}
+				return beat.HushTime
+			},
 			make: func(a args, _ beat.Workload) inject.Fault {
 				do := beat.Request(a["request"])
-				undo, _ := undone(do) // the argument has been checked
+				undo, ok := undone(do)
+				if !ok { // it ends by itself
+					undo = ""
+				}
 				return inject.Asked("PID 1 asked for "+a["request"], do, undo)
 			},
 		},

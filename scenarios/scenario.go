@@ -40,6 +40,9 @@ type Scenario struct {
 	// none, for the time Disturbed.
 	Disturb   inject.Fault
 	Disturbed time.Duration
+	// ByWork: the workload of the control is all that happens. The trial is valid only if the
+	// guest finishes two units of it or more while it is watched.
+	ByWork bool
 }
 
 // Control reports whether the scenario has no fault.

@@ -29,7 +29,11 @@ func printFaults(w io.Writer) {
 	}
 	fmt.Fprintf(w, "  work\n")
 	for _, work := range beat.Workloads() {
-		fmt.Fprintf(w, "      %-10s %s: %s\n", work, onWhich(work), work.Unit)
+		needs := ""
+		if work.Needs() != "" {
+			needs = "; needs " + work.Needs()
+		}
+		fmt.Fprintf(w, "      %-10s %s: %s%s\n", work, onWhich(work), work.Unit, needs)
 	}
 }
 

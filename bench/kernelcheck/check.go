@@ -210,6 +210,10 @@ func faults(ctx context.Context, k *kernel.Kernel, p *kernel.Profile, all []scen
 		if s.Control() {
 			fault = s.Disturb
 		}
+		if fault == nil { // the work is all that happens
+			items = append(items, Item{What: s.ID, OK: true})
+			continue
+		}
 		t, err := newImage(k, p)
 		if err != nil {
 			return nil, err

@@ -94,3 +94,41 @@ func TestDeclaredWrong(t *testing.T) {
 		t.Errorf("%v, after %v", err, w.calls)
 	}
 }
+
+// TestDeclaredWork: a declared control in which nothing is done but the work is clean if
+// the guest finishes work while it is watched. If not, the record has the guest's reason.
+func TestDeclaredWork(t *testing.T) {
+	t.Parallel()
+	p := declared(t, "none", func(d *results.Declaration) { d.Do, d.Args = "", nil })
+	if want := results.Declared(`{"work":"busy","class":"none"}`); p.Declared != want {
+		t.Fatalf("declared %s, want %s", p.Declared, want)
+	}
+	for name, tc := range map[string]struct {
+		slow   float64
+		says   string
+		want   results.Outcome
+		reason string
+	}{
+		"clean": {1, "", results.Clean, ""},
+		"no work": {1e6, "", results.Invalid,
+			"the guest finished 1 units of the busy workload while it was watched"},
+		"a reason": {1e6, "open /dev/xvda: no such file", results.Invalid,
+			"the guest finished 1 units of the busy workload while it was watched; it says: open /dev/xvda: no such file"},
+	} {
+		w := newWorld(t)
+		w.slowWork = tc.slow
+		w.page.Complain(tc.says)
+		rec, err := w.run(t.Context(), p)
+		if err != nil || rec.Outcome != tc.want || rec.Reason != tc.reason || rec.Kind != results.Control {
+			t.Errorf("%s: %s %s %q, %v", name, rec.Kind, rec.Outcome, rec.Reason, err)
+		}
+	}
+	// A guest that does not start the work says why.
+	w := newWorld(t)
+	w.deaf = true
+	w.page.Complain("no disk")
+	rec, err := w.run(t.Context(), p)
+	if want := "the guest did not start the busy workload; it says: no disk"; err != nil || rec.Reason != want {
+		t.Errorf("deaf: %q, %v, want %q", rec.Reason, err, want)
+	}
+}

@@ -97,7 +97,7 @@ func (r *run) startWorkload(ctx context.Context) error {
 	r.page.Want(want)
 	for end := r.clock.Now() + int64(startTime); !r.page.Runs(want) || want.Works() && r.count().Work == 0; {
 		if r.clock.Now() > end {
-			return Invalid("the guest did not start the %s workload", want)
+			return Invalid("the guest did not start the %s workload%s", want, r.complaint())
 		}
 		if err := r.clock.Sleep(ctx, sign.Poll); err != nil {
 			return err
@@ -165,10 +165,25 @@ func (r *run) observe(ctx context.Context) error {
 func (r *run) rest(ctx context.Context) error {
 	rest := ms(r.p.Timing.ObserveMS - r.p.Timing.BaselineMS)
 	rest += time.Duration(r.p.Seed % uint64(phase))
-	if _, err := r.window(ctx, rest); err != nil || r.cut() {
+	later, err := r.window(ctx, rest)
+	if err != nil || r.cut() {
 		return err
 	}
+	// One unit may have been under way when the window began.
+	if n := r.during.Work + later.Work; r.sc.ByWork && n < 2 {
+		return Invalid("the guest finished %d units of the %s workload while it was watched%s", n, r.sc.Workload,
+			r.complaint())
+	}
 	return r.checkSignals(r.during.Beats)
+}
+
+// complaint is what the guest says about what it cannot do, as the end of a reason. It is
+// empty if the guest does not complain.
+func (r *run) complaint() string {
+	if says := r.page.Complaint(); says != "" {
+		return "; it says: " + says
+	}
+	return ""
 }
 
 // checkSignals confirms that the observer has seen the guest. A guest that beats
@@ -229,7 +244,7 @@ func (r *run) disturb(ctx context.Context) error {
 		return nil
 	}
 	if why := s.Failed(sign.Disturbed{CPUs: r.cpus, Before: r.during, During: during}); why != "" {
-		return Invalid("the disturbance did not take: %s", why)
+		return Invalid("the disturbance did not take: %s%s", why, r.complaint())
 	}
 	return nil
 }
@@ -280,7 +295,7 @@ func (r *run) awaitVerdict(ctx context.Context) error {
 		}
 		r.noteHung(r.truth.Silent(now))
 		if !shown {
-			return Invalid("%s", watch.Refuted(now))
+			return Invalid("%s%s", watch.Refuted(now), r.complaint())
 		}
 		if err := r.checkPartial(); err != nil {
 			return err

@@ -37,10 +37,12 @@ const (
 	offSample   = offCPU + MaxCPUs*strideCPU // five words: Sample, and the token of its request
 	offWork     = offSample + 40             // Order.Work
 	offSeconds  = offSample + 48             // Order.Seconds
+	// offComplaint has MostComplaint bytes of text.
+	offComplaint = offSample + 64
 )
 
 // magic is "hbbeat" and the version of the layout.
-var magic = binary.LittleEndian.Uint64([]byte{'h', 'b', 'b', 'e', 'a', 't', 0, 4})
+var magic = binary.LittleEndian.Uint64([]byte{'h', 'b', 'b', 'e', 'a', 't', 0, 5})
 
 // Page is a view of the shared page. All accesses are atomic: guest and dom0 run
 // at the same time.
@@ -168,6 +170,10 @@ func (p *Page) Beat(cpu int) { atomic.AddUint64(p.word(offCPU+cpu*strideCPU), 1)
 
 // Work counts one unit of work done by a vCPU in [0, MaxCPUs).
 func (p *Page) Work(cpu int) { atomic.AddUint64(p.word(offCPU+cpu*strideCPU+8), 1) }
+
+// WorkCounter returns the counter of work of a vCPU in [0, MaxCPUs), for a process that can
+// call no function of this package. It must be counted up atomically.
+func (p *Page) WorkCounter(cpu int) *uint64 { return p.word(offCPU + cpu*strideCPU + 8) }
 
 // Count is the number of heartbeats and of units of work so far.
 type Count struct{ Beats, Work uint64 }

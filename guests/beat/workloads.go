@@ -47,8 +47,9 @@ var (
 
 // Workloads returns all workloads.
 func Workloads() []Workload {
-	return []Workload{Idle, Busy, Mutex, Files, Forks, Syscalls, Memory, Disk, Pages, Uneven, Sleeper, Devices, Crossed,
+	all := []Workload{Idle, Busy, Mutex, Files, Forks, Syscalls, Memory, Disk, Pages, Uneven, Sleeper, Devices, Crossed,
 		Kernel, Opens, Inodes, Mounts, RCUSync}
+	return append(all, likeHangs()...)
 }
 
 // FindWorkload returns the workload of a name. It returns false if there is none.

@@ -19,13 +19,11 @@ const bombUser = 1000
 // bomb starts a fork bomb.
 func (s *supervisor) bomb() error { return s.unleash(bombPart, bombUser, nil) }
 
-// limitedBomb starts a fork bomb in a control group that permits few processes. If
-// that fails, the console has the reason, and the trial sees that nothing happens.
+// limitedBomb starts a fork bomb in a control group that permits few processes.
 func (s *supervisor) limitedBomb() error {
 	group, err := pidsGroup(fewProcesses)
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "hangbench-init: limit the fork bomb: %v\n", err)
-		return nil
+		return s.complain(fmt.Errorf("limit the fork bomb: %w", err))
 	}
 	defer group.Close()
 	return s.unleash(bombPart, bombUser, group)

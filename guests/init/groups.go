@@ -49,10 +49,12 @@ func setFrozen(to string) error {
 	return os.WriteFile(frozenGroup+"/cgroup.freeze", []byte(to), 0)
 }
 
-// complain writes an error to the console. The trial sees that nothing has happened.
-func complain(err error) error {
+// complain tells dom0 and the console what this guest cannot do. PID 1 goes on, and the
+// trial sees that nothing has happened.
+func (s *supervisor) complain(err error) error {
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "hangbench-init: %v\n", err)
+		s.page.Complain(err.Error())
 	}
 	return nil
 }

@@ -157,6 +157,9 @@ func TestLook(t *testing.T) {
 	if err := s.look(); err != nil || !s.page.Runs(beat.Idle) {
 		t.Errorf("an unknown workload: %v, and %q runs", err, s.page.Active())
 	}
+	if got, want := s.page.Complaint(), `workload "nosuch": it is unknown`; got != want {
+		t.Errorf("complaint %q, want %q", got, want)
+	}
 	s.page.Want(beat.Idle)
 	if err := s.look(); err != nil || !s.page.Runs(beat.Idle) {
 		t.Errorf("no workload: %v, and %q runs", err, s.page.Active())
@@ -212,12 +215,16 @@ func TestProcesses(t *testing.T) {
 	}
 	await(false)
 	s.page.SetActive(beat.Busy.Name) // so that Idle is a change
+	s.page.Complain("busy cannot go on")
 	s.page.Want(beat.Idle)
 	if err := s.look(); err != nil || !s.page.Runs(beat.Idle) {
 		t.Fatalf("%v, and %q runs", err, s.page.Active())
 	}
 	if cmd.ProcessState == nil || len(s.workers) != 0 {
 		t.Errorf("the process has not ended: %v", cmd.ProcessState)
+	}
+	if got := s.page.Complaint(); got != "" {
+		t.Errorf("a complaint of the workload before is still there: %q", got)
 	}
 }
 

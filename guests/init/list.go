@@ -33,6 +33,15 @@ func workloads() []workload {
 		{beat.Inodes, (*supervisor).needGroups, inodeProber},
 		{beat.Mounts, nothing, mountProber},
 		{beat.RCUSync, (*supervisor).needGroups, graceProber},
+		{beat.Clocks, nothing, clockChanger},
+		{beat.Queue, (*supervisor).needDisk, queueReader},
+		{beat.Swapping, (*supervisor).needMemoryGroups, groupedPager(steadyPages, beat.Period/4)},
+		{beat.Grouped, (*supervisor).needMemoryGroups, groupedPager(thrashPages, 0)},
+		{beat.Printk, nothing, printer},
+		{beat.Polls, nothing, poller},
+		{beat.KPolls, nothing, kernelPoller},
+		{beat.Build, (*supervisor).needBuild, builder},
+		{beat.Futexes, nothing, futexPair},
 	}
 }
 
@@ -47,14 +56,18 @@ func requests() []request {
 		{beat.Kill, (*supervisor).kill},
 		{beat.Stop, func(s *supervisor) error { return s.signal(unix.SIGSTOP) }},
 		{beat.Continue, func(s *supervisor) error { return s.signal(unix.SIGCONT) }},
-		{beat.Freeze, func(s *supervisor) error { return complain(s.freeze()) }},
-		{beat.Thaw, func(*supervisor) error { return complain(setFrozen("0")) }},
+		{beat.Freeze, func(s *supervisor) error { return s.complain(s.freeze()) }},
+		{beat.Thaw, func(s *supervisor) error { return s.complain(setFrozen("0")) }},
 		{beat.Later, func(*supervisor) error { return moveClock(jump) }},
 		{beat.Earlier, func(*supervisor) error { return moveClock(-jump) }},
 		{beat.Watchdogs, func(s *supervisor) error { return s.armWatchdogs(watchdog.Default) }},
 		{beat.QuickWatchdogs, func(s *supervisor) error { return s.armWatchdogs(watchdog.Minimum) }},
 		{beat.XenWatchdog, func(s *supervisor) error { return s.armWatchdogs(watchdog.XenDefault) }},
 		{beat.Measure, (*supervisor).measure},
+		{beat.Deadlock, func(s *supervisor) error { return s.crossFutexes(crossSignal) }},
+		{beat.Unlock, func(s *supervisor) error { return s.crossFutexes(uncrossSignal) }},
+		{beat.Hush, (*supervisor).hush},
+		{beat.Hoard, (*supervisor).hoard},
 	}
 }
 
@@ -70,6 +83,8 @@ func parts() []part {
 		{patPart, pat},
 		{gracePart, onCPU(grace)},
 		{measurePart, measureOnce},
+		{compilePart, compile},
+		{hoardPart, keepFiles},
 	}
 }
 
@@ -152,6 +167,10 @@ func onCPU(work func(page *beat.Page, cpu int) error) func(args []string) error 
 		if err != nil {
 			return err
 		}
-		return work(page, cpu)
+		err = work(page, cpu)
+		if err != nil {
+			page.Complain(err.Error()) // the console has it too
+		}
+		return err
 	}
 }

@@ -75,9 +75,11 @@ func supervise() error {
 	}
 	s := &supervisor{page: page, file: os.NewFile(uintptr(fd), "beat"), cpus: cpus}
 	for cpu := range cpus {
-		if _, err := s.start(cpu, beaterPart); err != nil {
+		cmd, err := s.start(cpu, beaterPart)
+		if err != nil {
 			return err
 		}
+		s.beaters = append(s.beaters, cmd)
 	}
 	if err := announce(page, cpus); err != nil {
 		return err
@@ -107,6 +109,7 @@ type supervisor struct {
 	file    *os.File // of the page
 	cpus    int      // number of vCPUs
 	all     unix.CPUSet
+	beaters []*exec.Cmd // processes of the heartbeat, by vCPU
 	workers []*exec.Cmd // processes of the workload and of requests, to be reaped with them
 	disk    bool        // the disk is there
 	swap    bool        // the disk is swap space
@@ -137,8 +140,8 @@ func (s *supervisor) look() error {
 }
 
 // work ends the workload that runs and starts the wanted one. If that cannot be
-// started, the console has the reason, dom0 sees that it does not run, and the next
-// look tries again.
+// started, dom0 and the console get the reason, dom0 sees that it does not run, and the
+// next look tries again.
 func (s *supervisor) work(want string) error {
 	for _, w := range s.workers {
 		w.Process.Kill()
@@ -151,9 +154,9 @@ func (s *supervisor) work(want string) error {
 		err = w.prepare(s)
 	}
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "hangbench-init: workload %q: %v\n", want, err)
-		return nil
+		return s.complain(fmt.Errorf("workload %q: %w", want, err))
 	}
+	s.page.Complain("") // of the workload before
 	if err := s.startWorkers(w); err != nil {
 		return err
 	}

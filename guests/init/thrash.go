@@ -27,6 +27,21 @@ const (
 // hog locks memory until that of the pagers, one on each vCPU, no longer fits in
 // the rest.
 func hog([]string) error {
+	return useUp(func() error {
+		b, err := anonymous(hogStep)
+		if err != nil {
+			return err
+		}
+		if err := unix.Mlock(b); err != nil {
+			return fmt.Errorf("lock memory: %w", err)
+		}
+		return nil
+	})
+}
+
+// useUp takes hogStep of memory at a time until that of the pagers has been swapped out,
+// and keeps it.
+func useUp(take func() error) error {
 	cpus, err := onlineCPUs()
 	if err != nil {
 		return err
@@ -35,13 +50,9 @@ func hog([]string) error {
 	if err != nil {
 		return err
 	}
-	for locked := 0; locked < total; locked += hogStep {
-		b, err := anonymous(hogStep)
-		if err != nil {
+	for taken := 0; taken < total; taken += hogStep {
+		if err := take(); err != nil {
 			return err
-		}
-		if err := unix.Mlock(b); err != nil {
-			return fmt.Errorf("lock memory: %w", err)
 		}
 		swap, err := memory("SwapTotal")
 		if err != nil {

@@ -9,16 +9,18 @@ import (
 )
 
 // Asked sends the guest's PID 1 a request, and to remove the fault by another
-// one. The text says what the first one does.
+// one. The latter is empty for a fault that ends by itself. The text says what the first
+// one does.
 func Asked(what string, do, undo beat.Request) Fault {
 	return func(ctx context.Context, t Target) (*Injection, error) {
 		if err := t.Ask(ctx, do); err != nil {
 			return nil, err
 		}
-		return &Injection{
-			What: what, Asked: true,
-			remove: func(ctx context.Context) error { return t.Ask(ctx, undo) },
-		}, nil
+		in := &Injection{What: what, Asked: true}
+		if undo != "" {
+			in.remove = func(ctx context.Context) error { return t.Ask(ctx, undo) }
+		}
+		return in, nil
 	}
 }
 

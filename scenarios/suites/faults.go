@@ -103,8 +103,9 @@ func (p *parser) fault(n *yaml.Node) (name string, d results.Declaration) {
 	if len(p.problems) > before {
 		return name, d
 	}
-	if d.Do == "" {
-		p.errorf(n, "fault %q does nothing: add one of %s", name, strings.Join(scenarios.Doings(), ", "))
+	if d.Do == "" && d.Class != scenarios.NoHang {
+		p.errorf(n, "fault %q does nothing: add one of %s, or write class: %s for a control that is its work", name,
+			strings.Join(scenarios.Doings(), ", "), scenarios.NoHang)
 		return name, d
 	}
 	for _, m := range scenarios.Mistakes(name, d) {

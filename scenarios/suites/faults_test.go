@@ -23,6 +23,7 @@ faults:
     class: none
   - {name: gp, skip: {function: rcu_gp_kthread_wake, returns: -5}, work: rcu-sync, class: blocked, final: true}
   - {name: masked, loop: {function: kernel_wait4, interrupts: off}, work: idle, class: hard}
+  - {name: forking, work: forks, class: none}
 scenarios: [control-idle, masked, all-declared]
 mechanisms: [none]
 guests:
@@ -43,20 +44,21 @@ func TestFaults(t *testing.T) {
 		"slow-open":  `{"do":"delay","args":{"function":"vfs_open","ms":"1500"},"work":"opens","class":"none"}`,
 		"gp": `{"do":"skip","args":{"function":"rcu_gp_kthread_wake","returns":"-5"},"work":"rcu-sync",` +
 			`"class":"blocked","final":true}`,
-		"masked": `{"do":"loop","args":{"function":"kernel_wait4","interrupts":"off"},"work":"idle","class":"hard"}`,
+		"masked":  `{"do":"loop","args":{"function":"kernel_wait4","interrupts":"off"},"work":"idle","class":"hard"}`,
+		"forking": `{"work":"forks","class":"none"}`,
 	}
 	if !maps.Equal(s.Declared, want) {
 		t.Errorf("declared %q, want %q", s.Declared, want)
 	}
-	if want := []string{"control-idle", "masked", "inode-hash", "slow-open", "gp"}; !slices.Equal(s.Scenarios, want) {
+	if want := []string{"control-idle", "masked", "inode-hash", "slow-open", "gp", "forking"}; !slices.Equal(s.Scenarios, want) {
 		t.Errorf("scenarios %q, want %q", s.Scenarios, want)
 	}
 	for scenarios, want := range map[string]string{
 		"[all-faults, all-controls]": "spinlock-deadlock no-way-back inode-hash gp masked control-idle control-busy " +
-			"slow-open",
-		"[all-declared, all-faults]":   "inode-hash slow-open gp masked spinlock-deadlock no-way-back",
-		"all-declared":                 "inode-hash slow-open gp masked",
-		"[all-declared, control-idle]": "inode-hash slow-open gp masked control-idle",
+			"slow-open forking",
+		"[all-declared, all-faults]":   "inode-hash slow-open gp masked forking spinlock-deadlock no-way-back",
+		"all-declared":                 "inode-hash slow-open gp masked forking",
+		"[all-declared, control-idle]": "inode-hash slow-open gp masked forking control-idle",
 	} {
 		text := strings.Replace(declaring, "[control-idle, masked, all-declared]", scenarios, 1)
 		if s, err := Parse("x.yaml", []byte(text), vocabulary); err != nil || strings.Join(s.Scenarios, " ") != want {
@@ -69,7 +71,7 @@ func TestFaults(t *testing.T) {
 	}
 	// A fault that the suite declares is swept and bounded like any other.
 	swept := strings.Replace(declaring, "[control-idle, masked, all-declared]", "[masked, inode-hash]", 1)
-	swept = cutLines(swept, "slow-open", "delay:", "work: [", "class: none", "name: gp") +
+	swept = cutLines(swept, "slow-open", "delay:", "work: [", "class: none", "name: gp", "name: forking") +
 		"sweep: [{threshold: spin_ms, values: [1, 2]}]\nbounded_ms: [500]\n"
 	s, err = Parse("x.yaml", []byte(swept), vocabulary)
 	if err != nil || !reflect.DeepEqual(s.Sweeps[0].Scenarios, []string{"masked", "inode-hash"}) {
@@ -110,6 +112,7 @@ func TestFaultMistakes(t *testing.T) {
 		{" [a]", `x.yaml:9: a fault is the text "a": write it as key: value lines`},
 		{" [{name: a, work: idle, class: spin}]",
 			`x.yaml:9: fault "a" does nothing: add one of hold, loop, skip, delay, forget, `},
+		{" [{name: a, work: idle, class: none}]", `x.yaml:9: fault "a": work is idle and class is none, which shows`},
 		{" [{name: a, hold: {spinlock: b}, class: spin}]", "x.yaml:9: a fault has no work: add the key"},
 		{"\n - name: a\n   work: idle\n   class: spin\n   hold: {spinlok: b}",
 			`x.yaml:13: hold has no key "spinlok" (did you mean "spinlock"?): valid keys are cpu, mutex, percpu, `},
