@@ -50,8 +50,8 @@ func Classes() []Class {
 		{"forkstorm", slow, true, sign.Slow{}},
 		{"thrash", slow, true, sign.Slow{}},
 		{"panic", "the guest ends, and its heartbeat stops", false, sign.Ended{}},
-		{NoHang, "the work falls below half its pace, for ten seconds; if nothing is done but the work, it goes on", true,
-			sign.Slow{}},
+		{NoHang, "the work falls below half its pace, for ten seconds; if nothing is done but the work, it goes on; the " +
+			"kernel counts an oops", true, sign.Slow{}},
 	}
 }
 
@@ -94,7 +94,7 @@ func Mistakes(name string, d results.Declaration) []Mistake {
 	switch {
 	case p.Final && d.Class == NoHang:
 		add("class", "%s cannot be removed and class is %s: a control must go on, name another class", d.Do, NoHang)
-	case p.Final && !d.Final:
+	case (p.Final || p.leaves && d.Class != NoHang) && !d.Final:
 		add("final", "%s cannot be removed: add final: true", d.Do)
 	case d.Class == "panic" && !d.Final:
 		add("final", "class is panic, and a guest that has ended does not come back: add final: true")
@@ -229,6 +229,9 @@ func Declare(name string, d results.Declaration) (Scenario, error) {
 	}
 	if c.Name == NoHang {
 		s.Disturb, s.Disturbed = p.make(whole, w), long
+		if p.leaves { // the injector has confirmed the effect, which the work need not show
+			s.Sign = nil
+		}
 		if d := p.ends(whole); d > 0 {
 			s.Disturbed = d + afterwards
 		}

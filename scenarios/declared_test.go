@@ -94,6 +94,11 @@ func TestOfCell(t *testing.T) {
 	if err != nil || in.Remove(t.Context()) != nil || !slices.Equal(guest.asked, []beat.Request{beat.Hush}) {
 		t.Errorf("asked for %v, %v", guest.asked, err)
 	}
+	s, err = OfCell(cellOf(t, "killed", results.Declaration{Do: "oops", Args: map[string]string{"function": "f"},
+		Work: "devices", Class: NoHang}))
+	if err != nil || s.Sign != nil || s.Disturb == nil || s.Disturbed != long {
+		t.Errorf("%+v, %v", s, err)
+	}
 	s, err = OfCell(results.Cell{Scenario: "spinlock-devices"})
 	if err != nil || s.Workload != beat.Devices || (s.Sign != sign.Silent{VCPUs: sign.Every}) {
 		t.Errorf("%+v, %v", s, err)
@@ -149,7 +154,7 @@ func TestPrimitives(t *testing.T) {
 		"skip function": "rcu_gp_kthread_wake", "delay function": "vfs_open", "forget call": "kernel_clone",
 		"forget unlock": "chrdev_open", "forget interrupts": "chacha_block_generic",
 		"timer lost": "xen_vcpuop_set_next_event", "timer storm": "xen_vcpuop_set_next_event",
-		"crash function": "panic_on_oops", "disk completes": "stall true",
+		"crash function": "panic_on_oops", "oops function": "die_counter", "disk completes": "stall true",
 		"disk ms": "slower by 1s", "ask request": "ask bomb", "toolstack command": "pause",
 		"toolstack cap": "cap 5",
 	}
@@ -165,7 +170,7 @@ func TestPrimitives(t *testing.T) {
 			}
 			for _, w := range beat.Workloads() {
 				d := results.Declaration{Do: p.Do, Args: map[string]string{a.Name: a.Example}, Work: w.Name, Class: "soft",
-					Final: p.Final}
+					Final: p.Final || p.leaves}
 				for _, b := range p.Args {
 					if b.Default == "" {
 						d.Args[b.Name] = b.Example
@@ -180,7 +185,7 @@ func TestPrimitives(t *testing.T) {
 				if _, err := s.Fault(t.Context(), guest); err == nil || guest.first != want[id] {
 					t.Errorf("%s asks of a guest %q, want %q", id, guest.first, want[id])
 				}
-				if least := map[string]int{"hold percpu": 2, "hold runqueue": 2}[id]; s.MinVCPUs != least || s.Final != p.Final {
+				if least := map[string]int{"hold percpu": 2, "hold runqueue": 2}[id]; s.MinVCPUs != least || s.Final != d.Final {
 					t.Errorf("%s needs %d vCPUs, final %v", id, s.MinVCPUs, s.Final)
 				}
 			}
@@ -306,6 +311,9 @@ func TestMistakes(t *testing.T) {
 		{"x", func(d *decl) {
 			d.Do, d.Args = "loop", map[string]string{"function": "f", "interrupts": "off", "preemption": "on"}
 		}, []Mistake{{"preemption", "preemption is on and interrupts are off"}}},
+		{"x", func(d *decl) { d.Do, d.Args = "oops", map[string]string{"function": "f"} },
+			[]Mistake{{"final", "oops cannot be removed: add final: true"}}},
+		{"x", func(d *decl) { d.Do, d.Args, d.Class = "oops", map[string]string{"function": "f"}, "none" }, nil},
 		{"x", func(d *decl) { d.Do, d.Args, d.Class = "ask", map[string]string{"request": "hush"}, "stopped" },
 			[]Mistake{{"class", "what ask does ends by itself, and class is stopped: write class: none"}}},
 		{"x", func(d *decl) { d.Do, d.Args, d.Class = "", nil, "none" }, nil},
@@ -368,7 +376,8 @@ func FuzzDeclared(f *testing.F) {
 			}
 			return
 		}
-		if s.ID != name || s.Sign == nil || (s.Fault == nil) == (s.Disturb == nil) || s.Control() != (s.Class == "") {
+		if s.ID != name || s.Sign == nil && s.Disturb == nil || (s.Fault == nil) == (s.Disturb == nil) ||
+			s.Control() != (s.Class == "") {
 			t.Fatalf("%s is %+v", text, s)
 		}
 		fault := s.Fault

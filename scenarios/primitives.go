@@ -24,6 +24,9 @@ type Primitive struct {
 	Needs string // what the kernel must have; the trial is invalid otherwise
 	Final bool   // it cannot be removed
 
+	// leaves: the injector confirms what was done, and nothing removes it. A guest may go on
+	// nevertheless.
+	leaves bool
 	// check says what is wrong with arguments each of which is right by itself: the name
 	// of one, and a clause. It is nil if nothing can be.
 	check func(args) (name, says string)
@@ -292,6 +295,21 @@ func functions() []Primitive {
 			Undo:  never,
 			Needs: hookable + "; the variable panic_on_oops",
 			make:  func(a args, _ beat.Workload) inject.Fault { return inject.CrashIn(a["function"]) },
+		},
+		{
+			Do: "oops", leaves: true,
+			Args: []Arg{
+				symbol("function", "function in which a task is killed; PID 1 and interrupts must not call it", "chrdev_open"),
+				{Name: "restart", Meaning: "whether PID 1 starts the processes of the work once more", Default: "off",
+					Example: "on", Words: []string{"on", "off"}},
+			},
+			Does: "the next task that calls the function is killed there, with whatever locks it holds, and the kernel goes " +
+				"on (panic_on_oops is 0). It counts as in place when the kernel has counted the oops",
+			Undo:  "it is not: add final: true, unless class is none",
+			Needs: hookable + "; the variables panic_on_oops and die_counter",
+			make: func(a args, _ beat.Workload) inject.Fault {
+				return inject.OopsIn(a["function"], a["restart"] == "on")
+			},
 		},
 	}
 }

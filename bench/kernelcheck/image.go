@@ -185,9 +185,13 @@ func (m *image) Mishandle(bool) error                    { return nil }
 // Now returns the time that injectors have waited.
 func (m *image) Now() int64 { return m.now }
 
-// Sleep lets time pass. Meanwhile a task takes the lock that the injector looks at.
+// Sleep lets time pass. Meanwhile a task takes the lock that the injector looks at, and one
+// is killed in code that has been changed.
 func (m *image) Sleep(ctx context.Context, d time.Duration) error {
 	m.now += int64(d)
+	if s, ok := m.kernel.Symbols.Lookup("die_counter"); ok && m.code != 0 {
+		m.write(s.Addr, binary.LittleEndian.AppendUint32(nil, 1))
+	}
 	if m.lock != 0 {
 		m.write(m.lock, []byte{1})
 	}

@@ -104,7 +104,7 @@ func plain(t *testing.T, k *kernel.Kernel, p *kernel.Profile, function string) [
 }
 
 // final are the primitives that cannot be removed.
-var final = map[string]bool{"timer lost": true, "crash function": true}
+var final = map[string]bool{"timer lost": true, "crash function": true, "oops function": true}
 
 // declared returns what a suite can declare of the kernel, as the examples say.
 func declared(t *testing.T) map[string]inject.Fault {
@@ -114,7 +114,8 @@ func declared(t *testing.T) map[string]inject.Fault {
 		if slices.Contains([]string{"disk", "ask", "toolstack"}, p.Do) { // nothing of the kernel
 			continue
 		}
-		d := results.Declaration{Do: p.Do, Args: make(map[string]string), Work: "idle", Class: "soft", Final: p.Final}
+		d := results.Declaration{Do: p.Do, Args: make(map[string]string), Work: "idle", Class: "soft",
+			Final: p.Final || p.Do == "oops"}
 		for _, a := range p.Args {
 			if a.Default == "" {
 				d.Args[a.Name] = a.Example

@@ -37,8 +37,8 @@ const (
 	offSample   = offCPU + MaxCPUs*strideCPU // five words: Sample, and the token of its request
 	offWork     = offSample + 40             // Order.Work
 	offSeconds  = offSample + 48             // Order.Seconds
-	// offComplaint has MostComplaint bytes of text.
-	offComplaint = offSample + 64
+	// offComplaint has MostComplaint bytes of text, at the end of the page.
+	offComplaint = Size - MostComplaint
 )
 
 // magic is "hbbeat" and the version of the layout.

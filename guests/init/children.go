@@ -68,7 +68,8 @@ type reader struct {
 //go:nosplit
 func readBlock(s unsafe.Pointer) unix.Errno {
 	r := (*reader)(s)
-	if _, _, e := unix.RawSyscall6(unix.SYS_PREAD64, r.fd, uintptr(unsafe.Pointer(r.buf)), blockBytes, r.at, 0, 0); e != 0 {
+	_, _, e := unix.RawSyscall6(unix.SYS_PREAD64, r.fd, uintptr(unsafe.Pointer(r.buf)), blockBytes, r.at, 0, 0)
+	if e != 0 {
 		return e
 	}
 	atomic.AddUint64(r.counter, 1)

@@ -144,7 +144,8 @@ func firstPartner(s unsafe.Pointer) unix.Errno {
 // crossFutexes has the pairs deadlock, or go on.
 func (s *supervisor) crossFutexes(sig unix.Signal) error {
 	if !s.page.Runs(beat.Futexes) {
-		return s.complain(fmt.Errorf("the work %s has no locks of the userland: name the work %s", s.page.Active(), beat.Futexes))
+		return s.complain(fmt.Errorf("the work %s has no locks of the userland: name the work %s", s.page.Active(),
+			beat.Futexes))
 	}
 	return s.signal(sig)
 }

@@ -29,6 +29,7 @@ var symbols = map[string]uint64{
 	"pv_lock_hash":     base + 0x1500,
 	"cdev_lock":        base + 0x1600,
 	"panic_timeout":    base + 0x1800,
+	"die_counter":      base + 0x1b00,
 	"sb_lock":          base + 0x1700,
 	"kernel_wait4":     base + 0x2000,
 	"open":             base + 0x2ff8, // across pages

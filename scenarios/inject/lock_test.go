@@ -41,6 +41,7 @@ func TestFails(t *testing.T) {
 		"interrupts": LoseInterrupts("kernel_wait4"),
 		"timer":      LoseTimer("set_next_event"),
 		"storm":      StormTimer("set_next_event"),
+		"oops":       OopsIn("kernel_wait4", false),
 		"panic loop": PanicLoop("kernel_wait4", "notify"),
 		"reboot":     PanicReboot("kernel_wait4", "notify"),
 		"unlock":     ForgetUnlock(super),
