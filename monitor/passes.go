@@ -1,14 +1,30 @@
 package monitor
 
-import "hangbench/monitor/trap"
+import (
+	"time"
+
+	"hangbench/monitor/trap"
+)
 
 // budget bounds how often the trap stops each vCPU in a sampling period. The unit
 // is a pass: one execution of a function on the trapped page.
+//
+// A vCPU that hangs in a guest which gets little time would do hardly anything else: two
+// passes through the handler of each tick take a few milliseconds, and that may be all
+// that it runs in a period. Then no sample shows where it hangs. So a vCPU that neither
+// switches tasks nor halts has new passes only when it has run for leastRun since it had
+// some. Until then its first stop in a period opens the trap. Its run queue tells when it
+// switches tasks again.
 type budget struct {
-	passes   int // in a sampling period; negative means no limit
-	maxStops int // bound of vcpuBudget.limit
+	passes   int    // in a sampling period; negative means no limit
+	maxStops int    // bound of vcpuBudget.limit
+	leastRun uint64 // ns
 	vcpus    []vcpuBudget
 }
+
+// runShare is the part of a sampling period, one in so many, that is budget.leastRun. A
+// vCPU that shares a physical CPU with three others runs for longer.
+const runShare = 5
 
 // vcpuBudget is the state of one vCPU.
 type vcpuBudget struct {
@@ -17,16 +33,19 @@ type vcpuBudget struct {
 	limit int // stops that end the vCPU's turn; see charge
 	// signalled: the vCPU gave a signal in this sampling period, or none is expected.
 	signalled bool
+	ranNS     uint64 // time that the vCPU has run
+	renewedNS uint64 // the same when it last had new passes
+	stuck     bool   // it neither switches tasks nor halts
 }
 
-func newBudget(vcpus, passes, maxStops int) *budget {
+func newBudget(vcpus, passes, maxStops int, period time.Duration) *budget {
 	if passes == 0 {
 		passes = DefaultPasses
 	}
 	if maxStops == 0 {
 		maxStops = trap.DefaultMaxStops
 	}
-	b := &budget{passes: passes, maxStops: maxStops, vcpus: make([]vcpuBudget, vcpus)}
+	b := &budget{passes: passes, maxStops: maxStops, leastRun: uint64(period) / runShare, vcpus: make([]vcpuBudget, vcpus)}
 	for i := range b.vcpus {
 		b.vcpus[i].limit = trap.LongPass
 	}
@@ -75,9 +94,21 @@ func (b *budget) mayOpen() bool {
 	return all || most >= 4*b.passes
 }
 
-// newPeriod begins a sampling period: no vCPU has used a pass yet.
+// observe notes how long a vCPU has run so far, and whether it neither switches tasks nor
+// halts.
+func (b *budget) observe(vcpu int, ranNS uint64, stuck bool) {
+	b.vcpus[vcpu].ranNS, b.vcpus[vcpu].stuck = ranNS, stuck
+}
+
+// newPeriod begins a sampling period: no vCPU has used a pass yet, but for those that are
+// stuck and have hardly run, which have used all of theirs.
 func (b *budget) newPeriod() {
 	for i := range b.vcpus {
-		b.vcpus[i].used = 0
+		v := &b.vcpus[i]
+		if v.stuck && v.ranNS-v.renewedNS < b.leastRun {
+			v.used = min(v.used, max(b.passes, 0))
+			continue
+		}
+		v.used, v.renewedNS = 0, v.ranNS
 	}
 }

@@ -2,6 +2,7 @@ package monitor
 
 import (
 	"testing"
+	"time"
 
 	"hangbench/monitor/detect"
 	"hangbench/monitor/driver"
@@ -36,7 +37,7 @@ func TestMayOpen(t *testing.T) {
 // a signal is as good.
 func TestExpect(t *testing.T) {
 	t.Parallel()
-	b := newBudget(2, 0, 0)
+	b := newBudget(2, 0, 0, 0)
 	for i, step := range []struct {
 		do   func()
 		want bool
@@ -85,7 +86,7 @@ func TestExpectsSignal(t *testing.T) {
 // often that has happened. A new pass starts over.
 func TestCharge(t *testing.T) {
 	t.Parallel()
-	b := newBudget(2, 2, 4*trap.LongPass)
+	b := newBudget(2, 2, 4*trap.LongPass, 0)
 	// period returns the number of stops until the period of vCPU 0 is used up.
 	period := func() (n int) {
 		b.newPeriod()
@@ -142,14 +143,58 @@ func TestCharge(t *testing.T) {
 // negative number of passes has no end.
 func TestBudgetDefaults(t *testing.T) {
 	t.Parallel()
-	b := newBudget(1, 0, 0)
+	b := newBudget(1, 0, 0, 0)
 	if b.passes != DefaultPasses || b.maxStops != trap.DefaultMaxStops || b.vcpus[0].limit != trap.LongPass {
 		t.Errorf("%+v", b)
 	}
-	b = newBudget(1, -1, 0)
+	b = newBudget(1, -1, 0, 0)
 	for range 10 * trap.LongPass {
 		if !b.charge(0, true) || !b.charge(0, false) {
 			t.Fatal("unlimited passes were used up")
 		}
+	}
+}
+
+// TestNewPeriod: a vCPU that is stuck and gets little time has new passes only when it
+// has run for a fifth of a period. Until then its first stop ends its turn.
+func TestNewPeriod(t *testing.T) {
+	t.Parallel()
+	const ms = uint64(time.Millisecond)
+	b := newBudget(2, 2, 0, 100*time.Millisecond)
+	// stops is how often the trap stops vCPU 0 before it opens.
+	stops := func() (n int) {
+		for n = 1; b.charge(0, true); n++ {
+		}
+		return n
+	}
+	for i, tt := range []struct {
+		ran   uint64 // by vCPU 0, in ms, at the end of the period
+		stuck bool
+		want  int
+	}{
+		{5, false, 2}, {10, true, 1}, {15, true, 1}, {20, true, 1},
+		{24, true, 1},                // 19 ms since it had passes
+		{25, true, 2}, {44, true, 1}, // 20 ms, and 19
+		{45, true, 2}, {46, false, 2}, {47, true, 1}, {48, false, 2},
+	} {
+		b.observe(0, tt.ran*ms, tt.stuck)
+		if b.newPeriod(); stops() != tt.want {
+			t.Errorf("period %d: the trap opens too soon or too late, want stop %d", i, tt.want)
+		}
+	}
+	// One that is held back for long does not open a trap for the others.
+	for range 10 {
+		b.observe(0, 49*ms, true)
+		b.newPeriod()
+		stops()
+	}
+	if b.mayOpen() {
+		t.Error("the trap opens before vCPU 1 has signalled")
+	}
+	// Without a limit nothing changes.
+	b = newBudget(1, -1, 0, 100*time.Millisecond)
+	b.observe(0, 5*ms, true)
+	if b.newPeriod(); !b.charge(0, true) {
+		t.Error("a budget without a limit has one")
 	}
 }

@@ -91,12 +91,14 @@ func (s *Session) sampleVCPU(i int, now int64, live bool) error {
 		}
 	}
 	o.Signals = v.signals
-	s.budget.expect(i, v.expectsSignal(st, o.Queue))
+	expected := v.expectsSignal(st, o.Queue)
+	s.budget.expect(i, expected)
 	// A vCPU that waits for a paravirtual spinlock halts: in a task's context, or in an
 	// interrupt of the idle task, and then its timer becomes overdue.
 	idle := st.Blocked && (o.Queue == nil || o.Queue.PID == 0) && !s.detector.Doubts(i)
 	silent := o.Signals == v.sampled
 	v.sampled = o.Signals
+	s.budget.observe(i, st.CPUTimeNS, silent && !expected && st.Online && !st.Blocked)
 	change := keepTrap
 	switch {
 	case !live || !st.Online:

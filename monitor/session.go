@@ -138,7 +138,7 @@ func newSession(cfg Config) *Session {
 	s := &Session{
 		cfg: cfg, polls: cfg.Mechanism.Polls, trapped: cfg.Mechanism.Trapped(&cfg.Site),
 		vcpus: make([]vcpu, n), states: make([]driver.VCPUState, n),
-		budget:   newBudget(n, cfg.Passes, cfg.Mechanism.MaxStops),
+		budget:   newBudget(n, cfg.Passes, cfg.Mechanism.MaxStops, cfg.Sample),
 		alarms:   newAlarms(cfg.Report),
 		livelock: newLivelock(n, cfg.Mechanism.View == trap.Altp2m),
 		detector: detect.NewDetector(cfg.Thresholds),
