@@ -120,7 +120,7 @@ func TestWithoutBTF(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	// What does not touch the kernel's memory can be injected in any kernel.
-	outside := regexp.MustCompile(`^(fork-bomb|io-stall|memory-thrash|monitor-livelock)$`)
+	outside := regexp.MustCompile(`^(realtime-hog|fork-bomb|io-stall|memory-thrash|monitor-livelock)$`)
 	for _, i := range r.Faults {
 		if i.OK != outside.MatchString(i.What) || !i.OK && !strings.Contains(i.Effect, "the kernel has no symbol") {
 			t.Errorf("fault %s: %v, %s", i.What, i.OK, i.Effect)

@@ -129,7 +129,8 @@ func TestReplayableErrors(t *testing.T) {
 func TestPatient(t *testing.T) {
 	t.Parallel()
 	want := map[string]int64{
-		"spin_ms": 1000, "hard_ms": 1000, "soft_ms": 4000, "stopped_ms": 1400, "blocked_ms": 5000, "io_ms": 5000,
+		"spin_ms": 1000, "hard_ms": 1000, "soft_ms": 4000, "stopped_ms": 1400, "starvation_ms": 6000,
+		"blocked_ms": 5000, "io_ms": 5000,
 		"forkstorm_ms": 3000, "thrash_ms": 4000,
 	}
 	if got := patient(); !maps.Equal(got, want) {

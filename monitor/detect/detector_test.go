@@ -650,14 +650,14 @@ func TestUndecided(t *testing.T) {
 		}, want: []string{
 			"vCPU 0: in the last sampling period it was halted",
 			"vCPU 2: in the last sampling period it was halted",
-			"unreadable: run queue of vCPU 0: hard to find soft, stopped, forkstorm",
-			"unreadable: run queue of vCPU 2: hard to find soft, stopped, forkstorm",
+			"unreadable: run queue of vCPU 0: hard to find soft, stopped, starvation, forkstorm",
+			"unreadable: run queue of vCPU 2: hard to find soft, stopped, starvation, forkstorm",
 		}},
 		{name: "the kernel is not sampled after a pause", n: 54, each: func(g *guest, i int) {
 			g.o.Kernel, g.o.Domain.Paused = nil, i < 52
 		}, want: []string{
 			"vCPU 0: in the last sampling period it was halted",
-			"unreadable: the kernel as a whole: cannot find forkstorm, thrash, io, blocked",
+			"unreadable: the kernel as a whole: cannot find starvation, forkstorm, thrash, io, blocked",
 		}},
 		{name: "nine things are unreadable, then two", n: 53, each: func(g *guest, i int) {
 			if g.kernel.Unreadable = strings.Split("abcdefghi", ""); i == 52 {
@@ -717,14 +717,21 @@ func TestAllocs(t *testing.T) {
 			}
 		},
 		"threads": func(g *guest, i int) { g.bomb(i%150, 10) },
+		"queues": func(g *guest, i int) {
+			g.hog(i%2, 9)
+			for j := range MaxRunnable {
+				g.queue(Runnable{PID: int32(i%3 + j), Switches: uint64(i / 20), Comm: "make", CPU: j % 2,
+					Schedule: Schedule{PolicyNormal, 120}})
+			}
+		},
 	} {
 		g, d := newGuest(2), NewDetector(DefaultThresholds())
 		g.kernel.Waiting = make([]Waiting, 0, 64)
-		buffer := g.kernel.Waiting
+		buffer, queue := g.kernel.Waiting, make([]Runnable, 0, 64)
 		i := 0
 		one := func() {
 			o := g.next()
-			g.kernel.Waiting = buffer
+			g.kernel.Waiting, g.kernel.Runnable = buffer, queue
 			each(g, i)
 			i++
 			if v, hung := d.Observe(o); hung {

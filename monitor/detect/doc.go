@@ -19,8 +19,9 @@
 // (SharedThresholds.Gap). Only the rule about panics judges these.
 //
 // The scope of a verdict is full if every online vCPU hangs, by any of the rules
-// about vCPUs. Rules about threads name no vCPU. The classes io and blocked are
-// always partial: some threads wait, others still run. The class forkstorm is full
-// if all run queues are long, with the threads that wait for a lock. The class thrash is
+// about vCPUs. The class starvation is one of those: for the threads that wait for it,
+// the vCPU hangs. Other rules about threads name no vCPU. The classes io and blocked are
+// always partial: some threads wait, others still run. The class forkstorm is full if
+// all run queues are long, with the threads that wait for a lock. The class thrash is
 // always full, because every allocation waits.
 package detect

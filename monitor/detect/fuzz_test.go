@@ -39,6 +39,11 @@ func (d *dice) names() []string {
 	return names
 }
 
+func (d *dice) schedule() Schedule {
+	policies := [...]string{"", PolicyNormal, PolicyFIFO, PolicyRR, PolicyIdle, PolicyDeadline, PolicyStop, "?"}
+	return Schedule{policies[int(d.byte())%len(policies)], int32(d.of(120, 50, 98, 0, 1<<32-1, 1<<31))}
+}
+
 // again repeats an observation a tenth of a second later: hangs are made of such.
 func again(o Observation, how byte) Observation {
 	o.TimeNS += 1e8
@@ -56,6 +61,9 @@ func again(o Observation, how byte) Observation {
 		k.Memory.Stolen += 200
 		k.Memory.Refaults += 150
 		k.Memory.Stalls += 50
+	}
+	if how&0x30 == 0x30 {
+		k.Memory.Stolen, k.Memory.Stalls = o.Kernel.Memory.Stolen, k.Memory.Stalls+50
 	}
 	if how&0x20 != 0 {
 		k.Threads += 30
@@ -95,7 +103,7 @@ func (d *dice) observation(last Observation) Observation {
 			v.Queue = &RunQueue{Switches: d.of(5, 5, 5, 6, huge), Running: uint32(d.of(0, 1, 2, 50, 1<<32-1)),
 				ClockNS: d.of(0, 1, huge), PID: int32(d.of(0, 77, huge)),
 				Comm: d.name(), NeedResched: f&1 != 0, TimerNS: int64(d.of(0, 1, 1e9, 1<<63-1, huge)),
-				Interrupts: d.of(0, 9, 9, 9, huge)}
+				Interrupts: d.of(0, 9, 9, 9, huge), Preempt: uint32(d.of(0, 1<<16, huge)), Schedule: d.schedule()}
 		}
 		o.VCPUs = append(o.VCPUs, v)
 	}
@@ -122,6 +130,11 @@ func (d *dice) observation(last Observation) Observation {
 			Asked: d.byte()&1 != 0, Thread: d.name(), ThreadSwitches: d.of(5, 6), ThreadState: d.state()}
 	}
 	k.WaitingTotal = int(d.of(uint64(len(k.Waiting)), 0, 500, huge))
+	for range d.byte() % 80 {
+		k.Runnable = append(k.Runnable, Runnable{PID: int32(d.of(1, 2, 3, 77, huge)), Comm: d.name(), Switches: d.of(5, 6),
+			CPU: int(d.of(0, 0, 1, 2, huge)), Schedule: d.schedule()})
+	}
+	k.RunnableTotal = int(d.of(uint64(len(k.Runnable)), 0, 500, huge))
 	k.Memory = Memory{TotalPages: d.of(40000, 0, huge), FreePages: d.of(800, 0, huge),
 		Scanned: d.of(0, 9000, huge), Stolen: d.of(0, 9000, huge), Refaults: d.of(0, 8000, huge),
 		MajorFault: d.of(0, 500, huge), Stalls: d.of(0, 500, huge), OOMKills: d.of(0, 1, huge)}

@@ -46,6 +46,7 @@ func (g *guest) next() *Observation {
 	g.o.TimeNS = g.t
 	g.o.Domain = Domain{}
 	g.kernel.Waiting, g.kernel.WaitingTotal = nil, 0
+	g.kernel.Runnable, g.kernel.RunnableTotal = nil, 0
 	g.kernel.Unreadable = nil
 	g.kernel.Walked = int(g.kernel.Threads)
 	g.o.Kernel = &g.kernel
@@ -56,6 +57,7 @@ func (g *guest) next() *Observation {
 		}
 		*v = VCPU{Online: true, Blocked: true, CPUTimeNS: v.CPUTimeNS, Signals: v.Signals, Queue: q}
 		q.Running, q.PID, q.Comm, q.NeedResched = 0, 0, "swapper", false
+		q.Schedule, q.Preempt = Schedule{}, 0
 		if g.n%nap == 1 && !g.still[i] {
 			g.wake(i)
 		}

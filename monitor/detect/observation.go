@@ -68,18 +68,46 @@ type RunQueue struct {
 	PID         int32  `json:"pid"`      // of rq.curr; 0 is the idle task
 	Comm        string `json:"comm,omitempty"`
 	NeedResched bool   `json:"need_resched,omitempty"` // rq.curr has been asked to schedule and has not done so
-	Preempt     uint32 `json:"preempt,omitempty"`      // its preempt count; 0 if it may be preempted
+	// Schedule is how rq.curr is scheduled.
+	Schedule
+	Preempt uint32 `json:"preempt,omitempty"` // its preempt count; 0 if it may be preempted
 	// TimerNS is the time of the CPU's next timer, on the guest's CLOCK_MONOTONIC
 	// (hrtimer_cpu_base.expires_next). It is 0 if there is none, if it could not be
 	// read, or if hres_active is not set: without high resolution it is stale.
 	TimerNS int64 `json:"timer_ns,omitempty"`
 	// Interrupts counts the interrupts that this CPU has handled since boot: the sum of
-	// the counters of its irq_stat for maskable interrupts; 0 if it could not be read.
-	// A CPU that is not idle takes a tick every few milliseconds unless its interrupts
-	// are off. So the count tells a hard hang from a task that is often sampled in
-	// entry code, which has interrupts off for a short time.
+	// the counters of its irq_stat for maskable interrupts, and of the interrupts that
+	// have a number (kstat.irqs_sum); 0 if none could be read. Some count twice. A CPU
+	// that is not idle takes a tick every few milliseconds unless its interrupts are off.
+	// So the count tells a hard hang from a task that is often sampled in entry code,
+	// which has interrupts off for a short time. A CPU that handles one interrupt after
+	// the other may do so without ever turning interrupts on: only kstat.irqs_sum grows.
 	Interrupts uint64 `json:"interrupts,omitempty"`
 }
+
+// Schedule is how the guest's kernel schedules a thread.
+type Schedule struct {
+	// Policy is the name of its scheduling policy, as in SCHED_FIFO; PolicyStop for the
+	// thread of a CPU that goes before all others; empty if it was not read.
+	Policy string `json:"policy,omitempty"`
+	// Priority is the kernel's own order of threads (task_struct.prio): the smaller goes
+	// first. Below 0 is SCHED_DEADLINE, 0 to 99 real time, 100 to 139 nice -20 to 19. A
+	// thread that holds a lock may have borrowed it from one that waits for the lock. It
+	// has no meaning without Policy.
+	Priority int32 `json:"priority,omitempty"`
+}
+
+// Values of Schedule.Policy.
+const (
+	PolicyNormal   = "SCHED_NORMAL"
+	PolicyFIFO     = "SCHED_FIFO"
+	PolicyRR       = "SCHED_RR"
+	PolicyBatch    = "SCHED_BATCH"
+	PolicyIdle     = "SCHED_IDLE"
+	PolicyDeadline = "SCHED_DEADLINE"
+	PolicyExt      = "SCHED_EXT"
+	PolicyStop     = "stop"
+)
 
 // Kernel is one inspection of the guest's kernel as a whole.
 type Kernel struct {
@@ -102,6 +130,11 @@ type Kernel struct {
 	// MaxWaiting. WaitingTotal counts all.
 	Waiting      []Waiting `json:"waiting,omitempty"`
 	WaitingTotal int       `json:"waiting_total,omitempty"`
+	// Runnable lists threads that wait for a CPU, at most MaxRunnable: first those that
+	// have not run since the inspection before. RunnableTotal counts all, and 0 if the
+	// inspection did not look for any.
+	Runnable      []Runnable `json:"runnable,omitempty"`
+	RunnableTotal int        `json:"runnable_total,omitempty"`
 
 	Memory Memory `json:"memory,omitzero"`
 	// IOSectors counts the sectors of 512 bytes of the reads and writes that were handed
@@ -205,6 +238,20 @@ type Grace struct {
 	Thread         string `json:"thread,omitempty"`
 	ThreadSwitches uint64 `json:"thread_switches,omitempty"`
 	ThreadState    string `json:"thread_state,omitempty"`
+}
+
+// MaxRunnable is the largest length of Kernel.Runnable.
+const MaxRunnable = 32
+
+// Runnable is a thread that waits for a CPU: it is runnable, in a run queue, and not on a
+// CPU. Threads that a limit on their use of the CPU stops are left out: those of a
+// control group that is throttled, and of SCHED_DEADLINE.
+type Runnable struct {
+	PID      int32  `json:"pid"`
+	Comm     string `json:"comm"`
+	Switches uint64 `json:"switches"` // nvcsw + nivcsw; it has not run while this stands still
+	CPU      int    `json:"cpu"`      // in whose run queue it is
+	Schedule
 }
 
 // Memory holds the guest's memory in pages, and counters of events since boot.

@@ -12,6 +12,7 @@ type Thresholds struct {
 	HardThresholds
 	SoftThresholds
 	StoppedThresholds
+	StarvationThresholds
 	ForkstormThresholds
 	ThrashThresholds
 	TaskThresholds
@@ -26,6 +27,7 @@ func (t *Thresholds) entries() []entry {
 		t.HardThresholds.entry(),
 		t.SoftThresholds.entry(),
 		t.StoppedThresholds.entry(),
+		t.StarvationThresholds.entry(),
 		t.ForkstormThresholds.entry(),
 		t.ThrashThresholds.entry(),
 		t.TaskThresholds.entry(),

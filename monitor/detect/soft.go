@@ -25,8 +25,9 @@ func (t *SoftThresholds) entry() entry {
 			Info: Info{
 				Class: ClassSoft, Severity: 60, Waits: true,
 				Reads: "task switches, CPU time, registers, run queue",
-				Early: "in the kernel at every sample, no task switch, while a task waits or the scheduler has asked for one",
-				Late:  "the same, in few functions, with the run queue unreadable",
+				Early: "in the kernel at every sample, no task switch, while a task waits or the scheduler has asked for one; " +
+					"also in handlers of interrupts that come without end",
+				Late: "the same, in few functions, with the run queue unreadable",
 			},
 			knobs: []knob{
 				milliseconds(&t.Soft, "soft_ms", 2000,
@@ -49,6 +50,12 @@ func (t *SoftThresholds) entry() entry {
 // none of them entry code.
 //
 // In both cases the vCPU must also have run for half of the threshold.
+//
+// A vCPU that handles interrupts without end, because a timer or a device interrupts again
+// before the handler is through, is soft too: no task gets on, and those that the handlers
+// wake wait. It may never turn interrupts on. It is not hard, because it handles them; the
+// watchdogs of Linux draw the line in the same place, as the one for hard lockups asks
+// whether timers are handled.
 type softRule struct {
 	t     SoftThresholds
 	vcpus []softStreak
@@ -59,6 +66,8 @@ type softStreak struct {
 	samples int
 	waited  int    // samples at which something waited
 	on      int    // samples with interrupts on, or before which some were handled
+	handled uint64 // interrupts handled
+	within  int    // samples within the handler of an interrupt
 	sinceNS int64  // last sample before the streak
 	ranNS   uint64 // time run since then
 	places  few
@@ -67,6 +76,10 @@ type softStreak struct {
 	caller  string   // innermost, of the last sample that has one
 	hangs   bool
 }
+
+// inHandler are the bits of a preempt count that count the handlers of interrupts in
+// progress: HARDIRQ_MASK in include/linux/preempt.h.
+const inHandler = 0xf << 16
 
 // softSamples and silentSamples are the numbers of samples that the early and the
 // late decision need.
@@ -123,10 +136,15 @@ func (k *softStreak) extend(s *step, now, was *VCPU) {
 	}
 	k.samples++
 	k.many = !k.places.add(where(now)) || k.many
-	if n, _ := interrupted(now, was); n != 0 || now.InterruptsOn {
+	n, _ := interrupted(now, was)
+	if n != 0 || now.InterruptsOn {
 		k.on++
 	}
+	k.handled += n
 	if q != nil {
+		if q.Preempt&inHandler != 0 {
+			k.within++
+		}
 		k.waited++
 		k.queue = *q
 	}
@@ -155,6 +173,10 @@ func (r *softRule) verdict(s *step) Verdict {
 		if k.waited < k.samples {
 			v.Evidence = append(v.Evidence, fmt.Sprintf("vCPU %d: its run queue was unreadable at %d samples: "+
 				"judged by silence alone", i, k.samples-k.waited))
+		}
+		if 4*k.within >= 3*k.samples {
+			v.Evidence = append(v.Evidence, fmt.Sprintf("vCPU %d: interrupts are handled without end: %d in this time, "+
+				"within a handler at %d of %d samples", i, k.handled, k.within, k.samples))
 		}
 		v.Evidence = append(v.Evidence, taskEvidence(i, &k.queue, k.caller)...)
 	}

@@ -31,6 +31,29 @@ func TestSoft(t *testing.T) {
 				"interrupts on at 20 of these",
 			"vCPU 0: seen in broken_loop",
 			"vCPU 0: runs victim (77), 2 runnable, asked to schedule: false")},
+		{name: "interrupts without end, never seen on", each: after(func(g *guest, i int) {
+			q := g.run(0, []string{"hrtimer_interrupt", "__xen_evtchn_do_upcall"}[i%2], false).Queue
+			q.Interrupts += 500
+			q.NeedResched, q.Preempt = true, 1<<16
+		}), want: want(69, ClassSoft, Full, []int{0},
+			"vCPU 0: no task switch for 2000 ms while it ran 2000 ms in the kernel, at all of 20 samples, "+
+				"interrupts on at 20 of these",
+			"vCPU 0: seen in hrtimer_interrupt, __xen_evtchn_do_upcall",
+			"vCPU 0: interrupts are handled without end: 10000 in this time, within a handler at 20 of 20 samples",
+			"vCPU 0: runs victim (77), 1 runnable, asked to schedule: true")},
+		{name: "within a handler at half of the samples", each: after(func(g *guest, i int) {
+			q := g.run(0, "broken_loop", true).Queue
+			q.NeedResched, q.Preempt = true, uint32(i%2)<<16|1
+		}), want: want(69, ClassSoft, Full, []int{0},
+			"vCPU 0: no task switch for 2000 ms while it ran 2000 ms in the kernel, at all of 20 samples, "+
+				"interrupts on at 20 of these",
+			"vCPU 0: seen in broken_loop",
+			"vCPU 0: runs victim (77), 1 runnable, asked to schedule: true")},
+		{name: "interrupts without end, and nobody waits", n: 300, each: func(g *guest, i int) {
+			q := g.run(0, "hrtimer_interrupt", false).Queue
+			q.Interrupts += 500
+			q.Preempt = 1 << 16
+		}},
 		{name: "interrupts never seen: that would be hard", each: after(func(g *guest, i int) {
 			g.run(0, "broken_loop", false).Queue.Running = 2
 		}), want: want(54, ClassHard, Full, []int{0},

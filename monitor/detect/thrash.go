@@ -12,6 +12,8 @@ const ClassThrash Class = "thrash"
 type ThrashThresholds struct {
 	// Thrash is how long memory must thrash.
 	Thrash time.Duration
+	// Reclaim is how long allocations must reclaim memory and get none.
+	Reclaim time.Duration
 	// ThrashFree is the share of memory, in percent, below which free memory is low.
 	// Under reclaim it lies between the watermarks, at some percent.
 	ThrashFree int64
@@ -30,10 +32,12 @@ func (t *ThrashThresholds) entry() entry {
 			Info: Info{
 				Class: ClassThrash, Severity: 30, Waits: true,
 				Reads: "free memory, reclaimed and refaulted pages, stalls, major faults",
-				Early: "memory is low, most of what is reclaimed is needed again, and tasks wait for it",
+				Early: "memory is low, most of what is reclaimed is needed again, and tasks wait for it; or tasks reclaim again " +
+					"and again and get nothing, and nobody is killed for want of memory",
 			},
 			knobs: []knob{
 				milliseconds(&t.Thrash, "thrash_ms", 2000, "memory thrashes"),
+				milliseconds(&t.Reclaim, "reclaim_ms", 4000, "allocations reclaim memory and get none"),
 				number(&t.ThrashFree, "thrash_free_percent", 10, 1, 50, "share of free memory below which it is low"),
 				number(&t.ThrashRefaults, "thrash_refault_percent", 50, 1, 100, "share of reclaimed pages that are needed again"),
 				number(&t.ThrashRate, "thrash_refaults", 200, 1, 1_000_000, "pages needed again per second"),
@@ -48,12 +52,13 @@ func (t *ThrashThresholds) entry() entry {
 // that. All three must hold for as long as Thrash, at three of four inspections.
 //
 // Reclaim alone is healthy: a file that is read once evicts pages that nothing
-// needs.
+// needs. Reclaim that gets nothing is not: see fruitless.
 type thrashRule struct {
-	t     ThrashThresholds
-	last  Memory
-	seen  int64 // when last was read; 0 if it was not
-	level level
+	t         ThrashThresholds
+	last      Memory
+	seen      int64 // when last was read; 0 if it was not
+	level     level // by memory that is needed again
+	fruitless fruitless
 
 	sinceNS     int64  // first inspection of the streak
 	hotNS       int64  // last one that thrashed
@@ -78,24 +83,29 @@ const (
 func (r *thrashRule) restart(int) { *r = thrashRule{t: r.t} }
 
 func (r *thrashRule) observe(s *step) level {
-	if s.kernel == nil {
-		return r.level
+	if s.kernel != nil {
+		r.inspect(s)
 	}
+	return max(r.level, r.fruitless.level)
+}
+
+// inspect takes an inspection of the kernel.
+func (r *thrashRule) inspect(s *step) {
 	now := s.kernel.Memory
 	if now.TotalPages == 0 || now.TotalPages > mostPages || now.FreePages > now.TotalPages { // not read, or garbage
-		return r.level
+		return
 	}
 	was, wasNS := r.last, r.seen
 	r.last, r.seen = now, s.t
 	if wasNS == 0 {
-		r.level = blind
-		return r.level
+		return
 	}
 	d, ok := since(now, was)
+	r.fruitless.observe(s, now, d, ok, s.t-wasNS, &r.t)
 	hot := r.thrashes(now, d, s.t-wasNS)
 	if r.inspections == 0 && !hot {
 		r.level = calm
-		return r.level
+		return
 	}
 	if r.inspections == 0 { // the events since the last inspection count, its time does not
 		r.sinceNS, r.hot, r.total = s.t, 0, Memory{}
@@ -115,7 +125,6 @@ func (r *thrashRule) observe(s *step) level {
 	case r.level != hung:
 		r.level = watching
 	}
-	return r.level
 }
 
 // thrashes judges the events d between two inspections that are dt ns apart.
@@ -153,6 +162,9 @@ func (m *Memory) add(d Memory) {
 }
 
 func (r *thrashRule) verdict(s *step) Verdict {
+	if r.level != hung {
+		return Verdict{Class: ClassThrash, Scope: Full, Evidence: r.fruitless.evidence(s.t, r.last.TotalPages)}
+	}
 	return Verdict{Class: ClassThrash, Scope: Full, Evidence: []string{
 		fmt.Sprintf("memory thrashed at %d of %d inspections within %d ms: %d pages reclaimed, %d needed again",
 			r.hot, r.inspections, (s.t-r.sinceNS)/1e6, r.total.Stolen, r.total.Refaults),
@@ -167,5 +179,5 @@ func (r *thrashRule) notes(to []string) []string {
 		to = append(to, fmt.Sprintf("thrash: at %d of %d inspections; %d pages reclaimed, %d needed again, %d stalls, "+
 			"%d major faults", r.hot, r.inspections, r.total.Stolen, r.total.Refaults, r.total.Stalls, r.total.MajorFault))
 	}
-	return to
+	return r.fruitless.notes(to)
 }

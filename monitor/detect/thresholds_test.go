@@ -76,7 +76,8 @@ func TestList(t *testing.T) {
 	}
 	want := []row{
 		{ClassPanic, false, ""}, {ClassSpin, false, "spin_ms"}, {ClassHard, false, "hard_ms"}, {ClassSoft, true, "soft_ms"},
-		{ClassStopped, false, "stopped_ms"}, {ClassForkstorm, true, "forkstorm_ms"}, {ClassThrash, true, "thrash_ms"},
+		{ClassStopped, false, "stopped_ms"}, {ClassStarvation, true, "starvation_ms"},
+		{ClassForkstorm, true, "forkstorm_ms"}, {ClassThrash, true, "thrash_ms"},
 		{ClassIO, true, "io_ms"}, {ClassBlocked, true, "blocked_ms"},
 	}
 	shared := map[string]bool{}

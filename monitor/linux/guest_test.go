@@ -56,6 +56,7 @@ var fakeSymbols = map[string]uint64{
 	"hrtimer_bases":       0x1800,
 	"pcpu_hot":            0x1900,
 	"irq_stat":            0x1a00,
+	"kstat":               0x1b00,
 	"vm_event_states":     0x2000,
 }
 
@@ -79,6 +80,13 @@ var fakeFields = map[string]Field{
 	"task_struct.__state":                 {Offset: 24, Size: 4},
 	"task_struct.stack":                   {Offset: 32, Size: 8},
 	"task_struct.in_iowait":               {Offset: 40, Size: 1, BitOffset: 3, BitSize: 1},
+	"task_struct.on_rq":                   {Offset: 0x44, Size: 4},
+	"task_struct.on_cpu":                  {Offset: 0x48, Size: 4},
+	"task_struct.prio":                    {Offset: 0x4c, Size: 4},
+	"task_struct.policy":                  {Offset: 0x50, Size: 4},
+	"task_struct.thread_info.cpu":         {Offset: 0x54, Size: 4},
+	"task_struct.se.cfs_rq":               {Offset: 0x58, Size: 8},
+	"task_struct.cpu":                     {Offset: 0x60, Size: 4},
 	"task_struct.tasks":                   {Offset: 0x100, Size: 16},
 	"task_struct.pid":                     {Offset: 0x120, Size: 4},
 	"task_struct.signal":                  {Offset: 0x128, Size: 8},
@@ -93,6 +101,9 @@ var fakeFields = map[string]Field{
 	"rq.nr_uninterruptible":               {Offset: 0x2c, Size: 4},
 	"rq.clock":                            {Offset: 0x20, Size: 8},
 	"rq.curr":                             {Offset: 0x18, Size: 8},
+	"rq.stop":                             {Offset: 0x30, Size: 8},
+	"cfs_rq.throttle_count":               {Offset: 0x1c, Size: 4},
+	"kernel_stat.irqs_sum":                {Offset: 0x10, Size: 8},
 	"pcpu_hot.preempt_count":              {Offset: 8, Size: 4},
 	"hrtimer_cpu_base.expires_next":       {Offset: 0x28, Size: 8},
 	"hrtimer_cpu_base.hres_active":        {Offset: 0x10, Size: 1, BitOffset: 2, BitSize: 1},
@@ -334,6 +345,7 @@ func newFakeGuest(slide uint64) *fakeGuest {
 		for off, n := range map[uint64]uint32{4: 1 << 20, 8: 30, 0x10: 1 << 20, 0x30: 5, 0x34: 1 << 20, 0x44: 200} {
 			g.u32(percpu(cpu)+fakeSymbols["irq_stat"]+off, n)
 		}
+		g.u64(percpu(cpu)+fakeSymbols["kstat"]+0x10, 700)
 		for i := range uint64(9) {
 			g.u64(percpu(cpu)+fakeSymbols["vm_event_states"]+8*i, 10*i)
 		}
@@ -372,6 +384,7 @@ func newFakeGuest(slide uint64) *fakeGuest {
 		g.u64(g.put(i, "thread.sp"), g.stackAt(i)+stackSize-0x200)
 		g.u64(g.put(i, "nvcsw"), 40)
 		g.u64(g.put(i, "nivcsw"), 2)
+		g.u32(g.put(i, "prio"), 120)
 	}
 	g.chain(0, 1, 2, 3, 4, 5)
 	for i := 1; i < 5; i++ {

@@ -77,9 +77,12 @@ func (k *Kernel) findSymbols() {
 // Inspect fills out anew with the kernel's clock, its counters and its threads. It
 // names in Unreadable what it could not read, and in Unjudged what cannot be judged
 // because this kernel has not what it takes. Its work is bounded: it reads at most
-// maxThreads tasks, and the stacks of detect.MaxWaiting of them.
+// maxThreads tasks, the stacks of detect.MaxWaiting of them, and of maxQueued whether they
+// wait for a CPU. It finds no thread that waits for a CPU unless RunQueue has been called
+// for every CPU since the last inspection, as monitor.Session does.
 func (k *Kernel) Inspect(out *detect.Kernel) {
-	*out = detect.Kernel{Panicking: -1, Waiting: out.Waiting[:0], Unreadable: out.Unreadable[:0], Unjudged: k.unjudged}
+	*out = detect.Kernel{Panicking: -1, Waiting: out.Waiting[:0], Runnable: out.Runnable[:0],
+		Unreadable: out.Unreadable[:0], Unjudged: k.unjudged}
 	k.reader.forget()
 	k.seen.forget()
 	unreadable := func(what string, err error) {

@@ -151,7 +151,7 @@ func TestRunQueue(t *testing.T) {
 	rq, hot := percpu(1)+fakeSymbols["runqueues"], percpu(1)+fakeSymbols["pcpu_hot"]+8
 	timer := percpu(1) + fakeSymbols["hrtimer_bases"] + 0x28
 	want := detect.RunQueue{Switches: 1001, Running: 1, ClockNS: 7e9, Comm: "swapper/0", Preempt: 1, TimerNS: 8e9,
-		Interrupts: 235}
+		Interrupts: 935, Schedule: normal}
 	check := func(what string) {
 		t.Helper()
 		q := detect.RunQueue{Comm: "left over", NeedResched: true, TimerNS: 1, Interrupts: 1}
@@ -164,7 +164,8 @@ func TestRunQueue(t *testing.T) {
 	g.u64(rq+0x10, 1005)
 	g.u32(rq+4, 3)
 	g.u64(timer, math.MaxInt64)
-	want = detect.RunQueue{Switches: 1005, Running: 3, ClockNS: 7e9, PID: 4, Comm: "holder", Preempt: 1, Interrupts: 235}
+	want = detect.RunQueue{Switches: 1005, Running: 3, ClockNS: 7e9, PID: 4, Comm: "holder", Preempt: 1, Interrupts: 935,
+		Schedule: normal}
 	check("busy, no timer")
 	g.u64(g.put(4, "thread_info.flags"), 1<<3)
 	want.NeedResched = true
@@ -177,7 +178,7 @@ func TestRunQueue(t *testing.T) {
 	want.NeedResched = false
 	check("another flag")
 	g.u32(percpu(1)+fakeSymbols["irq_stat"]+0x44, math.MaxUint32)
-	want.Interrupts = math.MaxUint32 + 35
+	want.Interrupts = math.MaxUint32 + 735
 	check("many interrupts")
 	g.u64(timer, 9e9)
 	want.TimerNS = 9e9
@@ -209,13 +210,14 @@ func TestRunQueue(t *testing.T) {
 	}
 	// A kernel of another age lacks some of it, which is no error.
 	g.u32(timer-0x28+0x10, 1<<2)
-	k = mustOpen(t, g, "hrtimer_bases", "pcpu_hot", "pcpu_hot.preempt_count", "task_struct.thread_info.flags", "irq_stat")
+	k = mustOpen(t, g, "hrtimer_bases", "pcpu_hot", "pcpu_hot.preempt_count", "task_struct.thread_info.flags", "irq_stat",
+		"kstat", "task_struct.prio")
 	if q := (detect.RunQueue{}); !k.RunQueue(1, &q) ||
-		q.TimerNS != 0 || q.Preempt != 0 || q.NeedResched || q.Interrupts != 0 {
+		q.TimerNS != 0 || q.Preempt != 0 || q.NeedResched || q.Interrupts != 0 || q.Schedule != (detect.Schedule{}) {
 		t.Errorf("without optional fields: %+v", q)
 	}
 	k = mustOpen(t, g, "hrtimer_cpu_base.hres_active", "irq_cpustat_t.apic_timer_irqs")
-	if q := (detect.RunQueue{}); !k.RunQueue(1, &q) || q.TimerNS != 0 || q.Interrupts != math.MaxUint32+5 {
+	if q := (detect.RunQueue{}); !k.RunQueue(1, &q) || q.TimerNS != 0 || q.Interrupts != math.MaxUint32+705 {
 		t.Errorf("without high resolution and one of the counters: %+v", q)
 	}
 }

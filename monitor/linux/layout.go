@@ -123,12 +123,14 @@ type offsets struct {
 	flags                      place
 	expires, highRes           place
 	highResBit                 byte     // mask
+	numbered                   place    // of kernel_stat: the count of interrupts that have a number
 	irqs                       span     // the interrupt counters
 	irq                        []uint64 // their offsets, of 4 bytes each
 	base, xtime, shift, keeper place
 	uninterruptible            place
 	blocker                    place // of a task: the lock that it waits for
-	locks                      []lockKind
+	scheduling
+	locks []lockKind
 }
 
 // variable returns the address of a variable in the running kernel, or 0 if the kernel
@@ -221,6 +223,8 @@ func (k *Kernel) lookUpFields() error {
 		o.ioWait, o.ioWaitBit = place{uint64(f.Offset), true}, 1<<f.BitOffset
 	}
 	o.blocker = may("task_struct", "blocker")
+	o.numbered = may("kernel_stat", "irqs_sum")
+	k.lookUpScheduling(may)
 	for _, l := range []struct {
 		typ, waiter, owner string
 		readers, last      bool

@@ -78,6 +78,7 @@ func lockNeed(typ, waiter, owner string) Need {
 // that checks a kernel use this table.
 func Needs() []Need {
 	waits := []detect.Class{detect.ClassBlocked, detect.ClassIO}
+	lists := append(slices.Clone(waits), detect.ClassStarvation)
 	counts := func(names []string) [][]string {
 		var ways [][]string
 		for _, n := range names {
@@ -89,6 +90,7 @@ func Needs() []Need {
 		}
 		return ways
 	}
+	waiter := []string{"task_struct.on_rq", "task_struct.on_cpu", "task_struct.prio", "task_struct.policy"}
 	keeper := []string{"timekeeper.tkr_mono.base", "timekeeper.tkr_mono.xtime_nsec", "timekeeper.tkr_mono.shift"}
 	mutex := lockNeed("mutex", "mutex_waiter", "owner")
 	mutex.Stops = []detect.Class{detect.ClassBlocked}
@@ -108,8 +110,8 @@ func Needs() []Need {
 		{What: "the threads", Open: true, Ways: [][]string{{"task_struct.pid", "task_struct.comm", "task_struct.tasks",
 			"task_struct.signal", "task_struct.thread_node", "task_struct.stack", "task_struct.thread.sp",
 			"task_struct.nvcsw", "task_struct.nivcsw", "signal_struct.thread_head"}}},
-		{What: "the list of threads", Ways: one("symbol init_task"), Stops: waits, More: []string{"rq.nr_uninterruptible"}},
-		{What: "the state of a thread", Ways: one("task_struct.__state", "task_struct.state"), Stops: waits},
+		{What: "the list of threads", Ways: one("symbol init_task"), Stops: lists, More: []string{"rq.nr_uninterruptible"}},
+		{What: "the state of a thread", Ways: one("task_struct.__state", "task_struct.state"), Stops: lists},
 		{What: "the functions on a stack", Ways: [][]string{{"symbol _stext", "symbol _etext"}}, Stops: waits},
 		{What: "whether a thread waits for I/O", Ways: one("task_struct.in_iowait"),
 			Without: "io: a wait for I/O is known by its stack alone"},
@@ -131,6 +133,12 @@ func Needs() []Need {
 			{"symbol irq_stat", "irq_cpustat_t.counts", "enum IRQ_COUNT_HYPERVISOR_CALLBACK"},
 		}, More: append(each("irq_cpustat_t.", interrupts), each(enumName, interruptCounts)...),
 			Without: "hard: more samples are needed, and the places in the code decide"},
+		{What: "the interrupts of a CPU that have a number", Ways: [][]string{{"symbol kstat", "kernel_stat.irqs_sum"}},
+			Without: "soft: a CPU that handles one interrupt after the other with interrupts off is called hard"},
+		{What: "the threads that wait for a CPU", Stops: []detect.Class{detect.ClassStarvation}, Ways: [][]string{
+			append([]string{"task_struct.thread_info.cpu"}, waiter...), // since 5.16
+			append([]string{"task_struct.cpu"}, waiter...),
+		}, More: []string{"rq.stop", "task_struct.se.cfs_rq", "cfs_rq.throttle_count"}},
 		{What: "the number of threads and forks", Stops: []detect.Class{detect.ClassForkstorm},
 			Ways: [][]string{{"symbol nr_threads", "symbol total_forks"}}},
 		{What: "the CPU that panics", Ways: one("symbol panic_cpu"),

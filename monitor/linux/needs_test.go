@@ -58,7 +58,7 @@ func TestNeedsAreWhatIsRead(t *testing.T) {
 		{newLayout{fakeLayout{nil, newBanner}}, asked},
 		// What older kernels call otherwise.
 		{fakeLayout{[]string{"init_top_pgt", "swapper_pg_dir", "task_struct.__state", "pcpu_hot.preempt_count",
-			"_totalram_pages", "asm_exc_page_fault"}, fakeBanner}, asked},
+			"_totalram_pages", "asm_exc_page_fault", "task_struct.thread_info.cpu"}, fakeBanner}, asked},
 		{fakeLayout{[]string{"asm_exc_page_fault", "asm_page_fault"}, fakeBanner}, asked},
 	} {
 		g := older
@@ -129,7 +129,12 @@ func TestUnjudged(t *testing.T) {
 		{[]string{"hrtimer_cpu_base.hres_active"}, []detect.Class{detect.ClassStopped},
 			"a CPU's next timer: the kernel has no hrtimer_cpu_base.hres_active"},
 		{[]string{"tk_core"}, []detect.Class{detect.ClassStopped}, "symbol timekeeper_data and no symbol tk_core"},
-		{[]string{"task_struct.__state"}, []detect.Class{detect.ClassBlocked, detect.ClassIO}, "task_struct.__state"},
+		{[]string{"task_struct.__state"}, []detect.Class{detect.ClassBlocked, detect.ClassIO, detect.ClassStarvation},
+			"task_struct.__state"},
+		{[]string{"task_struct.on_cpu"}, []detect.Class{detect.ClassStarvation},
+			"the threads that wait for a CPU: the kernel has no task_struct.on_cpu"},
+		{[]string{"task_struct.thread_info.cpu"}, nil, ""}, // the other way
+		{[]string{"rq.stop", "cfs_rq.throttle_count", "kstat"}, nil, ""},
 		{[]string{"total_forks"}, []detect.Class{detect.ClassForkstorm}, "total_forks"},
 		{[]string{"vm_zone_stat"}, []detect.Class{detect.ClassThrash}, "vm_zone_stat"},
 		{[]string{"irq_stat"}, nil, ""}, // the rule has another way, which it says
@@ -263,7 +268,7 @@ func TestLinux7(t *testing.T) {
 	t.Parallel()
 	k := newKernel(t, nil)
 	want := detect.RunQueue{Switches: 1001, Running: 1, ClockNS: 7e9, Comm: "swapper/0", Preempt: 1, TimerNS: 8e9,
-		Interrupts: 235}
+		Interrupts: 935, Schedule: normal}
 	var q detect.RunQueue
 	if !k.RunQueue(1, &q) || q != want {
 		t.Errorf("%+v, want %+v", q, want)

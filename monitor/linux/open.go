@@ -55,10 +55,16 @@ func (s *seen) forget() {
 type cpu struct {
 	rq, preempt, timers, irqs, events uint64
 	offset                            uint64 // from the place of a per-CPU variable to the CPU's own
+	numbered                          uint64 // kstat.irqs_sum
 
 	// The name of the task that ran last: its bytes in memory, and as a printable string.
 	comm [16]byte
 	name string
+
+	// What RunQueue read last, and the task switches at the last inspection.
+	runnable               uint32
+	schedule               detect.Schedule
+	switches, switchesThen uint64
 }
 
 // kernelHalf is the first address of the kernel's half of the address space,
@@ -302,6 +308,7 @@ func (k *Kernel) prepare(cpus int) error {
 		c := cpu{
 			offset: off, rq: at("runqueues", place{0, true}), timers: at("hrtimer_bases", place{0, k.off.timer.len > 0}),
 			irqs: at("irq_stat", place{0, k.off.irqs.len > 0}), events: at("vm_event_states", place{0, true}),
+			numbered: at("kstat", k.off.numbered),
 		}
 		if f, ok := k.layout.Field("pcpu_hot", "preempt_count"); ok { // 6.2 to 6.14
 			c.preempt = at("pcpu_hot", place{uint64(f.Offset), true})

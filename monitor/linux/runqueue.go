@@ -47,6 +47,8 @@ func (k *Kernel) RunQueue(cpu int, q *detect.RunQueue) bool {
 		return false
 	}
 	q.PID = int32(pid)
+	q.Schedule = k.running(c.rq, curr)
+	c.runnable, c.schedule, c.switches = q.Running, q.Schedule, q.Switches
 	// TASK_COMM_LEN is 16 and the last byte 0.
 	if comm := b[o.comm-o.who.off:][:16]; [16]byte(comm) != c.comm || c.name == "" {
 		c.comm, c.name = [16]byte(comm), k.nameOf(comm)
@@ -79,6 +81,11 @@ func (k *Kernel) RunQueue(cpu int, q *detect.RunQueue) bool {
 			for _, off := range o.irq {
 				q.Interrupts += uint64(le.Uint32(b[off-o.irqs.off:]))
 			}
+		}
+	}
+	if c.numbered != 0 {
+		if n, err := k.u64(c.numbered); err == nil {
+			q.Interrupts += n
 		}
 	}
 	return true

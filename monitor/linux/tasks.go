@@ -41,7 +41,8 @@ type taskList struct {
 	next    int32            // index in tasks of the next thread, if nothing has changed
 	waiting []int32          // indexes in tasks of threads in state D, at most detect.MaxWaiting
 	total   int              // threads in state D
-	began   time.Time        // of the last walk
+	runnables
+	began time.Time // of the last walk
 
 	// The counters at the last walk, and how many inspections have used it since;
 	// maxReuse if none may.
@@ -58,6 +59,7 @@ type task struct {
 	comm  [16]byte // the name in memory
 	state uint32   // in the last walk
 	wait  *wait    // what was read when it was in state D
+	queue queue    // what was read when it waited for a CPU
 }
 
 // readThreads describes the threads: how many there are, the most common name, and
@@ -85,17 +87,24 @@ func (k *Kernel) readThreads(out *detect.Kernel, unreadable func(string, error))
 		}
 		out.Waiting = append(out.Waiting, w)
 	}
+	if l.reused == 0 || l.reused == maxReuse { // the list was walked just now
+		k.describeRunnable(out)
+	}
 }
 
 // unchanged reports whether walking the task list again would give the same result:
-// no thread was in state D then or is now, and forks and live threads have the same
-// counts. Each CPU counts the threads that went to sleep in state D on it, less those
-// that were woken from it on it, so only the sum over all CPUs has a meaning. The
-// counters are read while the guest runs, so the list is still walked again after
-// maxReuse inspections.
+// no thread was in state D then or is now, none waited for a CPU for long, and forks and
+// live threads have the same counts. Each CPU counts the threads that went to sleep in
+// state D on it, less those that were woken from it on it, so only the sum over all CPUs
+// has a meaning. The counters are read while the guest runs, so the list is still walked
+// again after maxReuse inspections.
 func (k *Kernel) unchanged(out *detect.Kernel) bool {
 	l := &k.taskList
-	if !k.off.uninterruptible.ok || l.reused >= maxReuse-1 || out.Forks == 0 || out.Threads == 0 ||
+	crowded := false
+	for i := range k.cpus {
+		crowded = k.cpus[i].crowded() || crowded
+	}
+	if crowded || !k.off.uninterruptible.ok || l.reused >= maxReuse-1 || out.Forks == 0 || out.Threads == 0 ||
 		out.Forks != l.forksThen || out.Threads != l.threadsThen {
 		return false
 	}
@@ -116,6 +125,7 @@ func (k *Kernel) walk(out *detect.Kernel, unreadable func(string, error)) {
 	l.walks++
 	l.reused = maxReuse // until the walk has succeeded
 	l.waiting, l.found, l.total, l.next = l.waiting[:0], 0, 0, 0
+	l.runnables = runnables{waited: l.waited[:0], arrived: l.arrived[:0]}
 	if len(l.tasks) > 2*maxThreads || len(k.groups) > maxNames {
 		clear(l.known)
 		clear(l.tasks) // they hold pointers
@@ -142,7 +152,7 @@ func (k *Kernel) walk(out *detect.Kernel, unreadable func(string, error)) {
 	if off > tolerated || -off > tolerated {
 		unreadable("the task list", layoutError("met "+strconv.Itoa(l.found)+
 			" threads, nr_threads says "+strconv.FormatUint(out.Threads, 10)))
-	} else if err == nil && l.total == 0 && k.off.state.ok {
+	} else if err == nil && l.total == 0 && len(l.waited) == 0 && k.off.state.ok {
 		l.forksThen, l.threadsThen, l.reused = out.Forks, out.Threads, 0
 	}
 }
@@ -314,7 +324,9 @@ func (k *Kernel) addTask(addr uint64) error {
 	if err != nil {
 		return err
 	}
-	t.state = state
+	if t.state = state; state == taskRunning {
+		k.addRunnable(i)
+	}
 	if state&taskUninterruptible != 0 && state&taskNoLoad == 0 {
 		if k.total++; len(k.waiting) < detect.MaxWaiting {
 			k.waiting = append(k.waiting, i)
