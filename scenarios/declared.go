@@ -45,6 +45,7 @@ func Classes() []Class {
 		{"hard", silent, false, of},
 		{"soft", silent, false, of},
 		{"stopped", silent, false, of},
+		{"starvation", silent, false, of},
 		{"blocked", stuck, true, sign.Stuck{}},
 		{"io", stuck, true, sign.Stuck{}},
 		{"forkstorm", slow, true, sign.Slow{}},

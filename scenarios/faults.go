@@ -139,6 +139,14 @@ func faults() []Scenario {
 			Sign:     sign.Slow{},
 		},
 		{
+			ID:       "realtime-hog",
+			Summary:  "a real-time task computes on every vCPU and leaves nothing to others, which are runnable and never run",
+			Workload: beat.Idle,
+			Class:    "starvation",
+			Fault:    inject.Asked("real-time tasks", beat.Realtime, beat.Kill),
+			Sign:     sign.Silent{VCPUs: sign.Every},
+		},
+		{
 			ID:       "io-stall",
 			Summary:  "the disk's backend completes no request any more: tasks that read or write sleep",
 			Workload: beat.Disk,

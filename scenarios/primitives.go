@@ -81,7 +81,7 @@ const (
 // that a suite cannot ask for.
 func undone(r beat.Request) (by beat.Request, ok bool) {
 	switch r {
-	case beat.Bomb, beat.Limited, beat.Thrash, beat.Hoard:
+	case beat.Bomb, beat.Limited, beat.Thrash, beat.Hoard, beat.Realtime:
 		return beat.Kill, true
 	case beat.Deadlock:
 		return beat.Unlock, true
@@ -106,11 +106,11 @@ func holds() []Primitive {
 	return []Primitive{
 		{
 			Do:    "hold",
-			Args:  []Arg{symbol("spinlock", "variable that is a spinlock, or begins with one", "inode_hash_lock")},
+			Args:  []Arg{symbol("spinlock", "variable that is a spinlock, or begins with one", "inode_hash_lock"), capArg()},
 			Does:  "the lock looks taken by nobody, from a moment at which it is free: who asks for it spins",
 			Undo:  unlocked,
 			Needs: "the variable, and the type qspinlock",
-			make:  func(a args, _ beat.Workload) inject.Fault { return inject.HoldSpinLock(a["spinlock"]) },
+			make:  func(a args, _ beat.Workload) inject.Fault { return a.slowed(inject.HoldSpinLock(a["spinlock"])) },
 		},
 		{
 			Do:    "hold",
@@ -134,11 +134,11 @@ func holds() []Primitive {
 		},
 		{
 			Do:    "hold",
-			Args:  []Arg{symbol("rwlock", "variable that is a spinning reader-writer lock", "tasklist_lock")},
+			Args:  []Arg{symbol("rwlock", "variable that is a spinning reader-writer lock", "tasklist_lock"), capArg()},
 			Does:  "the lock looks taken for writing by nobody: who asks for it spins",
 			Undo:  "the writer's byte is cleared, as its unlock does",
 			Needs: "the variable, and the types rwlock_t and qrwlock",
-			make:  func(a args, _ beat.Workload) inject.Fault { return inject.HoldRWLock(a["rwlock"]) },
+			make:  func(a args, _ beat.Workload) inject.Fault { return a.slowed(inject.HoldRWLock(a["rwlock"])) },
 		},
 		{
 			Do:    "hold",
@@ -186,6 +186,7 @@ func functions() []Primitive {
 					Words: []string{"on", "off"}},
 				{Name: "preemption", Meaning: "whether the scheduler may take a task from the loop, in a kernel with preemption",
 					Default: "off", Example: "on", Words: []string{"on", "off"}},
+				capArg(),
 			},
 			Does: "the function loops at its first instruction. In a kernel with preemption it counts as in place when all " +
 				"vCPUs that the work uses are in the loop, unless preemption stays on",
@@ -199,9 +200,9 @@ func functions() []Primitive {
 			},
 			make: func(a args, w beat.Workload) inject.Fault {
 				if a["interrupts"] == "off" {
-					return inject.MaskedLoopIn(a["function"])
+					return a.slowed(inject.MaskedLoopIn(a["function"]))
 				}
-				return inject.LoopIn(a["function"], shareOf(a, w))
+				return a.slowed(inject.LoopIn(a["function"], shareOf(a, w)))
 			},
 		},
 		{
@@ -350,9 +351,10 @@ func outsides() []Primitive {
 		{
 			Do: "ask",
 			Args: []Arg{{Name: "request", Example: "bomb",
-				Words: []string{"bomb", "limited", "thrash", "hoard", "stop", "freeze", "deadlock", "hush"},
+				Words: []string{"bomb", "limited", "thrash", "hoard", "realtime", "stop", "freeze", "deadlock", "hush"},
 				Meaning: "bomb: a fork bomb of at most 256 processes; limited: one in a control group that permits 16; thrash: a " +
 					"process that locks memory until the others' no longer fits; hoard: one that keeps files in memory until then; " +
+					"realtime: a task of SCHED_FIFO on every vCPU that computes, with nothing left to others; " +
 					"stop: the processes of the work are stopped; freeze: they are put into a control group that is frozen; " +
 					"deadlock: the two processes of the work futexes take their locks in opposite order, and the kernel is healthy; " +
 					fmt.Sprintf("hush: for %d s nothing of the userland runs, not even the heartbeat, and no timer is set",

@@ -43,12 +43,13 @@ var (
 	Inodes  = Workload{"inodes", true, false, "make and remove an inode, under inode_hash_lock, once a period"}
 	Mounts  = Workload{"mounts", true, false, "make a mount namespace, under namespace_sem, once a period"}
 	RCUSync = Workload{"rcu-sync", true, false, "wait for a grace period of RCU, once a period"}
+	Scarce  = Workload{"scarce", false, true, "start a process that uses up memory until the kernel kills it for that"}
 )
 
 // Workloads returns all workloads.
 func Workloads() []Workload {
 	all := []Workload{Idle, Busy, Mutex, Files, Forks, Syscalls, Memory, Disk, Pages, Uneven, Sleeper, Devices, Crossed,
-		Kernel, Opens, Inodes, Mounts, RCUSync}
+		Kernel, Opens, Inodes, Mounts, RCUSync, Scarce}
 	return append(all, likeHangs()...)
 }
 
@@ -79,7 +80,8 @@ const (
 	Bomb     Request = "bomb"     // start a fork bomb with a limit on the number of its processes
 	Limited  Request = "limited"  // start a fork bomb in a control group that permits few processes
 	Thrash   Request = "thrash"   // start a process that locks memory until that of others no longer fits
-	Kill     Request = "kill"     // kill what Bomb, Limited and Thrash started
+	Realtime Request = "realtime" // start a real-time task on every vCPU that leaves no time to others
+	Kill     Request = "kill"     // kill what Bomb, Limited, Thrash and Realtime started
 	Stop     Request = "stop"     // stop the workload's processes (SIGSTOP)
 	Continue Request = "continue" // continue them (SIGCONT)
 	Freeze   Request = "freeze"   // put them into a control group that is frozen

@@ -78,7 +78,7 @@ func (s *supervisor) kill() error {
 	for {
 		if err := unix.Kill(-s.storm, unix.SIGKILL); err == unix.ESRCH {
 			s.storm = 0
-			return nil
+			return s.unthrottled()
 		} else if err != nil {
 			return fmt.Errorf("end the storm: %w", err)
 		}

@@ -14,6 +14,8 @@
 //	init pass CPU     take and release a mutex, once
 //	init bomb         a fork bomb
 //	init hog          a process that leaves too little memory to the others
+//	init realtime     a process that computes as a real-time task
+//	init eater        a process that uses up memory until the kernel kills it
 //	init pat          a process that arms Xen's domain watchdog again and again
 //	init grace CPU    a process that makes RCU begin a grace period once a second
 //	init hoard        a process that keeps files which take the others' memory

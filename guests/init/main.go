@@ -105,18 +105,19 @@ func supervise() error {
 
 // supervisor is PID 1's state.
 type supervisor struct {
-	page    *beat.Page
-	file    *os.File // of the page
-	cpus    int      // number of vCPUs
-	all     unix.CPUSet
-	beaters []*exec.Cmd // processes of the heartbeat, by vCPU
-	workers []*exec.Cmd // processes of the workload and of requests, to be reaped with them
-	disk    bool        // the disk is there
-	swap    bool        // the disk is swap space
-	mounted bool        // the disk has a file system, which is mounted
-	storm   int         // process group that Kill ends, 0 without one
-	patted  bool        // a process arms Xen's watchdog
-	graced  int         // the vCPUs from 0 on that have a process for grace periods
+	page      *beat.Page
+	file      *os.File // of the page
+	cpus      int      // number of vCPUs
+	all       unix.CPUSet
+	beaters   []*exec.Cmd // processes of the heartbeat, by vCPU
+	workers   []*exec.Cmd // processes of the workload and of requests, to be reaped with them
+	disk      bool        // the disk is there
+	swap      bool        // the disk is swap space
+	mounted   bool        // the disk has a file system, which is mounted
+	storm     int         // process group that Kill ends, 0 without one
+	patted    bool        // a process arms Xen's watchdog
+	graced    int         // the vCPUs from 0 on that have a process for grace periods
+	throttles []throttle  // that Kill puts back
 }
 
 // look does what dom0 has asked for since the last look.

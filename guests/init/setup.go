@@ -158,11 +158,8 @@ func takePrecedence() error {
 	if _, err := pin(oneCPU(0)); err != nil {
 		return err
 	}
-	param := struct{ priority int32 }{1}
-	const resetOnFork = 0x40000000 // SCHED_RESET_ON_FORK of include/uapi/linux/sched.h
-	if _, _, e := unix.Syscall(unix.SYS_SCHED_SETSCHEDULER, 0, unix.SCHED_FIFO|resetOnFork,
-		uintptr(unsafe.Pointer(&param))); e != 0 {
-		return fmt.Errorf("become a real-time task: %w", e)
+	if err := becomeRealtime(realtimePriority); err != nil {
+		return err
 	}
 	// A task with pages on the disk would have to wait for them.
 	if err := unix.Mlockall(unix.MCL_CURRENT | unix.MCL_FUTURE | unix.MCL_ONFAULT); err != nil {

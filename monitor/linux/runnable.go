@@ -121,16 +121,6 @@ func (k *Kernel) addRunnable(i int32) {
 	}
 }
 
-// switchesOf reads a thread's count of task switches.
-func (k *Kernel) switchesOf(task uint64) (uint64, error) {
-	voluntary, err := k.u64(task + k.off.nvcsw)
-	if err != nil {
-		return 0, err
-	}
-	involuntary, err := k.u64(task + k.off.nivcsw)
-	return voluntary + involuntary, err
-}
-
 // limited reports whether a limit on its use of the CPU may keep a runnable thread from
 // running: its control group is throttled, or its policy is SCHED_DEADLINE.
 func (k *Kernel) limited(task uint64) bool {

@@ -115,7 +115,7 @@ func TestFaultMistakes(t *testing.T) {
 		{" [{name: a, work: idle, class: none}]", `x.yaml:9: fault "a": work is idle and class is none, which shows`},
 		{" [{name: a, hold: {spinlock: b}, class: spin}]", "x.yaml:9: a fault has no work: add the key"},
 		{"\n - name: a\n   work: idle\n   class: spin\n   hold: {spinlok: b}",
-			`x.yaml:13: hold has no key "spinlok" (did you mean "spinlock"?): valid keys are cpu, mutex, percpu, `},
+			`x.yaml:13: hold has no key "spinlok" (did you mean "spinlock"?): valid keys are cap, cpu, mutex, percpu, `},
 		{"\n - name: a\n   work: idle\n   class: spin\n   hold: {}",
 			`x.yaml:13: fault "a": hold has none of spinlock, percpu, runqueue, rwlock, sequence, mutex, rwsem, `},
 		{"\n - name: a\n   work: idle\n   class: spin\n   hold: {spinlock: a, mutex: b}",
