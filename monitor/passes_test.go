@@ -198,3 +198,52 @@ func TestNewPeriod(t *testing.T) {
 		t.Error("a budget without a limit has one")
 	}
 }
+
+// TestStuck: the session's samples say of a vCPU how long it has run, and whether it
+// neither switches tasks nor halts.
+func TestStuck(t *testing.T) {
+	t.Parallel()
+	m, err := trap.Find("exec-step")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := newFakeGuest()
+	cfg := Config{Driver: g, Mechanism: m, Site: switchSite(), Kernel: g, Symbols: noNames{},
+		Thresholds: detect.DefaultThresholds(), Sample: 100 * time.Millisecond, Now: g.now}
+	s := newSession(cfg)
+	blind := cfg
+	blind.Kernel = nil
+	unread := newSession(blind)
+	running := driver.VCPUState{Online: true, Running: true}
+	for i, tt := range []struct {
+		state    driver.VCPUState
+		signals  uint64
+		switches uint64
+		want     bool
+	}{
+		{running, 1, 101, false},
+		{running, 1, 101, true},
+		{driver.VCPUState{Online: true}, 1, 101, true}, // it waits for a physical CPU
+		{driver.VCPUState{Online: true, Blocked: true}, 1, 101, false},
+		{driver.VCPUState{}, 1, 101, false},
+		{running, 2, 101, false},
+		{running, 2, 102, false},
+		{running, 2, 102, true},
+	} {
+		ran := uint64(i+1) * uint64(time.Millisecond)
+		tt.state.CPUTimeNS = ran
+		g.switches = tt.switches
+		for _, of := range []*Session{s, unread} {
+			of.states[0], of.vcpus[0].signals = tt.state, tt.signals
+			if err := of.sampleVCPU(0, int64(i), true); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if v := s.budget.vcpus[0]; v.stuck != tt.want || v.ranNS != ran {
+			t.Errorf("sample %d: %+v, want stuck %v after %d ns", i, v, tt.want, ran)
+		}
+		if unread.budget.vcpus[0].stuck {
+			t.Errorf("sample %d: a vCPU whose run queue nobody can read is stuck", i)
+		}
+	}
+}

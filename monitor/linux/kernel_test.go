@@ -701,16 +701,30 @@ func badComm(name string) bool {
 	return len(name) > 16*escaped || printable.Line(name) != name
 }
 
+// badSchedule reports whether no thread can be scheduled so.
+func badSchedule(s detect.Schedule) bool {
+	return s.Policy == "" && s.Priority != 0 || len(s.Policy) > 14 || s.Priority < -1 || s.Priority > 139
+}
+
+// newCrowdedGuest is a guest in which all that can be read is there.
+func newCrowdedGuest() *fakeGuest {
+	g := newBusyGuest(slid)
+	for _, i := range []int{1, 5, 6, 7} {
+		g.enqueue(i, i%2)
+	}
+	return g
+}
+
 // FuzzKernel damages the guest's memory, page tables included, at places that are
 // read, and reads everything.
 func FuzzKernel(f *testing.F) {
 	for seed := range uint64(32) {
 		f.Add(seed, uint16(1+seed*8), seed%4 == 0)
 	}
-	pristine := newBusyGuest(slid)
+	pristine := newCrowdedGuest()
 	f.Fuzz(func(t *testing.T, seed uint64, changes uint16, early bool) {
 		rng := rand.New(rand.NewPCG(seed, 1))
-		g := newBusyGuest(slid)
+		g := newCrowdedGuest()
 		var frames []uint64
 		for fr := range pristine.frames {
 			frames = append(frames, fr)
@@ -768,6 +782,14 @@ func FuzzKernel(f *testing.F) {
 			if limit := 64 * maxThreads; g.reads > limit {
 				t.Fatalf("%d reads, more than %d", g.reads, limit)
 			}
+			if len(out.Runnable) > detect.MaxRunnable || out.RunnableTotal > maxQueued {
+				t.Fatalf("out of bounds: %d of %d", len(out.Runnable), out.RunnableTotal)
+			}
+			for _, r := range out.Runnable {
+				if badComm(r.Comm) || r.CPU < 0 || r.CPU > 1 || r.PID < 0 || r.PID > maxPID || badSchedule(r.Schedule) {
+					t.Fatalf("out of bounds: %+v", r)
+				}
+			}
 			for _, w := range out.Waiting {
 				names := w.Frozen + w.Disk + w.Owner
 				if len(w.Stack) > maxNamed || badComm(w.Comm) || printable.Line(names) != names {
@@ -776,7 +798,7 @@ func FuzzKernel(f *testing.F) {
 			}
 			for cpu := range 2 {
 				var q detect.RunQueue
-				if k.RunQueue(cpu, &q) && (q.PID < 0 || q.PID > maxPID || badComm(q.Comm)) {
+				if k.RunQueue(cpu, &q) && (q.PID < 0 || q.PID > maxPID || badComm(q.Comm) || badSchedule(q.Schedule)) {
 					t.Fatalf("out of bounds: %+v", q)
 				}
 				k.CounterPlace(cpu)
