@@ -35,6 +35,9 @@ type Machine struct {
 	// GuestKernel is the release that the guest's kernel names itself. A plan does
 	// not know it.
 	GuestKernel string `json:"guest_kernel,omitempty"`
+	// Type is hvm for a guest that has a BIOS and boots from a disc. It is empty for one of
+	// type PVH.
+	Type string `json:"guest_type,omitempty"`
 	// Boot is distro for a kernel with KASLR and the mitigations it chooses itself. It
 	// is empty for a kernel without both.
 	Boot string `json:"guest_boot,omitempty"`
@@ -114,6 +117,7 @@ func (c Cell) Factors() []Factor {
 	}
 	return []Factor{
 		named("guest_kernel", c.GuestKernel, c.GuestKernel),
+		named("guest_type", c.Type, strings.ToUpper(c.Type)),
 		named("guest_boot", c.Boot, c.Boot),
 		named("programs", c.Programs, "with "+c.Programs),
 		named("xen", c.XenRelease, "Xen "+c.XenRelease),

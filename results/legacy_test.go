@@ -79,7 +79,7 @@ func TestCellJSON(t *testing.T) {
 	c := Cell{
 		Scenario: "s", Kind: Fault, Arm: Arm{"m", "d"}, BoundedMS: 1, Watchdogs: "w", Thresholds: "io_ms 5",
 		Machine: Machine{
-			Kernel: "k", GuestKernel: "r", Boot: "distro", Programs: "p", XenRelease: "4.17", Superpages: true, VCPUs: 2,
+			Kernel: "k", GuestKernel: "r", Type: "hvm", Boot: "distro", Programs: "p", XenRelease: "4.17", Superpages: true, VCPUs: 2,
 			MemoryMiB: 160, Neighbours: 3,
 		},
 	}
@@ -89,7 +89,7 @@ func TestCellJSON(t *testing.T) {
 	}
 	for _, want := range []string{
 		`"scenario":"s"`, `"kind":"fault"`, `"mechanism":"m"`, `"driver":"d"`, `"kernel":"k"`, `"guest_kernel":"r"`,
-		`"guest_boot":"distro"`,
+		`"guest_type":"hvm"`, `"guest_boot":"distro"`,
 		`"programs":"p"`, `"xen":"4.17"`,
 		`"superpages":true`, `"vcpus":2`, `"memory_mib":160`, `"neighbours":3`, `"bounded_ms":1`,
 		`"watchdogs":"w"`,
@@ -110,7 +110,7 @@ func TestSizes(t *testing.T) {
 	t.Parallel()
 	c := Cell{
 		Scenario: "s", Watchdogs: "w", BoundedMS: 5,
-		Machine: Machine{Kernel: "k", GuestKernel: "r", Boot: "distro", Programs: "p", XenRelease: "4.17", Superpages: true,
+		Machine: Machine{Kernel: "k", GuestKernel: "r", Type: "hvm", Boot: "distro", Programs: "p", XenRelease: "4.17", Superpages: true,
 			VCPUs: 2, MemoryMiB: 160, Neighbours: 3},
 	}
 	got := c.Sizes()

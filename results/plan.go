@@ -49,6 +49,7 @@ func (p *Planned) Check(t *Trial) error {
 		{"mechanism", t.Mechanism, want.Mechanism},
 		{"driver", t.Driver, want.Driver},
 		{"kernel", t.Kernel, want.Kernel},
+		{"guest_type", t.Type, want.Type},
 		{"guest_boot", t.Boot, want.Boot},
 		{"programs", t.Programs, want.Programs},
 		{"xen", t.XenRelease, want.XenRelease},

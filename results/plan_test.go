@@ -37,6 +37,7 @@ func TestPlanned(t *testing.T) {
 		{"mechanism is x", func(t *Trial) { t.Mechanism = "x" }},
 		{"driver is x", func(t *Trial) { t.Driver = "x" }},
 		{"kernel is x", func(t *Trial) { t.Kernel = "x" }},
+		{"guest_type is hvm", func(t *Trial) { t.Type, t.Boot = "hvm", "distro" }},
 		{"guest_boot is distro", func(t *Trial) { t.Boot = "distro" }},
 		{"xen is 4.17", func(t *Trial) { t.XenRelease = "4.17" }},
 		{"programs is x", func(t *Trial) { t.Programs = "x" }},

@@ -155,6 +155,7 @@ var trialWords = []struct {
 	{"outcome", []string{string(Detected), string(Missed), string(FalseAlarm), string(Undone), string(Clean),
 		string(Invalid)}, func(t *Trial) string { return string(t.Outcome) }},
 	{"scope", scopes(), func(t *Trial) string { return t.Scope }},
+	{"guest_type", []string{"", "hvm"}, func(t *Trial) string { return t.Type }},
 	{"guest_boot", []string{"", "distro"}, func(t *Trial) string { return t.Boot }},
 }
 
@@ -168,6 +169,7 @@ var trialRules = []struct {
 		func(t *Trial) bool { return t.Scenario == "" || t.Mechanism == "" || t.Driver == "" }},
 	{"a valid trial without guest_kernel", func(t *Trial) bool { return t.confirmed() && t.GuestKernel == "" }},
 	{"a valid trial whose window_ns is 0", func(t *Trial) bool { return t.confirmed() && t.WindowNS == 0 }},
+	{"guest_type hvm without guest_boot distro", func(t *Trial) bool { return t.Type != "" && t.Boot == "" }},
 	{"outcome invalid without a reason", func(t *Trial) bool { return !t.confirmed() && t.Reason == "" }},
 	{"a reason without outcome invalid", func(t *Trial) bool { return t.confirmed() && t.Reason != "" }},
 

@@ -166,6 +166,8 @@ func TestContradictions(t *testing.T) {
 		{`host ""`, nil, func(t *Trial) { t.Host = "" }},
 		{`kind "faulty"`, nil, func(t *Trial) { t.Kind = "faulty" }},
 		{`scope "half"`, nil, func(t *Trial) { t.Scope = "half" }},
+		{`guest_type "pvh"`, nil, func(t *Trial) { t.Type = "pvh" }},
+		{"guest_type hvm without", nil, func(t *Trial) { t.Type = "hvm" }},
 		{`guest_boot "plain"`, nil, func(t *Trial) { t.Boot = "plain" }},
 		{"without deadline_ns", nil, func(t *Trial) { t.DeadlineNS = 0 }},
 		{"without expected_class", nil, func(t *Trial) { t.Expected = "" }},

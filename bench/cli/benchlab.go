@@ -112,6 +112,9 @@ func guestOf(v lab.Variant) suites.Guest {
 	if v.Kernel != "" {
 		g.Kernel = v.Kernel
 	}
+	if v.HVM {
+		g.Type, g.Boot = suites.HVM, suites.Distro
+	}
 	return g
 }
 

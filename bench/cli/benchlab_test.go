@@ -53,10 +53,11 @@ func TestMore(t *testing.T) {
 	other := &lab.Lab{Prefixes: []string{shared, extra}, Manifest: lab.Manifest{
 		Packages: []debian.Package{pkg("a", 10)}, Kernels: []debian.Package{pkg("b", 20)},
 		GuestPackages: []debian.Package{pkg("c", 40)}, XenPackages: []debian.Package{pkg("b", 20), pkg("d", 80)},
+		HVMPackages: []debian.Package{pkg("d", 80), pkg("e", 160)},
 	}}
 	fetched, unpacked := more(own, other)
-	if fetched != 140<<20 || unpacked != 3 {
-		t.Errorf("fetched %d MiB and unpacked %d MiB, want 140 and 3", fetched>>20, unpacked)
+	if fetched != 300<<20 || unpacked != 3 {
+		t.Errorf("fetched %d MiB and unpacked %d MiB, want 300 and 3", fetched>>20, unpacked)
 	}
 	if fetched, unpacked := more(own, own); fetched != 0 || unpacked != 0 {
 		t.Errorf("beside itself the lab needs %d bytes and %d MiB", fetched, unpacked)

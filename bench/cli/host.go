@@ -18,6 +18,7 @@ import (
 	"hangbench/bench/run"
 	"hangbench/bench/xenhost"
 	"hangbench/guests/lab"
+	"hangbench/guests/lab/debian"
 	"hangbench/results"
 	"hangbench/scenarios/suites"
 )
@@ -196,9 +197,10 @@ func labVersions(ctx context.Context, host *labhost.Host, guests []suites.Guest)
 		for name, sum := range m.KernelFiles {
 			versions["guest-"+name+"-sha256"] = sum
 		}
-		for _, set := range lab.GuestPrograms() { // a set has the name of its package
-			if v := m.Version(set); v != "" {
-				versions[set] = v
+		// A set of programs has the name of its package.
+		for _, pkg := range append(lab.GuestPrograms(), debian.QEMUPackage) {
+			if v := m.Version(pkg); v != "" {
+				versions[pkg] = v
 			}
 		}
 	}

@@ -267,6 +267,7 @@ func (a *app) labBuild() *cobra.Command {
 		"build the lab whose guests have superpages, for scenarios that need them")
 	c.Flags().StringVar(&v.Programs, "programs", "",
 		"build the lab whose guests may have these programs: `NAME` is "+strings.Join(lab.GuestPrograms(), " or "))
+	c.Flags().BoolVar(&v.HVM, "hvm", false, "build the lab whose guests are of type HVM")
 	kernel := c.Flags().String("kernel", "",
 		"build the lab whose guests have this kernel: `NAME` is "+suites.KernelFile+"PATH, or one of "+
 			strings.Join(lab.GuestKernels(), ", "))
@@ -309,6 +310,9 @@ func printLab(w io.Writer, l *lab.Lab) {
 		filepath.Join(l.Dir, lab.ManifestFile), m.XenVersion(), m.Dom0)
 	if m.LibVMI != "" {
 		fmt.Fprintf(w, "  libvmi    %s\n", m.LibVMI)
+	}
+	if qemu := m.Version(debian.QEMUPackage); qemu != "" {
+		fmt.Fprintf(w, "  qemu      %s\n", qemu)
 	}
 	for _, name := range slices.Sorted(maps.Keys(m.Guests)) {
 		fmt.Fprintf(w, "  guest     %s: Linux %s\n", name, m.Guests[name])

@@ -18,7 +18,9 @@ import (
 	"hangbench/bench/plan"
 	xc "hangbench/cgo/xenctrl"
 	"hangbench/guests/disk"
+	"hangbench/guests/kernel"
 	"hangbench/guests/lab/place"
+	"hangbench/guests/xl"
 	"hangbench/monitor"
 	"hangbench/monitor/detect"
 	"hangbench/monitor/trap"
@@ -140,6 +142,39 @@ func TestNewGuest(t *testing.T) {
 	}
 	if len(seen.Differences) != 1 || !strings.Contains(seen.Differences[0], "no kallsyms tables") {
 		t.Errorf("a kernel without tables is found in memory: %+v, %q", seen.InMemory, seen.Differences)
+	}
+}
+
+// TestNewGuestType: Xen starts the kernel of a guest of type PVH. One of type HVM boots from
+// the disc of its kernel.
+func TestNewGuestType(t *testing.T) {
+	t.Parallel()
+	f := dom0test.New(t)
+	g := newGuest(t, f, spec(1))
+	want := xl.Config{
+		Name: "guest", VCPUs: 1, MemoryMiB: 160, Altp2m: xl.Altp2mExternal,
+		Kernel:  filepath.Join(f.Config.Guests, dom0test.Kernel, place.Kernel),
+		Ramdisk: filepath.Join(f.Config.Guests, place.Ramdisk("")), Cmdline: kernel.Arguments(dom0test.Release, false),
+	}
+	if got := f.Guest(g.Domid).Config; got != want {
+		t.Errorf("PVH: %+v, want %+v", got, want)
+	}
+	hvm := spec(1)
+	hvm.Type, hvm.Boot, hvm.Programs = suites.HVM, suites.Distro, "stress-ng"
+	disc := filepath.Join(f.Config.Guests, dom0test.Kernel, place.Disc(hvm.Programs))
+	if err := os.WriteFile(disc, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h, err := f.NewGuest(t.Context(), "other", hvm)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want = xl.Config{Name: "other", VCPUs: 1, MemoryMiB: 160, Altp2m: xl.Altp2mExternal, Disc: disc}
+	if got := f.Guest(h.Domid).Config; got != want {
+		t.Errorf("HVM: %+v, want %+v", got, want)
+	}
+	if err := h.Destroy(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 

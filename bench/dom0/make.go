@@ -8,34 +8,16 @@ import (
 	"path/filepath"
 
 	"hangbench/guests/disk"
+	"hangbench/guests/kernel"
 	"hangbench/guests/lab/place"
 	"hangbench/guests/xl"
 	"hangbench/scenarios/suites"
 )
 
-// Command lines of guest kernels. The self-tests of the kernel's cryptography have
-// no part in hangs and take seconds of the emulator.
-const (
-	distroArgs = "console=hvc0 quiet cryptomgr.notests"
-	plainArgs  = distroArgs + " nokaslr mitigations=off"
-	// noThreads hides the processor's flag HTT (cpufeatures.h: bit 28 of the first word).
-	noThreads = " clearcpuid=28"
-)
-
-// moreArgs returns what else the command line of a kernel of that release needs. With
-// the flag HTT, Linux 5.10 takes a second vCPU of the lab for a thread of the first, and
-// takes it off again while it boots. Linux 6.1 does not. Those between were not tried.
-func moreArgs(release string) string {
-	var major, minor int
-	if n, _ := fmt.Sscanf(release, "%d.%d", &major, &minor); n == 2 && (major < 6 || major == 6 && minor < 1) {
-		return noThreads
-	}
-	return ""
-}
-
 // NewGuest makes a guest and waits until its heartbeat runs. With suites.Distro its
 // kernel boots as a distribution boots it: moved in memory, and with all mitigations
-// that it chooses itself. The guest's neighbours are made too.
+// that it chooses itself. With suites.HVM it boots from a disc, as a computer with a BIOS
+// does. The guest's neighbours are made too.
 func (h *Host) NewGuest(ctx context.Context, name string, spec suites.Guest) (*Guest, error) {
 	g, err := h.newGuest(ctx, name, spec)
 	if err != nil {
@@ -61,29 +43,28 @@ func (h *Host) newGuest(ctx context.Context, name string, spec suites.Guest) (_ 
 	if g.profile, err = readProfile(dir); err != nil {
 		return nil, err
 	}
-	image, args := filepath.Join(dir, place.Kernel), plainArgs
-	if spec.Boot == suites.Distro {
-		h.Log.Info("move guest kernel")
-		if image, err = h.moveKernel(dir, spec); err != nil {
-			return nil, fmt.Errorf("move guest kernel %s: %w", spec.Kernel, err)
+	c := xl.Config{Name: name, VCPUs: spec.VCPUs, MemoryMiB: spec.MemoryMiB, Altp2m: xl.Altp2mExternal}
+	if spec.Type == suites.HVM {
+		c.Disc = filepath.Join(dir, place.Disc(spec.Programs))
+	} else {
+		distro := spec.Boot == suites.Distro
+		c.Kernel, c.Cmdline = filepath.Join(dir, place.Kernel), kernel.Arguments(g.profile.Release, distro)
+		c.Ramdisk = filepath.Join(h.Guests, place.Ramdisk(spec.Programs))
+		if distro {
+			h.Log.Info("move guest kernel")
+			if c.Kernel, err = h.moveKernel(dir, spec); err != nil {
+				return nil, fmt.Errorf("move guest kernel %s: %w", spec.Kernel, err)
+			}
+			defer os.Remove(c.Kernel) // Xen has read it once the guest runs
 		}
-		defer os.Remove(image) // Xen has read it once the guest runs
-		args = distroArgs
 	}
 	h.Log.Info("create guest")
-	var path string
 	if g.disk, err = disk.Make(name); err == nil {
-		path = g.disk.Path
+		c.Disk = g.disk.Path
 	} else if !errors.Is(err, disk.ErrNone) {
 		return nil, err
 	}
-	g.Domid, err = h.tools.Create(ctx, xl.Config{
-		Name: name, VCPUs: spec.VCPUs, MemoryMiB: spec.MemoryMiB,
-		Kernel: image, Ramdisk: filepath.Join(h.Guests, place.Ramdisk(spec.Programs)),
-		Cmdline: args + moreArgs(g.profile.Release),
-		Altp2m:  xl.Altp2mExternal,
-		Disk:    path,
-	})
+	g.Domid, err = h.tools.Create(ctx, c)
 	if err != nil {
 		return nil, errors.Join(err, g.closeDisk(context.WithoutCancel(ctx)))
 	}

@@ -30,10 +30,17 @@ func Superpages(commandLine string) bool {
 // CheckGuest returns the reason why such a guest cannot run here, or nil. A guest
 // without superpages may run on a Xen that gives them; doctor warns of that.
 func (h *Host) CheckGuest(spec suites.Guest) error {
-	if spec.Programs != "" {
+	if spec.Programs != "" && spec.Type != suites.HVM { // whose disc has the initramfs
 		if _, err := os.Stat(filepath.Join(h.Guests, place.Ramdisk(spec.Programs))); err != nil {
 			return fmt.Errorf("the guest is to have %s, and the folder of guest kernels has no initramfs with it (%w): "+
 				"take one that \"hangbench lab build --programs %s\" makes", spec.Programs, err, spec.Programs)
+		}
+	}
+	if spec.Type == suites.HVM {
+		disc := filepath.Join(h.Guests, spec.Kernel, place.Disc(spec.Programs))
+		if _, err := os.Stat(disc); err != nil {
+			return fmt.Errorf("the guest is to be of type hvm, and the folder of its kernel has no disc to boot from (%w): "+
+				"take one that \"hangbench lab build --hvm\" makes, or remove type: hvm", err)
 		}
 	}
 	if !spec.Superpages && spec.XenRelease == "" {

@@ -44,6 +44,28 @@ func TestCheckGuestXen(t *testing.T) {
 	}
 }
 
+// TestCheckGuestType: a guest of type HVM needs the disc of its kernel, with the programs
+// that it is to have.
+func TestCheckGuestType(t *testing.T) {
+	t.Parallel()
+	h := &Host{Config: Config{Guests: t.TempDir()}}
+	for _, programs := range []string{"", "stress-ng"} {
+		g := suites.Guest{Kernel: "k", Type: suites.HVM, Programs: programs}
+		if err := h.CheckGuest(g); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "lab build --hvm") {
+			t.Errorf("without the disc: %v", err)
+		}
+		if err := os.MkdirAll(filepath.Join(h.Guests, "k"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(h.Guests, "k", place.Disc(programs)), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := h.CheckGuest(g); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestCheckGuestPrograms: a guest with programs needs an initramfs that has them.
 func TestCheckGuestPrograms(t *testing.T) {
 	h := &Host{Config: Config{Guests: t.TempDir()}}

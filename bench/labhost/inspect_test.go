@@ -12,7 +12,8 @@ import (
 )
 
 // TestInspect reads the kernels of real guests from outside: one where it was
-// linked, and one moved and with page-table isolation. What the guest's memory tells of
+// linked, and one moved and with page-table isolation. With all tests, also guests of type HVM,
+// which Linux' own loader has moved. What the guest's memory tells of
 // its kernel is what the kernel's file tells.
 func TestInspect(t *testing.T) {
 	ctx, h := openLab(t, 30*time.Second)
@@ -24,6 +25,10 @@ func TestInspect(t *testing.T) {
 		for _, k := range lab.GuestKernels()[1:] {
 			guests = append(guests, suites.Guest{Kernel: k, VCPUs: 1, MemoryMiB: 192},
 				suites.Guest{Kernel: k, VCPUs: 2, MemoryMiB: 192, Boot: suites.Distro})
+		}
+		for i, k := range []string{"cloud-6.12", "cloud-6.1"} { // they share a lab
+			guests = append(guests,
+				suites.Guest{Kernel: k, VCPUs: 1 + i, MemoryMiB: 192, Type: suites.HVM, Boot: suites.Distro})
 		}
 	}
 	for _, g := range guests {

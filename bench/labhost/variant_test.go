@@ -73,15 +73,20 @@ func TestVariant(t *testing.T) {
 	newer.Kernel = "cloud-7.3"
 	older := small
 	older.XenRelease = "4.17"
+	hvm := small
+	hvm.Type = suites.HVM
+	if guestName(hvm) == guestName(small) {
+		t.Error("a snapshot of a guest of type HVM passes for one of type PVH")
+	}
 	for range 2 {
-		for _, g := range []suites.Guest{work, newer, older} {
+		for _, g := range []suites.Guest{work, newer, older, hvm} {
 			other, err := h.Of(t.Context(), g)
 			if err != nil || other == first || other.Lab.Dir != "work" {
 				t.Errorf("guest %+v runs on %v (%v)", g, other, err)
 			}
 		}
 	}
-	if want := []lab.Variant{{Programs: "stress-ng"}, {Kernel: "cloud-7.3"}, {Xen: "4.17"}}; !slices.Equal(got, want) {
+	if want := []lab.Variant{{Programs: "stress-ng"}, {Kernel: "cloud-7.3"}, {Xen: "4.17"}, {HVM: true}}; !slices.Equal(got, want) {
 		t.Errorf("labs %+v were built, want %+v", got, want)
 	}
 	if _, err := os.Stat("large"); err == nil {

@@ -20,7 +20,7 @@ type variants struct {
 func variantOf(g suites.Guest) lab.Variant {
 	return lab.Variant{
 		Superpages: g.Superpages, Programs: g.Programs, Kernel: lab.VariantKernel(g.Kernel),
-		Xen: lab.VariantXen(g.XenRelease),
+		Xen: lab.VariantXen(g.XenRelease), HVM: g.Type == suites.HVM,
 	}
 }
 

@@ -40,22 +40,30 @@ const (
 	volumeName  = "HANGBENCH"
 )
 
-// config returns isolinux.cfg. It has one label, which is booted at once, without a
-// message. mboot.c32 loads several files, each with its command line; "---" separates
-// them.
+// config returns isolinux.cfg. mboot.c32 loads several files, each with its command line;
+// "---" separates them.
 func (d *Disc) config() ([]byte, error) {
 	for _, a := range []string{d.XenArgs, d.KernelArgs} {
-		if strings.ContainsAny(a, "\r\n\x00") || strings.Contains(" "+a+" ", " --- ") {
-			return nil, fmt.Errorf("command line %q has a line break or a word \"---\", which the boot loader cannot take", a)
+		if strings.Contains(" "+a+" ", " --- ") {
+			return nil, fmt.Errorf("command line %q has a word \"---\", which the boot loader cannot take", a)
 		}
 	}
-	line := strings.Join(strings.Fields("xen "+d.XenArgs+" --- vmlinux "+d.KernelArgs+" --- initrd"), " ")
+	return config("mboot.c32", "xen "+d.XenArgs+" --- vmlinux "+d.KernelArgs+" --- initrd")
+}
+
+// config returns an isolinux.cfg with one label, which is booted at once, without a
+// message: the file kernel with a command line.
+func config(kernel, line string) ([]byte, error) {
+	if strings.ContainsAny(line, "\r\n\x00") {
+		return nil, fmt.Errorf("command line %q has a line break, which the boot loader cannot take", line)
+	}
+	line = strings.Join(strings.Fields(line), " ")
 	if len(line) > maxCmdline {
 		return nil, fmt.Errorf("the command lines have %d characters together, the boot loader takes %d", len(line),
 			maxCmdline)
 	}
 	return fmt.Appendf(nil,
-		"DEFAULT lab\nPROMPT 0\nTIMEOUT 1\nLABEL lab\n  KERNEL mboot.c32\n  APPEND %s\n", line), nil
+		"DEFAULT lab\nPROMPT 0\nTIMEOUT 1\nLABEL lab\n  KERNEL %s\n  APPEND %s\n", kernel, line), nil
 }
 
 // WriteFile writes the disc to path as an ISO 9660 image, and reads it back to check
@@ -65,21 +73,57 @@ func (d *Disc) WriteFile(path string) error {
 	if err != nil {
 		return fmt.Errorf("make boot disc: %w", err)
 	}
+	if err := needELF(d.Kernel); err != nil {
+		return fmt.Errorf("make boot disc: kernel %s: %w", d.Kernel, err)
+	}
+	return writeDisc(path, d.Prefix, cfg, []discFile{
+		{"libcom32.c32", filepath.Join(d.Prefix, modulesDir, "libcom32.c32")},
+		{"mboot.c32", filepath.Join(d.Prefix, modulesDir, "mboot.c32")},
+		{"xen", d.Xen},
+		{"vmlinux", d.Kernel},
+		{"initrd", d.Initrd},
+	})
+}
+
+// GuestDisc is a boot disc with a Linux kernel alone, for a guest that has a BIOS.
+type GuestDisc struct {
+	// Prefix is the folder with the unpacked packages isolinux and syslinux-common.
+	Prefix string
+	// Kernel is the path of the kernel as distributions ship it (vmlinuz): its own loader
+	// decompresses it and moves it.
+	Kernel     string
+	KernelArgs string // the kernel's command line
+	// Initrd is the path of the guest's initial RAM file system.
+	Initrd string
+}
+
+// WriteFile writes the disc as Disc.WriteFile does.
+func (d *GuestDisc) WriteFile(path string) error {
+	cfg, err := config("vmlinuz", "initrd=initrd "+d.KernelArgs)
+	if err != nil {
+		return fmt.Errorf("make boot disc: %w", err)
+	}
+	if err := CheckBzImage(d.Kernel); err != nil {
+		return fmt.Errorf("make boot disc: kernel %s: %w", d.Kernel, err)
+	}
+	return writeDisc(path, d.Prefix, cfg, []discFile{{"vmlinuz", d.Kernel}, {"initrd", d.Initrd}})
+}
+
+// discFile is a file of a disc and where its content comes from.
+type discFile struct{ name, from string }
+
+// writeDisc writes a disc with isolinux, its configuration and other files to path.
+func writeDisc(path, prefix string, cfg []byte, files []discFile) error {
 	// The library makes the image from a folder of files, and deletes the folder.
 	work, err := os.MkdirTemp(filepath.Dir(path), ".disc-*")
 	if err != nil {
 		return fmt.Errorf("make boot disc: %w", err)
 	}
 	defer os.RemoveAll(work)
-	files := []struct{ name, from string }{
-		{bootFile, filepath.Join(d.Prefix, isolinuxDir, "isolinux.bin")},
-		{"ldlinux.c32", filepath.Join(d.Prefix, modulesDir, "ldlinux.c32")},
-		{"libcom32.c32", filepath.Join(d.Prefix, modulesDir, "libcom32.c32")},
-		{"mboot.c32", filepath.Join(d.Prefix, modulesDir, "mboot.c32")},
-		{"xen", d.Xen},
-		{"vmlinux", d.Kernel},
-		{"initrd", d.Initrd},
-	}
+	files = append([]discFile{
+		{bootFile, filepath.Join(prefix, isolinuxDir, "isolinux.bin")},
+		{"ldlinux.c32", filepath.Join(prefix, modulesDir, "ldlinux.c32")},
+	}, files...)
 	if err := os.WriteFile(filepath.Join(work, "isolinux.cfg"), cfg, 0o644); err != nil {
 		return fmt.Errorf("make boot disc: %w", err)
 	}
@@ -87,9 +131,6 @@ func (d *Disc) WriteFile(path string) error {
 		if err := stage(f.from, filepath.Join(work, f.name)); err != nil {
 			return fmt.Errorf("make boot disc: %s: %w", f.name, err)
 		}
-	}
-	if err := needELF(filepath.Join(work, "vmlinux")); err != nil {
-		return fmt.Errorf("make boot disc: kernel %s: %w", d.Kernel, err)
 	}
 	want, err := listFolder(work)
 	if err != nil {
@@ -139,17 +180,28 @@ func stage(from, to string) error {
 // needELF returns an error unless the file is an ELF file. The lab's hypervisor loads
 // no other kind of kernel.
 func needELF(path string) error {
+	return needMagic(path, 0, "\x7fELF", "not an ELF file: give the uncompressed kernel, not vmlinuz")
+}
+
+// CheckBzImage returns an error unless the file has the header of a kernel that a boot
+// loader loads: "HdrS" at 0x202 (Documentation/arch/x86/boot.rst).
+func CheckBzImage(path string) error {
+	return needMagic(path, 0x202, "HdrS", "a boot loader cannot load it: give vmlinuz, not the uncompressed kernel")
+}
+
+// needMagic returns an error that says why unless the file has the magic at the offset.
+func needMagic(path string, offset int64, magic, why string) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	var magic [4]byte
-	if _, err := io.ReadFull(f, magic[:]); err != nil {
+	b := make([]byte, len(magic))
+	if _, err := f.ReadAt(b, offset); err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
-	if string(magic[:]) != "\x7fELF" {
-		return errors.New("not an ELF file: give the uncompressed kernel, not vmlinuz")
+	if string(b) != magic {
+		return errors.New(why)
 	}
 	return nil
 }

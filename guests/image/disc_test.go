@@ -151,6 +151,62 @@ func TestDisc(t *testing.T) {
 	}
 }
 
+// TestGuestDisc: a guest's disc has the boot loader, a kernel that the boot loader can load,
+// and no hypervisor.
+func TestGuestDisc(t *testing.T) {
+	t.Parallel()
+	lab, content := testDisc(t)
+	vmlinuz := filepath.Join(lab.Prefix, "vmlinuz")
+	kernel := pattern(3*sector+7, 9)
+	copy(kernel[0x202:], "HdrS")
+	if err := os.WriteFile(vmlinuz, kernel, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	good := GuestDisc{Prefix: lab.Prefix, Kernel: vmlinuz, KernelArgs: "console=hvc0  quiet", Initrd: lab.Initrd}
+	path := filepath.Join(t.TempDir(), "disc.iso")
+	if err := good.WriteFile(path); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]fileHash{}
+	for name, data := range map[string][]byte{
+		"ISOLINUX.BIN": content["isolinux.bin"], "LDLINUX.C32": content["ldlinux.c32"], "VMLINUZ": kernel,
+		"INITRD": content["initrd"],
+		"ISOLINUX.CFG": []byte("DEFAULT lab\nPROMPT 0\nTIMEOUT 1\nLABEL lab\n  KERNEL vmlinuz\n" +
+			"  APPEND initrd=initrd console=hvc0 quiet\n"),
+	} {
+		if want[name], err = hashAt(bytes.NewReader(data), 0, int64(len(data)), name == "ISOLINUX.BIN"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := verifyISO(bytes.NewReader(raw), want); err != nil {
+		t.Error(err)
+	}
+	for what, c := range map[string]struct {
+		change func(*GuestDisc)
+		want   string
+	}{
+		"line break":   {func(d *GuestDisc) { d.KernelArgs = "a\nDEFAULT x" }, "line break"},
+		"long":         {func(d *GuestDisc) { d.KernelArgs = strings.Repeat("x ", 1100) }, "2047"},
+		"vmlinux":      {func(d *GuestDisc) { d.Kernel = lab.Kernel }, "give vmlinuz"},
+		"short kernel": {func(d *GuestDisc) { d.Kernel = filepath.Join(lab.Prefix, modulesDir, "mboot.c32") }, "give vmlinuz"},
+		"no kernel":    {func(d *GuestDisc) { d.Kernel = "/no/such/kernel" }, "/no/such/kernel"},
+	} {
+		d := good
+		c.change(&d)
+		dir := t.TempDir()
+		if err := d.WriteFile(filepath.Join(dir, "disc.iso")); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: error %v, want one with %q", what, err, c.want)
+		}
+		if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+			t.Errorf("%s: left behind %v, %v", what, left, err)
+		}
+	}
+}
+
 func TestDiscSameBytes(t *testing.T) {
 	t.Parallel()
 	d, content := testDisc(t)

@@ -64,6 +64,8 @@ type Variant struct {
 	Kernel string
 	// Xen is the release of the lab's Xen, one of Xens. Empty: that of the ordinary lab.
 	Xen string
+	// HVM: guests are of type HVM. dom0 has QEMU, and for each guest kernel a disc.
+	HVM bool
 }
 
 // String names the variant after the properties of its guests. The ordinary lab
@@ -81,6 +83,9 @@ func (v Variant) String() string {
 	}
 	if v.Xen != "" {
 		parts = append(parts, "xen-"+v.Xen)
+	}
+	if v.HVM {
+		parts = append(parts, "hvm")
 	}
 	return strings.Join(parts, "-")
 }
@@ -102,7 +107,7 @@ func Variants() []Variant {
 	for _, p := range GuestPrograms() {
 		all = append(all, Variant{Programs: p})
 	}
-	return append(all, Variant{Superpages: true})
+	return append(all, Variant{Superpages: true}, Variant{HVM: true})
 }
 
 // GuestPrograms returns the names of the sets of programs that guests may have
@@ -280,6 +285,9 @@ func (o *Options) build(ctx context.Context) (*Lab, error) {
 	if sets.programs.lock != nil {
 		m.GuestPackages = sets.programs.lock.Packages
 	}
+	if sets.hvm.lock != nil {
+		m.HVMPackages = sets.hvm.lock.Packages
+	}
 	if o.LibVMI != nil {
 		m.LibVMI = o.LibVMI.Version + " " + vmi.sum
 	}
@@ -297,7 +305,7 @@ func (o *Options) build(ctx context.Context) (*Lab, error) {
 		if !errors.Is(why, fs.ErrNotExist) {
 			o.Log.Warn("building the lab anew", "error", why)
 		}
-		if err := o.assemble(p, l, xen, kernels, work, vmi.dir, sets.programs.prefix); err != nil {
+		if err := o.assemble(p, l, xen, &sets, kernels, work, vmi.dir); err != nil {
 			l.Close()
 			return nil, err
 		}
@@ -306,11 +314,10 @@ func (o *Options) build(ctx context.Context) (*Lab, error) {
 	return l, nil
 }
 
-// assemble extracts the kernels, makes every initramfs and the disc, and writes
+// assemble extracts the kernels, makes every initramfs and the discs, and writes
 // the manifest. xen is Xen's boot image. vmi is the folder with LibVMI, empty without.
-// programs is the prefix of the guests' programs, empty without.
 func (o *Options) assemble(
-	p debian.Platform, l *Lab, xen string, kernels *kernelSet, work, vmi, programs string,
+	p debian.Platform, l *Lab, xen string, sets *packageSets, kernels *kernelSet, work, vmi string,
 ) error {
 	if err := o.extractAll(kernels); err != nil {
 		return err
@@ -323,12 +330,22 @@ func (o *Options) assemble(
 			continue
 		}
 		ramdisks[name] = filepath.Join(work, name+".cpio")
-		if err := guestTree(kernels, work, set, programs, ramdisks[name]); err != nil {
+		if err := guestTree(kernels, work, set, sets.programs.prefix, ramdisks[name]); err != nil {
 			return fmt.Errorf("build the guest's initramfs: %w", err)
 		}
 	}
+	d := dom0Files{
+		platform: p, prefix: l.XenPrefix, kernels: kernels, work: work, vmi: vmi, programs: o.dom0Programs(),
+		ramdisks: ramdisks,
+	}
+	if o.Variant.HVM {
+		d.ramdisks, d.hvm, d.disc = nil, sets.hvm.prefix, place.Disc(o.Variant.Programs)
+		if err := guestDiscs(kernels, sets.own.prefix, ramdisks[place.Ramdisk(o.Variant.Programs)], d.disc); err != nil {
+			return fmt.Errorf("build the guest's disc: %w", err)
+		}
+	}
 	dom0RD := filepath.Join(work, "dom0.cpio")
-	err := dom0Tree(p, l.XenPrefix, kernels, work, vmi, o.dom0Programs(), ramdisks, dom0RD)
+	err := d.write(dom0RD)
 	if g := o.GivenXen; err != nil && g != nil && g.ID.Form == XenDebs {
 		err = g.fail(err)
 	}
@@ -359,12 +376,13 @@ type packageSets struct {
 	xen      unpacked   // of Xen, its tools and the compiler: own, unless the lab has another Xen
 	kernels  []unpacked // of guest kernels that are not among the lab's own
 	programs unpacked   // of the guests' programs; zero without Variant.Programs
+	hvm      unpacked   // of QEMU and the BIOS; zero without Variant.HVM
 }
 
 // prefixes returns the folders of all packages, each once.
 func (s *packageSets) prefixes() []string {
 	var all []string
-	for _, u := range append([]unpacked{s.own, s.xen, s.programs}, s.kernels...) {
+	for _, u := range append([]unpacked{s.own, s.xen, s.programs, s.hvm}, s.kernels...) {
 		if u.prefix != "" && !slices.Contains(all, u.prefix) {
 			all = append(all, u.prefix)
 		}
@@ -421,14 +439,25 @@ func (o *Options) packages(ctx context.Context, p debian.Platform, guests []gues
 		}
 		s.kernels = append(s.kernels, u)
 	}
-	if o.Variant.Programs == "" {
-		return s, nil
+	if o.Variant.Programs != "" {
+		s.programs, err = o.fetch(ctx, own, debian.Spec{
+			Dir: o.Cache.packagesFor(o.Variant.Programs), Release: own.Release,
+			Wanted: debian.StressWanted(), Excluded: debian.StressExcluded(),
+		})
+		if err != nil {
+			return s, err
+		}
 	}
-	s.programs, err = o.fetch(ctx, own, debian.Spec{
-		Dir: o.Cache.packagesFor(o.Variant.Programs), Release: own.Release,
-		Wanted: debian.StressWanted(), Excluded: debian.StressExcluded(),
-	})
-	return s, err
+	if o.Variant.HVM {
+		s.hvm, err = o.fetch(ctx, p, debian.Spec{
+			Dir: o.Cache.packagesFor("hvm-" + string(p.Release)), Release: p.Release,
+			Wanted: debian.HVMWanted(), Excluded: debian.HVMExcluded(),
+		})
+		if err != nil {
+			return s, fmt.Errorf("fetch the packages of guests of type HVM: %w", err)
+		}
+	}
+	return s, nil
 }
 
 // fetch downloads one set of packages and lays it out in a folder of the cache

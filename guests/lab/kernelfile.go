@@ -81,17 +81,18 @@ type GuestNeed struct {
 	Symbol   string // the function
 	Without  string // what follows if it is not there, and the remedy
 	Optional bool   // the guest boots without it
+	PVH      bool   // only guests of type PVH need it
 	// Module has the function if it is not built in. It is empty for a function that must
 	// be built in.
 	Module string
 }
 
-// GuestNeeds returns what a kernel must have to boot as a guest of type PVH and to run
-// hangbench's PID 1.
+// GuestNeeds returns what a kernel must have to boot as a guest and to run hangbench's
+// PID 1.
 func GuestNeeds() []GuestNeed {
 	return []GuestNeed{
-		{What: "entry point for guests of type PVH", Symbol: "pvh_start_xen",
-			Without: "it cannot be booted as a PVH guest: set CONFIG_XEN_PVH=y"},
+		{What: "entry point for guests of type PVH", Symbol: "pvh_start_xen", PVH: true,
+			Without: "it cannot be booted as a PVH guest: set CONFIG_XEN_PVH=y, or boot it as an HVM guest (type: hvm)"},
 		{What: "initramfs", Symbol: "unpack_to_rootfs", Without: "it cannot start PID 1: set CONFIG_BLK_DEV_INITRD=y"},
 		{What: "xenstore device", Symbol: "xenbus_file_write",
 			Without: "the guest cannot say that it is up: set CONFIG_XEN_XENBUS_FRONTEND=y"},
@@ -161,6 +162,9 @@ func (o *Options) addFile(ctx context.Context, set *kernelSet, name, spec, dir s
 		return fail(err)
 	}
 	k, err := kernel.Open(source)
+	if err == nil && o.Variant.HVM {
+		err = image.CheckBzImage(source)
+	}
 	if err != nil {
 		return fail(err)
 	}
@@ -170,7 +174,7 @@ func (o *Options) addFile(ctx context.Context, set *kernelSet, name, spec, dir s
 	}
 	var load []string
 	for _, n := range GuestNeeds() {
-		if _, ok := k.Symbols.Lookup(n.Symbol); ok {
+		if _, ok := k.Symbols.Lookup(n.Symbol); ok || n.PVH && o.Variant.HVM {
 			continue
 		}
 		found := false

@@ -170,6 +170,8 @@ func testManifest() Manifest {
 			Path: "pool/s.deb", File: "s.deb", SHA256: "dd", SizeBytes: 7, InstalledKiB: 8}},
 		XenPackages: []debian.Package{{Name: "xen-hypervisor-4.17-amd64", Version: "4.17.7", Arch: "amd64", Suite: "bookworm",
 			Path: "pool/o.deb", File: "o.deb", SHA256: "ee", SizeBytes: 9, InstalledKiB: 10}},
+		HVMPackages: []debian.Package{{Name: "qemu-system-xen", Version: "10.0", Arch: "amd64", Suite: "trixie",
+			Path: "pool/q.deb", File: "q.deb", SHA256: "ff", SizeBytes: 11, InstalledKiB: 12}},
 		Programs: map[string]string{"agent": "cc", "init": "dd"}, Go: "go1.26",
 		Modules: []string{"xenfs", "xen-blkfront"}, ProfileFields: hashStrings([]string{"task_struct.comm"}),
 		GivenXen: &XenID{Form: XenFile, SHA256: "ff", Version: "4.17.9-mine", Tools: "4.17"},
@@ -227,7 +229,7 @@ func touch(t *testing.T, path string, v reflect.Value, fn func(path string)) {
 }
 
 // provenance matches the fields that record an origin and do not change the image.
-var provenance = regexp.MustCompile(`^Manifest\.(Go|(Packages|Kernels|XenPackages|GuestPackages)\[\d+\]\.` +
+var provenance = regexp.MustCompile(`^Manifest\.(Go|(Packages|Kernels|XenPackages|GuestPackages|HVMPackages)\[\d+\]\.` +
 	`(Suite|Path|File|SizeBytes|InstalledKiB))$`)
 
 // TestKey: a change of anything that the image is made from changes the lab's name,
@@ -255,7 +257,7 @@ func TestKey(t *testing.T) {
 		seen[key] = path
 		changed++
 	})
-	if changed < 20 || same != 5*5+1 {
+	if changed < 20 || same != 6*5+1 {
 		t.Errorf("%d changes of the image and %d of its origin were tried", changed, same)
 	}
 	again := testManifest()
@@ -424,6 +426,9 @@ func TestVariants(t *testing.T) {
 	}
 	if !slices.Contains(all, Variant{Superpages: true}) {
 		t.Error("no lab has superpages")
+	}
+	if !slices.Contains(all, Variant{HVM: true}) {
+		t.Error("no lab has guests of type HVM")
 	}
 }
 

@@ -41,6 +41,9 @@ type Manifest struct {
 	GivenXen *XenID `json:"given_xen,omitempty"`
 	// GuestPackages are the packages of the programs that guests may have.
 	GuestPackages []debian.Package `json:"guest_packages,omitempty"`
+	// HVMPackages are the packages of QEMU and the BIOS of guests of type HVM. A lab without
+	// has guests of type PVH.
+	HVMPackages []debian.Package `json:"hvm_packages,omitempty"`
 	// Programs maps each program built from this project's source to its SHA-256.
 	Programs map[string]string `json:"programs"`
 	Go       string            `json:"go"`      // version of the toolchain that built them
@@ -65,7 +68,7 @@ func (m *Manifest) Key() string {
 	in := *m
 	in.Go = ""
 	in.Packages, in.Kernels, in.GuestPackages = identities(m.Packages), identities(m.Kernels), identities(m.GuestPackages)
-	in.XenPackages = identities(m.XenPackages)
+	in.XenPackages, in.HVMPackages = identities(m.XenPackages), identities(m.HVMPackages)
 	b, err := json.Marshal(in)
 	if err != nil {
 		panic(err) // strings and numbers only
@@ -87,7 +90,7 @@ func identities(packages []debian.Package) []debian.Package {
 // Version returns the version of a package of the lab or of its guests, or "" if
 // there is no such package.
 func (m *Manifest) Version(name string) string {
-	for _, p := range slices.Concat(m.Packages, m.GuestPackages, m.XenPackages) {
+	for _, p := range slices.Concat(m.Packages, m.GuestPackages, m.XenPackages, m.HVMPackages) {
 		if p.Name == name {
 			return p.Version
 		}
@@ -98,7 +101,7 @@ func (m *Manifest) Version(name string) string {
 // PackageBytes returns the bytes of the lab's packages by their SHA-256.
 func (m *Manifest) PackageBytes() map[string]int64 {
 	all := map[string]int64{}
-	for _, p := range slices.Concat(m.Packages, m.Kernels, m.GuestPackages, m.XenPackages) {
+	for _, p := range slices.Concat(m.Packages, m.Kernels, m.GuestPackages, m.XenPackages, m.HVMPackages) {
 		all[p.SHA256] = p.SizeBytes
 	}
 	return all

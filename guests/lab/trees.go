@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"hangbench/guests/image"
+	"hangbench/guests/kernel"
 	"hangbench/guests/lab/debian"
 	"hangbench/guests/lab/place"
 	"hangbench/guests/stress"
@@ -64,30 +65,52 @@ func guestTree(kernels *kernelSet, work, set, prefix, out string) error {
 		guest.WriteZstdFile(out))
 }
 
-// dom0Tree writes dom0's initramfs to the file out. vmi is the folder with LibVMI,
-// empty without. programs maps paths in dom0 to programs in the folder work, and
-// ramdisks the names of the guests' initramfs to files.
-func dom0Tree(
-	p debian.Platform, prefix string, kernels *kernelSet, work, vmi string, programs, ramdisks map[string]string,
-	out string,
-) error {
-	xen := p.Xen.Dir()
-	libs := image.Libraries{Prefix: prefix, Dirs: p.Xen.LibraryDirs(), Extra: vmi}
+// guestDiscs makes the disc from which guests of type HVM boot each guest kernel, and puts
+// it under that name into the kernel's folder. prefix has the boot loader.
+func guestDiscs(kernels *kernelSet, prefix, ramdisk, name string) error {
+	for kern, release := range kernels.guests {
+		disc := image.GuestDisc{
+			Prefix: prefix, Kernel: kernels.sources[kern], KernelArgs: kernel.Arguments(release, true), Initrd: ramdisk,
+		}
+		if err := disc.WriteFile(filepath.Join(kernels.Dir, kern, name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dom0Files say what dom0's initramfs is made of.
+type dom0Files struct {
+	platform debian.Platform
+	prefix   string // with Xen
+	kernels  *kernelSet
+	work     string            // folder of the compiled programs
+	vmi      string            // folder with LibVMI, empty without
+	programs map[string]string // path in dom0 → program in the folder work
+	ramdisks map[string]string // name in dom0 of a guests' initramfs → file
+	hvm      string            // prefix with QEMU and the BIOS; empty for guests of type PVH
+	disc     string            // name of a kernel's disc, for guests of type HVM
+}
+
+// write writes the initramfs to the file out.
+func (d *dom0Files) write(out string) error {
+	xen, prefix := d.platform.Xen.Dir(), d.prefix
+	libs := image.Libraries{Prefix: prefix, Dirs: d.platform.Xen.LibraryDirs(), Extra: d.vmi}
 	var t image.Tree
 	var errs []error
 	do := func(err error) { errs = append(errs, err) }
-	for _, path := range slices.Sorted(maps.Keys(programs)) {
-		do(t.Program(strings.TrimPrefix(path, "/"), filepath.Join(work, programs[path]), libs))
+	for _, path := range slices.Sorted(maps.Keys(d.programs)) {
+		do(t.Program(strings.TrimPrefix(path, "/"), filepath.Join(d.work, d.programs[path]), libs))
 	}
 	for _, program := range []string{"xenstored", "xenconsoled", "xen-init-dom0", "xl", "libxl-save-helper"} {
 		do(t.Program(xen+"/bin/"+program, filepath.Join(prefix, xen, "bin", program), libs))
 	}
 	do(t.Symlink(filepath.Dir(place.XenBin), filepath.Base(xen)))
 	do(t.Library("libgcc_s.so.1", libs)) // pthread_cancel opens it
-	if vmi != "" {
+	if d.vmi != "" {
 		// LibVMI opens these two libraries by names that only the -dev package has.
-		do(t.Symlink("lib/x86_64-linux-gnu/libxenctrl.so", p.Xen.Libxenctrl()))
-		do(t.Symlink("lib/x86_64-linux-gnu/libxenstore.so", p.Xen.Libxenstore()))
+		do(t.Symlink("lib/x86_64-linux-gnu/libxenctrl.so", d.platform.Xen.Libxenctrl()))
+		do(t.Symlink("lib/x86_64-linux-gnu/libxenstore.so", d.platform.Xen.Libxenstore()))
 	}
 	do(t.File("etc/xen/xl.conf", 0o644, nil))
 	// xl runs this script when a guest gets a disk; the agent does its work.
@@ -99,23 +122,42 @@ func dom0Tree(
 	do(t.Symlink("var/lock", "/run/lock"))
 	do(t.CharDevice("dev/console", 0o600, 5, 1))
 
-	modules, err := image.OpenModules(kernels.modules[kernels.dom0])
+	modules, err := image.OpenModules(d.kernels.modules[d.kernels.dom0])
 	do(err)
 	if err == nil {
 		do(addModules(&t, place.Modules, modules, dom0Modules()))
 	}
-	for name := range kernels.guests {
-		for _, f := range []string{place.Kernel, place.Profile, place.Relocs} {
-			do(t.FileFrom(place.Guests+"/"+name+"/"+f, 0o644, filepath.Join(kernels.Dir, name, f)))
+	files := []string{place.Kernel, place.Profile, place.Relocs}
+	if d.hvm != "" {
+		files = []string{place.Profile, d.disc}
+		do(d.addHVM(&t))
+	}
+	for name := range d.kernels.guests {
+		for _, f := range files {
+			do(t.FileFrom(place.Guests+"/"+name+"/"+f, 0o644, filepath.Join(d.kernels.Dir, name, f)))
 		}
 	}
-	for name, file := range ramdisks {
+	for name, file := range d.ramdisks {
 		do(t.FileFrom(place.Guests+"/"+name, 0o644, file))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
 	return t.WriteCPIOFile(out)
+}
+
+// addHVM adds what libxl needs for guests of type HVM. QEMU takes Xen's libraries from
+// the prefix with Xen, of whose version they must be.
+func (d *dom0Files) addHVM(t *image.Tree) error {
+	xen := d.platform.Xen
+	libs := image.Libraries{
+		Prefix: d.prefix, Dirs: xen.LibraryDirs(), Extra: filepath.Join(d.hvm, "usr/lib/x86_64-linux-gnu"),
+	}
+	return errors.Join(
+		t.Program(debian.QEMU, filepath.Join(d.hvm, debian.QEMU), libs),
+		t.FileFrom(debian.BIOS, 0o644, filepath.Join(d.hvm, debian.BIOS)),
+		t.FileFrom(debian.QEMUKeys, 0o644, filepath.Join(d.hvm, debian.QEMUKeys)),
+		t.FileFrom(xen.HVMLoader(), 0o644, filepath.Join(d.prefix, xen.HVMLoader())))
 }
 
 // addModules adds modules and the modules that they need. Each file name begins

@@ -24,7 +24,9 @@ func TestRender(t *testing.T) {
 	t.Parallel()
 	disk := base()
 	disk.VCPUs, disk.Altp2m, disk.Disk = 2, "", "/dev/dm-0"
-	for name, c := range map[string]Config{"altp2m": base(), "disk": disk} {
+	hvm := base()
+	hvm.Kernel, hvm.Ramdisk, hvm.Cmdline, hvm.Disk, hvm.Disc = "", "", "", "/dev/dm-0", "/guest/disc.iso"
+	for name, c := range map[string]Config{"altp2m": base(), "disk": disk, "hvm": hvm} {
 		got, err := c.Render()
 		if err != nil {
 			t.Fatal(err)
@@ -61,6 +63,9 @@ func TestRenderRejects(t *testing.T) {
 		"NUL":        func(c *Config) { c.Ramdisk = "1\x00" },
 		"space":      func(c *Config) { c.Disk = "/dev/a b" },
 		"newline":    func(c *Config) { c.Name = "a\n" },
+		"two":        func(c *Config) { c.Disc = "/guest/disc.iso" },
+		"disc":       func(c *Config) { *c = Config{Name: "a", VCPUs: 1, MemoryMiB: 64, Disc: "/a b"} },
+		"disc quote": func(c *Config) { *c = Config{Name: "a", VCPUs: 1, MemoryMiB: 64, Disc: "/a\""} },
 	} {
 		c := base()
 		spoil(&c)

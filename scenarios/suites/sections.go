@@ -225,8 +225,19 @@ func (p *parser) guests(n *yaml.Node) []Guest {
 				g.MemoryMiB, g.Programs, leastProgramsMiB)
 			return
 		}
-		if g.Boot == Plain {
-			g.Boot = "" // so that a guest written in two ways is one guest
+		if g.Type == HVM && g.Boot == Plain {
+			p.errorf(item, "a guest of type hvm boots as its disc says, which is as a distribution does: remove boot: plain")
+			return
+		}
+		// So that a guest written in two ways is one guest.
+		switch {
+		case g.Type == HVM:
+			g.Boot = Distro
+		case g.Boot == Plain:
+			g.Boot = ""
+		}
+		if g.Type == PVH {
+			g.Type = ""
 		}
 		if line, dup := first[g]; dup {
 			p.errorf(item, "the same guest stands in line %d: remove one of them, repetitions say how often a cell is run", line)

@@ -97,6 +97,15 @@ func (s *Suite) Settings(scenario string) []map[string]int64 {
 // Guest is the machine a trial runs on, without the release of its kernel.
 type Guest = results.Machine
 
+// Types of guests.
+const (
+	// PVH: Xen starts the kernel. Plans and results leave the word out.
+	PVH = "pvh"
+	// HVM: the guest has a BIOS, and QEMU emulates its devices. A boot loader starts the
+	// kernel from a disc, as a distribution's does.
+	HVM = "hvm"
+)
+
 // How a guest's kernel is booted.
 const (
 	// Plain: at the address where it was linked (nokaslr), with mitigations=off. Plans and

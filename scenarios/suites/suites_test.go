@@ -190,6 +190,32 @@ func TestBoot(t *testing.T) {
 	}
 }
 
+// TestType: a guest of type HVM is another guest. It boots as a distribution does and in no
+// other way. The default may be written out.
+func TestType(t *testing.T) {
+	t.Parallel()
+	with := func(more string) (*Suite, error) {
+		return Parse("x.yaml", []byte(strings.Replace(minimal, "repetitions",
+			"  - {kernel: cloud-6.12, vcpus: 1, memory_mib: 160, "+more+"}\nrepetitions", 1)), vocabulary)
+	}
+	want := []Guest{{Kernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 160},
+		{Kernel: "cloud-6.12", VCPUs: 1, MemoryMiB: 160, Type: HVM, Boot: Distro}}
+	for _, more := range []string{"type: hvm", "type: hvm, boot: distro"} {
+		if s, err := with(more); err != nil || !reflect.DeepEqual(s.Guests, want) {
+			t.Errorf("%s: guests %+v, %v, want %+v", more, s, err, want)
+		}
+	}
+	for more, says := range map[string]string{
+		"type: hvm, boot: plain": "remove boot: plain",
+		"type: pvh":              "the same guest stands in line",
+		"type: pv":               "valid are hvm, pvh",
+	} {
+		if _, err := with(more); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v, want an error with %q", more, err, says)
+		}
+	}
+}
+
 // TestXen: a guest on a named Xen is another guest than one on the host's own. A release
 // is a text: YAML reads 4.20 without quotes as the number 4.2.
 func TestXen(t *testing.T) {

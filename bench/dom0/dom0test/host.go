@@ -36,8 +36,9 @@ type Fake struct {
 // Guest is a guest of a Fake.
 type Guest struct {
 	*xentest.Guest
-	Beat *beat.Page
-	stop func()
+	Beat   *beat.Page
+	Config xl.Config // with which it was made
+	stop   func()
 
 	switches []uint64 // by CPU
 	mu       sync.Mutex
@@ -117,10 +118,11 @@ func (f *Fake) NMIs() []int {
 }
 
 // start makes a guest that runs and beats, and announces itself if announce is set.
-func (f *Fake) start(name string, vcpus int, announce bool) (*Guest, error) {
-	x := f.Hypervisor.NewGuest(xentest.GuestConfig{Name: name, VCPUs: vcpus, Pages: ram >> 12})
+func (f *Fake) start(c xl.Config, announce bool) (*Guest, error) {
+	vcpus := c.VCPUs
+	x := f.Hypervisor.NewGuest(xentest.GuestConfig{Name: c.Name, VCPUs: vcpus, Pages: ram >> 12})
 	linux{x}.boot(vcpus)
-	g := &Guest{Guest: x, switches: make([]uint64, vcpus)}
+	g := &Guest{Guest: x, Config: c, switches: make([]uint64, vcpus)}
 	var err error
 	if g.Beat, err = beat.New(x.Page(beatGFN)); err != nil {
 		return nil, err
@@ -162,7 +164,7 @@ func (f *Fake) start(name string, vcpus int, announce bool) (*Guest, error) {
 // Start makes a guest as if others had made it: it has no heartbeat.
 func (f *Fake) Start(t testing.TB, name string) *Guest {
 	t.Helper()
-	g, err := f.start(name, 1, false)
+	g, err := f.start(xl.Config{Name: name, VCPUs: 1}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,7 +220,7 @@ func (t toolstack) Create(_ context.Context, c xl.Config) (int, error) {
 	if err := os.WriteFile(filepath.Join(t.f.Consoles, "guest-"+c.Name+".log"), []byte("booted\n"), 0o644); err != nil {
 		return 0, err
 	}
-	g, err := t.f.start(c.Name, c.VCPUs, true)
+	g, err := t.f.start(c, true)
 	if err != nil {
 		return 0, err
 	}

@@ -26,6 +26,7 @@ func TestSpecs(t *testing.T) {
 		{"lab", debian.Lab().Wanted(), debian.Lab().Excluded()},
 		{"kernel", []string{"linux-image-cloud-amd64"}, debian.KernelExcluded()},
 		{"stress-ng", debian.StressWanted(), debian.StressExcluded()},
+		{"HVM", debian.HVMWanted(), debian.HVMExcluded()},
 	}
 	for _, p := range debian.Platforms() {
 		sets = append(sets, set{"Xen " + string(p.Xen), p.XenWanted(), p.Excluded()})

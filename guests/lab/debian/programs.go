@@ -22,3 +22,31 @@ func StressExcluded() []Exclusion {
 		{"logsave", "only scripts that run at boot use it"},
 	}
 }
+
+// HVMWanted returns the packages that dom0 needs for guests of type HVM beside those of
+// Xen: QEMU, which emulates their devices, and their BIOS.
+func HVMWanted() []string { return []string{QEMUPackage, "seabios"} }
+
+// QEMUPackage is the package of the QEMU that emulates the devices of guests of type HVM.
+const QEMUPackage = "qemu-system-xen"
+
+// HVMExcluded returns the dependencies of HVMWanted that are left out. QEMU is not linked
+// with any of them. They are of the same names in all releases.
+func HVMExcluded() []Exclusion {
+	return []Exclusion{
+		{"ipxe-qemu", "programs of network cards; the guests have none"},
+		{"iso-codes", "names of languages for players of films"},
+		{"libcap2-bin", "programs; QEMU needs the library alone"},
+		{"libdrm-common", "files for graphics cards; the guests have none"},
+		{"libsasl2-modules-db", "opened by the servers of remote displays, and none is started"},
+	}
+}
+
+// Files for guests of type HVM, below a prefix. libxl has the paths of QEMU and of the BIOS
+// built in, as Debian's packages have them.
+const (
+	QEMU = "usr/libexec/xen-qemu-system-i386"
+	BIOS = "usr/share/seabios/bios-256k.bin"
+	// QEMUKeys is the keyboard that QEMU reads at its start, also without a screen.
+	QEMUKeys = "usr/share/qemu/keymaps/en-us"
+)

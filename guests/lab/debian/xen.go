@@ -23,6 +23,10 @@ func (r XenRelease) LibraryDirs() []string {
 	return []string{"usr/lib/x86_64-linux-gnu", r.Dir() + "/lib/x86_64-linux-gnu", r.Dir() + "/lib"}
 }
 
+// HVMLoader is the path, below a prefix, of the program that Xen starts in a guest of type
+// HVM before the BIOS.
+func (r XenRelease) HVMLoader() string { return r.Dir() + "/boot/hvmloader" }
+
 // Libxenctrl is the file name of the library libxenctrl: its interface changes
 // with each release, and so does its name.
 func (r XenRelease) Libxenctrl() string { return "libxenctrl.so." + string(r) }

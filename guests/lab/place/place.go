@@ -43,3 +43,12 @@ func Ramdisk(programs string) string {
 	}
 	return "initrd-" + programs
 }
+
+// Disc returns the file name, in the folder of one guest kernel, of the disc from which
+// guests of type HVM boot that kernel with the initramfs that has a set of programs.
+func Disc(programs string) string {
+	if programs == "" {
+		return "disc.iso"
+	}
+	return "disc-" + programs + ".iso"
+}
