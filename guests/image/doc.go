@@ -4,8 +4,8 @@
 //
 // A [Tree] collects files, links, devices, and programs with their shared libraries.
 // It is written as a cpio archive, which Linux unpacks at boot. A [Disc] is written as
-// an ISO 9660 image, which a BIOS boots through El Torito, isolinux and mboot.c32.
-// [Modules] finds kernel modules and their dependencies.
+// an ISO 9660 image, which a BIOS boots through El Torito, isolinux and mboot.c32. A
+// [GuestDisc] is one with a guest's kernel alone. [Modules] finds kernel modules and their dependencies.
 //
 // Equal inputs give equal bytes, on any machine and at any time: entries are sorted,
 // and every time stamp is [Time]. The results can therefore be named by their hash and

@@ -15,13 +15,16 @@
 // for loops, and a time limit for the walk of the task list. Inspect names what it
 // could not read. Reading a run queue allocates nothing.
 //
-// # KASLR and guests of type PVH
+// # KASLR, and guests of types PVH and HVM
 //
 // The decompressor in a vmlinuz chooses where the kernel runs. A PVH guest never runs
 // it: Xen's toolstack unpacks the vmlinuz itself
 // (tools/libs/guest/xg_dom_bzimageloader.c), and the guest starts at the PVH entry of
 // the ELF file. The kernel's memory regions (page_offset_base and others) are not
-// randomised either, because the decompressor sets the flag for it. The kernels of HVM
-// guests are moved. To watch kernels as users run them, bench/dom0 moves the ELF file
-// of a PVH guest itself (kernel.Relocate).
+// randomised either, because the decompressor sets the flag for it. To watch moved
+// kernels, bench/dom0 moves the ELF file of a PVH guest itself (kernel.Relocate).
+//
+// In an HVM guest a boot loader starts the vmlinuz, and the decompressor runs. It chooses
+// the kernel's virtual and its physical address by themselves, and the kernel moves its
+// memory regions.
 package linux
