@@ -79,8 +79,8 @@ func TestCellJSON(t *testing.T) {
 	c := Cell{
 		Scenario: "s", Kind: Fault, Arm: Arm{"m", "d"}, BoundedMS: 1, Watchdogs: "w", Thresholds: "io_ms 5",
 		Machine: Machine{
-			Kernel: "k", GuestKernel: "r", Type: "hvm", Boot: "distro", Programs: "p", XenRelease: "4.17", Superpages: true, VCPUs: 2,
-			MemoryMiB: 160, Neighbours: 3,
+			Kernel: "k", GuestKernel: "r", Type: "hvm", Boot: "distro", Programs: "p", XenRelease: "4.17",
+			Superpages: true, VCPUs: 2, MemoryMiB: 160, Neighbours: 3,
 		},
 	}
 	b, err := json.Marshal(Trial{Cell: c})
@@ -110,8 +110,8 @@ func TestSizes(t *testing.T) {
 	t.Parallel()
 	c := Cell{
 		Scenario: "s", Watchdogs: "w", BoundedMS: 5,
-		Machine: Machine{Kernel: "k", GuestKernel: "r", Type: "hvm", Boot: "distro", Programs: "p", XenRelease: "4.17", Superpages: true,
-			VCPUs: 2, MemoryMiB: 160, Neighbours: 3},
+		Machine: Machine{Kernel: "k", GuestKernel: "r", Type: "hvm", Boot: "distro", Programs: "p", XenRelease: "4.17",
+			Superpages: true, VCPUs: 2, MemoryMiB: 160, Neighbours: 3},
 	}
 	got := c.Sizes()
 	if want := (Cell{Scenario: "s", BoundedMS: 5, Machine: Machine{VCPUs: 2, MemoryMiB: 160,

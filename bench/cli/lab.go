@@ -115,6 +115,10 @@ func (l *labFlags) build(ctx context.Context, a *app, v lab.Variant) (*lab.Lab, 
 	if v.Xen == "" && l.givenXen == nil {
 		v.Xen = lab.VariantXen(l.xen)
 	}
+	if own := lab.Xens()[0]; v.HVM && (v.Xen != "" || l.givenXen != nil) {
+		return nil, exit.Usagef("the lab has guests of type hvm on its own Xen %s alone: remove type: hvm or --hvm, "+
+			"or the other Xen", own)
+	}
 	c, err := l.open(a.Env)
 	if err != nil {
 		return nil, err

@@ -86,7 +86,8 @@ func TestVariant(t *testing.T) {
 			}
 		}
 	}
-	if want := []lab.Variant{{Programs: "stress-ng"}, {Kernel: "cloud-7.3"}, {Xen: "4.17"}, {HVM: true}}; !slices.Equal(got, want) {
+	want := []lab.Variant{{Programs: "stress-ng"}, {Kernel: "cloud-7.3"}, {Xen: "4.17"}, {HVM: true}}
+	if !slices.Equal(got, want) {
 		t.Errorf("labs %+v were built, want %+v", got, want)
 	}
 	if _, err := os.Stat("large"); err == nil {
