@@ -100,9 +100,10 @@ figures: build ## draw all figures of the reference runs, without Xen, in second
 	for run in $(REFERENCE)/*/manifest.json; do $(BIN) report $${run%/manifest.json} >/dev/null || exit; done
 	for stream in $(REFERENCE)/*/stream.jsonl; do \
 		$(BIN) timeline $$stream --out $${stream%/stream.jsonl} >/dev/null || exit; done
+	$(BIN) bench prices $(REFERENCE)/prices/*.json --out $(REFERENCE)/prices >/dev/null
 
 # A reference run is put in place when it is whole. soak and overhead take hours.
-SUITES ?= paper thresholds overhead coverage-smp soak
+SUITES ?= paper thresholds overhead coverage-smp kernels xens soak
 
 reference: build ## run SUITES anew as the reference runs, draw them, write their numbers into the documents
 	rm -rf $(RUNS)/reference

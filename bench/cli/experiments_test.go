@@ -96,7 +96,7 @@ func TestReferenceFigures(t *testing.T) {
 			byRun[run] = append(byRun[run], strings.TrimSuffix(name, ".csv"))
 		}
 	}
-	for _, run := range []string{"kernels", "overhead", "paper", "thresholds", "timeline"} {
+	for _, run := range []string{"kernels", "overhead", "paper", "prices", "thresholds", "timeline", "xens"} {
 		if len(byRun[run]) == 0 {
 			t.Errorf("the reference run %s has no figure", run)
 		}
@@ -146,6 +146,18 @@ func redraw(t *testing.T, dir string) map[string]*figure.Figure {
 		if drawn["timeline"], err = line.Figure(); err != nil {
 			t.Fatal(err)
 		}
+		return drawn
+	}
+	prices, err := filepath.Glob(filepath.Join(dir, "[0-9]*.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(prices) > 0 {
+		reports, err := readPrices(prices)
+		if err != nil {
+			t.Fatal(err)
+		}
+		drawn["prices"] = pricesFigure(reports).Figure()
 		return drawn
 	}
 	if status, _, stderr := hangbench(t, "report", dir, "--tables", "all"); status != exit.Done || stderr != "" {

@@ -42,7 +42,7 @@ func (a *app) benchPrices() *cobra.Command {
 		if err := tables.Prices(reports).Write(a.out, f); err != nil || out == "" {
 			return err
 		}
-		return drawPrices(reports, out)
+		return writeBreakdown(pricesFigure(reports), out)
 	}
 	return c
 }
@@ -73,13 +73,13 @@ func readPrices(files []string) ([]*event.Report, error) {
 	return all, nil
 }
 
-// drawPrices draws the parts of an event, for each mechanism and Xen.
-func drawPrices(reports []*event.Report, folder string) error {
+// pricesFigure shows the parts of an event, for each mechanism and Xen.
+func pricesFigure(reports []*event.Report) *figure.Breakdown {
 	xen := reports[0].Xen
 	if len(reports) > 1 {
 		xen = "of each bar"
 	}
-	b := figure.Breakdown{
+	b := &figure.Breakdown{
 		Name: "prices", Host: reports[0].Host, Kernel: reports[0].GuestKernel, Xen: xen,
 	}
 	for _, m := range event.Mechanisms() {
@@ -91,7 +91,7 @@ func drawPrices(reports []*event.Report, folder string) error {
 			}
 		}
 	}
-	return writeBreakdown(&b, folder)
+	return b
 }
 
 // breakdownBar returns the bar of a loop's mean event.
