@@ -143,7 +143,7 @@ func TestFaultMistakes(t *testing.T) {
 		{"\n - name: a\n   work: idle\n   class: hard\n   loop: {function: b, interrupts: no}",
 			`x.yaml:13: fault "a": interrupts is "no": write on or off`},
 		{"\n - name: a\n   work: inode\n   class: spin\n   hold: {spinlock: b}",
-			`x.yaml:11: work "inode" is unknown (did you mean "inodes"?): valid are busy,`},
+			`x.yaml:11: work "inode" is unknown (did you mean "inodes"?): valid are build, busy,`},
 		{"\n - name: a\n   work: [idle, busy]\n   class: spin\n   hold: {spinlock: b}",
 			"x.yaml:11: work is a list of 2 words: a guest does one work at a time, name one"},
 		{"\n - name: a\n   work: []\n   class: spin\n   hold: {spinlock: b}", "x.yaml:11: work is a list: write a word"},

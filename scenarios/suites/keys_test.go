@@ -57,7 +57,7 @@ func TestKeys(t *testing.T) {
 		example := k.Example
 		if k.Section == OfFault || k.Name == "faults" { // a declared fault must be tried
 			text := strings.Replace(whole(k, example), "spinlock-deadlock", "inode-hash", 1)
-			if k.Name == "timer" || k.Name == "crash" { // which cannot be removed
+			if slices.Contains([]string{"timer", "crash", "oops"}, k.Name) { // which cannot be removed
 				text = strings.Replace(text, "work:", "final: true, work:", 1)
 			}
 			if s, err := Parse("x.yaml", []byte(text), v); err != nil || len(s.Declared) != 1 {
