@@ -17,6 +17,7 @@ type Declaration struct {
 	// has its default is left out.
 	Args  map[string]string `json:"args,omitempty"`
 	Work  string            `json:"work"`            // what the guest does meanwhile: name of a workload
+	Exec  []string          `json:"exec,omitempty"`  // program of the work exec, and its arguments
 	Class string            `json:"class"`           // class of the right verdict; none if nothing hangs
 	Final bool              `json:"final,omitempty"` // the fault cannot be removed
 }
@@ -34,11 +35,11 @@ const (
 
 // declaredText matches every name and value of a declaration. None of the characters is
 // special in JSON, in a terminal or in a document.
-var declaredText = regexp.MustCompile(`^[A-Za-z0-9_./:-]{1,100}$`)
+var declaredText = regexp.MustCompile(`^[A-Za-z0-9_./:=,+%@-]{1,100}$`)
 
 // Text returns the declaration as text. The error names what no record can have.
 func (d Declaration) Text() (Declared, error) {
-	names := []string{d.Work, d.Class}
+	names := append([]string{d.Work, d.Class}, d.Exec...)
 	if d.Do != "" {
 		names = append(names, d.Do)
 	}
@@ -47,11 +48,12 @@ func (d Declaration) Text() (Declared, error) {
 	}
 	for _, text := range names {
 		if !declaredText.MatchString(text) {
-			return "", fmt.Errorf("fault: %.100q is no name and no number: use 1 to 100 letters, digits and _ . / : -", text)
+			return "", fmt.Errorf("fault: %.100q is no name and no number: use 1 to 100 letters, digits and _ . / : = , + %% @ -",
+				text)
 		}
 	}
-	if len(d.Args) > mostArgs {
-		return "", fmt.Errorf("fault: %s has %d arguments, more than %d", d.Do, len(d.Args), mostArgs)
+	if n := max(len(d.Args), len(d.Exec)); n > mostArgs {
+		return "", fmt.Errorf("fault: %s has %d arguments, more than %d", d.Do, n, mostArgs)
 	}
 	b, err := json.Marshal(d)
 	if err != nil {

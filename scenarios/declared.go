@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path"
 	"regexp"
 	"slices"
 	"strconv"
@@ -79,6 +80,9 @@ func Mistakes(name string, d results.Declaration) []Mistake {
 	if !known {
 		add("work", "work %.60q is unknown: valid are %s", d.Work, strings.Join(works(), ", "))
 	}
+	if says := wrongExec(d); says != "" {
+		add("exec", "%s", says)
+	}
 	classes := Classes()
 	if i := slices.IndexFunc(classes, func(c Class) bool { return c.Name == d.Class }); i < 0 {
 		add("class", "class %.60q is unknown: valid are %s", d.Class, strings.Join(classNames(), ", "))
@@ -116,6 +120,24 @@ func Mistakes(name string, d results.Declaration) []Mistake {
 		}
 	}
 	return all
+}
+
+// wrongExec says in a clause what is wrong with the program of a declaration, and "" if
+// nothing is.
+func wrongExec(d results.Declaration) string {
+	runs := d.Work == beat.Exec.Name
+	switch {
+	case runs && len(d.Exec) == 0:
+		return "work is exec and no program is named: add exec: [/usr/bin/program, argument]"
+	case !runs && len(d.Exec) > 0:
+		return fmt.Sprintf("exec names a program and work is %.60q: write work: exec", d.Work)
+	case runs && !path.IsAbs(d.Exec[0]):
+		return fmt.Sprintf("exec begins with %.60q: write the whole path of the program in the guest, as in /usr/bin/program",
+			d.Exec[0])
+	case !beat.Fits(d.Exec):
+		return fmt.Sprintf("exec has more than %d characters, or an empty word: write a shorter command", beat.MostCommand)
+	}
+	return ""
 }
 
 // find returns the primitive with a key that has these arguments.
@@ -218,13 +240,13 @@ func Declare(name string, d results.Declaration) (Scenario, error) {
 	}
 	w, _ := beat.FindWorkload(d.Work)
 	if d.Do == "" {
-		return Scenario{ID: name, Summary: describe(d), Workload: w, ByWork: true}, nil
+		return Scenario{ID: name, Summary: describe(d), Workload: w, Exec: d.Exec, ByWork: true}, nil
 	}
 	p, _ := find(d.Do, d.Args)
 	whole, _ := p.complete(d.Args)
 	classes := Classes()
 	c := classes[slices.IndexFunc(classes, func(c Class) bool { return c.Name == d.Class })]
-	s := Scenario{ID: name, Summary: describe(d), Workload: w, Sign: c.sign}
+	s := Scenario{ID: name, Summary: describe(d), Workload: w, Exec: d.Exec, Sign: c.sign}
 	if p.vcpus != nil {
 		s.MinVCPUs = p.vcpus(whole)
 	}
@@ -249,6 +271,9 @@ func describe(d results.Declaration) string {
 		parts = append(parts, name+": "+d.Args[name])
 	}
 	text := fmt.Sprintf("work: %s, class: %s", d.Work, d.Class)
+	if len(d.Exec) > 0 {
+		text = fmt.Sprintf("exec: [%s], %s", strings.Join(d.Exec, ", "), text)
+	}
 	if d.Do != "" {
 		text = fmt.Sprintf("%s: {%s}, %s", d.Do, strings.Join(parts, ", "), text)
 	}

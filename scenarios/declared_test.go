@@ -173,6 +173,9 @@ func TestPrimitives(t *testing.T) {
 			for _, w := range beat.Workloads() {
 				d := results.Declaration{Do: p.Do, Args: map[string]string{a.Name: a.Example}, Work: w.Name, Class: "soft",
 					Final: p.Final || p.leaves}
+				if w == beat.Exec {
+					d.Exec = []string{"/bin/a"}
+				}
 				for _, b := range p.Args {
 					if b.Default == "" {
 						d.Args[b.Name] = b.Example
@@ -319,6 +322,14 @@ func TestMistakes(t *testing.T) {
 		{"x", func(d *decl) { d.Do, d.Args = "oops", map[string]string{"function": "f"} },
 			[]Mistake{{"final", "oops cannot be removed: add final: true"}}},
 		{"x", func(d *decl) { d.Do, d.Args, d.Class = "oops", map[string]string{"function": "f"}, "none" }, nil},
+		{"x", func(d *decl) { d.Work = "exec" }, []Mistake{{"exec", "work is exec and no program is named: add exec"}}},
+		{"x", func(d *decl) { d.Exec = []string{"/bin/a"} },
+			[]Mistake{{"exec", `exec names a program and work is "inodes": write work: exec`}}},
+		{"x", func(d *decl) { d.Work, d.Exec = "exec", []string{"a"} }, []Mistake{{"exec", `exec begins with "a": write`}}},
+		{"x", func(d *decl) { d.Work, d.Exec = "exec", []string{"/a", strings.Repeat("b", beat.MostCommand)} },
+			[]Mistake{{"exec", "exec has more than 512 characters"}}},
+		{"x", func(d *decl) { d.Work, d.Exec = "exec", []string{"/a", ""} }, []Mistake{{"exec", "or an empty word"}}},
+		{"x", func(d *decl) { d.Work, d.Exec = "exec", []string{"/a", "-b"} }, nil},
 		{"x", func(d *decl) { d.Do, d.Args, d.Class = "ask", map[string]string{"request": "hush"}, "stopped" },
 			[]Mistake{{"class", "what ask does ends by itself, and class is stopped: write class: none"}}},
 		{"x", func(d *decl) { d.Do, d.Args, d.Class = "", nil, "none" }, nil},

@@ -19,6 +19,9 @@ type Scenario struct {
 	Summary string // one line for people
 	// Workload runs from before the monitor attaches until after it detaches.
 	Workload beat.Workload
+	// Exec is the program of the workload beat.Exec and its arguments. Other workloads have
+	// none.
+	Exec []string
 	// Stress is a workload that is measured with and without the monitor. Only controls
 	// that do nothing else have one; the others have stress.None.
 	Stress stress.Workload

@@ -94,6 +94,9 @@ func (r *run) startWorkload(ctx context.Context) error {
 		return Invalid("the guest's heartbeat page lost its mark")
 	}
 	want := r.sc.Workload
+	if err := r.page.SetCommand(r.sc.Exec); err != nil {
+		return err
+	}
 	r.page.Want(want)
 	for end := r.clock.Now() + int64(startTime); !r.page.Runs(want) || want.Works() && r.count().Work == 0; {
 		if r.clock.Now() > end {

@@ -11,12 +11,13 @@ var (
 	Polls    = Workload{"polls", false, false, "read a word of memory a million times, without a system call"}
 	KPolls   = Workload{"kpolls", false, false, "an operation of io_uring, by a kernel thread that polls without a pause"}
 	Build    = Workload{"build", false, false, "one of 4 programs at a time: hash a file, write the result, exit"}
+	Exec     = Workload{"exec", false, false, "one run of a program of the guest, which a suite names, with exit status 0"}
 	Futexes  = Workload{"futexes", true, false, "take two locks of the userland (futexes), which two processes share"}
 )
 
 // likeHangs returns the workloads of controls.
 func likeHangs() []Workload {
-	return []Workload{Clocks, Queue, Swapping, Grouped, Printk, Polls, KPolls, Build, Futexes}
+	return []Workload{Clocks, Queue, Swapping, Grouped, Printk, Polls, KPolls, Build, Exec, Futexes}
 }
 
 // Requests of controls and of the faults that suites declare.

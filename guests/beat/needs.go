@@ -23,6 +23,8 @@ func (w Workload) Needs() string {
 		return "a log that programs can write to (CONFIG_PRINTK)"
 	case KPolls:
 		return "io_uring that is not forbidden (CONFIG_IO_URING, kernel.io_uring_disabled), 5.11 or later"
+	case Exec:
+		return "nothing; the guest's initramfs must have the program (guests with programs)"
 	case Futexes:
 		return "CONFIG_FUTEX"
 	}

@@ -37,12 +37,14 @@ const (
 	offSample   = offCPU + MaxCPUs*strideCPU // five words: Sample, and the token of its request
 	offWork     = offSample + 40             // Order.Work
 	offSeconds  = offSample + 48             // Order.Seconds
-	// offComplaint has MostComplaint bytes of text, at the end of the page.
+	// offComplaint has MostComplaint bytes of text, at the end of the page, offCommand
+	// MostCommand bytes before it.
 	offComplaint = Size - MostComplaint
+	offCommand   = offComplaint - MostCommand
 )
 
 // magic is "hbbeat" and the version of the layout.
-var magic = binary.LittleEndian.Uint64([]byte{'h', 'b', 'b', 'e', 'a', 't', 0, 5})
+var magic = binary.LittleEndian.Uint64([]byte{'h', 'b', 'b', 'e', 'a', 't', 0, 6})
 
 // Page is a view of the shared page. All accesses are atomic: guest and dom0 run
 // at the same time.

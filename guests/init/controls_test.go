@@ -257,3 +257,30 @@ func TestTick(t *testing.T) {
 		t.Error("a tick of a microsecond was taken")
 	}
 }
+
+// TestRunner: the program that dom0 names runs until a run fails, and each run before counts.
+func TestRunner(t *testing.T) {
+	t.Parallel()
+	s := supervisorOn(t)
+	if err := runner(s.page, 0); err == nil || s.page.Count(0).Work != 0 {
+		t.Errorf("without a program: %v", err)
+	}
+	file := filepath.Join(t.TempDir(), "f")
+	for _, tc := range []struct {
+		command []string
+		units   uint64
+		want    string
+	}{
+		{[]string{"/bin/sh", "-c", "echo >>" + file + "; test $(wc -l <" + file + ") -lt 4"}, 3, "run /bin/sh: exit status 1"},
+		{[]string{"/no/such/program"}, 0, "no such file"},
+	} {
+		before := s.page.Count(1).Work
+		if err := s.page.SetCommand(tc.command); err != nil {
+			t.Fatal(err)
+		}
+		err := runner(s.page, 1)
+		if n := s.page.Count(1).Work - before; err == nil || !strings.Contains(err.Error(), tc.want) || n != tc.units {
+			t.Errorf("%q: %v after %d units, want %q after %d", tc.command, err, n, tc.want, tc.units)
+		}
+	}
+}

@@ -42,6 +42,7 @@ func workloads() []workload {
 		{beat.Polls, nothing, poller},
 		{beat.KPolls, nothing, kernelPoller},
 		{beat.Build, (*supervisor).needBuild, builder},
+		{beat.Exec, nothing, runner},
 		{beat.Futexes, nothing, futexPair},
 	}
 }

@@ -87,6 +87,15 @@ func (p *parser) fault(n *yaml.Node) (name string, d results.Declaration) {
 				p.known(n, "class", d.Class, classes)
 			}
 		}),
+		"exec": keep("exec", func(n *yaml.Node) {
+			p.sequence(n, "exec", func(item *yaml.Node) {
+				if item.Kind != yaml.ScalarNode || item.Tag != "!!str" && item.Tag != "!!int" {
+					p.errorf(item, "exec has %s: write words and whole numbers", describe(item))
+					return
+				}
+				d.Exec = append(d.Exec, item.Value)
+			})
+		}),
 		"final": keep("final", func(n *yaml.Node) { p.boolean(n, "final", &d.Final) }),
 	}
 	for _, do := range scenarios.Doings() {

@@ -24,6 +24,7 @@ faults:
   - {name: gp, skip: {function: rcu_gp_kthread_wake, returns: -5}, work: rcu-sync, class: blocked, final: true}
   - {name: masked, loop: {function: kernel_wait4, interrupts: off}, work: idle, class: hard}
   - {name: forking, work: forks, class: none}
+  - {name: program, exec: [/bin/a, -n, 5], work: exec, class: none}
 scenarios: [control-idle, masked, all-declared]
 mechanisms: [none]
 guests:
@@ -46,19 +47,20 @@ func TestFaults(t *testing.T) {
 			`"class":"blocked","final":true}`,
 		"masked":  `{"do":"loop","args":{"function":"kernel_wait4","interrupts":"off"},"work":"idle","class":"hard"}`,
 		"forking": `{"work":"forks","class":"none"}`,
+		"program": `{"work":"exec","exec":["/bin/a","-n","5"],"class":"none"}`,
 	}
 	if !maps.Equal(s.Declared, want) {
 		t.Errorf("declared %q, want %q", s.Declared, want)
 	}
-	if want := []string{"control-idle", "masked", "inode-hash", "slow-open", "gp", "forking"}; !slices.Equal(s.Scenarios, want) {
+	if want := []string{"control-idle", "masked", "inode-hash", "slow-open", "gp", "forking", "program"}; !slices.Equal(s.Scenarios, want) {
 		t.Errorf("scenarios %q, want %q", s.Scenarios, want)
 	}
 	for scenarios, want := range map[string]string{
 		"[all-faults, all-controls]": "spinlock-deadlock no-way-back inode-hash gp masked control-idle control-busy " +
-			"slow-open forking",
-		"[all-declared, all-faults]":   "inode-hash slow-open gp masked forking spinlock-deadlock no-way-back",
-		"all-declared":                 "inode-hash slow-open gp masked forking",
-		"[all-declared, control-idle]": "inode-hash slow-open gp masked forking control-idle",
+			"slow-open forking program",
+		"[all-declared, all-faults]":   "inode-hash slow-open gp masked forking program spinlock-deadlock no-way-back",
+		"all-declared":                 "inode-hash slow-open gp masked forking program",
+		"[all-declared, control-idle]": "inode-hash slow-open gp masked forking program control-idle",
 	} {
 		text := strings.Replace(declaring, "[control-idle, masked, all-declared]", scenarios, 1)
 		if s, err := Parse("x.yaml", []byte(text), vocabulary); err != nil || strings.Join(s.Scenarios, " ") != want {
@@ -71,7 +73,7 @@ func TestFaults(t *testing.T) {
 	}
 	// A fault that the suite declares is swept and bounded like any other.
 	swept := strings.Replace(declaring, "[control-idle, masked, all-declared]", "[masked, inode-hash]", 1)
-	swept = cutLines(swept, "slow-open", "delay:", "work: [", "class: none", "name: gp", "name: forking") +
+	swept = cutLines(swept, "slow-open", "delay:", "work: [", "class: none", "name: gp", "name: forking", "name: program") +
 		"sweep: [{threshold: spin_ms, values: [1, 2]}]\nbounded_ms: [500]\n"
 	s, err = Parse("x.yaml", []byte(swept), vocabulary)
 	if err != nil || !reflect.DeepEqual(s.Sweeps[0].Scenarios, []string{"masked", "inode-hash"}) {
@@ -146,6 +148,10 @@ func TestFaultMistakes(t *testing.T) {
 			`x.yaml:11: work "inode" is unknown (did you mean "inodes"?): valid are build, busy,`},
 		{"\n - name: a\n   work: [idle, busy]\n   class: spin\n   hold: {spinlock: b}",
 			"x.yaml:11: work is a list of 2 words: a guest does one work at a time, name one"},
+		{"\n - name: a\n   work: exec\n   class: spin\n   exec: [/a, [b]]\n   hold: {spinlock: b}",
+			"x.yaml:13: exec has a list: write words and whole numbers"},
+		{"\n - name: a\n   work: exec\n   class: spin\n   exec: [a]\n   hold: {spinlock: b}",
+			`x.yaml:13: fault "a": exec begins with "a": write the whole path`},
 		{"\n - name: a\n   work: []\n   class: spin\n   hold: {spinlock: b}", "x.yaml:11: work is a list: write a word"},
 		{"\n - name: a\n   work: idle\n   class: spinn\n   hold: {spinlock: b}",
 			`x.yaml:12: class "spinn" is unknown (did you mean "spin"?): valid are blocked,`},

@@ -95,6 +95,9 @@ func faultKeys() []Key {
 			Meaning: "name of the scenario: up to 100 lower-case letters, digits and single dashes", Example: "inode-hash"},
 		{Section: OfFault, Name: "work", Type: word, Required: true,
 			Meaning: "what the guest does from before the fault until after it", Example: "inodes"},
+		{Section: OfFault, Name: "exec", Type: words, Default: "none",
+			Meaning: "program of the guest that the work exec runs again and again, and its arguments",
+			Example: "[/usr/bin/stress-ng, --fork, 1, --timeout, 1]"},
 		{Section: OfFault, Name: "class", Type: word, Required: true,
 			Meaning: "class of the right verdict; " + scenarios.NoHang + ": nothing hangs, and the guest is disturbed for ten " +
 				"seconds", Example: "spin"},
