@@ -161,7 +161,7 @@ func (b *labBench) measure(ctx context.Context, a *app, own *labhost.Host, v lab
 	if err != nil {
 		return one, err
 	}
-	if _, err := h.Guest(ctx, guest); err != nil { // the snapshot is part of the lab's disk
+	if _, err := own.Guest(ctx, guest); err != nil { // the snapshot is part of the lab's disk
 		return one, err
 	}
 	one.Rows = []benchRow{
