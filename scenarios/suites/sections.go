@@ -229,6 +229,11 @@ func (p *parser) guests(n *yaml.Node) []Guest {
 			p.errorf(item, "a guest of type hvm boots as its disc says, which is as a distribution does: remove boot: plain")
 			return
 		}
+		if g.Type == HVM && g.XenRelease != "" && g.XenRelease != p.v.Xens[0] {
+			p.errorf(item, "the lab has guests of type hvm on Xen %s alone: remove type: hvm, or xen: %q", p.v.Xens[0],
+				g.XenRelease)
+			return
+		}
 		// So that a guest written in two ways is one guest.
 		switch {
 		case g.Type == HVM:

@@ -207,6 +207,7 @@ func TestType(t *testing.T) {
 	}
 	for more, says := range map[string]string{
 		"type: hvm, boot: plain": "remove boot: plain",
+		`type: hvm, xen: "4.17"`: `remove type: hvm, or xen: "4.17"`,
 		"type: pvh":              "the same guest stands in line",
 		"type: pv":               "valid are hvm, pvh",
 	} {

@@ -17,7 +17,7 @@ type Vocabulary struct {
 	Drivers    []string
 	Kernels    []string // of guests
 	Programs   []string // sets of programs in guests
-	Xens       []string // releases of Xen
+	Xens       []string // releases of Xen, the lab's own first
 	Thresholds []Threshold
 	Baselines  []string // settings of watchdogs; "true" stands for the first one
 	Classes    []string // of hangs: a suite names none, its records do
