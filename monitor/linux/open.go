@@ -43,11 +43,13 @@ type seen struct {
 	disks       []detect.Disk
 	devices     []device
 	disksRead   bool
+	servers     []server
+	serversRead bool
 }
 
 // forget empties it for the next inspection.
 func (s *seen) forget() {
-	*s = seen{systems: s.systems[:0], disks: s.disks[:0], devices: s.devices[:0]}
+	*s = seen{systems: s.systems[:0], disks: s.disks[:0], devices: s.devices[:0], servers: s.servers[:0]}
 }
 
 // cpu holds the addresses of a CPU's own variables, 0 for those that the kernel does

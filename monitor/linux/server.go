@@ -55,19 +55,40 @@ const (
 	fuseFlags = 7
 )
 
+// server is a process that has the device of a connection open.
+type server struct {
+	conn uint64 // address of its fuse_conn
+	task uint64 // of its first thread
+}
+
 // serverOf returns the process that must answer a thread with these words on its stack: the
 // one that has the device of the connection open whose address is among them. If none is
 // and only one connection has a server, it returns that server. It returns nil if there is
 // none.
 func (k *Kernel) serverOf(words []uint64) *task {
-	s := &k.serversAt
-	if s.operations == 0 {
+	k.readServers()
+	all := k.seen.servers
+	i := slices.IndexFunc(all, func(s server) bool {
+		return slices.ContainsFunc(words, func(v uint64) bool { return v >= s.conn && v < s.conn+k.serversAt.connSize })
+	})
+	if i < 0 && len(all) == 1 {
+		i = 0
+	}
+	if i < 0 {
 		return nil
 	}
+	t, _ := k.thread(all[i].task)
+	return t
+}
+
+// readServers finds the servers, at most maxServers, once an inspection.
+func (k *Kernel) readServers() {
+	s := &k.serversAt
+	if k.seen.serversRead || s.operations == 0 {
+		return
+	}
+	k.seen.serversRead = true
 	budget := maxFiles
-	var conns [maxServers]uint64
-	var servers [maxServers]*task
-	n := 0
 	var before uint64 // the open files of the last thread: threads of a process share them
 	for i := range k.tasks {
 		t := &k.tasks[i]
@@ -80,24 +101,15 @@ func (k *Kernel) serverOf(words []uint64) *task {
 		}
 		before = files
 		k.eachConn(files, &budget, func(conn uint64) {
-			if n < maxServers && !slices.Contains(conns[:n], conn) {
-				conns[n], servers[n] = conn, t
-				n++
+			known := slices.ContainsFunc(k.seen.servers, func(s server) bool { return s.conn == conn })
+			if !known && len(k.seen.servers) < maxServers {
+				k.seen.servers = append(k.seen.servers, server{conn, t.addr})
 			}
 		})
 		if budget <= 0 {
 			break
 		}
 	}
-	for i, conn := range conns[:n] {
-		if slices.ContainsFunc(words, func(v uint64) bool { return v >= conn && v < conn+s.connSize }) {
-			return servers[i]
-		}
-	}
-	if n == 1 {
-		return servers[0]
-	}
-	return nil
 }
 
 // eachConn calls found for each connection of FUSE whose device is among some open files.

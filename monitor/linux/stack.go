@@ -37,7 +37,7 @@ type wait struct {
 	lock         uint64 // 0 if none was proven
 	kind         *lockKind
 	server       uint64 // address of the thread of the server that it waits for; 0 if none is known
-	searched     bool   // server was searched for
+	sights       int    // inspections that showed it waiting for a server
 }
 
 // readWaiting describes a thread in uninterruptible sleep. With an error it returns
@@ -114,8 +114,9 @@ func (k *Kernel) explain(w *detect.Waiting, seen *wait, self uint64, words []uin
 	if !detect.WaitsForServer(w) {
 		return false
 	}
-	if !seen.searched {
-		seen.searched = true
+	// Most waits are over at the next inspection, and a search takes long: it is made once,
+	// for a wait that goes on.
+	if seen.sights++; seen.sights == 2 {
 		if t := k.serverOf(words); t != nil {
 			seen.server = t.addr
 		}
