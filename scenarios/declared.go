@@ -16,6 +16,9 @@ import (
 	"hangbench/scenarios/sign"
 )
 
+// longest bounds how long a control is disturbed.
+const longest = time.Minute
+
 // NoHang is the class of a declared fault that hangs nothing: a control, which is
 // disturbed for some seconds.
 const NoHang = "none"
@@ -52,8 +55,8 @@ func Classes() []Class {
 		{"forkstorm", slow, true, sign.Slow{}},
 		{"thrash", slow, true, sign.Slow{}},
 		{"panic", "the guest ends, and its heartbeat stops", false, sign.Ended{}},
-		{NoHang, "the work falls below half its pace, for ten seconds; if nothing is done but the work, it goes on; the " +
-			"kernel counts an oops", true, sign.Slow{}},
+		{NoHang, "the work falls below half its pace, for ten seconds or more; if nothing is done but the work, it goes " +
+			"on; the kernel counts an oops", true, sign.Slow{}},
 	}
 }
 
@@ -257,6 +260,9 @@ func Declare(name string, d results.Declaration) (Scenario, error) {
 		}
 		if d := p.ends(whole); d > 0 {
 			s.Disturbed = d + afterwards
+		}
+		if p.atLeast != nil {
+			s.Disturbed = min(max(s.Disturbed, p.atLeast(whole)), longest)
 		}
 		return s, nil
 	}

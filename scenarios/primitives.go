@@ -32,6 +32,8 @@ type Primitive struct {
 	check func(args) (name, says string)
 	// vcpus is how many vCPUs the guest must have. It is nil if one is enough.
 	vcpus func(args) int
+	// atLeast is how long a control must go on. It is nil if any time will do.
+	atLeast func(args) time.Duration
 	// lasts is how long what is done lasts, if it ends by itself and nothing removes it. It is
 	// nil if nothing ends so.
 	lasts func(args) time.Duration
@@ -89,6 +91,12 @@ func undone(r beat.Request) (by beat.Request, ok bool) {
 		return beat.Continue, true
 	case beat.Freeze:
 		return beat.Thaw, true
+	case beat.LongChildren:
+		return beat.ShortChildren, true
+	case beat.FreezeDisk:
+		return beat.ThawDisk, true
+	case beat.StopServer:
+		return beat.ContinueServer, true
 	}
 	return "", false
 }
@@ -341,9 +349,10 @@ func outsides() []Primitive {
 			Do: "disk",
 			Args: []Arg{{Name: "ms", Meaning: "how much longer each request takes, in milliseconds", Example: "1000", Min: 1,
 				Max: 600_000}},
-			Does:  "each request of the disk takes longer",
-			Undo:  "requests take as long as before",
-			Needs: nothing,
+			Does:    "each request of the disk takes longer",
+			Undo:    "requests take as long as before",
+			Needs:   nothing,
+			atLeast: func(a args) time.Duration { return 5 * time.Duration(a.number("ms")) * time.Millisecond },
 			make: func(a args, _ beat.Workload) inject.Fault {
 				return inject.SlowDisk(time.Duration(a.number("ms")) * time.Millisecond)
 			},
@@ -351,18 +360,26 @@ func outsides() []Primitive {
 		{
 			Do: "ask",
 			Args: []Arg{{Name: "request", Example: "bomb",
-				Words: []string{"bomb", "limited", "thrash", "hoard", "realtime", "stop", "freeze", "deadlock", "hush"},
+				Words: []string{"bomb", "limited", "thrash", "hoard", "realtime", "stop", "freeze", "deadlock", "hush",
+					"longkids", "fsfreeze", "stopserv"},
 				Meaning: "bomb: a fork bomb of at most 256 processes; limited: one in a control group that permits 16; thrash: a " +
 					"process that locks memory until the others' no longer fits; hoard: one that keeps files in memory until then; " +
 					"realtime: a task of SCHED_FIFO on every vCPU that computes, with nothing left to others; " +
 					"stop: the processes of the work are stopped; freeze: they are put into a control group that is frozen; " +
 					"deadlock: the two processes of the work futexes take their locks in opposite order, and the kernel is healthy; " +
 					fmt.Sprintf("hush: for %d s nothing of the userland runs, not even the heartbeat, and no timer is set",
-						int(beat.HushTime.Seconds()))}},
+						int(beat.HushTime.Seconds())) + "; longkids: the children of the work vfork live on; fsfreeze: the file " +
+					"system of the work writes is frozen; stopserv: the server of the work fuse is stopped"}},
 			Does: "the guest's PID 1 does what it is asked to",
 			Undo: "it ends what it has started, continues what it has stopped or frozen, or releases the locks; hush ends by " +
 				"itself",
 			Needs: "for limited and freeze, control groups of version 2 (CONFIG_CGROUPS)",
+			atLeast: func(a args) time.Duration {
+				if beat.Request(a["request"]) != beat.LongChildren {
+					return 0
+				}
+				return 40 * time.Second // longer than the monitor gives a wait of an unknown reason
+			},
 			lasts: func(a args) time.Duration {
 				if beat.Request(a["request"]) != beat.Hush {
 					return 0

@@ -44,12 +44,15 @@ var (
 	Mounts  = Workload{"mounts", true, false, "make a mount namespace, under namespace_sem, once a period"}
 	RCUSync = Workload{"rcu-sync", true, false, "wait for a grace period of RCU, once a period"}
 	Scarce  = Workload{"scarce", false, true, "start a process that uses up memory until the kernel kills it for that"}
+	Vfork   = Workload{"vfork", true, false, "wait, as vfork does, for a child that lives for 50 ms"}
+	Writes  = Workload{"writes", true, false, "write to a file on the guest's disk, through the page cache, once a period"}
+	FUSE    = Workload{"fuse", true, false, "stat a file whose server is a program (FUSE, built in), once a period"}
 )
 
 // Workloads returns all workloads.
 func Workloads() []Workload {
 	all := []Workload{Idle, Busy, Mutex, Files, Forks, Syscalls, Memory, Disk, Pages, Uneven, Sleeper, Devices, Crossed,
-		Kernel, Opens, Inodes, Mounts, RCUSync, Scarce}
+		Kernel, Opens, Inodes, Mounts, RCUSync, Scarce, Vfork, Writes, FUSE}
 	return append(all, likeHangs()...)
 }
 
@@ -86,9 +89,17 @@ const (
 	Continue Request = "continue" // continue them (SIGCONT)
 	Freeze   Request = "freeze"   // put them into a control group that is frozen
 	Thaw     Request = "thaw"     // thaw that control group
-	Later    Request = "later"    // set the wall clock forward by an hour
-	Earlier  Request = "earlier"  // set it back by an hour
-	Measure  Request = "measure"  // do the work of Order once, and deliver a Sample
+
+	LongChildren   Request = "longkids" // have the children of vfork live until ShortChildren
+	ShortChildren  Request = "endkids"  // end that
+	FreezeDisk     Request = "fsfreeze" // freeze the file system on the disk
+	ThawDisk       Request = "fsthaw"   // thaw it
+	StopServer     Request = "stopserv" // stop the server of the workload fuse (SIGSTOP)
+	ContinueServer Request = "contserv" // continue it (SIGCONT)
+
+	Later   Request = "later"   // set the wall clock forward by an hour
+	Earlier Request = "earlier" // set it back by an hour
+	Measure Request = "measure" // do the work of Order once, and deliver a Sample
 
 	Watchdogs      Request = "watchdog" // log how the kernel's watchdogs are armed
 	QuickWatchdogs Request = "watchmin" // the same, with the smallest thresholds

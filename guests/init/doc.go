@@ -20,6 +20,7 @@
 //	init grace CPU    a process that makes RCU begin a grace period once a second
 //	init hoard        a process that keeps files which take the others' memory
 //	init compile N F  a program of the workload build
+//	init serve        a server of a file system (FUSE)
 //	init measure RUN  one run of a measured workload (guests/stress)
 //
 // All workloads, requests and parts are listed in list.go; each has a file of its

@@ -44,6 +44,9 @@ func workloads() []workload {
 		{beat.Build, (*supervisor).needBuild, builder},
 		{beat.Exec, nothing, runner},
 		{beat.Futexes, nothing, futexPair},
+		{beat.Vfork, nothing, vforker},
+		{beat.Writes, (*supervisor).needWritable, writer},
+		{beat.FUSE, (*supervisor).needServer, asker},
 	}
 }
 
@@ -61,6 +64,12 @@ func requests() []request {
 		{beat.Continue, func(s *supervisor) error { return s.signal(unix.SIGCONT) }},
 		{beat.Freeze, func(s *supervisor) error { return s.complain(s.freeze()) }},
 		{beat.Thaw, func(s *supervisor) error { return s.complain(setFrozen("0")) }},
+		{beat.LongChildren, func(s *supervisor) error { return s.complain(lengthenChildren()) }},
+		{beat.ShortChildren, func(s *supervisor) error { return s.complain(shortenChildren()) }},
+		{beat.FreezeDisk, func(s *supervisor) error { return s.complain(freezeDisk(fiFreeze)) }},
+		{beat.ThawDisk, func(s *supervisor) error { return s.complain(freezeDisk(fiThaw)) }},
+		{beat.StopServer, func(s *supervisor) error { return s.complain(s.signalServer(unix.SIGSTOP)) }},
+		{beat.ContinueServer, func(s *supervisor) error { return s.complain(s.signalServer(unix.SIGCONT)) }},
 		{beat.Later, func(*supervisor) error { return moveClock(jump) }},
 		{beat.Earlier, func(*supervisor) error { return moveClock(-jump) }},
 		{beat.Watchdogs, func(s *supervisor) error { return s.armWatchdogs(watchdog.Default) }},
@@ -87,6 +96,7 @@ func parts() []part {
 		{eaterPart, eat},
 		{patPart, pat},
 		{gracePart, onCPU(grace)},
+		{servePart, serve},
 		{measurePart, measureOnce},
 		{compilePart, compile},
 		{hoardPart, keepFiles},

@@ -118,6 +118,8 @@ type supervisor struct {
 	patted    bool        // a process arms Xen's watchdog
 	graced    int         // the vCPUs from 0 on that have a process for grace periods
 	throttles []throttle  // that Kill puts back
+	written   bool        // the disk has the file system of the work writes
+	server    *exec.Cmd   // of the work fuse
 }
 
 // look does what dom0 has asked for since the last look.

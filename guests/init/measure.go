@@ -149,8 +149,8 @@ func (s *supervisor) needFileSystem() error {
 	if s.mounted {
 		return nil
 	}
-	if s.swap {
-		return errors.New("the disk is swap space already")
+	if s.swap || s.written {
+		return errors.New("the disk is in use already")
 	}
 	if err := s.needDisk(); err != nil {
 		return err

@@ -17,7 +17,8 @@ func TestWaits(t *testing.T) {
 	write := Waiting{PID: 503, Comm: "cp", Stack: []string{"percpu_rwsem_wait", "__percpu_down_read", "vfs_write"},
 		Frozen: "ext4 on xvda"}
 	behind := Waiting{PID: 504, Comm: "ls", Stack: []string{"rwsem_down_read_slowpath"}, Owner: "cp (503)"}
-	of := Waiting{PID: 505, Comm: "dd", IOWait: true, Disk: "xvda", Stack: []string{"__wait_for_common", "submit_bio_wait"}}
+	of := Waiting{PID: 505, Comm: "dd", IOWait: true, Disk: "xvda",
+		Stack: []string{"__wait_for_common", "submit_bio_wait"}}
 	stuck := func(all ...Waiting) func(g *guest, i int) {
 		return after(func(g *guest, i int) {
 			for _, w := range all {
