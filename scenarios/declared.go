@@ -262,7 +262,7 @@ func Declare(name string, d results.Declaration) (Scenario, error) {
 			s.Disturbed = d + afterwards
 		}
 		if p.atLeast != nil {
-			s.Disturbed = min(max(s.Disturbed, p.atLeast(whole)), longest)
+			s.Disturbed = max(s.Disturbed, min(p.atLeast(whole), longest))
 		}
 		return s, nil
 	}

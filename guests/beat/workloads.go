@@ -52,8 +52,8 @@ var (
 // Workloads returns all workloads.
 func Workloads() []Workload {
 	all := []Workload{Idle, Busy, Mutex, Files, Forks, Syscalls, Memory, Disk, Pages, Uneven, Sleeper, Devices, Crossed,
-		Kernel, Opens, Inodes, Mounts, RCUSync, Scarce, Vfork, Writes, FUSE}
-	return append(all, likeHangs()...)
+		Kernel, Opens, Inodes, Mounts, RCUSync, Scarce}
+	return append(append(all, likeHangs()...), Vfork, Writes, FUSE)
 }
 
 // FindWorkload returns the workload of a name. It returns false if there is none.
