@@ -25,6 +25,10 @@ func (w Workload) Needs() string {
 		return "io_uring that is not forbidden (CONFIG_IO_URING, kernel.io_uring_disabled), 5.11 or later"
 	case Exec:
 		return "nothing; the guest's initramfs must have the program (guests with programs)"
+	case Writes:
+		return blockDevice + ", and ext4, built in (CONFIG_EXT4_FS)"
+	case FUSE:
+		return "FUSE, built in (CONFIG_FUSE_FS)"
 	case Futexes:
 		return "CONFIG_FUTEX"
 	}

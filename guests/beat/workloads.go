@@ -46,7 +46,7 @@ var (
 	Scarce  = Workload{"scarce", false, true, "start a process that uses up memory until the kernel kills it for that"}
 	Vfork   = Workload{"vfork", true, false, "wait, as vfork does, for a child that lives for 50 ms"}
 	Writes  = Workload{"writes", true, false, "write to a file on the guest's disk, through the page cache, once a period"}
-	FUSE    = Workload{"fuse", true, false, "stat a file whose server is a program (FUSE, built in), once a period"}
+	FUSE    = Workload{"fuse", true, false, "stat a file whose server is a program (FUSE), once a period"}
 )
 
 // Workloads returns all workloads.
