@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"syscall"
 	"unsafe"
 
@@ -82,6 +83,7 @@ func (s *supervisor) unthrottled() error {
 
 // compute becomes a real-time task and computes. PID 1 has a higher priority.
 func compute([]string) error {
+	runtime.LockOSThread() // the thread that becomes a real-time task is the one that computes
 	if err := becomeRealtime(realtimePriority - 1); err != nil {
 		return err
 	}
