@@ -106,12 +106,16 @@ func (c *Cell) Work() (op, by string) {
 type Set struct {
 	Host  string
 	Cells []*Cell
+	// Unknown are the trials of faults whose effect nobody knew before, in plan order. They
+	// are in no cell: what became of each is told by its record alone.
+	Unknown []results.Trial
 	// Arms and SlowClasses are those of the runs' manifests.
 	Arms        results.Arms
 	SlowClasses []string
 
 	suites, drivers []string
 	factors         map[string][]results.Factor // the values that occur, by name
+	first           results.Cell                // of any trial
 	trials          int
 	missing         int // planned trials without a record
 	damaged         int // records left out
@@ -133,29 +137,36 @@ func Group(runs ...*results.Run) (*Set, error) {
 	if len(trials) == 0 {
 		return nil, errors.New("there are no trials to summarise")
 	}
-	s.Host, s.trials = trials[0].Host, len(trials)
+	s.Host, s.trials, s.first = trials[0].Host, len(trials), trials[0].Cell
 	cells := make(map[results.Cell]*Cell)
 	for _, t := range trials {
 		if t.Host != s.Host {
 			return nil, fmt.Errorf("trials of hosts %q and %q do not mix: their clocks differ, summarise them apart", s.Host,
 				t.Host)
 		}
+		s.suites = addName(s.suites, t.Suite)
+		s.drivers = addName(s.drivers, t.Driver)
 		c := cells[t.Cell]
 		if c == nil {
 			c = &Cell{Cell: t.Cell, Fault: t.Kind == results.Fault}
 			cells[t.Cell] = c
-			s.Cells = append(s.Cells, c)
+			if t.Kind != results.Unknown {
+				s.Cells = append(s.Cells, c)
+			}
 			for _, f := range t.Factors() {
 				if !slices.Contains(s.factors[f.Name], f) {
 					s.factors[f.Name] = append(s.factors[f.Name], f)
 				}
 			}
 		}
+		if t.Kind == results.Unknown {
+			s.Unknown = append(s.Unknown, t)
+			continue
+		}
 		c.Trials = append(c.Trials, t)
 		c.Counts.add(&t)
-		s.suites = addName(s.suites, t.Suite)
-		s.drivers = addName(s.drivers, t.Driver)
 	}
+	slices.SortStableFunc(s.Unknown, func(a, b results.Trial) int { return cmp.Compare(a.Trial, b.Trial) })
 	for _, c := range s.Cells {
 		c.Label = s.Label(c.Cell)
 		slices.SortStableFunc(c.Trials, func(a, b results.Trial) int { return cmp.Compare(a.Trial, b.Trial) })
@@ -266,7 +277,7 @@ func (s *Set) Caption() string {
 		parts = append(parts, "driver: "+s.drivers[0])
 	}
 	var guest []string // what all guests have in common
-	for _, f := range s.Cells[0].Factors() {
+	for _, f := range s.first.Factors() {
 		if len(s.factors[f.Name]) == 1 && f.Label != "" {
 			guest = append(guest, f.Label)
 		}

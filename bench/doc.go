@@ -16,6 +16,7 @@
 //	dom0                guests of a dom0, and trials on them
 //	trial, observe      one trial, and whoever watches its guest
 //	kernelcheck         what can be read of a kernel image
+//	reach               records which places of a kernel a guest's work reaches
 //	price               cost of an event, and task switches that a monitor misses
 //
 // The rules: cgo/* imports the standard library only; monitor and guests never import

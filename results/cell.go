@@ -15,6 +15,8 @@ const (
 	Fault    Kind = "fault"    // something hangs: a verdict is right
 	Control  Kind = "control"  // nothing hangs: a verdict is a false alarm
 	Measured Kind = "workload" // a control that measures what a workload gets done
+	// a fault whose effect nobody knows before: Trial.Effect says what became of the guest
+	Unknown Kind = "unknown"
 )
 
 // Arm is how a guest is watched.

@@ -69,7 +69,7 @@ func (p *Planned) Check(t *Trial) error {
 	if t.Cell != want {
 		return fmt.Errorf("trial %d: the cell is %+v, the plan says %+v", t.Trial, t.Cell, want)
 	}
-	if t.Kind == Fault && t.DeadlineNS != p.DeadlineNS && p.DeadlineNS > 0 && t.confirmed() {
+	if t.injects() && t.DeadlineNS != p.DeadlineNS && p.DeadlineNS > 0 && t.confirmed() {
 		return fmt.Errorf("trial %d: deadline_ns is %d, the plan says %d", t.Trial, t.DeadlineNS, p.DeadlineNS)
 	}
 	return p.checkClasses(t)
@@ -81,6 +81,9 @@ func (p *Planned) checkClasses(t *Trial) error {
 		return nil
 	}
 	named := []string{t.Expected}
+	if t.Effect != nil {
+		named = append(named, t.Effect.Right...)
+	}
 	if !p.Program {
 		named = append(named, t.Class)
 		for _, a := range slices.Concat(t.Alarms, t.NeighbourAlarms) {

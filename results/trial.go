@@ -160,6 +160,10 @@ type Trial struct {
 	// Workload is what a workload got done with and without the monitor, of a trial
 	// that measures one.
 	Workload *Workload `json:"workload,omitempty"`
+	// Effect is what became of a fault whose effect nobody knew before. Of such a trial the
+	// outcome is detected or missed if a part of the guest hung or all of it, or it crashed;
+	// else false_alarm or clean.
+	Effect *Effect `json:"effect,omitempty"`
 	// Console is the end of what the guest's console said during the trial, as
 	// [CleanConsole] makes it. It is absent if the guest was silent, or its console is
 	// not logged.

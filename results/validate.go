@@ -66,6 +66,11 @@ func (t *Trial) valid() error {
 			return err
 		}
 	}
+	if t.Effect != nil {
+		if err := t.Effect.validate(); err != nil {
+			return err
+		}
+	}
 	if err := validFindings(t.Findings); err != nil {
 		return err
 	}
@@ -151,7 +156,8 @@ var trialWords = []struct {
 	of    func(*Trial) string
 }{
 	{"host", HostKinds(), func(t *Trial) string { return t.Host }},
-	{"kind", []string{string(Fault), string(Control), string(Measured)}, func(t *Trial) string { return string(t.Kind) }},
+	{"kind", []string{string(Fault), string(Control), string(Measured), string(Unknown)},
+		func(t *Trial) string { return string(t.Kind) }},
 	{"outcome", []string{string(Detected), string(Missed), string(FalseAlarm), string(Undone), string(Clean),
 		string(Invalid)}, func(t *Trial) string { return string(t.Outcome) }},
 	{"scope", scopes(), func(t *Trial) string { return t.Scope }},
@@ -173,17 +179,28 @@ var trialRules = []struct {
 	{"outcome invalid without a reason", func(t *Trial) bool { return !t.confirmed() && t.Reason == "" }},
 	{"a reason without outcome invalid", func(t *Trial) bool { return t.confirmed() && t.Reason != "" }},
 
-	{"a fault without deadline_ns", func(t *Trial) bool { return t.Kind == Fault && t.confirmed() && t.DeadlineNS == 0 }},
+	{"a fault without deadline_ns", func(t *Trial) bool { return t.injects() && t.confirmed() && t.DeadlineNS == 0 }},
 	{"a fault without expected_class",
 		func(t *Trial) bool { return t.Kind == Fault && t.confirmed() && t.Expected == "" }},
 	{"a trial without a fault, with deadline_ns, expected_class, hang_ns, recovered or bounded_ms", func(t *Trial) bool {
-		return t.Kind != Fault && (t.DeadlineNS > 0 || t.Expected != "" || t.HangNS != nil || t.Recovered != nil ||
+		return !t.injects() && (t.DeadlineNS > 0 || t.Expected != "" || t.HangNS != nil || t.Recovered != nil ||
 			t.BoundedMS > 0)
+	}},
+	{"a fault of unknown effect with expected_class or bounded_ms",
+		func(t *Trial) bool { return t.Kind == Unknown && (t.Expected != "" || t.BoundedMS > 0) }},
+	{"effect of a trial whose fault has a known effect, or none",
+		func(t *Trial) bool { return t.Kind != Unknown && t.Effect != nil }},
+	{"a fault of unknown effect without effect, and no false alarm before it", func(t *Trial) bool {
+		return t.Kind == Unknown && t.Effect == nil && t.confirmed() && t.Outcome != FalseAlarm
+	}},
+	{"outcome detected or missed of a guest that did not hang, or clean of one that did", func(t *Trial) bool {
+		return t.Effect != nil && t.confirmed() && (t.Outcome == Detected || t.Outcome == Missed) != t.Effect.Hung() &&
+			t.Outcome != FalseAlarm
 	}},
 	{"outcome clean of a fault", func(t *Trial) bool { return t.Outcome == Clean && t.Kind == Fault }},
 	{"outcome detected, missed or undone without a fault",
 		func(t *Trial) bool {
-			return t.Kind != Fault && (t.Outcome == Detected || t.Outcome == Missed || t.Outcome == Undone)
+			return !t.injects() && (t.Outcome == Detected || t.Outcome == Missed || t.Outcome == Undone)
 		}},
 
 	{"outcome detected without detect_ns", func(t *Trial) bool { return t.Outcome == Detected && t.DetectNS == nil }},
@@ -229,6 +246,9 @@ var trialRules = []struct {
 	{"a clean trial that measures a workload, without the workload",
 		func(t *Trial) bool { return t.Workload == nil && t.Kind == Measured && t.Outcome == Clean }},
 }
+
+// injects reports whether the trial injects a fault.
+func (t *Trial) injects() bool { return t.Kind == Fault || t.Kind == Unknown }
 
 // confirmed reports whether the ground truth was confirmed: the trial enters measures.
 func (t *Trial) confirmed() bool { return t.Outcome != Invalid }

@@ -27,6 +27,10 @@ const NoHang = "none"
 // itself: the guest may be late by a heartbeat or two.
 const afterwards = 2 * beat.Period
 
+// NotKnown is the class of a declared fault whose effect nobody knows before. The guest's
+// own evidence says what becomes of it (package outcome).
+const NotKnown = "unknown"
+
 // Class is a class that a declared fault may have.
 type Class struct {
 	Name  string
@@ -57,6 +61,8 @@ func Classes() []Class {
 		{"panic", "the guest ends, and its heartbeat stops", false, sign.Ended{}},
 		{NoHang, "the work falls below half its pace, for ten seconds or more; if nothing is done but the work, it goes " +
 			"on; the kernel counts an oops", true, sign.Slow{}},
+		{NotKnown, "nobody knows before: its record says what became of the guest, by heartbeats, work, small " +
+			"processes beside it and PID 1", false, nil},
 	}
 }
 

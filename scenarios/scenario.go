@@ -25,7 +25,9 @@ type Scenario struct {
 	// Stress is a workload that is measured with and without the monitor. Only controls
 	// that do nothing else have one; the others have stress.None.
 	Stress stress.Workload
-	// Class is the class of the right verdict. It is empty for a control.
+	// Class is the class of the right verdict. It is empty for a control. It is NotKnown for a
+	// fault whose effect nobody knows before: then Sign is nil, and package outcome tells what
+	// became of the guest.
 	Class string
 	// Fault brings the fault in. It is nil for a control.
 	Fault inject.Fault
@@ -51,9 +53,14 @@ type Scenario struct {
 // Control reports whether the scenario has no fault.
 func (s Scenario) Control() bool { return s.Fault == nil }
 
+// Unknown reports whether the scenario has a fault whose effect nobody knows before.
+func (s Scenario) Unknown() bool { return s.Class == NotKnown }
+
 // Kind is what the scenario is for, as records say it.
 func (s Scenario) Kind() results.Kind {
 	switch {
+	case s.Unknown():
+		return results.Unknown
 	case !s.Control():
 		return results.Fault
 	case s.Measures():
@@ -79,6 +86,8 @@ func (s Scenario) Lasting() string {
 	switch {
 	case s.Control():
 		return "has no fault"
+	case s.Unknown():
+		return "has an effect that is not known before"
 	case s.Final:
 		return "has no way back"
 	case s.OfMonitor:

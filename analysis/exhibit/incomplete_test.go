@@ -19,7 +19,7 @@ import (
 func TestIncompleteExhibits(t *testing.T) {
 	t.Parallel()
 	trials := madeup.Listened(4)
-	for _, tr := range append(madeup.Workloads(4), madeup.Sweep(4)...) {
+	for _, tr := range slices.Concat(madeup.Workloads(4), madeup.Sweep(4), madeup.Campaign()) {
 		tr.Trial = len(trials)
 		trials = append(trials, tr)
 	}

@@ -33,6 +33,9 @@ const leftShare = 0.54
 func overview(set *analysis.Set) (*Figure, error) {
 	var bars []bar
 	var rows []row
+	if len(set.Cells) == 0 {
+		return nil, nil // there are faults of unknown effect only
+	}
 	invalid := 0
 	for _, c := range set.Cells {
 		invalid += c.Counts.Invalid

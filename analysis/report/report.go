@@ -136,6 +136,18 @@ func (p *page) fill(set *analysis.Set, trials []results.Trial) error {
 	return nil
 }
 
+// drawnTitle is the group of all faults whose effect nobody knew before: there are hundreds,
+// each of them tried a few times.
+const drawnTitle = "faults of unknown effect"
+
+// titleOf is the title of a trial's group.
+func titleOf(t *results.Trial) string {
+	if t.Kind == results.Unknown {
+		return drawnTitle
+	}
+	return t.Title()
+}
+
 // group sorts the trials by scenario, in the order of the set.
 func (p *page) group(set *analysis.Set, trials []results.Trial) {
 	by := make(map[string]*group)
@@ -147,15 +159,19 @@ func (p *page) group(set *analysis.Set, trials []results.Trial) {
 			p.Groups = append(p.Groups, g)
 		}
 	}
-	counts := make(map[string]map[string]int) // of each scenario, by outcome
+	if len(set.Unknown) > 0 {
+		by[drawnTitle] = &group{Scenario: drawnTitle, Fault: true, Open: len(trials) <= openTrials}
+		p.Groups = append(p.Groups, by[drawnTitle])
+	}
+	counts := make(map[string]map[string]int) // of each group, by outcome
 	for i := range trials {
 		t := &trials[i]
-		g := by[t.Title()]
+		g := by[titleOf(t)]
 		g.Trials = append(g.Trials, newTrialRow(set, t))
-		if counts[t.Title()] == nil {
-			counts[t.Title()] = make(map[string]int)
+		if counts[g.Scenario] == nil {
+			counts[g.Scenario] = make(map[string]int)
 		}
-		counts[t.Title()][outcome(t)]++
+		counts[g.Scenario][outcome(t)]++
 	}
 	for _, g := range p.Groups {
 		var parts []string

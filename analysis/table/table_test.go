@@ -253,10 +253,17 @@ func TestTablesGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	drawn, err := analysis.Group(madeup.Run(madeup.Campaign()))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, k := range Kinds() {
 		set := set
-		if strings.HasPrefix(k.Name, "overhead") {
+		switch {
+		case strings.HasPrefix(k.Name, "overhead"):
 			set = work
+		case strings.HasPrefix(k.Name, "campaign"):
+			set = drawn
 		}
 		tab, err := k.Make(set)
 		if err != nil {

@@ -58,6 +58,8 @@ func (r *realGuest) measure(ctx context.Context, m MeasureJob, log *slog.Logger)
 		return m.Event.Run(ctx, r.g, log)
 	case m.Misses != nil:
 		return m.Misses.Run(ctx, r.g, log)
+	case m.Sites != nil:
+		return m.Sites.Run(ctx, r.g, log)
 	}
 	k := m.Kill
 	watch := recovery.WatchCommand(place.Agent, GuestName, k.Driver, k.Mechanism)

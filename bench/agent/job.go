@@ -6,6 +6,7 @@ import (
 	"hangbench/bench/dom0/recovery"
 	"hangbench/bench/plan"
 	"hangbench/bench/price"
+	"hangbench/bench/reach"
 	"hangbench/scenarios/suites"
 )
 
@@ -44,6 +45,7 @@ type Job struct {
 type MeasureJob struct {
 	Event  *price.EventJob  `json:"event,omitempty"`  // the answer is an event.Report
 	Misses *price.MissesJob `json:"misses,omitempty"` // the answer is a misses.Report
+	Sites  *reach.Job       `json:"sites,omitempty"`  // the answer is a reach.Report
 	Kill   *KillJob         `json:"kill,omitempty"`   // the answer is a []recovery.Killed
 }
 
@@ -74,7 +76,7 @@ func (j *Job) check() error {
 	if j.Record && j.Trial == nil {
 		return errJob
 	}
-	if m := j.Measure; m != nil && count(m.Event != nil, m.Misses != nil, m.Kill != nil) != 1 {
+	if m := j.Measure; m != nil && count(m.Event != nil, m.Misses != nil, m.Sites != nil, m.Kill != nil) != 1 {
 		return errJob
 	}
 	return nil

@@ -13,7 +13,8 @@ import (
 
 func (a *app) benchCommand() *cobra.Command {
 	return a.group("bench", "measure the harness itself",
-		a.benchLab("lab"), a.benchEvent(), a.benchPrices(), a.benchMisses(), a.benchKill())
+		a.benchLab("lab"), a.benchEvent(), a.benchPrices(), a.benchMisses(), a.benchSites(),
+		a.benchKill())
 }
 
 // defaultGuest is the guest of commands that measure one guest without a suite.

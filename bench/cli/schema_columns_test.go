@@ -24,6 +24,31 @@ import (
 var tableMeanings = map[string]string{
 	"n":                        "valid trials that the row is of",
 	"invalid":                  "trials whose ground truth was not confirmed",
+	"not_reached":              "trials whose guest never came to the place of the fault",
+	"none":                     "trials in which every part of the guest went on as before",
+	"slowed":                   "trials in which a part paused for long or did less than half, and went on",
+	"failed":                   "trials in which a process ended, and nothing stopped",
+	"partial":                  "trials in which parts of the guest stopped and did not go on",
+	"full":                     "trials in which all parts stopped and did not go on",
+	"crashed":                  "trials in which the guest ended itself",
+	"grew":                     "trials of full in which the hang was partial first",
+	"partial_covered":          "hangs of parts that had a verdict before the deadline",
+	"full_covered":             "full hangs and crashes that had a verdict before the deadline",
+	"covered":                  "hangs of all three kinds that had a verdict before the deadline",
+	"campaign/right":           "covered hangs whose verdict names a class that the evidence permits",
+	"campaign/t_d_ms":          "time from the first part's end by which half had a verdict (Kaplan and Meier)",
+	"false_alarms":             "verdicts in trials in which nothing hung and nothing was slowed",
+	"slow_alarms":              "verdicts in trials in which a part was slowed",
+	"slow_alarms_of":           "trials in which a part was slowed",
+	"campaign/early":           "trials with a verdict before the fault: nothing was injected",
+	"trial":                    "index of the trial",
+	"mistake":                  "missed, wrong class, false alarm, or before the fault",
+	"what":                     "what became of the guest",
+	"campaign-mistakes/class":  "the class of the verdict",
+	"campaign-mistakes/right":  "the classes that the evidence permits",
+	"hung_ms":                  "from the fault to the first part's last sign of life",
+	"parts":                    "the parts of the guest that stopped, or were slowed",
+	"evidence":                 "where the vCPUs without a heartbeat were, and the monitor's evidence",
 	"claim":                    "C1 to C5 of EXPERIMENTS.md",
 	"says":                     "the claim",
 	"verdict":                  "whether it holds in this run, with the numbers",
@@ -302,7 +327,7 @@ func TestSchemaColumns(t *testing.T) {
 		sets, observers = append(sets, set), append(observers, set.Observers()...)
 	}
 	sets = append(sets, besideOthers(t, filepath.Join(root, "paper")))
-	var tables, figures strings.Builder
+	var tables, campaign, figures strings.Builder
 	usedTables, usedFigures := make(map[string]bool), make(map[string]bool)
 	seen := make(map[string]bool)
 	for _, e := range exhibit.All() {
@@ -316,7 +341,11 @@ func TestSchemaColumns(t *testing.T) {
 					continue
 				}
 				head := csvHead(t, func(w io.Writer) error { return made.WriteCSV(w, [2]string{"host", set.Host}) })
-				tables.WriteString(columnRows(t, e.Name, general(head, observers), tableMeanings, usedTables))
+				page := &tables
+				if strings.HasPrefix(e.Name, "campaign") {
+					page = &campaign
+				}
+				page.WriteString(columnRows(t, e.Name, general(head, observers), tableMeanings, usedTables))
 				break
 			}
 			f, err := e.Figure(set)
@@ -359,6 +388,11 @@ func TestSchemaColumns(t *testing.T) {
 		endingsText+commonText+
 		"ARM stands for the name of an arm, OBSERVER for that of an observer: each has columns of its own.\n\n"+
 		"| table | column | kind | meaning |\n|---|---|---|---|\n"+tables.String())
+	checkPage(t, "schema-campaign.md", fmt.Sprintf(head, "Columns of a campaign's tables",
+		"what each column of `bin/hangbench report RUN --tables campaign --format csv` means, and of\n"+
+			"  `campaign-mistakes`.",
+		"[`reference/paper`](../reference/paper) has no campaign: these tables have no rows there.")+endingsText+commonText+
+		"| table | column | kind | meaning |\n|---|---|---|---|\n"+campaign.String())
 	checkPage(t, "schema-figures.md", fmt.Sprintf(head, "Columns beside figures",
 		"what each column of the CSV file beside a figure means, as in `overview.csv`.",
 		"[`reference/paper`](../reference/paper) has some.")+

@@ -4,13 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"hangbench/bench/dom0/clock"
 	"hangbench/guests/disk"
+	"hangbench/guests/kernel"
 	"hangbench/monitor/driver"
+	"hangbench/scenarios/outcome"
 )
 
 // These methods make the guest an inject.Machine.
@@ -53,6 +56,31 @@ func (g *Guest) Where(vcpu int) (rip uint64, interrupts bool, err error) {
 	var r driver.Registers
 	err = g.driver.Registers(vcpu, &r)
 	return r.RIP, r.InterruptsOn(), err
+}
+
+// Symbols returns the symbols of the guest's kernel, at the addresses where it was linked,
+// and by how much it was moved from there.
+func (g *Guest) Symbols() (table *kernel.Symbols, slide uint64) {
+	return g.profile.Symbols, g.kernel.Slide()
+}
+
+// Locate returns where a vCPU is: its function and callers by the kernel's own symbols, and
+// its state by the hypervisor.
+func (g *Guest) Locate(vcpu int) (outcome.Place, error) {
+	states := make([]driver.VCPUState, g.driver.VCPUs())
+	if _, err := g.driver.State(states); err != nil {
+		return outcome.Place{}, err
+	}
+	var r driver.Registers
+	if err := g.driver.Registers(vcpu, &r); err != nil {
+		return outcome.Place{}, err
+	}
+	p := outcome.Place{VCPU: vcpu, Interrupts: r.InterruptsOn(), User: r.UserMode, Halted: states[vcpu].Blocked}
+	if !p.User {
+		p.Symbol, _, _ = g.kernel.Function(r.RIP)
+		p.Callers = slices.Clone(g.kernel.Callers(nil, r.RSP))
+	}
+	return p, nil
 }
 
 // triggerTime bounds a call of xl, on dom0's clock.

@@ -18,6 +18,7 @@ import (
 	"hangbench/bench/price"
 	"hangbench/bench/price/event"
 	"hangbench/bench/price/misses"
+	"hangbench/bench/reach"
 	"hangbench/guests/lab/bochs"
 	"hangbench/guests/lab/wire"
 )
@@ -262,6 +263,12 @@ func (m *Machine) Run(ctx context.Context, argv []string, stdout, stderr io.Writ
 func (m *Machine) MeasureEvent(j price.EventJob, log *slog.Logger) (*event.Report, error) {
 	var r event.Report
 	return &r, m.do(agent.Job{Measure: &agent.MeasureJob{Event: &j}}, &r, log)
+}
+
+// RecordSites records which places of its kernel the machine's guest reaches.
+func (m *Machine) RecordSites(j reach.Job, log *slog.Logger) (*reach.Report, error) {
+	var r reach.Report
+	return &r, m.do(agent.Job{Measure: &agent.MeasureJob{Sites: &j}}, &r, log)
 }
 
 // MeasureMisses counts on the machine's guest. The report lacks what

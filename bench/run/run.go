@@ -134,7 +134,7 @@ func impossible(t plan.Trial, rec results.Trial, why error) results.Trial {
 		Schema: results.Schema, Suite: t.Suite, Trial: t.Index, Block: t.Block, Host: rec.Host, Cell: cell, Seed: t.Seed,
 		Outcome: results.Invalid, Reason: fmt.Sprintf("the record is impossible: %v", why),
 	}
-	if rec.Kind == results.Fault {
+	if rec.Kind == results.Fault || rec.Kind == results.Unknown {
 		bad.Expected, bad.DeadlineNS = rec.Expected, t.DeadlineNS()
 	}
 	return bad

@@ -25,6 +25,10 @@
 // A scenario that measures a workload has four windows with the Watcher off, on, on and
 // off instead, in each of which the guest does the same work.
 //
+// A fault of unknown effect (scenarios.NotKnown) is followed to the deadline, whatever the
+// observer reports: the guest's parts say what became of it (scenarios/outcome). Canaries
+// run beside the workload then, and PID 1 is probed (unknown.go).
+//
 // However a trial ends, an undo stack removes the fault and detaches every observer, the
 // last first.
 //

@@ -7,6 +7,7 @@ import (
 	"hangbench/guests/beat"
 	"hangbench/monitor/trap"
 	"hangbench/scenarios/inject"
+	"hangbench/scenarios/outcome"
 )
 
 // Env is the surroundings of a trial: the control domain, the guest, whoever watches
@@ -69,6 +70,8 @@ type Guest interface {
 	// Ended returns how the guest has ended itself, in Xen's words, and "" while it
 	// runs.
 	Ended() (string, error)
+	// Locate returns where a vCPU is, from outside.
+	Locate(vcpu int) (outcome.Place, error)
 	// Console returns what the guest has written to its console since the last call, at
 	// most some kilobytes of it. The bytes are valid until the next call. A trial calls
 	// it only if it listens to the guest's watchdogs.

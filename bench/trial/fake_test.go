@@ -17,6 +17,7 @@ import (
 	"hangbench/monitor/detect"
 	"hangbench/monitor/trap"
 	"hangbench/results"
+	places "hangbench/scenarios/outcome"
 )
 
 const (
@@ -51,12 +52,16 @@ type world struct {
 	slowWork   float64       // factor of the period of work while watched
 
 	cpus      int
-	spared    []int   // vCPUs that the fault does not stop
-	idleHands bool    // the fault stops work and not the heartbeat
-	pace      float64 // factor of the period of work during a storm
-	numb      bool    // does not take requests up
-	heldUp    bool    // its monitor holds it up
-	backs     bool    // the monitor backs out when it gives its verdict
+	spared    []int         // vCPUs that the fault does not stop
+	idleHands bool          // the fault stops work and not the heartbeat
+	pace      float64       // factor of the period of work during a storm
+	numb      bool          // does not take requests up
+	heldUp    bool          // its monitor holds it up
+	sings     bool          // canaries have been asked for
+	mute      []beat.Canary // that do nothing, whatever happens
+	spares    bool          // the fault leaves canaries and PID 1 alone
+	place     places.Place  // of every vCPU
+	backs     bool          // the monitor backs out when it gives its verdict
 
 	// Measured workloads: what becomes of them, and the one under way.
 	delivers func(beat.Sample) beat.Sample // nil: as it is
@@ -209,7 +214,7 @@ func (w *world) Sleep(ctx context.Context, d time.Duration) error {
 	if !w.deaf && !w.hung() {
 		w.page.SetActive(w.page.Wanted())
 	}
-	if e, token, ok := w.page.Asked(); ok && !w.numb {
+	if e, token, ok := w.page.Asked(); ok && !w.numb && !(w.sings && w.hung() && !w.spares) {
 		w.page.Answer(token)
 		w.asked = append(w.asked, e)
 		if e == beat.Measure {
@@ -220,6 +225,7 @@ func (w *world) Sleep(ctx context.Context, d time.Duration) error {
 		if e == beat.Bomb {
 			w.faulted = w.now
 		}
+		w.sings = w.sings || e == beat.Canaries
 		w.storm = e == beat.Bomb || e == beat.Stop || e == beat.Limited
 	}
 	slow, slowWork := 1.0, 1.0
@@ -240,6 +246,11 @@ func (w *world) Sleep(ctx context.Context, d time.Duration) error {
 			for cpu := range w.cpus {
 				if !w.hung() && w.paused == 0 || w.hung() && (w.idleHands || slices.Contains(w.spared, cpu)) {
 					w.page.Beat(cpu)
+				}
+			}
+			for _, c := range beat.AllCanaries() {
+				if w.sings && (!w.hung() || w.spares) && !slices.Contains(w.mute, c) {
+					w.page.Sing(c)
 				}
 			}
 			w.nextBeat += int64(slow * float64(beat.Period))
@@ -381,8 +392,11 @@ func (w *world) Translate(va uint64) (uint64, error) {
 
 func (w *world) ReadPhysical(gpa uint64, b []byte) error {
 	switch {
-	case gpa == lockPA && len(b) == 1:
-		b[0] = w.lock
+	case gpa == lockPA && len(b) <= 4:
+		clear(b)
+		if b[0] = w.lock; len(b) > 1 && w.hung() {
+			b[1] = 1 // somebody waits
+		}
 	case gpa >= ramPA && gpa+uint64(len(b)) <= ramPA+uint64(len(w.ram)):
 		copy(b, w.ram[gpa-ramPA:])
 	default:
@@ -427,6 +441,11 @@ func (w *world) WritePhysical(gpa uint64, b []byte) error {
 
 func (w *world) VCPUs() int                           { return w.cpus }
 func (w *world) Where(vcpu int) (uint64, bool, error) { return 0, true, nil }
+func (w *world) Locate(vcpu int) (places.Place, error) {
+	p := w.place
+	p.VCPU = vcpu
+	return p, nil
+}
 func (w *world) StallDisk(stall bool) error           { return nil }
 func (w *world) Size(function string) (uint64, error) { return 0, errors.New("no functions") }
 func (w *world) SlowDisk(by time.Duration) error {

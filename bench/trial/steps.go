@@ -48,6 +48,9 @@ func (r *run) steps() []step {
 			step{"", nil, r.comparePaired},
 		)
 	}
+	if r.sc.Unknown() {
+		return append(begin, r.unknownSteps()...)
+	}
 	return append(begin,
 		step{"baseline", nil, r.baseline},
 		step{"attach", nil, r.attach},
@@ -263,7 +266,7 @@ func (r *run) inject(ctx context.Context) error {
 		t0 = r.clock.Now()
 	}
 	r.env.Log.Injected(t0)
-	r.t0 = t0
+	r.t0, r.injection = t0, in
 	r.truth = sign.NewTruth(sign.Config{
 		Page: r.page, CPUs: r.cpus, Now: r.clock.Now, Ended: r.env.Guest.Ended, T0: t0, Before: r.during,
 	})
@@ -416,8 +419,9 @@ func (r *run) outlives(ctx context.Context) error {
 }
 
 // cut reports whether there is a verdict that ends the trial early. A control goes on:
-// how long a false alarm lasts is measured too.
-func (r *run) cut() bool { return r.verdict != nil && !r.sc.Control() }
+// how long a false alarm lasts is measured too. So does a fault of unknown effect: what
+// becomes of it does not depend on a monitor.
+func (r *run) cut() bool { return r.verdict != nil && !r.sc.Control() && !r.sc.Unknown() }
 
 // final reports whether the guest cannot recover from what happened to it.
 func (r *run) final() bool { return r.sc.Final || r.destroyed() }
@@ -488,6 +492,10 @@ func fraction(on, off float64) *float64 {
 
 // conclude records what the trial came to. Its ground truth is confirmed here.
 func (r *run) conclude() {
+	if r.sc.Unknown() {
+		r.concludeUnknown()
+		return
+	}
 	v := r.verdict
 	if v != nil {
 		r.rec.Class, r.rec.Scope, r.rec.Evidence = v.Class, v.Scope, v.Evidence

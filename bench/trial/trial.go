@@ -11,6 +11,7 @@ import (
 	"hangbench/monitor/trap"
 	"hangbench/results"
 	"hangbench/scenarios"
+	"hangbench/scenarios/inject"
 	"hangbench/scenarios/sign"
 )
 
@@ -45,6 +46,9 @@ func Run(ctx context.Context, p plan.Trial, env Env) (results.Trial, error) {
 		return rec, err
 	}
 	rec.Expected, rec.Kind = sc.Class, sc.Kind()
+	if sc.Unknown() {
+		rec.Expected = ""
+	}
 	if why := sc.Lasting(); p.BoundedMS > 0 && why != "" {
 		return rec, fmt.Errorf("scenario %s %s and cannot be bounded", sc.ID, why)
 	}
@@ -101,9 +105,11 @@ type run struct {
 
 	t0         int64 // when the fault landed, or 0
 	truth      *sign.Truth
-	until      int64 // later reports are not about the fault; 0: there is no such end yet
-	removingAt int64 // when the removal of the fault began
-	removedAt  int64 // and when it was complete
+	until      int64             // later reports are not about the fault; 0: there is no such end yet
+	injection  *inject.Injection // the fault in place
+	follower   *follower         // of a fault of unknown effect
+	removingAt int64             // when the removal of the fault began
+	removedAt  int64             // and when it was complete
 	recovered  bool
 }
 

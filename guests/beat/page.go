@@ -41,10 +41,12 @@ const (
 	// MostCommand bytes before it.
 	offComplaint = Size - MostComplaint
 	offCommand   = offComplaint - MostCommand
+	offCanary    = offSample + 64 // a word for each of AllCanaries, at most eight
+	offGone      = offCanary + 64 // three words: Gone
 )
 
 // magic is "hbbeat" and the version of the layout.
-var magic = binary.LittleEndian.Uint64([]byte{'h', 'b', 'b', 'e', 'a', 't', 0, 6})
+var magic = binary.LittleEndian.Uint64([]byte{'h', 'b', 'b', 'e', 'a', 't', 0, 7})
 
 // Page is a view of the shared page. All accesses are atomic: guest and dom0 run
 // at the same time.
@@ -176,6 +178,32 @@ func (p *Page) Work(cpu int) { atomic.AddUint64(p.word(offCPU+cpu*strideCPU+8), 
 // WorkCounter returns the counter of work of a vCPU in [0, MaxCPUs), for a process that can
 // call no function of this package. It must be counted up atomically.
 func (p *Page) WorkCounter(cpu int) *uint64 { return p.word(offCPU + cpu*strideCPU + 8) }
+
+// Sing counts one unit that a canary has done.
+func (p *Page) Sing(c Canary) { atomic.AddUint64(p.canary(c), 1) }
+
+// Sung is how many units a canary has done.
+func (p *Page) Sung(c Canary) uint64 { return atomic.LoadUint64(p.canary(c)) }
+
+// Gone are the processes that PID 1 has found ended, a bit each: of the heartbeat and of
+// the work of a vCPU by its number, and of a Canary. An ended process counts no more, and
+// does not hang.
+type Gone struct{ Beats, Works, Canaries uint64 }
+
+// SetGone tells dom0 which processes have ended.
+func (p *Page) SetGone(g Gone) {
+	for i, v := range []uint64{g.Beats, g.Works, g.Canaries} {
+		atomic.StoreUint64(p.word(offGone+8*i), v)
+	}
+}
+
+// Gone returns which processes have ended, by what PID 1 knew when it answered last.
+func (p *Page) Gone() Gone {
+	word := func(i int) uint64 { return atomic.LoadUint64(p.word(offGone + 8*i)) }
+	return Gone{Beats: word(0), Works: word(1), Canaries: word(2)}
+}
+
+func (p *Page) canary(c Canary) *uint64 { return p.word(offCanary + 8*int(c)) }
 
 // Count is the number of heartbeats and of units of work so far.
 type Count struct{ Beats, Work uint64 }

@@ -97,9 +97,11 @@ const (
 	StopServer     Request = "stopserv" // stop the server of the workload fuse (SIGSTOP)
 	ContinueServer Request = "contserv" // continue it (SIGCONT)
 
-	Later   Request = "later"   // set the wall clock forward by an hour
-	Earlier Request = "earlier" // set it back by an hour
-	Measure Request = "measure" // do the work of Order once, and deliver a Sample
+	Later    Request = "later"    // set the wall clock forward by an hour
+	Earlier  Request = "earlier"  // set it back by an hour
+	Measure  Request = "measure"  // do the work of Order once, and deliver a Sample
+	Canaries Request = "canaries" // start a process for each Canary
+	Probe    Request = "probe"    // tell which processes have ended; that PID 1 answers tells that it lives
 
 	Watchdogs      Request = "watchdog" // log how the kernel's watchdogs are armed
 	QuickWatchdogs Request = "watchmin" // the same, with the smallest thresholds
@@ -128,3 +130,29 @@ func unpack(word uint64) string {
 	}
 	return string(b[:n])
 }
+
+// Canary is a process that does a small thing again and again, from the request Canaries
+// on. It counts a unit when the thing is over, whether the kernel did it or returned an
+// error. One that stops counting hangs.
+type Canary int
+
+// The canaries. Between two units each sleeps for half a Period.
+const (
+	Sleeps  Canary = iota // sleep, and nothing else
+	Opener                // open and close a file
+	Forker                // fork a process that ends at once, and wait for it
+	Faulter               // map a page, write to it and unmap it
+	canaries
+)
+
+// AllCanaries returns every canary.
+func AllCanaries() []Canary {
+	var all []Canary
+	for c := range canaries {
+		all = append(all, c)
+	}
+	return all
+}
+
+// String returns the canary's name.
+func (c Canary) String() string { return [...]string{"sleep", "open", "fork", "page"}[c] }

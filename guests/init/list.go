@@ -80,6 +80,8 @@ func requests() []request {
 		{beat.Unlock, func(s *supervisor) error { return s.crossFutexes(uncrossSignal) }},
 		{beat.Hush, (*supervisor).hush},
 		{beat.Hoard, (*supervisor).hoard},
+		{beat.Canaries, (*supervisor).startCanaries},
+		{beat.Probe, (*supervisor).tellGone},
 	}
 }
 
@@ -100,6 +102,7 @@ func parts() []part {
 		{measurePart, measureOnce},
 		{compilePart, compile},
 		{hoardPart, keepFiles},
+		{canaryPart, sing},
 	}
 }
 

@@ -117,6 +117,7 @@ type supervisor struct {
 	storm     int         // process group that Kill ends, 0 without one
 	patted    bool        // a process arms Xen's watchdog
 	graced    int         // the vCPUs from 0 on that have a process for grace periods
+	canaries  []*exec.Cmd // by beat.Canary, once they have been asked for
 	throttles []throttle  // that Kill puts back
 	written   bool        // the disk has the file system of the work writes
 	server    *exec.Cmd   // of the work fuse

@@ -39,6 +39,8 @@ func HoldRWLock(lock string) Fault {
 		}
 		return &Injection{
 			What: fmt.Sprintf("%s held for writing by nobody", lock),
+			// A waiting writer's bit, and readers, which count themselves before they wait.
+			reached: anyBit(t, gpa, 0, 0xff, 0xff, 0xff),
 			remove: func(context.Context) error {
 				if err := t.WritePhysical(gpa, []byte{0}); err != nil {
 					return fmt.Errorf("release %s: %w", lock, err)

@@ -10,7 +10,10 @@ import (
 
 // mutexFlags are the lowest bits of mutex.owner: waiters, handoff and pickup
 // (kernel/locking/mutex.h).
-const mutexFlags = 7
+const (
+	mutexFlags   = 7
+	mutexWaiters = 1
+)
 
 // HoldMutex makes a kernel mutex look owned by kthreadd. That task always exists,
 // sleeps, and never releases a mutex that it did not take. Tasks that want the mutex
@@ -34,7 +37,8 @@ func HoldMutex(name string, pass beat.Request) Fault {
 			return nil, fmt.Errorf("hold %s: %w", name, err)
 		}
 		return &Injection{
-			What: name + " owned by kthreadd",
+			What:    name + " owned by kthreadd",
+			reached: anyBit(t, gpa, mutexWaiters),
 			remove: func(ctx context.Context) error {
 				if err := releaseMutex(t, gpa); err != nil {
 					return fmt.Errorf("release %s: %w", name, err)

@@ -13,6 +13,9 @@ import (
 // semaphore, RWSEM_WRITER_LOCKED in kernel/locking/rwsem.c.
 const semWriter = 1
 
+// semWaiters is the bit that is set while somebody waits, RWSEM_FLAG_WAITERS.
+const semWaiters = 2
+
 // HoldRWSem makes a kernel reader-writer semaphore look held for writing by kthreadd.
 // Tasks that want it sleep in state D. It writes the semaphore only while nobody holds it
 // and nobody waits.
@@ -62,7 +65,8 @@ func HoldRWSem(name string, again beat.Request) Fault {
 			return nil, fmt.Errorf("hold %s: %w", name, err)
 		}
 		return &Injection{
-			What: name + " held for writing by kthreadd",
+			What:    name + " held for writing by kthreadd",
+			reached: anyBit(t, count, semWaiters),
 			remove: func(ctx context.Context) error {
 				if err := releaseRWSem(t, count, owner); err != nil {
 					return fmt.Errorf("release %s: %w", name, err)

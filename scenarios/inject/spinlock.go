@@ -91,6 +91,8 @@ func holdSpin(ctx context.Context, t Target, name string, va uint64) (*Injection
 	}
 	return &Injection{
 		What: name + " locked by nobody",
+		// Waiters: the pending byte and the tail, and spinSlow, which has this bit.
+		reached: anyBit(t, gpa, spinSlow&^spinLocked, 0xff, 0xff, 0xff),
 		remove: func(ctx context.Context) error {
 			if err := releaseSpin(ctx, t, va, gpa); err != nil {
 				return fmt.Errorf("release %s: %w", name, err)

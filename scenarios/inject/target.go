@@ -80,6 +80,35 @@ type Injection struct {
 	// must be removed even if the guest has ended.
 	Outside bool
 	remove  func(ctx context.Context) error
+	// reached is Reached. It is nil if nobody can tell.
+	reached func() (bool, error)
+}
+
+// Reached reports whether the guest is at the place of the fault now, or waits for what the
+// fault holds. known is false if nobody can tell.
+func (i *Injection) Reached() (reached, known bool, err error) {
+	if i.reached == nil {
+		return false, false, nil
+	}
+	reached, err = i.reached()
+	return reached, err == nil, err
+}
+
+// anyBit returns a function that reports whether a bit of the mask is set in the little-endian
+// word of guest memory at gpa.
+func anyBit(t Target, gpa uint64, mask ...byte) func() (bool, error) {
+	return func() (bool, error) {
+		b := make([]byte, len(mask))
+		if err := t.ReadPhysical(gpa, b); err != nil {
+			return false, err
+		}
+		for i := range b {
+			if b[i]&mask[i] != 0 {
+				return true, nil
+			}
+		}
+		return false, nil
+	}
 }
 
 // Remove removes the fault. A fault that cannot be removed stays, and that is no

@@ -57,6 +57,21 @@ var firstInstructions = [][]byte{
 	{0xe8},
 }
 
+// HookBytes is how many bytes Hooked looks at, at most.
+const HookBytes = 9
+
+// Hooked reports whether a function that begins with these bytes has a hook of the function
+// tracer in its first instructions. Every fault of a function can be injected there.
+func Hooked(head []byte) bool {
+	for _, first := range [][]byte{endbr64, sealed, newSealed} {
+		if bytes.HasPrefix(head, first) && len(head) > len(endbr64) {
+			head = head[len(endbr64):]
+			break
+		}
+	}
+	return bytes.HasPrefix(head, traced) || bytes.HasPrefix(head, oldTraced)
+}
+
 // site is a place in a function that is patched.
 type site struct {
 	function string
@@ -88,6 +103,20 @@ func (s *site) write(ctx context.Context, t Target, now, code []byte, ready cond
 		return fmt.Errorf("patch %s: %w", s.function, err)
 	}
 	return nil
+}
+
+// inside reports whether a vCPU is in the first n bytes of the place.
+func (s *site) inside(t Target, n int) (bool, error) {
+	for i := range t.VCPUs() {
+		rip, _, err := t.Where(i)
+		if err != nil {
+			return false, err
+		}
+		if rip >= s.va && rip < s.va+uint64(n) {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // atStart is the condition for code that is one instruction.
@@ -144,8 +173,9 @@ func LoopIn(function string, vcpus Share) Fault {
 			return nil, err
 		}
 		in := &Injection{
-			What:   function + " loops at its first instruction",
-			remove: func(ctx context.Context) error { return s.write(ctx, t, jumpToSelf, s.old, s.atStart) },
+			What:    function + " loops at its first instruction",
+			remove:  func(ctx context.Context) error { return s.write(ctx, t, jumpToSelf, s.old, s.atStart) },
+			reached: func() (bool, error) { return s.inside(t, len(jumpToSelf)) },
 		}
 		if !preempts || vcpus == NoVCPU {
 			return in, nil
@@ -175,7 +205,8 @@ func MaskedLoopIn(function string) Fault {
 			return nil, err
 		}
 		return &Injection{
-			What: function + " loops with interrupts off",
+			What:    function + " loops with interrupts off",
+			reached: func() (bool, error) { return s.inside(t, len(maskedLoop)) },
 			remove: func(ctx context.Context) error {
 				if err := s.write(ctx, t, maskedLoop, openedLoop, anywhere); err != nil {
 					return err

@@ -197,7 +197,7 @@ func TestFaultClasses(t *testing.T) {
 	for _, d := range detect.List() {
 		want = append(want, string(d.Class))
 	}
-	want = append(want, scenarios.NoHang)
+	want = append(want, scenarios.NoHang, scenarios.NotKnown)
 	slices.Sort(names)
 	slices.Sort(want)
 	if !slices.Equal(names, want) {
