@@ -48,8 +48,8 @@ func (d Declaration) Text() (Declared, error) {
 	}
 	for _, text := range names {
 		if !declaredText.MatchString(text) {
-			return "", fmt.Errorf("fault: %.100q is no name and no number: use 1 to 100 letters, digits and _ . / : = , + %% @ -",
-				text)
+			return "", fmt.Errorf("fault: %.100q is no name and no number: use 1 to 100 letters, digits and "+
+				"_ . / : = , + %% @ -", text)
 		}
 	}
 	if n := max(len(d.Args), len(d.Exec)); n > mostArgs {

@@ -166,7 +166,8 @@ func (b *labBench) measure(ctx context.Context, a *app, own *labhost.Host, v lab
 	}
 	one.Rows = []benchRow{
 		{"cold_boot_sec", round(boot.Seconds()), 60, "power-on to agent ready, and saved"},
-		{"restore_median_sec", round(median), 10, fmt.Sprintf("restore to dom0 having answered \"xl list\", n=%d", b.restores)},
+		{"restore_median_sec", round(median), 10,
+			fmt.Sprintf("restore to dom0 having answered \"xl list\", n=%d", b.restores)},
 		{"restore_max_sec", round(slices.Max(times)), 10, "the slowest of them"},
 		{"guest_boot_sec", round(up.Seconds()), 0, "restore, create a guest, its heartbeat runs, and saved"},
 		{"emulator_peak_mib", float64(peak / 1024), 1536, "peak resident memory of one lab after a restore"},

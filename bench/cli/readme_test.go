@@ -88,10 +88,16 @@ func TestReadme(t *testing.T) {
 			}
 			rest = after
 			shownRuns[args[0]] = true
-			for i, arg := range args {
-				if strings.HasPrefix(arg, "results/") {
-					args[i] = filepath.Join(root, filepath.FromSlash(arg))
+			for i := 0; i < len(args); i++ {
+				if !strings.HasPrefix(args[i], "results/") {
+					continue
 				}
+				files, err := filepath.Glob(filepath.Join(root, filepath.FromSlash(args[i]))) // in the order of their names
+				if err != nil || len(files) == 0 {
+					t.Fatalf("%s: %s is not there (%v)", name, args[i], err)
+				}
+				args = slices.Replace(args, i, i+1, files...)
+				i += len(files) - 1
 			}
 			status, stdout, stderr := hangbench(t, slices.Concat(strings.Fields(command), []string{"--format", "md"}, args)...)
 			if status != exit.Done || stderr != "" {

@@ -145,5 +145,6 @@ func (r *runner) ended(log *slog.Logger, outcome results.Outcome) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.done++
-	log.Info(fmt.Sprintf("%s; the run has taken %.0f s", outcome, time.Since(r.begun).Seconds()), "done", r.done, "total", len(r.Plan))
+	log.Info(fmt.Sprintf("%s; the run has taken %.0f s", outcome, time.Since(r.begun).Seconds()),
+		"done", r.done, "total", len(r.Plan))
 }

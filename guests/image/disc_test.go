@@ -189,11 +189,12 @@ func TestGuestDisc(t *testing.T) {
 		change func(*GuestDisc)
 		want   string
 	}{
-		"line break":   {func(d *GuestDisc) { d.KernelArgs = "a\nDEFAULT x" }, "line break"},
-		"long":         {func(d *GuestDisc) { d.KernelArgs = strings.Repeat("x ", 1100) }, "2047"},
-		"vmlinux":      {func(d *GuestDisc) { d.Kernel = lab.Kernel }, "give vmlinuz"},
-		"short kernel": {func(d *GuestDisc) { d.Kernel = filepath.Join(lab.Prefix, modulesDir, "mboot.c32") }, "give vmlinuz"},
-		"no kernel":    {func(d *GuestDisc) { d.Kernel = "/no/such/kernel" }, "/no/such/kernel"},
+		"line break": {func(d *GuestDisc) { d.KernelArgs = "a\nDEFAULT x" }, "line break"},
+		"long":       {func(d *GuestDisc) { d.KernelArgs = strings.Repeat("x ", 1100) }, "2047"},
+		"vmlinux":    {func(d *GuestDisc) { d.Kernel = lab.Kernel }, "give vmlinuz"},
+		"short kernel": {func(d *GuestDisc) { d.Kernel = filepath.Join(lab.Prefix, modulesDir, "mboot.c32") },
+			"give vmlinuz"},
+		"no kernel": {func(d *GuestDisc) { d.Kernel = "/no/such/kernel" }, "/no/such/kernel"},
 	} {
 		d := good
 		c.change(&d)

@@ -271,7 +271,8 @@ func TestRunner(t *testing.T) {
 		units   uint64
 		want    string
 	}{
-		{[]string{"/bin/sh", "-c", "echo >>" + file + "; test $(wc -l <" + file + ") -lt 4"}, 3, "run /bin/sh: exit status 1"},
+		{[]string{"/bin/sh", "-c", "echo >>" + file + "; test $(wc -l <" + file + ") -lt 4"}, 3,
+			"run /bin/sh: exit status 1"},
 		{[]string{"/no/such/program"}, 0, "no such file"},
 	} {
 		before := s.page.Count(1).Work

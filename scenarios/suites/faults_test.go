@@ -52,8 +52,9 @@ func TestFaults(t *testing.T) {
 	if !maps.Equal(s.Declared, want) {
 		t.Errorf("declared %q, want %q", s.Declared, want)
 	}
-	if want := []string{"control-idle", "masked", "inode-hash", "slow-open", "gp", "forking", "program"}; !slices.Equal(s.Scenarios, want) {
-		t.Errorf("scenarios %q, want %q", s.Scenarios, want)
+	order := []string{"control-idle", "masked", "inode-hash", "slow-open", "gp", "forking", "program"}
+	if !slices.Equal(s.Scenarios, order) {
+		t.Errorf("scenarios %q, want %q", s.Scenarios, order)
 	}
 	for scenarios, want := range map[string]string{
 		"[all-faults, all-controls]": "spinlock-deadlock no-way-back inode-hash gp masked control-idle control-busy " +
@@ -73,7 +74,8 @@ func TestFaults(t *testing.T) {
 	}
 	// A fault that the suite declares is swept and bounded like any other.
 	swept := strings.Replace(declaring, "[control-idle, masked, all-declared]", "[masked, inode-hash]", 1)
-	swept = cutLines(swept, "slow-open", "delay:", "work: [", "class: none", "name: gp", "name: forking", "name: program") +
+	swept = cutLines(swept, "slow-open", "delay:", "work: [", "class: none", "name: gp", "name: forking",
+		"name: program") +
 		"sweep: [{threshold: spin_ms, values: [1, 2]}]\nbounded_ms: [500]\n"
 	s, err = Parse("x.yaml", []byte(swept), vocabulary)
 	if err != nil || !reflect.DeepEqual(s.Sweeps[0].Scenarios, []string{"masked", "inode-hash"}) {
