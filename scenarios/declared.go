@@ -87,7 +87,12 @@ func Mistakes(name string, d results.Declaration) []Mistake {
 	}
 	w, known := beat.FindWorkload(d.Work)
 	if !known {
-		add("work", "work %.60q is unknown: valid are %s", d.Work, strings.Join(works(), ", "))
+		if n := len(beat.Parts(d.Work)); n > 1 {
+			add("work", "works %.60q: name up to %d works, each once and none of them idle: valid are %s", d.Work, beat.MaxWorks,
+				strings.Join(works(), ", "))
+		} else {
+			add("work", "work %.60q is unknown: valid are %s", d.Work, strings.Join(works(), ", "))
+		}
 	}
 	if says := wrongExec(d); says != "" {
 		add("exec", "%s", says)
@@ -134,7 +139,7 @@ func Mistakes(name string, d results.Declaration) []Mistake {
 // wrongExec says in a clause what is wrong with the program of a declaration, and "" if
 // nothing is.
 func wrongExec(d results.Declaration) string {
-	runs := d.Work == beat.Exec.Name
+	runs := slices.Contains(beat.Parts(d.Work), beat.Exec.Name)
 	switch {
 	case runs && len(d.Exec) == 0:
 		return "work is exec and no program is named: add exec: [/usr/bin/program, argument]"
@@ -282,7 +287,11 @@ func describe(d results.Declaration) string {
 	for _, name := range slices.Sorted(maps.Keys(d.Args)) {
 		parts = append(parts, name+": "+d.Args[name])
 	}
-	text := fmt.Sprintf("work: %s, class: %s", d.Work, d.Class)
+	work := d.Work
+	if parts := beat.Parts(work); len(parts) > 1 {
+		work = "[" + strings.Join(parts, ", ") + "]"
+	}
+	text := fmt.Sprintf("work: %s, class: %s", work, d.Class)
 	if len(d.Exec) > 0 {
 		text = fmt.Sprintf("exec: [%s], %s", strings.Join(d.Exec, ", "), text)
 	}

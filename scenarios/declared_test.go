@@ -85,6 +85,12 @@ func TestOfCell(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(s, want) || !s.Control() {
 		t.Errorf("%+v, %v, want %+v", s, err, want)
 	}
+	// Several works at a time.
+	s, err = OfCell(cellOf(t, "works", results.Declaration{Work: "exec+opens", Exec: []string{"/bin/a", "5"}, Class: NoHang}))
+	if err != nil || s.Workload.Name != "exec+opens" || !slices.Equal(s.Exec, []string{"/bin/a", "5"}) ||
+		s.Summary != "exec: [/bin/a, 5], work: [exec, opens], class: none" {
+		t.Errorf("%+v, %v", s, err)
+	}
 	// What ends by itself is watched for as long, and nothing is asked of the guest after it.
 	s, err = OfCell(cellOf(t, "silence", results.Declaration{Do: "ask", Args: map[string]string{"request": "hush"},
 		Work: "sleeper", Class: NoHang}))
@@ -322,6 +328,8 @@ func TestMistakes(t *testing.T) {
 		{"x", func(d *decl) { d.Do, d.Args = "oops", map[string]string{"function": "f"} },
 			[]Mistake{{"final", "oops cannot be removed: add final: true"}}},
 		{"x", func(d *decl) { d.Do, d.Args, d.Class = "oops", map[string]string{"function": "f"}, "none" }, nil},
+		{"x", func(d *decl) { d.Work = "busy+opens" }, nil},
+		{"x", func(d *decl) { d.Work = "busy+busy" }, []Mistake{{"work", `works "busy+busy": name up to 4 works`}}},
 		{"x", func(d *decl) { d.Work = "exec" }, []Mistake{{"exec", "work is exec and no program is named: add exec"}}},
 		{"x", func(d *decl) { d.Exec = []string{"/bin/a"} },
 			[]Mistake{{"exec", `exec names a program and work is "inodes": write work: exec`}}},

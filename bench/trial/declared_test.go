@@ -123,6 +123,20 @@ func TestDeclaredWork(t *testing.T) {
 			t.Errorf("%s: %s %s %q, %v", name, rec.Kind, rec.Outcome, rec.Reason, err)
 		}
 	}
+	// Of two works, one does nothing.
+	two := declared(t, "none", func(d *results.Declaration) { d.Do, d.Args, d.Work = "", nil, "busy+opens" })
+	for _, tc := range []struct {
+		works  int
+		reason string
+	}{{1, "the guest did not start the busy+opens workload"}, {2, ""}} {
+		w := newWorld(t)
+		if tc.works == 2 {
+			w.onSleep = func() { w.page.Of(1).Work(0) }
+		}
+		if rec, err := w.run(t.Context(), two); err != nil || rec.Reason != tc.reason {
+			t.Errorf("%d of two works: %q, %v, want %q", tc.works, rec.Reason, err, tc.reason)
+		}
+	}
 	// A guest that does not start the work says why.
 	w := newWorld(t)
 	w.deaf = true

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"hangbench/guests/beat"
@@ -101,7 +102,7 @@ func (r *run) startWorkload(ctx context.Context) error {
 		return err
 	}
 	r.page.Want(want)
-	for end := r.clock.Now() + int64(startTime); !r.page.Runs(want) || want.Works() && r.count().Work == 0; {
+	for end := r.clock.Now() + int64(startTime); !r.page.Runs(want) || want.Works() && slices.Contains(r.works(), 0); {
 		if r.clock.Now() > end {
 			return Invalid("the guest did not start the %s workload%s", want, r.complaint())
 		}
@@ -175,10 +176,11 @@ func (r *run) rest(ctx context.Context) error {
 	if err != nil || r.cut() {
 		return err
 	}
-	// One unit may have been under way when the window began.
-	if n := r.during.Work + later.Work; r.sc.ByWork && n < 2 {
-		return Invalid("the guest finished %d units of the %s workload while it was watched%s", n, r.sc.Workload,
-			r.complaint())
+	for i, name := range beat.Parts(r.sc.Workload.Name) {
+		// One unit may have been under way when the window began.
+		if n := r.during.Works[i] + later.Works[i]; r.sc.ByWork && n < 2 {
+			return Invalid("the guest finished %d units of the %s workload while it was watched%s", n, name, r.complaint())
+		}
 	}
 	return r.checkSignals(r.during.Beats)
 }
@@ -430,7 +432,7 @@ func (r *run) final() bool { return r.sc.Final || r.destroyed() }
 // trial does.
 func (r *run) window(ctx context.Context, d time.Duration) (sign.Pace, error) {
 	began := r.clock.Now()
-	start, end, said := r.count(), began+int64(d), began
+	start, works, end, said := r.count(), r.works(), began+int64(d), began
 	for now := began; now < end && !r.cut(); now = r.clock.Now() {
 		if now-said >= int64(sayEvery) {
 			said = now
@@ -444,7 +446,20 @@ func (r *run) window(ctx context.Context, d time.Duration) (sign.Pace, error) {
 		}
 	}
 	c := r.count()
-	return sign.Pace{Count: beat.Count{Beats: c.Beats - start.Beats, Work: c.Work - start.Work}, Window: d}, nil
+	p := sign.Pace{Count: beat.Count{Beats: c.Beats - start.Beats, Work: c.Work - start.Work}, Window: d}
+	for n, units := range r.works() {
+		p.Works = append(p.Works, units-works[n])
+	}
+	return p, nil
+}
+
+// works reads how much of each of the works that run at a time the guest has done.
+func (r *run) works() []uint64 {
+	var all []uint64
+	for n := range beat.Parts(r.sc.Workload.Name) {
+		all = append(all, r.page.Units(n, r.cpus))
+	}
+	return all
 }
 
 // accounted is a window, and the CPU time that dom0 used in it, in nanoseconds.

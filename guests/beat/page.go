@@ -43,14 +43,20 @@ const (
 	offCommand   = offComplaint - MostCommand
 	offCanary    = offSample + 64 // a word for each of AllCanaries, at most eight
 	offGone      = offCanary + 64 // three words: Gone
+	// Names of the second and further parts of the workload that is wanted, and that runs.
+	offWantedMore = offCommand - 8*(MaxWorks-1)
+	offActiveMore = offWantedMore - 8*(MaxWorks-1)
 )
 
 // magic is "hbbeat" and the version of the layout.
-var magic = binary.LittleEndian.Uint64([]byte{'h', 'b', 'b', 'e', 'a', 't', 0, 7})
+var magic = binary.LittleEndian.Uint64([]byte{'h', 'b', 'b', 'e', 'a', 't', 0, 8})
 
 // Page is a view of the shared page. All accesses are atomic: guest and dom0 run
 // at the same time.
-type Page struct{ b []byte }
+type Page struct {
+	b    []byte
+	work int // the number of the work that Work counts for, among those that run
+}
 
 // New returns a view of b, which must be Size bytes long and aligned to 8 bytes.
 func New(b []byte) (*Page, error) {
@@ -60,7 +66,7 @@ func New(b []byte) (*Page, error) {
 	if uintptr(unsafe.Pointer(&b[0]))%8 != 0 {
 		return nil, fmt.Errorf("heartbeat page is not aligned to 8 bytes")
 	}
-	return &Page{b}, nil
+	return &Page{b: b}, nil
 }
 
 // Base returns the address of the page's first byte.
@@ -79,17 +85,18 @@ func (p *Page) Init() {
 // Valid reports whether the page carries the mark that Init sets.
 func (p *Page) Valid() bool { return atomic.LoadUint64(p.word(offMagic)) == magic }
 
-// Want asks the guest for a workload. It panics if the name has no 1 to 8 bytes.
-func (p *Page) Want(w Workload) { atomic.StoreUint64(p.word(offWanted), pack(w.Name)) }
+// Want asks the guest for a workload. It panics if the name of one of its parts has no 1 to
+// 8 bytes, or if there are more than MaxWorks.
+func (p *Page) Want(w Workload) { p.setNames(offWanted, offWantedMore, w.Name) }
 
 // Wanted returns the name of the workload that dom0 wants.
-func (p *Page) Wanted() string { return unpack(atomic.LoadUint64(p.word(offWanted))) }
+func (p *Page) Wanted() string { return p.names(offWanted, offWantedMore) }
 
 // SetActive tells dom0 the name of the workload that runs now.
-func (p *Page) SetActive(name string) { atomic.StoreUint64(p.word(offActive), pack(name)) }
+func (p *Page) SetActive(name string) { p.setNames(offActive, offActiveMore, name) }
 
 // Active returns the name of the workload that runs now, according to the guest.
-func (p *Page) Active() string { return unpack(atomic.LoadUint64(p.word(offActive))) }
+func (p *Page) Active() string { return p.names(offActive, offActiveMore) }
 
 // Runs reports whether the workload runs now, according to the guest.
 func (p *Page) Runs(w Workload) bool { return p.Active() == w.Name }
@@ -173,11 +180,14 @@ func (p *Page) Delivered(token uint64) (s Sample, ok bool) {
 func (p *Page) Beat(cpu int) { atomic.AddUint64(p.word(offCPU+cpu*strideCPU), 1) }
 
 // Work counts one unit of work done by a vCPU in [0, MaxCPUs).
-func (p *Page) Work(cpu int) { atomic.AddUint64(p.word(offCPU+cpu*strideCPU+8), 1) }
+func (p *Page) Work(cpu int) { atomic.AddUint64(p.WorkCounter(cpu), 1) }
 
 // WorkCounter returns the counter of work of a vCPU in [0, MaxCPUs), for a process that can
 // call no function of this package. It must be counted up atomically.
-func (p *Page) WorkCounter(cpu int) *uint64 { return p.word(offCPU + cpu*strideCPU + 8) }
+func (p *Page) WorkCounter(cpu int) *uint64 { return p.unit(cpu, p.work) }
+
+// unit returns the counter of the n-th part of the workload on a vCPU.
+func (p *Page) unit(cpu, n int) *uint64 { return p.word(offCPU + cpu*strideCPU + 8 + 8*n) }
 
 // Sing counts one unit that a canary has done.
 func (p *Page) Sing(c Canary) { atomic.AddUint64(p.canary(c), 1) }
@@ -210,10 +220,11 @@ type Count struct{ Beats, Work uint64 }
 
 // Count returns the counters of a vCPU in [0, MaxCPUs).
 func (p *Page) Count(cpu int) Count {
-	return Count{
-		Beats: atomic.LoadUint64(p.word(offCPU + cpu*strideCPU)),
-		Work:  atomic.LoadUint64(p.word(offCPU + cpu*strideCPU + 8)),
+	c := Count{Beats: atomic.LoadUint64(p.word(offCPU + cpu*strideCPU))}
+	for n := range MaxWorks {
+		c.Work += atomic.LoadUint64(p.unit(cpu, n))
 	}
+	return c
 }
 
 // Total returns the sums of the counters of the first n vCPUs.

@@ -3,6 +3,7 @@ package beat
 import (
 	"encoding/binary"
 	"fmt"
+	"strings"
 )
 
 // Workload is work that PID 1 does for as long as dom0 wants it. A new one needs
@@ -58,6 +59,9 @@ func Workloads() []Workload {
 
 // FindWorkload returns the workload of a name. It returns false if there is none.
 func FindWorkload(name string) (Workload, bool) {
+	if strings.Contains(name, and) {
+		return several(strings.Split(name, and))
+	}
 	for _, w := range Workloads() {
 		if w.Name == name {
 			return w, true

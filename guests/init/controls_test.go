@@ -280,7 +280,8 @@ func TestRunner(t *testing.T) {
 			t.Fatal(err)
 		}
 		err := runner(s.page, 1)
-		if n := s.page.Count(1).Work - before; err == nil || !strings.Contains(err.Error(), tc.want) || n != tc.units {
+		n := s.page.Count(1).Work - before
+		if err == nil || !strings.Contains(err.Error(), tc.want) || n != tc.units {
 			t.Errorf("%q: %v after %d units, want %q after %d", tc.command, err, n, tc.want, tc.units)
 		}
 	}

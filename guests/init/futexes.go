@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -143,7 +144,7 @@ func firstPartner(s unsafe.Pointer) unix.Errno {
 
 // crossFutexes has the pairs deadlock, or go on.
 func (s *supervisor) crossFutexes(sig unix.Signal) error {
-	if !s.page.Runs(beat.Futexes) {
+	if !slices.Contains(beat.Parts(s.page.Active()), beat.Futexes.Name) {
 		return s.complain(fmt.Errorf("the work %s has no locks of the userland: name the work %s", s.page.Active(),
 			beat.Futexes))
 	}

@@ -124,6 +124,8 @@ func TestRun(t *testing.T) {
 		`no part "idle"`:             {"init", "idle", "0"},
 		`vCPU "32" is not in`:        {"init", "busy", "32"},
 		`vCPU "x" is not in`:         {"init", "beat", "x"},
+		`work "4" is not in 0 to 3`:  {"init", "busy", "0", "4"},
+		"3 arguments instead of the": {"init", "busy", "0", "0", "0"},
 		"0 arguments":                {"init", "busy"},
 		`"x" is no token`:            {"init", "measure", "x"},
 		"0 arguments instead of a t": {"init", "measure"},
@@ -222,6 +224,16 @@ func TestProcesses(t *testing.T) {
 	}
 	if cmd.ProcessState == nil || len(s.workers) != 0 {
 		t.Errorf("the process has not ended: %v", cmd.ProcessState)
+	}
+	s.page.Want(beat.Workload{Name: "sleeper+nosuch"})
+	if err := s.look(); err != nil || !s.page.Runs(beat.Idle) ||
+		s.page.Complaint() != `workload "nosuch": it is unknown` {
+		t.Errorf("one of two works is unknown: %v, complaint %q, and %q runs", err, s.page.Complaint(), s.page.Active())
+	}
+	s.page.SetActive(beat.Busy.Name)
+	s.page.Want(beat.Idle)
+	if err := s.look(); err != nil {
+		t.Error(err)
 	}
 	if got := s.page.Complaint(); got != "" {
 		t.Errorf("a complaint of the workload before is still there: %q", got)

@@ -170,22 +170,29 @@ func findPart(name string) (run func(args []string) error, ok bool) {
 	return nil, false
 }
 
-// onCPU makes a part of work on one vCPU. The vCPU's number is the part's only
-// argument; the process has been pinned to that vCPU.
+// onCPU makes a part of work on one vCPU. The vCPU's number is the part's first argument;
+// the process has been pinned to that vCPU. The second is the number of the work among
+// those that run at a time, 0 if it is left out.
 func onCPU(work func(page *beat.Page, cpu int) error) func(args []string) error {
 	return func(args []string) error {
-		if len(args) != 1 {
+		if len(args) < 1 || len(args) > 2 {
 			return fmt.Errorf("%d arguments instead of the number of a vCPU", len(args))
 		}
 		cpu, err := strconv.Atoi(args[0])
 		if err != nil || cpu < 0 || cpu >= beat.MaxCPUs {
 			return fmt.Errorf("vCPU %q is not in 0 to %d", args[0], beat.MaxCPUs-1)
 		}
+		n := 0
+		if len(args) == 2 {
+			if n, err = strconv.Atoi(args[1]); err != nil || n < 0 || n >= beat.MaxWorks {
+				return fmt.Errorf("work %q is not in 0 to %d", args[1], beat.MaxWorks-1)
+			}
+		}
 		page, err := mapPage(pageFD)
 		if err != nil {
 			return err
 		}
-		err = work(page, cpu)
+		err = work(page.Of(n), cpu)
 		if err != nil {
 			page.Complain(err.Error()) // the console has it too
 		}

@@ -152,49 +152,48 @@ func (s *supervisor) work(want string) error {
 		w.Wait()
 	}
 	s.workers = s.workers[:0]
-	w, ok := findWorkload(want)
-	err := fmt.Errorf("it is unknown")
-	if ok {
-		err = w.prepare(s)
-	}
-	if err != nil {
-		return s.complain(fmt.Errorf("workload %q: %w", want, err))
+	for _, name := range beat.Parts(want) {
+		w, ok := findWorkload(name)
+		err := fmt.Errorf("it is unknown")
+		if ok {
+			err = w.prepare(s)
+		}
+		if err != nil {
+			return s.complain(fmt.Errorf("workload %q: %w", name, err))
+		}
 	}
 	s.page.Complain("") // of the workload before
-	if err := s.startWorkers(w); err != nil {
+	if err := s.startWorkers(want); err != nil {
 		return err
 	}
 	s.page.SetActive(want)
 	return nil
 }
 
-// startWorkers starts the processes of a workload.
-func (s *supervisor) startWorkers(w workload) error {
-	for cpu := w.first(s.cpus); cpu < s.cpus && w.run != nil; cpu++ {
-		cmd, err := s.start(cpu, w.Name)
-		if err != nil {
-			return err
+// startWorkers starts the processes of a workload, or of each of several.
+func (s *supervisor) startWorkers(name string) error {
+	for n, part := range beat.Parts(name) {
+		w, ok := findWorkload(part)
+		for cpu := w.first(s.cpus); ok && cpu < s.cpus && w.run != nil; cpu++ {
+			cmd, err := s.start(cpu, w.Name, strconv.Itoa(n))
+			if err != nil {
+				return err
+			}
+			s.workers = append(s.workers, cmd)
 		}
-		s.workers = append(s.workers, cmd)
 	}
 	return nil
 }
 
 // again starts the processes of the workload once more. Those that run may sleep until
 // somebody takes and releases the lock that they wait for.
-func (s *supervisor) again() error {
-	w, ok := findWorkload(s.page.Active())
-	if !ok {
-		return nil
-	}
-	return s.startWorkers(w)
-}
+func (s *supervisor) again() error { return s.startWorkers(s.page.Active()) }
 
 // start starts one part of this program on one vCPU. A process inherits the
 // affinity of the thread that forks it, so the calling thread pins itself until
 // the fork.
-func (s *supervisor) start(cpu int, part string) (*exec.Cmd, error) {
-	cmd := s.command(part, strconv.Itoa(cpu))
+func (s *supervisor) start(cpu int, part string, args ...string) (*exec.Cmd, error) {
+	cmd := s.command(part, append([]string{strconv.Itoa(cpu)}, args...)...)
 	cmd.Stdout = os.Stdout
 	if err := startOn(oneCPU(cpu), cmd); err != nil {
 		return nil, fmt.Errorf("start %s on vCPU %d: %w", part, cpu, err)

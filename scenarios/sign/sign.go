@@ -78,6 +78,8 @@ type Disturbed struct {
 type Pace struct {
 	beat.Count
 	Window time.Duration
+	// Works are the units of each work, if the guest does several at a time.
+	Works []uint64
 }
 
 // VCPUs says which vCPUs a fault stops.

@@ -23,17 +23,21 @@ func (Slow) String() string   { return "slow" }
 func (Slow) Effects() Effects { return Effects{} }
 
 // Follow begins to look for slow work.
-func (Slow) Follow(t *Truth) Watch { return &slowWatch{t: t, at: t.work.at, work: t.work.count} }
+func (Slow) Follow(t *Truth) Watch {
+	return followEach(t, func(t *Truth) Watch { return &slowWatch{t: t, at: t.work.at, work: t.work.count} })
+}
 
 // Resumed waits until the guest has worked at half its pace for one beat's time.
-func (Slow) Resumed(t *Truth) func() bool {
-	last, at := t.Page.Total(t.CPUs).Work, t.Now()
+func (Slow) Resumed(t *Truth) func() bool { return resumedEach(t, slowResumed) }
+
+func slowResumed(t *Truth) func() bool {
+	last, at := t.done(), t.Now()
 	return func() bool {
 		now := t.Now()
 		if now-at < int64(beat.Period) {
 			return false
 		}
-		work := t.Page.Total(t.CPUs).Work
+		work := t.done()
 		rate := float64(work-last) / float64(now-at)
 		last, at = work, now
 		return 2*rate >= t.pace()
@@ -71,7 +75,9 @@ func (Slow) Stood(t *Truth, b Bound) (since int64, why string) {
 }
 
 // Failed wants less than half the work during the disturbance.
-func (Slow) Failed(d Disturbed) string {
+func (Slow) Failed(d Disturbed) string { return failedEach(d, slowFailed) }
+
+func slowFailed(d Disturbed) string {
 	if 2*d.During.Work*uint64(d.Before.Window.Milliseconds()) < d.Before.Work*uint64(d.During.Window.Milliseconds()) {
 		return ""
 	}

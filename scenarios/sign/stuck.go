@@ -10,10 +10,12 @@ func (Stuck) String() string   { return "stuck" }
 func (Stuck) Effects() Effects { return Effects{TasksSleep: true} }
 
 // Follow begins to look for a guest that does no work.
-func (Stuck) Follow(t *Truth) Watch { return stuckWatch{t} }
+func (Stuck) Follow(t *Truth) Watch {
+	return followEach(t, func(t *Truth) Watch { return stuckWatch{t} })
+}
 
 // Resumed waits for two units of work.
-func (Stuck) Resumed(t *Truth) func() bool { return t.worked() }
+func (Stuck) Resumed(t *Truth) func() bool { return resumedEach(t, (*Truth).worked) }
 
 type stuckWatch struct{ t *Truth }
 
@@ -30,7 +32,9 @@ func workWentOn(t *Truth, now int64) string {
 }
 
 // Stood wants the work to have paused.
-func (Stuck) Stood(t *Truth, b Bound) (since int64, why string) {
+func (Stuck) Stood(t *Truth, b Bound) (since int64, why string) { return stoodEach(t, b, stuckStood) }
+
+func stuckStood(t *Truth, b Bound) (since int64, why string) {
 	if !t.work.shows(b.Length, t.workGap/silentBeats) {
 		return 0, fmt.Sprintf("the guest's work never paused for more than %d ms of the fault's %d",
 			t.work.longest/1e6, b.Length.Milliseconds())
@@ -40,7 +44,9 @@ func (Stuck) Stood(t *Truth, b Bound) (since int64, why string) {
 
 // Failed wants no work during the disturbance. One unit per vCPU may have been under
 // way.
-func (Stuck) Failed(d Disturbed) string {
+func (Stuck) Failed(d Disturbed) string { return failedEach(d, stuckFailed) }
+
+func stuckFailed(d Disturbed) string {
 	if d.During.Work <= uint64(d.CPUs) {
 		return ""
 	}

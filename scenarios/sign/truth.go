@@ -24,6 +24,9 @@ type Config struct {
 	Ended  func() (string, error)
 	T0     int64 // when the fault landed
 	Before Pace  // what the guest did in a window with the monitor, before the fault
+
+	// units returns how much work the guest has done. It is nil for all works together.
+	units func() uint64
 }
 
 // Truth follows the counters of a guest from the fault on.
@@ -32,6 +35,7 @@ type Truth struct {
 	start beat.Count // at the fault
 	beats []pause    // by vCPU
 	work  pause
+	each  []*Truth // of each work, if the guest does several at a time
 
 	// The longest time for which a healthy guest has no heartbeat and does no work, in
 	// nanoseconds, at the pace that it had before the fault. A mechanism that slows the
@@ -41,12 +45,13 @@ type Truth struct {
 
 // NewTruth begins to follow the counters of a guest.
 func NewTruth(c Config) *Truth {
-	t := &Truth{Config: c, start: c.Page.Total(c.CPUs), beats: make([]pause, c.CPUs)}
+	t := &Truth{Config: c, start: c.Page.Total(c.CPUs), beats: make([]pause, c.CPUs), each: each(c)}
+	t.start.Work = t.done()
 	now := c.Now()
 	for i := range t.beats {
 		t.beats[i] = pause{count: c.Page.Count(i).Beats, at: now}
 	}
-	t.work = pause{count: c.Page.Total(c.CPUs).Work, at: now}
+	t.work = pause{count: t.done(), at: now}
 	gap := func(n uint64) int64 {
 		return silentBeats * max(int64(beat.Period), int64(c.Before.Window)/int64(max(n, 1)))
 	}
@@ -59,7 +64,18 @@ func (t *Truth) Look(now int64) {
 	for i := range t.beats {
 		t.beats[i].look(t.Page.Count(i).Beats, now)
 	}
-	t.work.look(t.Page.Total(t.CPUs).Work, now)
+	t.work.look(t.done(), now)
+	for _, one := range t.each {
+		one.Look(now)
+	}
+}
+
+// done is how much work the guest has done.
+func (t *Truth) done() uint64 {
+	if t.units != nil {
+		return t.units()
+	}
+	return t.Page.Total(t.CPUs).Work
 }
 
 // Since returns what the guest has done since the fault.
@@ -85,6 +101,9 @@ func (t *Truth) End(now int64) {
 		t.beats[i].end(now)
 	}
 	t.work.end(now)
+	for _, one := range t.each {
+		one.End(now)
+	}
 }
 
 // Paused returns the vCPUs whose heartbeat stood still once, long enough to show a
@@ -128,8 +147,8 @@ func Beaten(page *beat.Page, cpus int) func() bool {
 // worked begins to count work. The function that it returns reports whether the guest
 // has done two units since.
 func (t *Truth) worked() func() bool {
-	start := t.Page.Total(t.CPUs).Work
-	return func() bool { return t.Page.Total(t.CPUs).Work-start >= 2 }
+	start := t.done()
+	return func() bool { return t.done()-start >= 2 }
 }
 
 // pause is when a counter last moved, and its longest pause so far. Times are

@@ -126,18 +126,20 @@ func (p *parser) fault(n *yaml.Node) (name string, d results.Declaration) {
 	return name, d
 }
 
-// work reads what the guest does. A list of one word is that word.
+// work reads what the guest does: a work, or a list of works that it does at a time.
 func (p *parser) work(n *yaml.Node, to *string, valid []string) {
-	if n.Kind == yaml.SequenceNode && len(n.Content) > 1 {
-		p.errorf(n, "work is a list of %d words: a guest does one work at a time, name one", len(n.Content))
-		return
+	items := []*yaml.Node{n}
+	if n.Kind == yaml.SequenceNode && len(n.Content) > 0 {
+		items = n.Content
 	}
-	if n.Kind == yaml.SequenceNode && len(n.Content) == 1 {
-		n = n.Content[0]
+	var names []string
+	for _, item := range items {
+		var name string
+		if p.text(item, "work", &name) && p.known(item, "work", name, valid) {
+			names = append(names, name)
+		}
 	}
-	if p.text(n, "work", to) {
-		p.known(n, "work", *to, valid)
-	}
+	*to = beat.Together(names)
 }
 
 // arguments reads the arguments of what a fault does.

@@ -24,7 +24,7 @@ faults:
   - {name: gp, skip: {function: rcu_gp_kthread_wake, returns: -5}, work: rcu-sync, class: blocked, final: true}
   - {name: masked, loop: {function: kernel_wait4, interrupts: off}, work: idle, class: hard}
   - {name: forking, work: forks, class: none}
-  - {name: program, exec: [/bin/a, -n, 5], work: exec, class: none}
+  - {name: program, exec: [/bin/a, -n, 5], work: [exec, opens], class: none}
 scenarios: [control-idle, masked, all-declared]
 mechanisms: [none]
 guests:
@@ -47,7 +47,7 @@ func TestFaults(t *testing.T) {
 			`"class":"blocked","final":true}`,
 		"masked":  `{"do":"loop","args":{"function":"kernel_wait4","interrupts":"off"},"work":"idle","class":"hard"}`,
 		"forking": `{"work":"forks","class":"none"}`,
-		"program": `{"work":"exec","exec":["/bin/a","-n","5"],"class":"none"}`,
+		"program": `{"work":"exec+opens","exec":["/bin/a","-n","5"],"class":"none"}`,
 	}
 	if !maps.Equal(s.Declared, want) {
 		t.Errorf("declared %q, want %q", s.Declared, want)
@@ -149,7 +149,7 @@ func TestFaultMistakes(t *testing.T) {
 		{"\n - name: a\n   work: inode\n   class: spin\n   hold: {spinlock: b}",
 			`x.yaml:11: work "inode" is unknown (did you mean "inodes"?): valid are build, busy,`},
 		{"\n - name: a\n   work: [idle, busy]\n   class: spin\n   hold: {spinlock: b}",
-			"x.yaml:11: work is a list of 2 words: a guest does one work at a time, name one"},
+			`x.yaml:11: fault "a": works "idle+busy": name up to 4 works, each once and none of them idle: valid are`},
 		{"\n - name: a\n   work: exec\n   class: spin\n   exec: [/a, [b]]\n   hold: {spinlock: b}",
 			"x.yaml:13: exec has a list: write words and whole numbers"},
 		{"\n - name: a\n   work: exec\n   class: spin\n   exec: [a]\n   hold: {spinlock: b}",
