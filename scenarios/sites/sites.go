@@ -4,13 +4,23 @@ import (
 	"bufio"
 	"bytes"
 	"cmp"
+	"embed"
+	"errors"
 	"fmt"
+	"io/fs"
 	"regexp"
 	"slices"
 	"strings"
+
+	"hangbench/guests/beat"
 )
 
+//go:embed data
+var data embed.FS
+
 const (
+	folder = "data"
+	ending = ".txt"
 	// first is the first line of a file, with the version of its form.
 	first = "hangbench sites 1"
 	// mostSites and mostBytes bound a file.
@@ -43,6 +53,37 @@ type File struct {
 	Release string   // as uname -r prints it
 	Works   []string // that were done
 	Sites   []Site   // sorted by kind and name
+}
+
+// ErrNone means that nothing was recorded of a kernel.
+var ErrNone = errors.New("no sites are recorded")
+
+// Recorded returns the names of the kernels that have a file, sorted.
+func Recorded() []string {
+	entries, err := fs.ReadDir(data, folder)
+	if err != nil {
+		panic("sites: embedded folder: " + err.Error()) // cannot happen: it is part of the binary
+	}
+	var names []string
+	for _, e := range entries {
+		if name, ok := strings.CutSuffix(e.Name(), ending); ok {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// Of returns what was recorded of a kernel. The error is ErrNone if that is nothing.
+func Of(kernel string) (*File, error) {
+	if !slices.Contains(Recorded(), kernel) {
+		return nil, fmt.Errorf("kernel %.60q: %w", kernel, ErrNone)
+	}
+	name := folder + "/" + kernel + ending
+	b, err := data.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("sites of %s: %w", kernel, err)
+	}
+	return Parse(name, b)
 }
 
 // letter is how a file writes its work of that number.
@@ -186,3 +227,6 @@ func (f *File) Sort() { slices.SortFunc(f.Sites, compare) }
 func compare(a, b Site) int {
 	return cmp.Or(cmp.Compare(slices.Index(Kinds(), a.Kind), slices.Index(Kinds(), b.Kind)), cmp.Compare(a.Name, b.Name))
 }
+
+// reaches reports whether a work reaches the place.
+func (s *Site) reaches(w beat.Workload) bool { return slices.Contains(s.Works, w.Name) }

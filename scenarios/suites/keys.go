@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"hangbench/scenarios"
+	"hangbench/scenarios/sites"
 )
 
 // Section is a part of a suite that has keys of its own.
@@ -18,6 +19,7 @@ const (
 	OfSweep    Section = "sweep"    // an item of sweep
 	OfObserver Section = "observer" // an item of observers
 	OfFault    Section = "fault"    // an item of faults
+	OfCampaign Section = "campaign" // faults that are drawn
 )
 
 // title is what messages call the section.
@@ -33,6 +35,8 @@ func (s Section) title() string {
 		return "an observer"
 	case OfFault:
 		return "a fault"
+	case OfCampaign:
+		return "a campaign"
 	}
 	return string(s)
 }
@@ -140,6 +144,9 @@ func keys() []Key {
 		{Section: Whole, Name: "faults", Type: list, Default: "none",
 			Meaning: "faults that the suite declares; scenarios must name each (hangbench list faults)",
 			Example: "[{name: inode-hash, hold: {spinlock: inode_hash_lock}, work: inodes, class: spin}]"},
+		{Section: Whole, Name: "campaign", Type: mapping, Default: "none",
+			Meaning: "faults that are drawn from the places of the guests' kernel, of class " + scenarios.NotKnown +
+				"; scenarios must name each, as " + AllDeclared + " does", Example: "{sites: 200, kinds: [hold, loop]}"},
 		{Section: Whole, Name: "mechanisms", Type: words, Required: true,
 			Meaning: "mechanisms of the monitor; " + AllMechanisms + " stands for all others that attach a monitor; " +
 				"the name of an observer stands for that observer in place of the monitor",
@@ -221,6 +228,17 @@ func keys() []Key {
 		{Section: OfSweep, Name: "thresholds", Type: mapping, Default: "none",
 			Meaning: "other thresholds that are set beside it", Example: "{spin_ms: 9}"},
 
+		{Section: OfCampaign, Name: "sites", Type: number, Required: true, Min: 1, Max: mostDrawn,
+			Meaning: "how many places are drawn; each gets one fault and one work that reaches it", Example: "200"},
+		{Section: OfCampaign, Name: "draw", Type: number, Default: "1", Min: 0, Max: 1_000_000,
+			Meaning: "number of the draw: equal numbers draw equal faults", Example: "2"},
+		{Section: OfCampaign, Name: "half", Type: word, Default: sites.Tune,
+			Meaning: "half of the places: tune may be looked at, test is run once", Example: sites.Test},
+		{Section: OfCampaign, Name: "kinds", Type: words, Default: "all",
+			Meaning: "kinds of faults, which take turns: " + faultKinds(), Example: "[hold, loop]"},
+		{Section: OfCampaign, Name: "works", Type: words, Default: "all that were recorded",
+			Meaning: "what the guest may do from before the fault until after it", Example: "[idle, opens]"},
+
 		{Section: OfObserver, Name: "name", Type: word, Required: true,
 			Meaning: "name of the observer in records: up to 100 lower-case letters, digits and single dashes",
 			Example: "probe"},
@@ -228,6 +246,15 @@ func keys() []Key {
 			Meaning: "program with its arguments; {domain} and {domid} stand for the guest's name and number",
 			Example: "[/usr/bin/probe, --domain, \"{domid}\"]"},
 	}
+}
+
+// faultKinds says what kinds of faults a campaign draws.
+func faultKinds() string {
+	var all []string
+	for _, f := range sites.Faults() {
+		all = append(all, fmt.Sprintf("%s (%s)", f.Name, f.Meaning))
+	}
+	return strings.Join(all, ", ")
 }
 
 // keysOf returns the keys of a section.

@@ -37,7 +37,7 @@ func TestKeys(t *testing.T) {
 		}
 		inner := "{" + write(k.Section, k.Name, line) + "}"
 		parent := map[Section]string{OfGuest: "guests: [%s]", OfTiming: "timing: %s", OfSweep: "sweep: [%s]",
-			OfObserver: "observers: [%s]", OfFault: "faults: [%s]"}
+			OfObserver: "observers: [%s]", OfFault: "faults: [%s]", OfCampaign: "campaign: %s"}
 		if k.Section == OfFault && !slices.Contains(scenarios.Doings(), k.Name) { // a fault does something
 			inner = strings.Replace(inner, "{", "{hold: {spinlock: a}, ", 1)
 		}
@@ -64,6 +64,11 @@ func TestKeys(t *testing.T) {
 				text = strings.Replace(text, "work: inodes", "work: exec", 1)
 			}
 			if s, err := Parse("x.yaml", []byte(text), v); err != nil || len(s.Declared) != 1 {
+				t.Errorf("%s: the example does not parse: %v", name, err)
+			}
+		} else if k.Section == OfCampaign || k.Name == "campaign" { // what is drawn must be tried
+			text := strings.Replace(whole(k, example), "[spinlock-deadlock, control-idle]", AllDeclared, 1)
+			if s, err := Parse("x.yaml", []byte(text), v); err != nil || len(s.Declared) != 200 {
 				t.Errorf("%s: the example does not parse: %v", name, err)
 			}
 		} else if k.Name == "bounded_ms" { // no control can be bounded

@@ -34,7 +34,7 @@ func (p *parser) name(n *yaml.Node, to *string, example string) {
 // suite reads a whole suite. Keys whose meaning depends on others are read when all
 // keys are known.
 func (p *parser) suite(n *yaml.Node, s *Suite) {
-	var faults, scenarios, mechanisms, bounded, sweep *yaml.Node
+	var faults, campaign, scenarios, mechanisms, bounded, sweep *yaml.Node
 	later := func(to **yaml.Node) func(*yaml.Node) { return func(n *yaml.Node) { *to = n } }
 	p.section(n, Whole, readers{
 		"name": func(n *yaml.Node) { p.name(n, &s.Name, "hang-latency") },
@@ -56,12 +56,17 @@ func (p *parser) suite(n *yaml.Node, s *Suite) {
 		"thresholds": func(n *yaml.Node) { s.Thresholds = p.thresholds(n) },
 		"sweep":      later(&sweep),
 		"faults":     later(&faults),
+		"campaign":   later(&campaign),
 		"baselines":  func(n *yaml.Node) { p.baselines(n, &s.Baselines) },
 		"observers":  func(n *yaml.Node) { s.Observers = p.observers(n) },
 	})
 	var declared map[string]*yaml.Node
 	if faults != nil { // before all that may name them
 		declared = p.faults(faults, s)
+	}
+	var drawn []string
+	if campaign != nil {
+		drawn = p.campaign(campaign, s)
 	}
 	if mechanisms != nil {
 		s.Mechanisms = p.mechanisms(mechanisms, s)
@@ -74,6 +79,10 @@ func (p *parser) suite(n *yaml.Node, s *Suite) {
 			p.errorf(declared[name],
 				"fault %q is not among the suite's scenarios and would not be tried: add it there or remove it", name)
 		}
+	}
+	if slices.ContainsFunc(drawn, func(name string) bool { return !slices.Contains(s.Scenarios, name) }) {
+		p.errorf(campaign, "the campaign's faults are not among the suite's scenarios and would not be tried: "+
+			"add %s there", AllDeclared)
 	}
 	if bounded != nil && s.Baselines != "" {
 		p.errorf(bounded, "bounded_ms and baselines exclude each other: "+

@@ -345,7 +345,7 @@ func TestParseErrors(t *testing.T) {
 		{"two documents", minimal + "---\nname: y\n", []string{"x.yaml:9: a second document begins here"}},
 		{"unknown key", minimal + "repetition: 2\n",
 			[]string{`x.yaml:9: the suite has no key "repetition" (did you mean "repetitions"?): valid keys are baselines, ` +
-				`bounded_ms, description, drivers,`}},
+				`bounded_ms, campaign, description, drivers,`}},
 		{"far key", minimal + "colour: red\n", []string{`x.yaml:9: the suite has no key "colour": valid keys are`}},
 		{"bounded control", minimal + "bounded_ms: [500]\n",
 			[]string{`x.yaml:9: bounded_ms cannot undo scenario "control-idle", which has no fault: put it in a suite of ` +
