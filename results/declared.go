@@ -20,6 +20,8 @@ type Declaration struct {
 	Exec  []string          `json:"exec,omitempty"`  // program of the work exec, and its arguments
 	Class string            `json:"class"`           // class of the right verdict; none if nothing hangs
 	Final bool              `json:"final,omitempty"` // the fault cannot be removed
+	// Seconds is how long a guest of class none is disturbed. 0 stands for 10.
+	Seconds int `json:"seconds,omitempty"`
 }
 
 // Declared is a Declaration as the text of a JSON object without blanks, so that equal

@@ -43,6 +43,12 @@ type Finding struct {
 	Failed string `json:"failed,omitempty"`
 }
 
+// LinuxWatchdogs returns the names of the observers that are watchdogs of the guest's own
+// kernel. That a kernel panics is no report of a watchdog.
+func LinuxWatchdogs() []string {
+	return []string{"soft-lockup", "hard-lockup", "rcu-stall", "hung-task", "workqueue"}
+}
+
 // Finding returns what the observer found; nil if it did not watch.
 func (t *Trial) Finding(observer string) *Finding {
 	for i := range t.Findings {

@@ -97,6 +97,9 @@ type Guest struct {
 	// windows of BeatsDuring and BeatsHung; 0 if it does none.
 	WorkDuring uint64 `json:"work_during,omitempty"`
 	WorkHung   uint64 `json:"work_hung,omitempty"`
+	// Ended is how a guest that was asked to end itself has done so, in Xen's words: poweroff
+	// or reboot. It is saved of a guest that was saved and restored in another domain.
+	Ended string `json:"ended,omitempty"`
 	// SilentVCPUs are the vCPUs whose heartbeat had stopped at the end of the
 	// ground-truth window.
 	SilentVCPUs []int `json:"silent_vcpus,omitempty"`

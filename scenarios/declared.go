@@ -31,6 +31,9 @@ const afterwards = 2 * beat.Period
 // own evidence says what becomes of it (package outcome).
 const NotKnown = "unknown"
 
+// MostSeconds is for how long a guest can be disturbed at most, in seconds.
+const MostSeconds = 600
+
 // Class is a class that a declared fault may have.
 type Class struct {
 	Name  string
@@ -59,8 +62,8 @@ func Classes() []Class {
 		{"forkstorm", slow, true, sign.Slow{}},
 		{"thrash", slow, true, sign.Slow{}},
 		{"panic", "the guest ends, and its heartbeat stops", false, sign.Ended{}},
-		{NoHang, "the work falls below half its pace, for ten seconds or more; if nothing is done but the work, it goes " +
-			"on; the kernel counts an oops", true, sign.Slow{}},
+		{NoHang, "the work falls below half its pace while the guest is disturbed, or the effect is confirmed otherwise; " +
+			"if nothing is done but the work, it goes on; the kernel counts an oops", true, sign.Slow{}},
 		{NotKnown, "nobody knows before: its record says what became of the guest, by heartbeats, work, small " +
 			"processes beside it and PID 1", false, nil},
 	}
@@ -85,6 +88,7 @@ func Mistakes(name string, d results.Declaration) []Mistake {
 	} else if _, err := Find(name); err == nil {
 		add("name", "name %q is that of a scenario of the program's own: choose another", name)
 	}
+	p, wrong := find(d.Do, d.Args)
 	w, known := beat.FindWorkload(d.Work)
 	if !known {
 		if n := len(beat.Parts(d.Work)); n > 1 {
@@ -100,17 +104,21 @@ func Mistakes(name string, d results.Declaration) []Mistake {
 	classes := Classes()
 	if i := slices.IndexFunc(classes, func(c Class) bool { return c.Name == d.Class }); i < 0 {
 		add("class", "class %.60q is unknown: valid are %s", d.Class, strings.Join(classNames(), ", "))
-	} else if c := classes[i]; c.ByWork && known && !w.Works() {
+	} else if c := classes[i]; c.ByWork && known && !w.Works() && !(c.Name == NoHang && p.Confirmed != "") {
 		add("work", "work is %s and class is %s, which shows by the work: name a work that counts units", w, c.Name)
 	}
 	if d.Do == "" && d.Class == NoHang && len(d.Args) == 0 { // the work is the control
 		if d.Final {
 			add("final", "final is true and class is %s: a control must go on, remove final", NoHang)
 		}
+		if d.Seconds != 0 {
+			add("seconds", "seconds is %d and nothing is done but the work: remove seconds", d.Seconds)
+		}
 		return all
 	}
-	p, wrong := find(d.Do, d.Args)
 	switch {
+	case p.Departs && d.Class != NoHang:
+		add("class", "%s takes the guest away and class is %.60q: write %s", d.Do, d.Class, NoHang)
 	case p.Final && d.Class == NoHang:
 		add("class", "%s cannot be removed and class is %s: a control must go on, name another class", d.Do, NoHang)
 	case (p.Final || p.leaves && d.Class != NoHang) && !d.Final:
@@ -119,6 +127,13 @@ func Mistakes(name string, d results.Declaration) []Mistake {
 		add("final", "class is panic, and a guest that has ended does not come back: add final: true")
 	case d.Class == NoHang && d.Final:
 		add("final", "final is true and class is %s: a control must go on, remove final", NoHang)
+	}
+	switch {
+	case d.Seconds != 0 && d.Class != NoHang:
+		add("seconds", "seconds is %d and class is %.60q: a fault lasts until the verdict or for bounded_ms, remove seconds",
+			d.Seconds, d.Class)
+	case d.Seconds < 0 || d.Seconds > MostSeconds:
+		add("seconds", "seconds is %d: use 1 to %d", d.Seconds, MostSeconds)
 	}
 	if wrong != nil {
 		return append(all, *wrong)
@@ -156,27 +171,31 @@ func wrongExec(d results.Declaration) string {
 
 // find returns the primitive with a key that has these arguments.
 func find(do string, given map[string]string) (Primitive, *Mistake) {
-	var of, named []Primitive
-	var first []string
+	var of []Primitive
+	var first, named []string // arguments that tell the primitives apart, and those of them that are given
 	for _, p := range Primitives() {
 		if p.Do != do {
 			continue
 		}
-		of, first = append(of, p), append(first, p.Args[0].Name)
-		if _, ok := given[p.Args[0].Name]; ok {
-			named = append(named, p)
+		of = append(of, p)
+		name := p.Args[0].Name
+		if slices.Contains(first, name) {
+			continue
+		}
+		first = append(first, name)
+		if _, ok := given[name]; ok {
+			named = append(named, name)
 		}
 	}
 	switch {
 	case len(of) == 0:
 		return Primitive{}, &Mistake{"do", fmt.Sprintf("it does %.60q, which is unknown: valid are %s", do,
 			strings.Join(Doings(), ", "))}
-	case len(named) == 1:
-		return named[0], nil
 	case len(named) > 1:
-		a, b := named[0].Args[0].Name, named[1].Args[0].Name
-		return Primitive{}, &Mistake{b, fmt.Sprintf("%s names %s and %s: declare two faults", do, a, b)}
-	case len(of) == 1:
+		return Primitive{}, &Mistake{named[1], fmt.Sprintf("%s names %s and %s: declare two faults", do, named[0], named[1])}
+	case len(named) == 1:
+		return findWord(of, named[0], given[named[0]])
+	case len(first) == 1:
 		return of[0], nil
 	}
 	return Primitive{}, &Mistake{"do", fmt.Sprintf("%s has none of %s: add one", do, strings.Join(first, ", "))}
@@ -189,6 +208,20 @@ func (p Primitive) ends(whole args) time.Duration {
 		return 0
 	}
 	return p.lasts(whole)
+}
+
+// findWord returns the primitive whose first argument has a name. If several have it, the
+// argument is a word that tells which.
+func findWord(of []Primitive, name, word string) (Primitive, *Mistake) {
+	var words []string
+	of = slices.DeleteFunc(of, func(p Primitive) bool { return p.Args[0].Name != name })
+	for _, p := range of {
+		if len(of) == 1 || slices.Contains(p.Args[0].Words, word) {
+			return p, nil
+		}
+		words = append(words, p.Args[0].Words...)
+	}
+	return Primitive{}, &Mistake{name, Arg{Name: name, Words: words}.wrong(word)}
 }
 
 // complete returns the arguments with those that have their default, and what is wrong
@@ -266,8 +299,11 @@ func Declare(name string, d results.Declaration) (Scenario, error) {
 	}
 	if c.Name == NoHang {
 		s.Disturb, s.Disturbed = p.make(whole, w), long
-		if p.leaves { // the injector has confirmed the effect, which the work need not show
+		if p.leaves || p.Confirmed != "" { // the injector has confirmed the effect, which the work need not show
 			s.Sign = nil
+		}
+		if d.Seconds > 0 {
+			s.Disturbed = time.Duration(d.Seconds) * time.Second
 		}
 		if d := p.ends(whole); d > 0 {
 			s.Disturbed = d + afterwards
@@ -301,14 +337,20 @@ func describe(d results.Declaration) string {
 	if d.Final {
 		text += ", final: true"
 	}
+	if d.Seconds > 0 {
+		text += fmt.Sprintf(", seconds: %d", d.Seconds)
+	}
 	return text
 }
 
-// Plain returns the declaration without arguments that have their default, so that a
-// fault that is written in two ways is one fault. The declaration has no mistake.
+// Plain returns the declaration without what has its default, so that a fault that is
+// written in two ways is one fault. The declaration has no mistake.
 func Plain(d results.Declaration) results.Declaration {
 	p, _ := find(d.Do, d.Args)
 	d.Args = maps.Clone(d.Args)
+	if time.Duration(d.Seconds)*time.Second == long {
+		d.Seconds = 0
+	}
 	for _, a := range p.Args {
 		if a.Default != "" && d.Args[a.Name] == a.Default {
 			delete(d.Args, a.Name)

@@ -144,12 +144,24 @@ func (w *witness) saw(format string, a ...any) error {
 	return noSymbol("nothing is known")
 }
 
-func (w *witness) Symbol(name string) (uint64, error)          { return 0, w.saw("%s", name) }
-func (w *witness) StallDisk(on bool) error                     { return w.saw("stall %v", on) }
-func (w *witness) SlowDisk(by time.Duration) error             { return w.saw("slower by %v", by) }
-func (w *witness) Cap(_ context.Context, percent int) error    { return w.saw("cap %d", percent) }
-func (w *witness) Pause() error                                { return w.saw("pause") }
-func (w *witness) Ask(_ context.Context, r beat.Request) error { return w.saw("ask %s", r) }
+func (w *witness) Symbol(name string) (uint64, error)       { return 0, w.saw("%s", name) }
+func (w *witness) StallDisk(on bool) error                  { return w.saw("stall %v", on) }
+func (w *witness) SlowDisk(by time.Duration) error          { return w.saw("slower by %v", by) }
+func (w *witness) Cap(_ context.Context, percent int) error { return w.saw("cap %d", percent) }
+func (w *witness) Pause() error                             { return w.saw("pause") }
+func (w *witness) FailDisk(on bool) error                   { return w.saw("fail %v", on) }
+func (w *witness) VCPUs() int                               { return 8 }
+func (w *witness) SetVCPUs(_ context.Context, n int) error  { return w.saw("vcpus %d", n) }
+func (w *witness) Resources() (inject.Resources, error) {
+	return inject.Resources{}, w.saw("resources")
+}
+func (w *witness) Checkpoint(context.Context) error             { return w.saw("checkpoint") }
+func (w *witness) Save(context.Context) error                   { return w.saw("save") }
+func (w *witness) End(_ context.Context, e inject.Ending) error { return w.saw("end %s", e) }
+func (w *witness) CapControl(_ context.Context, n int) error    { return w.saw("cap dom0 %d", n) }
+func (w *witness) FillControl(left int) error                   { return w.saw("fill dom0 %d", left) }
+func (w *witness) BuildOthers(_ context.Context, on bool) error { return w.saw("build %v", on) }
+func (w *witness) Ask(_ context.Context, r beat.Request) error  { return w.saw("ask %s", r) }
 
 // TestPrimitives: every primitive can be declared as its arguments' examples say, with
 // every work, and does to the guest what it is to do.
@@ -162,12 +174,19 @@ func TestPrimitives(t *testing.T) {
 		"skip function": "rcu_gp_kthread_wake", "delay function": "vfs_open", "forget call": "kernel_clone",
 		"forget unlock": "chrdev_open", "forget interrupts": "chacha_block_generic",
 		"timer lost": "xen_vcpuop_set_next_event", "timer storm": "xen_vcpuop_set_next_event",
-		"crash function": "panic_on_oops", "oops function": "die_counter", "disk completes": "stall true",
-		"disk ms": "slower by 1s", "ask request": "ask bomb", "toolstack command": "pause",
-		"toolstack cap": "cap 5",
+		"crash function": "panic_on_oops", "oops function": "die_counter",
+		"disk completes none": "stall true", "disk completes errors": "fail true",
+		"disk ms": "slower by 1s", "ask request bomb": "ask bomb", "ask request offline": "ask offline",
+		"toolstack cap": "cap 5", "toolstack command pause": "pause", "toolstack vcpus": "vcpus 1",
+		"toolstack memory_mib": "resources", "toolstack command checkpoint": "checkpoint", "toolstack command save": "save",
+		"toolstack command shutdown": "end poweroff", "toolstack command reboot": "end reboot", "dom0 cap": "cap dom0 10",
+		"dom0 memory_mib": "fill dom0 16", "dom0 builds guests": "build true",
 	}
 	for _, p := range Primitives() {
 		id := p.Do + " " + p.Args[0].Name
+		if p.Args[0].Words != nil {
+			id += " " + p.Args[0].Example
+		}
 		if want[id] == "" || p.Does == "" || p.Undo == "" || p.Needs == "" || p.Args[0].Default != "" {
 			t.Errorf("%s is there twice, is new, or lacks something: %+v", id, p)
 		}
@@ -182,6 +201,9 @@ func TestPrimitives(t *testing.T) {
 				if w == beat.Exec {
 					d.Exec = []string{"/bin/a"}
 				}
+				if p.Departs {
+					d.Class = NoHang
+				}
 				for _, b := range p.Args {
 					if b.Default == "" {
 						d.Args[b.Name] = b.Example
@@ -192,14 +214,18 @@ func TestPrimitives(t *testing.T) {
 					t.Errorf("%s with %s: %v", id, a.Name, err)
 					continue
 				}
-				guest, first := &witness{}, want[id]
-				if a.Name == "cap" {
+				guest, fault, first := &witness{}, s.Fault, want[id]
+				if p.Departs {
+					fault = s.Disturb
+				}
+				if a.Name == "cap" && p.Args[0].Name != "cap" {
 					first = "cap 5" // the limit comes before the fault
 				}
-				if _, err := s.Fault(t.Context(), guest); err == nil || guest.first != first {
+				if _, err := fault(t.Context(), guest); err == nil || guest.first != first {
 					t.Errorf("%s with %s asks of a guest %q, want %q", id, a.Name, guest.first, first)
 				}
-				if least := map[string]int{"hold percpu": 2, "hold runqueue": 2}[id]; s.MinVCPUs != least || s.Final != d.Final {
+				if least := map[string]int{"hold percpu": 2, "hold runqueue": 2, "ask request offline": 2,
+					"toolstack vcpus": 2}[id]; s.MinVCPUs != least || s.Final != d.Final {
 					t.Errorf("%s needs %d vCPUs, final %v", id, s.MinVCPUs, s.Final)
 				}
 			}
@@ -290,6 +316,20 @@ func TestMistakes(t *testing.T) {
 		{"x", func(d *decl) { d.Args = nil }, []Mistake{{"do", "hold has none of spinlock, percpu, runqueue, rwlock,"}}},
 		{"x", func(d *decl) { d.Args["mutex"] = "b" },
 			[]Mistake{{"mutex", "hold names spinlock and mutex: declare two faults"}}},
+		{"x", func(d *decl) { d.Do, d.Args, d.Class = "toolstack", map[string]string{"command": "save"}, "stopped" },
+			[]Mistake{{"class", `toolstack takes the guest away and class is "stopped": write none`}}},
+		{"x", func(d *decl) { d.Do, d.Args, d.Class = "toolstack", map[string]string{"command": "melt"}, "none" },
+			[]Mistake{{"command", `command is "melt": write pause or checkpoint or save or shutdown or reboot`}}},
+		{"x", func(d *decl) {
+			d.Do, d.Args, d.Class = "toolstack", map[string]string{"command": "save", "later_s": "-1"}, "none"
+		}, []Mistake{{"later_s", `later_s is "-1": write a whole number from 0 to 86400`}}},
+		{"x", func(d *decl) { d.Do, d.Args = "ask", nil },
+			[]Mistake{{"do", "ask has no request: add it, as in request: bomb"}}},
+		{"x", func(d *decl) { d.Class, d.Seconds = "none", 600 }, nil},
+		{"x", func(d *decl) { d.Class, d.Seconds = "none", 601 }, []Mistake{{"seconds", "seconds is 601: use 1 to 600"}}},
+		{"x", func(d *decl) { d.Class, d.Seconds = "none", -1 }, []Mistake{{"seconds", "seconds is -1: use 1 to 600"}}},
+		{"x", func(d *decl) { d.Seconds = 3 },
+			[]Mistake{{"seconds", `seconds is 3 and class is "spin": a fault lasts until`}}},
 		{"x", func(d *decl) { d.Args["cpu"] = "1" }, []Mistake{{"cpu", `hold has no "cpu": valid are spinlock`}}},
 		{"x", func(d *decl) { d.Args["spinlock"] = "a b" },
 			[]Mistake{{"spinlock", `spinlock is "a b": write the name of a symbol of the kernel, as in inode_hash_lock`}}},
@@ -370,6 +410,27 @@ func TestPlain(t *testing.T) {
 	want := map[string]string{"function": "f", "preemption": "on"}
 	if !reflect.DeepEqual(d.Args, want) || len(given) != 3 {
 		t.Errorf("%v of %v", d.Args, given)
+	}
+	for seconds, want := range map[int]int{0: 0, 9: 9, 10: 0} {
+		d := declared()
+		d.Class, d.Seconds = "none", seconds
+		if got := Plain(d).Seconds; got != want {
+			t.Errorf("%d seconds become %d", seconds, got)
+		}
+	}
+}
+
+// TestConfirmed: a control whose primitive makes sure of its effect needs no work that shows
+// it, and lasts as long as is said.
+func TestConfirmed(t *testing.T) {
+	t.Parallel()
+	d := results.Declaration{Do: "dom0", Args: map[string]string{"cap": "10"}, Work: "idle", Class: NoHang}
+	for seconds, want := range map[int]time.Duration{0: long, 3: 3 * time.Second} {
+		d.Seconds = seconds
+		s, err := Declare("x", d)
+		if err != nil || s.Sign != nil || s.Disturbed != want || !s.Control() {
+			t.Errorf("%d seconds: %+v, %v", seconds, s, err)
+		}
 	}
 }
 

@@ -15,14 +15,20 @@ import (
 // Primitive is one way to break a guest that a suite can declare. A new one is an entry
 // here and an injector: the suites' parser, the list of faults and its page follow.
 type Primitive struct {
-	// Do is the key in a suite. Several entries may have it: the first argument, which is
-	// required, then tells them apart.
+	// Do is the key in a suite. Several entries may have it: the name of the first argument,
+	// which is required, then tells them apart, or else the word that is its value.
 	Do    string
 	Args  []Arg
 	Does  string // what is done to the guest
 	Undo  string // how it is removed
 	Needs string // what the kernel must have; the trial is invalid otherwise
 	Final bool   // it cannot be removed
+	// Confirmed says how the primitive itself makes sure that it has taken effect. The trial is
+	// invalid otherwise. Without it a control's work must show the effect.
+	Confirmed string
+	// Departs: the guest ends, or has no domain until the primitive is removed. Only a control
+	// can have it.
+	Departs bool
 
 	// leaves: the injector confirms what was done, and nothing removes it. A guest may go on
 	// nevertheless.
@@ -77,7 +83,15 @@ const (
 	unlocked = "the lock is released; a waiter that has halted is taken from the table of halted ones and woken"
 	never    = "it is not: add final: true"
 	nothing  = "nothing"
+	suspend  = "support for being saved by Xen"
+	ended    = "the guest has ended"
+	told     = "the toolstack says that it is done"
 )
+
+// word is an argument that is one word. It tells primitives with equal arguments apart.
+func word(name, meaning, is string) Arg {
+	return Arg{Name: name, Meaning: meaning, Example: is, Words: []string{is}}
+}
 
 // undone returns the request that undoes another one of PID 1. It returns false for one
 // that a suite cannot ask for.
@@ -339,7 +353,7 @@ func outsides() []Primitive {
 	return []Primitive{
 		{
 			Do:    "disk",
-			Args:  []Arg{{Name: "completes", Meaning: "what it still completes", Example: "none", Words: []string{"none"}}},
+			Args:  []Arg{word("completes", "what it still completes", "none")},
 			Does:  "the disk takes requests and completes none",
 			Undo:  "it completes them",
 			Needs: nothing,
@@ -356,6 +370,14 @@ func outsides() []Primitive {
 			make: func(a args, _ beat.Workload) inject.Fault {
 				return inject.SlowDisk(time.Duration(a.number("ms")) * time.Millisecond)
 			},
+		},
+		{
+			Do:    "disk",
+			Args:  []Arg{word("completes", "what it still completes", "errors")},
+			Does:  "the disk completes each request at once, with an error",
+			Undo:  "it reads and writes as before",
+			Needs: nothing,
+			make:  func(args, beat.Workload) inject.Fault { return inject.FailDisk() },
 		},
 		{
 			Do: "ask",
@@ -396,6 +418,16 @@ func outsides() []Primitive {
 			},
 		},
 		{
+			Do:        "ask",
+			Args:      []Arg{word("request", "what PID 1 is asked for", "offline")},
+			Does:      "the guest's PID 1 takes the last vCPU offline",
+			Undo:      "it brings it online",
+			Needs:     "support for vCPUs that come and go",
+			Confirmed: "Xen counts one vCPU less",
+			vcpus:     func(args) int { return 2 },
+			make:      func(args, beat.Workload) inject.Fault { return inject.Offline() },
+		},
+		{
 			Do: "toolstack",
 			Args: []Arg{{Name: "cap", Meaning: "percent of one physical CPU that all vCPUs together may use", Example: "5",
 				Min: 1, Max: 99}},
@@ -406,11 +438,104 @@ func outsides() []Primitive {
 		},
 		{
 			Do:    "toolstack",
-			Args:  []Arg{{Name: "command", Meaning: "what is done from outside", Example: "pause", Words: []string{"pause"}}},
+			Args:  []Arg{word("command", "what is done from outside", "pause")},
 			Does:  "the guest is paused from outside",
 			Undo:  "it is unpaused",
 			Needs: nothing,
 			make:  func(args, beat.Workload) inject.Fault { return inject.Paused() },
+		},
+		{
+			Do:        "toolstack",
+			Args:      []Arg{{Name: "vcpus", Meaning: "how many vCPUs the guest keeps", Example: "1", Min: 1, Max: 7}},
+			Does:      "vCPUs are taken from the guest (xl vcpu-set)",
+			Undo:      "they are given back",
+			Needs:     "support for vCPUs that come and go",
+			Confirmed: "Xen counts so many vCPUs",
+			vcpus:     func(a args) int { return int(a.number("vcpus")) + 1 },
+			make:      func(a args, _ beat.Workload) inject.Fault { return inject.Unplugged(int(a.number("vcpus"))) },
+		},
+		{
+			Do: "toolstack",
+			Args: []Arg{{Name: "memory_mib", Meaning: "how much memory the guest keeps, in MiB", Example: "128", Min: 32,
+				Max: 4095}},
+			Does:      "the guest gives memory back (xl mem-set)",
+			Undo:      "it takes it again",
+			Needs:     "Xen's balloon driver",
+			Confirmed: "Xen counts no more than 2 MiB above that",
+			make:      func(a args, _ beat.Workload) inject.Fault { return inject.Ballooned(int(a.number("memory_mib"))) },
+		},
+		{
+			Do:        "toolstack",
+			Args:      []Arg{word("command", "what is done from outside", "checkpoint")},
+			Does:      "the guest is saved and goes on in its domain (xl save -c)",
+			Undo:      "there is nothing to undo",
+			Needs:     suspend,
+			Confirmed: "the toolstack says that the guest is saved",
+			make:      func(args, beat.Workload) inject.Fault { return inject.Checkpointed() },
+		},
+		{
+			Do: "toolstack", Departs: true,
+			Args: []Arg{
+				word("command", "what is done from outside", "save"),
+				{Name: "later_s", Meaning: "by how much the guest's wall clock is later when it comes back, in seconds",
+					Default: "0", Example: "3600", Max: 86_400},
+			},
+			Does: "the guest is saved and its domain destroyed (xl save). Its monitor must notice that, and end without a " +
+				"verdict",
+			Undo: "the guest is restored in another domain (xl restore). It must go on there, at first without a monitor. " +
+				"Then the monitor is attached",
+			Needs:     suspend,
+			Confirmed: "the toolstack says that the guest is saved",
+			make: func(a args, _ beat.Workload) inject.Fault {
+				return inject.Saved(time.Duration(a.number("later_s")) * time.Second)
+			},
+		},
+		{
+			Do: "toolstack", Departs: true,
+			Args:      []Arg{word("command", "what is done from outside", "shutdown")},
+			Does:      "the guest is asked to power off (xl shutdown). Its domain is kept, and watched",
+			Undo:      ended,
+			Needs:     nothing,
+			Confirmed: "Xen says that the guest has powered off",
+			make:      func(args, beat.Workload) inject.Fault { return inject.EndedBy(inject.PowerOff) },
+		},
+		{
+			Do: "toolstack", Departs: true,
+			Args:      []Arg{word("command", "what is done from outside", "reboot")},
+			Does:      "the guest is asked to reboot (xl reboot). Its domain is kept, and watched",
+			Undo:      ended,
+			Needs:     nothing,
+			Confirmed: "Xen says that the guest has asked for a reboot",
+			make:      func(args, beat.Workload) inject.Fault { return inject.EndedBy(inject.Reboot) },
+		},
+		{
+			Do: "dom0",
+			Args: []Arg{{Name: "cap", Meaning: "percent of one physical CPU that dom0 may use", Example: "10", Min: 1,
+				Max: 99}},
+			Does:      "the hypervisor gives dom0, and so the monitor, little time (xl sched-credit2)",
+			Undo:      "the limit is removed",
+			Needs:     nothing,
+			Confirmed: told,
+			make:      func(a args, _ beat.Workload) inject.Fault { return inject.CappedControl(int(a.number("cap"))) },
+		},
+		{
+			Do: "dom0",
+			Args: []Arg{{Name: "memory_mib", Meaning: "how much memory programs in dom0 can still get, in MiB", Example: "16",
+				Min: 8, Max: 65_536}},
+			Does:      "memory of dom0 is used until little is left",
+			Undo:      "the memory is given back",
+			Needs:     nothing,
+			Confirmed: "the memory has been written to",
+			make:      func(a args, _ beat.Workload) inject.Fault { return inject.FilledControl(int(a.number("memory_mib"))) },
+		},
+		{
+			Do:        "dom0",
+			Args:      []Arg{word("builds", "what is built", "guests")},
+			Does:      "another guest is built and destroyed, again and again, which takes Xen's lock on domains",
+			Undo:      "the last one is destroyed",
+			Needs:     nothing,
+			Confirmed: "one has been built and destroyed",
+			make:      func(args, beat.Workload) inject.Fault { return inject.OthersBuilt() },
 		},
 	}
 }

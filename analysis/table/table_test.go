@@ -257,6 +257,10 @@ func TestTablesGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	disturbed, err := analysis.Group(madeup.Run(onTwoGuests(madeup.Listened(8))))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, k := range Kinds() {
 		set := set
 		switch {
@@ -264,6 +268,8 @@ func TestTablesGolden(t *testing.T) {
 			set = work
 		case strings.HasPrefix(k.Name, "campaign"):
 			set = drawn
+		case k.Name == "disturbances":
+			set = disturbed
 		}
 		tab, err := k.Make(set)
 		if err != nil {

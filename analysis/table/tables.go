@@ -43,6 +43,8 @@ func Kinds() []Kind {
 		{"overhead-matrix", "what the monitor costs each workload by mechanism", plain(OverheadMatrix), false},
 		{"events", "what an event costs", plain(Events), false},
 		{"qos", "quality of the detector: detection time and false alarms", QoS, false},
+		{"disturbances", "false alarms an hour by kind of disturbance, of the monitor and of Linux's watchdogs", Disturbances,
+			false},
 		{"watchdogs", "what the guest's own watchdogs reported, with a fault and without", Watchdogs, false},
 		{"metrics", "every metric of every cell, with its interval", plain(Metrics), false},
 	}

@@ -16,7 +16,10 @@ func printFaults(w io.Writer) {
 	}
 	for _, p := range scenarios.Primitives() {
 		fmt.Fprintf(w, "  %s: %s\n", p.Do, p.Example())
-		for _, fact := range [][2]string{{"does", p.Does}, {"undo", p.Undo}, {"needs", p.Needs}} {
+		for _, fact := range [][2]string{{"does", p.Does}, {"undo", p.Undo}, {"needs", p.Needs}, {"done", p.Confirmed}} {
+			if fact[1] == "" {
+				continue
+			}
 			fmt.Fprintf(w, "      %-7s %s\n", fact[0], indented(14, fact[1]))
 		}
 		for _, a := range p.Args {

@@ -31,14 +31,21 @@ A kernel that lacks the place makes the trial invalid, and the record says what 
 not show the fault by its own counters. Such trials are counted and shown, and never averaged. Before any guest is
 started, ` + "`bin/hangbench kernel check FILE --suite SUITE`" + ` says whether a kernel has the places.
 `)
-	b.WriteString("\n## What can be done\n\n| in a suite | does | undo | needs of the kernel |\n|---|---|---|---|\n")
+	b.WriteString("\n## What can be done\n\n| in a suite | does | undo | needs of the kernel | confirmed, or else by the class |\n" +
+		"|---|---|---|---|---|\n")
 	for _, p := range scenarios.Primitives() {
-		fmt.Fprintf(&b, "| `%s: %s` | %s | %s | %s |\n", p.Do, p.Example(), p.Does, p.Undo, p.Needs)
+		fmt.Fprintf(&b, "| `%s: %s` | %s | %s | %s | %s |\n", p.Do, p.Example(), p.Does, p.Undo, p.Needs, p.Confirmed)
 	}
-	b.WriteString("\n## Arguments\n\n| of | argument | values | meaning |\n|---|---|---|---|\n")
+	b.WriteString("\n## Arguments\n\nOne that is always the same word is not listed.\n\n| of | arguments |\n|---|---|\n")
 	for _, p := range scenarios.Primitives() {
+		var all []string
 		for _, a := range p.Args {
-			fmt.Fprintf(&b, "| `%s` `%s` | `%s` | %s | %s |\n", p.Do, p.Args[0].Name, a.Name, valuesOf(a), a.Meaning)
+			if len(a.Words) != 1 {
+				all = append(all, fmt.Sprintf("`%s` (%s): %s", a.Name, valuesOf(a), a.Meaning))
+			}
+		}
+		if len(all) > 0 {
+			fmt.Fprintf(&b, "| `%s: %s` | %s |\n", p.Do, p.Example(), strings.Join(all, "<br>"))
 		}
 	}
 	b.WriteString(`
@@ -50,8 +57,13 @@ The monitor is not asked.
 | class | ground truth | the work must count units |
 |---|---|---|
 `)
-	for _, c := range scenarios.Classes() {
-		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", c.Name, c.Shows, map[bool]string{true: "yes"}[c.ByWork])
+	all := scenarios.Classes()
+	for i := 0; i < len(all); {
+		c, names := all[i], []string(nil)
+		for ; i < len(all) && all[i].Shows == c.Shows; i++ { // classes that show in the same way follow each other
+			names = append(names, "`"+all[i].Name+"`")
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", strings.Join(names, ", "), c.Shows, map[bool]string{true: "yes"}[c.ByWork])
 	}
 	fmt.Fprintf(&b, "\n## work\n\nWhat the guest does from before the fault until after it. A period is %d ms. "+
 		"A fault without anything\nbut `work` and `class: none` is a control: the guest does the work, and finishes units "+

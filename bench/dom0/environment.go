@@ -77,12 +77,6 @@ func (e *environment) Facts() trial.Facts {
 // Page is the page with the guest's heartbeat.
 func (e *environment) Page() *beat.Page { return e.Heartbeat.Page }
 
-// Ended returns how the guest has ended itself.
-func (e *environment) Ended() (string, error) {
-	st, err := e.driver.State(nil)
-	return st.Shutdown, err
-}
-
 // Console returns what the guest has written to its console since the last call.
 func (e *environment) Console() ([]byte, error) {
 	if e.console == nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -12,8 +14,10 @@ import (
 	"hangbench/bench/dom0/heartbeat"
 	"hangbench/bench/dom0/recovery"
 	xc "hangbench/cgo/xenctrl"
+	"hangbench/guests/beat"
 	"hangbench/guests/disk"
 	"hangbench/guests/kernel"
+	"hangbench/guests/xl"
 	"hangbench/monitor"
 	"hangbench/monitor/detect"
 	"hangbench/monitor/driver"
@@ -73,7 +77,9 @@ type Guest struct {
 	// Heartbeat is nil for a guest that others made.
 	Heartbeat *heartbeat.Page
 
-	name       string // of the domain; empty for a guest that others made
+	name       string    // of the domain; empty for a guest that others made
+	config     xl.Config // that it was made with
+	announced  beat.Announcement
 	host       *Host
 	profile    *kernel.Profile
 	disk       *disk.Disk // nil in a dom0 that cannot make one
@@ -82,6 +88,12 @@ type Guest struct {
 	libvmi     *Access       // nil until a monitor watches through LibVMI
 	watched    Access        // what monitors watch through
 	neighbours []*Guest      // monitored beside it
+
+	saved  string      // file of the guest while it is saved, or empty
+	former []io.Closer // of the domains that it had before it was saved
+
+	filled func() error // gives back the memory taken in dom0; nil: none is taken
+	others *builds      // of other guests; nil: there are none
 }
 
 // FindGuest opens a guest that hangbench has made and that is up, by the name of its
@@ -229,7 +241,12 @@ func (g *Guest) openAnnounced(ctx context.Context) error {
 		return fmt.Errorf("the guest's kernel %s has brought up %d of its %d vCPUs: give the guest %d, or another kernel",
 			a.Release, a.CPUs, want, a.CPUs)
 	}
-	g.Release = a.Release
+	g.Release, g.announced = a.Release, a
+	return g.openAs(a)
+}
+
+// openAs opens everything that a trial needs of a guest that has announced itself so.
+func (g *Guest) openAs(a beat.Announcement) (err error) {
 	if g.Heartbeat, err = heartbeat.Open(g.host.Xen, g.Domid, a); err != nil {
 		return err
 	}
@@ -329,6 +346,10 @@ func (g *Guest) Close() error {
 	if g.driver != nil {
 		err = errors.Join(err, g.driver.Close())
 	}
+	for _, c := range g.former {
+		err = errors.Join(err, c.Close())
+	}
+	g.former = nil
 	return err
 }
 
@@ -340,8 +361,13 @@ func (g *Guest) Destroy(ctx context.Context) error {
 		errs = append(errs, n.Destroy(ctx))
 	}
 	g.neighbours = nil
-	errs = append(errs, g.Close(), g.host.tools.Destroy(ctx, g.Domid), g.closeDisk(ctx))
-	return errors.Join(errs...)
+	errs = append(errs, g.Close(), g.FillControl(0), g.BuildOthers(ctx, false))
+	if g.saved == "" {
+		errs = append(errs, g.host.tools.Destroy(ctx, g.Domid))
+	} else { // it has no domain
+		errs = append(errs, os.Remove(g.saved))
+	}
+	return errors.Join(append(errs, g.closeDisk(ctx))...)
 }
 
 // Site returns the places that mechanisms trap: the scheduler's switch function and,

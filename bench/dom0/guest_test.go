@@ -25,6 +25,7 @@ import (
 	"hangbench/monitor/detect"
 	"hangbench/monitor/trap"
 	"hangbench/results"
+	"hangbench/scenarios/inject"
 	"hangbench/scenarios/suites"
 )
 
@@ -530,4 +531,201 @@ func TestHost(t *testing.T) {
 	if len(dom0.Fields()) == 0 {
 		t.Error("no fields")
 	}
+}
+
+// TestSaveRestore: a guest that is saved comes back in another domain, in which it is read
+// and watched as before; nothing of the former one stays mapped when it is closed.
+func TestSaveRestore(t *testing.T) {
+	t.Parallel()
+	f := dom0test.New(t)
+	g := newGuest(t, f, spec(2))
+	if err := g.Restore(t.Context(), 0); err == nil {
+		t.Error("a guest that was not saved is restored")
+	}
+	first := g.Domid
+	s, err := g.Attach(monitor.Config{Mechanism: find(t, "exec-step"), Thresholds: detect.DefaultThresholds(),
+		Sample: 10 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := g.Heartbeat.Count(0).Beats
+	if err := g.Save(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Save(t.Context()); err == nil {
+		t.Error("a guest that has no domain is saved")
+	}
+	<-s.Done()
+	if g.Heartbeat.Count(0).Beats < before { // its page stays
+		t.Error("the counters of a saved guest are lost")
+	}
+	if err := g.Restore(t.Context(), time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Detach(); !errors.Is(err, monitor.ErrGone) {
+		t.Errorf("the monitor of the former domain: %v", err)
+	}
+	if g.Domid == first || f.Guests() != 1 || !slices.Equal(f.Calls(), []string{"Save 1", "Restore 3600"}) {
+		t.Errorf("domain %d, calls %q", g.Domid, f.Calls())
+	}
+	if files, _ := os.ReadDir(f.Config.Work); len(files) > 0 {
+		t.Errorf("%s is left", files[0].Name())
+	}
+	if _, err := g.Symbol(dom0.SwitchFunction); err != nil {
+		t.Error(err)
+	}
+	for end := time.Now().Add(5 * time.Second); g.Heartbeat.Count(1).Beats <= before; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the restored guest does not beat")
+		}
+	}
+	s, err = g.Attach(monitor.Config{Mechanism: find(t, "exec-step"), Thresholds: detect.DefaultThresholds(),
+		Sample: 10 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Detach(); err != nil {
+		t.Error(err)
+	}
+	if err := f.Guest(g.Domid).Clean(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestSaveFails: a guest that cannot be saved stays, and one that cannot be restored leaves
+// no file.
+func TestSaveFails(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("no space")
+	f := dom0test.New(t)
+	g, err := f.NewGuest(t.Context(), "guest", spec(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Fail("Save", broken)
+	if err := g.Save(t.Context()); !errors.Is(err, broken) || f.Guests() != 1 {
+		t.Errorf("%v, %d guests", err, f.Guests())
+	}
+	f.Fail("Save", nil)
+	f.Fail("Restore", broken)
+	if err := g.Save(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Restore(t.Context(), 0); !errors.Is(err, broken) {
+		t.Errorf("restored: %v", err)
+	}
+	if err := g.Destroy(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if files, _ := os.ReadDir(f.Config.Work); len(files) > 0 {
+		t.Errorf("%s is left", files[0].Name())
+	}
+}
+
+// TestManage: what the toolstack does to a guest and to dom0 goes to the right domain, and a
+// guest that is destroyed leaves nothing of it.
+func TestManage(t *testing.T) {
+	t.Parallel()
+	f := dom0test.New(t)
+	g := newGuest(t, f, spec(2))
+	ctx := t.Context()
+	for _, err := range []error{g.SetVCPUs(ctx, 1), g.SetVCPUs(ctx, 0), g.SetMemory(ctx, 96), g.SetMemory(ctx, 0),
+		g.Checkpoint(ctx), g.CapControl(ctx, 10), g.CapControl(ctx, 0), g.End(ctx, inject.Reboot)} {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	want := []string{"SetVCPUs 1 1", "SetVCPUs 1 2", "SetMemory 1 96", "SetMemory 1 160", "Checkpoint 1 /dev/null",
+		"CapControl 10", "CapControl 0", "Reboot 1"}
+	if got := f.Calls(); !slices.Equal(got, want) {
+		t.Errorf("calls %q, want %q", got, want)
+	}
+	if how, err := g.Ended(); err != nil || how != "reboot" {
+		t.Errorf("ended with %q, %v", how, err)
+	}
+	if err := g.End(ctx, "suspend"); err == nil {
+		t.Error("a guest was asked for an unknown end")
+	}
+	if r, err := g.Resources(); err != nil || r.VCPUs != 2 || r.Memory != 4<<20 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if err := g.FailDisk(true); !errors.Is(err, disk.ErrNone) {
+		t.Errorf("a guest without a disk: %v", err)
+	}
+}
+
+// TestFillControl: memory of dom0 is taken until so much is left, and given back, also when
+// the guest is destroyed meanwhile.
+func TestFillControl(t *testing.T) {
+	t.Parallel()
+	f := dom0test.New(t)
+	g, err := f.NewGuest(t.Context(), "guest", spec(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, left := range []int{16, 40, 0, 8} {
+		if err := g.FillControl(left); err != nil || f.Taken() != map[int]int64{16: 84, 40: 60, 0: 0, 8: 92}[left]<<20 {
+			t.Errorf("%d MiB to be left: %v, %d MiB taken", left, err, f.Taken()>>20)
+		}
+	}
+	if err := g.FillControl(0); err != nil {
+		t.Error(err)
+	}
+	if err := g.FillControl(100); err == nil || f.Taken() != 0 {
+		t.Errorf("more is left than there is: %v", err)
+	}
+	if err := g.FillControl(50); err != nil {
+		t.Error(err)
+	}
+	if err := g.Destroy(t.Context()); err != nil || f.Taken() != 0 {
+		t.Errorf("destroyed: %v, %d MiB taken", err, f.Taken()>>20)
+	}
+}
+
+// TestBuildOthers: other guests are built and destroyed until that is ended.
+func TestBuildOthers(t *testing.T) {
+	t.Parallel()
+	f := dom0test.New(t)
+	g := newGuest(t, f, spec(1))
+	if err := g.BuildOthers(t.Context(), false); err != nil {
+		t.Error(err)
+	}
+	if err := g.BuildOthers(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.BuildOthers(t.Context(), true); err == nil {
+		t.Error("guests are built twice at a time")
+	}
+	for end := time.Now().Add(10 * time.Second); f.Created() < 4; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d guests were built", f.Created())
+		}
+	}
+	if err := g.BuildOthers(t.Context(), false); err != nil || f.Guests() != 1 {
+		t.Errorf("ended: %v, %d guests", err, f.Guests())
+	}
+	broken := errors.New("no more memory")
+	f.Fail("Create", broken)
+	if err := g.BuildOthers(t.Context(), true); !errors.Is(err, broken) {
+		t.Errorf("the first cannot be built: %v", err)
+	}
+	f.Fail("Create", nil)
+	if err := g.BuildOthers(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	f.Fail("Create", broken)
+	time.Sleep(300 * time.Millisecond) // a later one is tried
+	if err := g.BuildOthers(t.Context(), false); !errors.Is(err, broken) {
+		t.Errorf("a later one cannot be built: %v", err)
+	}
+}
+
+// find returns a mechanism.
+func find(t *testing.T, name string) trap.Mechanism {
+	t.Helper()
+	m, err := trap.Find(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
 }

@@ -24,6 +24,22 @@ type Toolstack interface {
 	Find(ctx context.Context, name string) (domid int, err error)
 	NMI(ctx context.Context, domid, vcpu int) error
 	Cap(ctx context.Context, domid, percent int) error
+	CapControl(ctx context.Context, percent int) error
+	SetVCPUs(ctx context.Context, domid, n int) error
+	SetMemory(ctx context.Context, domid, mib int) error
+	Save(ctx context.Context, domid int, file string) error
+	Checkpoint(ctx context.Context, domid int, file string) error
+	Restore(ctx context.Context, c xl.Config, file string) (domid int, err error)
+	PowerOff(ctx context.Context, domid int) error
+	Reboot(ctx context.Context, domid int) error
+}
+
+// Memory is the memory of the control domain.
+type Memory interface {
+	// Left returns how many bytes programs can get.
+	Left() (int64, error)
+	// Take takes so many bytes until release is called.
+	Take(n int64) (release func() error, err error)
 }
 
 // Config says how to open a control domain.
@@ -47,6 +63,7 @@ type Host struct {
 	Log *slog.Logger
 
 	kind     string
+	memory   Memory
 	tools    Toolstack
 	consoles string // folder of the guests' console logs
 }
@@ -69,7 +86,7 @@ func Open(c Config) (*Host, error) {
 	}
 	return New(c, Parts{
 		Kind: kindOf(string(line)), Xen: xen, Store: store, OpenStore: xc.OpenStore,
-		Tools: &xl.Toolstack{Dir: c.Work}, Consoles: Consoles,
+		Tools: &xl.Toolstack{Dir: c.Work}, Consoles: Consoles, Memory: ownMemory{},
 	}), nil
 }
 
@@ -81,6 +98,7 @@ type Parts struct {
 	OpenStore func() (*xc.Store, error) // another connection to the same xenstore
 	Tools     Toolstack
 	Consoles  string // folder of the guests' console logs
+	Memory    Memory
 }
 
 // New makes a host of its parts. Closing it closes Xen and Store.
@@ -91,6 +109,7 @@ func New(c Config, p Parts) *Host {
 		Log:      slog.New(slog.DiscardHandler),
 		kind:     p.Kind,
 		tools:    p.Tools,
+		memory:   p.Memory,
 		consoles: p.Consoles,
 	}
 }

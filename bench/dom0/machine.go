@@ -86,13 +86,6 @@ func (g *Guest) Locate(vcpu int) (outcome.Place, error) {
 // triggerTime bounds a call of xl, on dom0's clock.
 const triggerTime = 30 * time.Second
 
-// Cap limits the guest to so many percent of one physical CPU. 0 ends this.
-func (g *Guest) Cap(ctx context.Context, percent int) error {
-	ctx, cancel := context.WithTimeout(ctx, triggerTime)
-	defer cancel()
-	return g.host.tools.Cap(ctx, g.Domid, percent)
-}
-
 // NMI sends a vCPU a non-maskable interrupt.
 func (g *Guest) NMI(ctx context.Context, vcpu int) error {
 	ctx, cancel := context.WithTimeout(ctx, triggerTime)
@@ -119,6 +112,15 @@ func (g *Guest) SlowDisk(by time.Duration) error {
 		return fmt.Errorf("the guest has no disk: %w", disk.ErrNone)
 	}
 	return g.disk.Delay(by)
+}
+
+// FailDisk makes the guest's disk complete each request with an error, until it is called
+// with false.
+func (g *Guest) FailDisk(fail bool) error {
+	if g.disk == nil {
+		return fmt.Errorf("the guest has no disk: %w", disk.ErrNone)
+	}
+	return g.disk.Fail(fail)
 }
 
 // Size returns the length of a kernel function in bytes.

@@ -64,8 +64,8 @@ func (h *Host) newGuest(ctx context.Context, name string, spec suites.Guest) (_ 
 	} else if !errors.Is(err, disk.ErrNone) {
 		return nil, err
 	}
-	g.Domid, err = h.tools.Create(ctx, c)
-	if err != nil {
+	g.config = c
+	if g.Domid, err = h.tools.Create(ctx, c); err != nil {
 		return nil, errors.Join(err, g.closeDisk(context.WithoutCancel(ctx)))
 	}
 	h.Log.Info("boot guest")

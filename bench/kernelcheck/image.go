@@ -24,6 +24,8 @@ type image struct {
 	lock    uint64          // the byte that was read last by itself, which may be a lock's
 	code    uint64          // where code was written last
 	now     int64
+	uses    inject.Resources
+	ended   string
 }
 
 var _ inject.Target = (*image)(nil)
@@ -41,6 +43,8 @@ const (
 	fakePerCPU = 0xffff888100000000
 	// imageVCPUs is the number of vCPUs: that of the largest guest that a scenario asks for.
 	imageVCPUs = 2
+	// imageMemory is more memory than a scenario leaves a guest.
+	imageMemory = 8 << 30
 	// preemptLazy is the mode of preemption of a kernel that has the choice and preempts
 	// (kernel/sched/core.c).
 	preemptLazy = 3
@@ -53,7 +57,8 @@ func newImage(k *kernel.Kernel, p *kernel.Profile) (*image, error) {
 	if err != nil {
 		return nil, fmt.Errorf("parse kernel ELF: %w", err)
 	}
-	m := &image{kernel: k, profile: p, written: map[uint64]byte{}}
+	m := &image{kernel: k, profile: p, written: map[uint64]byte{},
+		uses: inject.Resources{VCPUs: imageVCPUs, Memory: imageMemory}}
 	for _, ph := range f.Progs {
 		if ph.Type == elf.PT_LOAD && ph.Off <= uint64(len(k.ELF)) && ph.Filesz <= uint64(len(k.ELF))-ph.Off {
 			m.segs = append(m.segs, segment{ph.Vaddr, k.ELF[ph.Off : ph.Off+ph.Filesz]})
@@ -173,14 +178,57 @@ func (m *image) VCPUs() int { return imageVCPUs }
 // Where returns where a vCPU is.
 func (m *image) Where(int) (rip uint64, interrupts bool, err error) { return m.code, true, nil }
 
-// NMI, Cap, StallDisk, SlowDisk, Ask and Mishandle are what every guest can do, whatever its
-// kernel.
-func (m *image) NMI(context.Context, int) error          { return nil }
-func (m *image) Cap(context.Context, int) error          { return nil }
-func (m *image) StallDisk(bool) error                    { return nil }
-func (m *image) SlowDisk(time.Duration) error            { return nil }
-func (m *image) Ask(context.Context, beat.Request) error { return nil }
-func (m *image) Mishandle(bool) error                    { return nil }
+// The following are what every guest can do, as far as an image tells.
+func (m *image) NMI(context.Context, int) error               { return nil }
+func (m *image) Cap(context.Context, int) error               { return nil }
+func (m *image) StallDisk(bool) error                         { return nil }
+func (m *image) SlowDisk(time.Duration) error                 { return nil }
+func (m *image) FailDisk(bool) error                          { return nil }
+func (m *image) Mishandle(bool) error                         { return nil }
+func (m *image) Checkpoint(context.Context) error             { return nil }
+func (m *image) Save(context.Context) error                   { return nil }
+func (m *image) Restore(context.Context, time.Duration) error { return nil }
+func (m *image) CapControl(context.Context, int) error        { return nil }
+func (m *image) FillControl(int) error                        { return nil }
+func (m *image) BuildOthers(context.Context, bool) error      { return nil }
+
+// Ask takes a vCPU offline or brings it online.
+func (m *image) Ask(_ context.Context, r beat.Request) error {
+	switch r {
+	case beat.Offline:
+		m.uses.VCPUs--
+	case beat.Online:
+		m.uses.VCPUs++
+	}
+	return nil
+}
+
+// SetVCPUs sets how many vCPUs are online.
+func (m *image) SetVCPUs(_ context.Context, n int) error {
+	if m.uses.VCPUs = n; n == 0 {
+		m.uses.VCPUs = imageVCPUs
+	}
+	return nil
+}
+
+// SetMemory sets how much memory the guest uses.
+func (m *image) SetMemory(_ context.Context, mib int) error {
+	if m.uses.Memory = uint64(mib) << 20; mib == 0 {
+		m.uses.Memory = imageMemory
+	}
+	return nil
+}
+
+// Resources returns what has been set.
+func (m *image) Resources() (inject.Resources, error) { return m.uses, nil }
+
+// End ends the guest, and Ended returns how.
+func (m *image) End(_ context.Context, how inject.Ending) error {
+	m.ended = string(how)
+	return nil
+}
+
+func (m *image) Ended() (string, error) { return m.ended, nil }
 
 // Now returns the time that injectors have waited.
 func (m *image) Now() int64 { return m.now }

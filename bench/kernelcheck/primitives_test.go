@@ -111,7 +111,7 @@ func declared(t *testing.T) map[string]inject.Fault {
 	t.Helper()
 	all := make(map[string]inject.Fault)
 	for _, p := range scenarios.Primitives() {
-		if slices.Contains([]string{"disk", "ask", "toolstack"}, p.Do) { // nothing of the kernel
+		if slices.Contains([]string{"disk", "ask", "toolstack", "dom0"}, p.Do) { // nothing of the kernel
 			continue
 		}
 		d := results.Declaration{Do: p.Do, Args: make(map[string]string), Work: "idle", Class: "soft",

@@ -2,6 +2,8 @@ package observe
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"hangbench/bench/trial"
@@ -59,6 +61,16 @@ func (m *Monitor) Attach(_ context.Context, s trial.Subject) error {
 	return nil
 }
 
+// Ended reports whether the monitor has ended.
+func (m *Monitor) Ended() bool {
+	select {
+	case <-m.session.Done():
+		return true
+	default:
+		return false
+	}
+}
+
 // take takes the verdict, if there is a new one.
 func (m *Monitor) take() bool {
 	if m.verdict != nil {
@@ -78,12 +90,10 @@ func (m *Monitor) Poll(int64) error {
 	if m.take() {
 		return nil
 	}
-	select {
-	case <-m.session.Done():
+	if m.Ended() {
 		return trial.Failed("the monitor ended by itself")
-	default:
-		return nil
 	}
+	return nil
 }
 
 // Reports are the alarms. The first one is the verdict, with its evidence.
@@ -123,7 +133,7 @@ func (m *Monitor) Detach(context.Context) (trial.Counts, error) {
 	c, err := m.session.Detach()
 	m.take() // of an alarm since the last poll
 	if err != nil {
-		err = trial.Failed("the monitor failed: %v", err)
+		err = &trial.ObserverError{Reason: fmt.Sprintf("the monitor failed: %v", err), Gone: errors.Is(err, monitor.ErrGone)}
 	}
 	return trial.Counts{
 		Events:    results.Events(c.Counts),

@@ -1,6 +1,7 @@
 package trial_test
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -81,6 +82,93 @@ func TestDeclaredControl(t *testing.T) {
 			!strings.HasPrefix(rec.Reason, tc.reason) || w.lock != 0 {
 			t.Errorf("%s: %s %s %q, %v; lock %#x", name, rec.Kind, rec.Outcome, rec.Reason, err, w.lock)
 		}
+	}
+}
+
+// toolstack is a trial of a control whose guest the toolstack disturbs.
+func toolstack(t *testing.T, args map[string]string) plan.Trial {
+	t.Helper()
+	return declared(t, "none", func(d *results.Declaration) { d.Do, d.Args, d.Work = "toolstack", args, "idle" })
+}
+
+// TestSaved: the monitor of a guest whose domain goes away ends and is detached, the guest
+// goes on elsewhere without it, and is watched again.
+func TestSaved(t *testing.T) {
+	t.Parallel()
+	const calls = "trace, attach exec-step spin=500ms sample=100ms, save, detach, stop trace, restore 1h0m0s, trace, " +
+		"attach exec-step spin=500ms sample=100ms, detach, stop trace"
+	for name, tc := range map[string]struct {
+		set    func(*world)
+		want   results.Outcome
+		reason string
+		calls  string
+	}{
+		"clean":                         {nil, results.Clean, "", calls},
+		"false alarm before":            {func(w *world) { w.alarmAfterAttach = 1600 * time.Millisecond }, results.FalseAlarm, "", calls},
+		"false alarm when it goes away": {func(w *world) { w.alarmOnSave = true }, results.FalseAlarm, "", calls},
+		"the monitor does not notice": {func(w *world) { w.unaware = true }, results.Invalid,
+			"the monitor did not notice that its guest was gone", ""},
+		"the guest does not go on": {func(w *world) { w.lost = true }, results.Invalid,
+			"the guest made no progress after it was restored", ""},
+		"it is not restored": {func(w *world) { w.restoreErr = errors.New("no memory") }, results.Invalid,
+			"the guest did not come back: no memory", ""},
+		"the monitor fails": {func(w *world) { w.detachOnSave = errors.New("no ring") }, results.Invalid,
+			"the monitor failed: no ring", ""},
+	} {
+		w := newWorld(t)
+		if tc.set != nil {
+			tc.set(w)
+		}
+		rec, err := w.run(t.Context(), toolstack(t, map[string]string{"command": "save", "later_s": "3600"}))
+		if err != nil || rec.Outcome != tc.want || !strings.Contains(rec.Reason, tc.reason) {
+			t.Errorf("%s: %s %q, %v", name, rec.Outcome, rec.Reason, err)
+			continue
+		}
+		if got := strings.Join(w.calls, ", "); tc.calls != "" && got != tc.calls {
+			t.Errorf("%s: %s, want %s", name, got, tc.calls)
+		}
+		if w.watching || slices.Contains(w.calls, "save") && !slices.Contains(w.calls, "restore 1h0m0s") {
+			t.Errorf("%s: the monitor is attached: %v; %v", name, w.watching, w.calls)
+		}
+		if tc.want == results.Clean && (rec.Guest.Ended != "saved" || rec.Guest.BeatsAfter == 0 ||
+			rec.WindowNS < 4500e6 || rec.WindowNS > 8000e6) { // it does not watch while the guest is away
+			t.Errorf("%s: %+v, watched for %d ms", name, rec.Guest, rec.WindowNS/1e6)
+		}
+	}
+	// Without a monitor there is none to notice.
+	w := newWorld(t)
+	p := toolstack(t, map[string]string{"command": "save"})
+	p.Mechanism = "none"
+	if rec, err := w.run(t.Context(), p); err != nil || rec.Outcome != results.Clean || rec.Guest.Ended != "saved" {
+		t.Errorf("unwatched: %s %q, %v", rec.Outcome, rec.Reason, err)
+	}
+}
+
+// TestEnds: a guest that is asked to end is watched until after that, and is not expected to
+// go on.
+func TestEnds(t *testing.T) {
+	t.Parallel()
+	for command, how := range map[string]string{"shutdown": "poweroff", "reboot": "reboot"} {
+		for alarm, want := range map[time.Duration]results.Outcome{never: results.Clean, 9 * time.Second: results.FalseAlarm} {
+			w := newWorld(t)
+			w.alarmAfterAttach = alarm
+			rec, err := w.run(t.Context(), toolstack(t, map[string]string{"command": command}))
+			if err != nil || rec.Outcome != want || rec.Guest.Ended != how || rec.Guest.BeatsAfter != 0 || w.watching {
+				t.Errorf("%s: %s %q, ended with %q, %v", command, rec.Outcome, rec.Reason, rec.Guest.Ended, err)
+			}
+		}
+	}
+}
+
+// TestDeaf: a guest that does not give a vCPU back makes the trial invalid.
+func TestDeaf(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cpus = 2
+	rec, err := w.run(t.Context(), toolstack(t, map[string]string{"vcpus": "1"}))
+	if err != nil || rec.Outcome != results.Invalid || !strings.Contains(rec.Reason, "did not follow within 30s") ||
+		!slices.Contains(w.calls, "vcpus 0") {
+		t.Errorf("%s %q, %v: %v", rec.Outcome, rec.Reason, err, w.calls)
 	}
 }
 

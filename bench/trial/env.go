@@ -65,11 +65,9 @@ type Guest interface {
 	inject.Machine
 	// Facts returns what is known of the guest and does not change.
 	Facts() Facts
-	// Page is the page on which the guest counts its heartbeats and its work.
+	// Page is the page on which the guest counts its heartbeats and its work. While the
+	// guest is saved it stays as it was. A guest that is restored has another one.
 	Page() *beat.Page
-	// Ended returns how the guest has ended itself, in Xen's words, and "" while it
-	// runs.
-	Ended() (string, error)
 	// Locate returns where a vCPU is, from outside.
 	Locate(vcpu int) (outcome.Place, error)
 	// Console returns what the guest has written to its console since the last call, at

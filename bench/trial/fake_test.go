@@ -17,6 +17,7 @@ import (
 	"hangbench/monitor/detect"
 	"hangbench/monitor/trap"
 	"hangbench/results"
+	"hangbench/scenarios/inject"
 	places "hangbench/scenarios/outcome"
 )
 
@@ -68,6 +69,16 @@ type world struct {
 	token    uint64                        // 0: none
 	doneAt   int64
 	orders   []beat.Order
+
+	// A guest that is saved: its page is then another one, and its monitor ends.
+	savedPage    []byte
+	unaware      bool // its monitor does not end
+	lost         bool // it does not go on when it is restored
+	alarmOnSave  bool
+	detachOnSave error // of the monitor; nil: that the guest is gone
+	restoreErr   error
+	inject.Toolstack
+	inject.ControlDomain
 
 	ram   []byte // from ramPA on
 	storm bool
@@ -453,7 +464,62 @@ func (w *world) SlowDisk(by time.Duration) error {
 	w.storm = by != 0
 	return nil
 }
+func (w *world) FailDisk(bool) error { return nil }
+
+func (w *world) Checkpoint(context.Context) error {
+	w.call("checkpoint")
+	return nil
+}
+
+// Save destroys the guest's domain. The page that dom0 has mapped stays as it is.
+func (w *world) Save(context.Context) error {
+	w.call("save")
+	w.still = true
+	if !w.unaware && w.watching {
+		if w.alarmOnSave {
+			w.alarmAfterAttach = time.Duration(w.now - w.attached)
+			w.watch()
+		}
+		if w.detachErr = w.detachOnSave; w.detachErr == nil {
+			w.detachErr = fmt.Errorf("session: %w", monitor.ErrGone)
+		}
+		w.end()
+	}
+	return nil
+}
+
+// Restore has the guest go on, with another page.
+func (w *world) Restore(_ context.Context, later time.Duration) error {
+	w.call("restore %v", later)
+	if w.restoreErr != nil {
+		return w.restoreErr
+	}
+	if w.watching {
+		w.t.Error("the guest comes back before the monitor has left it")
+	}
+	words := make([]uint64, beat.Size/8)
+	w.savedPage = unsafe.Slice((*byte)(unsafe.Pointer(&words[0])), beat.Size)
+	copy(w.savedPage, w.mem)
+	w.still, w.detachErr = w.lost, nil
+	var err error
+	w.page, err = beat.New(w.savedPage)
+	return err
+}
+
+// End ends the guest.
+func (w *world) End(_ context.Context, how inject.Ending) error {
+	w.call("end %s", how)
+	w.how, w.still = string(how), true
+	return nil
+}
+
+func (w *world) Resources() (inject.Resources, error) { return inject.Resources{VCPUs: w.cpus}, nil }
+
+func (w *world) SetVCPUs(_ context.Context, n int) error {
+	w.call("vcpus %d", n)
+	return nil
+}
+
 func (w *world) NMI(ctx context.Context, vcpu int) error { return nil }
-func (w *world) Cap(context.Context, int) error          { return nil }
 func (w *world) Pause() error                            { w.paused++; return nil }
 func (w *world) Unpause() error                          { w.paused--; return nil }

@@ -55,6 +55,10 @@ type Destroyer interface{ Destroyed() bool }
 // until Mishandle is called with false.
 type Breaker interface{ Mishandle(on bool) error }
 
+// Ender is an Observer that ends its watching by itself when its guest is destroyed. Detach
+// then returns an *ObserverError with Gone set.
+type Ender interface{ Ended() bool }
+
 // Explainer is an Observer that can say why it has not reported anything yet.
 type Explainer interface{ Undecided() []string }
 
@@ -122,12 +126,18 @@ type Counts struct {
 
 // ObserverError says that an observer failed. If its verdict ends the trial, the trial
 // is invalid; otherwise the failure is recorded with what the observer reported.
-type ObserverError struct{ Reason string }
+type ObserverError struct {
+	Reason string
+	// Gone: the guest was being destroyed, and the observer has left it.
+	Gone bool
+}
 
 func (e *ObserverError) Error() string { return e.Reason }
 
 // Failed returns an ObserverError with that reason.
-func Failed(format string, args ...any) error { return &ObserverError{fmt.Sprintf(format, args...)} }
+func Failed(format string, args ...any) error {
+	return &ObserverError{Reason: fmt.Sprintf(format, args...)}
+}
 
 // InvalidError says why the ground truth of a trial was not confirmed. Reason is one
 // clause.

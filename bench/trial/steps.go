@@ -34,7 +34,7 @@ func (r *run) steps() []step {
 		removed   = func() bool { return injected() && !r.final() }
 		over      = func() bool { return r.recovered && r.verdict != nil }
 		quiet     = func() bool { return bounded() && !over() }
-		living    = func() bool { return !injected() || !r.final() }
+		living    = func() bool { return !r.ended && (!injected() || !r.final()) }
 	)
 	begin := []step{
 		{"workload", nil, r.startWorkload},
@@ -228,7 +228,10 @@ func (r *run) remove(ctx context.Context, in *inject.Injection) error {
 		return nil
 	}
 	err := in.Remove(ctx)
-	if errors.Is(err, inject.ErrBusy) {
+	if in.Away && err != nil {
+		return Invalid("the guest did not come back: %v", err)
+	}
+	if errors.Is(err, inject.ErrBusy) || errors.Is(err, inject.ErrDeaf) {
 		return Invalid("what was done to the guest could not be removed: %v", err)
 	}
 	return err
@@ -237,8 +240,17 @@ func (r *run) remove(ctx context.Context, in *inject.Injection) error {
 // disturb disturbs a control as its scenario says, removes the disturbance, and
 // confirms that it had an effect.
 func (r *run) disturb(ctx context.Context) error {
-	if _, err := r.bring(ctx, r.sc.Disturb, "the guest could not be disturbed"); err != nil {
+	in, err := r.bring(ctx, r.sc.Disturb, "the guest could not be disturbed")
+	if err != nil {
 		return err
+	}
+	if in.Away {
+		return r.absent(ctx)
+	}
+	if r.ended = in.Ends; r.ended {
+		if r.rec.Guest.Ended, err = r.env.Guest.Ended(); err != nil {
+			return fmt.Errorf("ask how the guest has ended: %w", err)
+		}
 	}
 	during, err := r.window(ctx, r.sc.Disturbed)
 	if err != nil {
@@ -255,6 +267,58 @@ func (r *run) disturb(ctx context.Context) error {
 		return Invalid("the disturbance did not take: %s%s", why, r.complaint())
 	}
 	return nil
+}
+
+// saved is what a record says of a guest that was saved and came back.
+const saved = "saved"
+
+// absent is the time of a disturbance during which the guest has no domain. The observer
+// must end by itself, because its guest is gone, and is detached. The guest comes back in
+// another domain, where it must go on without the observer. The observer is then attached
+// there.
+func (r *run) absent(ctx context.Context) error {
+	r.away, r.rec.Guest.Ended = true, saved
+	back := r.clock.Now() + int64(r.sc.Disturbed)
+	r.undo.swap() // the observer is detached before the guest comes back
+	if e, ok := r.env.Watcher.(Ender); ok && r.attached {
+		if over, err := r.within(ctx, e.Ended); err != nil {
+			return err
+		} else if !over {
+			return Invalid("the monitor did not notice that its guest was gone")
+		}
+	}
+	if err := r.undo.pop(ctx); err != nil {
+		return err
+	}
+	if r.env.Watcher != nil && r.verdict == nil {
+		if reports := r.env.Watcher.Reports(); len(reports) > 0 {
+			r.verdict = &reports[0]
+		}
+	}
+	for now := r.clock.Now(); now < back; now = r.clock.Now() {
+		if err := r.clock.Sleep(ctx, min(sign.Poll, time.Duration(back-now))); err != nil {
+			return err
+		}
+		if err := r.pollBeside(); err != nil {
+			return err
+		}
+	}
+	if err := r.undo.pop(ctx); err != nil { // the guest comes back
+		return err
+	}
+	r.away, r.page = false, r.env.Guest.Page()
+	alive, err := r.within(ctx, sign.Beaten(r.page, r.cpus))
+	if err != nil {
+		return err
+	}
+	if !alive {
+		return Invalid("the guest made no progress after it was restored")
+	}
+	if err := r.attach(ctx); err != nil {
+		return err
+	}
+	_, err = r.window(ctx, ms(r.p.Timing.BaselineMS))
+	return err
 }
 
 // inject brings the fault in and begins to follow the ground truth.

@@ -93,6 +93,8 @@ type run struct {
 
 	beside   []*bystander
 	attached bool // the observer whose verdict ends the trial
+	away     bool // the guest has no domain: it was saved
+	ended    bool // the guest has ended itself, as it was asked to
 	traced   Tracer
 	armedAt  int64 // when the monitored window began
 	verdict  *Report

@@ -20,6 +20,9 @@ func (u *undo) pop(ctx context.Context) error {
 	return f(context.WithoutCancel(ctx))
 }
 
+// swap changes the order of the last two entries.
+func (u undo) swap() { u[len(u)-1], u[len(u)-2] = u[len(u)-2], u[len(u)-1] }
+
 // all calls all entries, whatever fails.
 func (u *undo) all(ctx context.Context) error {
 	var errs []error

@@ -165,6 +165,9 @@ func (r *run) detach(ctx context.Context) error {
 	var oerr error
 	if r.attached {
 		c, oerr = r.env.Watcher.Detach(ctx)
+		if e, ok := errors.AsType[*ObserverError](oerr); ok && e.Gone && r.away {
+			oerr = nil
+		}
 		r.attached, oerr = false, blame(oerr)
 		r.writeAlarms(c)
 	}

@@ -93,6 +93,8 @@ const (
 	Continue Request = "continue" // continue them (SIGCONT)
 	Freeze   Request = "freeze"   // put them into a control group that is frozen
 	Thaw     Request = "thaw"     // thaw that control group
+	Offline  Request = "offline"  // take the last vCPU offline
+	Online   Request = "online"   // bring it online
 
 	LongChildren   Request = "longkids" // have the children of vfork live until ShortChildren
 	ShortChildren  Request = "endkids"  // end that

@@ -89,9 +89,13 @@ func request(name string, flags uint32, targets ...[]byte) ([]byte, error) {
 }
 
 // target returns a target that maps to another device, from its first sector on. Its
-// kind is linear, or delay, which completes each request delayMS milliseconds later.
+// kind is linear; or delay, which completes each request delayMS milliseconds later; or
+// error, which completes each request with an error and maps to nothing.
 func target(kind string, dev, sectors uint64, delayMS int64) ([]byte, error) {
-	params := fmt.Appendf(nil, "%d:%d 0", unix.Major(dev), unix.Minor(dev))
+	var params []byte
+	if kind != "error" {
+		params = fmt.Appendf(nil, "%d:%d 0", unix.Major(dev), unix.Minor(dev))
+	}
 	if kind == "delay" {
 		params = fmt.Appendf(params, " %d", delayMS)
 	}
@@ -177,6 +181,15 @@ func (d *Disk) Delay(by time.Duration) error {
 		return d.load("linear", 0)
 	}
 	return d.load("delay", by.Milliseconds())
+}
+
+// Fail makes the disk complete each request with an error. A call with false ends this, and
+// any delay.
+func (d *Disk) Fail(fail bool) error {
+	if fail {
+		return d.load("error", 0)
+	}
+	return d.load("linear", 0)
 }
 
 // Suspend makes the disk accept requests and complete none.

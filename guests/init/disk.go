@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -59,13 +60,24 @@ func diskProber(page *beat.Page, cpu int) error {
 	}
 	for n := int64(0); ; n = (n + 1) % probeBlocks {
 		at := (int64(cpu)*probeBlocks + n) * blockBytes
-		if _, err := unix.Pread(fd, buf, at); err != nil {
-			return fmt.Errorf("read %s: %w", diskPath, err)
-		}
-		buf[0]++
-		if _, err := unix.Pwrite(fd, buf, at); err != nil {
-			return fmt.Errorf("write %s: %w", diskPath, err)
+		if err := probe(fd, buf, at); errors.Is(err, unix.EIO) {
+			time.Sleep(beat.Period) // the disk may come back
+			continue
+		} else if err != nil {
+			return err
 		}
 		page.Work(cpu)
 	}
+}
+
+// probe reads a block of the disk, and writes it with another content.
+func probe(fd int, buf []byte, at int64) error {
+	if _, err := unix.Pread(fd, buf, at); err != nil {
+		return fmt.Errorf("read %s: %w", diskPath, err)
+	}
+	buf[0]++
+	if _, err := unix.Pwrite(fd, buf, at); err != nil {
+		return fmt.Errorf("write %s: %w", diskPath, err)
+	}
+	return nil
 }

@@ -70,6 +70,8 @@ func requests() []request {
 		{beat.ThawDisk, func(s *supervisor) error { return s.complain(freezeDisk(fiThaw)) }},
 		{beat.StopServer, func(s *supervisor) error { return s.complain(s.signalServer(unix.SIGSTOP)) }},
 		{beat.ContinueServer, func(s *supervisor) error { return s.complain(s.signalServer(unix.SIGCONT)) }},
+		{beat.Offline, func(s *supervisor) error { return s.complain(s.setOnline("0")) }},
+		{beat.Online, func(s *supervisor) error { return s.complain(s.setOnline("1")) }},
 		{beat.Later, func(*supervisor) error { return moveClock(jump) }},
 		{beat.Earlier, func(*supervisor) error { return moveClock(-jump) }},
 		{beat.Watchdogs, func(s *supervisor) error { return s.armWatchdogs(watchdog.Default) }},

@@ -41,6 +41,9 @@ func run(args []string) error {
 	if os.Getpid() == 1 {
 		return supervise()
 	}
+	if args[0] == powerOffPath {
+		return powerOff()
+	}
 	if len(args) < 2 {
 		return fmt.Errorf("this program is the PID 1 of a hangbench guest and does nothing elsewhere")
 	}

@@ -38,6 +38,8 @@ func guestTree(kernels *kernelSet, work, set, prefix, out string) error {
 	}
 	// The kernel opens this device as init's standard files.
 	err = errors.Join(err, guest.CharDevice("dev/console", 0o600, 5, 1))
+	// The kernel runs this program when it is asked to power off.
+	err = errors.Join(err, guest.Symlink("sbin/poweroff", "/init"))
 	for _, release := range slices.Sorted(maps.Values(kernels.guests)) {
 		load, given := kernels.load[release]
 		if !given {

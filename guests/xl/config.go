@@ -29,6 +29,8 @@ type Config struct {
 	Cmdline   string // kernel command line; empty with a disc
 	Altp2m    Altp2m
 	Disk      string // path of the block device in dom0 that becomes the guest's xvda, or empty
+	// TimeOffset is by how many seconds the guest's wall clock is later than the host's.
+	TimeOffset int
 }
 
 // Render returns the text of the xl configuration. It returns an error for a value out
@@ -89,6 +91,9 @@ func (c Config) Render() ([]byte, error) {
 			"-drive", "if=none,id=disc,media=cdrom,format=raw,readonly=on,file=" + c.Disc,
 			"-device", "scsi-cd,bus=scsi.0,drive=disc,bootindex=0",
 		}, "\", \""))
+	}
+	if c.TimeOffset != 0 {
+		fmt.Fprintf(&b, "rtc_timeoffset = %d\n", c.TimeOffset)
 	}
 	// Xen keeps a guest that has ended, so that its state can be examined.
 	for _, when := range []string{"on_poweroff", "on_reboot", "on_crash", "on_watchdog"} {

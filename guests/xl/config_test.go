@@ -23,7 +23,7 @@ func base() Config {
 func TestRender(t *testing.T) {
 	t.Parallel()
 	disk := base()
-	disk.VCPUs, disk.Altp2m, disk.Disk = 2, "", "/dev/dm-0"
+	disk.VCPUs, disk.Altp2m, disk.Disk, disk.TimeOffset = 2, "", "/dev/dm-0", 3600
 	hvm := base()
 	hvm.Kernel, hvm.Ramdisk, hvm.Cmdline, hvm.Disk, hvm.Disc = "", "", "", "/dev/dm-0", "/guest/disc.iso"
 	for name, c := range map[string]Config{"altp2m": base(), "disk": disk, "hvm": hvm} {
@@ -104,12 +104,32 @@ func TestToolstack(t *testing.T) {
 	if ts.Cap(context.Background(), 0, 5) == nil || ts.Cap(context.Background(), 7, -1) == nil {
 		t.Error("dom0 or a guest was limited to what is no limit")
 	}
+	ctx := context.Background()
+	if id, err = ts.Restore(ctx, base(), "/tmp/a.save"); err != nil || id != 7 {
+		t.Errorf("Restore = %d, %v, want 7", id, err)
+	}
+	for _, domid := range []int{7, 0} {
+		for what, err := range map[string]error{
+			"vcpu-set": ts.SetVCPUs(ctx, domid, 1), "mem-set": ts.SetMemory(ctx, domid, 96),
+			"save": ts.Save(ctx, domid, "/tmp/a.save"), "save -c": ts.Checkpoint(ctx, domid, "/dev/null"),
+			"shutdown": ts.PowerOff(ctx, domid), "reboot": ts.Reboot(ctx, domid),
+		} {
+			if (err == nil) != (domid == 7) {
+				t.Errorf("%s of domain %d: %v", what, domid, err)
+			}
+		}
+	}
+	if err := ts.CapControl(ctx, 10); err != nil || ts.CapControl(ctx, -1) == nil {
+		t.Errorf("dom0 limited: %v", err)
+	}
 	os.WriteFile(filepath.Join(dir, "fail"), nil, 0o644)
 	if _, err := ts.Create(context.Background(), base()); err == nil {
 		t.Error("a failing xl create went unnoticed")
 	}
 	got, _ := os.ReadFile(log)
-	want := "create hb-0.cfg\ndomid hb-0\ndestroy 7\nsched-credit2 -d 7 -c 5\ncreate hb-0.cfg\ndestroy hb-0\n"
+	want := "create hb-0.cfg\ndomid hb-0\ndestroy 7\nsched-credit2 -d 7 -c 5\nrestore hb-0.cfg /tmp/a.save\ndomid hb-0\n" +
+		"vcpu-set -i 7 1\nmem-set 7 96m\nsave 7 /tmp/a.save\nsave -c 7 /dev/null\nshutdown 7\nreboot 7\n" +
+		"sched-credit2 -d 0 -c 10\ncreate hb-0.cfg\ndestroy hb-0\n"
 	if d := cmp.Diff(want, string(got)); d != "" {
 		t.Errorf("calls (-want +got):\n%s", d)
 	}

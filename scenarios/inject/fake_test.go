@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -70,6 +71,7 @@ type fakeGuest struct {
 	onSleep func() // after each sleep
 	slower  time.Duration
 	capped  int
+	tools   fakeToolstack
 	onRead  func(gpa uint64) // before each read
 
 	offsets            map[string]uint64 // of fields that are not where the others are
@@ -82,6 +84,8 @@ type fakeGuest struct {
 
 func newFake() *fakeGuest {
 	g := &fakeGuest{mem: make([]byte, 0x10000)}
+	g.tools.uses = Resources{VCPUs: len(g.rip), Memory: fakeMemory}
+	g.tools.wants = g.tools.uses
 	g.set("__per_cpu_offset", words(base+perCPUBase, base+perCPUBase+perCPUStep))
 	g.set("kthreadd_task", words(kthreadd))
 	g.set("set_next_event", []byte{0xf3, 0x0f, 0x1e, 0xfa})
@@ -238,6 +242,87 @@ func (g *fakeGuest) Cap(_ context.Context, percent int) error {
 	return nil
 }
 
+// fakeToolstack is what the toolstack has done to a fakeGuest.
+type fakeToolstack struct {
+	did   []string
+	fails map[string]error // by the word that did has
+	uses  Resources
+	wants Resources // what it was asked for last
+	deaf  bool      // the guest does nothing that it is asked for
+	odd   string    // what it ends with instead
+	ended string
+}
+
+// tool notes a command.
+func (g *fakeGuest) tool(what string, a ...any) error {
+	g.tools.did = append(g.tools.did, strings.TrimSpace(what+" "+fmt.Sprintln(a...)))
+	return g.tools.fails[what]
+}
+
+// follow has the guest do what it was asked to, a step at each sleep.
+func (g *fakeGuest) follow() {
+	t := &g.tools
+	step := func(has *uint64, want, by uint64) {
+		switch {
+		case *has > want:
+			*has -= min(by, *has-want)
+		case *has < want:
+			*has += min(by, want-*has)
+		}
+	}
+	if n := uint64(t.uses.VCPUs); !t.deaf {
+		step(&t.uses.Memory, t.wants.Memory, 8<<20)
+		step(&n, uint64(t.wants.VCPUs), 1)
+		t.uses.VCPUs = int(n)
+	}
+}
+
+func (g *fakeGuest) SetVCPUs(_ context.Context, n int) error {
+	if g.tools.wants.VCPUs = n; n == 0 {
+		g.tools.wants.VCPUs = len(g.rip)
+	}
+	return g.tool("vcpus", n)
+}
+
+// fakeMemory is what a fakeGuest was made with, in the eyes of the toolstack.
+const fakeMemory = 160 << 20
+
+func (g *fakeGuest) SetMemory(_ context.Context, mib int) error {
+	if g.tools.wants.Memory = uint64(mib) << 20; mib == 0 {
+		g.tools.wants.Memory = fakeMemory
+	}
+	return g.tool("memory", mib)
+}
+
+func (g *fakeGuest) Resources() (Resources, error)    { return g.tools.uses, g.tools.fails["resources"] }
+func (g *fakeGuest) Checkpoint(context.Context) error { return g.tool("checkpoint") }
+func (g *fakeGuest) Save(context.Context) error       { return g.tool("save") }
+func (g *fakeGuest) Restore(_ context.Context, later time.Duration) error {
+	return g.tool("restore", later)
+}
+
+func (g *fakeGuest) End(_ context.Context, how Ending) error {
+	if g.tools.ended = string(how); g.tools.odd != "" {
+		g.tools.ended = g.tools.odd
+	}
+	return g.tool("end", how)
+}
+
+func (g *fakeGuest) Ended() (string, error) {
+	if g.tools.deaf {
+		return "", g.tools.fails["ended"]
+	}
+	return g.tools.ended, g.tools.fails["ended"]
+}
+
+func (g *fakeGuest) CapControl(_ context.Context, percent int) error {
+	return g.tool("cap-dom0", percent)
+}
+func (g *fakeGuest) FillControl(left int) error                   { return g.tool("fill-dom0", left) }
+func (g *fakeGuest) BuildOthers(_ context.Context, on bool) error { return g.tool("build", on) }
+
+func (g *fakeGuest) FailDisk(fail bool) error { return g.tool("fail-disk", fail) }
+
 func (g *fakeGuest) NMI(_ context.Context, vcpu int) error {
 	g.nmis = append(g.nmis, vcpu)
 	return nil
@@ -245,6 +330,12 @@ func (g *fakeGuest) NMI(_ context.Context, vcpu int) error {
 
 func (g *fakeGuest) Ask(_ context.Context, e beat.Request) error {
 	g.asked = append(g.asked, e)
+	switch e {
+	case beat.Offline:
+		g.tools.wants.VCPUs--
+	case beat.Online:
+		g.tools.wants.VCPUs++
+	}
 	return nil
 }
 
@@ -255,6 +346,7 @@ func (g *fakeGuest) Sleep(ctx context.Context, d time.Duration) error {
 		return err
 	}
 	g.now += int64(d)
+	g.follow()
 	if g.onSleep != nil {
 		g.onSleep()
 	}

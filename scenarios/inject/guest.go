@@ -54,19 +54,8 @@ func Paused() Fault {
 	})
 }
 
-// Capped limits the guest to so many percent of one physical CPU, for all of its vCPUs
-// together.
-func Capped(percent int) Fault {
-	return func(ctx context.Context, t Target) (*Injection, error) {
-		if err := t.Cap(ctx, percent); err != nil {
-			return nil, err
-		}
-		return &Injection{
-			What:   fmt.Sprintf("guest limited to %d%% of a CPU", percent),
-			remove: func(ctx context.Context) error { return t.Cap(ctx, 0) },
-		}, nil
-	}
-}
+// FailDisk makes the guest's disk complete each request with an error.
+func FailDisk() Fault { return outside("disk fails", Target.FailDisk) }
 
 // SlowDisk delays each request of the guest's disk by a time.
 func SlowDisk(by time.Duration) Fault {

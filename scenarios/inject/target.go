@@ -33,15 +33,75 @@ type Machine interface {
 	Where(vcpu int) (rip uint64, interrupts bool, err error)
 	// NMI sends a vCPU a non-maskable interrupt, which wakes it if it is halted.
 	NMI(ctx context.Context, vcpu int) error
-	// Cap limits the time of physical CPUs that all vCPUs together may use, in percent of
-	// one CPU. 0 ends this.
-	Cap(ctx context.Context, percent int) error
 	// StallDisk makes the guest's disk accept requests and complete none. A call
 	// with false ends this.
 	StallDisk(stall bool) error
 	// SlowDisk delays the completion of each disk request by a time. A call with 0
 	// ends this.
 	SlowDisk(by time.Duration) error
+	// FailDisk makes the guest's disk complete each request at once, with an error. A call
+	// with false ends this.
+	FailDisk(fail bool) error
+	Toolstack
+	ControlDomain
+}
+
+// Toolstack is what the toolstack of the control domain does to a guest. A method returns
+// when the toolstack is done or has failed. What it asks the guest to do, the guest does
+// later: see Resources and Ended.
+type Toolstack interface {
+	// Cap limits the time of physical CPUs that all vCPUs together may use, in percent of
+	// one CPU. 0 ends this.
+	Cap(ctx context.Context, percent int) error
+	// SetVCPUs asks the guest to use so many of its vCPUs. 0 stands for all of them.
+	SetVCPUs(ctx context.Context, n int) error
+	// SetMemory asks the guest to use so much memory, in MiB. 0 stands for what it was made
+	// with.
+	SetMemory(ctx context.Context, mib int) error
+	// Resources returns what the guest uses now, as the hypervisor counts it.
+	Resources() (Resources, error)
+	// Checkpoint saves the guest, which goes on in its domain.
+	Checkpoint(ctx context.Context) error
+	// Save saves the guest and destroys its domain. Until Restore has returned, nothing may
+	// be asked of the guest or read from it.
+	Save(ctx context.Context) error
+	// Restore makes a new domain of the guest that was saved. The guest's wall clock is
+	// later by a time, as if it had been saved for so much longer. It is an error if
+	// the guest was not saved.
+	Restore(ctx context.Context, later time.Duration) error
+	// End asks the guest to end itself. Its domain is kept.
+	End(ctx context.Context, how Ending) error
+	// Ended returns how the guest has ended itself, in Xen's words, and "" while it
+	// runs.
+	Ended() (string, error)
+}
+
+// Resources are what a guest uses.
+type Resources struct {
+	VCPUs  int    // that are online
+	Memory uint64 // bytes
+}
+
+// Ending is how a guest is asked to end itself, in Xen's words.
+type Ending string
+
+// The endings.
+const (
+	PowerOff Ending = "poweroff"
+	Reboot   Ending = "reboot"
+)
+
+// ControlDomain is what can be done to the control domain, in which the monitor of the
+// guest runs.
+type ControlDomain interface {
+	// CapControl limits the control domain as Cap does a guest.
+	CapControl(ctx context.Context, percent int) error
+	// FillControl takes memory in the control domain until programs can get so many MiB. 0
+	// gives the memory back.
+	FillControl(left int) error
+	// BuildOthers has another guest built and destroyed, again and again. It returns when
+	// one has been built. A call with false ends this, and returns when none is left.
+	BuildOthers(ctx context.Context, on bool) error
 }
 
 // Clock is the clock on which an injector waits. In the lab it is virtual, so an
@@ -79,7 +139,12 @@ type Injection struct {
 	// Outside: the fault is in what the guest runs on, not in the guest's memory. It
 	// must be removed even if the guest has ended.
 	Outside bool
-	remove  func(ctx context.Context) error
+	// Away: the guest's domain is gone. The guest comes back in another domain when the
+	// fault is removed.
+	Away bool
+	// Ends: the guest has ended itself, as it was asked to.
+	Ends   bool
+	remove func(ctx context.Context) error
 	// reached is Reached. It is nil if nobody can tell.
 	reached func() (bool, error)
 }
@@ -131,6 +196,9 @@ func Fields() []string {
 // ErrBusy says that a place in the guest never became free for the injector: a lock
 // was always held, or a vCPU was always inside the code to be changed.
 var ErrBusy = errors.New("never free")
+
+// ErrDeaf says that the guest did not do what it was asked to.
+var ErrDeaf = errors.New("the guest did not follow")
 
 const (
 	// tries bounds how often the injector looks at a place that is not free.

@@ -96,7 +96,8 @@ func (p *parser) fault(n *yaml.Node) (name string, d results.Declaration) {
 				d.Exec = append(d.Exec, item.Value)
 			})
 		}),
-		"final": keep("final", func(n *yaml.Node) { p.boolean(n, "final", &d.Final) }),
+		"final":   keep("final", func(n *yaml.Node) { p.boolean(n, "final", &d.Final) }),
+		"seconds": keep("seconds", func(n *yaml.Node) { d.Seconds = int(p.number(n, OfFault, "seconds")) }),
 	}
 	for _, do := range scenarios.Doings() {
 		read[do] = func(n *yaml.Node) {

@@ -104,10 +104,12 @@ func faultKeys() []Key {
 			Meaning: "program of the guest that the work exec runs again and again, and its arguments",
 			Example: "[/usr/bin/stress-ng, --fork, 1, --timeout, 1]"},
 		{Section: OfFault, Name: "class", Type: word, Required: true,
-			Meaning: "class of the right verdict; " + scenarios.NoHang + ": nothing hangs, and the guest is disturbed for ten " +
-				"seconds", Example: "spin"},
+			Meaning: "class of the right verdict; " + scenarios.NoHang + ": nothing hangs, and the guest is disturbed for " +
+				"some seconds", Example: "spin"},
 		{Section: OfFault, Name: "final", Type: truth, Default: "false",
 			Meaning: "the fault cannot be removed, or the guest does not go on after it", Example: "true"},
+		{Section: OfFault, Name: "seconds", Type: number, Default: "10", Min: 1, Max: scenarios.MostSeconds,
+			Meaning: "how long a guest is disturbed, of class " + scenarios.NoHang, Example: "60"},
 	}
 	for _, p := range scenarios.Primitives() {
 		names := make([]string, len(p.Args))
@@ -116,7 +118,9 @@ func faultKeys() []Key {
 		}
 		form := "{" + strings.Join(names, ", ") + "}"
 		if last := &all[len(all)-1]; last.Name == p.Do { // another form of it
-			last.Meaning += " or " + form
+			if !strings.Contains(last.Meaning, form) {
+				last.Meaning += " or " + form
+			}
 			continue
 		}
 		all = append(all, Key{Section: OfFault, Name: p.Do, Type: mapping, Default: "none",

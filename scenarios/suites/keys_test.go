@@ -63,6 +63,9 @@ func TestKeys(t *testing.T) {
 			if k.Name == "exec" {
 				text = strings.Replace(text, "work: inodes", "work: exec", 1)
 			}
+			if k.Name == "seconds" { // a fault lasts until its verdict
+				text = strings.Replace(text, "class: spin", "class: none", 1)
+			}
 			if s, err := Parse("x.yaml", []byte(text), v); err != nil || len(s.Declared) != 1 {
 				t.Errorf("%s: the example does not parse: %v", name, err)
 			}

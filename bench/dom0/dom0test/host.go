@@ -1,11 +1,14 @@
 package dom0test
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -26,11 +29,14 @@ type Fake struct {
 	Hypervisor *xentest.Host
 	Consoles   string // folder of the guests' console logs
 
-	mu     sync.Mutex
-	guests map[int]*Guest
-	fail   map[string]error // of the toolstack, by method
-	nmis   []int            // vCPUs that got one
-	cap    int              // limit of a guest, in percent of a CPU
+	mu      sync.Mutex
+	guests  map[int]*Guest
+	fail    map[string]error // of the toolstack, by method
+	nmis    []int            // vCPUs that got one
+	cap     int              // limit of a guest, in percent of a CPU
+	calls   []string         // other calls of the toolstack, in order
+	taken   int64            // of dom0's memory, in bytes
+	created int
 }
 
 // Guest is a guest of a Fake.
@@ -62,7 +68,7 @@ func New(t testing.TB) *Fake {
 	f.Host = dom0.New(dom0.Config{Guests: guests, Work: t.TempDir()}, dom0.Parts{
 		Kind: "xen", Xen: f.Hypervisor.Xen(), Store: f.Hypervisor.Store(),
 		OpenStore: func() (*xenctrl.Store, error) { return f.Hypervisor.Store(), nil },
-		Tools:     toolstack{f}, Consoles: f.Consoles,
+		Tools:     toolstack{f}, Consoles: f.Consoles, Memory: memory{f},
 	})
 	t.Cleanup(func() {
 		for _, g := range f.all() {
@@ -108,6 +114,27 @@ func (f *Fake) Cap() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.cap
+}
+
+// Taken returns how many bytes of dom0's memory are taken.
+func (f *Fake) Taken() int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.taken
+}
+
+// Created returns how many guests the toolstack has created.
+func (f *Fake) Created() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.created
+}
+
+// Calls returns the calls of the toolstack that have no method of their own here, in order.
+func (f *Fake) Calls() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.calls)
 }
 
 // NMIs returns the vCPUs that got a non-maskable interrupt.
@@ -224,6 +251,9 @@ func (t toolstack) Create(_ context.Context, c xl.Config) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	t.f.mu.Lock()
+	defer t.f.mu.Unlock()
+	t.f.created++
 	return int(g.ID()), nil
 }
 
@@ -256,6 +286,101 @@ func (t toolstack) Cap(_ context.Context, _, percent int) error {
 	defer t.f.mu.Unlock()
 	t.f.cap = percent
 	return t.f.fail["Cap"]
+}
+
+// call notes a call, and returns the error that Fail has set for the method.
+func (t toolstack) call(method string, args ...any) error {
+	t.f.mu.Lock()
+	defer t.f.mu.Unlock()
+	t.f.calls = append(t.f.calls, strings.TrimSpace(method+" "+fmt.Sprintln(args...)))
+	return t.f.fail[method]
+}
+
+func (t toolstack) CapControl(_ context.Context, percent int) error {
+	return t.call("CapControl", percent)
+}
+
+func (t toolstack) SetVCPUs(_ context.Context, domid, n int) error {
+	return t.call("SetVCPUs", domid, n)
+}
+
+func (t toolstack) SetMemory(_ context.Context, domid, mib int) error {
+	return t.call("SetMemory", domid, mib)
+}
+
+func (t toolstack) Checkpoint(_ context.Context, domid int, file string) error {
+	return t.call("Checkpoint", domid, file)
+}
+
+// Save keeps the guest's heartbeat page and destroys its domain.
+func (t toolstack) Save(ctx context.Context, domid int, file string) error {
+	if err := t.call("Save", domid); err != nil {
+		return err
+	}
+	g := t.f.Guest(domid)
+	if g == nil {
+		return fmt.Errorf("no domain %d", domid)
+	}
+	g.stop()
+	page := bytes.Clone(g.Page(beatGFN))
+	if err := t.Destroy(ctx, domid); err != nil {
+		return err
+	}
+	return os.WriteFile(file, page, 0o600)
+}
+
+// Restore makes a domain with the heartbeat page. Its guest does not announce itself.
+func (t toolstack) Restore(_ context.Context, c xl.Config, file string) (int, error) {
+	if err := t.call("Restore", c.TimeOffset); err != nil {
+		return 0, err
+	}
+	page, err := os.ReadFile(file)
+	if err != nil {
+		return 0, err
+	}
+	g, err := t.f.start(c, false)
+	if err != nil {
+		return 0, err
+	}
+	copy(g.Page(beatGFN), page)
+	return int(g.ID()), nil
+}
+
+func (t toolstack) PowerOff(_ context.Context, domid int) error {
+	return t.end("PowerOff", domid, xenctrl.ShutdownPoweroff)
+}
+
+func (t toolstack) Reboot(_ context.Context, domid int) error {
+	return t.end("Reboot", domid, xenctrl.ShutdownReboot)
+}
+
+func (t toolstack) end(method string, domid int, how xenctrl.ShutdownReason) error {
+	if err := t.call(method, domid); err != nil {
+		return err
+	}
+	t.f.Guest(domid).Shutdown(how)
+	return nil
+}
+
+// memory is the memory of the fake's dom0: 100 MiB.
+type memory struct{ f *Fake }
+
+func (m memory) Left() (int64, error) {
+	m.f.mu.Lock()
+	defer m.f.mu.Unlock()
+	return 100<<20 - m.f.taken, nil
+}
+
+func (m memory) Take(n int64) (release func() error, err error) {
+	m.f.mu.Lock()
+	defer m.f.mu.Unlock()
+	m.f.taken += n
+	return func() error {
+		m.f.mu.Lock()
+		defer m.f.mu.Unlock()
+		m.f.taken -= n
+		return nil
+	}, nil
 }
 
 func (t toolstack) NMI(_ context.Context, _, vcpu int) error {
