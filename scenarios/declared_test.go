@@ -86,7 +86,8 @@ func TestOfCell(t *testing.T) {
 		t.Errorf("%+v, %v, want %+v", s, err, want)
 	}
 	// Several works at a time.
-	s, err = OfCell(cellOf(t, "works", results.Declaration{Work: "exec+opens", Exec: []string{"/bin/a", "5"}, Class: NoHang}))
+	s, err = OfCell(cellOf(t, "works", results.Declaration{Work: "exec+opens", Exec: []string{"/bin/a", "5"},
+		Class: NoHang}))
 	if err != nil || s.Workload.Name != "exec+opens" || !slices.Equal(s.Exec, []string{"/bin/a", "5"}) ||
 		s.Summary != "exec: [/bin/a, 5], work: [exec, opens], class: none" {
 		t.Errorf("%+v, %v", s, err)

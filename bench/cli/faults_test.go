@@ -31,7 +31,8 @@ A kernel that lacks the place makes the trial invalid, and the record says what 
 not show the fault by its own counters. Such trials are counted and shown, and never averaged. Before any guest is
 started, ` + "`bin/hangbench kernel check FILE --suite SUITE`" + ` says whether a kernel has the places.
 `)
-	b.WriteString("\n## What can be done\n\n| in a suite | does | undo | needs of the kernel | confirmed, or else by the class |\n" +
+	b.WriteString("\n## What can be done\n\n" +
+		"| in a suite | does | undo | needs of the kernel | confirmed, or else by the class |\n" +
 		"|---|---|---|---|---|\n")
 	for _, p := range scenarios.Primitives() {
 		fmt.Fprintf(&b, "| `%s: %s` | %s | %s | %s | %s |\n", p.Do, p.Example(), p.Does, p.Undo, p.Needs, p.Confirmed)
@@ -68,8 +69,9 @@ The monitor is not asked.
 	fmt.Fprintf(&b, "\n## work\n\nWhat the guest does from before the fault until after it. A period is %d ms. "+
 		"A fault without anything\nbut `work` and `class: none` is a control: the guest does the work, and finishes units "+
 		"of it while it is watched.\nIf the kernel lacks what the work needs, the trial is invalid and has the guest's "+
-		"reason. `work: exec` runs\na program that the guest has: `exec: [/usr/bin/stress-ng, --fork, 1, --timeout, 1]`. A list, as in\n`work: [mounts, "+
-		"opens]`, is done at a time on the same vCPUs, and counted apart: the guest shows the fault if one of the works does."+
+		"reason. `work: exec` runs\na program that the guest has: `exec: [/usr/bin/stress-ng, --fork, 1, --timeout, 1]`. A list, as in\n"+
+		"`work: [mounts, opens]`, is done at a time on the same vCPUs, and counted apart: "+
+		"the guest shows the fault if one of the works does."+
 		"\n\n",
 		beat.Period.Milliseconds())
 	b.WriteString("| work | on | a unit | needs of the kernel |\n|---|---|---|---|\n")

@@ -103,8 +103,9 @@ func TestSaved(t *testing.T) {
 		reason string
 		calls  string
 	}{
-		"clean":                         {nil, results.Clean, "", calls},
-		"false alarm before":            {func(w *world) { w.alarmAfterAttach = 1600 * time.Millisecond }, results.FalseAlarm, "", calls},
+		"clean": {nil, results.Clean, "", calls},
+		"false alarm before": {func(w *world) { w.alarmAfterAttach = 1600 * time.Millisecond },
+			results.FalseAlarm, "", calls},
 		"false alarm when it goes away": {func(w *world) { w.alarmOnSave = true }, results.FalseAlarm, "", calls},
 		"the monitor does not notice": {func(w *world) { w.unaware = true }, results.Invalid,
 			"the monitor did not notice that its guest was gone", ""},
@@ -149,7 +150,9 @@ func TestSaved(t *testing.T) {
 func TestEnds(t *testing.T) {
 	t.Parallel()
 	for command, how := range map[string]string{"shutdown": "poweroff", "reboot": "reboot"} {
-		for alarm, want := range map[time.Duration]results.Outcome{never: results.Clean, 9 * time.Second: results.FalseAlarm} {
+		for alarm, want := range map[time.Duration]results.Outcome{
+			never: results.Clean, 9 * time.Second: results.FalseAlarm,
+		} {
 			w := newWorld(t)
 			w.alarmAfterAttach = alarm
 			rec, err := w.run(t.Context(), toolstack(t, map[string]string{"command": command}))
