@@ -69,9 +69,9 @@ The monitor is not asked.
 	fmt.Fprintf(&b, "\n## work\n\nWhat the guest does from before the fault until after it. A period is %d ms. "+
 		"A fault without anything\nbut `work` and `class: none` is a control: the guest does the work, and finishes units "+
 		"of it while it is watched.\nIf the kernel lacks what the work needs, the trial is invalid and has the guest's "+
-		"reason. `work: exec` runs\na program that the guest has: `exec: [/usr/bin/stress-ng, --fork, 1, --timeout, 1]`. A list, as in\n"+
-		"`work: [mounts, opens]`, is done at a time on the same vCPUs, and counted apart: "+
-		"the guest shows the fault if one of the works does."+
+		"reason. `work: exec` runs\na program that the guest has: `exec: [/usr/bin/stress-ng, --fork, 1, --timeout, 1]`. "+
+		"The works of a list, as in\n`work: [mounts, opens]`, are done at the same time on the same vCPUs, and "+
+		"counted apart: the guest shows the fault if one of the works does."+
 		"\n\n",
 		beat.Period.Milliseconds())
 	b.WriteString("| work | on | a unit | needs of the kernel |\n|---|---|---|---|\n")

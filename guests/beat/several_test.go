@@ -48,7 +48,9 @@ func TestSeveral(t *testing.T) {
 	if got := p.Count(1); got != (Count{1, 10}) || p.Count(0) != (Count{}) || p.Count(2) != (Count{}) {
 		t.Errorf("all works together: %+v", got)
 	}
-	for _, bad := range []string{"busy+", "+busy", "busy+idle", "busy+busy", "busy+nosuch", "busy+opens+files+kernel+mutex"} {
+	for _, bad := range []string{
+		"busy+", "+busy", "busy+idle", "busy+busy", "busy+nosuch", "busy+opens+files+kernel+mutex",
+	} {
 		if w, ok := FindWorkload(bad); ok {
 			t.Errorf("%q is %+v", bad, w)
 		}
