@@ -178,20 +178,20 @@ func (b *labBench) measure(ctx context.Context, a *app, own *labhost.Host, v lab
 			benchRow{"cache_mib", float64(diskMiB(string(h.Lab.Cache))), 1536, "the whole cache on disk"})
 		return one, nil
 	}
-	fetched, unpacked := more(own.Lab, h.Lab)
+	packages, unpacked := more(own.Lab, h.Lab)
 	one.Rows = append(one.Rows,
-		benchRow{"fetched_mib", float64(fetched >> 20), 0, "packages that the ordinary lab does not need"},
+		benchRow{"packages_mib", float64(packages >> 20), 0, "packages that the ordinary lab does not need"},
 		benchRow{"unpacked_mib", float64(unpacked), 0, "what of them is on disk"})
 	return one, nil
 }
 
 // more returns what another lab needs beside the ordinary one: the bytes of its packages,
 // and the MiB on disk of the folders in which they are unpacked.
-func more(own, other *lab.Lab) (fetched, unpackedMiB int64) {
+func more(own, other *lab.Lab) (packages, unpackedMiB int64) {
 	have := own.Manifest.PackageBytes()
 	for sum, size := range other.Manifest.PackageBytes() {
 		if _, ok := have[sum]; !ok {
-			fetched += size
+			packages += size
 		}
 	}
 	for _, dir := range other.Prefixes {
@@ -199,7 +199,7 @@ func more(own, other *lab.Lab) (fetched, unpackedMiB int64) {
 			unpackedMiB += diskMiB(dir)
 		}
 	}
-	return fetched, unpackedMiB
+	return packages, unpackedMiB
 }
 
 // restore restores the lab once. It returns how many seconds passed until dom0 had
